@@ -1,0 +1,1 @@
+//! chown placeholder until the engine lands

@@ -1,0 +1,48 @@
+//! Exit codes and the last line of a failure.
+
+use std::fmt::Display;
+use std::process::ExitCode;
+
+use crate::say;
+
+/// Why a verb ends without success, and the exit code that tells it.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    code: Code,
+    message: String,
+}
+
+/// The exit codes of the contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Code {
+    /// The verb failed.
+    Failed = 1,
+    /// The command was not started.
+    NotStarted = 125,
+    /// The command is there but cannot be executed.
+    NotExecutable = 126,
+    /// There is no such command.
+    NotFound = 127,
+}
+
+impl Failure {
+    pub(crate) fn new(code: Code, message: impl Display) -> Self {
+        Self { code, message: message.to_string() }
+    }
+
+    /// A verb that starts nothing has failed.
+    pub(crate) fn failed(message: impl Display) -> Self {
+        Self::new(Code::Failed, message)
+    }
+
+    /// A command was not started.
+    pub(crate) fn not_started(message: impl Display) -> Self {
+        Self::new(Code::NotStarted, message)
+    }
+
+    /// Says why, in one line, and gives the exit code.
+    pub(crate) fn report(&self) -> ExitCode {
+        say::error(&self.message);
+        ExitCode::from(self.code as u8)
+    }
+}

@@ -1,0 +1,43 @@
+//! The command line `condatainer`: reads the arguments and hands them to the verb.
+
+mod args;
+//mod chown;
+mod completions;
+//mod create;
+mod edit;
+mod exec;
+mod exit;
+mod info;
+mod say;
+mod start;
+mod task;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Cli, OverlayVerb, Verb};
+use crate::exit::Failure;
+
+fn main() -> ExitCode {
+    let cli = match task::arguments() {
+        Ok(arguments) => Cli::parse_from(arguments),
+        Err(failure) => return failure.report(),
+    };
+    say::set_level(cli.quiet, cli.verbose);
+    match dispatch(cli.verb) {
+        Ok(code) => code,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn dispatch(verb: Verb) -> Result<ExitCode, Failure> {
+    match verb {
+        Verb::Exec(args) => exec::exec(args),
+        Verb::E(args) => edit::edit(args),
+        Verb::Overlay(OverlayVerb::Info(args)) => info::info(&args),
+        Verb::O(_) | Verb::Overlay(_) => Ok(ExitCode::FAILURE),
+        Verb::Completions { shell } => completions::print(shell),
+        Verb::Task(args) => task::task(args),
+    }
+}

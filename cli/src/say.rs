@@ -1,0 +1,44 @@
+//! What is said to the user: on stderr, one line each, under the program's name.
+
+use std::io::Write;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+const QUIET: u8 = 0;
+const NORMAL: u8 = 1;
+const VERBOSE: u8 = 2;
+
+static LEVEL: AtomicU8 = AtomicU8::new(NORMAL);
+
+/// Takes `-q` and `-v` into account from now on.
+pub(crate) fn set_level(quiet: bool, verbose: bool) {
+    let level = match (quiet, verbose) {
+        (true, _) => QUIET,
+        (_, true) => VERBOSE,
+        _ => NORMAL,
+    };
+    LEVEL.store(level, Ordering::Relaxed);
+}
+
+/// A failure: always said.
+pub(crate) fn error(line: &str) {
+    write(line);
+}
+
+/// Something worth knowing: said unless `-q`.
+pub(crate) fn notice(line: &str) {
+    if LEVEL.load(Ordering::Relaxed) >= NORMAL {
+        write(line);
+    }
+}
+
+/// What is being done: said with `-v`.
+pub(crate) fn detail(line: &str) {
+    if LEVEL.load(Ordering::Relaxed) >= VERBOSE {
+        write(line);
+    }
+}
+
+/// One write, so that the lines of several tasks do not mix; nobody can be told when stderr is closed.
+fn write(line: &str) {
+    let _ = std::io::stderr().write_all(format!("condatainer: {line}\n").as_bytes());
+}

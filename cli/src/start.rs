@@ -1,0 +1,136 @@
+//! From a request to its end: what `exec`, `e` and Slurm tasks have in common.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use condatainer_core::bind::Bind;
+use condatainer_core::config::{self, Config};
+use condatainer_core::holder::{self, BATCH_STEP, Holder};
+use condatainer_core::layer::Layer;
+use condatainer_core::plan::{self, Command, Plan};
+use condatainer_core::request::{Request, parse_assignment};
+use condatainer_core::run::{self, Ended, Forward, Options};
+use condatainer_core::survey;
+
+use crate::args::{DryRun, StartArgs};
+use crate::exit::{Code, Failure};
+use crate::say;
+
+/// Where and as whom we were called.
+pub(crate) struct Surroundings {
+    pub(crate) cwd: PathBuf,
+    pub(crate) home: Option<PathBuf>,
+    pub(crate) env: HashMap<String, String>,
+    pub(crate) config: Config,
+}
+
+impl Surroundings {
+    /// Looks around; `system` is the site's configuration file.
+    pub(crate) fn look(system: &Path) -> Result<Self, Failure> {
+        let cwd = std::env::current_dir().map_err(|e| Failure::not_started(format!("the working directory cannot be used: {e}")))?;
+        let env: HashMap<String, String> =
+            std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect();
+        let config = Config::system(system).and_then(|c| c.with_user(config::user_file(&env).as_deref(), &env));
+        let home = env.get("HOME").filter(|h| !h.is_empty()).map(PathBuf::from);
+        Ok(Self { cwd, home, config: config.map_err(Failure::not_started)?, env })
+    }
+
+    /// The layers of repeated, comma-separated options.
+    pub(crate) fn layers(&self, lists: &[String]) -> Result<Vec<Layer>, Failure> {
+        let mut layers = Vec::new();
+        for list in lists {
+            for layer in Layer::parse_list(list).map_err(Failure::not_started)? {
+                layers.push(layer.absolute(&self.cwd, self.home.as_deref()).map_err(Failure::not_started)?);
+            }
+        }
+        Ok(layers)
+    }
+
+    /// The request that the common options make, without layers.
+    pub(crate) fn request(&self, args: &StartArgs) -> Result<Request, Failure> {
+        let mut bind = Vec::new();
+        for list in &args.bind {
+            bind.extend(Bind::parse_list(list, &self.cwd, self.home.as_deref()).map_err(Failure::not_started)?);
+        }
+        let env = args.env.iter().map(|text| parse_assignment(text)).collect::<Result<_, _>>().map_err(Failure::not_started)?;
+        let flag = match (args.fakeroot, args.no_fakeroot) {
+            (true, _) => Some(true),
+            (_, true) => Some(false),
+            _ => None,
+        };
+        Ok(Request {
+            base: args.base.as_ref().map(|base| self.cwd.join(base)),
+            fakeroot: flag,
+            bind,
+            env,
+            workdir: args.pwd.clone(),
+            ..Request::default()
+        })
+    }
+
+    /// Decides about the request here and now.
+    pub(crate) fn plan(&self, mut request: Request, command: Command) -> Result<Plan, Failure> {
+        request.fakeroot = self.config.fakeroot(request.fakeroot);
+        let facts = survey::survey(&request, &self.config, &self.env).map_err(Failure::not_started)?;
+        plan::decide(&request, &facts, command).map_err(Failure::not_started)
+    }
+
+    /// What a writer publishes about itself.
+    pub(crate) fn holder(&self, step: Option<&str>) -> Holder {
+        let number = || self.env.get("SLURM_STEP_ID").cloned();
+        Holder {
+            host: holder::host_name(),
+            pid: std::process::id(),
+            user: condatainer_core::user::Caller::current().map_or_else(|_| "unknown".into(), |caller| caller.name),
+            job: self.env.get("SLURM_JOB_ID").cloned(),
+            step: step.map(String::from).or_else(number),
+        }
+    }
+}
+
+/// Prints the plan.
+pub(crate) fn show(plan: &Plan, format: DryRun) -> Result<ExitCode, Failure> {
+    match format {
+        DryRun::Text => println!("{}", plan.to_shell()),
+        DryRun::Json => println!("{}", serde_json::to_string_pretty(plan).map_err(Failure::failed)?),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Carries the plan out.
+pub(crate) fn run(plan: &Plan, forward: Forward, holder: Holder) -> Result<Ended, Failure> {
+    say::detail(&plan.to_shell());
+    let mut options = Options { forward, holder, say: &mut |line| say::notice(line) };
+    run::run(plan, &mut options).map_err(Failure::not_started)
+}
+
+/// Carries the plan out at a prompt: a signal becomes 128 + its number.
+pub(crate) fn run_at_prompt(plan: &Plan, holder: Holder) -> Result<ExitCode, Failure> {
+    match run(plan, Forward::FromProcesses, holder)? {
+        Ended::Signaled(signal) => Ok(exit_code(128 + signal)),
+        Ended::Exited(code) => Ok(exit_code(code)),
+        other => Err(not_run(plan, &other)),
+    }
+}
+
+/// The failure that says why the command itself did not run.
+pub(crate) fn not_run(plan: &Plan, ended: &Ended) -> Failure {
+    let name = match &plan.command {
+        Command::Argv(argv) => argv.first().cloned().unwrap_or_default(),
+        Command::Shell(_) => "shell".into(),
+    };
+    match ended {
+        Ended::NotExecutable(why) => Failure::new(Code::NotExecutable, format!("{name}: cannot be executed in the container: {why}")),
+        _ => Failure::new(Code::NotFound, format!("{name}: no such command in the container")),
+    }
+}
+
+pub(crate) fn exit_code(code: i32) -> ExitCode {
+    ExitCode::from(u8::try_from(code & 0xff).unwrap_or(u8::MAX))
+}
+
+/// The step's name for [`Surroundings::holder`] in a batch script.
+pub(crate) fn batch_step() -> &'static str {
+    BATCH_STEP
+}

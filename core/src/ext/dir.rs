@@ -1,0 +1,194 @@
+//! Directories: the entries of one block, and looking up a name.
+
+use super::bytes::{u8_at, u16_at, u32_at};
+use super::error::ExtError;
+use super::features::incompat;
+use super::fs::Fs;
+use super::htree;
+use super::inode::{FileType, Inode, flag};
+use super::map::physical_block;
+use super::source::ReadAt;
+use super::superblock::Superblock;
+
+const HEADER: usize = 8;
+
+/// One name in a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Entry<'a> {
+    pub(crate) ino: u32,
+    pub(crate) name: &'a [u8],
+    /// What the entry claims, where it does.
+    pub(crate) file_type: Option<FileType>,
+}
+
+/// The entries of one directory block, in order; the first contradiction ends the iteration with an error.
+pub(crate) struct Entries<'a> {
+    block: &'a [u8],
+    at: usize,
+    typed: bool,
+}
+
+impl<'a> Entries<'a> {
+    /// `sb` decides whether entries tell the type of their inode.
+    pub(crate) fn of(block: &'a [u8], sb: &Superblock) -> Self {
+        Self { block, at: 0, typed: sb.features.has_incompat(incompat::FILETYPE) }
+    }
+
+    fn step(&mut self) -> Option<(usize, Entry<'a>)> {
+        let record = self.block.get(self.at..)?;
+        let length = record_length(u16_at(record, 4)?, self.block.len());
+        // One byte, also where the next one is not a type: no name is longer.
+        let name_length = usize::from(u8_at(record, 6)?);
+        let sound = length >= HEADER && length % 4 == 0 && length <= record.len() && name_length <= length - HEADER;
+        let name = record.get(HEADER..HEADER + name_length).filter(|_| sound)?;
+        let file_type = if self.typed { FileType::from_entry(u8_at(record, 7)?) } else { None };
+        Some((length, Entry { ino: u32_at(record, 0)?, name, file_type }))
+    }
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = Result<Entry<'a>, ExtError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while self.at < self.block.len() {
+            let Some((length, entry)) = self.step() else {
+                self.at = self.block.len();
+                return Some(Err(ExtError::corrupt("a directory has a bad entry")));
+            };
+            self.at += length;
+            if entry.ino != 0 {
+                return Some(Ok(entry));
+            }
+        }
+        None
+    }
+}
+
+/// Blocks of 64 KiB do not fit in 16 bits: the low two bits then stand for bits 16 and 17.
+fn record_length(stored: u16, block_size: usize) -> usize {
+    let length = usize::from(stored);
+    match length {
+        0 | 65535 if block_size >= 65536 => block_size,
+        _ if block_size >= 65536 => (length & 65532) | (length & 3) << 16,
+        _ => length,
+    }
+}
+
+/// Refuses directories whose entries are not in plain blocks.
+pub(crate) fn check_plain(dir: &Inode, what: &str) -> Result<(), ExtError> {
+    let refuse = |why: &str| Err(ExtError::unsupported(format!("{why} for {what}")));
+    if dir.file_type() != FileType::Directory {
+        return Err(ExtError::corrupt(format!("{what} is not a directory")));
+    }
+    match dir.flags {
+        f if f & flag::INLINE_DATA != 0 => refuse("inline_data"),
+        f if f & flag::ENCRYPT != 0 => refuse("encrypt"),
+        f if f & flag::CASEFOLD != 0 => refuse("casefold"),
+        _ => Ok(()),
+    }
+}
+
+/// Number of blocks of a directory.
+pub(crate) fn block_count(sb: &Superblock, dir: &Inode) -> u64 {
+    dir.size.div_ceil(u64::from(sb.block_size))
+}
+
+/// Block `logical` of a directory. A hole is damage: taken for emptiness, it would let an absurd size keep us here.
+pub(crate) fn read_block<R: ReadAt + ?Sized>(fs: &Fs<'_, R>, dir: &Inode, logical: u64) -> Result<Vec<u8>, ExtError> {
+    let block = physical_block(fs, dir, logical)?;
+    let block = block.ok_or_else(|| ExtError::corrupt("a directory has a hole"))?;
+    fs.read_block(block, "a directory")
+}
+
+/// The inode behind each of `names`, which must be ASCII; `None` where the directory has no such name.
+///
+/// An indexed directory costs one lookup per name, any other a scan that ends with the last name found.
+pub(crate) fn lookup<const N: usize, R: ReadAt + ?Sized>(
+    fs: &Fs<'_, R>,
+    dir: &Inode,
+    names: [&[u8]; N],
+) -> Result<[Option<u32>; N], ExtError> {
+    if dir.has(flag::INDEX) && block_count(&fs.sb, dir) > 2 {
+        let found = htree::lookup(fs, dir, names)?;
+        if found.iter().all(Option::is_some) {
+            return Ok(found);
+        }
+    }
+    scan(fs, dir, names)
+}
+
+/// As [`lookup`], without the index.
+pub(crate) fn scan<const N: usize, R: ReadAt + ?Sized>(
+    fs: &Fs<'_, R>,
+    dir: &Inode,
+    names: [&[u8]; N],
+) -> Result<[Option<u32>; N], ExtError> {
+    let mut found = [None; N];
+    for logical in 0..block_count(&fs.sb, dir) {
+        pick(&read_block(fs, dir, logical)?, &fs.sb, names, &mut found)?;
+        if found.iter().all(Option::is_some) {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+/// Notes the inode of each of `names` that one block holds.
+pub(crate) fn pick<const N: usize>(
+    block: &[u8],
+    sb: &Superblock,
+    names: [&[u8]; N],
+    found: &mut [Option<u32>; N],
+) -> Result<(), ExtError> {
+    for entry in Entries::of(block, sb) {
+        let entry = entry?;
+        for (slot, _) in found.iter_mut().zip(names).filter(|(_, name)| *name == entry.name) {
+            *slot = Some(entry.ino);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entries(block: &[u8], typed: bool) -> Result<Vec<(u32, Vec<u8>)>, ExtError> {
+        let all = Entries { block, at: 0, typed };
+        all.map(|e| e.map(|e| (e.ino, e.name.to_vec()))).collect()
+    }
+
+    fn record(ino: u32, length: u16, name: &[u8]) -> Vec<u8> {
+        let mut raw = ino.to_le_bytes().to_vec();
+        raw.extend(length.to_le_bytes());
+        raw.extend([name.len() as u8, 2]);
+        raw.extend(name);
+        raw.resize(usize::from(length), 0);
+        raw
+    }
+
+    #[test]
+    fn names_and_gaps() {
+        let block = [record(12, 16, b"upper"), record(0, 12, b""), record(13, 36, b"work")].concat();
+        let found = entries(&block, true).unwrap();
+        assert_eq!(found, [(12, b"upper".to_vec()), (13, b"work".to_vec())]);
+    }
+
+    #[test]
+    fn bad_lengths_end_the_walk() {
+        for length in [0_u16, 4, 13, 68, 65535] {
+            let mut block = record(12, 64, b"upper");
+            block[4..6].copy_from_slice(&length.to_le_bytes());
+            assert!(entries(&block, true).is_err(), "{length}");
+        }
+        assert!(entries(&record(12, 64, b"upper")[..7], true).is_err());
+    }
+
+    #[test]
+    fn sixty_four_kilobyte_blocks() {
+        assert_eq!(record_length(0, 65536), 65536);
+        assert_eq!(record_length(65535, 65536), 65536);
+        assert_eq!(record_length(16, 65536), 16);
+        assert_eq!(record_length(65535, 4096), 65535);
+    }
+}

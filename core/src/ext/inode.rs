@@ -1,0 +1,241 @@
+//! Inodes and the group descriptors that locate them: the few fields that matter here.
+
+use super::bytes::{array_at, put_u16, u16_at, u32_at};
+use super::error::ExtError;
+use super::features::incompat;
+use super::superblock::Superblock;
+
+pub(crate) const GENERATION_AT: usize = 0x64;
+pub(crate) const CHECKSUM_LO_AT: usize = 0x7C;
+pub(crate) const EXTRA_ISIZE_AT: usize = 0x80;
+pub(crate) const CHECKSUM_HI_AT: usize = 0x82;
+const UID_AT: usize = 0x02;
+const GID_AT: usize = 0x18;
+const UID_HIGH_AT: usize = 0x78;
+const GID_HIGH_AT: usize = 0x7A;
+
+/// Bits of `i_flags`.
+pub(crate) mod flag {
+    pub(crate) const ENCRYPT: u32 = 0x800;
+    pub(crate) const INDEX: u32 = 0x1000;
+    pub(crate) const EXTENTS: u32 = 0x8_0000;
+    pub(crate) const EA_INODE: u32 = 0x20_0000;
+    pub(crate) const INLINE_DATA: u32 = 0x1000_0000;
+    pub(crate) const CASEFOLD: u32 = 0x4000_0000;
+}
+
+/// What kind of file an inode is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FileType {
+    /// A named pipe.
+    Fifo,
+    /// A character device.
+    CharDevice,
+    /// A directory.
+    Directory,
+    /// A block device.
+    BlockDevice,
+    /// A regular file.
+    Regular,
+    /// A symbolic link.
+    Symlink,
+    /// A socket.
+    Socket,
+    /// A mode that means nothing.
+    Unknown,
+}
+
+impl FileType {
+    /// From the mode word of an inode.
+    #[must_use]
+    pub fn from_mode(mode: u16) -> Self {
+        match mode >> 12 {
+            0x1 => Self::Fifo,
+            0x2 => Self::CharDevice,
+            0x4 => Self::Directory,
+            0x6 => Self::BlockDevice,
+            0x8 => Self::Regular,
+            0xA => Self::Symlink,
+            0xC => Self::Socket,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// From the type byte of a directory entry; `None` when it does not tell.
+    pub(crate) fn from_entry(code: u8) -> Option<Self> {
+        const KNOWN: [FileType; 7] = [
+            FileType::Regular,
+            FileType::Directory,
+            FileType::CharDevice,
+            FileType::BlockDevice,
+            FileType::Fifo,
+            FileType::Socket,
+            FileType::Symlink,
+        ];
+        KNOWN.get(usize::from(code).checked_sub(1)?).copied()
+    }
+
+    /// With an article, for messages: "a directory".
+    #[must_use]
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::Fifo => "a fifo",
+            Self::CharDevice => "a character device",
+            Self::Directory => "a directory",
+            Self::BlockDevice => "a block device",
+            Self::Regular => "a regular file",
+            Self::Symlink => "a symbolic link",
+            Self::Socket => "a socket",
+            Self::Unknown => "of an unknown type",
+        }
+    }
+}
+
+/// A user and a group id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+pub struct Ids {
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+}
+
+impl Ids {
+    /// 0:0.
+    pub const ROOT: Self = Self { uid: 0, gid: 0 };
+}
+
+impl std::fmt::Display for Ids {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.uid, self.gid)
+    }
+}
+
+/// The fields of an on-disk inode that are used here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Inode {
+    pub(crate) mode: u16,
+    pub(crate) ids: Ids,
+    pub(crate) links_count: u16,
+    pub(crate) size: u64,
+    pub(crate) flags: u32,
+    pub(crate) block: [u8; 60],
+}
+
+impl Inode {
+    /// Parses one record of the inode table.
+    pub(crate) fn from_bytes(b: &[u8]) -> Option<Self> {
+        let mode = u16_at(b, 0)?;
+        // Only directories and regular files use the high half for their size.
+        let size_high = u32_at(b, 0x6C)?;
+        Some(Self {
+            mode,
+            ids: ids_of(b)?,
+            links_count: u16_at(b, 0x1A)?,
+            size: u64::from(u32_at(b, 0x04)?) | u64::from(size_high) << 32,
+            flags: u32_at(b, 0x20)?,
+            block: array_at(b, 0x28)?,
+        })
+    }
+
+    pub(crate) fn file_type(&self) -> FileType {
+        FileType::from_mode(self.mode)
+    }
+
+    pub(crate) fn has(&self, bit: u32) -> bool {
+        self.flags & bit != 0
+    }
+}
+
+/// Whether a raw inode is in use: it has a type and at least one name.
+pub(crate) fn is_live(b: &[u8]) -> bool {
+    u16_at(b, 0).is_some_and(|mode| mode != 0) && u16_at(b, 0x1A).is_some_and(|links| links != 0)
+}
+
+/// Owner and group of a raw inode, both halves.
+pub(crate) fn ids_of(b: &[u8]) -> Option<Ids> {
+    let join = |low, high| Some(u32::from(u16_at(b, low)?) | u32::from(u16_at(b, high)?) << 16);
+    Some(Ids { uid: join(UID_AT, UID_HIGH_AT)?, gid: join(GID_AT, GID_HIGH_AT)? })
+}
+
+/// Replaces owner and group of a raw inode, both halves; false when the record is too short.
+#[must_use]
+pub(crate) fn put_ids(b: &mut [u8], ids: Ids) -> bool {
+    put_u16(b, UID_AT, (ids.uid & 0xFFFF) as u16)
+        && put_u16(b, UID_HIGH_AT, (ids.uid >> 16) as u16)
+        && put_u16(b, GID_AT, (ids.gid & 0xFFFF) as u16)
+        && put_u16(b, GID_HIGH_AT, (ids.gid >> 16) as u16)
+}
+
+/// What a group descriptor says about the inode table of its group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct GroupDescriptor {
+    pub(crate) inode_table: u64,
+    pub(crate) flags: u16,
+    pub(crate) itable_unused: u32,
+}
+
+impl GroupDescriptor {
+    pub(crate) const INODE_UNINIT: u16 = 0x1;
+
+    pub(crate) fn from_bytes(b: &[u8], sb: &Superblock) -> Option<Self> {
+        let wide = sb.features.has_incompat(incompat::BIT64);
+        let high = |at| if wide { u32_at(b, at) } else { Some(0) };
+        let unused_high = if wide { u32::from(u16_at(b, 0x32)?) } else { 0 };
+        Some(Self {
+            inode_table: u64::from(u32_at(b, 0x8)?) | u64::from(high(0x28)?) << 32,
+            flags: u16_at(b, 0x12)?,
+            itable_unused: u32::from(u16_at(b, 0x1C)?) | unused_high << 16,
+        })
+    }
+
+    /// Where the descriptor of `group` lies, in bytes; with meta_bg descriptors are spread over the disk.
+    pub(crate) fn offset(sb: &Superblock, group: u64) -> Result<u64, ExtError> {
+        let per_block = u64::from(sb.block_size / u32::from(sb.desc_size));
+        let (metagroup, index) = (group / per_block, group % per_block);
+        let spread = sb.features.has_incompat(incompat::META_BG) && metagroup >= u64::from(sb.first_meta_bg);
+        let block = if spread { spread_block(sb, metagroup, per_block) } else { table_block(sb, metagroup) };
+        Ok(sb.block_offset(block, "the group descriptor table")? + index * u64::from(sb.desc_size))
+    }
+}
+
+/// The descriptor block `index` of the one table behind the superblock.
+fn table_block(sb: &Superblock, index: u64) -> u64 {
+    u64::from(sb.first_data_block) + boot_block(sb) + 1 + index
+}
+
+/// The descriptor block of a metagroup, in the first group of it.
+fn spread_block(sb: &Superblock, metagroup: u64, groups: u64) -> u64 {
+    let first = metagroup.saturating_mul(groups);
+    let start = first.saturating_mul(u64::from(sb.blocks_per_group)).saturating_add(u64::from(sb.first_data_block));
+    let boot = if metagroup == 0 { boot_block(sb) } else { 0 };
+    start.saturating_add(u64::from(sb.group_has_super(first)) + boot)
+}
+
+/// With clusters of 1 KiB blocks, block 0 is the boot block although it is counted.
+fn boot_block(sb: &Superblock) -> u64 {
+    u64::from(sb.block_size == 1024 && sb.first_data_block == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_have_two_halves() {
+        let mut raw = vec![0; 128];
+        let ids = Ids { uid: 0x0012_d687, gid: 70_000 };
+        assert!(put_ids(&mut raw, ids));
+        assert_eq!(ids_of(&raw), Some(ids));
+        assert_eq!(u16_at(&raw, UID_AT), Some(0xd687));
+        assert_eq!(ids_of(&raw[..0x79]), None);
+    }
+
+    #[test]
+    fn types_follow_the_mode() {
+        assert_eq!(FileType::from_mode(0o040_755), FileType::Directory);
+        assert_eq!(FileType::from_mode(0o120_777), FileType::Symlink);
+        assert_eq!(FileType::from_mode(0), FileType::Unknown);
+    }
+}

@@ -1,0 +1,38 @@
+//! The ext engine: our own safe reader (and, for owners, writer) of ext2, ext3 and ext4 images.
+//!
+//! It works on the bytes of the image, so a probe costs microseconds instead of a process, and nothing in a hostile image
+//! can do more than produce an error. Making, checking and resizing file systems stays with e2fsprogs.
+
+mod bytes;
+mod checksum;
+mod dir;
+mod dirhash;
+mod error;
+mod features;
+mod fs;
+mod htree;
+mod inode;
+mod map;
+mod probe;
+mod source;
+mod superblock;
+
+pub(crate) use bytes::{array_at, text, u16_at, u32_at, u64_at};
+pub use error::ExtError;
+pub use features::Features;
+pub use inode::{FileType, Ids};
+pub(crate) use probe::features;
+pub use probe::{Found, Owner, Probe, State, probe, probe_measured};
+pub(crate) use source::read_exact_at;
+pub use source::{Effort, ReadAt, Window};
+pub(crate) use superblock::has_magic;
+
+/// The parts that a writer of owners works with.
+pub(crate) mod raw {
+    pub(crate) use super::checksum::{inode_checksum, seal_inode, stored_inode_checksum};
+    pub(crate) use super::dir::{Entries, block_count, check_plain, read_block, scan};
+    pub(crate) use super::fs::Fs;
+    pub(crate) use super::inode::{FileType, GroupDescriptor, Inode, flag, ids_of, is_live, put_ids};
+    pub(crate) use super::probe::{find_upper_and_work, state_of};
+    pub(crate) use super::superblock::ROOT_INO;
+}

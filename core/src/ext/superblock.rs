@@ -1,0 +1,229 @@
+//! The superblock: geometry, checked against itself and against the size of the file before anyone relies on it.
+
+use super::bytes::{array_at, text, u16_at, u32_at};
+use super::error::ExtError;
+use super::features::{Features, compat, incompat, ro_compat};
+
+/// Where the superblock begins, in bytes.
+pub(crate) const SUPERBLOCK_OFFSET: u64 = 1024;
+/// How long it is, in bytes.
+pub(crate) const SUPERBLOCK_SIZE: usize = 1024;
+const MAGIC: u16 = 0xEF53;
+const MAGIC_AT: usize = 0x38;
+/// The inode of the root directory, by definition.
+pub(crate) const ROOT_INO: u32 = 2;
+const FIRST_INO_REV0: u32 = 11;
+const MAX_LOG_BLOCK_SIZE: u32 = 6;
+
+/// Whether `bytes`, which begin at the start of the file system, hold the ext magic.
+pub(crate) fn has_magic(bytes: &[u8]) -> bool {
+    u16_at(bytes, SUPERBLOCK_OFFSET as usize + MAGIC_AT) == Some(MAGIC)
+}
+
+/// What the rest of the engine needs from the superblock; fields under their on-disk names, `_hi` halves joined.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Superblock {
+    pub(crate) inodes_count: u32,
+    pub(crate) blocks_count: u64,
+    pub(crate) free_blocks_count: u64,
+    pub(crate) free_inodes_count: u32,
+    pub(crate) first_data_block: u32,
+    pub(crate) block_size: u32,
+    pub(crate) blocks_per_group: u32,
+    pub(crate) inodes_per_group: u32,
+    pub(crate) state: u16,
+    pub(crate) first_ino: u32,
+    pub(crate) inode_size: u16,
+    pub(crate) features: Features,
+    pub(crate) uuid: [u8; 16],
+    pub(crate) volume_name: String,
+    pub(crate) journal_inum: u32,
+    pub(crate) last_orphan: u32,
+    pub(crate) hash_seed: [u32; 4],
+    pub(crate) desc_size: u16,
+    pub(crate) first_meta_bg: u32,
+    pub(crate) error_count: u32,
+    pub(crate) backup_bgs: [u32; 2],
+    pub(crate) checksum_seed: u32,
+    pub(crate) orphan_file_inum: u32,
+}
+
+impl Superblock {
+    /// Parses the 1024 bytes at offset 1024 of a file system that has `available` bytes.
+    pub(crate) fn from_bytes(bytes: &[u8], available: u64) -> Result<Self, ExtError> {
+        if u16_at(bytes, MAGIC_AT) != Some(MAGIC) {
+            return Err(ExtError::NotExt);
+        }
+        let sb = Self::fields(bytes).ok_or_else(|| ExtError::corrupt("the superblock is too short"))?;
+        sb.features.check_readable()?;
+        sb.check_geometry()?;
+        sb.check_size(available)?;
+        Ok(sb)
+    }
+
+    fn fields(b: &[u8]) -> Option<Self> {
+        let features = Features { compat: u32_at(b, 0x5C)?, incompat: u32_at(b, 0x60)?, ro_compat: u32_at(b, 0x64)? };
+        let revision = u32_at(b, 0x4C)?;
+        let high = |at| if features.has_incompat(incompat::BIT64) { u32_at(b, at) } else { Some(0) };
+        let uuid = array_at(b, 0x68)?;
+        Some(Self {
+            inodes_count: u32_at(b, 0x0)?,
+            blocks_count: join(u32_at(b, 0x4)?, high(0x150)?),
+            free_blocks_count: join(u32_at(b, 0xC)?, high(0x158)?),
+            free_inodes_count: u32_at(b, 0x10)?,
+            first_data_block: u32_at(b, 0x14)?,
+            // An absurd exponent becomes 0, which the geometry check names.
+            block_size: 1024_u32.checked_shl(u32_at(b, 0x18)?.min(32)).unwrap_or(0),
+            blocks_per_group: u32_at(b, 0x20)?,
+            inodes_per_group: u32_at(b, 0x28)?,
+            state: u16_at(b, 0x3A)?,
+            first_ino: if revision == 0 { FIRST_INO_REV0 } else { u32_at(b, 0x54)? },
+            inode_size: if revision == 0 { 128 } else { u16_at(b, 0x58)? },
+            features,
+            uuid,
+            volume_name: text(b.get(0x78..0x88)?),
+            journal_inum: u32_at(b, 0xE0)?,
+            last_orphan: u32_at(b, 0xE8)?,
+            hash_seed: [u32_at(b, 0xEC)?, u32_at(b, 0xF0)?, u32_at(b, 0xF4)?, u32_at(b, 0xF8)?],
+            desc_size: if features.has_incompat(incompat::BIT64) { u16_at(b, 0xFE)? } else { 32 },
+            first_meta_bg: u32_at(b, 0x104)?,
+            error_count: u32_at(b, 0x194)?,
+            backup_bgs: [u32_at(b, 0x24C)?, u32_at(b, 0x250)?],
+            checksum_seed: Self::seed(b, features, uuid)?,
+            orphan_file_inum: u32_at(b, 0x280)?,
+        })
+    }
+
+    fn seed(b: &[u8], features: Features, uuid: [u8; 16]) -> Option<u32> {
+        if features.has_incompat(incompat::CSUM_SEED) {
+            return u32_at(b, 0x270);
+        }
+        Some(super::checksum::crc32c(!0, &uuid))
+    }
+
+    fn check_geometry(&self) -> Result<(), ExtError> {
+        self.check_block_size()?;
+        self.check_groups()?;
+        self.check_inodes()
+    }
+
+    fn check_block_size(&self) -> Result<(), ExtError> {
+        let largest = 1024 << MAX_LOG_BLOCK_SIZE;
+        ensure((1024..=largest).contains(&self.block_size), "the superblock's block size is impossible")?;
+        let first = u32::from(self.block_size == 1024 && !self.is_bigalloc());
+        ensure(self.first_data_block == first, "the superblock's first data block is impossible")
+    }
+
+    fn check_groups(&self) -> Result<(), ExtError> {
+        ensure(self.blocks_count > u64::from(self.first_data_block), "the superblock counts no blocks")?;
+        let most = if self.is_bigalloc() { u32::MAX } else { self.block_size * 8 };
+        ensure((1..=most).contains(&self.blocks_per_group), "the superblock's blocks per group are impossible")?;
+        let widths = if self.features.has_incompat(incompat::BIT64) { 64..=1024 } else { 32..=32 };
+        let sound = widths.contains(&self.desc_size) && self.desc_size.is_power_of_two();
+        ensure(sound, "the superblock's group descriptor size is impossible")
+    }
+
+    fn check_inodes(&self) -> Result<(), ExtError> {
+        let size = u32::from(self.inode_size);
+        let sound = size.is_power_of_two() && (128..=self.block_size).contains(&size);
+        ensure(sound, "the superblock's inode size is impossible")?;
+        ensure(
+            (1..=self.block_size * 8).contains(&self.inodes_per_group),
+            "the superblock's inodes per group are impossible",
+        )?;
+        let expected = self.group_count().checked_mul(u64::from(self.inodes_per_group));
+        ensure(
+            expected == Some(u64::from(self.inodes_count)),
+            "the superblock's inode count does not match its groups",
+        )?;
+        ensure((11..=self.inodes_count).contains(&self.first_ino), "the superblock's first inode is impossible")
+    }
+
+    fn check_size(&self, present: u64) -> Result<(), ExtError> {
+        let needed = self.blocks_count.checked_mul(u64::from(self.block_size));
+        let needed = needed.ok_or_else(|| ExtError::corrupt("the superblock's block count is impossible"))?;
+        if needed > present {
+            return Err(ExtError::Truncated { needed, present });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn is_bigalloc(&self) -> bool {
+        self.features.has_ro_compat(ro_compat::BIGALLOC)
+    }
+
+    pub(crate) fn has_metadata_csum(&self) -> bool {
+        self.features.has_ro_compat(ro_compat::METADATA_CSUM)
+    }
+
+    /// Whether group descriptors are checksummed, and so may say that parts of an inode table were never used.
+    pub(crate) fn has_group_checksums(&self) -> bool {
+        self.has_metadata_csum() || self.features.has_ro_compat(ro_compat::GDT_CSUM)
+    }
+
+    pub(crate) fn group_count(&self) -> u64 {
+        let blocks = self.blocks_count.saturating_sub(u64::from(self.first_data_block));
+        blocks.div_ceil(u64::from(self.blocks_per_group).max(1))
+    }
+
+    /// Where a block begins, in bytes, or an error when the file system has no such block.
+    pub(crate) fn block_offset(&self, block: u64, what: &str) -> Result<u64, ExtError> {
+        if block == 0 || block >= self.blocks_count {
+            return Err(ExtError::corrupt(format!("{what} points to block {block}, which does not exist")));
+        }
+        Ok(block * u64::from(self.block_size))
+    }
+
+    /// Whether a group begins with a copy of the superblock.
+    pub(crate) fn group_has_super(&self, group: u64) -> bool {
+        if group == 0 {
+            return true;
+        }
+        if self.features.has_compat(compat::SPARSE_SUPER2) {
+            return self.backup_bgs.iter().any(|&g| u64::from(g) == group);
+        }
+        let sparse = self.features.has_ro_compat(ro_compat::SPARSE_SUPER);
+        group == 1 || !sparse || [3, 5, 7].iter().any(|&base| is_power_of(group, base))
+    }
+}
+
+fn ensure(sound: bool, what: &str) -> Result<(), ExtError> {
+    if sound { Ok(()) } else { Err(ExtError::corrupt(what)) }
+}
+
+fn join(low: u32, high: u32) -> u64 {
+    u64::from(low) | u64::from(high) << 32
+}
+
+fn is_power_of(number: u64, base: u64) -> bool {
+    let mut power = base;
+    while power < number {
+        power = power.saturating_mul(base);
+    }
+    power == number
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backups_lie_in_powers_of_three_five_and_seven() {
+        let with: Vec<u64> = (1..130).filter(|&g| [3, 5, 7].iter().any(|&b| is_power_of(g, b))).collect();
+        assert_eq!(with, [3, 5, 7, 9, 25, 27, 49, 81, 125]);
+    }
+
+    #[test]
+    fn other_bytes_are_not_ext() {
+        assert!(matches!(Superblock::from_bytes(&[0; 1024], 1 << 30), Err(ExtError::NotExt)));
+        assert!(matches!(Superblock::from_bytes(&[], 1 << 30), Err(ExtError::NotExt)));
+    }
+
+    #[test]
+    fn a_magic_alone_is_damage() {
+        let mut bytes = [0; 1024];
+        bytes[MAGIC_AT..MAGIC_AT + 2].copy_from_slice(&MAGIC.to_le_bytes());
+        assert!(matches!(Superblock::from_bytes(&bytes, 1 << 30), Err(ExtError::Corrupt(_))));
+        assert!(matches!(Superblock::from_bytes(&bytes[..100], 1 << 30), Err(ExtError::Corrupt(_))));
+    }
+}

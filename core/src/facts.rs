@@ -1,0 +1,146 @@
+//! What the machine says about a request: plain data, so that planning stays pure and a plan can be tested without a machine.
+//!
+//! [`crate::survey`] fills these in.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::holder::Holder;
+use crate::layer::Mode;
+use crate::user::Caller;
+
+/// Everything that a plan depends on.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Facts {
+    /// Who asks.
+    pub caller: Caller,
+    /// The Slurm job that the caller runs in, if any.
+    pub job: Option<String>,
+    /// The base image.
+    pub base: BaseFacts,
+    /// The layers in the order of the request.
+    pub layers: Vec<LayerFacts>,
+    /// The container engine; `None` where none is installed.
+    pub engine: Option<Engine>,
+    /// Whether an unprivileged process may make a user namespace.
+    pub user_namespaces: bool,
+    /// Whether newuidmap and newgidmap are installed.
+    pub newuidmap: bool,
+    /// GPU stacks whose device nodes are there.
+    pub gpus: Vec<Gpu>,
+    /// Directory for what `:tmp` layers write.
+    pub tmpdir: PathBuf,
+    /// Where node-local directories cannot be made, the reason.
+    pub tmpdir_problem: Option<String>,
+}
+
+/// The engine that starts containers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Engine {
+    /// The `apptainer` program.
+    pub program: PathBuf,
+    /// Its configuration file, where it was found.
+    pub config: Option<PathBuf>,
+    /// Whether it is a setuid installation.
+    pub setuid: bool,
+}
+
+/// A GPU stack that Apptainer can pass on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Gpu {
+    /// `--nv`
+    Nvidia,
+    /// `--rocm`
+    Rocm,
+}
+
+/// The base image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BaseFacts {
+    /// Its path.
+    pub path: PathBuf,
+    /// What it is.
+    pub kind: Kind,
+}
+
+/// What a file is, by its content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// An ext2, ext3 or ext4 file system.
+    Ext,
+    /// A squashfs file system.
+    Squashfs,
+    /// A Singularity image file.
+    Sif,
+    /// A directory.
+    Directory,
+}
+
+/// One layer and what was found there.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LayerFacts {
+    /// Absolute path.
+    pub path: PathBuf,
+    /// The mode that was asked for, if any.
+    pub mode: Option<Mode>,
+    /// What it is.
+    pub kind: Kind,
+    /// Device and inode, to notice a file that was replaced.
+    pub identity: (u64, u64),
+    /// Whether the caller may write the file or directory.
+    pub writable: bool,
+    /// For an ext image (or the ext overlay inside a SIF): what it holds.
+    pub image: Option<ImageFacts>,
+}
+
+/// What an ext image says about itself.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ImageFacts {
+    /// Owner of `upper/`; `None` where there is no such directory.
+    pub upper: Option<(u32, u32)>,
+    /// State of the file system.
+    pub state: State,
+    /// Why Apptainer would refuse the image, if it would.
+    pub refused_by_engine: Option<String>,
+    /// Who uses it at the moment.
+    pub usage: Usage,
+}
+
+/// State of an ext file system, from its superblock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// Cleanly unmounted.
+    Clean,
+    /// In use now, or left behind by a writer that was killed.
+    Dirty,
+    /// The journal holds changes that are not in place yet.
+    NeedsRecovery,
+    /// The kernel or e2fsck found damage.
+    Errors,
+}
+
+/// Who uses an image.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Usage {
+    /// Nobody.
+    Free,
+    /// One or more readers.
+    Readers,
+    /// A writer, or something else that excludes everybody.
+    Writer {
+        /// What the writer published about itself, when that still holds.
+        holder: Option<Holder>,
+        /// What else the machine tells (own processes, loop devices).
+        seen: Option<String>,
+    },
+    /// The file system has no such locks; nobody can tell.
+    Unknown {
+        /// What the system answered.
+        reason: String,
+    },
+}

@@ -1,0 +1,81 @@
+//! Fakeroot: whether a start runs as the container's root, in which of Apptainer's ways, and whether that can work.
+
+use serde::Serialize;
+
+use crate::facts::{Facts, LayerFacts};
+use crate::layer::Mode;
+use crate::plan::Moded;
+use crate::refusal::Refusal;
+use crate::request::Request;
+
+/// How the caller becomes root in the container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fakeroot {
+    /// The caller is root already.
+    Root,
+    /// A user namespace with the caller's subordinate ids.
+    Subuid,
+    /// A user namespace in which only root exists.
+    RootMapped,
+}
+
+/// Largest id that Apptainer's subuid namespace maps besides the caller's own.
+const LAST_MAPPED: u32 = 65_535;
+
+/// Which kind of fakeroot the request gets on this machine; `None` for plain mode.
+///
+/// # Errors
+/// Fakeroot is wanted and impossible, or the written image belongs to somebody whom the mode cannot write as.
+pub(crate) fn decide(request: &Request, facts: &Facts, writer: Option<&LayerFacts>) -> Result<Option<Fakeroot>, Refusal> {
+    let wanted = request.fakeroot.unwrap_or_else(|| first_of_root(&facts.layers).is_some());
+    let fakeroot = wanted.then(|| offered(facts)).transpose()?;
+    match writer {
+        Some(layer) => check_owner(layer, fakeroot, facts).map(|()| fakeroot),
+        None => Ok(fakeroot),
+    }
+}
+
+fn offered(facts: &Facts) -> Result<Fakeroot, Refusal> {
+    match (facts.caller.uid, facts.caller.has_subids, facts.newuidmap) {
+        (0, _, _) => Ok(Fakeroot::Root),
+        (_, true, true) => Ok(Fakeroot::Subuid),
+        (_, true, false) => Err(Refusal::NoNewuidmap),
+        (_, false, _) => Ok(Fakeroot::RootMapped),
+    }
+}
+
+/// The first layer whose upper belongs to root: that turns fakeroot on.
+fn first_of_root(layers: &[LayerFacts]) -> Option<&LayerFacts> {
+    layers.iter().find(|layer| upper(layer).is_some_and(|(uid, _)| uid == 0))
+}
+
+fn upper(layer: &LayerFacts) -> Option<(u32, u32)> {
+    layer.image.as_ref().and_then(|image| image.upper)
+}
+
+/// The owner of a written upper must exist in the container's user namespace, else Apptainer cannot make it an upper layer.
+fn check_owner(layer: &LayerFacts, fakeroot: Option<Fakeroot>, facts: &Facts) -> Result<(), Refusal> {
+    let Some(owner) = upper(layer) else { return Ok(()) };
+    let caller = (facts.caller.uid, facts.caller.gid);
+    let usable = match fakeroot {
+        Some(Fakeroot::Root) => true,
+        Some(Fakeroot::Subuid) => owner == caller || (owner.0 <= LAST_MAPPED && owner.1 <= LAST_MAPPED),
+        Some(Fakeroot::RootMapped) => owner == (0, 0),
+        None => caller.0 == 0 || owner == caller,
+    };
+    if usable { Ok(()) } else { Err(Refusal::WrongOwner { path: layer.path.clone(), owner, caller, fakeroot }) }
+}
+
+/// The one line that says why the container's user is root, or that nothing can be written.
+pub(crate) fn notice(request: &Request, facts: &Facts, fakeroot: Option<Fakeroot>, layers: &[Moded<'_>]) -> Option<String> {
+    if fakeroot.is_none_or(|f| f == Fakeroot::Root) {
+        return None;
+    }
+    if request.fakeroot.is_none() {
+        let layer = first_of_root(&facts.layers)?;
+        return Some(format!("fakeroot turned on: {} belongs to root (--no-fakeroot turns it off)", layer.path.display()));
+    }
+    let writes = layers.iter().any(|(_, mode)| *mode != Mode::Ro);
+    (!writes).then(|| "fakeroot without a writable image: nothing can be written (add :rw or :tmp to the image)".into())
+}

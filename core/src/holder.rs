@@ -1,0 +1,175 @@
+//! Who holds an image: the kernel does not say whose an OFD lock is, so a writer publishes a note beside the image.
+//!
+//! The note is advice for people, never a lock: it may be missing (a directory that cannot be written) or left over (a writer
+//! that was killed), and it is shown only while the real lock is held.
+
+use std::fmt;
+use std::fs;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// A note has about 150 bytes; more is not one of ours.
+const MAX_NOTE: u64 = 4096;
+
+/// What stands in [`Holder::step`] for a batch script.
+pub const BATCH_STEP: &str = "batch";
+
+/// What a writer says about itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// Host name.
+    pub host: String,
+    /// Process id on that host.
+    pub pid: u32,
+    /// Login name.
+    pub user: String,
+    /// Slurm job, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<String>,
+    /// Slurm step of that job: a number, or `batch`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
+}
+
+impl Holder {
+    /// Whether this is the batch script of the given job.
+    #[must_use]
+    pub fn is_batch_of(&self, job: Option<&str>) -> bool {
+        self.job.as_deref() == job && self.step.as_deref() == Some(BATCH_STEP)
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "user {}", printable(&self.user))?;
+        match (&self.job, &self.step) {
+            (Some(job), Some(step)) => write!(f, ", job {}.{}", printable(job), printable(step))?,
+            (Some(job), None) => write!(f, ", job {}", printable(job))?,
+            _ => {}
+        }
+        write!(f, ", process {} on {}", self.pid, printable(&self.host))
+    }
+}
+
+/// The note is a stranger's text: control characters must not reach a terminal.
+fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(80).collect()
+}
+
+/// The note's path: `.env.img.holder` beside `env.img`.
+#[must_use]
+pub fn note_path(image: &Path) -> PathBuf {
+    let name = image.file_name().unwrap_or_default().to_string_lossy();
+    image.with_file_name(format!(".{name}.holder"))
+}
+
+/// Reads the note beside an image; `None` where there is none that can be trusted to be current.
+#[must_use]
+pub fn read(image: &Path) -> Option<Holder> {
+    let mut text = String::new();
+    let file = open_note(&note_path(image)).ok()?;
+    file.take(MAX_NOTE).read_to_string(&mut text).ok()?;
+    let holder: Holder = serde_json::from_str(&text).ok()?;
+    (holder.host != host_name() || is_alive(holder.pid)).then_some(holder)
+}
+
+fn open_note(path: &Path) -> io::Result<fs::File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let flags = nix::fcntl::OFlag::O_NOFOLLOW | nix::fcntl::OFlag::O_NONBLOCK;
+    fs::OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)
+}
+
+fn is_alive(pid: u32) -> bool {
+    Path::new("/proc").join(pid.to_string()).exists()
+}
+
+/// This host's name.
+#[must_use]
+pub fn host_name() -> String {
+    nix::unistd::gethostname().map_or_else(|_| "unknown".into(), |name| name.to_string_lossy().into_owned())
+}
+
+/// A published note; taken away when dropped, if it is still ours.
+#[derive(Debug)]
+pub struct Published {
+    path: PathBuf,
+    text: String,
+}
+
+impl Published {
+    /// Publishes `holder` beside `image`. Call it only while holding the image's lock.
+    ///
+    /// # Errors
+    /// The directory cannot be written; nothing depends on it.
+    pub fn new(image: &Path, holder: &Holder) -> io::Result<Self> {
+        let path = note_path(image);
+        let text = serde_json::to_string(holder)?;
+        let dir = path.parent().unwrap_or(Path::new("."));
+        let mut file = tempfile::Builder::new().prefix(".holder-").tempfile_in(dir)?;
+        file.write_all(text.as_bytes())?;
+        let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+        file.as_file().set_permissions(readable)?;
+        file.persist(&path).map_err(|e| e.error)?;
+        Ok(Self { path, text })
+    }
+}
+
+impl Drop for Published {
+    fn drop(&mut self) {
+        if fs::read_to_string(&self.path).is_ok_and(|text| text == self.text) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn holder(pid: u32) -> Holder {
+        Holder { host: host_name(), pid, user: "alice".into(), job: Some("7".into()), step: Some("0".into()) }
+    }
+
+    #[test]
+    fn published_read_and_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let image = dir.path().join("env.img");
+        let note = Published::new(&image, &holder(std::process::id())).unwrap();
+        assert_eq!(read(&image), Some(holder(std::process::id())));
+        drop(note);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn leftovers_and_strangers_are_not_believed() {
+        let dir = tempfile::tempdir().unwrap();
+        let image = dir.path().join("env.img");
+        assert_eq!(read(&image), None);
+        std::mem::forget(Published::new(&image, &holder(u32::MAX)).unwrap());
+        assert_eq!(read(&image), None, "the process is gone");
+        fs::write(note_path(&image), "no json").unwrap();
+        assert_eq!(read(&image), None);
+    }
+
+    #[test]
+    fn anothers_note_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let image = dir.path().join("env.img");
+        let first = Published::new(&image, &holder(1)).unwrap();
+        let _second = Published::new(&image, &holder(2)).unwrap();
+        drop(first);
+        assert!(note_path(&image).exists());
+    }
+
+    #[test]
+    fn said_in_words() {
+        assert_eq!(
+            Holder { host: "n1".into(), ..holder(9) }.to_string(),
+            "user alice, job 7.0, process 9 on n1"
+        );
+        let hostile = Holder { host: "a\x1b[2Jb\n".into(), pid: 1, user: "u".into(), job: None, step: None };
+        assert_eq!(hostile.to_string(), "user u, process 1 on a[2Jb");
+    }
+}

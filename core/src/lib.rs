@@ -1,0 +1,27 @@
+//! The overlay core: request → facts → plan → run.
+//!
+//! Everything that the CLI and the SPANK plugin have in common lives here, so that both say the same words and decide alike.
+//! [`request`] is what was asked, [`survey`] finds the [`facts`], [`plan`] decides without looking at the machine, and [`run`]
+//! carries the plan out. [`image`], [`ext`] and [`lock`] know the files themselves.
+
+#![forbid(unsafe_code)]
+
+mod argv;
+pub mod bind;
+pub mod chown;
+pub mod config;
+pub mod create;
+pub mod e2fsprogs;
+pub mod ext;
+pub mod facts;
+pub mod fakeroot;
+pub mod holder;
+pub mod image;
+pub mod layer;
+pub mod lock;
+pub mod plan;
+pub mod refusal;
+pub mod request;
+pub mod run;
+pub mod survey;
+pub mod user;

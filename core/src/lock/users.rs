@@ -1,0 +1,119 @@
+//! Who uses an image: the caller's own processes that hold it open, and loop devices that stand on it.
+//!
+//! The kernel does not tell who holds an open-file-description lock, so this is how a holder gets a name.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use crate::ext::Window;
+
+/// A process that holds an image open.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct User {
+    /// Its process id on this machine.
+    pub pid: u32,
+    /// Its short name.
+    pub comm: String,
+}
+
+/// A loop device on an image.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Loop {
+    /// Its name, as in `/dev`.
+    pub name: String,
+    /// Where in the file it begins, in bytes.
+    pub offset: u64,
+    /// How much of the file it covers, in bytes; 0 is all the rest.
+    pub size: u64,
+    /// Whether it cannot be written through.
+    pub read_only: bool,
+}
+
+impl Loop {
+    /// Whether any byte of `window` is reached through it.
+    #[must_use]
+    pub fn touches(&self, window: Window) -> bool {
+        let end = if self.size == 0 { u64::MAX } else { self.offset.saturating_add(self.size) };
+        self.offset < window.offset.saturating_add(window.size) && window.offset < end
+    }
+}
+
+/// The processes, other than this one, that hold the file (`st_dev`, `st_ino`) open, as far as the caller may see.
+#[must_use]
+pub fn users(dev: u64, ino: u64) -> Vec<User> {
+    let own = std::process::id();
+    let pids = names_in(Path::new("/proc")).into_iter().filter_map(|name| name.parse().ok());
+    pids.filter(|&pid| pid != own && holds_open(pid, dev, ino)).map(|pid| User { pid, comm: comm_of(pid) }).collect()
+}
+
+fn holds_open(pid: u32, dev: u64, ino: u64) -> bool {
+    let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+    descriptors.flatten().any(|fd| is_file(&fd.path(), dev, ino))
+}
+
+fn is_file(path: &Path, dev: u64, ino: u64) -> bool {
+    fs::metadata(path).is_ok_and(|meta| meta.dev() == dev && meta.ino() == ino)
+}
+
+fn comm_of(pid: u32) -> String {
+    fs::read_to_string(format!("/proc/{pid}/comm")).map(|comm| comm.trim_end().to_owned()).unwrap_or_default()
+}
+
+/// The loop devices that stand on the file (`st_dev`, `st_ino`). Holders in other mount namespaces are missed when the
+/// path of their image means something else here.
+#[must_use]
+pub fn loops(dev: u64, ino: u64) -> Vec<Loop> {
+    let block = Path::new("/sys/block");
+    let names = names_in(block).into_iter().filter(|name| name.starts_with("loop"));
+    names.filter_map(|name| attached(&block.join(&name), name, dev, ino)).collect()
+}
+
+fn attached(device: &Path, name: String, dev: u64, ino: u64) -> Option<Loop> {
+    let backing = field(device, "loop/backing_file")?;
+    is_file(Path::new(&backing), dev, ino).then(|| Loop {
+        name,
+        offset: number(device, "loop/offset"),
+        size: number(device, "loop/sizelimit"),
+        read_only: field(device, "ro").as_deref() == Some("1"),
+    })
+}
+
+fn number(device: &Path, name: &str) -> u64 {
+    field(device, name).and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+}
+
+fn field(device: &Path, name: &str) -> Option<String> {
+    fs::read_to_string(device.join(name)).ok().map(|text| text.trim_end_matches('\n').to_owned())
+}
+
+fn names_in(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::{Command, Stdio};
+
+    #[test]
+    fn a_child_that_holds_a_file_is_named() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let meta = file.as_file().metadata().unwrap();
+        assert_eq!(users(meta.dev(), meta.ino()), []);
+        let stdin = file.reopen().unwrap();
+        let mut child = Command::new("sleep").arg("60").stdin(Stdio::from(stdin)).spawn().unwrap();
+        let found = users(meta.dev(), meta.ino());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(found.iter().map(|u| u.pid).collect::<Vec<_>>(), [child.id()]);
+    }
+
+    #[test]
+    fn no_loop_device_on_a_fresh_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let meta = file.as_file().metadata().unwrap();
+        assert_eq!(loops(meta.dev(), meta.ino()), []);
+    }
+}

@@ -1,0 +1,255 @@
+//! The plan: the complete decision about a start, as data. Pure: no file, process or environment is looked at here.
+//!
+//! [`decide`] takes a request and the facts and either says exactly what will run or refuses with a reason and a cure. A plan can
+//! be printed (`--dry-run`), compared in a test, and is what [`crate::run`] carries out.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::bind::Bind;
+use crate::facts::{BaseFacts, Engine, Facts, Gpu, ImageFacts, Kind, LayerFacts, State, Usage};
+use crate::fakeroot::{self, Fakeroot};
+use crate::layer::Mode;
+use crate::refusal::Refusal;
+use crate::request::Request;
+
+/// One `--overlay` of the engine, in stack order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Overlay {
+    /// An image or directory that is only read.
+    Ro(PathBuf),
+    /// The image or directory that is written to.
+    Rw(PathBuf),
+    /// A new directory below this one takes the writes and is removed at the end.
+    Scratch(PathBuf),
+}
+
+/// What the container runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Command {
+    /// A program and its arguments.
+    Argv(Vec<String>),
+    /// A shell: this one if the container has it, else bash, else sh.
+    Shell(Option<PathBuf>),
+}
+
+/// A file that must still be the same once the engine holds its lock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Watch {
+    /// The layer's path.
+    pub path: PathBuf,
+    /// Device and inode.
+    pub identity: (u64, u64),
+    /// Owner of `upper/` that the plan was made for.
+    pub upper: Option<(u32, u32)>,
+}
+
+/// The complete decision.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Plan {
+    /// The engine that is started.
+    pub engine: Engine,
+    /// The base image.
+    pub base: PathBuf,
+    /// The layers, lowest first.
+    pub stack: Vec<Overlay>,
+    /// The kind of fakeroot, if any.
+    pub fakeroot: Option<Fakeroot>,
+    /// FUSE whiteouts below must be honoured: run the overlay by fuse-overlayfs also where nothing is written.
+    pub overlay_driver: bool,
+    /// GPU stacks to pass on.
+    pub gpus: Vec<Gpu>,
+    /// Host paths to show.
+    pub bind: Vec<Bind>,
+    /// Working directory, if not the caller's.
+    pub workdir: Option<PathBuf>,
+    /// Variables of the command, literally.
+    pub env: Vec<(String, String)>,
+    /// What runs.
+    pub command: Command,
+    /// Lines to say before the start.
+    pub notices: Vec<String>,
+    /// Images that a killed writer left behind and `e2fsck -p` repairs first, under their lock.
+    pub repair: Vec<PathBuf>,
+    /// Files to look at again once the engine holds their locks.
+    pub watch: Vec<Watch>,
+    /// The image whose lock this start holds for writing.
+    pub holds: Option<PathBuf>,
+}
+
+/// Decides what to start.
+///
+/// # Errors
+/// A [`Refusal`] for whatever cannot work, before anything is started or changed.
+pub fn decide(request: &Request, facts: &Facts, command: Command) -> Result<Plan, Refusal> {
+    let engine = facts.engine.clone().ok_or(Refusal::NoEngine)?;
+    if !facts.user_namespaces && facts.caller.uid != 0 {
+        return Err(Refusal::NoUserNamespaces);
+    }
+    let layers = check(request, &facts.base, &facts.layers, facts.job.as_deref())?;
+    let writer = layers.iter().find(|(_, mode)| *mode == Mode::Rw).map(|(layer, _)| *layer);
+    let fakeroot = fakeroot::decide(request, facts, writer)?;
+    let overlay_driver = needs_overlay_driver(&layers);
+    if overlay_driver && engine.setuid && facts.caller.uid != 0 {
+        return Err(Refusal::SetuidEngine { program: engine.program });
+    }
+    Ok(Plan {
+        engine,
+        base: facts.base.path.clone(),
+        stack: stack(&layers, facts)?,
+        fakeroot,
+        overlay_driver,
+        gpus: facts.gpus.clone(),
+        bind: request.bind.clone(),
+        workdir: request.workdir.clone(),
+        env: request.env.clone(),
+        command,
+        notices: notices(request, facts, fakeroot, &layers),
+        repair: writer.filter(|w| state(w) == Some(State::Dirty)).map(|w| w.path.clone()).into_iter().collect(),
+        watch: facts.layers.iter().map(watch).collect(),
+        holds: writer.filter(|w| w.image.is_some()).map(|w| w.path.clone()),
+    })
+}
+
+/// Gives every layer its mode and checks what the images alone decide: this much is known wherever a job is submitted too.
+///
+/// # Errors
+/// The first thing that cannot work.
+pub fn check<'a>(
+    request: &Request,
+    base: &BaseFacts,
+    layers: &'a [LayerFacts],
+    job: Option<&str>,
+) -> Result<Vec<Moded<'a>>, Refusal> {
+    if base.kind == Kind::Ext {
+        return Err(Refusal::ExtBase { path: base.path.clone() });
+    }
+    let layers = with_modes(request, layers)?;
+    one_writer(&layers)?;
+    for (layer, mode) in &layers {
+        check_layer(layer, *mode, job)?;
+    }
+    Ok(layers)
+}
+
+/// A layer with the mode it gets: its own, else `:rw` for the last image under `-w`, else `:ro`.
+pub type Moded<'a> = (&'a LayerFacts, Mode);
+
+fn with_modes<'a>(request: &Request, layers: &'a [LayerFacts]) -> Result<Vec<Moded<'a>>, Refusal> {
+    let written = layers.iter().rposition(|l| l.mode.is_none() && l.kind != Kind::Squashfs);
+    if request.write && written.is_none() && !layers.iter().any(|l| l.mode == Some(Mode::Rw)) {
+        return Err(Refusal::NothingToWrite);
+    }
+    let mode = |(at, layer): (usize, &'a LayerFacts)| {
+        let default = if request.write && Some(at) == written { Mode::Rw } else { Mode::Ro };
+        (layer, layer.mode.unwrap_or(default))
+    };
+    Ok(layers.iter().enumerate().map(mode).collect())
+}
+
+fn one_writer(layers: &[Moded<'_>]) -> Result<(), Refusal> {
+    let with = |wanted: Mode| layers.iter().filter(move |(_, mode)| *mode == wanted).map(|(layer, _)| layer.path.clone());
+    let mut writers = with(Mode::Rw);
+    match (writers.next(), writers.next(), with(Mode::Tmp).next()) {
+        (Some(first), Some(second), _) => Err(Refusal::TwoWriters { first, second }),
+        (Some(rw), None, Some(tmp)) => Err(Refusal::WriterAndTmp { tmp, rw }),
+        _ => Ok(()),
+    }
+}
+
+fn check_layer(layer: &LayerFacts, mode: Mode, job: Option<&str>) -> Result<(), Refusal> {
+    let path = || layer.path.clone();
+    if layer.path.to_string_lossy().contains(':') {
+        return Err(Refusal::ColonInPath { path: path() });
+    }
+    match (layer.kind, mode) {
+        (Kind::Squashfs, Mode::Rw | Mode::Tmp) => return Err(Refusal::SquashfsIsReadOnly { path: path(), mode }),
+        (Kind::Sif, _) if layer.image.is_none() => return Err(Refusal::SifWithoutOverlay { path: path() }),
+        (_, Mode::Rw) if !layer.writable => return Err(Refusal::NotWritable { path: path() }),
+        _ => {}
+    }
+    layer.image.as_ref().map_or(Ok(()), |image| check_image(layer, image, mode, job))
+}
+
+fn check_image(layer: &LayerFacts, image: &ImageFacts, mode: Mode, job: Option<&str>) -> Result<(), Refusal> {
+    let path = layer.path.clone();
+    if let Some(reason) = &image.refused_by_engine {
+        return Err(Refusal::EngineRefuses { path, reason: reason.clone() });
+    }
+    if image.upper.is_none() {
+        return Err(Refusal::NoUpper { path });
+    }
+    match (&image.usage, mode) {
+        (Usage::Writer { holder: Some(holder), .. }, _) if job.is_some() && holder.is_batch_of(job) => {
+            return Err(Refusal::HeldByOwnBatch { path });
+        }
+        (Usage::Writer { holder, seen }, _) => {
+            return Err(Refusal::HasWriter { path, mode, holder: holder.clone().map(Box::new), seen: seen.clone() });
+        }
+        (Usage::Readers, Mode::Rw) => return Err(Refusal::HasReaders { path }),
+        _ => {}
+    }
+    match (image.state, mode) {
+        (State::Errors, _) => Err(Refusal::Damaged { path }),
+        (State::NeedsRecovery, _) => Err(Refusal::NeedsRecovery { path }),
+        (State::Clean | State::Dirty, _) => Ok(()),
+    }
+}
+
+/// What the user should know before the start; every other decision is silent.
+fn notices(request: &Request, facts: &Facts, fakeroot: Option<Fakeroot>, layers: &[Moded<'_>]) -> Vec<String> {
+    let unlocked = layers.iter().filter(|(_, mode)| *mode == Mode::Rw).find_map(|(layer, _)| match &layer.image.as_ref()?.usage {
+        Usage::Unknown { reason } => Some(format!(
+            "{}: this file system has no locks ({reason}): nothing notices another writer, so be sure to be the only one",
+            layer.path.display()
+        )),
+        _ => None,
+    });
+    fakeroot::notice(request, facts, fakeroot, layers).into_iter().chain(unlocked).collect()
+}
+
+fn state(layer: &LayerFacts) -> Option<State> {
+    layer.image.as_ref().map(|image| image.state)
+}
+
+/// The kernel's overlay, which Apptainer takes for stacks without a writable image, does not know the whiteouts of
+/// fuse-overlayfs: what a writer deleted would show again.
+fn needs_overlay_driver(layers: &[Moded<'_>]) -> bool {
+    let written_by_fuse = layers.iter().any(|(layer, mode)| *mode == Mode::Rw && layer.image.is_some());
+    let read = layers.iter().any(|(layer, mode)| *mode != Mode::Rw && layer.kind != Kind::Squashfs);
+    read && !written_by_fuse
+}
+
+/// Squashfs in the order given, images on top of them, the written one on top of all.
+fn stack(layers: &[Moded<'_>], facts: &Facts) -> Result<Vec<Overlay>, Refusal> {
+    let read_only = |want_squashfs: bool| {
+        layers
+            .iter()
+            .filter(move |(layer, mode)| *mode != Mode::Rw && (layer.kind == Kind::Squashfs) == want_squashfs)
+            .map(|(layer, _)| Overlay::Ro(layer.path.clone()))
+    };
+    let mut stack: Vec<Overlay> = read_only(true).chain(read_only(false)).collect();
+    if layers.iter().any(|(_, mode)| *mode == Mode::Tmp) {
+        if let Some(reason) = &facts.tmpdir_problem {
+            return Err(Refusal::NoTmpdir { path: facts.tmpdir.clone(), reason: reason.clone() });
+        }
+        stack.push(Overlay::Scratch(facts.tmpdir.clone()));
+    }
+    stack.extend(layers.iter().filter(|(_, m)| *m == Mode::Rw).map(|(l, _)| Overlay::Rw(l.path.clone())));
+    Ok(stack)
+}
+
+fn watch(layer: &LayerFacts) -> Watch {
+    Watch {
+        path: layer.path.clone(),
+        identity: layer.identity,
+        upper: layer.image.as_ref().and_then(|image| image.upper),
+    }
+}
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

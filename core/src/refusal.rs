@@ -1,0 +1,180 @@
+//! Why a start is refused: one sentence each, with the path, the reason and what to type next.
+//!
+//! The CLI, the plugin and the documentation use these same words.
+
+use std::path::PathBuf;
+
+use crate::fakeroot::Fakeroot;
+use crate::holder::Holder;
+use crate::layer::Mode;
+
+/// A start that would not work, or would do harm.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Refusal {
+    #[error("Apptainer is not installed here: no 'apptainer' in PATH; install it, or set 'apptainer' in the system configuration")]
+    /// No container engine.
+    NoEngine,
+    #[error("user namespaces are switched off on this machine, and Apptainer needs them: set sysctl user.max_user_namespaces and kernel.unprivileged_userns_clone")]
+    /// The kernel's or the site's choice.
+    NoUserNamespaces,
+    #[error("{}: an ext image cannot be the base: give it as a layer (-o), and a .sif, a .sqf or a directory as base", path.display())]
+    /// Base and layer mixed up.
+    ExtBase {
+        /// The base.
+        path: PathBuf,
+    },
+    #[error("-w: there is no image to write to among the layers: make one with 'condatainer o', or name one")]
+    /// `-w` without an image.
+    NothingToWrite,
+    #[error("{} and {}: only one layer can be written to: use :ro for the other", first.display(), second.display())]
+    /// Two `:rw`.
+    TwoWriters {
+        /// One of them.
+        first: PathBuf,
+        /// The other.
+        second: PathBuf,
+    },
+    #[error("{} is :rw and {} is :tmp: writes can go to one place only: use :ro for one of them", rw.display(), tmp.display())]
+    /// `:rw` together with `:tmp`.
+    WriterAndTmp {
+        /// The `:tmp` layer.
+        tmp: PathBuf,
+        /// The `:rw` layer.
+        rw: PathBuf,
+    },
+    #[error("{}: a ':' in the path of a layer cannot be passed to Apptainer: rename the file or use a symbolic link", path.display())]
+    /// Apptainer splits at colons.
+    ColonInPath {
+        /// The layer.
+        path: PathBuf,
+    },
+    #[error("{}: a squashfs layer is read-only and cannot be :{mode}: use an ext3 image ('condatainer o') to write", path.display())]
+    /// `:rw` or `:tmp` on squashfs.
+    SquashfsIsReadOnly {
+        /// The layer.
+        path: PathBuf,
+        /// The mode that was asked for.
+        mode: Mode,
+    },
+    #[error("{}: this SIF has no overlay partition, so it cannot be a layer: use it as the base (-b)", path.display())]
+    /// A SIF without overlay.
+    SifWithoutOverlay {
+        /// The layer.
+        path: PathBuf,
+    },
+    #[error("{}: you may not write this file, so it cannot be :rw: check its mode and that its file system is writable, or use :ro or :tmp", path.display())]
+    /// No write permission.
+    NotWritable {
+        /// The layer.
+        path: PathBuf,
+    },
+    #[error("{}: Apptainer does not accept this image: {reason}; make one with 'condatainer o' and copy the files over", path.display())]
+    /// Features that Apptainer does not know.
+    EngineRefuses {
+        /// The layer.
+        path: PathBuf,
+        /// Which ones.
+        reason: String,
+    },
+    #[error("{}: has no upper/ directory, so it is no overlay image: make one with 'condatainer o'", path.display())]
+    /// An ext file system for something else.
+    NoUpper {
+        /// The layer.
+        path: PathBuf,
+    },
+    #[error("{}: in use for writing by {}; {}", path.display(), who(holder.as_deref(), seen.as_deref()), wait(*mode))]
+    /// A writer holds the lock.
+    HasWriter {
+        /// The layer.
+        path: PathBuf,
+        /// What was wanted.
+        mode: Mode,
+        /// The writer's note.
+        holder: Option<Box<Holder>>,
+        /// What the machine tells.
+        seen: Option<String>,
+    },
+    #[error("{}: in use by readers, so it cannot be :rw now: wait until they end, or use :ro or :tmp", path.display())]
+    /// Readers hold the lock.
+    HasReaders {
+        /// The layer.
+        path: PathBuf,
+    },
+    #[error("{}: this job's own batch script holds the image for writing: submit it with --condatainer-scope=steps, which leaves the image to the steps", path.display())]
+    /// The step's own batch container holds it.
+    HeldByOwnBatch {
+        /// The layer.
+        path: PathBuf,
+    },
+    #[error("{}: the file system is marked as damaged: run 'e2fsck -f {}' and look at what it says", path.display(), path.display())]
+    /// The error flag is set.
+    Damaged {
+        /// The layer.
+        path: PathBuf,
+    },
+    #[error("{}: its journal was not replayed (a crash, or it is mounted elsewhere): unmount it there, or run 'e2fsck -p {}'", path.display(), path.display())]
+    /// An unreplayed journal.
+    NeedsRecovery {
+        /// The layer.
+        path: PathBuf,
+    },
+    #[error("{}", wrong_owner(path, *owner, *caller, *fakeroot))]
+    /// The upper's owner cannot be written as.
+    WrongOwner {
+        /// The layer.
+        path: PathBuf,
+        /// Owner of upper.
+        owner: (u32, u32),
+        /// The caller.
+        caller: (u32, u32),
+        /// The mode it would have run in.
+        fakeroot: Option<Fakeroot>,
+    },
+    #[error("fakeroot: you have a subuid range, but newuidmap is not installed here: install the package uidmap (shadow-utils)")]
+    /// The range cannot be used.
+    NoNewuidmap,
+    #[error("{}: cannot hold what :tmp layers write: {reason}: set tmpdir in the configuration, or TMPDIR", path.display())]
+    /// No scratch directory.
+    NoTmpdir {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    #[error("{}: a setuid Apptainer shows files again that were deleted in a read-only image: use :rw, or ask for an unprivileged installation", program.display())]
+    /// Apptainer forbids its own configuration to be chosen there.
+    SetuidEngine {
+        /// The engine.
+        program: PathBuf,
+    },
+}
+
+fn who(holder: Option<&Holder>, seen: Option<&str>) -> String {
+    match (holder, seen) {
+        (Some(holder), _) => holder.to_string(),
+        (None, Some(seen)) => seen.into(),
+        (None, None) => "an unknown process, perhaps on another node".into(),
+    }
+}
+
+fn wait(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Rw => "one writer at a time: wait until it ends",
+        Mode::Ro | Mode::Tmp => "it cannot be read meanwhile: wait until it ends",
+    }
+}
+
+fn wrong_owner(path: &std::path::Path, owner: (u32, u32), caller: (u32, u32), fakeroot: Option<Fakeroot>) -> String {
+    let (path, (uid, gid)) = (path.display(), owner);
+    match fakeroot {
+        None => {
+            let (my_uid, my_gid) = caller;
+            let or = if owner == (0, 0) { ", or drop --no-fakeroot" } else { ", or use --fakeroot" };
+            format!("{path}: its upper belongs to {uid}:{gid} and you are {my_uid}:{my_gid}, so plain mode cannot write it: run 'condatainer overlay chown {path}'{or}")
+        }
+        Some(Fakeroot::RootMapped) => format!(
+            "{path}: its upper belongs to {uid}:{gid}, and fakeroot without a subuid range can write as root only: run 'condatainer overlay chown --root {path}', or drop --fakeroot"
+        ),
+        Some(_) => format!("{path}: its upper belongs to {uid}:{gid}, an id that fakeroot does not map: run 'condatainer overlay chown --root {path}'"),
+    }
+}

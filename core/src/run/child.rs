@@ -1,0 +1,121 @@
+//! The engine as a child process, and the command behind it.
+
+use std::os::fd::AsFd;
+use std::process::Command;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+use crate::argv::contradicting_variables;
+use crate::request::ARGUMENTS_VARIABLE;
+use crate::run::link::{Link, Report};
+use crate::run::signals::{Forward, Incoming, Signals};
+use crate::run::{Ended, RunError, system};
+
+/// The running engine.
+#[derive(Debug)]
+pub(crate) struct Child {
+    engine: Pid,
+    command: Option<Pid>,
+    link: Link,
+    signals: Signals,
+    ended: Option<WaitStatus>,
+}
+
+impl Child {
+    /// Starts the engine with these arguments.
+    pub(crate) fn spawn(argv: &[String], link: Link, forward: Forward) -> Result<Self, RunError> {
+        let signals = Signals::listen(forward)?;
+        let (program, arguments) = argv.split_first().ok_or_else(|| system("no engine")(Errno::EINVAL.into()))?;
+        let mut command = Command::new(program);
+        command.args(arguments);
+        command.env_remove(ARGUMENTS_VARIABLE);
+        contradicting_variables().for_each(|name| {
+            command.env_remove(name);
+        });
+        let child = command.spawn().map_err(system(format!("{program}: cannot be started")))?;
+        let engine = i32::try_from(child.id()).map_err(|_| system("bad process id")(Errno::EINVAL.into()))?;
+        Ok(Self { engine: Pid::from_raw(engine), command: None, link, signals, ended: None })
+    }
+
+    /// Waits until the shim runs in the container, or the engine has ended without it.
+    pub(crate) fn wait_for_start(&mut self) -> Result<Report, RunError> {
+        loop {
+            match self.link.read() {
+                Report::Started(pid) => {
+                    self.command = Some(pid);
+                    return Ok(Report::Started(pid));
+                }
+                _ if self.ended.is_some() => return Ok(Report::Silent),
+                _ => self.wait_for_news(true)?,
+            }
+        }
+    }
+
+    /// Lets the shim become the command.
+    pub(crate) fn let_go(&mut self) -> Result<(), RunError> {
+        self.link.let_go()
+    }
+
+    /// Waits for the end, passing signals on meanwhile.
+    pub(crate) fn wait(&mut self) -> Result<Ended, RunError> {
+        while self.ended.is_none() {
+            self.wait_for_news(false)?;
+        }
+        Ok(match (self.link.read(), self.ended) {
+            (Report::Failed(errno), _) if errno == Errno::ENOENT as i32 => Ended::NotFound,
+            (Report::Failed(errno), _) if errno == Errno::ELIBBAD as i32 => {
+                Ended::NotExecutable("its interpreter or loader is not in the container".into())
+            }
+            (Report::Failed(errno), _) => Ended::NotExecutable(Errno::from_raw(errno).desc().into()),
+            (_, Some(WaitStatus::Signaled(_, signal, _))) => Ended::Signaled(signal as i32),
+            (_, Some(WaitStatus::Exited(_, code))) => Ended::Exited(code),
+            (_, _) => Ended::Exited(0),
+        })
+    }
+
+    /// Ends a container whose command was not let go yet: the shim gives up when its word does not come.
+    pub(crate) fn abandon(mut self) {
+        self.link.hang_up();
+        while self.ended.is_none() && self.wait_for_news(false).is_ok() {}
+    }
+
+    fn wait_for_news(&mut self, with_link: bool) -> Result<(), RunError> {
+        let mut sources = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+        if with_link {
+            sources.push(PollFd::new(self.link.as_fd(), PollFlags::POLLIN));
+        }
+        match poll(&mut sources, PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(e) => return Err(system("cannot wait for the container")(e.into())),
+        }
+        while let Some(incoming) = self.signals.next() {
+            self.handle(incoming);
+        }
+        Ok(())
+    }
+
+    fn handle(&mut self, incoming: Incoming) {
+        match incoming {
+            Incoming::Child => self.reap(),
+            Incoming::PassOn(signal) => self.pass_on(signal),
+            Incoming::Known => {}
+        }
+    }
+
+    fn reap(&mut self) {
+        match waitpid(self.engine, Some(WaitPidFlag::WNOHANG)) {
+            Ok(status @ (WaitStatus::Exited(..) | WaitStatus::Signaled(..))) => self.ended = Some(status),
+            Err(Errno::ECHILD) => self.ended = Some(WaitStatus::Exited(self.engine, 255)),
+            _ => {}
+        }
+    }
+
+    /// To the command itself once it runs, so that it gets the signal exactly once; before that to the engine.
+    fn pass_on(&self, signal: Signal) {
+        let _ = kill(self.command.unwrap_or(self.engine), signal);
+    }
+}

@@ -1,0 +1,89 @@
+//! The socket between this process and the shim in the container.
+//!
+//! The kernel attaches the sender's process id, translated into our namespace: that is the command's own process, which signals
+//! can then be sent to without a detour through the engine.
+
+use std::io::{IoSliceMut, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixCredentials, recvmsg, setsockopt, sockopt};
+use nix::unistd::Pid;
+
+use crate::run::{RunError, system};
+
+/// Our end of the socket.
+#[derive(Debug)]
+pub(crate) struct Link {
+    socket: UnixStream,
+}
+
+/// What has come from the shim so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Report {
+    /// Nothing: the container never stood.
+    Silent,
+    /// The shim runs as this process.
+    Started(Pid),
+    /// The exec failed with this errno.
+    Failed(i32),
+}
+
+impl Link {
+    /// Our end, and the shim's end, which stays open across exec.
+    pub(crate) fn pair() -> Result<(Self, OwnedFd), RunError> {
+        let broken = |e: Errno| system("cannot make a socket pair")(e.into());
+        let (ours, theirs) = UnixStream::pair().map_err(system("cannot make a socket pair"))?;
+        setsockopt(&ours, sockopt::PassCred, &true).map_err(broken)?;
+        fcntl(&theirs, FcntlArg::F_SETFD(FdFlag::empty())).map_err(broken)?;
+        Ok((Self { socket: ours }, theirs.into()))
+    }
+
+    /// Tells the shim to become the command.
+    pub(crate) fn let_go(&mut self) -> Result<(), RunError> {
+        self.socket.write_all(b"G").map_err(system("the container ended before the command was started"))
+    }
+
+    /// Tells the shim that its command is not wanted any more.
+    pub(crate) fn hang_up(&self) {
+        let _ = self.socket.shutdown(std::net::Shutdown::Both);
+    }
+
+    /// What the shim has said, without waiting.
+    pub(crate) fn read(&self) -> Report {
+        let mut bytes = [0; 16];
+        let mut space = nix::cmsg_space!(UnixCredentials);
+        let mut parts = [IoSliceMut::new(&mut bytes)];
+        let Ok(message) = recvmsg::<()>(self.socket.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::MSG_DONTWAIT) else {
+            return Report::Silent;
+        };
+        let sender = message.cmsgs().ok().and_then(|mut all| all.find_map(process));
+        let length = message.bytes;
+        interpret(&bytes[..length], sender)
+    }
+}
+
+impl AsFd for Link {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+fn process(message: ControlMessageOwned) -> Option<Pid> {
+    match message {
+        ControlMessageOwned::ScmCredentials(sender) => Some(Pid::from_raw(sender.pid())),
+        _ => None,
+    }
+}
+
+fn interpret(bytes: &[u8], sender: Option<Pid>) -> Report {
+    match (bytes.split_first(), sender) {
+        (Some((b'S', _)), Some(pid)) => Report::Started(pid),
+        (Some((b'E', errno)), _) => {
+            Report::Failed(std::str::from_utf8(errno).ok().and_then(|text| text.parse().ok()).unwrap_or(0))
+        }
+        _ => Report::Silent,
+    }
+}

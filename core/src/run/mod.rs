@@ -1,0 +1,149 @@
+//! Carries a plan out: repairs what a killed writer left, starts the engine, looks again, lets the command go, waits, and says
+//! how it ended.
+
+mod child;
+mod descriptors;
+mod engine_config;
+mod link;
+mod look_again;
+mod repair;
+mod scratch;
+mod signals;
+
+use std::io;
+use std::os::fd::AsRawFd;
+use std::path::PathBuf;
+
+use crate::holder::{Holder, Published};
+use crate::plan::Plan;
+use crate::refusal::Refusal;
+use crate::run::child::Child;
+use crate::run::link::{Link, Report};
+use crate::run::scratch::Scratch;
+
+pub use crate::run::signals::Forward;
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The command's own exit code.
+    Exited(i32),
+    /// The signal that ended the command.
+    Signaled(i32),
+    /// The command is in the container, but cannot be executed; the system's reason.
+    NotExecutable(String),
+    /// There is no such command in the container.
+    NotFound,
+}
+
+/// Why the command was not started.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A layer changed between the decision and the start, or somebody else was faster.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The engine gave up before the container stood; it has said why.
+    #[error("Apptainer could not start the container (it ended with {0}); its own message is above; -v shows the full command")]
+    Engine(String),
+    /// A file changed while the container was being set up.
+    #[error("{}: {what} while the container was being started: start again", path.display())]
+    Changed {
+        /// The layer.
+        path: PathBuf,
+        /// What changed.
+        what: &'static str,
+    },
+    /// `e2fsck -p` did not bring the image back.
+    #[error("{}: the last writer was killed, and {why}: run 'e2fsck -f {}' and answer its questions", path.display(), path.display())]
+    Repair {
+        /// The image.
+        path: PathBuf,
+        /// What went wrong.
+        why: String,
+    },
+    /// The system refused something that a start needs.
+    #[error("{what}: {source}")]
+    System {
+        /// What was to be done.
+        what: String,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
+
+pub(crate) fn system(what: impl Into<String>) -> impl FnOnce(io::Error) -> RunError {
+    let what = what.into();
+    move |source| RunError::System { what, source }
+}
+
+/// What the caller wants to be told, and how signals are to be treated.
+pub struct Options<'a> {
+    /// Which signals that reach this process are passed on.
+    pub forward: Forward,
+    /// What to publish beside a written image.
+    pub holder: Holder,
+    /// Receives lines for the user.
+    pub say: &'a mut dyn FnMut(&str),
+}
+
+/// Runs the plan to its end.
+///
+/// # Errors
+/// Only where the command was not started; everything that the command itself does is an [`Ended`].
+pub fn run(plan: &Plan, options: &mut Options<'_>) -> Result<Ended, RunError> {
+    for notice in &plan.notices {
+        (options.say)(notice);
+    }
+    for image in &plan.repair {
+        repair::repair(image, options.say)?;
+    }
+    let scratch = Scratch::for_plan(plan)?;
+    let mut child = start(plan, &scratch, options)?;
+    let report = child.wait_for_start()?;
+    if report == Report::Silent {
+        return Err(engine_failed(plan, &mut child));
+    }
+    if let Err(error) = look_again::look_again(&plan.watch) {
+        child.abandon();
+        return Err(error);
+    }
+    let note = plan.holds.as_ref().and_then(|image| Published::new(image, &options.holder).ok());
+    child.let_go()?;
+    let ended = child.wait()?;
+    drop(note);
+    settle(plan);
+    Ok(ended)
+}
+
+fn start(plan: &Plan, scratch: &Scratch, options: &Options<'_>) -> Result<Child, RunError> {
+    let shim = descriptors::shim()?;
+    let config = engine_config::for_plan(plan)?;
+    let (link, far_end) = Link::pair()?;
+    let config_path = config.as_ref().map(descriptors::path).unwrap_or_default();
+    let mut argv = plan.engine_argv(scratch.path(), &config_path);
+    argv.push(descriptors::path(&shim));
+    argv.extend([far_end.as_raw_fd().to_string(), shim.as_raw_fd().to_string()]);
+    argv.extend(plan.shim_argv());
+    Child::spawn(&argv, link, options.forward)
+}
+
+/// The engine ended without ever reaching the shim: say who was faster, if that is why.
+fn engine_failed(plan: &Plan, child: &mut Child) -> RunError {
+    let ended = match child.wait() {
+        Ok(Ended::Exited(code)) => format!("exit code {code}"),
+        Ok(Ended::Signaled(signal)) => format!("signal {signal}"),
+        Ok(_) => "no exit code".into(),
+        Err(error) => return error,
+    };
+    match look_again::who_was_faster(plan) {
+        Some(refusal) => RunError::Refused(refusal),
+        None => RunError::Engine(ended),
+    }
+}
+
+/// Waits until the engine's FUSE processes have let go of the written image, so that whoever comes next finds it free.
+fn settle(plan: &Plan) {
+    if let Some(image) = &plan.holds {
+        look_again::wait_until_free(image);
+    }
+}

@@ -1,0 +1,64 @@
+//! The directory that takes the writes of `:tmp` layers and vanishes at the end.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+
+use crate::fakeroot::Fakeroot;
+use crate::plan::{Overlay, Plan};
+use crate::run::{RunError, system};
+
+/// A directory below the plan's tmpdir, or nothing where the plan needs none.
+#[derive(Debug)]
+pub(crate) struct Scratch {
+    dir: Option<TempDir>,
+    subuid: bool,
+}
+
+impl Scratch {
+    /// Makes the directory if the plan has a `:tmp` layer.
+    pub(crate) fn for_plan(plan: &Plan) -> Result<Self, RunError> {
+        let wanted = plan.stack.iter().any(|overlay| matches!(overlay, Overlay::Scratch(_)));
+        let make = || {
+            let parent = plan.scratch_parent();
+            let made = tempfile::Builder::new().prefix("condatainer-").tempdir_in(parent);
+            made.map_err(system(format!("{}: cannot make a directory for :tmp", parent.display())))
+        };
+        Ok(Self { dir: wanted.then(make).transpose()?, subuid: plan.fakeroot == Some(Fakeroot::Subuid) })
+    }
+
+    /// Its path; empty where there is none.
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.as_ref().map_or(Path::new(""), TempDir::path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let Some(dir) = self.dir.take() else { return };
+        if self.subuid {
+            remove_as_subordinate_ids(dir.path());
+        }
+        open_up(dir.path());
+        let _ = dir.close();
+    }
+}
+
+/// What fakeroot wrote belongs to the caller's subordinate ids: only a user namespace with the same map may remove it.
+fn remove_as_subordinate_ids(dir: &Path) {
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--map-auto", "rm", "-rf", "--"]).arg(dir.join("upper")).arg(dir.join("work"));
+    let _ = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+}
+
+/// OverlayFS leaves a work directory of mode 0, which cannot be emptied before it is opened.
+fn open_up(dir: &Path) {
+    let Ok(entries) = fs::read_dir(dir) else { return };
+    for entry in entries.flatten().filter(|e| e.file_type().is_ok_and(|t| t.is_dir())) {
+        let _ = fs::set_permissions(entry.path(), fs::Permissions::from_mode(0o700));
+        open_up(&entry.path());
+    }
+}

@@ -1,0 +1,212 @@
+//! The survey: asks the machine for the [`Facts`] that a plan needs. Reads only; takes no lock and starts nothing.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use nix::unistd::{AccessFlags, access};
+
+use crate::config::Config;
+use crate::ext;
+use crate::facts::{BaseFacts, Engine, Facts, Gpu, ImageFacts, Kind, LayerFacts, State, Usage};
+use crate::holder;
+use crate::image::{self, ImageError, Opened};
+use crate::layer::{Layer, Mode};
+use crate::lock::{self, Access, Availability};
+use crate::refusal::Refusal;
+use crate::request::Request;
+use crate::user::Caller;
+
+/// Why the facts could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum SurveyError {
+    /// A layer or the base cannot be used as an image.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// No base image is named anywhere.
+    #[error("no base image: name one with -b (in Slurm: --condatainer-base=), CONDATAINER_BASE or 'base' in the configuration; 'apptainer pull base.sif docker://debian' makes one")]
+    NoBase,
+    /// The caller cannot be told.
+    #[error("cannot look up the calling user: {0}")]
+    Caller(io::Error),
+}
+
+/// Whether locks and states count: on the node that starts the container they do, where a job is submitted they may change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// The container starts now.
+    Start,
+    /// The request will be carried out later.
+    Submission,
+}
+
+/// Gathers everything for a start here and now.
+///
+/// # Errors
+/// An image that cannot be read, or no base.
+pub fn survey(request: &Request, config: &Config, env: &HashMap<String, String>) -> Result<Facts, SurveyError> {
+    let caller = Caller::current().map_err(SurveyError::Caller)?;
+    let tmpdir = config.tmpdir().or_else(|| env.get("TMPDIR").map(PathBuf::from)).unwrap_or_else(|| "/tmp".into());
+    Ok(Facts {
+        base: base(config.base(request.base.clone()).as_deref())?,
+        layers: layers(&request.layers, Moment::Start)?,
+        engine: engine(config),
+        user_namespaces: user_namespaces(),
+        newuidmap: find_program("newuidmap").is_some() && find_program("newgidmap").is_some(),
+        gpus: gpus(env),
+        tmpdir_problem: tmpdir_problem(&tmpdir),
+        tmpdir,
+        job: env.get("SLURM_JOB_ID").cloned(),
+        caller,
+    })
+}
+
+/// Looks at the base image.
+///
+/// # Errors
+/// None is named, or it is no image.
+pub fn base(path: Option<&Path>) -> Result<BaseFacts, SurveyError> {
+    let path = path.ok_or(SurveyError::NoBase)?;
+    let image = image::identify(path)?;
+    Ok(BaseFacts { path: path.into(), kind: kind(&image.kind) })
+}
+
+/// Looks at the layers.
+///
+/// # Errors
+/// The first one that is no image.
+pub fn layers(layers: &[Layer], moment: Moment) -> Result<Vec<LayerFacts>, SurveyError> {
+    layers.iter().map(|layer| self::layer(layer, moment).map_err(SurveyError::from)).collect()
+}
+
+fn layer(layer: &Layer, moment: Moment) -> Result<LayerFacts, ImageError> {
+    let opened = image::open(&layer.path)?;
+    Ok(LayerFacts {
+        path: layer.path.clone(),
+        mode: layer.mode,
+        kind: kind(&opened.image.kind),
+        identity: (opened.image.dev, opened.image.ino),
+        writable: access(&layer.path, AccessFlags::W_OK).is_ok(),
+        image: image_facts(&opened, layer.mode, moment)?,
+    })
+}
+
+fn kind(kind: &image::Kind) -> Kind {
+    match kind {
+        image::Kind::Ext(_) => Kind::Ext,
+        image::Kind::Squashfs => Kind::Squashfs,
+        image::Kind::Sif(_) => Kind::Sif,
+        image::Kind::Directory => Kind::Directory,
+    }
+}
+
+fn image_facts(opened: &Opened, mode: Option<Mode>, moment: Moment) -> Result<Option<ImageFacts>, ImageError> {
+    let Some(probe) = opened.probe()? else { return Ok(None) };
+    let now = moment == Moment::Start;
+    Ok(Some(ImageFacts {
+        upper: probe.upper.owner().map(|owner| (owner.uid, owner.gid)),
+        state: if now { state(probe.state) } else { State::Clean },
+        refused_by_engine: probe.apptainer.err(),
+        usage: if now { usage(opened, mode) } else { Usage::Free },
+    }))
+}
+
+/// The state that a superblock declares.
+#[must_use]
+pub fn state(state: ext::State) -> State {
+    match state {
+        ext::State { errors: true, .. } => State::Errors,
+        ext::State { needs_recovery: true, .. } => State::NeedsRecovery,
+        state if state.is_clean() => State::Clean,
+        _ => State::Dirty,
+    }
+}
+
+/// Who uses the image, asked without taking a lock. A writer would exclude everybody, so the question is asked for writing whatever the mode.
+pub fn usage(opened: &Opened, mode: Option<Mode>) -> Usage {
+    let image = &opened.image;
+    let Some(window) = image.ext_window() else { return Usage::Free };
+    let loops = lock::loops(image.dev, image.ino);
+    if let Some(device) = loops.iter().find(|l| !l.read_only || mode != Some(Mode::Ro)) {
+        return Usage::Writer { holder: None, seen: Some(format!("the loop device {} (mounted by root?)", device.name)) };
+    }
+    match lock::query(&opened.file, window, Access::Write) {
+        Ok(Availability::Free) => Usage::Free,
+        Ok(Availability::Held(Access::Read)) => Usage::Readers,
+        Ok(Availability::Held(Access::Write)) => Usage::Writer { holder: holder::read(&image.path), seen: own_users(image) },
+        Ok(Availability::Unsupported(errno)) => Usage::Unknown { reason: errno.desc().into() },
+        Err(error) => Usage::Unknown { reason: error.to_string() },
+    }
+}
+
+fn own_users(image: &image::Image) -> Option<String> {
+    let user = lock::users(image.dev, image.ino).into_iter().next()?;
+    Some(format!("your process {} ({})", user.pid, user.comm))
+}
+
+/// The refusal that a busy image would get now, if it is busy.
+pub(crate) fn busy(path: &Path, mode: Mode) -> Option<Refusal> {
+    let opened = image::open(path).ok()?;
+    match (usage(&opened, Some(mode)), mode) {
+        (Usage::Writer { holder, seen }, _) => {
+            Some(Refusal::HasWriter { path: path.into(), mode, holder: holder.map(Box::new), seen })
+        }
+        (Usage::Readers, Mode::Rw) => Some(Refusal::HasReaders { path: path.into() }),
+        _ => None,
+    }
+}
+
+/// Whether a lock is held that excludes this access.
+pub(crate) fn is_locked(path: &Path, access: Access) -> bool {
+    let Ok(opened) = image::open(path) else { return false };
+    let Some(window) = opened.image.ext_window() else { return false };
+    matches!(lock::query(&opened.file, window, access), Ok(Availability::Held(_)))
+}
+
+fn engine(config: &Config) -> Option<Engine> {
+    let program = config.apptainer.clone().or_else(|| find_program("apptainer"))?;
+    let real = std::fs::canonicalize(&program).ok()?;
+    let prefix = real.parent().and_then(Path::parent).unwrap_or(Path::new("/usr"));
+    Some(Engine { config: engine_config(prefix), setuid: is_setuid(&prefix.join("libexec/apptainer/bin/starter-suid")), program })
+}
+
+/// Apptainer's build knows its configuration's place; this is where its packages and `make install` put it.
+fn engine_config(prefix: &Path) -> Option<PathBuf> {
+    let packaged = (prefix == Path::new("/usr")).then(|| PathBuf::from("/etc/apptainer/apptainer.conf"));
+    packaged.into_iter().chain([prefix.join("etc/apptainer/apptainer.conf")]).find(|path| path.is_file())
+}
+
+fn is_setuid(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|meta| std::os::unix::fs::PermissionsExt::mode(&meta.permissions()) & 0o4000 != 0)
+}
+
+fn user_namespaces() -> bool {
+    let switched_off = |path: &str| std::fs::read_to_string(path).is_ok_and(|text| text.trim() == "0");
+    !switched_off("/proc/sys/user/max_user_namespaces") && !switched_off("/proc/sys/kernel/unprivileged_userns_clone")
+}
+
+/// The GPU stacks whose devices are here; in a job only when the job was given a GPU.
+fn gpus(env: &HashMap<String, String>) -> Vec<Gpu> {
+    const GIVEN: [&str; 4] = ["SLURM_STEP_GPUS", "SLURM_JOB_GPUS", "CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"];
+    if env.contains_key("SLURM_JOB_ID") && !GIVEN.iter().any(|name| env.contains_key(*name)) {
+        return Vec::new();
+    }
+    let devices = [("/dev/nvidiactl", Gpu::Nvidia), ("/dev/kfd", Gpu::Rocm)];
+    devices.into_iter().filter(|(path, _)| Path::new(path).exists()).map(|(_, gpu)| gpu).collect()
+}
+
+fn tmpdir_problem(dir: &Path) -> Option<String> {
+    if !dir.is_dir() {
+        return Some("no such directory".into());
+    }
+    access(dir, AccessFlags::W_OK | AccessFlags::X_OK).err().map(|errno| errno.desc().into())
+}
+
+/// A program in PATH or in the administrator's directories, which a user's PATH often lacks.
+#[must_use]
+pub fn find_program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let dirs = std::env::split_paths(&path).filter(|dir| dir.is_absolute());
+    let dirs = dirs.chain(["/usr/bin", "/usr/sbin", "/sbin", "/bin"].map(PathBuf::from));
+    dirs.map(|dir| dir.join(name)).find(|path| path.is_file() && access(path, AccessFlags::X_OK).is_ok())
+}

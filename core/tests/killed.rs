@@ -1,0 +1,95 @@
+//! A chown that is killed at any instant leaves a sound image, and doing it again completes it.
+//!
+//! Ten instants in every run of the tests, fifty with CONDATAINER_SOAK set.
+
+mod support;
+
+use std::env;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use condatainer_core::chown::{Request, chown};
+use condatainer_core::ext::{Ids, probe};
+use support::{Bench, fsck, rich_tree, whole};
+
+const USER: Ids = Ids { uid: 1_234_567, gid: 70_001 };
+const IMAGE: &str = "CONDATAINER_TEST_KILLED_IMAGE";
+const FILES: u32 = 20_000;
+
+/// Not a test of its own, but the process that is killed: this test binary, started again with an image to work on.
+#[test]
+fn victim() {
+    if let Some(image) = env::var_os(IMAGE) {
+        chown(Path::new(&image), &Request::new(Ids::ROOT, USER), &mut |_, _| {}).unwrap();
+    }
+}
+
+fn start(image: &Path) -> Child {
+    let mut command = Command::new(env::current_exe().unwrap());
+    command.args(["--exact", "victim"]).env(IMAGE, image).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().unwrap()
+}
+
+fn large(bench: &Bench, options: &[&str]) -> PathBuf {
+    let tree = bench.path("rich");
+    rich_tree(&tree);
+    for i in 0..FILES {
+        fs::write(tree.join(format!("upper/many/{i}")), "").unwrap();
+    }
+    let image = bench.image_of("original", options, 128, &tree);
+    // Every file but those of a system user is to change in the run that is killed.
+    support::debugfs_write(&image, "sif /upper/var/cache/man/index uid 6");
+    chown(&image, &Request::new(USER, USER), &mut |_, _| {}).unwrap();
+    assert_eq!(fsck(&image), Ok(()));
+    image
+}
+
+#[test]
+fn at_any_instant() {
+    let instants = if env::var_os("CONDATAINER_SOAK").is_some() { 50 } else { 10 };
+    for options in [&["-t", "ext3", "-N", "40000"][..], &["-t", "ext4", "-N", "40000"]] {
+        let bench = Bench::new();
+        let original = large(&bench, options);
+        let image = bench.path("victim.img");
+        fs::copy(&original, &image).unwrap();
+        let whole_run = Instant::now();
+        assert!(start(&image).wait().unwrap().success());
+        let whole_run = whole_run.elapsed();
+        let (mut unfinished, mut halfway) = (0, 0);
+        for instant in 0..instants {
+            fs::copy(&original, &image).unwrap();
+            let left = kill_after(&image, whole_run * instant / (instants - 1));
+            unfinished += u32::from(left > 0);
+            halfway += u32::from((1..u64::from(FILES)).contains(&left));
+            finish(&image);
+        }
+        eprintln!("{options:?}: of {instants} runs {unfinished} were cut off, {halfway} of them among the writes");
+        assert!(unfinished > instants / 5, "only {unfinished} of {instants} were cut off");
+    }
+}
+
+/// Kills a run after `delay`; tells how many inodes were left to be changed.
+fn kill_after(image: &Path, delay: Duration) -> u64 {
+    let mut child = start(image);
+    std::thread::sleep(delay);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(fsck(image), Ok(()), "after {delay:?}");
+    let upper = probe(&File::open(image).unwrap(), whole(image)).unwrap().upper.owner().unwrap().ids();
+    let dry = Request { dry_run: true, ..Request::new(Ids::ROOT, USER) };
+    let left = chown(image, &dry, &mut |_, _| {}).unwrap().changed;
+    // The owner of upper is the mark: either it is the old one, or all is done.
+    assert!(upper == USER || (upper == Ids::ROOT && left == 0), "after {delay:?}: {upper} with {left} left");
+    left
+}
+
+fn finish(image: &Path) {
+    let request = Request::new(Ids::ROOT, USER);
+    chown(image, &request, &mut |_, _| {}).unwrap();
+    assert_eq!(fsck(image), Ok(()));
+    let report = chown(image, &request, &mut |_, _| {}).unwrap();
+    assert_eq!((report.changed, report.before), (0, Ids::ROOT));
+    assert!(report.scanned > u64::from(FILES));
+}

@@ -1,0 +1,195 @@
+//! The functions that Slurm calls. Each catches panics: one that left here would abort slurmstepd.
+//!
+//! On the node nothing fails before `task_init`, because Slurm answers such a failure by draining the node; there a refusal is
+//! reported and the task's process ends, so that neither `required` nor `optional` lets the command run uncontained.
+
+use std::ffi::{CStr, c_char, c_int};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::submitter::{self, Process};
+use super::task::{SpankTask, can_prepend};
+use super::{abi, log, state};
+use crate::given::Origin;
+use crate::host::{Context, Submitter, Task};
+use crate::options::{self, Definition, Name};
+use crate::settings::Settings;
+use crate::submit::{self, Place};
+use crate::{node, submit::refuse_shared_writing};
+use condatainer_core::request::{Part, Request, VARIABLE};
+
+const OK: c_int = 0;
+/// Up to Slurm 24.11 only a negative value is a failure.
+const FAILED: c_int = -1;
+/// Exit code of a task that was not started.
+const NOT_STARTED: c_int = 125;
+
+type Argv = *mut *mut c_char;
+
+/// Registers the options and reads the plugin's arguments.
+#[unsafe(no_mangle)]
+pub extern "C" fn slurm_spank_init(spank: abi::spank_t, count: c_int, argv: Argv) -> c_int {
+    let context = context();
+    if context == Context::Elsewhere {
+        return OK;
+    }
+    guarded(failure_in(context), || {
+        let settings = Settings::parse(strings(count, argv).iter().map(String::as_str));
+        let problem = settings.as_ref().err().cloned();
+        state::with(|state| state.settings = Some(settings));
+        options::ALL.iter().enumerate().for_each(|(number, option)| register(spank, number, option));
+        if context == Context::Remote {
+            return Ok(());
+        }
+        forget_inherited_options();
+        problem.map_or(Ok(()), Err)
+    })
+}
+
+/// Makes the canonical value, on the submitting side.
+#[unsafe(no_mangle)]
+pub extern "C" fn slurm_spank_init_post_opt(_: abi::spank_t, _: c_int, _: Argv) -> c_int {
+    let context = context();
+    if !matches!(context, Context::Local | Context::Allocator) {
+        return OK;
+    }
+    guarded(FAILED, || {
+        let (given, earlier, settings) = state::with(|state| {
+            let given = std::mem::take(&mut state.given);
+            (given.clone(), state.submitted.replace(given), state.settings.clone())
+        });
+        if earlier.is_some_and(|earlier| earlier != given) {
+            return Err("all components of a heterogeneous job must have the same --condatainer options".into());
+        }
+        let settings = settings.unwrap_or_else(|| Settings::parse([]))?;
+        submit::submit(context, &given, &place(settings)?, &mut Process)
+    })
+}
+
+/// srun knows the number of tasks now: a step that cannot work stops before anything is launched.
+#[unsafe(no_mangle)]
+pub extern "C" fn slurm_spank_local_user_init(spank: abi::spank_t, _: c_int, _: Argv) -> c_int {
+    guarded(FAILED, || {
+        let Some(value) = Process.variable(VARIABLE) else { return Ok(()) };
+        let request = Request::decode(&value).map_err(|e| e.to_string())?;
+        if !request.scope.covers(Part::Step) {
+            return Ok(());
+        }
+        // SAFETY: the handle is the one that Slurm has just passed.
+        let task = unsafe { SpankTask::new(spank) };
+        if let Some(refusal) = refuse_shared_writing(&request, task.task_count()) {
+            return Err(refusal);
+        }
+        if !can_prepend() && std::env::args().any(|argument| argument.starts_with("--mu") && "--multi-prog".starts_with(&argument)) {
+            return Err("--multi-prog: this Slurm is older than 23.11 and cannot run it in containers".into());
+        }
+        Ok(())
+    })
+}
+
+/// Puts the program in front of a task, or ends the task's process.
+#[unsafe(no_mangle)]
+pub extern "C" fn slurm_spank_task_init(spank: abi::spank_t, _: c_int, _: Argv) -> c_int {
+    let rc = guarded(FAILED, || {
+        let (seen, settings) = state::with(|state| (state.seen, state.settings.clone()));
+        let settings = settings.unwrap_or_else(|| Settings::parse([]));
+        // SAFETY: the handle is the one that Slurm has just passed.
+        let mut task = unsafe { SpankTask::new(spank) };
+        node::start_task(&mut task, seen, settings.as_ref().map_err(String::as_str))
+    });
+    if rc != OK {
+        // SAFETY: ends this forked task process without running slurmstepd's exit handlers. Returning the failure would be
+        // enough where plugstack.conf says `required`, but with `optional` Slurm would go on and run the command on the host.
+        unsafe { libc::_exit(NOT_STARTED) };
+    }
+    rc
+}
+
+/// Receives every option: where it was given, and once more on the node.
+extern "C" fn option_given(number: c_int, argument: *const c_char, remote: c_int) -> c_int {
+    guarded(if remote == 0 { FAILED } else { OK }, || {
+        let Some(option) = options::by_number(number) else { return Err(format!("unknown option number {number}")) };
+        if remote != 0 {
+            state::with(|state| match option.name {
+                Name::Off => state.seen.off = true,
+                _ => state.seen.container = true,
+            });
+            return Ok(());
+        }
+        let value = value_of(argument)?;
+        let origin = if argument.is_null() { Origin::Script } else { submitter::origin(argument) };
+        state::with(|state| state.given.add(option.name, &value, origin))
+    })
+}
+
+fn value_of(argument: *const c_char) -> Result<String, String> {
+    if argument.is_null() {
+        return Ok(String::new());
+    }
+    // SAFETY: Slurm passes getopt's argument, a NUL-terminated string that lives during the call.
+    let value = unsafe { CStr::from_ptr(argument) };
+    value.to_str().map(String::from).map_err(|_| "an option's value is not UTF-8".into())
+}
+
+fn register(spank: abi::spank_t, number: usize, option: &Definition) {
+    let pointer = |text: Option<&'static CStr>| text.map_or(std::ptr::null_mut(), |t| t.as_ptr().cast_mut());
+    let mut spank_option = abi::spank_option {
+        name: pointer(Some(option.long)),
+        arginfo: pointer(option.argument),
+        usage: pointer(Some(option.usage)),
+        has_arg: c_int::from(option.argument.is_some()),
+        val: c_int::try_from(number).unwrap_or(c_int::MAX),
+        cb: Some(option_given),
+    };
+    // SAFETY: Slurm copies the struct and its strings, and does not write to them.
+    let rc = unsafe { abi::spank_option_register(spank, &raw mut spank_option) };
+    if rc != OK {
+        log::error(&format!("Slurm did not take the option {:?} (error {rc})", option.long));
+    }
+}
+
+fn context() -> Context {
+    // SAFETY: takes nothing and reads Slurm's own state.
+    match unsafe { abi::spank_context() } {
+        abi::S_CTX_LOCAL => Context::Local,
+        abi::S_CTX_ALLOCATOR => Context::Allocator,
+        abi::S_CTX_REMOTE => Context::Remote,
+        _ => Context::Elsewhere,
+    }
+}
+
+fn failure_in(context: Context) -> c_int {
+    if context == Context::Remote { OK } else { FAILED }
+}
+
+fn forget_inherited_options() {
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    for name in submit::inherited_option_variables(names) {
+        Process.set_variable(&name, None);
+    }
+}
+
+fn place(settings: Settings) -> Result<Place, String> {
+    let cwd = std::env::current_dir().map_err(|e| format!("the working directory cannot be used: {e}"))?;
+    let env = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    Ok(Place { cwd, env: env.collect(), system_config: settings.config })
+}
+
+fn strings(count: c_int, argv: Argv) -> Vec<String> {
+    if argv.is_null() {
+        return Vec::new();
+    }
+    // SAFETY: Slurm passes `count` NUL-terminated strings, which live as long as the plugin is loaded.
+    let one = |at: usize| unsafe { CStr::from_ptr(*argv.add(at)) }.to_string_lossy().into_owned();
+    (0..usize::try_from(count).unwrap_or(0)).map(one).collect()
+}
+
+/// Runs a callback's work: its error is logged, its panic caught.
+fn guarded(failure: c_int, work: impl FnOnce() -> Result<(), String>) -> c_int {
+    std::panic::set_hook(Box::new(|_| {}));
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(Ok(())) => return OK,
+        Ok(Err(message)) => log::error(&message),
+        Err(_) => log::error("internal error (a panic was caught); please report it"),
+    }
+    failure
+}

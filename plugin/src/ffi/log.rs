@@ -1,0 +1,12 @@
+//! Lines for the user and the administrator, through Slurm's own log: srun shows them, slurmd writes them to its file.
+
+use std::ffi::CString;
+
+use super::abi;
+
+/// An error: `srun: error: condatainer: …`.
+pub(crate) fn error(line: &str) {
+    let line = CString::new(format!("condatainer: {}", line.replace('\0', "?"))).unwrap_or_default();
+    // SAFETY: the format takes exactly one string, which lives until the call returns.
+    unsafe { abi::slurm_error(c"%s".as_ptr(), line.as_ptr()) };
+}

@@ -1,0 +1,11 @@
+//! Everything `unsafe` of the plugin: the symbols that Slurm looks up, the calls into Slurm, and the process environment.
+
+mod abi;
+mod callbacks;
+#[cfg(test)]
+mod fake_slurm;
+mod identity;
+mod log;
+mod state;
+mod submitter;
+mod task;

@@ -1,0 +1,30 @@
+//! What one Slurm process remembers between callbacks: its settings and the options it was given.
+//!
+//! Slurm calls a plugin from one thread; the locks only make that safe to say.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::given::Given;
+use crate::node::Seen;
+use crate::settings::Settings;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    /// plugstack.conf's arguments, or what is wrong with them.
+    pub(crate) settings: Option<Result<Settings, String>>,
+    /// Options, while a command line is being read.
+    pub(crate) given: Given,
+    /// What the last component of a heterogeneous job asked for.
+    pub(crate) submitted: Option<Given>,
+    /// Options that were forwarded to the node.
+    pub(crate) seen: Seen,
+}
+
+static STATE: Mutex<Option<State>> = Mutex::new(None);
+
+/// Runs `work` on the state. A panic elsewhere does not make it unusable: every field is replaced as a whole.
+pub(crate) fn with<T>(work: impl FnOnce(&mut State) -> T) -> T {
+    let mut guard: MutexGuard<'_, Option<State>> = STATE.lock().unwrap_or_else(PoisonError::into_inner);
+    work(guard.get_or_insert_default())
+}

@@ -1,0 +1,79 @@
+//! The node's side: one decision per task, in the task's own process and as its user, right before Slurm starts it.
+//!
+//! Whatever is in doubt refuses the task: it never runs outside the container that was asked for.
+
+use std::path::Path;
+
+use condatainer_core::request::{ARGUMENTS_VARIABLE, Part, Request, VARIABLE, encode_words};
+use nix::unistd::{AccessFlags, access};
+
+use crate::host::{Step, Task, Variable};
+use crate::settings::Settings;
+use crate::submit::refuse_shared_writing;
+
+/// Which of our options reached this node, apart from the canonical value.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// One that asks for a container.
+    pub(crate) container: bool,
+    /// `--condatainer-off`.
+    pub(crate) off: bool,
+}
+
+/// Puts the program in front of a task that is to run in a container, and leaves every other task alone.
+///
+/// # Errors
+/// One line for the user; the task must not start.
+pub(crate) fn start_task(task: &mut impl Task, seen: Seen, settings: Result<&Settings, &str>) -> Result<(), String> {
+    let Step::Part(part) = task.step() else { return Ok(()) };
+    let value = match task.variable(VARIABLE) {
+        Variable::Set(value) => value,
+        Variable::Missing if !seen.container || seen.off => return Ok(()),
+        Variable::Missing => {
+            return Err(format!(
+                "a container was asked for, but {VARIABLE} did not reach the node: load the plugin where you submit, and keep SLURM_ variables"
+            ));
+        }
+        Variable::Unusable => return Err(format!("{VARIABLE} is not a value that condatainer wrote: submit again")),
+    };
+    let request = Request::decode(&value).map_err(|e| e.to_string())?;
+    if !request.scope.covers(part) {
+        return Ok(());
+    }
+    if let Some(refusal) = refuse_shared_writing(&request, task.task_count()) {
+        return Err(refusal);
+    }
+    let settings = settings.map_err(String::from)?;
+    check_program(&settings.program)?;
+    task.prepend(&words(settings, part))
+}
+
+fn words(settings: &Settings, part: Part) -> Vec<String> {
+    let part = match part {
+        Part::Batch => "batch",
+        Part::Step => "step",
+    };
+    vec![
+        settings.program.display().to_string(),
+        "task".into(),
+        format!("--part={part}"),
+        format!("--config={}", settings.config.display()),
+        "--".into(),
+    ]
+}
+
+fn check_program(program: &Path) -> Result<(), String> {
+    access(program, AccessFlags::X_OK).map_err(|errno| {
+        format!("{}: cannot be run on this node ({}): tell your administrator that condatainer is not installed here", program.display(), errno.desc())
+    })
+}
+
+/// For Slurm before 23.11: the value of [`ARGUMENTS_VARIABLE`], which carries the words in front and the replaced program.
+pub(crate) fn arguments_value(words: &[String], program: &str) -> (&'static str, String) {
+    let all: Vec<&str> = words.iter().map(String::as_str).chain([program]).collect();
+    (ARGUMENTS_VARIABLE, encode_words(&all))
+}
+
+#[cfg(test)]
+#[path = "node_tests.rs"]
+mod tests;

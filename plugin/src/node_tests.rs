@@ -1,0 +1,106 @@
+//! Tests of the node's side, without Slurm.
+
+use super::*;
+use condatainer_core::layer::{Layer, Mode};
+use condatainer_core::request::Scope;
+
+struct FakeTask {
+    step: Step,
+    tasks: u32,
+    value: Variable,
+    prepended: Vec<String>,
+}
+
+impl Task for FakeTask {
+    fn step(&self) -> Step {
+        self.step
+    }
+    fn task_count(&self) -> u32 {
+        self.tasks
+    }
+    fn variable(&self, name: &str) -> Variable {
+        assert_eq!(name, VARIABLE);
+        self.value.clone()
+    }
+    fn prepend(&mut self, words: &[String]) -> Result<(), String> {
+        self.prepended = words.to_vec();
+        Ok(())
+    }
+}
+
+fn task(value: Variable) -> FakeTask {
+    FakeTask { step: Step::Part(Part::Step), tasks: 1, value, prepended: Vec::new() }
+}
+
+fn asking(mode: Mode, scope: Scope) -> FakeTask {
+    let request = Request { layers: vec![Layer { path: "/e.img".into(), mode: Some(mode) }], scope, ..Request::default() };
+    task(Variable::Set(request.encode().unwrap()))
+}
+
+fn start(task: &mut FakeTask, seen: Seen) -> Result<(), String> {
+    let settings = Settings::parse(["condatainer=/bin/sh"]).unwrap();
+    start_task(task, seen, Ok(&settings))
+}
+
+const NOTHING: Seen = Seen { container: false, off: false };
+
+#[test]
+fn a_step_without_our_options_is_left_alone() {
+    let mut plain = task(Variable::Missing);
+    start(&mut plain, NOTHING).unwrap();
+    assert!(plain.prepended.is_empty());
+}
+
+#[test]
+fn the_program_stands_in_front() {
+    let mut step = asking(Mode::Ro, Scope::All);
+    start(&mut step, NOTHING).unwrap();
+    assert_eq!(step.prepended, ["/bin/sh", "task", "--part=step", "--config=/etc/condatainer/config.toml", "--"]);
+    step.step = Step::Part(Part::Batch);
+    start(&mut step, NOTHING).unwrap();
+    assert_eq!(step.prepended[2], "--part=batch");
+}
+
+#[test]
+fn the_scope_decides() {
+    for (scope, part, contained) in [
+        (Scope::Steps, Part::Batch, false),
+        (Scope::Steps, Part::Step, true),
+        (Scope::Batch, Part::Batch, true),
+        (Scope::Batch, Part::Step, false),
+    ] {
+        let mut step = asking(Mode::Ro, scope);
+        step.step = Step::Part(part);
+        start(&mut step, NOTHING).unwrap();
+        assert_eq!(!step.prepended.is_empty(), contained, "{scope:?} {part:?}");
+    }
+}
+
+#[test]
+fn whatever_is_in_doubt_is_refused() {
+    let asked = Seen { container: true, off: false };
+    assert!(start(&mut task(Variable::Missing), asked).unwrap_err().contains("did not reach the node"));
+    assert!(start(&mut task(Variable::Unusable), NOTHING).is_err());
+    assert!(start(&mut task(Variable::Set("{}".into())), NOTHING).is_err());
+    let mut many = asking(Mode::Rw, Scope::All);
+    many.tasks = 4;
+    assert!(start(&mut many, NOTHING).unwrap_err().contains("4 tasks"));
+    let missing = Settings::parse(["condatainer=/no/such/program"]).unwrap();
+    assert!(start_task(&mut asking(Mode::Ro, Scope::All), NOTHING, Ok(&missing)).unwrap_err().contains("/no/such/program"));
+    assert_eq!(start_task(&mut asking(Mode::Ro, Scope::All), NOTHING, Err("bad plugstack")), Err("bad plugstack".into()));
+}
+
+#[test]
+fn off_and_the_external_step_stay_on_the_host() {
+    start(&mut task(Variable::Missing), Seen { container: false, off: true }).unwrap();
+    let mut external = asking(Mode::Ro, Scope::All);
+    external.step = Step::External;
+    start(&mut external, NOTHING).unwrap();
+    assert!(external.prepended.is_empty());
+}
+
+#[test]
+fn older_slurm_gets_the_words_in_a_variable() {
+    let words = ["/bin/c".to_string(), "task".into(), "--".into()];
+    assert_eq!(arguments_value(&words, "a \"b\""), (ARGUMENTS_VARIABLE, r#"["/bin/c","task","--","a \"b\""]"#.into()));
+}

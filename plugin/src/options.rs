@@ -1,0 +1,50 @@
+//! The options that the plugin adds to srun, sbatch and salloc.
+
+/// One option, by its number in [`ALL`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Name {
+    Overlay,
+    Base,
+    Fakeroot,
+    NoFakeroot,
+    Bind,
+    Env,
+    Workdir,
+    Scope,
+    Off,
+}
+
+/// How an option is written and explained.
+#[derive(Debug)]
+pub(crate) struct Definition {
+    pub(crate) name: Name,
+    /// Without the leading dashes.
+    pub(crate) long: &'static std::ffi::CStr,
+    /// What the argument is called in `--help`; `None` for a flag.
+    pub(crate) argument: Option<&'static std::ffi::CStr>,
+    pub(crate) usage: &'static std::ffi::CStr,
+}
+
+macro_rules! option {
+    ($name:ident, $long:literal, $argument:expr, $usage:literal) => {
+        Definition { name: Name::$name, long: $long, argument: $argument, usage: $usage }
+    };
+}
+
+/// Every option; the position is the number that Slurm hands back.
+pub(crate) static ALL: [Definition; 9] = [
+    option!(Overlay, c"condatainer-overlay", Some(c"LAYER[,LAYER...]"), c"[condatainer] run in these layers: PATH[:ro|:rw|:tmp], lowest first (repeatable)"),
+    option!(Base, c"condatainer-base", Some(c"IMAGE"), c"[condatainer] base image: a .sif, a .sqf or a directory"),
+    option!(Fakeroot, c"condatainer-fakeroot", None, c"[condatainer] run as root inside (automatic when an image belongs to root)"),
+    option!(NoFakeroot, c"condatainer-no-fakeroot", None, c"[condatainer] never run as root inside"),
+    option!(Bind, c"condatainer-bind", Some(c"SRC[:DST[:ro]]"), c"[condatainer] show a host path inside (list, repeatable)"),
+    option!(Env, c"condatainer-env", Some(c"NAME=VALUE"), c"[condatainer] set a variable inside, literally (repeatable)"),
+    option!(Workdir, c"condatainer-workdir", Some(c"DIR"), c"[condatainer] start in this directory of the container"),
+    option!(Scope, c"condatainer-scope", Some(c"all|batch|steps"), c"[condatainer] what runs in the container: the batch script, the steps, or all"),
+    option!(Off, c"condatainer-off", None, c"[condatainer] run this step on the host"),
+];
+
+/// The option with this number.
+pub(crate) fn by_number(number: i32) -> Option<&'static Definition> {
+    ALL.get(usize::try_from(number).ok()?)
+}

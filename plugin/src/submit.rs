@@ -1,0 +1,162 @@
+//! The submitting side: from the options (and what an enclosing job left) to the one value that travels to the node.
+//!
+//! Everything that can be known at the prompt is checked here, so that a mistake costs seconds and not hours in the queue.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use condatainer_core::bind::Bind;
+use condatainer_core::config::{self, Config};
+use condatainer_core::facts::{BaseFacts, LayerFacts};
+use condatainer_core::image::ImageError;
+use condatainer_core::layer::{Layer, Mode};
+use condatainer_core::plan;
+use condatainer_core::request::{Part, Request, Scope, VARIABLE, parse_assignment};
+use condatainer_core::survey::{self, Moment, SurveyError};
+
+use crate::given::Given;
+use crate::host::{Context, Submitter};
+
+/// Where a submission happens: what relative paths, `~` and the configuration refer to.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) cwd: PathBuf,
+    pub(crate) env: HashMap<String, String>,
+    pub(crate) system_config: PathBuf,
+}
+
+/// Variables that a job's environment carries for options given to its sbatch or salloc. Slurm would replay them into an inner
+/// srun as if they had been typed there; the canonical value does that job, and can tell inherited from given.
+pub(crate) fn inherited_option_variables(env: impl Iterator<Item = String>) -> Vec<String> {
+    env.filter(|name| name.starts_with("SLURM_SPANK__SLURM_SPANK_OPTION_condatainer_")).collect()
+}
+
+/// Puts the request into the environment that the job will see, or takes an old one away.
+///
+/// # Errors
+/// One line for the user; the submission stops.
+pub(crate) fn submit(
+    context: Context,
+    given: &Given,
+    place: &Place,
+    process: &mut impl Submitter,
+) -> Result<(), String> {
+    let inherited = match context {
+        Context::Local if process.variable("SLURM_JOB_ID").is_some() => process.variable(VARIABLE),
+        _ => None,
+    };
+    let request = request(context, given, inherited.as_deref(), place)?;
+    let encoded = request.map(|request| request.encode()).transpose().map_err(|e| e.to_string())?;
+    process.set_variable(VARIABLE, encoded.as_deref());
+    Ok(())
+}
+
+fn request(context: Context, given: &Given, inherited: Option<&str>, place: &Place) -> Result<Option<Request>, String> {
+    if given.off {
+        return if given.asks_for_something() {
+            Err("--condatainer-off: cannot be combined with other --condatainer options".into())
+        } else {
+            Ok(None)
+        };
+    }
+    let inherited = inherited.map(Request::decode).transpose().map_err(|e| e.to_string())?;
+    if !given.asks_for_something() && inherited.is_none() {
+        return Ok(None);
+    }
+    if context == Context::Local && given.scope == Some(Scope::Batch) {
+        return Err("--condatainer-scope=batch leaves every srun step on the host: use --condatainer-off to say that".into());
+    }
+    let mut request = merge(given, inherited.unwrap_or_default(), place)?;
+    if !request.is_container() {
+        return Err("nothing to run in: add --condatainer-overlay=LAYER or --condatainer-base=IMAGE".into());
+    }
+    let config = configuration(place)?;
+    request.base = config.base(request.base.take());
+    request.fakeroot = config.fakeroot(request.fakeroot);
+    if context == Context::Allocator || request.scope.covers(Part::Step) {
+        check_images(&request, &config)?;
+    }
+    Ok(Some(request))
+}
+
+/// What was given replaces what was inherited, option by option.
+fn merge(given: &Given, mut request: Request, place: &Place) -> Result<Request, String> {
+    let home = place.env.get("HOME").filter(|h| !h.is_empty()).map(Path::new);
+    if let Some(lists) = given.overlay.values() {
+        request.layers = layers(lists, &place.cwd, home)?;
+    }
+    if let Some(base) = &given.base {
+        request.base = Some(place.cwd.join(base));
+    }
+    if let Some(lists) = given.bind.values() {
+        let binds: Result<Vec<_>, _> = lists.iter().map(|list| Bind::parse_list(list, &place.cwd, home)).collect();
+        request.bind = binds.map_err(|e| e.to_string())?.concat();
+    }
+    if let Some(settings) = given.env.values() {
+        let settings: Result<_, _> = settings.iter().map(|text| parse_assignment(text)).collect();
+        request.env = settings.map_err(|e| e.to_string())?;
+    }
+    request.fakeroot = given.fakeroot.or(request.fakeroot);
+    request.workdir = given.workdir.as_ref().map(PathBuf::from).or(request.workdir);
+    request.scope = given.scope.unwrap_or(request.scope);
+    Ok(request)
+}
+
+fn layers(lists: &[String], cwd: &Path, home: Option<&Path>) -> Result<Vec<Layer>, String> {
+    let mut layers = Vec::new();
+    for list in lists {
+        for layer in Layer::parse_list(list).map_err(|e| e.to_string())? {
+            layers.push(layer.absolute(cwd, home).map_err(|e| e.to_string())?);
+        }
+    }
+    Ok(layers)
+}
+
+fn configuration(place: &Place) -> Result<Config, String> {
+    let system = Config::system(&place.system_config).map_err(|e| e.to_string())?;
+    system.with_user(config::user_file(&place.env).as_deref(), &place.env).map_err(|e| e.to_string())
+}
+
+/// Looks at every image that must exist here. One below a node-local directory may exist on the nodes only.
+fn check_images(request: &Request, config: &Config) -> Result<(), String> {
+    let base = here(survey::base(request.base.as_deref()), config)?;
+    let mut layers: Vec<LayerFacts> = Vec::new();
+    let mut complete = true;
+    for layer in &request.layers {
+        match here(survey::layers(std::slice::from_ref(layer), Moment::Submission), config)? {
+            Some(found) => layers.extend(found),
+            None => complete = false,
+        }
+    }
+    match base {
+        Some(base) if complete => check_together(request, &base, &layers),
+        _ => Ok(()),
+    }
+}
+
+fn check_together(request: &Request, base: &BaseFacts, layers: &[LayerFacts]) -> Result<(), String> {
+    plan::check(request, base, layers, None).map(drop).map_err(|refusal| refusal.to_string())
+}
+
+fn here<T>(found: Result<T, SurveyError>, config: &Config) -> Result<Option<T>, String> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(SurveyError::Image(ImageError::NotFound { path })) if config.is_node_path(&path) => Ok(None),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// The refusal for a step whose tasks would all write to one image.
+pub(crate) fn refuse_shared_writing(request: &Request, tasks: u32) -> Option<String> {
+    let written = request.layers.iter().find(|layer| layer.mode == Some(Mode::Rw))?;
+    (tasks > 1).then(|| {
+        format!(
+            "{}: {tasks} tasks cannot write to one image: run a single task (-n1), or use :ro, or :tmp for writes that need not last",
+            written.path.display()
+        )
+    })
+}
+
+#[cfg(test)]
+#[path = "submit_tests.rs"]
+mod tests;

@@ -1,0 +1,53 @@
+//! Ctrl-C and the like: the running machines are ended, whatever waits for them fails, and the tool then cleans up on its
+//! ordinary way out instead of leaving that to the next start.
+
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use anyhow::{Context, Result};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+static RUNNING: Mutex<Vec<i32>> = Mutex::new(Vec::new());
+static RECEIVED: AtomicI32 = AtomicI32::new(0);
+
+/// Makes SIGINT, SIGTERM and SIGHUP end all machines of this process; a second one ends the process at once (its machines
+/// then die with it). By handlers, not by blocking: what we start would inherit a mask.
+///
+/// # Errors
+/// When the handlers cannot be installed.
+pub fn stop_on_signals() -> Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot handle signals")?;
+    thread::spawn(move || {
+        for signal in signals.forever() {
+            if RECEIVED.swap(signal, Ordering::SeqCst) != 0 {
+                std::process::exit(128 + signal);
+            }
+            for init in running().iter() {
+                let _gone_already = kill(Pid::from_raw(*init), Signal::SIGKILL);
+            }
+        }
+    });
+    Ok(())
+}
+
+/// The signal that ended the machines of this process, if one did.
+#[must_use]
+pub fn signal_received() -> Option<i32> {
+    Some(RECEIVED.load(Ordering::SeqCst)).filter(|signal| *signal != 0)
+}
+
+pub(crate) fn register(init: i32) {
+    running().push(init);
+}
+
+pub(crate) fn forget(init: i32) {
+    running().retain(|other| *other != init);
+}
+
+fn running() -> MutexGuard<'static, Vec<i32>> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
