@@ -7,6 +7,7 @@ const HEADER: &str = "../include/spank_abi.h";
 
 fn main() -> ExitCode {
     println!("cargo::rerun-if-changed={HEADER}");
+    println!("cargo::rustc-env=CONDATAINER_TARGET={}", std::env::var("TARGET").unwrap_or_default());
     match generate() {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {

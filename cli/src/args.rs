@@ -37,6 +37,12 @@ pub(crate) enum Verb {
         /// The shell
         shell: clap_complete::Shell,
     },
+    /// Write the man pages into a directory
+    #[command(hide = true)]
+    Man {
+        /// The directory
+        dir: PathBuf,
+    },
     /// Run a Slurm task (called by the SPANK plugin)
     #[command(hide = true)]
     Task(TaskArgs),

@@ -1,5 +1,6 @@
-//! `condatainer completions SHELL`.
+//! `condatainer completions SHELL`, and the man pages: both made from the definitions in [`crate::args`].
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::CommandFactory;
@@ -7,7 +8,15 @@ use clap::CommandFactory;
 use crate::args::Cli;
 use crate::exit::Failure;
 
+/// Prints a completion script.
 pub(crate) fn print(shell: clap_complete::Shell) -> Result<ExitCode, Failure> {
     clap_complete::generate(shell, &mut Cli::command(), "condatainer", &mut std::io::stdout());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes one man page for each verb, for `make install`.
+pub(crate) fn man(dir: &Path) -> Result<ExitCode, Failure> {
+    let written = clap_mangen::generate_to(Cli::command(), dir);
+    written.map_err(|e| Failure::failed(format!("{}: the man pages cannot be written: {e}", dir.display())))?;
     Ok(ExitCode::SUCCESS)
 }

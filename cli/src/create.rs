@@ -14,13 +14,9 @@ pub(crate) fn create(args: &CreateArgs) -> Result<ExitCode, Failure> {
     let caller = Caller::current().map_err(Failure::failed)?;
     let owner = if args.fakeroot { Ids::ROOT } else { Ids { uid: caller.uid, gid: caller.gid } };
     let spec = Spec {
-        path: args.image.clone(),
-        size_bytes: args.size,
         profile: profile(args.profile),
-        owner,
-        label: None,
         allocate: args.allocate,
-        tmpdir: None,
+        ..Spec::new(args.image.clone(), args.size, owner)
     };
     let image = create::create(&spec).map_err(Failure::failed)?;
     let size = indicatif::BinaryBytes(image.size_bytes);

@@ -1,13 +1,14 @@
 //! The command line `condatainer`: reads the arguments and hands them to the verb.
 
 mod args;
-//mod chown;
+mod chown;
 mod completions;
-//mod create;
+mod create;
 mod edit;
 mod exec;
 mod exit;
 mod info;
+mod progress;
 mod say;
 mod start;
 mod task;
@@ -35,9 +36,11 @@ fn dispatch(verb: Verb) -> Result<ExitCode, Failure> {
     match verb {
         Verb::Exec(args) => exec::exec(args),
         Verb::E(args) => edit::edit(args),
+        Verb::O(args) | Verb::Overlay(OverlayVerb::Create(args)) => create::create(&args),
+        Verb::Overlay(OverlayVerb::Chown(args)) => chown::chown(&args),
         Verb::Overlay(OverlayVerb::Info(args)) => info::info(&args),
-        Verb::O(_) | Verb::Overlay(_) => Ok(ExitCode::FAILURE),
         Verb::Completions { shell } => completions::print(shell),
+        Verb::Man { dir } => completions::man(&dir),
         Verb::Task(args) => task::task(args),
     }
 }

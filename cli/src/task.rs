@@ -11,7 +11,6 @@ use condatainer_core::plan::Command;
 use condatainer_core::request::{ARGUMENTS_VARIABLE, Request, VARIABLE, decode_words};
 use condatainer_core::run::{Ended, Forward};
 use nix::sys::resource::{Resource, setrlimit};
-use nix::sys::signal::{SigSet, Signal, raise};
 
 use crate::args::{TaskArgs, TaskPart};
 use crate::exit::Failure;
@@ -52,9 +51,6 @@ fn batch_script(part: TaskPart, command: &[String]) -> Option<Bind> {
 /// Ends as the command did, so that Slurm sees the signal and not a number; without a second core file.
 fn die_by(signal: i32) -> ExitCode {
     let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
-    if let Ok(signal) = Signal::try_from(signal) {
-        let _ = SigSet::all().thread_unblock();
-        let _ = raise(signal);
-    }
+    let _ = signal_hook::low_level::emulate_default_handler(signal);
     start::exit_code(128 + signal)
 }

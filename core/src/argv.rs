@@ -16,7 +16,7 @@ const CONTRADICTING: [&str; 21] = [
 ];
 
 /// Names to take out of the engine's environment.
-pub fn contradicting_variables() -> impl Iterator<Item = String> {
+pub(crate) fn contradicting_variables() -> impl Iterator<Item = String> {
     ["APPTAINER_", "SINGULARITY_"].into_iter().flat_map(|prefix| CONTRADICTING.iter().map(move |name| format!("{prefix}{name}")))
 }
 

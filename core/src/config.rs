@@ -221,3 +221,7 @@ fn parse<T: for<'de> Deserialize<'de>>(path: &Path, text: &str) -> Result<T, Con
         ConfigError::Syntax { path: path.into(), message: format!("line {line}: {message}") }
     })
 }
+
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod tests;

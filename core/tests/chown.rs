@@ -1,5 +1,8 @@
 //! Chown on real images, beside debugfs, e2fsck and the kernel.
 
+// A failing preparation is a failing test.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod support;
 
 use std::collections::BTreeMap;

@@ -2,6 +2,9 @@
 //!
 //! Whatever the bytes, the answer is a value or an error, soon.
 
+// A failing preparation is a failing test.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod support;
 
 use std::fs;

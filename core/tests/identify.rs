@@ -1,5 +1,8 @@
 //! Telling kinds apart, on real files of every kind.
 
+// A failing preparation is a failing test.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod support;
 
 use std::fs;

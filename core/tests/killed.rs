@@ -2,6 +2,9 @@
 //!
 //! Ten instants in every run of the tests, fifty with CONDATAINER_SOAK set.
 
+// A failing preparation is a failing test.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod support;
 
 use std::env;
@@ -36,9 +39,11 @@ fn large(bench: &Bench, options: &[&str]) -> PathBuf {
     let tree = bench.path("rich");
     rich_tree(&tree);
     for i in 0..FILES {
-        fs::write(tree.join(format!("upper/many/{i}")), "").unwrap();
+        let directory = tree.join(format!("upper/opt/{}", i / 1000));
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join(i.to_string()), "").unwrap();
     }
-    let image = bench.image_of("original", options, 128, &tree);
+    let image = bench.image_of("original", options, 48, &tree);
     // Every file but those of a system user is to change in the run that is killed.
     support::debugfs_write(&image, "sif /upper/var/cache/man/index uid 6");
     chown(&image, &Request::new(USER, USER), &mut |_, _| {}).unwrap();

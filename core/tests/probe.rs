@@ -1,5 +1,8 @@
 //! The probe beside debugfs and dumpe2fs, over every geometry that mke2fs makes.
 
+// A failing preparation is a failing test.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod support;
 
 use std::fs::{self, File};

@@ -38,8 +38,9 @@ fn recipe() -> Recipe {
     Recipe {
         variant: "apt",
         suites: vec!["trixie"],
-        // python3-venv carries the wheels that make a virtual environment without a network.
-        packages: vec!["python3", "python3-venv"],
+        // python3-venv carries the wheels that make a virtual environment without a network; python3-tabulate is what the demo
+        // falls back on where no package index can be reached.
+        packages: vec!["python3", "python3-venv", "python3-tabulate"],
         setup: "",
         customize: include_str!("inside/customize-base.sh"),
     }

@@ -43,9 +43,10 @@ impl Recipe {
     }
 
     fn command(&self, directory: &Path, sources: &Path) -> Command {
-        // mmdebstrap must not go on writing when we were killed: the next build would meet it.
+        // In a pid namespace that dies with us: mmdebstrap and what it runs would go on writing where the next build begins.
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "TERM", "mmdebstrap", "--format=directory"]).arg(format!("--variant={}", self.variant));
+        command.args(["--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]);
+        command.args(["mmdebstrap", "--format=directory"]).arg(format!("--variant={}", self.variant));
         command.arg(format!("--include={}", self.packages.join(",")));
         // A mirror may be weeks old, and the other releases are not the ones whose dates this machine checks.
         command.arg("--aptopt=Acquire::Check-Valid-Until \"false\"");

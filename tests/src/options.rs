@@ -1,6 +1,10 @@
 //! What a cluster is to be like.
 
-use std::path::PathBuf;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
 
 use crate::Release;
 
@@ -24,6 +28,33 @@ pub struct Install {
     pub inside: String,
     /// Permission bits, such as `0o755`.
     pub mode: u32,
+}
+
+impl Install {
+    /// Every file below `directory`, to be copied to the same place below `/`: a tree made by `make install DESTDIR=…`.
+    ///
+    /// # Errors
+    /// When a directory or file of it cannot be read.
+    pub fn tree(directory: &Path) -> Result<Vec<Self>> {
+        let mut files = Vec::new();
+        collect(directory, directory, &mut files)?;
+        Ok(files)
+    }
+}
+
+fn collect(root: &Path, directory: &Path, files: &mut Vec<Install>) -> Result<()> {
+    let entries = fs::read_dir(directory).with_context(|| format!("cannot read {}", directory.display()))?;
+    for entry in entries {
+        let host = entry?.path();
+        let meta = fs::metadata(&host).with_context(|| format!("cannot read {}", host.display()))?;
+        if meta.is_dir() {
+            collect(root, &host, files)?;
+        } else {
+            let inside = format!("/{}", host.strip_prefix(root)?.display());
+            files.push(Install { host, inside, mode: meta.permissions().mode() & 0o7777 });
+        }
+    }
+    Ok(())
 }
 
 /// How Slurm tracks the processes of a step.

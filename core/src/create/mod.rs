@@ -129,7 +129,7 @@ fn directory_of(path: &Path) -> Result<PathBuf, CreateError> {
 
 fn check_space(spec: &Spec, directory: &Path) -> Result<(), CreateError> {
     let stat = statvfs(directory).map_err(|errno| CreateError::io(&spec.path, errno.into()))?;
-    let available = u64::from(stat.blocks_available()).saturating_mul(u64::from(stat.fragment_size()));
+    let available = stat.blocks_available().saturating_mul(stat.fragment_size());
     if available < spec.size_bytes {
         return Err(CreateError::NoSpace { path: spec.path.clone(), needed: spec.size_bytes, available });
     }

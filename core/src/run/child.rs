@@ -92,7 +92,7 @@ impl Child {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(e) => return Err(system("cannot wait for the container")(e.into())),
         }
-        while let Some(incoming) = self.signals.next() {
+        for incoming in self.signals.take() {
             self.handle(incoming);
         }
         Ok(())

@@ -4,10 +4,16 @@
 //! process sends to this one alone is passed on. Inside a Slurm step every process of the step gets the signal from Slurm
 //! itself; passing it on would make the command see it once more.
 
-use std::os::fd::{AsFd, BorrowedFd};
+//!
+//! Signals are received by handlers and not by blocking them: a blocked signal stays blocked in the engine and in the command.
 
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+
+use nix::sys::signal::Signal;
+use signal_hook::iterator::backend::SignalDelivery;
+use signal_hook::iterator::exfiltrator::origin::WithOrigin;
+use signal_hook::low_level::siginfo::Cause;
 
 use crate::run::{RunError, system};
 
@@ -21,17 +27,20 @@ pub enum Forward {
 }
 
 const PASSED_ON: [Signal; 8] = [
-    Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGTERM, Signal::SIGALRM,
+    Signal::SIGHUP,
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGTERM,
+    Signal::SIGALRM,
     Signal::SIGXCPU,
 ];
 
-/// `si_code` of a signal that the kernel sent (linux/include/uapi/asm-generic/siginfo.h): a terminal's, to the whole group.
-const SI_KERNEL: i32 = 0x80;
-
-/// The signals of this process, read one by one instead of interrupting it.
+/// The signals of this process, read one by one instead of ending it.
 #[derive(Debug)]
 pub(crate) struct Signals {
-    fd: SignalFd,
+    delivery: SignalDelivery<UnixStream, WithOrigin>,
     forward: Forward,
 }
 
@@ -47,49 +56,49 @@ pub(crate) enum Incoming {
 }
 
 impl Signals {
-    /// Blocks the signals of interest from now on.
+    /// Receives the signals of interest from now on.
     pub(crate) fn listen(forward: Forward) -> Result<Self, RunError> {
-        let mut set = SigSet::empty();
-        set.add(Signal::SIGCHLD);
-        PASSED_ON.iter().for_each(|signal| set.add(*signal));
-        let broken = |e: nix::errno::Errno| system("cannot listen for signals")(e.into());
-        set.thread_block().map_err(broken)?;
-        let fd = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map_err(broken)?;
-        Ok(Self { fd, forward })
+        let (read, write) = UnixStream::pair().map_err(system("cannot listen for signals"))?;
+        let wanted = PASSED_ON.iter().chain([&Signal::SIGCHLD]).map(|signal| *signal as i32);
+        let delivery = SignalDelivery::with_pipe(read, write, WithOrigin::default(), wanted);
+        Ok(Self { delivery: delivery.map_err(system("cannot listen for signals"))?, forward })
     }
 
-    /// The next signal, without waiting.
-    pub(crate) fn next(&self) -> Option<Incoming> {
-        let info = self.fd.read_signal().ok().flatten()?;
-        let signal = i32::try_from(info.ssi_signo).ok().and_then(|n| Signal::try_from(n).ok())?;
-        Some(classify(signal, info.ssi_code, self.forward))
+    /// What has come in since the last call, without waiting.
+    pub(crate) fn take(&mut self) -> Vec<Incoming> {
+        let forward = self.forward;
+        self.delivery.pending().filter_map(|origin| classify(origin.signal, origin.cause, forward)).collect()
     }
 }
 
 impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+        self.delivery.get_read().as_fd()
     }
 }
 
-fn classify(signal: Signal, code: i32, forward: Forward) -> Incoming {
-    match (signal, forward) {
-        (Signal::SIGCHLD, _) => Incoming::Child,
-        (_, Forward::FromProcesses) if code != SI_KERNEL => Incoming::PassOn(signal),
-        _ => Incoming::Known,
-    }
+fn classify(signal: i32, cause: Cause, forward: Forward) -> Option<Incoming> {
+    let signal = Signal::try_from(signal).ok()?;
+    Some(match (signal, forward, cause) {
+        (Signal::SIGCHLD, _, _) => Incoming::Child,
+        // A terminal's signals come from the kernel, and go to the whole process group.
+        (_, _, Cause::Kernel) | (_, Forward::Nothing, _) => Incoming::Known,
+        (_, Forward::FromProcesses, _) => Incoming::PassOn(signal),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use signal_hook::low_level::siginfo::Sent;
 
     #[test]
     fn each_origin() {
-        let term = |code, forward| classify(Signal::SIGTERM, code, forward);
-        assert_eq!(term(0, Forward::FromProcesses), Incoming::PassOn(Signal::SIGTERM));
-        assert_eq!(term(0, Forward::Nothing), Incoming::Known);
-        assert_eq!(classify(Signal::SIGINT, SI_KERNEL, Forward::FromProcesses), Incoming::Known);
-        assert_eq!(classify(Signal::SIGCHLD, 1, Forward::Nothing), Incoming::Child);
+        let term = |cause, forward| classify(Signal::SIGTERM as i32, cause, forward);
+        let sent = Cause::Sent(Sent::User);
+        assert_eq!(term(sent, Forward::FromProcesses), Some(Incoming::PassOn(Signal::SIGTERM)));
+        assert_eq!(term(sent, Forward::Nothing), Some(Incoming::Known));
+        assert_eq!(term(Cause::Kernel, Forward::FromProcesses), Some(Incoming::Known));
+        assert_eq!(classify(Signal::SIGCHLD as i32, sent, Forward::Nothing), Some(Incoming::Child));
     }
 }

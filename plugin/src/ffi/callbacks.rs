@@ -3,6 +3,8 @@
 //! On the node nothing fails before `task_init`, because Slurm answers such a failure by draining the node; there a refusal is
 //! reported and the task's process ends, so that neither `required` nor `optional` lets the command run uncontained.
 
+#![allow(unreachable_pub, reason = "these symbols are looked up by Slurm")]
+
 use std::ffi::{CStr, c_char, c_int};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

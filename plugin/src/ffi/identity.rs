@@ -4,6 +4,8 @@
 //! sets the version from the API number of the Slurm in whose process it finds itself. Outside the range that is tested the
 //! version stays 0, and Slurm refuses the plugin with its own message.
 
+#![allow(unreachable_pub, reason = "these symbols are looked up by Slurm")]
+
 use std::ffi::c_uint;
 use std::sync::atomic::{AtomicU32, Ordering};
 

@@ -56,6 +56,9 @@ struct Setup {
     /// A file of the host to copy in, with its mode (755 by default)
     #[arg(long, value_name = "HOST:INSIDE[:MODE]", value_parser = parse_install)]
     install: Vec<Install>,
+    /// A directory of the host whose files are copied to the same places below /, as `make install DESTDIR=DIR` makes it
+    #[arg(long, value_name = "DIR")]
+    tree: Option<PathBuf>,
     /// A file or directory of the host to see inside
     #[arg(long, value_name = "HOST:INSIDE[:ro]", value_parser = parse_bind)]
     bind: Vec<Bind>,
@@ -132,9 +135,11 @@ impl Setup {
         cluster::stop_on_signals()?;
         let read =
             |path: &PathBuf| std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()));
+        let mut install = self.tree.as_deref().map(Install::tree).transpose()?.unwrap_or_default();
+        install.extend(self.install.iter().cloned());
         let cluster = Cluster::start(&Options {
             nodes: self.nodes,
-            install: self.install.clone(),
+            install,
             binds: self.bind.clone(),
             plugstack: self.plugstack.as_ref().map(read).transpose()?,
             extra_slurm_conf: self.slurm_conf.as_ref().map(read).transpose()?.unwrap_or_default(),

@@ -5,6 +5,8 @@ alice:x:1001:1001:Alice:/home/alice:/bin/bash
 bob:x:1002:1002:Bob:/home/bob:/bin/bash
 carol:x:1003:1003:Carol:/home/carol:/bin/bash
 PASSWD
+# Without a line here PAM refuses the account, and slurmd's 'su' for sbatch --export=NONE fails.
+printf '%s:*:20000:0:99999:7:::\n' alice bob carol >> "$1/etc/shadow"
 cat >> "$1/etc/group" <<'GROUP'
 alice:x:1001:
 bob:x:1002:

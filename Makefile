@@ -1,0 +1,87 @@
+# The commands: 'make' builds, 'make demo' shows the main job on a real cluster, 'make test' proves it, 'make check' is the
+# inner loop, 'make install' installs. Everything that is downloaded or built lies in target/ and .cache/.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := build
+
+PREFIX ?= /usr/local
+SYSCONFDIR ?= /etc
+DESTDIR ?=
+CARGO ?= cargo
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
+BUILT := $(TARGET_DIR)/release
+STAGE := $(TARGET_DIR)/stage
+export CLUSTER_CACHE ?= $(CURDIR)/.cache/cluster
+
+# What building needs besides the Rust toolchain: bindgen loads libclang, the shim is linked statically.
+BUILD_PACKAGES := gcc libc6-dev libclang-dev binutils
+
+.PHONY: build packages stage demo shell test check unit suite bench install clean clean-cluster
+
+build:
+	$(CARGO) build --release --locked -p condatainer -p spank_condatainer
+
+packages:
+	@missing=$$(for p in $(BUILD_PACKAGES); do dpkg-query -W -f '$${db:Status-Status}' "$$p" 2>/dev/null | grep -qx installed || echo "$$p"; done); \
+	if [ -n "$$missing" ]; then \
+	    echo "installing Debian packages that the build needs:" $$missing; \
+	    apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing; \
+	fi
+
+# The tree as 'make install' makes it, for the throw-away clusters.
+stage: packages build
+	@rm -rf $(STAGE)
+	@$(MAKE) --no-print-directory install DESTDIR=$(STAGE) PREFIX=/usr/local
+	$(CARGO) build --release --locked -p condatainer-tests
+
+demo: stage
+	tests/demo/run $(BUILT)/cluster $(STAGE) tests/demo/main-job.sh
+
+shell: stage
+	tests/demo/run $(BUILT)/cluster $(STAGE)
+
+check:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) test --locked --workspace --exclude condatainer-tests --lib --bins
+
+# Unit, property and image tests; the plugin's interface against the spank.h of every release.
+unit: stage
+	$(BUILT)/cluster prepare
+	SPANK_INCLUDE_DIRS=$$($(BUILT)/cluster roots --paths | sed 's|$$|/usr/include|' | paste -sd:) \
+	    $(CARGO) test --locked --workspace --exclude condatainer-tests
+
+# Real clusters of every release.
+suite: stage
+	CONDATAINER_STAGE=$(STAGE) $(CARGO) test --release --locked -p condatainer-tests
+
+test:
+	@start=$$SECONDS; \
+	$(MAKE) --no-print-directory packages && $(MAKE) --no-print-directory unit && $(MAKE) --no-print-directory suite; \
+	echo "make test: all passed in $$((SECONDS - start)) s"
+
+bench: stage
+	tests/bench/run $(BUILT) $(STAGE)
+
+install:
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/slurm $(DESTDIR)$(PREFIX)/share/condatainer \
+	    $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions \
+	    $(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	install -m 0755 $(BUILT)/condatainer $(DESTDIR)$(PREFIX)/bin/condatainer
+	install -m 0644 $(BUILT)/libspank_condatainer.so $(DESTDIR)$(PREFIX)/lib/slurm/spank_condatainer.so
+	for f in plugstack.conf:plugstack.conf.in config.toml.example:config.toml.example; do \
+	    sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@SYSCONFDIR@|$(SYSCONFDIR)|g' packaging/$${f#*:} \
+	        > $(DESTDIR)$(PREFIX)/share/condatainer/$${f%:*}; \
+	    chmod 0644 $(DESTDIR)$(PREFIX)/share/condatainer/$${f%:*}; \
+	done
+	$(BUILT)/condatainer man $(DESTDIR)$(PREFIX)/share/man/man1
+	$(BUILT)/condatainer completions bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/condatainer
+	$(BUILT)/condatainer completions zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_condatainer
+	$(BUILT)/condatainer completions fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/condatainer.fish
+
+clean:
+	$(CARGO) clean
+
+clean-cluster:
+	if [ -x $(BUILT)/cluster ]; then $(BUILT)/cluster clean; else rm -rf "$$CLUSTER_CACHE"; fi

@@ -1,0 +1,84 @@
+//! Tests of the configuration: order, fixed keys, and that mistakes are named.
+
+use super::*;
+
+fn file(dir: &tempfile::TempDir, name: &str, text: &str) -> PathBuf {
+    let path = dir.path().join(name);
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+fn env(pairs: &[(&str, &str)]) -> HashMap<String, String> {
+    pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
+}
+
+/// The message for a system file with this text. Root owns what root writes, so these tests read it as a user's file otherwise.
+fn message(text: &str) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let path = file(&dir, "c.toml", text);
+    Config::default().with_user(Some(&path), &env(&[])).unwrap_err().to_string().replace(&path.display().to_string(), "FILE")
+}
+
+#[test]
+fn environment_over_user_over_site() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = Config { settings: Settings { base: Some("/site".into()), tmpdir: Some("/t".into()), fakeroot: None }, ..Config::default() };
+    let user = file(&dir, "c.toml", "base = \"/user\"\nfakeroot = false");
+    let both = site.clone().with_user(Some(&user), &env(&[])).unwrap();
+    assert_eq!((both.base(None), both.fakeroot(None)), (Some("/user".into()), Some(false)));
+    assert_eq!(both.tmpdir(), Some("/t".into()));
+    let all = site.with_user(Some(&user), &env(&[("CONDATAINER_BASE", "/env"), ("CONDATAINER_FAKEROOT", "true")])).unwrap();
+    assert_eq!((all.base(None), all.fakeroot(None)), (Some("/env".into()), Some(true)));
+    assert_eq!(all.base(Some("/flag".into())), Some("/flag".into()));
+}
+
+#[test]
+fn fixed_keys_win_over_everything() {
+    let fixed = Settings { base: Some("/fixed".into()), fakeroot: Some(false), ..Settings::default() };
+    let config = Config { fixed, ..Config::default() };
+    let config = config.with_user(None, &env(&[("CONDATAINER_BASE", "/env")])).unwrap();
+    assert_eq!((config.base(Some("/flag".into())), config.fakeroot(Some(true))), (Some("/fixed".into()), Some(false)));
+}
+
+#[test]
+fn mistakes_name_file_line_and_key() {
+    assert!(message("base = \"/b\"\nbsae = 1").starts_with("FILE: line 2: unknown field `bsae`"));
+    assert!(message("base = 1").starts_with("FILE: line 1: invalid type"));
+    assert_eq!(message("base = \"b.sif\""), "FILE: base = 'b.sif' is not an absolute path");
+    assert!(message("apptainer = \"/tmp/mine\"").contains("unknown field"), "users do not choose the engine");
+}
+
+#[test]
+fn variables_are_checked_too() {
+    let refused = Config::default().with_user(None, &env(&[("CONDATAINER_FAKEROOT", "maybe")])).unwrap_err();
+    assert_eq!(refused.to_string(), "CONDATAINER_FAKEROOT: 'maybe' is not one of: true, false");
+    assert!(Config::default().with_user(None, &env(&[("CONDATAINER_TMPDIR", "tmp")])).is_err());
+    assert_eq!(Config::default().with_user(None, &env(&[("CONDATAINER_BASE", "")])).unwrap(), Config::default());
+}
+
+#[test]
+fn missing_files_are_empty_ones() {
+    assert_eq!(Config::system(Path::new("/no/such/config.toml")).unwrap(), Config::default());
+    assert_eq!(Config::default().with_user(Some(Path::new("/no/such")), &env(&[])).unwrap(), Config::default());
+}
+
+#[test]
+fn a_site_file_that_others_can_write_is_not_trusted() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = file(&dir, "c.toml", "base = \"/b\"");
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
+    assert!(matches!(Config::system(&path), Err(ConfigError::Untrusted { .. })));
+}
+
+#[test]
+fn node_paths_are_prefixes_of_whole_components() {
+    let config = Config { node_paths: vec!["/local".into()], ..Config::default() };
+    assert!(config.is_node_path(Path::new("/local/x.img")) && !config.is_node_path(Path::new("/localhost/x.img")));
+}
+
+#[test]
+fn the_users_file_follows_xdg() {
+    assert_eq!(user_file(&env(&[("HOME", "/h")])), Some("/h/.config/condatainer/config.toml".into()));
+    assert_eq!(user_file(&env(&[("HOME", "/h"), ("XDG_CONFIG_HOME", "/x")])), Some("/x/condatainer/config.toml".into()));
+    assert_eq!(user_file(&env(&[("XDG_CONFIG_HOME", "relative")])), None);
+}

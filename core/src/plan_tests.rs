@@ -1,0 +1,254 @@
+//! Golden plans: for each kind of request the exact command line, or the exact refusal.
+
+use std::path::Path;
+
+use super::*;
+use crate::facts::{BaseFacts, Engine};
+use crate::holder::Holder;
+use crate::user::Caller;
+
+const ALICE: (u32, u32) = (1001, 1001);
+
+fn caller(uid: u32, has_subids: bool) -> Caller {
+    Caller { uid, gid: uid, name: "alice".into(), home: None, shell: None, has_subids }
+}
+
+/// A machine where everything works: alice, a squashfs base, no layers.
+fn machine() -> Facts {
+    Facts {
+        caller: caller(1001, true),
+        job: None,
+        base: BaseFacts { path: "/base.sqf".into(), kind: Kind::Squashfs },
+        layers: Vec::new(),
+        engine: Some(Engine { program: "/usr/bin/apptainer".into(), config: None, setuid: false }),
+        user_namespaces: true,
+        newuidmap: true,
+        gpus: Vec::new(),
+        tmpdir: "/tmp".into(),
+        tmpdir_problem: None,
+    }
+}
+
+fn layer(path: &str, mode: Option<Mode>, kind: Kind, image: Option<ImageFacts>) -> LayerFacts {
+    LayerFacts { path: path.into(), mode, kind, identity: (1, 2), writable: true, image }
+}
+
+fn sqf(path: &str) -> LayerFacts {
+    layer(path, None, Kind::Squashfs, None)
+}
+
+fn img(path: &str, mode: Option<Mode>, upper: (u32, u32)) -> LayerFacts {
+    let image = ImageFacts { upper: Some(upper), state: State::Clean, refused_by_engine: None, usage: Usage::Free };
+    layer(path, mode, Kind::Ext, Some(image))
+}
+
+fn with_image(mut layer: LayerFacts, change: impl FnOnce(&mut ImageFacts)) -> LayerFacts {
+    change(layer.image.as_mut().unwrap());
+    layer
+}
+
+fn decided(request: &Request, layers: Vec<LayerFacts>) -> Result<Plan, Refusal> {
+    on(machine(), request, layers)
+}
+
+fn on(facts: Facts, request: &Request, layers: Vec<LayerFacts>) -> Result<Plan, Refusal> {
+    decide(request, &Facts { layers, ..facts }, Command::Argv(vec!["true".into()]))
+}
+
+fn line(plan: &Plan) -> String {
+    plan.to_shell()
+}
+
+fn refusal(layers: Vec<LayerFacts>) -> String {
+    decided(&Request::default(), layers).unwrap_err().to_string()
+}
+
+const ANY: fn() -> Request = Request::default;
+
+#[test]
+fn squashfs_below_images_below_the_writer() {
+    let layers = vec![img("/w.img", Some(Mode::Rw), ALICE), sqf("/a.sqf"), img("/r.img", None, ALICE), sqf("/b.sqf")];
+    assert_eq!(
+        line(&decided(&ANY(), layers).unwrap()),
+        "/usr/bin/apptainer -q exec --overlay /a.sqf:ro --overlay /b.sqf:ro --overlay /r.img:ro --overlay /w.img /base.sqf true"
+    );
+}
+
+#[test]
+fn a_read_only_image_needs_the_driver_and_squashfs_alone_does_not() {
+    let plan = decided(&ANY(), vec![img("/e.img", None, ALICE)]).unwrap();
+    assert!(plan.overlay_driver && plan.holds.is_none());
+    assert!(line(&plan).starts_with("/usr/bin/apptainer -c "), "{}", line(&plan));
+    assert!(!decided(&ANY(), vec![sqf("/a.sqf")]).unwrap().overlay_driver);
+    assert!(!decided(&ANY(), vec![img("/e.img", Some(Mode::Rw), ALICE)]).unwrap().overlay_driver);
+}
+
+#[test]
+fn tmp_reads_the_image_and_writes_beside() {
+    let plan = decided(&ANY(), vec![img("/e.img", Some(Mode::Tmp), ALICE)]).unwrap();
+    assert_eq!(plan.stack, [Overlay::Ro("/e.img".into()), Overlay::Scratch("/tmp".into())]);
+    assert!(plan.overlay_driver && plan.holds.is_none());
+    let full = Facts { tmpdir_problem: Some("read-only".into()), ..machine() };
+    let refused = on(full, &ANY(), vec![img("/e.img", Some(Mode::Tmp), ALICE)]).unwrap_err();
+    assert_eq!(refused.to_string(), "/tmp: cannot hold what :tmp layers write: read-only: set tmpdir in the configuration, or TMPDIR");
+}
+
+#[test]
+fn w_writes_to_the_last_image_without_a_mode() {
+    let request = Request { write: true, ..ANY() };
+    let plan = decided(&request, vec![img("/a.img", None, ALICE), img("/b.img", Some(Mode::Ro), ALICE)]).unwrap();
+    assert_eq!(plan.holds.as_deref(), Some(Path::new("/a.img")));
+    assert_eq!(decided(&request, vec![sqf("/a.sqf")]).unwrap_err(), Refusal::NothingToWrite);
+}
+
+#[test]
+fn options_become_arguments() {
+    let request = Request {
+        bind: vec![Bind { source: "/a".into(), destination: "/b".into(), read_only: true }],
+        workdir: Some("/w".into()),
+        env: vec![("A".into(), "b c".into())],
+        ..ANY()
+    };
+    let plan = on(Facts { gpus: vec![Gpu::Nvidia], ..machine() }, &request, vec![]).unwrap();
+    assert_eq!(
+        line(&plan),
+        "/usr/bin/apptainer -q exec --nv --mount 'type=bind,source=/a,destination=/b,ro' --pwd /w /base.sqf true"
+    );
+    assert_eq!(plan.shim_argv(), ["--set", "A=b c", "--", "true"]);
+}
+
+#[test]
+fn an_image_of_roots_turns_fakeroot_on() {
+    let plan = decided(&ANY(), vec![img("/e.img", None, (0, 0))]).unwrap();
+    assert_eq!(plan.fakeroot, Some(Fakeroot::Subuid));
+    assert_eq!(plan.notices, ["fakeroot turned on: /e.img belongs to root (--no-fakeroot turns it off)"]);
+    let without_range = Facts { caller: caller(1001, false), ..machine() };
+    let plan = on(without_range, &ANY(), vec![img("/e.img", Some(Mode::Rw), (0, 0))]).unwrap();
+    assert_eq!(plan.fakeroot, Some(Fakeroot::RootMapped));
+    let off = Request { fakeroot: Some(false), ..ANY() };
+    assert_eq!(decided(&off, vec![img("/e.img", None, (0, 0))]).unwrap().fakeroot, None);
+}
+
+#[test]
+fn fakeroot_without_anything_to_write_is_warned_of() {
+    let forced = Request { fakeroot: Some(true), ..ANY() };
+    let warning = "fakeroot without a writable image: nothing can be written (add :rw or :tmp to the image)";
+    assert_eq!(decided(&forced, vec![img("/e.img", None, ALICE)]).unwrap().notices, [warning]);
+    assert!(decided(&forced, vec![img("/e.img", Some(Mode::Tmp), ALICE)]).unwrap().notices.is_empty());
+}
+
+#[test]
+fn an_owner_that_the_mode_cannot_write_as_is_refused_with_the_cure() {
+    let rw = |owner| vec![img("/e.img", Some(Mode::Rw), owner)];
+    let off = Request { fakeroot: Some(false), ..ANY() };
+    assert_eq!(
+        decided(&off, rw((0, 0))).unwrap_err().to_string(),
+        "/e.img: its upper belongs to 0:0 and you are 1001:1001, so plain mode cannot write it: run 'condatainer overlay chown /e.img', or drop --no-fakeroot"
+    );
+    assert!(matches!(decided(&ANY(), rw((1002, 1002))), Err(Refusal::WrongOwner { .. })));
+    assert!(matches!(decided(&ANY(), rw((1001, 50))), Err(Refusal::WrongOwner { .. })), "the group counts too");
+    let forced = Request { fakeroot: Some(true), ..ANY() };
+    assert!(decided(&forced, rw(ALICE)).is_ok() && decided(&forced, rw((42, 42))).is_ok());
+    assert!(decided(&forced, rw((70000, 0))).is_err());
+    let without_range = Facts { caller: caller(1001, false), ..machine() };
+    assert_eq!(
+        on(without_range, &forced, rw(ALICE)).unwrap_err().to_string(),
+        "/e.img: its upper belongs to 1001:1001, and fakeroot without a subuid range can write as root only: run 'condatainer overlay chown --root /e.img', or drop --fakeroot"
+    );
+}
+
+#[test]
+fn anybody_may_read_anybodys_image() {
+    assert!(decided(&ANY(), vec![img("/e.img", None, (1002, 70000))]).is_ok());
+}
+
+#[test]
+fn two_writers_or_a_writer_and_tmp_are_refused() {
+    let pair = |a, b| vec![img("/a.img", Some(a), ALICE), img("/b.img", Some(b), ALICE)];
+    assert_eq!(refusal(pair(Mode::Rw, Mode::Rw)), "/a.img and /b.img: only one layer can be written to: use :ro for the other");
+    let mixed = "/a.img is :rw and /b.img is :tmp: writes can go to one place only: use :ro for one of them";
+    assert_eq!(refusal(pair(Mode::Rw, Mode::Tmp)), mixed);
+    assert!(refusal(pair(Mode::Tmp, Mode::Rw)).starts_with("/b.img is :rw and /a.img is :tmp"));
+    assert!(decided(&ANY(), pair(Mode::Tmp, Mode::Tmp)).is_ok());
+}
+
+#[test]
+fn what_cannot_be_written_is_never_silently_read() {
+    let squashfs = layer("/a.sqf", Some(Mode::Rw), Kind::Squashfs, None);
+    assert!(refusal(vec![squashfs]).starts_with("/a.sqf: a squashfs layer is read-only and cannot be :rw"));
+    let mut locked = img("/e.img", Some(Mode::Rw), ALICE);
+    locked.writable = false;
+    assert!(refusal(vec![locked]).starts_with("/e.img: you may not write this file"));
+}
+
+#[test]
+fn a_busy_image_is_named_with_its_holder() {
+    let holder = Holder { host: "n1".into(), pid: 9, user: "bob".into(), job: Some("7".into()), step: Some("0".into()) };
+    let writer = Usage::Writer { holder: Some(holder), seen: None };
+    let busy = |mode| with_image(img("/e.img", Some(mode), ALICE), |image| image.usage = writer.clone());
+    assert_eq!(
+        refusal(vec![busy(Mode::Rw)]),
+        "/e.img: in use for writing by user bob, job 7.0, process 9 on n1; one writer at a time: wait until it ends"
+    );
+    assert!(refusal(vec![busy(Mode::Ro)]).ends_with("it cannot be read meanwhile: wait until it ends"));
+    let read = |mode| with_image(img("/e.img", Some(mode), ALICE), |image| image.usage = Usage::Readers);
+    assert!(refusal(vec![read(Mode::Rw)]).starts_with("/e.img: in use by readers"));
+    assert!(decided(&ANY(), vec![read(Mode::Ro)]).is_ok());
+}
+
+#[test]
+fn a_step_is_told_when_its_own_batch_script_holds_the_image() {
+    let holder = Holder { host: "n1".into(), pid: 9, user: "alice".into(), job: Some("7".into()), step: Some("batch".into()) };
+    let writer = Usage::Writer { holder: Some(holder), seen: None };
+    let busy = || vec![with_image(img("/e.img", Some(Mode::Ro), ALICE), |image| image.usage = writer.clone())];
+    let in_job = |job: &str| on(Facts { job: Some(job.into()), ..machine() }, &ANY(), busy()).unwrap_err();
+    assert!(in_job("7").to_string().contains("--condatainer-scope=steps"));
+    assert!(matches!(in_job("8"), Refusal::HasWriter { .. }));
+}
+
+#[test]
+fn what_a_killed_writer_left_is_repaired_before_it_is_written() {
+    let state = |mode, state| with_image(img("/e.img", Some(mode), ALICE), |image| image.state = state);
+    assert_eq!(decided(&ANY(), vec![state(Mode::Rw, State::Dirty)]).unwrap().repair, [Path::new("/e.img")]);
+    assert!(decided(&ANY(), vec![state(Mode::Ro, State::Dirty)]).unwrap().repair.is_empty(), "a reader changes nothing");
+    assert!(refusal(vec![state(Mode::Rw, State::NeedsRecovery)]).contains("e2fsck -p /e.img"));
+    assert!(refusal(vec![state(Mode::Ro, State::Errors)]).contains("e2fsck -f /e.img"));
+}
+
+#[test]
+fn images_that_cannot_work_are_refused() {
+    let changed = |change: fn(&mut ImageFacts)| refusal(vec![with_image(img("/e.img", None, ALICE), change)]);
+    let ext4 = changed(|image| image.refused_by_engine = Some("extents".into()));
+    assert!(ext4.starts_with("/e.img: Apptainer does not accept this image: extents"), "{ext4}");
+    assert!(changed(|image| image.upper = None).starts_with("/e.img: has no upper/ directory"));
+    assert!(refusal(vec![layer("/s.sif", None, Kind::Sif, None)]).starts_with("/s.sif: this SIF has no overlay partition"));
+    assert!(refusal(vec![img("/a:b.img", None, ALICE)]).starts_with("/a:b.img: a ':' in the path"));
+}
+
+#[test]
+fn machines_that_cannot_start_anything_say_so() {
+    let refused = |facts| on(facts, &ANY(), vec![]).unwrap_err();
+    assert_eq!(refused(Facts { engine: None, ..machine() }), Refusal::NoEngine);
+    assert_eq!(refused(Facts { user_namespaces: false, ..machine() }), Refusal::NoUserNamespaces);
+    let ext = BaseFacts { path: "/b.img".into(), kind: Kind::Ext };
+    assert!(matches!(refused(Facts { base: ext, ..machine() }), Refusal::ExtBase { .. }));
+    let forced = Request { fakeroot: Some(true), ..ANY() };
+    assert_eq!(on(Facts { newuidmap: false, ..machine() }, &forced, vec![]).unwrap_err(), Refusal::NoNewuidmap);
+}
+
+#[test]
+fn a_setuid_engine_is_started_in_a_user_namespace() {
+    let engine = Engine { program: "/usr/bin/apptainer".into(), config: None, setuid: true };
+    let setuid = || Facts { engine: Some(engine.clone()), ..machine() };
+    let plan = on(setuid(), &ANY(), vec![img("/e.img", Some(Mode::Rw), ALICE)]).unwrap();
+    assert!(line(&plan).contains(" --userns "));
+    assert!(matches!(on(setuid(), &ANY(), vec![img("/e.img", None, ALICE)]), Err(Refusal::SetuidEngine { .. })));
+}
+
+#[test]
+fn locks_that_do_not_exist_are_said_aloud() {
+    let unlocked = with_image(img("/e.img", Some(Mode::Rw), ALICE), |image| {
+        image.usage = Usage::Unknown { reason: "No locks available".into() };
+    });
+    assert!(decided(&ANY(), vec![unlocked]).unwrap().notices[0].contains("has no locks (No locks available)"));
+}

@@ -1,0 +1,48 @@
+//! The symbols that the built plugin exports are exactly the intended ones: Slurm calls whatever it finds under a name it knows
+//! (a stray `init` or `fini` would be run), and everything else could clash with a symbol of the host process.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+const INTENDED: [&str; 8] = [
+    "plugin_name",
+    "plugin_type",
+    "plugin_version",
+    "slurm_spank_init",
+    "slurm_spank_init_post_opt",
+    "slurm_spank_local_user_init",
+    "slurm_spank_task_init",
+    "spank_plugin_version",
+];
+/// What Slurm 22.05 has; a direct reference to anything newer would keep the plugin from loading there.
+const NEEDED: [&str; 6] =
+    ["slurm_error", "spank_context", "spank_get_item", "spank_getenv", "spank_option_register", "spank_setenv"];
+
+/// The library that cargo built for this test run.
+fn plugin() -> PathBuf {
+    let test = std::env::current_exe().expect("path of this test");
+    let profile = test.parent().and_then(|deps| deps.parent()).expect("target directory");
+    profile.join("libspank_condatainer.so")
+}
+
+fn symbols(options: &[&str]) -> Vec<String> {
+    let output = Command::new("nm").args(["-D", "--format=posix"]).args(options).arg(plugin()).output().expect("nm (binutils)");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).expect("names");
+    text.lines().filter_map(|line| line.split(' ').next()).map(|name| name.split('@').next().unwrap_or(name).into()).collect()
+}
+
+#[test]
+fn exactly_the_intended_symbols() {
+    let mut found = symbols(&["--defined-only"]);
+    found.sort();
+    assert_eq!(found, INTENDED);
+}
+
+#[test]
+fn nothing_of_slurm_but_what_every_release_has() {
+    let mut found = symbols(&["--undefined-only"]);
+    found.retain(|name| name.starts_with("spank_") || name.starts_with("slurm"));
+    found.sort();
+    assert_eq!(found, NEEDED);
+}
