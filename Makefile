@@ -32,7 +32,7 @@ packages:
 # The tree as 'make install' makes it, for the throw-away clusters.
 stage: packages build
 	@rm -rf $(STAGE)
-	@$(MAKE) --no-print-directory install DESTDIR=$(STAGE) PREFIX=/usr/local
+	@$(MAKE) --no-print-directory -s install DESTDIR=$(STAGE) PREFIX=/usr/local
 	$(CARGO) build --release --locked -p condatainer-tests
 
 demo: stage

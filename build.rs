@@ -11,7 +11,9 @@ fn main() -> ExitCode {
     match generate() {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
-            println!("cargo::error={HEADER}: cannot generate the SPANK bindings: {why} (bindgen needs libclang: package libclang-dev)");
+            println!(
+                "cargo::error={HEADER}: cannot generate the SPANK bindings: {why} (bindgen needs libclang: package libclang-dev)"
+            );
             ExitCode::FAILURE
         }
     }

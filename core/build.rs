@@ -11,7 +11,9 @@ fn main() -> ExitCode {
     match build_shim() {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
-            println!("cargo::error=cannot build the shim: {why} (a static C library is needed: libc6-dev, or glibc-static)");
+            println!(
+                "cargo::error=cannot build the shim: {why} (a static C library is needed: libc6-dev, or glibc-static)"
+            );
             ExitCode::FAILURE
         }
     }

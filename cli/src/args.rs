@@ -21,13 +21,19 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Run a command in a stack of layers (read-only unless said otherwise)
-    #[command(after_help = "Examples:\n  condatainer exec -o tools.sqf -o env.img python train.py\n  condatainer exec -w -o env.img -- pip install numpy\n  condatainer exec --dry-run -o env.img true\n\nExit code: the command's own; 125 it could not be started, 126 not executable, 127 not found.")]
+    #[command(
+        after_help = "Examples:\n  condatainer exec -o tools.sqf -o env.img python train.py\n  condatainer exec -w -o env.img -- pip install numpy\n  condatainer exec --dry-run -o env.img true\n\nExit code: the command's own; 125 it could not be started, 126 not executable, 127 not found."
+    )]
     Exec(ExecArgs),
     /// Work in an image: writable, a shell unless a command is given
-    #[command(after_help = "Examples:\n  condatainer e                        a shell in ./env.img\n  condatainer e tools.sqf -- R         R, with tools.sqf below ./env.img\n  condatainer e -r env.img -- ls /ext3 read-only")]
+    #[command(
+        after_help = "Examples:\n  condatainer e                        a shell in ./env.img\n  condatainer e tools.sqf -- R         R, with tools.sqf below ./env.img\n  condatainer e -r env.img -- ls /ext3 read-only"
+    )]
     E(EditArgs),
     /// Make a workspace image (the same as 'overlay create')
-    #[command(after_help = "Examples:\n  condatainer o                make env.img, 10 GiB\n  condatainer o -s 1G my.img   another size and name")]
+    #[command(
+        after_help = "Examples:\n  condatainer o                make env.img, 10 GiB\n  condatainer o -s 1G my.img   another size and name"
+    )]
     O(CreateArgs),
     /// Make and maintain overlay images
     #[command(subcommand)]
@@ -55,7 +61,9 @@ pub(crate) enum OverlayVerb {
     /// Show what an image is, whom it belongs to and whether it is in use
     Info(InfoArgs),
     /// Give an image to another owner: to you, to root (for fakeroot), or to given ids
-    #[command(after_help = "Examples:\n  condatainer overlay chown env.img          to you\n  condatainer overlay chown --root env.img   to root: starts then use fakeroot\n\nIds of other users (_apt, man, ...) stay what they are. The image must not be in use.")]
+    #[command(
+        after_help = "Examples:\n  condatainer overlay chown env.img          to you\n  condatainer overlay chown --root env.img   to root: starts then use fakeroot\n\nIds of other users (_apt, man, ...) stay what they are. The image must not be in use."
+    )]
     Chown(ChownArgs),
 }
 
@@ -219,7 +227,10 @@ pub(crate) enum TaskPart {
 }
 
 fn parse_size(text: &str) -> Result<u64, String> {
-    parse_size::Config::new().with_binary().parse_size(text).map_err(|e| format!("{e}: write a number with K, M, G or T"))
+    parse_size::Config::new()
+        .with_binary()
+        .parse_size(text)
+        .map_err(|e| format!("{e}: write a number with K, M, G or T"))
 }
 
 fn parse_ids(text: &str) -> Result<(u32, u32), String> {

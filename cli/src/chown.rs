@@ -18,7 +18,8 @@ const EXAMPLES: usize = 3;
 pub(crate) fn chown(args: &ChownArgs) -> Result<ExitCode, Failure> {
     let request = request(args)?;
     let progress = Progress::new("inodes");
-    let report = chown::chown(&args.image, &request, &mut |done, total| progress.at(done, total)).map_err(Failure::failed)?;
+    let report =
+        chown::chown(&args.image, &request, &mut |done, total| progress.at(done, total)).map_err(Failure::failed)?;
     progress.finish();
     if args.json {
         println!("{}", serde_json::to_string_pretty(&report).map_err(Failure::failed)?);
@@ -63,7 +64,10 @@ fn summary(args: &ChownArgs, report: &Report) -> String {
     if args.dry_run {
         return format!("{image}: would change {changed} of {scanned} inodes");
     }
-    format!("{image}: changed {changed} of {scanned} inodes, upper belongs to {}:{}", report.after.uid, report.after.gid)
+    format!(
+        "{image}: changed {changed} of {scanned} inodes, upper belongs to {}:{}",
+        report.after.uid, report.after.gid
+    )
 }
 
 fn merged(report: &Report) -> Option<String> {
@@ -81,8 +85,12 @@ fn merged(report: &Report) -> Option<String> {
 }
 
 fn unwritable(report: &Report) -> Option<String> {
-    let examples: Vec<String> =
-        report.unwritable_examples.iter().take(EXAMPLES).map(|path| path.to_string_lossy().escape_debug().to_string()).collect();
+    let examples: Vec<String> = report
+        .unwritable_examples
+        .iter()
+        .take(EXAMPLES)
+        .map(|path| path.to_string_lossy().escape_debug().to_string())
+        .collect();
     (report.unwritable_directories > 0).then(|| {
         format!(
             "{} directories still belong to somebody else, so you cannot write there without fakeroot ({}): --groups or --all gives them over",

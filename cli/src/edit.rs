@@ -46,9 +46,5 @@ fn is_image(layer: &Layer) -> bool {
 }
 
 fn command(around: &Surroundings, command: Vec<String>) -> Command {
-    if command.is_empty() {
-        Command::Shell(around.env.get("SHELL").map(Into::into))
-    } else {
-        Command::Argv(command)
-    }
+    if command.is_empty() { Command::Shell(around.env.get("SHELL").map(Into::into)) } else { Command::Argv(command) }
 }

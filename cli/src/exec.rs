@@ -13,11 +13,8 @@ use crate::start::{self, Surroundings};
 
 pub(crate) fn exec(args: ExecArgs) -> Result<ExitCode, Failure> {
     let around = Surroundings::look(Path::new(SYSTEM_FILE))?;
-    let request = Request {
-        layers: around.layers(&args.overlays)?,
-        write: args.writable,
-        ..around.request(&args.start)?
-    };
+    let request =
+        Request { layers: around.layers(&args.overlays)?, write: args.writable, ..around.request(&args.start)? };
     let plan = around.plan(request, Command::Argv(args.command))?;
     match args.start.dry_run {
         Some(format) => start::show(&plan, format),

@@ -113,7 +113,8 @@ impl ExtInfo {
         let owner = |dir: &Option<Directory>| {
             dir.as_ref().map_or_else(|| "missing".into(), |d| format!("{}:{} {}", d.uid, d.gid, d.mode))
         };
-        let apptainer = self.apptainer_reason.as_ref().map_or_else(|| "accepts it".into(), |why| format!("refuses it: {why}"));
+        let apptainer =
+            self.apptainer_reason.as_ref().map_or_else(|| "accepts it".into(), |why| format!("refuses it: {why}"));
         vec![
             ("free", format!("{free}, {} of {} inodes", self.inodes_free, self.inodes_total)),
             ("upper", owner(&self.upper)),

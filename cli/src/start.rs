@@ -28,7 +28,8 @@ pub(crate) struct Surroundings {
 impl Surroundings {
     /// Looks around; `system` is the site's configuration file.
     pub(crate) fn look(system: &Path) -> Result<Self, Failure> {
-        let cwd = std::env::current_dir().map_err(|e| Failure::not_started(format!("the working directory cannot be used: {e}")))?;
+        let cwd = std::env::current_dir()
+            .map_err(|e| Failure::not_started(format!("the working directory cannot be used: {e}")))?;
         let env: HashMap<String, String> =
             std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect();
         let config = Config::system(system).and_then(|c| c.with_user(config::user_file(&env).as_deref(), &env));
@@ -53,7 +54,12 @@ impl Surroundings {
         for list in &args.bind {
             bind.extend(Bind::parse_list(list, &self.cwd, self.home.as_deref()).map_err(Failure::not_started)?);
         }
-        let env = args.env.iter().map(|text| parse_assignment(text)).collect::<Result<_, _>>().map_err(Failure::not_started)?;
+        let env = args
+            .env
+            .iter()
+            .map(|text| parse_assignment(text))
+            .collect::<Result<_, _>>()
+            .map_err(Failure::not_started)?;
         let flag = match (args.fakeroot, args.no_fakeroot) {
             (true, _) => Some(true),
             (_, true) => Some(false),
@@ -121,7 +127,9 @@ pub(crate) fn not_run(plan: &Plan, ended: &Ended) -> Failure {
         Command::Shell(_) => "shell".into(),
     };
     match ended {
-        Ended::NotExecutable(why) => Failure::new(Code::NotExecutable, format!("{name}: cannot be executed in the container: {why}")),
+        Ended::NotExecutable(why) => {
+            Failure::new(Code::NotExecutable, format!("{name}: cannot be executed in the container: {why}"))
+        }
         _ => Failure::new(Code::NotFound, format!("{name}: no such command in the container")),
     }
 }

@@ -27,7 +27,10 @@ pub(crate) fn arguments() -> Result<Vec<std::ffi::OsString>, Failure> {
 
 pub(crate) fn task(args: TaskArgs) -> Result<ExitCode, Failure> {
     let around = Surroundings::look(&args.config.unwrap_or_else(|| PathBuf::from(SYSTEM_FILE)))?;
-    let text = around.env.get(VARIABLE).ok_or_else(|| Failure::not_started(format!("{VARIABLE} is not set: this verb is for Slurm")))?;
+    let text = around
+        .env
+        .get(VARIABLE)
+        .ok_or_else(|| Failure::not_started(format!("{VARIABLE} is not set: this verb is for Slurm")))?;
     let mut request = Request::decode(text).map_err(Failure::not_started)?;
     let (forward, step) = match args.part {
         TaskPart::Batch => (Forward::FromProcesses, Some(start::batch_step())),

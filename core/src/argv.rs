@@ -10,14 +10,34 @@ use crate::plan::{Command, Overlay, Plan};
 /// Variables that would change the stack, the mode or the working directory behind the plan's back. Everything else that users
 /// and sites set for Apptainer (binds, cache, GPU, verbosity, `APPTAINERENV_…`) stays.
 const CONTRADICTING: [&str; 21] = [
-    "APP", "APPNAME", "BOOT", "COMPAT", "CONFIG_FILE", "CWD", "FAKEROOT", "FUSESPEC", "IGNORE_FAKEROOT_COMMAND", "IGNORE_SUBUID",
-    "IGNORE_USERNS", "OVERLAY", "OVERLAYIMAGE", "PWD", "SHARENS", "TARGET_CWD", "TARGET_PWD", "UNDERLAY", "UNSQUASH", "WRITABLE",
+    "APP",
+    "APPNAME",
+    "BOOT",
+    "COMPAT",
+    "CONFIG_FILE",
+    "CWD",
+    "FAKEROOT",
+    "FUSESPEC",
+    "IGNORE_FAKEROOT_COMMAND",
+    "IGNORE_SUBUID",
+    "IGNORE_USERNS",
+    "OVERLAY",
+    "OVERLAYIMAGE",
+    "PWD",
+    "SHARENS",
+    "TARGET_CWD",
+    "TARGET_PWD",
+    "UNDERLAY",
+    "UNSQUASH",
+    "WRITABLE",
     "WRITABLE_TMPFS",
 ];
 
 /// Names to take out of the engine's environment.
 pub(crate) fn contradicting_variables() -> impl Iterator<Item = String> {
-    ["APPTAINER_", "SINGULARITY_"].into_iter().flat_map(|prefix| CONTRADICTING.iter().map(move |name| format!("{prefix}{name}")))
+    ["APPTAINER_", "SINGULARITY_"]
+        .into_iter()
+        .flat_map(|prefix| CONTRADICTING.iter().map(move |name| format!("{prefix}{name}")))
 }
 
 impl Plan {
@@ -70,7 +90,9 @@ impl Plan {
         let mut words = self.engine_argv(&self.scratch_parent().join("condatainer-XXXXXX"), config);
         words.extend(match &self.command {
             Command::Argv(command) => command.clone(),
-            Command::Shell(shell) => vec![shell.clone().unwrap_or_else(|| PathBuf::from("/bin/bash")).display().to_string()],
+            Command::Shell(shell) => {
+                vec![shell.clone().unwrap_or_else(|| PathBuf::from("/bin/bash")).display().to_string()]
+            }
         });
         shlex::try_join(words.iter().map(String::as_str)).unwrap_or_else(|_| words.join(" "))
     }

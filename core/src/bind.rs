@@ -43,7 +43,8 @@ impl Bind {
         }
         let mut parts = split_colons(text).into_iter();
         let written = parts.next().filter(|s| !s.is_empty()).ok_or_else(|| refuse("no source"))?;
-        let source = absolute(Path::new(&written), cwd, home).ok_or_else(|| refuse("cannot expand '~/': HOME is not set"))?;
+        let source =
+            absolute(Path::new(&written), cwd, home).ok_or_else(|| refuse("cannot expand '~/': HOME is not set"))?;
         let destination = parts.next().map_or_else(|| source.clone(), PathBuf::from);
         if !destination.is_absolute() {
             return Err(refuse("the destination is not absolute"));

@@ -196,7 +196,9 @@ fn parse_bool(variable: &'static str, value: &str) -> Result<bool, ConfigError> 
 
 fn absolute(origin: &str, key: &'static str, path: Option<&PathBuf>) -> Result<(), ConfigError> {
     match path {
-        Some(path) if !path.is_absolute() => Err(ConfigError::Relative { origin: origin.into(), key, path: path.clone() }),
+        Some(path) if !path.is_absolute() => {
+            Err(ConfigError::Relative { origin: origin.into(), key, path: path.clone() })
+        }
         _ => Ok(()),
     }
 }

@@ -16,18 +16,26 @@ fn env(pairs: &[(&str, &str)]) -> HashMap<String, String> {
 fn message(text: &str) -> String {
     let dir = tempfile::tempdir().unwrap();
     let path = file(&dir, "c.toml", text);
-    Config::default().with_user(Some(&path), &env(&[])).unwrap_err().to_string().replace(&path.display().to_string(), "FILE")
+    Config::default()
+        .with_user(Some(&path), &env(&[]))
+        .unwrap_err()
+        .to_string()
+        .replace(&path.display().to_string(), "FILE")
 }
 
 #[test]
 fn environment_over_user_over_site() {
     let dir = tempfile::tempdir().unwrap();
-    let site = Config { settings: Settings { base: Some("/site".into()), tmpdir: Some("/t".into()), fakeroot: None }, ..Config::default() };
+    let site = Config {
+        settings: Settings { base: Some("/site".into()), tmpdir: Some("/t".into()), fakeroot: None },
+        ..Config::default()
+    };
     let user = file(&dir, "c.toml", "base = \"/user\"\nfakeroot = false");
     let both = site.clone().with_user(Some(&user), &env(&[])).unwrap();
     assert_eq!((both.base(None), both.fakeroot(None)), (Some("/user".into()), Some(false)));
     assert_eq!(both.tmpdir(), Some("/t".into()));
-    let all = site.with_user(Some(&user), &env(&[("CONDATAINER_BASE", "/env"), ("CONDATAINER_FAKEROOT", "true")])).unwrap();
+    let all =
+        site.with_user(Some(&user), &env(&[("CONDATAINER_BASE", "/env"), ("CONDATAINER_FAKEROOT", "true")])).unwrap();
     assert_eq!((all.base(None), all.fakeroot(None)), (Some("/env".into()), Some(true)));
     assert_eq!(all.base(Some("/flag".into())), Some("/flag".into()));
 }
@@ -79,6 +87,9 @@ fn node_paths_are_prefixes_of_whole_components() {
 #[test]
 fn the_users_file_follows_xdg() {
     assert_eq!(user_file(&env(&[("HOME", "/h")])), Some("/h/.config/condatainer/config.toml".into()));
-    assert_eq!(user_file(&env(&[("HOME", "/h"), ("XDG_CONFIG_HOME", "/x")])), Some("/x/condatainer/config.toml".into()));
+    assert_eq!(
+        user_file(&env(&[("HOME", "/h"), ("XDG_CONFIG_HOME", "/x")])),
+        Some("/x/condatainer/config.toml".into())
+    );
     assert_eq!(user_file(&env(&[("XDG_CONFIG_HOME", "relative")])), None);
 }

@@ -27,7 +27,11 @@ const LAST_MAPPED: u32 = 65_535;
 ///
 /// # Errors
 /// Fakeroot is wanted and impossible, or the written image belongs to somebody whom the mode cannot write as.
-pub(crate) fn decide(request: &Request, facts: &Facts, writer: Option<&LayerFacts>) -> Result<Option<Fakeroot>, Refusal> {
+pub(crate) fn decide(
+    request: &Request,
+    facts: &Facts,
+    writer: Option<&LayerFacts>,
+) -> Result<Option<Fakeroot>, Refusal> {
     let wanted = request.fakeroot.unwrap_or_else(|| first_of_root(&facts.layers).is_some());
     let fakeroot = wanted.then(|| offered(facts)).transpose()?;
     match writer {
@@ -68,13 +72,21 @@ fn check_owner(layer: &LayerFacts, fakeroot: Option<Fakeroot>, facts: &Facts) ->
 }
 
 /// The one line that says why the container's user is root, or that nothing can be written.
-pub(crate) fn notice(request: &Request, facts: &Facts, fakeroot: Option<Fakeroot>, layers: &[Moded<'_>]) -> Option<String> {
+pub(crate) fn notice(
+    request: &Request,
+    facts: &Facts,
+    fakeroot: Option<Fakeroot>,
+    layers: &[Moded<'_>],
+) -> Option<String> {
     if fakeroot.is_none_or(|f| f == Fakeroot::Root) {
         return None;
     }
     if request.fakeroot.is_none() {
         let layer = first_of_root(&facts.layers)?;
-        return Some(format!("fakeroot turned on: {} belongs to root (--no-fakeroot turns it off)", layer.path.display()));
+        return Some(format!(
+            "fakeroot turned on: {} belongs to root (--no-fakeroot turns it off)",
+            layer.path.display()
+        ));
     }
     let writes = layers.iter().any(|(_, mode)| *mode != Mode::Ro);
     (!writes).then(|| "fakeroot without a writable image: nothing can be written (add :rw or :tmp to the image)".into())

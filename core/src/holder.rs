@@ -165,10 +165,7 @@ mod tests {
 
     #[test]
     fn said_in_words() {
-        assert_eq!(
-            Holder { host: "n1".into(), ..holder(9) }.to_string(),
-            "user alice, job 7.0, process 9 on n1"
-        );
+        assert_eq!(Holder { host: "n1".into(), ..holder(9) }.to_string(), "user alice, job 7.0, process 9 on n1");
         let hostile = Holder { host: "a\x1b[2Jb\n".into(), pid: 1, user: "u".into(), job: None, step: None };
         assert_eq!(hostile.to_string(), "user u, process 1 on a[2Jb");
     }

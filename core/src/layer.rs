@@ -59,7 +59,9 @@ pub enum LayerError {
     #[error("empty layer in '{0}': write PATH[:ro|:rw|:tmp], separated by single commas")]
     Empty(String),
     /// The text after the last colon is no mode.
-    #[error("layer '{layer}': unknown mode ':{mode}': use :ro, :rw or :tmp (a ':' that belongs to the path is written '\\:')")]
+    #[error(
+        "layer '{layer}': unknown mode ':{mode}': use :ro, :rw or :tmp (a ':' that belongs to the path is written '\\:')"
+    )]
     UnknownMode {
         /// The layer as written.
         layer: String,

@@ -151,7 +151,8 @@ fn with_modes<'a>(request: &Request, layers: &'a [LayerFacts]) -> Result<Vec<Mod
 }
 
 fn one_writer(layers: &[Moded<'_>]) -> Result<(), Refusal> {
-    let with = |wanted: Mode| layers.iter().filter(move |(_, mode)| *mode == wanted).map(|(layer, _)| layer.path.clone());
+    let with =
+        |wanted: Mode| layers.iter().filter(move |(_, mode)| *mode == wanted).map(|(layer, _)| layer.path.clone());
     let mut writers = with(Mode::Rw);
     match (writers.next(), writers.next(), with(Mode::Tmp).next()) {
         (Some(first), Some(second), _) => Err(Refusal::TwoWriters { first, second }),

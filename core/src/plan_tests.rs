@@ -90,7 +90,10 @@ fn tmp_reads_the_image_and_writes_beside() {
     assert!(plan.overlay_driver && plan.holds.is_none());
     let full = Facts { tmpdir_problem: Some("read-only".into()), ..machine() };
     let refused = on(full, &ANY(), vec![img("/e.img", Some(Mode::Tmp), ALICE)]).unwrap_err();
-    assert_eq!(refused.to_string(), "/tmp: cannot hold what :tmp layers write: read-only: set tmpdir in the configuration, or TMPDIR");
+    assert_eq!(
+        refused.to_string(),
+        "/tmp: cannot hold what :tmp layers write: read-only: set tmpdir in the configuration, or TMPDIR"
+    );
 }
 
 #[test]
@@ -165,7 +168,10 @@ fn anybody_may_read_anybodys_image() {
 #[test]
 fn two_writers_or_a_writer_and_tmp_are_refused() {
     let pair = |a, b| vec![img("/a.img", Some(a), ALICE), img("/b.img", Some(b), ALICE)];
-    assert_eq!(refusal(pair(Mode::Rw, Mode::Rw)), "/a.img and /b.img: only one layer can be written to: use :ro for the other");
+    assert_eq!(
+        refusal(pair(Mode::Rw, Mode::Rw)),
+        "/a.img and /b.img: only one layer can be written to: use :ro for the other"
+    );
     let mixed = "/a.img is :rw and /b.img is :tmp: writes can go to one place only: use :ro for one of them";
     assert_eq!(refusal(pair(Mode::Rw, Mode::Tmp)), mixed);
     assert!(refusal(pair(Mode::Tmp, Mode::Rw)).starts_with("/b.img is :rw and /a.img is :tmp"));
@@ -183,7 +189,8 @@ fn what_cannot_be_written_is_never_silently_read() {
 
 #[test]
 fn a_busy_image_is_named_with_its_holder() {
-    let holder = Holder { host: "n1".into(), pid: 9, user: "bob".into(), job: Some("7".into()), step: Some("0".into()) };
+    let holder =
+        Holder { host: "n1".into(), pid: 9, user: "bob".into(), job: Some("7".into()), step: Some("0".into()) };
     let writer = Usage::Writer { holder: Some(holder), seen: None };
     let busy = |mode| with_image(img("/e.img", Some(mode), ALICE), |image| image.usage = writer.clone());
     assert_eq!(
@@ -198,7 +205,8 @@ fn a_busy_image_is_named_with_its_holder() {
 
 #[test]
 fn a_step_is_told_when_its_own_batch_script_holds_the_image() {
-    let holder = Holder { host: "n1".into(), pid: 9, user: "alice".into(), job: Some("7".into()), step: Some("batch".into()) };
+    let holder =
+        Holder { host: "n1".into(), pid: 9, user: "alice".into(), job: Some("7".into()), step: Some("batch".into()) };
     let writer = Usage::Writer { holder: Some(holder), seen: None };
     let busy = || vec![with_image(img("/e.img", Some(Mode::Ro), ALICE), |image| image.usage = writer.clone())];
     let in_job = |job: &str| on(Facts { job: Some(job.into()), ..machine() }, &ANY(), busy()).unwrap_err();
@@ -210,7 +218,10 @@ fn a_step_is_told_when_its_own_batch_script_holds_the_image() {
 fn what_a_killed_writer_left_is_repaired_before_it_is_written() {
     let state = |mode, state| with_image(img("/e.img", Some(mode), ALICE), |image| image.state = state);
     assert_eq!(decided(&ANY(), vec![state(Mode::Rw, State::Dirty)]).unwrap().repair, [Path::new("/e.img")]);
-    assert!(decided(&ANY(), vec![state(Mode::Ro, State::Dirty)]).unwrap().repair.is_empty(), "a reader changes nothing");
+    assert!(
+        decided(&ANY(), vec![state(Mode::Ro, State::Dirty)]).unwrap().repair.is_empty(),
+        "a reader changes nothing"
+    );
     assert!(refusal(vec![state(Mode::Rw, State::NeedsRecovery)]).contains("e2fsck -p /e.img"));
     assert!(refusal(vec![state(Mode::Ro, State::Errors)]).contains("e2fsck -f /e.img"));
 }
@@ -221,7 +232,9 @@ fn images_that_cannot_work_are_refused() {
     let ext4 = changed(|image| image.refused_by_engine = Some("extents".into()));
     assert!(ext4.starts_with("/e.img: Apptainer does not accept this image: extents"), "{ext4}");
     assert!(changed(|image| image.upper = None).starts_with("/e.img: has no upper/ directory"));
-    assert!(refusal(vec![layer("/s.sif", None, Kind::Sif, None)]).starts_with("/s.sif: this SIF has no overlay partition"));
+    assert!(
+        refusal(vec![layer("/s.sif", None, Kind::Sif, None)]).starts_with("/s.sif: this SIF has no overlay partition")
+    );
     assert!(refusal(vec![img("/a:b.img", None, ALICE)]).starts_with("/a:b.img: a ':' in the path"));
 }
 

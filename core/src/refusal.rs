@@ -11,10 +11,14 @@ use crate::layer::Mode;
 /// A start that would not work, or would do harm.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Refusal {
-    #[error("Apptainer is not installed here: no 'apptainer' in PATH; install it, or set 'apptainer' in the system configuration")]
+    #[error(
+        "Apptainer is not installed here: no 'apptainer' in PATH; install it, or set 'apptainer' in the system configuration"
+    )]
     /// No container engine.
     NoEngine,
-    #[error("user namespaces are switched off on this machine, and Apptainer needs them: set sysctl user.max_user_namespaces and kernel.unprivileged_userns_clone")]
+    #[error(
+        "user namespaces are switched off on this machine, and Apptainer needs them: set sysctl user.max_user_namespaces and kernel.unprivileged_userns_clone"
+    )]
     /// The kernel's or the site's choice.
     NoUserNamespaces,
     #[error("{}: an ext image cannot be the base: give it as a layer (-o), and a .sif, a .sqf or a directory as base", path.display())]
@@ -130,7 +134,9 @@ pub enum Refusal {
         /// The mode it would have run in.
         fakeroot: Option<Fakeroot>,
     },
-    #[error("fakeroot: you have a subuid range, but newuidmap is not installed here: install the package uidmap (shadow-utils)")]
+    #[error(
+        "fakeroot: you have a subuid range, but newuidmap is not installed here: install the package uidmap (shadow-utils)"
+    )]
     /// The range cannot be used.
     NoNewuidmap,
     #[error("{}: cannot hold what :tmp layers write: {reason}: set tmpdir in the configuration, or TMPDIR", path.display())]
@@ -170,11 +176,15 @@ fn wrong_owner(path: &std::path::Path, owner: (u32, u32), caller: (u32, u32), fa
         None => {
             let (my_uid, my_gid) = caller;
             let or = if owner == (0, 0) { ", or drop --no-fakeroot" } else { ", or use --fakeroot" };
-            format!("{path}: its upper belongs to {uid}:{gid} and you are {my_uid}:{my_gid}, so plain mode cannot write it: run 'condatainer overlay chown {path}'{or}")
+            format!(
+                "{path}: its upper belongs to {uid}:{gid} and you are {my_uid}:{my_gid}, so plain mode cannot write it: run 'condatainer overlay chown {path}'{or}"
+            )
         }
         Some(Fakeroot::RootMapped) => format!(
             "{path}: its upper belongs to {uid}:{gid}, and fakeroot without a subuid range can write as root only: run 'condatainer overlay chown --root {path}', or drop --fakeroot"
         ),
-        Some(_) => format!("{path}: its upper belongs to {uid}:{gid}, an id that fakeroot does not map: run 'condatainer overlay chown --root {path}'"),
+        Some(_) => format!(
+            "{path}: its upper belongs to {uid}:{gid}, an id that fakeroot does not map: run 'condatainer overlay chown --root {path}'"
+        ),
     }
 }

@@ -116,13 +116,19 @@ pub enum RequestError {
     #[error("environment setting '{0}': write NAME=VALUE")]
     NotAnAssignment(String),
     /// More than fits into one environment variable.
-    #[error("the options are {0} bytes long, more than the {MAX_ENCODED} that reach a node: shorten the lists of layers, binds or variables")]
+    #[error(
+        "the options are {0} bytes long, more than the {MAX_ENCODED} that reach a node: shorten the lists of layers, binds or variables"
+    )]
     TooLong(usize),
     /// Not JSON, or not ours.
-    #[error("{VARIABLE} does not hold a condatainer request ({0}): submit again from a shell where it is not set by hand")]
+    #[error(
+        "{VARIABLE} does not hold a condatainer request ({0}): submit again from a shell where it is not set by hand"
+    )]
     Unreadable(#[source] serde_json::Error),
     /// Made by another release.
-    #[error("{VARIABLE} was written by another condatainer release (format {0}, this one reads {VERSION}): submit again")]
+    #[error(
+        "{VARIABLE} was written by another condatainer release (format {0}, this one reads {VERSION}): submit again"
+    )]
     Version(u32),
 }
 
@@ -194,7 +200,10 @@ mod tests {
 
     fn example() -> Request {
         Request {
-            layers: vec![Layer { path: "/d/env.img".into(), mode: Some(Mode::Rw) }, Layer { path: "/a,b.sqf".into(), mode: None }],
+            layers: vec![
+                Layer { path: "/d/env.img".into(), mode: Some(Mode::Rw) },
+                Layer { path: "/a,b.sqf".into(), mode: None },
+            ],
             base: Some("/base.sqf".into()),
             fakeroot: Some(false),
             bind: vec![Bind { source: "/a".into(), destination: "/b".into(), read_only: true }],

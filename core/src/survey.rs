@@ -24,7 +24,9 @@ pub enum SurveyError {
     #[error(transparent)]
     Image(#[from] ImageError),
     /// No base image is named anywhere.
-    #[error("no base image: name one with -b (in Slurm: --condatainer-base=), CONDATAINER_BASE or 'base' in the configuration; 'apptainer pull base.sif docker://debian' makes one")]
+    #[error(
+        "no base image: name one with -b (in Slurm: --condatainer-base=), CONDATAINER_BASE or 'base' in the configuration; 'apptainer pull base.sif docker://debian' makes one"
+    )]
     NoBase,
     /// The caller cannot be told.
     #[error("cannot look up the calling user: {0}")]
@@ -128,12 +130,17 @@ pub fn usage(opened: &Opened, mode: Option<Mode>) -> Usage {
     let Some(window) = image.ext_window() else { return Usage::Free };
     let loops = lock::loops(image.dev, image.ino);
     if let Some(device) = loops.iter().find(|l| !l.read_only || mode != Some(Mode::Ro)) {
-        return Usage::Writer { holder: None, seen: Some(format!("the loop device {} (mounted by root?)", device.name)) };
+        return Usage::Writer {
+            holder: None,
+            seen: Some(format!("the loop device {} (mounted by root?)", device.name)),
+        };
     }
     match lock::query(&opened.file, window, Access::Write) {
         Ok(Availability::Free) => Usage::Free,
         Ok(Availability::Held(Access::Read)) => Usage::Readers,
-        Ok(Availability::Held(Access::Write)) => Usage::Writer { holder: holder::read(&image.path), seen: own_users(image) },
+        Ok(Availability::Held(Access::Write)) => {
+            Usage::Writer { holder: holder::read(&image.path), seen: own_users(image) }
+        }
         Ok(Availability::Unsupported(errno)) => Usage::Unknown { reason: errno.desc().into() },
         Err(error) => Usage::Unknown { reason: error.to_string() },
     }
@@ -167,7 +174,11 @@ fn engine(config: &Config) -> Option<Engine> {
     let program = config.apptainer.clone().or_else(|| find_program("apptainer"))?;
     let real = std::fs::canonicalize(&program).ok()?;
     let prefix = real.parent().and_then(Path::parent).unwrap_or(Path::new("/usr"));
-    Some(Engine { config: engine_config(prefix), setuid: is_setuid(&prefix.join("libexec/apptainer/bin/starter-suid")), program })
+    Some(Engine {
+        config: engine_config(prefix),
+        setuid: is_setuid(&prefix.join("libexec/apptainer/bin/starter-suid")),
+        program,
+    })
 }
 
 /// Apptainer's build knows its configuration's place; this is where its packages and `make install` put it.

@@ -75,7 +75,8 @@ impl Given {
             Name::Workdir => self.workdir = Some(non_empty("--condatainer-workdir", value)?),
             Name::Scope => {
                 let scope = Scope::parse(value);
-                self.scope = Some(scope.ok_or_else(|| format!("--condatainer-scope={value}: write all, batch or steps"))?);
+                self.scope =
+                    Some(scope.ok_or_else(|| format!("--condatainer-scope={value}: write all, batch or steps"))?);
             }
             Name::Off => self.off = true,
         }
@@ -106,14 +107,19 @@ mod tests {
 
     #[test]
     fn repeats_accumulate() {
-        let both = given(&[(Name::Overlay, "a.sqf", Origin::CommandLine), (Name::Overlay, "b.img", Origin::CommandLine)]);
+        let both =
+            given(&[(Name::Overlay, "a.sqf", Origin::CommandLine), (Name::Overlay, "b.img", Origin::CommandLine)]);
         assert_eq!(both.overlay.values().unwrap(), ["a.sqf", "b.img"]);
     }
 
     #[test]
     fn the_command_line_replaces_the_script() {
         let script = (Name::Overlay, "a.img", Origin::Script);
-        let mixed = given(&[script, (Name::Overlay, "c.img", Origin::CommandLine), (Name::Overlay, "d.sqf", Origin::CommandLine)]);
+        let mixed = given(&[
+            script,
+            (Name::Overlay, "c.img", Origin::CommandLine),
+            (Name::Overlay, "d.sqf", Origin::CommandLine),
+        ]);
         assert_eq!(mixed.overlay.values().unwrap(), ["c.img", "d.sqf"]);
         assert_eq!(given(&[script, script]).overlay.values().unwrap().len(), 2);
     }
@@ -121,7 +127,9 @@ mod tests {
     #[test]
     fn nonsense_stops_at_the_prompt() {
         let mut given = Given::default();
-        for (name, value) in [(Name::Overlay, "a:xx"), (Name::Overlay, ""), (Name::Env, "A"), (Name::Scope, "some"), (Name::Base, "")] {
+        for (name, value) in
+            [(Name::Overlay, "a:xx"), (Name::Overlay, ""), (Name::Env, "A"), (Name::Scope, "some"), (Name::Base, "")]
+        {
             assert!(given.add(name, value, Origin::CommandLine).is_err(), "{value}");
         }
         assert_eq!(given, Given::default());
@@ -130,6 +138,9 @@ mod tests {
     #[test]
     fn off_alone_asks_for_nothing() {
         assert!(!given(&[(Name::Off, "", Origin::CommandLine)]).asks_for_something());
-        assert!(given(&[(Name::Off, "", Origin::CommandLine), (Name::Fakeroot, "", Origin::CommandLine)]).asks_for_something());
+        assert!(
+            given(&[(Name::Off, "", Origin::CommandLine), (Name::Fakeroot, "", Origin::CommandLine)])
+                .asks_for_something()
+        );
     }
 }

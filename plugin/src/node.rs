@@ -64,7 +64,11 @@ fn words(settings: &Settings, part: Part) -> Vec<String> {
 
 fn check_program(program: &Path) -> Result<(), String> {
     access(program, AccessFlags::X_OK).map_err(|errno| {
-        format!("{}: cannot be run on this node ({}): tell your administrator that condatainer is not installed here", program.display(), errno.desc())
+        format!(
+            "{}: cannot be run on this node ({}): tell your administrator that condatainer is not installed here",
+            program.display(),
+            errno.desc()
+        )
     })
 }
 

@@ -33,7 +33,8 @@ fn task(value: Variable) -> FakeTask {
 }
 
 fn asking(mode: Mode, scope: Scope) -> FakeTask {
-    let request = Request { layers: vec![Layer { path: "/e.img".into(), mode: Some(mode) }], scope, ..Request::default() };
+    let request =
+        Request { layers: vec![Layer { path: "/e.img".into(), mode: Some(mode) }], scope, ..Request::default() };
     task(Variable::Set(request.encode().unwrap()))
 }
 
@@ -86,8 +87,13 @@ fn whatever_is_in_doubt_is_refused() {
     many.tasks = 4;
     assert!(start(&mut many, NOTHING).unwrap_err().contains("4 tasks"));
     let missing = Settings::parse(["condatainer=/no/such/program"]).unwrap();
-    assert!(start_task(&mut asking(Mode::Ro, Scope::All), NOTHING, Ok(&missing)).unwrap_err().contains("/no/such/program"));
-    assert_eq!(start_task(&mut asking(Mode::Ro, Scope::All), NOTHING, Err("bad plugstack")), Err("bad plugstack".into()));
+    assert!(
+        start_task(&mut asking(Mode::Ro, Scope::All), NOTHING, Ok(&missing)).unwrap_err().contains("/no/such/program")
+    );
+    assert_eq!(
+        start_task(&mut asking(Mode::Ro, Scope::All), NOTHING, Err("bad plugstack")),
+        Err("bad plugstack".into())
+    );
 }
 
 #[test]

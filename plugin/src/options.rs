@@ -33,14 +33,39 @@ macro_rules! option {
 
 /// Every option; the position is the number that Slurm hands back.
 pub(crate) static ALL: [Definition; 9] = [
-    option!(Overlay, c"condatainer-overlay", Some(c"LAYER[,LAYER...]"), c"[condatainer] run in these layers: PATH[:ro|:rw|:tmp], lowest first (repeatable)"),
+    option!(
+        Overlay,
+        c"condatainer-overlay",
+        Some(c"LAYER[,LAYER...]"),
+        c"[condatainer] run in these layers: PATH[:ro|:rw|:tmp], lowest first (repeatable)"
+    ),
     option!(Base, c"condatainer-base", Some(c"IMAGE"), c"[condatainer] base image: a .sif, a .sqf or a directory"),
-    option!(Fakeroot, c"condatainer-fakeroot", None, c"[condatainer] run as root inside (automatic when an image belongs to root)"),
+    option!(
+        Fakeroot,
+        c"condatainer-fakeroot",
+        None,
+        c"[condatainer] run as root inside (automatic when an image belongs to root)"
+    ),
     option!(NoFakeroot, c"condatainer-no-fakeroot", None, c"[condatainer] never run as root inside"),
-    option!(Bind, c"condatainer-bind", Some(c"SRC[:DST[:ro]]"), c"[condatainer] show a host path inside (list, repeatable)"),
-    option!(Env, c"condatainer-env", Some(c"NAME=VALUE"), c"[condatainer] set a variable inside, literally (repeatable)"),
+    option!(
+        Bind,
+        c"condatainer-bind",
+        Some(c"SRC[:DST[:ro]]"),
+        c"[condatainer] show a host path inside (list, repeatable)"
+    ),
+    option!(
+        Env,
+        c"condatainer-env",
+        Some(c"NAME=VALUE"),
+        c"[condatainer] set a variable inside, literally (repeatable)"
+    ),
     option!(Workdir, c"condatainer-workdir", Some(c"DIR"), c"[condatainer] start in this directory of the container"),
-    option!(Scope, c"condatainer-scope", Some(c"all|batch|steps"), c"[condatainer] what runs in the container: the batch script, the steps, or all"),
+    option!(
+        Scope,
+        c"condatainer-scope",
+        Some(c"all|batch|steps"),
+        c"[condatainer] what runs in the container: the batch script, the steps, or all"
+    ),
     option!(Off, c"condatainer-off", None, c"[condatainer] run this step on the host"),
 ];
 

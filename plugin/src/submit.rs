@@ -64,7 +64,9 @@ fn request(context: Context, given: &Given, inherited: Option<&str>, place: &Pla
         return Ok(None);
     }
     if context == Context::Local && given.scope == Some(Scope::Batch) {
-        return Err("--condatainer-scope=batch leaves every srun step on the host: use --condatainer-off to say that".into());
+        return Err(
+            "--condatainer-scope=batch leaves every srun step on the host: use --condatainer-off to say that".into()
+        );
     }
     let mut request = merge(given, inherited.unwrap_or_default(), place)?;
     if !request.is_container() {

@@ -94,7 +94,9 @@ fn a_new_submission_discards_what_an_enclosing_job_left() {
 fn off_turns_it_off_and_stands_alone() {
     let mut f = Fixture::new().in_job();
     f.submit(Context::Allocator, &[(Name::Overlay, "a")]).unwrap();
-    assert!(f.submit(Context::Local, &[(Name::Off, ""), (Name::Overlay, "b")]).unwrap_err().contains("--condatainer-off"));
+    assert!(
+        f.submit(Context::Local, &[(Name::Off, ""), (Name::Overlay, "b")]).unwrap_err().contains("--condatainer-off")
+    );
     assert_eq!(f.submit(Context::Local, &[(Name::Off, "")]), Ok(None));
 }
 
@@ -126,6 +128,7 @@ fn several_writers_of_one_image_are_refused() {
 
 #[test]
 fn only_our_own_replayed_options_are_forgotten() {
-    let names = ["SLURM_SPANK__SLURM_SPANK_OPTION_condatainer_condatainer_overlay", "SLURM_SPANK_OTHER", "SLURM_JOB_ID"];
+    let names =
+        ["SLURM_SPANK__SLURM_SPANK_OPTION_condatainer_condatainer_overlay", "SLURM_SPANK_OTHER", "SLURM_JOB_ID"];
     assert_eq!(inherited_option_variables(names.map(String::from).into_iter()), names[..1]);
 }

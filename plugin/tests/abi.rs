@@ -4,12 +4,23 @@
 //! Headers are taken from `SPANK_INCLUDE_DIRS` (separated by colons; `make test` names those of every cached release) and from
 //! the machine's own include directories.
 
+#![allow(clippy::expect_used, reason = "a test stops where something is wrong")]
+
 use std::path::{Path, PathBuf};
 
 /// Both headers cannot be in one translation unit, so ours is renamed by the preprocessor before it is read.
 const RENAMED: [&str; 11] = [
-    "spank_handle", "spank_t", "spank_item", "spank_context", "spank_opt_cb_f", "spank_option", "spank_option_register",
-    "spank_get_item", "spank_getenv", "spank_setenv", "slurm_error",
+    "spank_handle",
+    "spank_t",
+    "spank_item",
+    "spank_context",
+    "spank_opt_cb_f",
+    "spank_option",
+    "spank_option_register",
+    "spank_get_item",
+    "spank_getenv",
+    "spank_setenv",
+    "slurm_error",
 ];
 const ITEMS: [&str; 7] =
     ["S_JOB_UID", "S_JOB_GID", "S_JOB_ID", "S_JOB_STEPID", "S_JOB_NNODES", "S_JOB_TOTAL_TASK_COUNT", "S_JOB_ARGV"];
@@ -57,7 +68,7 @@ fn assertions() -> String {
     c.push_str("spank_err_t (*item)(spank_t, spank_item_t, ...) = spank_get_item;\n");
     c.push_str("spank_err_t (*get)(spank_t, const char *, char *, int) = spank_getenv;\n");
     c.push_str("spank_err_t (*set)(spank_t, const char *, const char *, int) = spank_setenv;\n");
-    c.push_str("void (*log)(const char *, ...) = slurm_error;\n");
+    c.push_str("void (*slurm_log)(const char *, ...) = slurm_error;\n");
     c
 }
 

@@ -1,6 +1,8 @@
 //! The symbols that the built plugin exports are exactly the intended ones: Slurm calls whatever it finds under a name it knows
 //! (a stray `init` or `fini` would be run), and everything else could clash with a symbol of the host process.
 
+#![allow(clippy::expect_used, reason = "a test stops where something is wrong")]
+
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -26,10 +28,14 @@ fn plugin() -> PathBuf {
 }
 
 fn symbols(options: &[&str]) -> Vec<String> {
-    let output = Command::new("nm").args(["-D", "--format=posix"]).args(options).arg(plugin()).output().expect("nm (binutils)");
+    let output =
+        Command::new("nm").args(["-D", "--format=posix"]).args(options).arg(plugin()).output().expect("nm (binutils)");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).expect("names");
-    text.lines().filter_map(|line| line.split(' ').next()).map(|name| name.split('@').next().unwrap_or(name).into()).collect()
+    text.lines()
+        .filter_map(|line| line.split(' ').next())
+        .map(|name| name.split('@').next().unwrap_or(name).into())
+        .collect()
 }
 
 #[test]

@@ -5,11 +5,18 @@ cd "$HOME" || exit 1
 
 heading() { printf '\n== %s\n' "$*"; }
 fail() { echo "demo: FAILED: $*" >&2; exit 1; }
+# The words as one would type them: quoted only where a shell needs it.
+typed() {
+    local word
+    for word in "$@"; do
+        [[ $word =~ ^[[:alnum:]_./=:,@%+-]+$ ]] && printf ' %s' "$word" || printf " '%s'" "$word"
+    done
+}
 # Prints a command, runs it, and stops unless it ends with the expected code.
 expect() {
     local code=$1 got=0
     shift
-    printf '$ %s\n' "$(printf '%q ' "$@" | sed 's/ $//')"
+    printf '$%s\n' "$(typed "$@")"
     "$@" || got=$?
     [ "$got" -eq "$code" ] || fail "exit code $got instead of $code: $*"
 }
@@ -18,7 +25,7 @@ run() { expect 0 "$@"; }
 shows() {
     local text=$1
     shift
-    run "$@" 2>&1 | tee shown
+    run "$@" 2>&1 | tee shown || exit 1
     grep -qF -- "$text" shown || fail "no '$text' in the output of: $*"
 }
 show_file() { printf '$ cat %s\n' "$1"; cat "$1"; }

@@ -56,7 +56,8 @@ impl Link {
         let mut bytes = [0; 16];
         let mut space = nix::cmsg_space!(UnixCredentials);
         let mut parts = [IoSliceMut::new(&mut bytes)];
-        let Ok(message) = recvmsg::<()>(self.socket.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::MSG_DONTWAIT) else {
+        let Ok(message) = recvmsg::<()>(self.socket.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::MSG_DONTWAIT)
+        else {
             return Report::Silent;
         };
         let sender = message.cmsgs().ok().and_then(|mut all| all.find_map(process));

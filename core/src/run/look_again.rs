@@ -24,7 +24,8 @@ pub(crate) fn look_again(watched: &[Watch]) -> Result<(), RunError> {
         if (now.image.dev, now.image.ino) != watch.identity {
             return Err(changed("was replaced by another file"));
         }
-        let upper = now.probe().ok().flatten().and_then(|probe| probe.upper.owner()).map(|owner| (owner.uid, owner.gid));
+        let upper =
+            now.probe().ok().flatten().and_then(|probe| probe.upper.owner()).map(|owner| (owner.uid, owner.gid));
         if upper == watch.upper { Ok(()) } else { Err(changed("changed its owner")) }
     })
 }

@@ -43,7 +43,9 @@ pub enum RunError {
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// The engine gave up before the container stood; it has said why.
-    #[error("Apptainer could not start the container (it ended with {0}); its own message is above; -v shows the full command")]
+    #[error(
+        "Apptainer could not start the container (it ended with {0}); its own message is above; -v shows the full command"
+    )]
     Engine(String),
     /// A file changed while the container was being set up.
     #[error("{}: {what} while the container was being started: start again", path.display())]

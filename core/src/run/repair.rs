@@ -28,7 +28,8 @@ pub(crate) fn repair(path: &Path, say: &mut dyn FnMut(&str)) -> Result<(), RunEr
     if window.offset != 0 {
         return Err(failed("it lies inside a SIF, where e2fsck cannot reach it".into()));
     }
-    let program = find_program("e2fsck").ok_or_else(|| failed("e2fsck (package e2fsprogs) is not installed here".into()))?;
+    let program =
+        find_program("e2fsck").ok_or_else(|| failed("e2fsck (package e2fsprogs) is not installed here".into()))?;
     let mut e2fsck = Command::new(program);
     e2fsck.arg("-p").arg(path).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     match e2fsck.status() {

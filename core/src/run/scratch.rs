@@ -50,7 +50,10 @@ impl Drop for Scratch {
 /// What fakeroot wrote belongs to the caller's subordinate ids: only a user namespace with the same map may remove it.
 fn remove_as_subordinate_ids(dir: &Path) {
     let mut command = Command::new("unshare");
-    command.args(["--user", "--map-root-user", "--map-auto", "rm", "-rf", "--"]).arg(dir.join("upper")).arg(dir.join("work"));
+    command
+        .args(["--user", "--map-root-user", "--map-auto", "rm", "-rf", "--"])
+        .arg(dir.join("upper"))
+        .arg(dir.join("work"));
     let _ = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
 }
 

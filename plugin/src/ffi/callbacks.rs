@@ -81,7 +81,9 @@ pub extern "C" fn slurm_spank_local_user_init(spank: abi::spank_t, _: c_int, _: 
         if let Some(refusal) = refuse_shared_writing(&request, task.task_count()) {
             return Err(refusal);
         }
-        if !can_prepend() && std::env::args().any(|argument| argument.starts_with("--mu") && "--multi-prog".starts_with(&argument)) {
+        if !can_prepend()
+            && std::env::args().any(|argument| argument.starts_with("--mu") && "--multi-prog".starts_with(&argument))
+        {
             return Err("--multi-prog: this Slurm is older than 23.11 and cannot run it in containers".into());
         }
         Ok(())
@@ -172,7 +174,8 @@ fn forget_inherited_options() {
 
 fn place(settings: Settings) -> Result<Place, String> {
     let cwd = std::env::current_dir().map_err(|e| format!("the working directory cannot be used: {e}"))?;
-    let env = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let env =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     Ok(Place { cwd, env: env.collect(), system_config: settings.config })
 }
 

@@ -44,7 +44,8 @@ impl SpankTask {
             return Err(format!("Slurm does not show the task's command (error {rc})"));
         }
         // SAFETY: Slurm's argv has `count` >= 1 valid strings.
-        let program = unsafe { CStr::from_ptr(*argv) }.to_str().map_err(|_| "the command's name is not UTF-8".to_string())?;
+        let program =
+            unsafe { CStr::from_ptr(*argv) }.to_str().map_err(|_| "the command's name is not UTF-8".to_string())?;
         let (name, value) = arguments_value(words, program);
         self.set_variable(name, &value)?;
         let wrapper = CString::new(words.first().map_or("", String::as_str)).map_err(|e| e.to_string())?;
@@ -90,8 +91,11 @@ impl Task for SpankTask {
 
     fn prepend(&mut self, words: &[String]) -> Result<(), String> {
         let Some(prepend) = prepend_function() else { return self.replace_program(words) };
-        let words: Vec<CString> =
-            words.iter().map(|word| CString::new(word.as_str())).collect::<Result<_, _>>().map_err(|e| e.to_string())?;
+        let words: Vec<CString> = words
+            .iter()
+            .map(|word| CString::new(word.as_str()))
+            .collect::<Result<_, _>>()
+            .map_err(|e| e.to_string())?;
         let pointers: Vec<*const c_char> = words.iter().map(|word| word.as_ptr()).collect();
         let count = c_int::try_from(pointers.len()).map_err(|e| e.to_string())?;
         // SAFETY: `count` valid strings, which Slurm copies (spank.h: "Prepend the argument vector").

@@ -1,0 +1,193 @@
+//! What administrators can get wrong, or change: each on a cluster of its own.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use cluster::Release;
+
+use crate::support::setup::{CONFIG, PLUGIN};
+use crate::support::{Desk, Expect, Setup, WHERE, World, tests};
+
+tests! {
+    Slurm, OwnCluster: [
+        required_refuses_where_the_plugin_is_missing, optional_where_the_plugin_is_missing, required_refuses_another_version,
+        optional_with_another_version, a_missing_wrapper_is_said_and_nothing_runs_on_the_host, a_missing_apptainer_is_said,
+        steps_without_our_options_are_untouched, a_broken_configuration_is_said,
+    ];
+    Slurm, Desk: [options_are_in_the_help];
+}
+
+const OVERLAY: &str = "--condatainer-overlay=a.sqf";
+
+fn two_nodes(plugin: &'static str) -> Setup {
+    Setup { nodes: 2, plugin: Some(plugin), ..Setup::default() }
+}
+
+/// Runs the probe on the second node, with our option.
+fn on_second_node(desk: &Desk) -> Result<cluster::Output> {
+    desk.srun(&["-w", "n2", OVERLAY, "sh", "-c", &format!("echo RAN; {WHERE}")])
+}
+
+/// The second node must still be of use to others once it is whole again; a drain would show here.
+fn second_node_is_well(desk: &Desk) -> Result<()> {
+    desk.cluster.wait_until_idle().context("the node did not come back")?;
+    desk.nodes_are_well()
+}
+
+fn required_refuses_where_the_plugin_is_missing(world: &World, release: Release) -> Result<()> {
+    world.with_cluster(release, &two_nodes("required"), |desk| {
+        desk.squashfs("a.sqf", "")?;
+        on_second_node(desk)?.says("RAN\ninside a")?;
+        desk.cluster.hide(2, "/usr/local/lib/slurm")?;
+        refuses_on_second_node(desk)
+    })
+}
+
+/// Nothing runs on the second node, neither with nor without our option, and the first is not affected.
+fn refuses_on_second_node(desk: &Desk) -> Result<()> {
+    for options in [vec![OVERLAY], vec![]] {
+        let output = desk.srun(&[&["-w", "n2"], &options[..], &["echo", "RAN"]].concat())?;
+        ensure!(output.code != 0 && !output.stdout.contains("RAN"), "{options:?} ran: {output:?}");
+    }
+    desk.srun(&["-w", "n1", OVERLAY, "sh", "-c", WHERE])?.says("inside a")?;
+    Ok(())
+}
+
+fn optional_where_the_plugin_is_missing(world: &World, release: Release) -> Result<()> {
+    world.with_cluster(release, &two_nodes("optional"), |desk| {
+        desk.squashfs("a.sqf", "")?;
+        on_second_node(desk)?.says("RAN\ninside a")?;
+        desk.cluster.hide(2, "/usr/local/lib/slurm")?;
+        runs_uncontained(desk)
+    })
+}
+
+/// What makes `optional` dangerous: the task runs, on the host. The documentation says so; this keeps it true.
+fn runs_uncontained(desk: &Desk) -> Result<()> {
+    on_second_node(desk)?.says("RAN\nhost")?;
+    second_node_is_well(desk)
+}
+
+/// Puts a plugin in the place of ours on the second node that says it is of another Slurm.
+fn install_another_version(desk: &Desk) -> Result<()> {
+    let scratch = tempfile::tempdir()?;
+    let source = scratch.path().join("other.c");
+    let object = scratch.path().join("other.so");
+    std::fs::write(&source, OTHER_VERSION)?;
+    compile(&source, &object)?;
+    desk.cluster.copy_in(&object, "root", "/usr/local/lib/other.so", 0o644)?;
+    desk.cluster.node_exec(2, &["mount", "--bind", "/usr/local/lib/other.so", PLUGIN])?.success().map(drop)
+}
+
+const OTHER_VERSION: &str = "
+const char plugin_name[] = \"condatainer\";
+const char plugin_type[] = \"spank\";
+const unsigned int plugin_version = 0x010203;
+const unsigned int spank_plugin_version = 1;
+int slurm_spank_init(void *spank, int count, char **argv) { return 0; }
+";
+
+fn compile(source: &Path, object: &Path) -> Result<()> {
+    let status = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(object).arg(source).status();
+    ensure!(status.context("cc cannot be started")?.success(), "cc failed");
+    Ok(())
+}
+
+fn required_refuses_another_version(world: &World, release: Release) -> Result<()> {
+    world.with_cluster(release, &two_nodes("required"), |desk| {
+        desk.squashfs("a.sqf", "")?;
+        install_another_version(desk)?;
+        refuses_on_second_node(desk)
+    })
+}
+
+fn optional_with_another_version(world: &World, release: Release) -> Result<()> {
+    world.with_cluster(release, &two_nodes("optional"), |desk| {
+        desk.squashfs("a.sqf", "")?;
+        install_another_version(desk)?;
+        runs_uncontained(desk)
+    })
+}
+
+fn a_missing_wrapper_is_said_and_nothing_runs_on_the_host(world: &World, release: Release) -> Result<()> {
+    for plugin in ["required", "optional"] {
+        world.with_cluster(release, &two_nodes(plugin), |desk| {
+            desk.squashfs("a.sqf", "")?;
+            desk.cluster.hide(2, "/usr/local/bin")?;
+            let text = "/usr/local/bin/condatainer: cannot be run on this node (No such file or directory): tell your administrator";
+            desk.refused(on_second_node(desk)?, text)?;
+            let (job, text) = desk.batch(&["-w", "n2", OVERLAY], "#!/bin/sh\necho RAN\n")?;
+            ensure!(job.state == "FAILED" && !text.contains("RAN"), "{job:?} {text}");
+            desk.srun(&["-w", "n2", "sh", "-c", WHERE])?.says("host")?;
+            desk.srun(&["-w", "n1", OVERLAY, "sh", "-c", WHERE])?.says("inside a")?;
+            second_node_is_well(desk)
+        })?;
+    }
+    Ok(())
+}
+
+fn a_missing_apptainer_is_said(world: &World, release: Release) -> Result<()> {
+    world.with_cluster(release, &Setup { stand_in: false, ..Setup::default() }, |desk| {
+        desk.squashfs("a.sqf", "")?;
+        desk.as_root("rm -f /usr/bin/apptainer /usr/local/bin/apptainer")?.success()?;
+        let output = desk.srun(&[OVERLAY, "echo", "RAN"])?;
+        let text = "condatainer: Apptainer is not installed here: no 'apptainer' in PATH; install it, or set 'apptainer' in the system configuration";
+        desk.refused(output, text)?.ends_with(125)?;
+        second_node_is_well(desk)
+    })
+}
+
+fn a_broken_configuration_is_said(world: &World, release: Release) -> Result<()> {
+    world.with_cluster(release, &Setup::default(), |desk| {
+        desk.squashfs("a.sqf", "")?;
+        desk.as_root(&format!("echo 'bsae = \"/x\"' > {CONFIG}"))?.success()?;
+        desk.refused(desk.srun(&[OVERLAY, "echo", "RAN"])?, "bsae")?;
+        desk.srun(&["sh", "-c", WHERE])?.says("host")?;
+        desk.as_root(&format!("echo > {CONFIG}; chown alice {CONFIG}"))?.success()?;
+        desk.refused(desk.srun(&[OVERLAY, "echo", "RAN"])?, "must belong to root and be writable by nobody else")?;
+        second_node_is_well(desk)
+    })
+}
+
+/// Everything that a task can see of how it was started; what changes from job to job is left out.
+const TASK: &str = r#"
+env | cut -d= -f1 | grep -v '^_$' | sort
+tr '\0' '|' < /proc/self/cmdline; echo
+tr '\0' '|' < /proc/$$/cmdline; echo
+readlink /proc/$$/exe
+grep -E '^(Uid|Gid|Groups|Sig|Cap|NoNewPrivs|Seccomp|Umask)' /proc/$$/status
+ls -l /proc/$$/fd | awk '{print $9, $11}' | sed 's/[0-9]\{2,\}/N/g'
+ulimit -a; pwd; umask; cat /proc/$$/oom_score_adj
+ps -o comm= -p $PPID
+"#;
+
+fn steps_without_our_options_are_untouched(world: &World, release: Release) -> Result<()> {
+    let seen = |setup: &Setup| {
+        let mut seen = Vec::new();
+        world.with_cluster(release, setup, |desk| {
+            desk.write("task", &format!("#!/bin/bash\n{TASK}"))?;
+            seen.push(desk.srun(&["./task", "a b"])?.success()?.stdout);
+            seen.push(desk.batch(&[], &format!("#!/bin/bash\n{TASK}"))?.1);
+            seen.push(desk.run(&["salloc", "-Q", "srun", "-n1", "./task"])?.success()?.stdout);
+            Ok(())
+        })?;
+        Ok::<_, anyhow::Error>(seen)
+    };
+    let (with, without) = (seen(&Setup::default())?, seen(&Setup { plugin: None, ..Setup::default() })?);
+    for (with, without) in with.iter().zip(&without) {
+        ensure!(!with.contains("CONDATAINER"), "{with}");
+        ensure!(with == without, "with the plugin:\n{with}\nwithout:\n{without}");
+    }
+    Ok(())
+}
+
+fn options_are_in_the_help(desk: &Desk) -> Result<()> {
+    let options = ["overlay=", "base=", "fakeroot", "no-fakeroot", "bind=", "env=", "workdir=", "scope=", "off"];
+    for program in ["srun", "sbatch", "salloc"] {
+        let help = desk.run(&[program, "--help"])?.success()?.stdout;
+        let missing: Vec<_> = options.iter().filter(|option| !help.contains(&format!("--condatainer-{option}"))).collect();
+        ensure!(missing.is_empty(), "{program} --help lacks {missing:?}: {help}");
+    }
+    Ok(())
+}

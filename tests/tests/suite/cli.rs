@@ -1,0 +1,199 @@
+//! The command line outside of Slurm, as a user of the node types it.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use crate::support::{Desk, Expect, WHERE, tests};
+
+tests! {
+    Apptainer, Desk: [
+        exec_is_read_only_unless_asked, exec_codes, exec_is_killed_by_a_signal, exec_passes_signals_on, o_makes_an_image_that_works, o_fakeroot,
+        e_takes_the_workspace_image, e_opens_a_shell, overlay_info_in_json, overlay_info_of_an_image_in_use, overlay_chown_and_back,
+        a_dry_run_starts_nothing, user_namespaces_switched_off_is_said, the_user_configures_a_base,
+    ];
+    Slurm, Desk: [usage_errors_are_2, o_never_overwrites, completions_are_printed];
+}
+
+/// Runs the program with these arguments.
+fn condatainer(desk: &Desk, arguments: &[&str]) -> Result<cluster::Output> {
+    desk.run(&[&["condatainer"], arguments].concat())
+}
+
+fn exec_is_read_only_unless_asked(desk: &Desk) -> Result<()> {
+    desk.squashfs("a.sqf", "")?;
+    desk.image("env.img")?;
+    condatainer(desk, &["exec", "-o", "a.sqf", "-o", "env.img", "sh", "-c", WHERE])?.says("inside a env")?;
+    condatainer(desk, &["exec", "-o", "env.img", "touch", "/x"])?.ends_with(1)?.complains("Read-only file system")?;
+    condatainer(desk, &["exec", "-w", "-o", "a.sqf,env.img", "touch", "/x"])?.says("")?;
+    condatainer(desk, &["exec", "-o", "env.img", "ls", "/x"])?.says("/x")?.is_quiet()?;
+    condatainer(desk, &["exec", "-w", "-o", "a.sqf", "echo", "RAN"])?.ends_with(125)?.complains("-w: there is no image to write to")?;
+    desk.is_clean("env.img")
+}
+
+fn exec_codes(desk: &Desk) -> Result<()> {
+    desk.image("env.img")?;
+    desk.script("echo text > plain")?.success()?;
+    for (command, code) in [("exit 0", 0), ("exit 7", 7), ("exit 255", 255), ("exit 127", 127)] {
+        condatainer(desk, &["exec", "-o", "env.img", "sh", "-c", command])?.ends_with(code)?.is_quiet()?;
+    }
+    condatainer(desk, &["exec", "-o", "nope.img", "true"])?.ends_with(125)?.complains("nope.img: no such file or directory")?;
+    condatainer(desk, &["exec", "-o", "env.img", "./plain"])?.ends_with(126)?.complains("cannot be executed in the container")?;
+    condatainer(desk, &["exec", "-o", "env.img", "no-such"])?.ends_with(127)?.complains("no-such: no such command in the container")?;
+    Ok(())
+}
+
+fn exec_is_killed_by_a_signal(desk: &Desk) -> Result<()> {
+    desk.image("env.img")?;
+    condatainer(desk, &["exec", "-o", "env.img", "sh", "-c", "kill -TERM $$"])?.ends_with(143)?;
+    Ok(())
+}
+
+fn exec_passes_signals_on(desk: &Desk) -> Result<()> {
+    desk.image("env.img")?;
+    let inner = "trap \"echo trapped; exit 9\" TERM; touch started; while :; do sleep 0.05; done";
+    let text = format!("condatainer exec -w -o env.img sh -c '{inner}' & until [ -e started ]; do sleep 0.05; done; kill -TERM $!; wait $!");
+    let output = desk.script(&text)?.ends_with(9)?;
+    ensure!(output.stdout == "trapped\n", "{output:?}");
+    desk.is_clean("env.img")
+}
+
+fn o_makes_an_image_that_works(desk: &Desk) -> Result<()> {
+    condatainer(desk, &["o", "-s", "100M"])?.success()?;
+    condatainer(desk, &["exec", "-w", "-o", "env.img", "sh", "-c", "echo kept > /file"])?.says("")?;
+    desk.srun_in("env.img", "cat /file; id -u")?.says("kept\n1001")?;
+    let size = desk.run(&["stat", "-c", "%s", "env.img"])?.success()?.stdout;
+    ensure!(size.trim() == "104857600", "{size}");
+    condatainer(desk, &["overlay", "create", "-s", "64M", "-p", "small", "more.img"])?.success()?;
+    ensure!(desk.files()? == ["env.img", "more.img"], "{:?}", desk.files()?);
+    desk.is_clean("more.img")
+}
+
+fn o_fakeroot(desk: &Desk) -> Result<()> {
+    condatainer(desk, &["o", "-s", "64M", "--fakeroot"])?.success()?;
+    desk.srun_in("env.img:rw", "id -u; touch /x")?.says("0")?.complains("fakeroot turned on: ")?;
+    Ok(())
+}
+
+fn o_never_overwrites(desk: &Desk) -> Result<()> {
+    desk.script("echo precious > env.img")?.success()?;
+    condatainer(desk, &["o", "-s", "64M"])?.ends_with(1)?.complains("env.img: exists already")?;
+    desk.run(&["cat", "env.img"])?.says("precious")?;
+    condatainer(desk, &["o", "-s", "64M", "no/dir.img"])?.ends_with(1)?.complains("does not exist; make it first")?;
+    Ok(())
+}
+
+fn e_takes_the_workspace_image(desk: &Desk) -> Result<()> {
+    desk.squashfs("a.sqf", "")?;
+    condatainer(desk, &["e", "--", "true"])?.ends_with(125)?.complains("env.img: no such image: 'condatainer o' makes it")?;
+    desk.image("env.img")?;
+    condatainer(desk, &["e", "a.sqf", "--", "sh", "-c", &format!("echo kept > /file; {WHERE}")])?.says("inside a env")?;
+    condatainer(desk, &["e", "-r", "--", "sh", "-c", "cat /file; touch /x"])?.ends_with(1)?.complains("Read-only file system")?;
+    condatainer(desk, &["e", "-n", "a.sqf", "--", "sh", "-c", WHERE])?.says("inside a")?;
+    Ok(())
+}
+
+fn e_opens_a_shell(desk: &Desk) -> Result<()> {
+    desk.image("env.img")?;
+    let typed = desk.command().terminal().stdin("echo in $0 $((6*7)); touch /made\nexit 6\n");
+    let output = typed.run(&["condatainer", "e"])?.ends_with(6)?;
+    ensure!(output.stdout.contains("bash 42"), "{output:?}");
+    desk.srun_in("env.img", "ls /made")?.says("/made")?;
+    Ok(())
+}
+
+/// `overlay info --json`.
+fn info(desk: &Desk, name: &str) -> Result<Value> {
+    let output = condatainer(desk, &["overlay", "info", "--json", name])?.success()?;
+    serde_json::from_str(&output.stdout).with_context(|| output.stdout.clone())
+}
+
+fn overlay_info_in_json(desk: &Desk) -> Result<()> {
+    desk.image("env.img")?;
+    let value = info(desk, "env.img")?;
+    for (key, expected) in [
+        ("kind", Value::from("ext3")), ("size_bytes", (64 << 20).into()), ("block_size", 4096.into()), ("state", "clean".into()),
+        ("apptainer_accepts", true.into()), ("locked_by", Value::Null),
+    ] {
+        ensure!(value[key] == expected, "{key} is {} in {value}", value[key]);
+    }
+    ensure!(value["upper"]["uid"] == 1001 && value["work"]["gid"] == 1001, "{value}");
+    desk.squashfs("a.sqf", "")?;
+    ensure!(info(desk, "a.sqf")?["kind"] == "squashfs", "{}", info(desk, "a.sqf")?);
+    condatainer(desk, &["overlay", "info", "nope.img"])?.ends_with(1)?.complains("nope.img: no such file or directory")?;
+    Ok(())
+}
+
+fn overlay_info_of_an_image_in_use(desk: &Desk) -> Result<()> {
+    desk.image("env.img")?;
+    let hold = "condatainer exec -w -o env.img sh -c 'touch held; while [ -e held ]; do sleep 0.05; done' &";
+    desk.script(hold)?.success()?;
+    desk.wait_until("[ -e held ]")?;
+    let value = info(desk, "env.img")?;
+    desk.run(&["rm", "held"])?.success()?;
+    ensure!(value["state"] == "in-use", "{value}");
+    ensure!(value["locked_by"].as_str().is_some_and(|who| who.contains("user alice, process ") && who.ends_with(" on n1")), "{value}");
+    desk.wait_until("[ \"$(condatainer overlay info --json env.img | grep -c in-use)\" = 0 ]")?;
+    Ok(())
+}
+
+fn overlay_chown_and_back(desk: &Desk) -> Result<()> {
+    desk.image_with("env.img", "1001:1001", "mkdir d; echo 1 > d/f")?;
+    condatainer(desk, &["overlay", "chown", "--root", "env.img"])?.success()?;
+    desk.srun_in("env.img:rw", "id -u; stat -c %u:%g /d/f; echo 2 >> /d/f")?.says("0\n0:0")?.complains("fakeroot turned on: ")?;
+    condatainer(desk, &["overlay", "chown", "env.img"])?.success()?;
+    desk.srun_in("env.img:rw", "id -u; stat -c %u:%g /d/f; xargs < /d/f")?.says("1001\n1001:1001\n1 2")?.is_quiet()?;
+    desk.is_clean("env.img")
+}
+
+fn a_dry_run_starts_nothing(desk: &Desk) -> Result<()> {
+    desk.image("env.img")?;
+    let before = desk.bytes("env.img")?;
+    let output = condatainer(desk, &["exec", "--dry-run", "-w", "-o", "env.img", "echo", "RAN"])?.success()?;
+    ensure!(output.stdout.contains("apptainer") && output.stdout.contains(&desk.path("env.img")), "{output:?}");
+    let output = condatainer(desk, &["exec", "--dry-run=json", "-o", "env.img", "sh", "-c", "touch ran"])?.success()?;
+    let plan: Value = serde_json::from_str(&output.stdout)?;
+    ensure!(plan["base"] == "/srv/base/base.sqf" && plan["stack"][0]["ro"] == desk.path("env.img"), "{plan}");
+    ensure!(desk.files()? == ["env.img"] && desk.changed_blocks(&before, "env.img")?.is_empty(), "something happened");
+    Ok(())
+}
+
+fn user_namespaces_switched_off_is_said(desk: &Desk) -> Result<()> {
+    desk.image("env.img")?;
+    // The switch belongs to a user namespace: in one of its own it can be turned without touching the machine.
+    let text = "unshare --user --map-current-user --keep-caps sh -c 'echo 0 > /proc/sys/user/max_user_namespaces &&
+        exec setpriv --ambient-caps=-all --inh-caps=-all condatainer exec -o env.img echo RAN'";
+    let output = desk.script(text)?.ends_with(125)?;
+    output.complains("user namespaces are switched off on this machine, and Apptainer needs them").map(drop)
+}
+
+fn the_user_configures_a_base(desk: &Desk) -> Result<()> {
+    let show = ["exec", "--dry-run=json", "-b", "/srv/base/base", "true"];
+    let base = |output: cluster::Output| {
+        let plan: Value = serde_json::from_str(&output.success()?.stdout)?;
+        Ok::<_, anyhow::Error>(plan["base"].as_str().unwrap_or_default().to_owned())
+    };
+    ensure!(base(condatainer(desk, &show)?)? == "/srv/base/base", "-b");
+    let environment = desk.command().env("CONDATAINER_BASE", "/srv/base/base.sif");
+    ensure!(base(environment.run(&["condatainer", "exec", "--dry-run=json", "true"])?)? == "/srv/base/base.sif", "CONDATAINER_BASE");
+    desk.script("mkdir -p xdg/condatainer; echo 'base = \"/srv/base/base\"' > xdg/condatainer/config.toml")?.success()?;
+    let file = desk.command().env("XDG_CONFIG_HOME", &desk.path("xdg"));
+    ensure!(base(file.run(&["condatainer", "exec", "--dry-run=json", "true"])?)? == "/srv/base/base", "the user's file");
+    Ok(())
+}
+
+fn usage_errors_are_2(desk: &Desk) -> Result<()> {
+    for arguments in [&["exec"][..], &["no-such-verb"], &["exec", "--no-such-option", "true"], &["overlay", "chown", "--root", "-u", "1", "-g", "1", "x"], &["o", "-s", "much"]] {
+        condatainer(desk, arguments)?.ends_with(2)?;
+    }
+    condatainer(desk, &["--help"])?.success()?;
+    condatainer(desk, &["--version"])?.success()?;
+    Ok(())
+}
+
+fn completions_are_printed(desk: &Desk) -> Result<()> {
+    for shell in ["bash", "zsh", "fish"] {
+        let output = condatainer(desk, &["completions", shell])?.success()?;
+        ensure!(output.stdout.contains("condatainer"), "{shell}: {output:?}");
+    }
+    Ok(())
+}

@@ -1,0 +1,175 @@
+//! How tasks end and what they read and write: through the container as without it.
+
+use anyhow::{Result, ensure};
+
+use crate::support::{Desk, Expect, tests};
+
+tests! {
+    Slurm, Desk: [
+        exit_codes_come_through, a_command_that_is_not_there_is_127, a_command_that_cannot_run_is_126,
+        a_container_that_cannot_start_is_125, a_task_dies_by_its_own_signal, scancel_ends_the_task,
+        a_signal_reaches_the_batch_scripts_trap, a_signal_reaches_the_steps_trap_once, a_time_limit_ends_the_job, standard_input_and_output_are_binary_safe,
+        standard_error_is_separate, a_terminal_is_passed_on, batch_exit_codes_come_through, tasks_keep_slurms_environment,
+        arguments_arrive_unchanged,
+    ];
+}
+
+fn exit_codes_come_through(desk: &Desk) -> Result<()> {
+    desk.image("env.img")?;
+    for code in [0, 7, 255] {
+        desk.srun_in("env.img", &format!("exit {code}"))?.ends_with(code)?;
+    }
+    desk.nodes_are_well()
+}
+
+fn a_command_that_is_not_there_is_127(desk: &Desk) -> Result<()> {
+    desk.image("env.img")?;
+    for name in ["no-such-command", "/no/such/command"] {
+        let output = desk.srun(&["--condatainer-overlay=env.img", name])?.ends_with(127)?;
+        output.complains(&format!("{name}: no such command in the container"))?;
+    }
+    Ok(())
+}
+
+fn a_command_that_cannot_run_is_126(desk: &Desk) -> Result<()> {
+    desk.image("env.img")?;
+    desk.script("echo text > plain; printf '#!/no/such/interpreter\\n' > bad; chmod 755 bad")?.success()?;
+    let plain = desk.srun(&["--condatainer-overlay=env.img", &desk.path("plain")])?.ends_with(126)?;
+    plain.complains("plain: cannot be executed in the container: Permission denied")?;
+    let bad = desk.srun(&["--condatainer-overlay=env.img", &desk.path("bad")])?.ends_with(126)?;
+    bad.complains("its interpreter or loader is not in the container")?;
+    Ok(())
+}
+
+fn a_container_that_cannot_start_is_125(desk: &Desk) -> Result<()> {
+    desk.image("env.img")?;
+    let output = desk.srun(&["--condatainer-overlay=env.img:tmp", "--export=ALL,TMPDIR=/no/such/dir", "echo", "RAN"])?;
+    desk.refused(output, "/no/such/dir: cannot hold what :tmp layers write: no such directory")?.ends_with(125).map(drop)
+}
+
+fn a_task_dies_by_its_own_signal(desk: &Desk) -> Result<()> {
+    desk.image("env.img")?;
+    let plain = desk.srun(&["sh", "-c", "kill -TERM $$"])?;
+    let ours = desk.srun_in("env.img", "kill -TERM $$")?;
+    ensure!(ours.code == plain.code, "{} instead of {}", ours.code, plain.code);
+    ours.complains("task 0: Terminated")?;
+    desk.srun_in("env.img", "kill -KILL $$")?.complains("task 0: Killed")?;
+    Ok(())
+}
+
+/// Whether a process with this text in its arguments is left on the cluster.
+fn is_left(desk: &Desk, mark: &str) -> Result<bool> {
+    Ok(desk.as_root(&format!("pgrep -af '{mark}' | grep -v pgrep"))?.code == 0)
+}
+
+fn scancel_ends_the_task(desk: &Desk) -> Result<()> {
+    desk.image("env.img")?;
+    let id = desk.submit(&["--condatainer-overlay=env.img:rw"], "#!/bin/sh\ntouch started\nsleep 98765\n")?;
+    desk.wait_until("[ -e started ]")?;
+    desk.run(&["scancel", &id.to_string()])?.success()?;
+    let job = desk.cluster.wait_for_job(id, std::time::Duration::from_secs(30))?;
+    ensure!(job.state == "CANCELLED", "{job:?}");
+    desk.wait_until("! pgrep -f '[s]leep 98765'")?;
+    ensure!(!is_left(desk, "scancel_ends_the_task/[e]nv.img")?, "a process of the container is left");
+    desk.srun_in("env.img:rw", "echo free")?.says("free")?;
+    desk.nodes_are_well()
+}
+
+fn a_signal_reaches_the_batch_scripts_trap(desk: &Desk) -> Result<()> {
+    desk.image("env.img")?;
+    let script = "#!/bin/bash\n#SBATCH --condatainer-overlay=env.img\ntrap 'echo trapped; exit 9' USR1\ntouch started\nwhile :; do sleep 0.05; done\n";
+    let id = desk.submit(&[], script)?;
+    desk.wait_until("[ -e started ]")?;
+    desk.run(&["scancel", "--signal=USR1", "--batch", &id.to_string()])?.success()?;
+    let job = desk.cluster.wait_for_job(id, std::time::Duration::from_secs(30))?;
+    ensure!(job.code == 9 && desk.output_of(id)? == "trapped\n", "{job:?} {}", desk.output_of(id)?);
+    Ok(())
+}
+
+fn a_signal_reaches_the_steps_trap_once(desk: &Desk) -> Result<()> {
+    desk.image("env.img")?;
+    let task = "trap \"echo trapped >> hits\" USR1; touch started; while [ ! -e stop ]; do sleep 0.05; done; wc -l < hits";
+    let script = format!("#!/bin/bash\n#SBATCH --condatainer-overlay=env.img --condatainer-scope=steps\nsrun sh -c '{task}'\n");
+    let id = desk.submit(&[], &script)?;
+    desk.wait_until("[ -e started ]")?;
+    desk.run(&["scancel", "--signal=USR1", &format!("{id}.0")])?.success()?;
+    desk.wait_until("[ -e hits ]")?;
+    desk.script("sleep 0.3; touch stop")?.success()?;
+    let job = desk.cluster.wait_for_job(id, std::time::Duration::from_secs(30))?;
+    ensure!(job.code == 0 && desk.output_of(id)?.trim() == "1", "{job:?} {}", desk.output_of(id)?);
+    Ok(())
+}
+
+fn a_time_limit_ends_the_job(desk: &Desk) -> Result<()> {
+    desk.image("env.img")?;
+    let id = desk.submit(&["--condatainer-overlay=env.img:rw"], "#!/bin/sh\ntouch started\nsleep 98766\n")?;
+    desk.wait_until("[ -e started ]")?;
+    // What slurmctld sends when the time is up; waiting for the time itself would take a minute.
+    desk.run(&["scancel", "--signal=TERM", "--full", &id.to_string()])?.success()?;
+    desk.cluster.wait_for_job(id, std::time::Duration::from_secs(30))?;
+    desk.wait_until("! pgrep -f '[s]leep 98766'")?;
+    desk.srun_in("env.img:rw", "echo free")?.says("free")?;
+    Ok(())
+}
+
+fn standard_input_and_output_are_binary_safe(desk: &Desk) -> Result<()> {
+    desk.image("env.img")?;
+    desk.script("head -c 8M /dev/urandom > data")?.success()?;
+    let text = "cmp data <(srun --condatainer-overlay=env.img cat < data) && srun --condatainer-overlay=env.img sha256sum < data | cut -c1-64; sha256sum data | cut -c1-64";
+    let output = desk.script(text)?.success()?;
+    let sums: Vec<_> = output.stdout.lines().collect();
+    ensure!(sums.len() == 2 && sums[0] == sums[1], "{output:?}");
+    Ok(())
+}
+
+fn standard_error_is_separate(desk: &Desk) -> Result<()> {
+    desk.image("env.img")?;
+    let output = desk.srun_in("env.img", "echo out; echo err >&2")?.says("out")?;
+    ensure!(output.stderr == "err\n", "{:?}", output.stderr);
+    Ok(())
+}
+
+fn a_terminal_is_passed_on(desk: &Desk) -> Result<()> {
+    desk.image("env.img")?;
+    let terminal = desk.command().terminal();
+    let output = terminal.run(&["srun", "--pty", "--condatainer-overlay=env.img", "sh", "-c", "tty; [ -t 0 ] && [ -t 1 ] && [ -t 2 ] && echo yes; exit 5"])?;
+    ensure!(output.stdout.contains("/dev/pts/") && output.stdout.contains("yes"), "{output:?}");
+    let typed = desk.command().terminal().stdin("echo typed $((6*7))\nexit 6\n");
+    let output = typed.run(&["srun", "--pty", "--condatainer-overlay=env.img", "sh"])?.ends_with(6)?;
+    ensure!(output.stdout.contains("typed 42"), "{output:?}");
+    Ok(())
+}
+
+fn batch_exit_codes_come_through(desk: &Desk) -> Result<()> {
+    desk.image("env.img")?;
+    let (job, text) = desk.batch(&["--condatainer-overlay=env.img"], "#!/bin/sh\necho out; echo $1\nexit 9\n")?;
+    ensure!(job.code == 9 && job.state == "FAILED" && text == "out\n\n", "{job:?} {text:?}");
+    let (job, _) = desk.batch(&["--condatainer-overlay=env.img"], "#!/bin/sh\nkill -TERM $$\n")?;
+    ensure!(job.signal == 15, "{job:?}");
+    Ok(())
+}
+
+fn tasks_keep_slurms_environment(desk: &Desk) -> Result<()> {
+    desk.image("env.img")?;
+    let text = "echo $SLURM_PROCID/$SLURM_NTASKS $MINE $(ulimit -n)";
+    let command = desk.command().env("MINE", "my own");
+    let run = |options: &[&str]| command.run(&[&["srun", "-n2"], options, &["sh", "-c", text]].concat());
+    let sorted = |text: String| {
+        let mut lines: Vec<_> = text.lines().map(String::from).collect();
+        lines.sort();
+        lines
+    };
+    let (plain, ours) = (run(&[])?.success()?, run(&["--condatainer-overlay=env.img"])?.success()?);
+    ensure!(sorted(plain.stdout.clone()) == sorted(ours.stdout.clone()), "{} instead of {}", ours.stdout, plain.stdout);
+    Ok(())
+}
+
+fn arguments_arrive_unchanged(desk: &Desk) -> Result<()> {
+    desk.image("env.img")?;
+    let awkward = ["", "a b", "--condatainer-off", "$HOME", "'\"\\", "new\nline", "--", "-c", "ü"];
+    let command = ["--condatainer-overlay=env.img", "printf", "<%s>"];
+    let output = desk.srun(&[&command[..], &awkward[..]].concat())?.success()?;
+    let expected: String = awkward.iter().map(|word| format!("<{word}>")).collect();
+    ensure!(output.stdout == expected, "{:?}", output.stdout);
+    Ok(())
+}

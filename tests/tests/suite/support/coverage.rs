@@ -1,0 +1,24 @@
+//! What was not covered, by name: on a release without Apptainer, and on a machine without certain hardware.
+
+use cluster::Release;
+
+use crate::support::{Needs, Suite};
+
+/// What no test of this suite can show on a build machine.
+const NOT_HERE: [&str; 5] = [
+    "NVIDIA and ROCm GPUs in a container (no such devices): only the planned options are tested, in core",
+    "locks of Lustre and NFS, and writers on different hosts (one kernel here)",
+    "an Apptainer installed setuid (Debian's is unprivileged)",
+    "cgroup v2 as Slurm's process tracker",
+    "user namespaces switched off on a whole node: shown for the command line only, since the switch is the kernel's",
+];
+
+/// Prints it, at the end of every run.
+pub(crate) fn report(suite: &Suite) {
+    for release in Release::ALL.into_iter().filter(|release| !release.has_apptainer()) {
+        let names = suite.tests().filter(|(_, test)| test.needs == Needs::Apptainer);
+        let names: Vec<_> = names.map(|(theme, test)| format!("{theme}::{}", test.name)).collect();
+        println!("\nnot covered on {release} (it has no Apptainer; the rest ran with a stand-in): {}", names.join(", "));
+    }
+    println!("\nnot covered here: {}\n", NOT_HERE.join("; "));
+}

@@ -1,0 +1,114 @@
+//! A desk: a directory of a user on a cluster, and the commands typed there.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use cluster::{Cluster, Command, Job, Output, Release};
+
+/// A command that takes longer hangs.
+const LIMIT: Duration = Duration::from_secs(45);
+
+/// See the module.
+pub(crate) struct Desk<'a> {
+    pub(crate) cluster: &'a Cluster,
+    pub(crate) release: Release,
+    user: &'static str,
+    /// The directory, as the user names it.
+    pub(crate) dir: String,
+}
+
+impl<'a> Desk<'a> {
+    /// A new empty directory of alice's, named after the test.
+    pub(crate) fn new(cluster: &'a Cluster, release: Release, test: &str) -> Result<Self> {
+        let desk = Self { cluster, release, user: "alice", dir: format!("/home/alice/{test}") };
+        desk.make()
+    }
+
+    /// A desk of another user beside this one.
+    pub(crate) fn of(&self, user: &'static str) -> Result<Self> {
+        let name = self.dir.rsplit('/').next().unwrap_or_default();
+        Self { cluster: self.cluster, release: self.release, user, dir: format!("/home/{user}/{name}") }.make()
+    }
+
+    fn make(self) -> Result<Self> {
+        self.cluster.exec(self.user, &["mkdir", "-p", &self.dir])?.success()?;
+        Ok(self)
+    }
+
+    /// A command to be typed here.
+    pub(crate) fn command(&self) -> Command<'a> {
+        self.cluster.command(self.user).cwd(&self.dir).timeout(LIMIT)
+    }
+
+    /// A command with its arguments.
+    pub(crate) fn run(&self, argv: &[&str]) -> Result<Output> {
+        self.command().run(argv)
+    }
+
+    /// A bash text.
+    pub(crate) fn script(&self, text: &str) -> Result<Output> {
+        self.command().script(text)
+    }
+
+    /// `srun` with `--condatainer-overlay=LAYERS` and a shell command.
+    pub(crate) fn srun_in(&self, layers: &str, shell: &str) -> Result<Output> {
+        self.srun(&[&format!("--condatainer-overlay={layers}"), "sh", "-c", shell])
+    }
+
+    /// `srun` with these arguments.
+    pub(crate) fn srun(&self, arguments: &[&str]) -> Result<Output> {
+        self.run(&[&["srun"], arguments].concat())
+    }
+
+    /// A batch job of this text: how it ended, and what it wrote.
+    pub(crate) fn batch(&self, arguments: &[&str], script: &str) -> Result<(Job, String)> {
+        let id = self.submit(arguments, script)?;
+        let job = self.cluster.wait_for_job(id, LIMIT)?;
+        Ok((job, self.output_of(id)?))
+    }
+
+    /// Submits a batch job of this text; its output goes to `ID.out`.
+    pub(crate) fn submit(&self, arguments: &[&str], script: &str) -> Result<u32> {
+        self.write("job.sh", script)?;
+        let submit = [&["sbatch", "--parsable", "-o", &format!("{}/%j.out", self.dir)], arguments, &["job.sh"]].concat();
+        let output = self.run(&submit)?.success()?;
+        output.stdout.trim().parse().with_context(|| format!("sbatch said {:?}", output.stdout))
+    }
+
+    /// What a batch job has written so far.
+    pub(crate) fn output_of(&self, id: u32) -> Result<String> {
+        Ok(self.run(&["cat", &format!("{id}.out")])?.stdout)
+    }
+
+    /// Writes an executable text.
+    pub(crate) fn write(&self, name: &str, text: &str) -> Result<()> {
+        self.cluster.write_file(self.user, &self.path(name), text, 0o755)
+    }
+
+    /// The absolute path of a file here.
+    pub(crate) fn path(&self, name: &str) -> String {
+        format!("{}/{name}", self.dir)
+    }
+
+    /// The same file, as the host names it.
+    pub(crate) fn on_host(&self, name: &str) -> PathBuf {
+        self.cluster.host_path(&self.path(name))
+    }
+
+    /// Runs a bash text as root, here.
+    pub(crate) fn as_root(&self, text: &str) -> Result<Output> {
+        self.cluster.command("root").cwd(&self.dir).timeout(LIMIT).script(text)
+    }
+
+    /// Polls a bash text of the user's until it succeeds.
+    pub(crate) fn wait_until(&self, text: &str) -> Result<()> {
+        let waiting = format!("for _ in $(seq 600); do {{ {text}; }} > /dev/null 2>&1 && exit; sleep 0.03; done; exit 1");
+        self.script(&waiting)?.success().with_context(|| format!("waited in vain for: {text}")).map(drop)
+    }
+
+    /// The names of all files here.
+    pub(crate) fn files(&self) -> Result<Vec<String>> {
+        Ok(self.run(&["ls", "-A"])?.success()?.stdout.lines().map(String::from).collect())
+    }
+}

@@ -1,0 +1,42 @@
+//! The programs under test: named by environment variables, else found where cargo has built them.
+
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use anyhow::{Context, Result, ensure};
+
+/// The command line program and the plugin.
+#[derive(Clone, Debug)]
+pub(crate) struct Programs {
+    pub(crate) condatainer: PathBuf,
+    pub(crate) plugin: PathBuf,
+}
+
+impl Programs {
+    /// `CONDATAINER_BIN` and `CONDATAINER_PLUGIN`, else the newest build in the target directory that this suite lies in.
+    pub(crate) fn find() -> Result<Self> {
+        Ok(Self {
+            condatainer: find("CONDATAINER_BIN", "condatainer")?,
+            plugin: find("CONDATAINER_PLUGIN", "libspank_condatainer.so")?,
+        })
+    }
+}
+
+fn find(variable: &str, name: &str) -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os(variable).map(PathBuf::from) {
+        ensure!(path.is_file(), "{variable}={}: no such file", path.display());
+        return Ok(path.canonicalize()?);
+    }
+    let exe = std::env::current_exe()?;
+    // TARGET/PROFILE/deps/suite-HASH
+    let target = exe.ancestors().nth(3).context("this program lies in no target directory")?;
+    let built = ["release", "debug"].map(|profile| target.join(profile).join(name));
+    let newest = built.into_iter().filter(|path| path.is_file()).max_by_key(|path| modified(path));
+    newest.with_context(|| {
+        format!("{name} is not built: run 'cargo build -p condatainer -p spank_condatainer' (make test does), or set {variable}")
+    })
+}
+
+fn modified(path: &Path) -> SystemTime {
+    path.metadata().and_then(|meta| meta.modified()).unwrap_or(SystemTime::UNIX_EPOCH)
+}

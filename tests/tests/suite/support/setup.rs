@@ -1,0 +1,62 @@
+//! How condatainer is installed into a cluster: as `make install` does it, with the parts that a test wants different.
+
+use std::path::{Path, PathBuf};
+
+use cluster::{Install, Options, Release};
+
+use crate::support::Programs;
+
+/// Where the program is installed.
+pub(crate) const PROGRAM: &str = "/usr/local/bin/condatainer";
+/// Where the plugin is installed.
+pub(crate) const PLUGIN: &str = "/usr/local/lib/slurm/spank_condatainer.so";
+/// The site's configuration.
+pub(crate) const CONFIG: &str = "/etc/condatainer/config.toml";
+/// The stand-in for Apptainer on releases that have none; see the file.
+const FAKE_APPTAINER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/suite/support/fake-apptainer.sh");
+const SITE_CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/suite/support/config.toml");
+
+/// What a cluster is to have.
+#[derive(Clone, Debug)]
+pub(crate) struct Setup {
+    pub(crate) nodes: usize,
+    /// `required`, `optional`, or nothing for a cluster without the plugin.
+    pub(crate) plugin: Option<&'static str>,
+    /// Another file in the plugin's place.
+    pub(crate) plugin_file: Option<PathBuf>,
+    /// Whether a stand-in is installed where there is no Apptainer.
+    pub(crate) stand_in: bool,
+    /// Lines for slurm.conf.
+    pub(crate) slurm_conf: &'static str,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self { nodes: 1, plugin: Some("required"), plugin_file: None, stand_in: true, slurm_conf: "" }
+    }
+}
+
+impl Setup {
+    /// The cluster's options.
+    pub(crate) fn options(&self, release: Release, programs: &Programs) -> Options {
+        let mut options = Options::new(release);
+        options.nodes = self.nodes;
+        options.extra_slurm_conf = self.slurm_conf.into();
+        options.name = Some(format!("suite-{release}"));
+        let plugin = self.plugin_file.as_deref().unwrap_or(&programs.plugin);
+        options.install = vec![
+            install(&programs.condatainer, PROGRAM, 0o755),
+            install(plugin, PLUGIN, 0o644),
+            install(Path::new(SITE_CONFIG), CONFIG, 0o644),
+        ];
+        if self.stand_in && !release.has_apptainer() {
+            options.install.push(install(Path::new(FAKE_APPTAINER), "/usr/local/bin/apptainer", 0o755));
+        }
+        options.plugstack = self.plugin.map(|word| format!("{word} {PLUGIN} condatainer={PROGRAM} config={CONFIG}\n"));
+        options
+    }
+}
+
+fn install(host: &Path, inside: &str, mode: u32) -> Install {
+    Install { host: host.into(), inside: inside.into(), mode }
+}

@@ -1,0 +1,76 @@
+//! The world: one cluster per release for all tests that do not change it, and clusters of their own for those that do.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, Result, anyhow};
+use cluster::{Cluster, Release};
+
+use crate::support::{Desk, Place, Programs, Setup, Test};
+
+type Shared = Arc<Mutex<Option<Result<Arc<Cluster>, String>>>>;
+
+/// See the module.
+pub(crate) struct World {
+    programs: Programs,
+    shared: HashMap<&'static str, Shared>,
+}
+
+impl World {
+    pub(crate) fn new(programs: Programs) -> Self {
+        let shared = Release::ALL.into_iter().map(|release| (release.name(), Shared::default())).collect();
+        Self { programs, shared }
+    }
+
+    /// Runs one test. When it fails, the logs of its cluster are kept and their place is part of the error.
+    pub(crate) fn run(&self, release: Release, test: &Test) -> Result<()> {
+        match test.place {
+            Place::OwnCluster(run) => run(self, release),
+            Place::Desk(run) => {
+                let cluster = self.shared(release)?;
+                let desk = Desk::new(&cluster, release, test.name)?;
+                keeping_logs(&cluster, || run(&desk))
+            }
+        }
+    }
+
+    /// Runs a test on a cluster of its own.
+    pub(crate) fn with_cluster(&self, release: Release, setup: &Setup, run: impl FnOnce(&Desk) -> Result<()>) -> Result<()> {
+        let cluster = Cluster::start(&setup.options(release, &self.programs))?;
+        let desk = Desk::new(&cluster, release, "own")?;
+        keeping_logs(&cluster, || run(&desk))
+    }
+
+    /// Takes the shared clusters down, all at once.
+    pub(crate) fn end(&self) {
+        std::thread::scope(|scope| {
+            for shared in self.shared.values() {
+                scope.spawn(|| shared.lock().unwrap_or_else(PoisonError::into_inner).take());
+            }
+        });
+    }
+
+    /// The cluster of a release, started when it is first asked for.
+    fn shared(&self, release: Release) -> Result<Arc<Cluster>> {
+        let mut slot = self.shared[release.name()].lock().unwrap_or_else(PoisonError::into_inner);
+        let cluster = slot.get_or_insert_with(|| {
+            let options = Setup::default().options(release, &self.programs);
+            Cluster::start(&options).map(Arc::new).map_err(|error| format!("{error:#}"))
+        });
+        cluster.clone().map_err(|error| anyhow!("the {release} cluster does not start: {error}"))
+    }
+}
+
+fn keeping_logs(cluster: &Cluster, run: impl FnOnce() -> Result<()>) -> Result<()> {
+    let result = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(anyhow!("{}", text(&*panic))));
+    result.with_context(|| match cluster.save_logs() {
+        Ok(place) => format!("the cluster's logs are in {}", place.display()),
+        Err(error) => format!("the cluster's logs could not be saved: {error:#}"),
+    })
+}
+
+fn text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).into())).unwrap_or_else(|| "a panic".into())
+}

@@ -1,0 +1,105 @@
+//! One writer at a time, told apart by name; what a killed writer leaves is healed by the next.
+
+use anyhow::{Result, ensure};
+
+use crate::support::{Desk, Expect, WHERE, tests};
+
+tests! {
+    Apptainer, Desk: [
+        a_second_writer_is_told_who_holds_the_image, a_writer_waits_for_readers, own_batch_holds_the_image,
+        the_next_job_finds_the_image_free, a_killed_writer_is_repaired_and_synced_data_is_there, a_reader_of_a_killed_image_is_not_refused,
+    ];
+}
+
+/// Starts a step that holds the image until its standard input, a named pipe, is closed; `with` runs meanwhile.
+fn while_held(desk: &Desk, mode: &str, with: impl FnOnce(&str) -> Result<()>) -> Result<()> {
+    let text = format!("srun -J holder --condatainer-overlay=env.img:{mode} sh -c 'touch {0}/held; while [ -e {0}/held ]; do sleep 0.05; done' > /dev/null 2>&1 &", desk.dir);
+    desk.script(&text)?.success()?;
+    desk.wait_until("[ -e held ]")?;
+    let job = desk.script("squeue -h -n holder -o '%i %Z' | grep -F \"$PWD\" | cut -d' ' -f1 | tail -n1")?.success()?.stdout;
+    let result = with(job.trim());
+    desk.run(&["rm", "-f", "held"])?;
+    desk.wait_until("! squeue -h -n holder -o %Z | grep -qF \"$PWD\"")?;
+    result
+}
+
+fn a_second_writer_is_told_who_holds_the_image(desk: &Desk) -> Result<()> {
+    desk.image("env.img")?;
+    while_held(desk, "rw", |job| {
+        let holder = format!("in use for writing by user alice, job {job}.0, process ");
+        for (mode, why) in [("rw", "one writer at a time"), ("ro", "it cannot be read meanwhile"), ("tmp", "it cannot be read meanwhile")] {
+            let output = desk.refused(desk.srun_in(&format!("env.img:{mode}"), "echo RAN")?, &holder)?;
+            let output = output.complains(" on n1; ")?.complains(why)?;
+            ensure!(output.code == 125, "{mode}: exit code {}", output.code);
+        }
+        let (job, text) = desk.batch(&["--condatainer-overlay=env.img:rw"], "#!/bin/sh\necho RAN\n")?;
+        ensure!(job.code == 125 && text.contains(&holder) && !text.contains("RAN"), "{job:?} {text}");
+        desk.nodes_are_well()
+    })?;
+    desk.is_clean("env.img")
+}
+
+fn a_writer_waits_for_readers(desk: &Desk) -> Result<()> {
+    desk.image("env.img")?;
+    while_held(desk, "ro", |_| {
+        desk.srun_in("env.img", WHERE)?.says("inside env")?;
+        desk.refused(desk.srun_in("env.img:rw", "echo RAN")?, "in use by readers, so it cannot be :rw now").map(drop)
+    })
+}
+
+fn own_batch_holds_the_image(desk: &Desk) -> Result<()> {
+    desk.image("env.img")?;
+    let script = "#!/bin/sh\n#SBATCH --condatainer-overlay=env.img:rw\necho batch; PATH=$PATH:/usr/bin; srun echo RAN\n";
+    let steps_only = "#!/bin/sh\n#SBATCH --condatainer-overlay=env.img:rw --condatainer-scope=steps\nsrun touch /made && srun ls /made\n";
+    let (_, text) = desk.batch(&[], steps_only)?;
+    ensure!(text.contains("/made"), "{text}");
+    // The batch script itself runs in the container, where srun is only if the host shows it.
+    let bind = "--condatainer-bind=/usr/bin/srun,/usr/lib,/lib,/etc/slurm,/run/munge,/etc/passwd,/etc/hosts";
+    let (_, text) = desk.batch(&[bind], script)?;
+    ensure!(text.contains("batch\n") && !text.contains("RAN"), "{text}");
+    ensure!(text.contains("this job's own batch script holds the image") && text.contains("--condatainer-scope=steps"), "{text}");
+    desk.nodes_are_well()
+}
+
+fn the_next_job_finds_the_image_free(desk: &Desk) -> Result<()> {
+    desk.image("env.img")?;
+    for round in 0..4 {
+        desk.srun_in("env.img:rw", &format!("echo {round} >> /rounds; wc -l < /rounds"))?.says(&(round + 1).to_string())?;
+    }
+    desk.srun_in("env.img", "xargs < /rounds")?.says("0 1 2 3")?;
+    desk.is_clean("env.img")
+}
+
+/// Writes as carol, whom no other test uses, and kills every process of hers.
+fn killed_writer<'a>(desk: &Desk<'a>) -> Result<Desk<'a>> {
+    let carol = desk.of("carol")?;
+    carol.image("env.img")?;
+    let write = format!("echo synced > /data; mkdir /d; seq 2000 > /d/file; sync; touch {0}/written; sleep 1000", carol.dir);
+    carol.script(&format!("srun --condatainer-overlay=env.img:rw sh -c '{write}' > /dev/null 2>&1 &"))?.success()?;
+    carol.wait_until("[ -e written ]")?;
+    carol.as_root("pkill -KILL -U carol; while pgrep -U carol; do sleep 0.02; done; rm written")?.success()?;
+    carol.wait_until("[ -z \"$(squeue -h -u carol)\" ]")?;
+    Ok(carol)
+}
+
+fn a_killed_writer_is_repaired_and_synced_data_is_there(desk: &Desk) -> Result<()> {
+    let _alone = alone();
+    let carol = killed_writer(desk)?;
+    let output = carol.srun_in("env.img:rw", "cat /data; tail -n1 /d/file")?.says("synced\n2000")?;
+    output.complains("its last writer was killed: repairing it (e2fsck -p)")?;
+    carol.srun_in("env.img:rw", "cat /data")?.says("synced")?.is_quiet()?;
+    carol.is_clean("env.img")
+}
+
+fn a_reader_of_a_killed_image_is_not_refused(desk: &Desk) -> Result<()> {
+    let _alone = alone();
+    let carol = killed_writer(desk)?;
+    carol.srun_in("env.img", "cat /data")?.says("synced")?;
+    Ok(())
+}
+
+/// Carol can be killed by one test at a time.
+fn alone() -> std::sync::MutexGuard<'static, ()> {
+    static CAROL: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    CAROL.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
