@@ -62,7 +62,8 @@ test:
 	echo "make test: all passed in $$((SECONDS - start)) s"
 
 bench: stage
-	tests/bench/run $(BUILT) $(STAGE)
+	@$(CARGO) build --release --locked -p condatainer-core --example probe_time
+	@tests/bench/run $(BUILT) $(STAGE)
 
 install:
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/slurm $(DESTDIR)$(PREFIX)/share/condatainer \

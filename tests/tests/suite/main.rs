@@ -85,7 +85,7 @@ fn trials(suite: &Suite, world: Option<&Arc<World>>) -> Vec<Trial> {
             let (world, test) = (world.cloned(), *test);
             trials.push(Trial::test(name, move || {
                 let world = world.ok_or("only listed")?;
-                world.run(release, &test).map_err(|error| format!("{error:?}").into())
+                world.run(release, &test).map_err(|error| format!("{error:#}").into())
             }));
         }
     }

@@ -71,7 +71,8 @@ impl<'a> Desk<'a> {
     /// Submits a batch job of this text; its output goes to `ID.out`.
     pub(crate) fn submit(&self, arguments: &[&str], script: &str) -> Result<u32> {
         self.write("job.sh", script)?;
-        let submit = [&["sbatch", "--parsable", "-o", &format!("{}/%j.out", self.dir)], arguments, &["job.sh"]].concat();
+        let output = format!("{}/%j.out", self.dir);
+        let submit = [&["sbatch", "--parsable", "-o", &output], arguments, &["job.sh"]].concat();
         let output = self.run(&submit)?.success()?;
         output.stdout.trim().parse().with_context(|| format!("sbatch said {:?}", output.stdout))
     }
