@@ -39,13 +39,7 @@ impl Surroundings {
 
     /// The layers of repeated, comma-separated options.
     pub(crate) fn layers(&self, lists: &[String]) -> Result<Vec<Layer>, Failure> {
-        let mut layers = Vec::new();
-        for list in lists {
-            for layer in Layer::parse_list(list).map_err(Failure::not_started)? {
-                layers.push(layer.absolute(&self.cwd, self.home.as_deref()).map_err(Failure::not_started)?);
-            }
-        }
-        Ok(layers)
+        Layer::resolve(lists, &self.cwd, self.home.as_deref()).map_err(Failure::not_started)
     }
 
     /// The request that the common options make, without layers.

@@ -1,14 +1,9 @@
-//! The external tools mke2fs and e2fsck: where they are, and how they are run.
-//!
-//! Ordinary users often lack the directories of system tools in PATH, so those are searched as well.
+//! The external tools mke2fs and e2fsck: how they are run, and what they say when they fail.
 
-use std::env;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-const SYSTEM_DIRECTORIES: &[&str] = &["/usr/local/sbin", "/usr/sbin", "/sbin"];
+use crate::programs;
 
 /// A tool did not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -39,8 +34,7 @@ pub enum ToolError {
 
 /// A command for `tool`, with messages in English and nothing on its standard input.
 pub(crate) fn command(tool: &'static str) -> Result<Command, ToolError> {
-    let found = find(tool, &env::var_os("PATH").unwrap_or_default());
-    let mut command = Command::new(found.ok_or(ToolError::Missing { tool })?);
+    let mut command = Command::new(programs::find(tool).ok_or(ToolError::Missing { tool })?);
     command.env("LC_ALL", "C").stdin(Stdio::null());
     Ok(command)
 }
@@ -52,15 +46,6 @@ pub(crate) fn run(tool: &'static str, command: &mut Command, worst: i32) -> Resu
         Some(code) if code <= worst => Ok(()),
         _ => Err(ToolError::Failed { tool, said: essence(tool, &output) }),
     }
-}
-
-fn find(tool: &str, path: &std::ffi::OsStr) -> Option<PathBuf> {
-    let system = SYSTEM_DIRECTORIES.iter().map(PathBuf::from);
-    env::split_paths(path).chain(system).map(|dir| dir.join(tool)).find(|file| is_program(file))
-}
-
-fn is_program(file: &Path) -> bool {
-    file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
 /// The last line that says something beyond the tool's own name and version.
@@ -75,12 +60,6 @@ fn essence(tool: &str, output: &Output) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn system_directories_are_searched_too() {
-        assert!(find("mke2fs", "/nowhere".as_ref()).is_some());
-        assert!(find("no-such-tool", "/usr/bin".as_ref()).is_none());
-    }
 
     #[test]
     fn failures_carry_the_tools_own_words() {

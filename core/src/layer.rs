@@ -110,6 +110,20 @@ impl Layer {
             .collect()
     }
 
+    /// The layers of repeated options, each a list, with absolute paths.
+    ///
+    /// # Errors
+    /// As [`Layer::parse_list`] and [`Layer::absolute`].
+    pub fn resolve(lists: &[String], cwd: &Path, home: Option<&Path>) -> Result<Vec<Self>, LayerError> {
+        let mut layers = Vec::new();
+        for list in lists {
+            for layer in Self::parse_list(list)? {
+                layers.push(layer.absolute(cwd, home)?);
+            }
+        }
+        Ok(layers)
+    }
+
     /// The same layer with an absolute path: relative to `cwd`, `~/` to `home`.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ use crate::holder;
 use crate::image::{self, ImageError, Opened};
 use crate::layer::{Layer, Mode};
 use crate::lock::{self, Access, Availability};
+use crate::programs;
 use crate::refusal::Refusal;
 use crate::request::Request;
 use crate::user::Caller;
@@ -54,7 +55,7 @@ pub fn survey(request: &Request, config: &Config, env: &HashMap<String, String>)
         layers: layers(&request.layers, Moment::Start)?,
         engine: engine(config),
         user_namespaces: user_namespaces(),
-        newuidmap: find_program("newuidmap").is_some() && find_program("newgidmap").is_some(),
+        newuidmap: programs::find("newuidmap").is_some() && programs::find("newgidmap").is_some(),
         gpus: gpus(env),
         tmpdir_problem: tmpdir_problem(&tmpdir),
         tmpdir,
@@ -171,7 +172,7 @@ pub(crate) fn is_locked(path: &Path, access: Access) -> bool {
 }
 
 fn engine(config: &Config) -> Option<Engine> {
-    let program = config.apptainer.clone().or_else(|| find_program("apptainer"))?;
+    let program = config.apptainer.clone().or_else(|| programs::find("apptainer"))?;
     let real = std::fs::canonicalize(&program).ok()?;
     let prefix = real.parent().and_then(Path::parent).unwrap_or(Path::new("/usr"));
     Some(Engine {
@@ -211,13 +212,4 @@ fn tmpdir_problem(dir: &Path) -> Option<String> {
         return Some("no such directory".into());
     }
     access(dir, AccessFlags::W_OK | AccessFlags::X_OK).err().map(|errno| errno.desc().into())
-}
-
-/// A program in PATH or in the administrator's directories, which a user's PATH often lacks.
-#[must_use]
-pub fn find_program(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let dirs = std::env::split_paths(&path).filter(|dir| dir.is_absolute());
-    let dirs = dirs.chain(["/usr/bin", "/usr/sbin", "/sbin", "/bin"].map(PathBuf::from));
-    dirs.map(|dir| dir.join(name)).find(|path| path.is_file() && access(path, AccessFlags::X_OK).is_ok())
 }

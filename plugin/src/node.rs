@@ -40,7 +40,7 @@ pub(crate) fn start_task(task: &mut impl Task, seen: Seen, settings: Result<&Set
     if !request.scope.covers(part) {
         return Ok(());
     }
-    if let Some(refusal) = refuse_shared_writing(&request, task.task_count()) {
+    if let (Part::Step, Some(refusal)) = (part, refuse_shared_writing(&request, task.task_count())) {
         return Err(refusal);
     }
     let settings = settings.map_err(String::from)?;

@@ -86,6 +86,8 @@ fn whatever_is_in_doubt_is_refused() {
     let mut many = asking(Mode::Rw, Scope::All);
     many.tasks = 4;
     assert!(start(&mut many, NOTHING).unwrap_err().contains("4 tasks"));
+    many.step = Step::Part(Part::Batch);
+    assert_eq!(start(&mut many, NOTHING), Ok(()), "a batch script is one process, however many tasks the job has");
     let missing = Settings::parse(["condatainer=/no/such/program"]).unwrap();
     assert!(
         start_task(&mut asking(Mode::Ro, Scope::All), NOTHING, Ok(&missing)).unwrap_err().contains("/no/such/program")

@@ -85,7 +85,7 @@ fn request(context: Context, given: &Given, inherited: Option<&str>, place: &Pla
 fn merge(given: &Given, mut request: Request, place: &Place) -> Result<Request, String> {
     let home = place.env.get("HOME").filter(|h| !h.is_empty()).map(Path::new);
     if let Some(lists) = given.overlay.values() {
-        request.layers = layers(lists, &place.cwd, home)?;
+        request.layers = Layer::resolve(lists, &place.cwd, home).map_err(|e| e.to_string())?;
     }
     if let Some(base) = &given.base {
         request.base = Some(place.cwd.join(base));
@@ -102,16 +102,6 @@ fn merge(given: &Given, mut request: Request, place: &Place) -> Result<Request, 
     request.workdir = given.workdir.as_ref().map(PathBuf::from).or(request.workdir);
     request.scope = given.scope.unwrap_or(request.scope);
     Ok(request)
-}
-
-fn layers(lists: &[String], cwd: &Path, home: Option<&Path>) -> Result<Vec<Layer>, String> {
-    let mut layers = Vec::new();
-    for list in lists {
-        for layer in Layer::parse_list(list).map_err(|e| e.to_string())? {
-            layers.push(layer.absolute(cwd, home).map_err(|e| e.to_string())?);
-        }
-    }
-    Ok(layers)
 }
 
 fn configuration(place: &Place) -> Result<Config, String> {

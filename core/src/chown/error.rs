@@ -3,8 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::e2fsprogs::ToolError;
 use crate::ext::ExtError;
+use crate::held::HeldError;
 use crate::image::ImageError;
 
 /// Why a chown was refused or stopped.
@@ -13,46 +13,9 @@ pub enum ChownError {
     /// The path is not a usable image, or the file system inside is damaged or not supported.
     #[error(transparent)]
     Image(#[from] ImageError),
-    /// It is an image, but nothing in it can be chowned.
-    #[error("{}: is a {kind} without a writable overlay; only ext3 images have owners to change", path.display())]
-    NoOwners {
-        /// The image.
-        path: PathBuf,
-        /// What it is.
-        kind: &'static str,
-    },
-    /// The file cannot be opened for writing.
-    #[error("{}: cannot be opened for writing: {error}", path.display())]
-    NotWritable {
-        /// The image.
-        path: PathBuf,
-        /// As the system said it.
-        error: io::Error,
-    },
-    /// Somebody uses it.
-    #[error("{}: is in use ({by}); try again when it is free", path.display())]
-    Busy {
-        /// The image.
-        path: PathBuf,
-        /// Who, as far as that can be told.
-        by: String,
-    },
-    /// It was not unmounted cleanly.
-    #[error("{}: {what}; run `e2fsck -p {}` first", path.display(), path.display())]
-    Dirty {
-        /// The image.
-        path: PathBuf,
-        /// What is left to be done.
-        what: &'static str,
-    },
-    /// e2fsck was to clean it and did not.
-    #[error("{}: {error}", path.display())]
-    Tool {
-        /// The image.
-        path: PathBuf,
-        /// What e2fsck said.
-        error: ToolError,
-    },
+    /// The image cannot be had for ourselves, or is not clean.
+    #[error(transparent)]
+    Held(#[from] HeldError),
     /// A path inside the image is not there.
     #[error("{}: there is no {} in it", image.display(), inside.display())]
     NoSuchPath {

@@ -5,7 +5,6 @@
 
 mod commit;
 mod error;
-mod gate;
 mod inoset;
 mod mapping;
 mod members;
@@ -19,8 +18,8 @@ pub use error::ChownError;
 
 use crate::ext::raw::{Fs, find_upper_and_work};
 use crate::ext::{ExtError, Ids};
+use crate::held::{Held, Purpose};
 use commit::{Commit, CommitError};
-use gate::Held;
 use mapping::Mapping;
 use members::{Members, Roots};
 use survey::{Survey, ids_at, survey};
@@ -90,7 +89,7 @@ pub struct Report {
 /// # Errors
 /// See [`ChownError`]. Before the first write everything was checked; after it, running the same again completes the work.
 pub fn chown(path: &Path, request: &Request, progress: &mut dyn FnMut(u64, u64)) -> Result<Report, ChownError> {
-    let held = Held::open(path, request)?;
+    let held = Held::open(path, if request.dry_run { Purpose::Look } else { Purpose::Change })?;
     let replayed = held.make_clean(request.replay && !request.dry_run)?;
     let ext = |error| ChownError::ext(path, error);
     let fs = Fs::open(&held.file, held.window, u64::MAX).map_err(ext)?;

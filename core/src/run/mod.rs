@@ -14,6 +14,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 
+use crate::held::HeldError;
 use crate::holder::{Holder, Published};
 use crate::plan::Plan;
 use crate::refusal::Refusal;
@@ -55,14 +56,9 @@ pub enum RunError {
         /// What changed.
         what: &'static str,
     },
-    /// `e2fsck -p` did not bring the image back.
-    #[error("{}: the last writer was killed, and {why}: run 'e2fsck -f {}' and answer its questions", path.display(), path.display())]
-    Repair {
-        /// The image.
-        path: PathBuf,
-        /// What went wrong.
-        why: String,
-    },
+    /// The last writer was killed, and the image could not be repaired.
+    #[error(transparent)]
+    Repair(#[from] HeldError),
     /// The system refused something that a start needs.
     #[error("{what}: {source}")]
     System {
