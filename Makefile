@@ -65,12 +65,19 @@ bench: stage
 	@$(CARGO) build --release --locked -p condatainer-core --example probe_time
 	@tests/bench/run $(BUILT) $(STAGE)
 
+# A node may start tasks while this runs, so programs are put beside the old ones and renamed.
 install:
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/slurm $(DESTDIR)$(PREFIX)/share/condatainer \
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/condatainer $(DESTDIR)$(PREFIX)/lib/slurm $(DESTDIR)$(PREFIX)/share/condatainer \
 	    $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions \
 	    $(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
-	install -m 0755 $(BUILT)/condatainer $(DESTDIR)$(PREFIX)/bin/condatainer
-	install -m 0644 $(BUILT)/libspank_condatainer.so $(DESTDIR)$(PREFIX)/lib/slurm/spank_condatainer.so
+	for f in condatainer:0755:bin/condatainer libspank_condatainer.so:0644:lib/slurm/spank_condatainer.so; do \
+	    IFS=: read -r from mode to <<< "$$f"; \
+	    install -m "$$mode" "$(BUILT)/$$from" "$(DESTDIR)$(PREFIX)/$$to.new"; \
+	    mv -f "$(DESTDIR)$(PREFIX)/$$to.new" "$(DESTDIR)$(PREFIX)/$$to"; \
+	done
+	for f in fuse2fs fuse-overlayfs squashfuse squashfuse_ll; do \
+	    ln -sfn ../../bin/condatainer $(DESTDIR)$(PREFIX)/libexec/condatainer/$$f; \
+	done
 	for f in plugstack.conf:plugstack.conf.in config.toml.example:config.toml.example; do \
 	    sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@SYSCONFDIR@|$(SYSCONFDIR)|g' packaging/$${f#*:} \
 	        > $(DESTDIR)$(PREFIX)/share/condatainer/$${f%:*}; \

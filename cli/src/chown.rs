@@ -93,7 +93,7 @@ fn unwritable(report: &Report) -> Option<String> {
         .collect();
     (report.unwritable_directories > 0).then(|| {
         format!(
-            "{} directories still belong to somebody else, so you cannot write there without fakeroot ({}): --groups or --all gives them over",
+            "directories that still belong to somebody else, so that you cannot write there without fakeroot: {} ({}); --groups or --all gives them over",
             report.unwritable_directories,
             examples.join(", ")
         )

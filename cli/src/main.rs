@@ -16,11 +16,15 @@ mod task;
 use std::process::ExitCode;
 
 use clap::Parser;
+use condatainer_core::run::daemons;
 
 use crate::args::{Cli, OverlayVerb, Verb};
 use crate::exit::Failure;
 
 fn main() -> ExitCode {
+    if std::env::args_os().next().is_some_and(|program| daemons::is_interposer(&program)) {
+        return Failure::failed(daemons::become_daemon(std::env::args_os().collect())).report();
+    }
     let cli = match task::arguments() {
         Ok(arguments) => Cli::parse_from(arguments),
         Err(failure) => return failure.report(),

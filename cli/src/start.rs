@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use condatainer_core::bind::Bind;
 use condatainer_core::config::{self, Config};
@@ -16,6 +17,11 @@ use condatainer_core::survey;
 use crate::args::{DryRun, StartArgs};
 use crate::exit::{Code, Failure};
 use crate::say;
+
+/// How long an image may be held by somebody who does not say who he is: a step that is just ending, another task's repair, or a
+/// writer that is just starting and will have left its note when we look again.
+const PATIENCE: Duration = Duration::from_secs(3);
+const INTERVAL: Duration = Duration::from_millis(50);
 
 /// Where and as whom we were called.
 pub(crate) struct Surroundings {
@@ -72,8 +78,14 @@ impl Surroundings {
     /// Decides about the request here and now.
     pub(crate) fn plan(&self, mut request: Request, command: Command) -> Result<Plan, Failure> {
         request.fakeroot = self.config.fakeroot(request.fakeroot);
-        let facts = survey::survey(&request, &self.config, &self.env).map_err(Failure::not_started)?;
-        plan::decide(&request, &facts, command).map_err(Failure::not_started)
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let facts = survey::survey(&request, &self.config, &self.env).map_err(Failure::not_started)?;
+            match plan::decide(&request, &facts, command.clone()) {
+                Err(refusal) if refusal.may_be_momentary() && Instant::now() < deadline => std::thread::sleep(INTERVAL),
+                decided => return decided.map_err(Failure::not_started),
+            }
+        }
     }
 
     /// What a writer publishes about itself.

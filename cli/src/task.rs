@@ -34,7 +34,7 @@ pub(crate) fn task(args: TaskArgs) -> Result<ExitCode, Failure> {
     let mut request = Request::decode(text).map_err(Failure::not_started)?;
     let (forward, step) = match args.part {
         TaskPart::Batch => (Forward::FromProcesses, Some(start::batch_step())),
-        TaskPart::Step => (Forward::Nothing, None),
+        TaskPart::Step => (step_forwarding(), None),
     };
     request.bind.extend(batch_script(args.part, &args.command));
     let plan = around.plan(request, Command::Argv(args.command))?;
@@ -43,6 +43,22 @@ pub(crate) fn task(args: TaskArgs) -> Result<ExitCode, Failure> {
         Ended::Signaled(signal) => Ok(die_by(signal)),
         other => Err(start::not_run(&plan, &other)),
     }
+}
+
+/// How Slurm signals a step: under proctrack/cgroup only the task's own process, which is this one, else all its processes.
+fn step_forwarding() -> Forward {
+    let cgroups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    if is_tracked_by_cgroup(&cgroups) { Forward::FromProcesses } else { Forward::Nothing }
+}
+
+/// Whether proc_pid_cgroup(5) shows a step's cgroup: that of the freezer (v1), or the only one (v2).
+fn is_tracked_by_cgroup(cgroups: &str) -> bool {
+    cgroups.lines().any(|line| {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (controllers, path) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
+        let tracks = controllers.is_empty() || controllers.split(',').any(|name| name == "freezer");
+        tracks && path.contains("/job_") && path.contains("/step_")
+    })
 }
 
 /// The batch script lies in slurmd's spool directory, which no container shows by itself.
@@ -56,4 +72,18 @@ fn die_by(signal: i32) -> ExitCode {
     let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
     let _ = signal_hook::low_level::emulate_default_handler(signal);
     start::exit_code(128 + signal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cgroups_of_steps() {
+        let v2 = "0::/system.slice/slurmstepd.scope/job_7/step_0/user/task_0\n";
+        let v1 = "5:freezer:/slurm/uid_1001/job_7/step_0\n4:cpuset:/\n";
+        let only_confined = "5:freezer:/\n4:cpuset:/slurm/uid_1001/job_7/step_0\n0::/\n";
+        assert!(is_tracked_by_cgroup(v2) && is_tracked_by_cgroup(v1));
+        assert!(!is_tracked_by_cgroup(only_confined) && !is_tracked_by_cgroup("0::/user.slice\n"));
+    }
 }

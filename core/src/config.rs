@@ -211,9 +211,19 @@ fn read_optional(path: &Path) -> Result<Option<String>, ConfigError> {
     }
 }
 
+/// What the kernel shows for owners that a user namespace does not map (proc_sys_kernel(5), overflowuid).
+const OVERFLOW_UID: u32 = 65_534;
+
+/// Inside a user namespace without root, as in a container, files of root appear to belong to the overflow uid.
+fn root_is_mapped() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    map.lines().any(|line| line.split_ascii_whitespace().nth(1) == Some("0"))
+}
+
 fn require_root_owned(path: &Path) -> Result<(), ConfigError> {
     let stat = std::fs::metadata(path).map_err(|source| ConfigError::Read { path: path.into(), source })?;
-    if stat.uid() == 0 && stat.mode() & 0o022 == 0 { Ok(()) } else { Err(ConfigError::Untrusted { path: path.into() }) }
+    let owned_by_root = stat.uid() == 0 || (stat.uid() == OVERFLOW_UID && !root_is_mapped());
+    if owned_by_root && stat.mode() & 0o022 == 0 { Ok(()) } else { Err(ConfigError::Untrusted { path: path.into() }) }
 }
 
 fn parse<T: for<'de> Deserialize<'de>>(path: &Path, text: &str) -> Result<T, ConfigError> {

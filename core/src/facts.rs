@@ -44,6 +44,8 @@ pub struct Engine {
     pub config: Option<PathBuf>,
     /// Whether it is a setuid installation.
     pub setuid: bool,
+    /// Directory with our stand-ins for its FUSE programs, which keep signals from them.
+    pub interposers: Option<PathBuf>,
 }
 
 /// A GPU stack that Apptainer can pass on.

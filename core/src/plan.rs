@@ -108,7 +108,7 @@ pub fn decide(request: &Request, facts: &Facts, command: Command) -> Result<Plan
         env: request.env.clone(),
         command,
         notices: notices(request, facts, fakeroot, &layers),
-        repair: writer.filter(|w| state(w) == Some(State::Dirty)).map(|w| w.path.clone()).into_iter().collect(),
+        repair: layers.iter().filter(|(l, mode)| needs_repair(l, *mode)).map(|(l, _)| l.path.clone()).collect(),
         watch: facts.layers.iter().map(watch).collect(),
         holds: writer.filter(|w| w.image.is_some()).map(|w| w.path.clone()),
     })
@@ -212,8 +212,11 @@ fn notices(request: &Request, facts: &Facts, fakeroot: Option<Fakeroot>, layers:
     fakeroot::notice(request, facts, fakeroot, layers).into_iter().chain(unlocked).collect()
 }
 
-fn state(layer: &LayerFacts) -> Option<State> {
-    layer.image.as_ref().map(|image| image.state)
+/// A killed writer left it, and nobody uses it. A reader repairs it too if he may: fuse2fs marks what it has mounted as clean
+/// when it ends, even read-only, and the next writer would believe that.
+fn needs_repair(layer: &LayerFacts, mode: Mode) -> bool {
+    let left_behind = |image: &ImageFacts| image.state == State::Dirty && !matches!(image.usage, Usage::Readers);
+    (mode == Mode::Rw || layer.writable) && layer.image.as_ref().is_some_and(left_behind)
 }
 
 /// The kernel's overlay, which Apptainer takes for stacks without a writable image, does not know the whiteouts of

@@ -20,7 +20,7 @@ fn machine() -> Facts {
         job: None,
         base: BaseFacts { path: "/base.sqf".into(), kind: Kind::Squashfs },
         layers: Vec::new(),
-        engine: Some(Engine { program: "/usr/bin/apptainer".into(), config: None, setuid: false }),
+        engine: Some(Engine { program: "/usr/bin/apptainer".into(), config: None, setuid: false, interposers: None }),
         user_namespaces: true,
         newuidmap: true,
         gpus: Vec::new(),
@@ -218,10 +218,12 @@ fn a_step_is_told_when_its_own_batch_script_holds_the_image() {
 fn what_a_killed_writer_left_is_repaired_before_it_is_written() {
     let state = |mode, state| with_image(img("/e.img", Some(mode), ALICE), |image| image.state = state);
     assert_eq!(decided(&ANY(), vec![state(Mode::Rw, State::Dirty)]).unwrap().repair, [Path::new("/e.img")]);
-    assert!(
-        decided(&ANY(), vec![state(Mode::Ro, State::Dirty)]).unwrap().repair.is_empty(),
-        "a reader changes nothing"
-    );
+    assert_eq!(decided(&ANY(), vec![state(Mode::Ro, State::Dirty)]).unwrap().repair, [Path::new("/e.img")]);
+    let mut not_ours = state(Mode::Ro, State::Dirty);
+    not_ours.writable = false;
+    assert!(decided(&ANY(), vec![not_ours]).unwrap().repair.is_empty(), "who may not write it cannot repair it");
+    let in_use = with_image(state(Mode::Ro, State::Dirty), |image| image.usage = Usage::Readers);
+    assert!(decided(&ANY(), vec![in_use]).unwrap().repair.is_empty(), "a reader's fuse2fs looks like that too");
     assert!(refusal(vec![state(Mode::Rw, State::NeedsRecovery)]).contains("e2fsck -p /e.img"));
     assert!(refusal(vec![state(Mode::Ro, State::Errors)]).contains("e2fsck -f /e.img"));
 }
@@ -251,7 +253,7 @@ fn machines_that_cannot_start_anything_say_so() {
 
 #[test]
 fn a_setuid_engine_is_started_in_a_user_namespace() {
-    let engine = Engine { program: "/usr/bin/apptainer".into(), config: None, setuid: true };
+    let engine = Engine { program: "/usr/bin/apptainer".into(), config: None, setuid: true, interposers: None };
     let setuid = || Facts { engine: Some(engine.clone()), ..machine() };
     let plan = on(setuid(), &ANY(), vec![img("/e.img", Some(Mode::Rw), ALICE)]).unwrap();
     assert!(line(&plan).contains(" --userns "));

@@ -1,7 +1,8 @@
 //! Where external programs are. Ordinary users often lack the directories of system tools in PATH, so those are searched as well.
 
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, access};
 
@@ -13,10 +14,21 @@ pub fn find(name: &str) -> Option<PathBuf> {
     find_in(name, &std::env::var_os("PATH").unwrap_or_default())
 }
 
+/// As [`find`], passing over links to the program `except`.
+pub(crate) fn find_except(name: &[u8], except: Option<&Path>) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    candidates(OsStr::from_bytes(name), &path).find(|file| file.canonicalize().ok().as_deref() != except)
+}
+
 fn find_in(name: &str, path: &OsStr) -> Option<PathBuf> {
-    let named = std::env::split_paths(path).filter(|dir| dir.is_absolute());
-    let dirs = named.chain(SYSTEM_DIRECTORIES.map(PathBuf::from));
-    dirs.map(|dir| dir.join(name)).find(|file| file.is_file() && access(file, AccessFlags::X_OK).is_ok())
+    candidates(OsStr::new(name), path).next()
+}
+
+fn candidates(name: &OsStr, path: &OsStr) -> impl Iterator<Item = PathBuf> {
+    let named: Vec<PathBuf> = std::env::split_paths(path).filter(|dir| dir.is_absolute()).collect();
+    let dirs = named.into_iter().chain(SYSTEM_DIRECTORIES.map(PathBuf::from));
+    let name = name.to_owned();
+    dirs.map(move |dir| dir.join(&name)).filter(|file| file.is_file() && access(file, AccessFlags::X_OK).is_ok())
 }
 
 #[cfg(test)]

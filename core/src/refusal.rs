@@ -155,6 +155,14 @@ pub enum Refusal {
     },
 }
 
+impl Refusal {
+    /// Whether the reason may be gone in a moment: the image is locked, and its holder has not left a note.
+    #[must_use]
+    pub fn may_be_momentary(&self) -> bool {
+        matches!(self, Self::HasWriter { holder: None, .. })
+    }
+}
+
 fn who(holder: Option<&Holder>, seen: Option<&str>) -> String {
     match (holder, seen) {
         (Some(holder), _) => holder.to_string(),

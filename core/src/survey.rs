@@ -16,6 +16,7 @@ use crate::lock::{self, Access, Availability};
 use crate::programs;
 use crate::refusal::Refusal;
 use crate::request::Request;
+use crate::run::daemons;
 use crate::user::Caller;
 
 /// Why the facts could not be had.
@@ -175,11 +176,8 @@ fn engine(config: &Config) -> Option<Engine> {
     let program = config.apptainer.clone().or_else(|| programs::find("apptainer"))?;
     let real = std::fs::canonicalize(&program).ok()?;
     let prefix = real.parent().and_then(Path::parent).unwrap_or(Path::new("/usr"));
-    Some(Engine {
-        config: engine_config(prefix),
-        setuid: is_setuid(&prefix.join("libexec/apptainer/bin/starter-suid")),
-        program,
-    })
+    let setuid = is_setuid(&prefix.join("libexec/apptainer/bin/starter-suid"));
+    Some(Engine { config: engine_config(prefix), setuid, interposers: daemons::interposers(), program })
 }
 
 /// Apptainer's build knows its configuration's place; this is where its packages and `make install` put it.

@@ -107,7 +107,7 @@ pub fn chown(path: &Path, request: &Request, progress: &mut dyn FnMut(u64, u64))
 fn find_roots(fs: &Fs<'_, File>) -> Result<Roots, ExtError> {
     fs.sb.features.check_writable()?;
     // Half an inode on each side of a page could be torn apart by a kill.
-    if fs.window().offset % u64::from(fs.sb.inode_size.min(512)) != 0 {
+    if !fs.window().offset.is_multiple_of(u64::from(fs.sb.inode_size.min(512))) {
         return Err(ExtError::unsupported(format!("a file system that begins at byte {}", fs.window().offset)));
     }
     let [upper, work] = find_upper_and_work(fs)?;

@@ -39,7 +39,8 @@ impl<'a> Entries<'a> {
         let length = record_length(u16_at(record, 4)?, self.block.len());
         // One byte, also where the next one is not a type: no name is longer.
         let name_length = usize::from(u8_at(record, 6)?);
-        let sound = length >= HEADER && length % 4 == 0 && length <= record.len() && name_length <= length - HEADER;
+        let sound =
+            length >= HEADER && length.is_multiple_of(4) && length <= record.len() && name_length <= length - HEADER;
         let name = record.get(HEADER..HEADER + name_length).filter(|_| sound)?;
         let file_type = if self.typed { FileType::from_entry(u8_at(record, 7)?) } else { None };
         Some((length, Entry { ino: u32_at(record, 0)?, name, file_type }))

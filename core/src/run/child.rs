@@ -1,7 +1,9 @@
 //! The engine as a child process, and the command behind it.
 
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -11,9 +13,16 @@ use nix::unistd::Pid;
 
 use crate::argv::contradicting_variables;
 use crate::request::ARGUMENTS_VARIABLE;
+use crate::run::daemons;
 use crate::run::link::{Link, Report};
 use crate::run::signals::{Forward, Incoming, Signals};
 use crate::run::{Ended, RunError, system};
+
+/// How often the command is looked for, in milliseconds. Its end is noticed late by at most this; the end of the engine at once.
+const COMMAND_CHECK: u16 = 500;
+const TEARDOWN_CHECK: u16 = 50;
+/// Less than the second that Apptainer waits itself (imagedriver.go, waitTimeout).
+const TEARDOWN: Duration = Duration::from_millis(300);
 
 /// The running engine.
 #[derive(Debug)]
@@ -26,16 +35,23 @@ pub(crate) struct Child {
 }
 
 impl Child {
-    /// Starts the engine with these arguments.
-    pub(crate) fn spawn(argv: &[String], link: Link, forward: Forward) -> Result<Self, RunError> {
+    /// Starts the engine with these arguments; `interposers` stand in front of its FUSE programs.
+    pub(crate) fn spawn(
+        argv: &[String],
+        interposers: Option<&Path>,
+        link: Link,
+        forward: Forward,
+    ) -> Result<Self, RunError> {
         let signals = Signals::listen(forward)?;
         let (program, arguments) = argv.split_first().ok_or_else(|| system("no engine")(Errno::EINVAL.into()))?;
         let mut command = Command::new(program);
-        command.args(arguments);
-        command.env_remove(ARGUMENTS_VARIABLE);
+        command.args(arguments).env_remove(ARGUMENTS_VARIABLE);
         contradicting_variables().for_each(|name| {
             command.env_remove(name);
         });
+        if let Some(dir) = interposers {
+            command.env("PATH", daemons::path_with(dir));
+        }
         let child = command.spawn().map_err(system(format!("{program}: cannot be started")))?;
         let engine = i32::try_from(child.id()).map_err(|_| system("bad process id")(Errno::EINVAL.into()))?;
         Ok(Self { engine: Pid::from_raw(engine), command: None, link, signals, ended: None })
@@ -50,7 +66,7 @@ impl Child {
                     return Ok(Report::Started(pid));
                 }
                 _ if self.ended.is_some() => return Ok(Report::Silent),
-                _ => self.wait_for_news(true)?,
+                _ => self.wait_for_news(true, PollTimeout::NONE)?,
             }
         }
     }
@@ -62,9 +78,10 @@ impl Child {
 
     /// Waits for the end, passing signals on meanwhile.
     pub(crate) fn wait(&mut self) -> Result<Ended, RunError> {
-        while self.ended.is_none() {
-            self.wait_for_news(false)?;
+        while self.ended.is_none() && self.command_runs() {
+            self.wait_for_news(false, COMMAND_CHECK.into())?;
         }
+        self.wait_for_teardown()?;
         Ok(match (self.link.read(), self.ended) {
             (Report::Failed(errno), _) if errno == Errno::ENOENT as i32 => Ended::NotFound,
             (Report::Failed(errno), _) if errno == Errno::ELIBBAD as i32 => {
@@ -80,15 +97,35 @@ impl Child {
     /// Ends a container whose command was not let go yet: the shim gives up when its word does not come.
     pub(crate) fn abandon(mut self) {
         self.link.hang_up();
-        while self.ended.is_none() && self.wait_for_news(false).is_ok() {}
+        while self.ended.is_none() && self.wait_for_news(false, PollTimeout::NONE).is_ok() {}
     }
 
-    fn wait_for_news(&mut self, with_link: bool) -> Result<(), RunError> {
+    fn command_runs(&self) -> bool {
+        self.command.is_some_and(|pid| kill(pid, None).is_ok())
+    }
+
+    /// The command has ended, the engine unmounts. It gives its daemons a second before it sends SIGTERM, which they may not see
+    /// (see [`daemons`]), and another before SIGKILL, which would leave a dirty image; a process that the command left behind is enough for
+    /// that. So they are asked with SIGHUP, which makes them unmount and sync.
+    fn wait_for_teardown(&mut self) -> Result<(), RunError> {
+        let asked_at = Instant::now() + TEARDOWN;
+        let mut asked = false;
+        while self.ended.is_none() {
+            self.wait_for_news(false, TEARDOWN_CHECK.into())?;
+            if !asked && Instant::now() >= asked_at {
+                asked = true;
+                daemons::ask_to_end(self.engine);
+            }
+        }
+        Ok(())
+    }
+
+    fn wait_for_news(&mut self, with_link: bool, at_most: PollTimeout) -> Result<(), RunError> {
         let mut sources = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
         if with_link {
             sources.push(PollFd::new(self.link.as_fd(), PollFlags::POLLIN));
         }
-        match poll(&mut sources, PollTimeout::NONE) {
+        match poll(&mut sources, at_most) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(e) => return Err(system("cannot wait for the container")(e.into())),
         }

@@ -39,10 +39,10 @@ pub(crate) fn who_was_faster(plan: &Plan) -> Option<Refusal> {
     })
 }
 
-/// Waits until nobody holds the image any more.
-pub(crate) fn wait_until_free(image: &Path) {
+/// Waits until nobody holds the image in a way that excludes this access.
+pub(crate) fn wait_until_free(image: &Path, access: Access) {
     let deadline = Instant::now() + PATIENCE;
-    while Instant::now() < deadline && survey::is_locked(image, Access::Write) {
+    while Instant::now() < deadline && survey::is_locked(image, access) {
         std::thread::sleep(INTERVAL);
     }
 }

@@ -2,6 +2,7 @@
 //! how it ended.
 
 mod child;
+pub mod daemons;
 mod descriptors;
 mod engine_config;
 mod link;
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 
 use crate::held::HeldError;
 use crate::holder::{Holder, Published};
+use crate::lock::Access;
 use crate::plan::Plan;
 use crate::refusal::Refusal;
 use crate::run::child::Child;
@@ -92,9 +94,7 @@ pub fn run(plan: &Plan, options: &mut Options<'_>) -> Result<Ended, RunError> {
     for notice in &plan.notices {
         (options.say)(notice);
     }
-    for image in &plan.repair {
-        repair::repair(image, options.say)?;
-    }
+    repair::repair(plan, options.say)?;
     let scratch = Scratch::for_plan(plan)?;
     let mut child = start(plan, &scratch, options)?;
     let report = child.wait_for_start()?;
@@ -122,7 +122,7 @@ fn start(plan: &Plan, scratch: &Scratch, options: &Options<'_>) -> Result<Child,
     argv.push(descriptors::path(&shim));
     argv.extend([far_end.as_raw_fd().to_string(), shim.as_raw_fd().to_string()]);
     argv.extend(plan.shim_argv());
-    Child::spawn(&argv, link, options.forward)
+    Child::spawn(&argv, plan.engine.interposers.as_deref(), link, options.forward)
 }
 
 /// The engine ended without ever reaching the shim: say who was faster, if that is why.
@@ -142,6 +142,6 @@ fn engine_failed(plan: &Plan, child: &mut Child) -> RunError {
 /// Waits until the engine's FUSE processes have let go of the written image, so that whoever comes next finds it free.
 fn settle(plan: &Plan) {
     if let Some(image) = &plan.holds {
-        look_again::wait_until_free(image);
+        look_again::wait_until_free(image, Access::Write);
     }
 }

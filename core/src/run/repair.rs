@@ -3,12 +3,24 @@
 //! fuse2fs keeps no journal: after a SIGKILL the free counts and bitmaps on disk are stale, and writing on would let two files
 //! share a block. `e2fsck -p` makes only repairs that lose nothing, and gives up otherwise.
 
-use std::path::Path;
-
 use crate::held::{Held, HeldError, Purpose};
+use crate::lock::Access;
+use crate::plan::Plan;
+use crate::run::look_again::wait_until_free;
 
-/// Runs `e2fsck -p` while holding the image's lock, which is free again afterwards.
-pub(crate) fn repair(path: &Path, say: &mut dyn FnMut(&str)) -> Result<(), HeldError> {
-    say(&format!("{}: its last writer was killed: repairing it (e2fsck -p)", path.display()));
-    Held::open(path, Purpose::Change)?.make_clean(true).map(drop)
+/// Runs `e2fsck -p` on every image of the plan that needs it, while holding the image's lock.
+///
+/// Another task of the same step may be quicker; then a reader waits until that is done, and a writer is refused.
+pub(crate) fn repair(plan: &Plan, say: &mut dyn FnMut(&str)) -> Result<(), HeldError> {
+    for path in &plan.repair {
+        match Held::open(path, Purpose::Change) {
+            Ok(held) => {
+                say(&format!("{}: its last writer was killed: repairing it (e2fsck -p)", path.display()));
+                held.make_clean(true)?;
+            }
+            Err(HeldError::Busy { .. }) if plan.holds.as_ref() != Some(path) => wait_until_free(path, Access::Read),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }

@@ -5,7 +5,7 @@
 //! itself; passing it on would make the command see it once more.
 
 //!
-//! Signals are received by handlers and not by blocking them: a blocked signal stays blocked in the engine and in the command.
+//! Signals are received by handlers and not by blocking them: a blocked signal could stay blocked in the engine and the command.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;

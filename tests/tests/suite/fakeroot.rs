@@ -34,34 +34,42 @@ fn automatic_without_a_subuid_range(desk: &Desk) -> Result<()> {
 
 fn automatic_for_readers_too(desk: &Desk) -> Result<()> {
     desk.root_image("env.img")?;
-    let output = desk.srun_in("env.img", "id -u; touch /file")?.ends_with(1)?.complains(TURNED_ON)?.complains("Read-only file system")?;
+    let output = desk
+        .srun_in("env.img", "id -u; touch /file")?
+        .ends_with(1)?
+        .complains(TURNED_ON)?
+        .complains("Read-only file system")?;
     ensure!(output.stdout == "0\n", "{}", output.stdout);
     Ok(())
 }
 
 fn not_for_images_of_the_user(desk: &Desk) -> Result<()> {
     desk.image("env.img")?;
-    desk.srun_in("env.img:rw", "id -u")?.says("1001")?.is_quiet()?;
+    desk.srun_in("env.img:rw", "id -u")?.says("1001")?.without_a_word()?;
     Ok(())
 }
 
 fn asked_for_on_an_image_of_the_user(desk: &Desk) -> Result<()> {
     desk.image("env.img")?;
-    desk.srun(&["--condatainer-fakeroot", "--condatainer-overlay=env.img:rw", "sh", "-c", "id -u; touch /file"])?.says("0")?.is_quiet()?;
+    desk.srun(&["--condatainer-fakeroot", "--condatainer-overlay=env.img:rw", "sh", "-c", "id -u; touch /file"])?
+        .says("0")?
+        .without_a_word()?;
     desk.is_clean("env.img")
 }
 
 fn no_fakeroot_cannot_write_a_root_image(desk: &Desk) -> Result<()> {
     desk.root_image("env.img")?;
-    let output = desk.srun(&["--condatainer-no-fakeroot", "--condatainer-overlay=env.img:rw", "sh", "-c", "echo RAN"])?;
+    let output =
+        desk.srun(&["--condatainer-no-fakeroot", "--condatainer-overlay=env.img:rw", "sh", "-c", "echo RAN"])?;
     let text = "its upper belongs to 0:0 and you are 1001:1001, so plain mode cannot write it: run 'condatainer overlay chown ";
     desk.refused(output, text)?.complains("or drop --no-fakeroot")?.ends_with(125).map(drop)
 }
 
 fn no_fakeroot_can_read_a_root_image(desk: &Desk) -> Result<()> {
     desk.image_with("env.img", "0:0", "echo 1 > file")?;
-    let output = desk.srun(&["--condatainer-no-fakeroot", "--condatainer-overlay=env.img", "sh", "-c", "id -u; cat /file"])?;
-    output.says("1001\n1")?.is_quiet().map(drop)
+    let output =
+        desk.srun(&["--condatainer-no-fakeroot", "--condatainer-overlay=env.img", "sh", "-c", "id -u; cat /file"])?;
+    output.says("1001\n1")?.without_a_word().map(drop)
 }
 
 fn root_mapped_cannot_write_an_image_of_the_user(desk: &Desk) -> Result<()> {

@@ -56,7 +56,8 @@ fn sbatch_lines_accumulate(desk: &Desk) -> Result<()> {
 
 fn repeats_accumulate(desk: &Desk) -> Result<()> {
     layers(desk)?;
-    desk.srun(&["--condatainer-overlay=a.sqf", "--condatainer-overlay=b.sqf,env.img", "sh", "-c", WHERE])?.says("inside a b env")?;
+    desk.srun(&["--condatainer-overlay=a.sqf", "--condatainer-overlay=b.sqf,env.img", "sh", "-c", WHERE])?
+        .says("inside a b env")?;
     Ok(())
 }
 
@@ -64,7 +65,11 @@ fn repeats_accumulate(desk: &Desk) -> Result<()> {
 fn batch_and_step(desk: &Desk, scope: &str) -> Result<(String, String)> {
     layers(desk)?;
     // A batch script in a container has no srun there; its step is started from outside, into the same job.
-    let script = job(desk, "#SBATCH --condatainer-overlay=a.sqf", "WHERE; touch started; while [ ! -e stop ]; do sleep 0.05; done")?;
+    let script = job(
+        desk,
+        "#SBATCH --condatainer-overlay=a.sqf",
+        "WHERE; touch started; while [ ! -e stop ]; do sleep 0.05; done",
+    )?;
     let id = desk.submit(&[&format!("--condatainer-scope={scope}")], &script)?;
     desk.wait_until("[ -e started ]")?;
     let value = desk.as_root(&format!("scontrol show job {id} > /dev/null; cat {}/started", desk.dir))?.stdout;
@@ -73,7 +78,8 @@ fn batch_and_step(desk: &Desk, scope: &str) -> Result<(String, String)> {
     desk.cluster.wait_for_job(id, std::time::Duration::from_secs(30))?;
     let batch = desk.output_of(id)?;
     let steps = format!("--condatainer-scope={scope}");
-    let salloc = desk.run(&["salloc", "-Q", &steps, "--condatainer-overlay=a.sqf", "srun", &desk.path("where")])?.success()?;
+    let salloc =
+        desk.run(&["salloc", "-Q", &steps, "--condatainer-overlay=a.sqf", "srun", &desk.path("where")])?.success()?;
     Ok((batch.trim_end().into(), salloc.stdout.trim_end().into()))
 }
 
@@ -95,7 +101,10 @@ fn scope_steps(desk: &Desk) -> Result<()> {
     let script = job(desk, "#SBATCH -n2 --condatainer-overlay=a.sqf --condatainer-scope=steps", lines)?;
     let (_, text) = desk.batch(&[], &script.replace("srun WHERE", "srun -n1 WHERE"))?;
     let lines: Vec<_> = text.lines().collect();
-    ensure!(lines.first() == Some(&"host") && lines.contains(&"inside a") && lines.last() == Some(&"inside b"), "{text}");
+    ensure!(
+        lines.first() == Some(&"host") && lines.contains(&"inside a") && lines.last() == Some(&"inside b"),
+        "{text}"
+    );
     Ok(())
 }
 
@@ -134,7 +143,11 @@ fn an_inner_sbatch_inherits_nothing(desk: &Desk) -> Result<()> {
     layers(desk)?;
     let inner = job(desk, "", "WHERE; echo ${SLURM_CONDATAINER-unset}; srun WHERE")?;
     desk.write("inner.sh", &inner)?;
-    let outer = job(desk, "#SBATCH --condatainer-overlay=a.sqf --condatainer-scope=steps", "sbatch -Q --parsable -o inner.out inner.sh > inner.id")?;
+    let outer = job(
+        desk,
+        "#SBATCH --condatainer-overlay=a.sqf --condatainer-scope=steps",
+        "sbatch --parsable -o inner.out inner.sh > inner.id",
+    )?;
     desk.batch(&[], &outer)?;
     let id = desk.run(&["cat", "inner.id"])?.success()?.stdout.trim().parse()?;
     desk.cluster.wait_for_job(id, std::time::Duration::from_secs(30))?;
@@ -154,7 +167,8 @@ fn a_value_left_in_the_shell_is_discarded(desk: &Desk) -> Result<()> {
 fn salloc_steps_run_inside(desk: &Desk) -> Result<()> {
     layers(desk)?;
     desk.run(&["salloc", "-Q", "srun", "--condatainer-overlay=a.sqf", "sh", "-c", WHERE])?.says("inside a")?;
-    desk.run(&["salloc", "-Q", "-n2", "--condatainer-overlay=a.sqf", "srun", "sh", "-c", WHERE])?.says("inside a\ninside a")?;
+    desk.run(&["salloc", "-Q", "-n2", "--condatainer-overlay=a.sqf", "srun", "sh", "-c", WHERE])?
+        .says("inside a\ninside a")?;
     Ok(())
 }
 
@@ -169,14 +183,16 @@ fn export_none_keeps_the_request(desk: &Desk) -> Result<()> {
     desk.srun(&["--export=NONE", "--condatainer-overlay=a.sqf,b.sqf", "/bin/sh", "-c", WHERE])?.says("inside a b")?;
     let command = desk.command().env("KEPT", "1").env("LOST", "1");
     let text = format!("echo $KEPT $LOST; {WHERE}");
-    command.run(&["srun", "--export=KEPT", "--condatainer-overlay=a.sqf", "/bin/sh", "-c", &text])?.says("1\ninside a")?;
+    command
+        .run(&["srun", "--export=KEPT", "--condatainer-overlay=a.sqf", "/bin/sh", "-c", &text])?
+        .says("1\ninside a")?;
     Ok(())
 }
 
 fn sbatch_export_none_keeps_the_request(desk: &Desk) -> Result<()> {
     layers(desk)?;
     let script = job(desk, "#SBATCH --export=NONE\n#SBATCH --condatainer-overlay=a.sqf", "WHERE")?;
-    let (job, text) = desk.batch(&["--get-user-env=10S"], &script)?;
+    let (job, text) = desk.batch(&[], &script)?;
     ensure!(text == "inside a\n", "{job:?} {text}");
     Ok(())
 }
@@ -184,7 +200,8 @@ fn sbatch_export_none_keeps_the_request(desk: &Desk) -> Result<()> {
 fn a_scope_of_batch_is_refused_for_srun(desk: &Desk) -> Result<()> {
     layers(desk)?;
     let output = desk.srun(&["--condatainer-scope=batch", "--condatainer-overlay=a.sqf", "echo", "RAN"])?;
-    desk.refused(output, "--condatainer-scope=batch leaves every srun step on the host: use --condatainer-off").map(drop)
+    desk.refused(output, "--condatainer-scope=batch leaves every srun step on the host: use --condatainer-off")
+        .map(drop)
 }
 
 fn options_without_a_container_are_refused(desk: &Desk) -> Result<()> {

@@ -77,18 +77,28 @@ fn awkward_names(desk: &Desk) -> Result<()> {
     desk.srun_in(r"low\, too.sqf,env with blanks.img", "ls -x /opt/layers; cat /opt/mark")?.says("env  low\n1")?;
     desk.srun_in(r"env\,comma.img:rw", "echo 2 > /opt/mark")?.says("")?;
     desk.srun_in(r"env\,comma.img", "cat /opt/mark")?.says("2")?;
-    desk.refused(desk.srun_in(r"env\:colon.img", "echo RAN")?, "a ':' in the path of a layer cannot be passed to Apptainer")?;
+    desk.refused(
+        desk.srun_in(r"env\:colon.img", "echo RAN")?,
+        "a ':' in the path of a layer cannot be passed to Apptainer",
+    )?;
     desk.srun_in("link.img", WHERE)?.says("inside env")?;
     Ok(())
 }
 
 fn binds_variables_and_working_directory(desk: &Desk) -> Result<()> {
     desk.image("env.img")?;
-    desk.script("mkdir -p data 'da,ta'; echo 1 > data/f; echo 2 > 'da,ta/f'; mkdir other; echo 3 > other/f")?.success()?;
+    desk.script("mkdir -p data 'da,ta'; echo 1 > data/f; echo 2 > 'da,ta/f'; mkdir other; echo 3 > other/f")?
+        .success()?;
     let output = desk.srun(&[
-        "--condatainer-overlay=env.img", "--condatainer-bind=data:/data:ro,other:/other", r"--condatainer-bind=da\,ta:/more",
-        "--condatainer-env=LITERAL=$HOME \"q\" `x`, y", "--condatainer-env=EMPTY=", "--condatainer-workdir=/opt/layers",
-        "sh", "-c", "cat /data/f /more/f /other/f; pwd; ls; echo \"$LITERAL|${EMPTY-unset}\"; echo w > /other/f; touch /data/no",
+        "--condatainer-overlay=env.img",
+        "--condatainer-bind=data:/data:ro,other:/other",
+        r"--condatainer-bind=da\,ta:/more",
+        "--condatainer-env=LITERAL=$HOME \"q\" `x`, y",
+        "--condatainer-env=EMPTY=",
+        "--condatainer-workdir=/opt/layers",
+        "sh",
+        "-c",
+        "cat /data/f /more/f /other/f; pwd; ls; echo \"$LITERAL|${EMPTY-unset}\"; echo w > /other/f; touch /data/no",
     ])?;
     let output = output.ends_with(1)?.complains("Read-only file system")?;
     anyhow::ensure!(output.stdout == "1\n2\n3\n/opt/layers\nenv\n$HOME \"q\" `x`, y|\n", "{:?}", output.stdout);
@@ -115,7 +125,8 @@ fn the_workspace_environment_is_first_in_path(desk: &Desk) -> Result<()> {
 
 fn home_and_working_directory_are_shown(desk: &Desk) -> Result<()> {
     desk.image("env.img")?;
-    desk.srun_in("env.img", "pwd; echo $HOME; touch written; id -un; umask")?.says(&format!("{}\n/home/alice\nalice\n0022", desk.dir))?;
+    desk.srun_in("env.img", "pwd; echo $HOME; touch written; id -un; umask")?
+        .says(&format!("{}\n/home/alice\nalice\n0022", desk.dir))?;
     desk.run(&["ls", "written"])?.says("written")?;
     Ok(())
 }
@@ -124,10 +135,15 @@ fn names_are_resolved_where_they_are_typed(desk: &Desk) -> Result<()> {
     desk.image("env.img")?;
     desk.run(&["mkdir", "-p", "sub", "elsewhere"])?.success()?;
     desk.squashfs("sub/low.sqf", "")?;
-    desk.script(&format!("cd sub && srun --condatainer-overlay=low.sqf,../env.img sh -c '{}'", WHERE.replace('\'', r"'\''")))?.says("inside env low")?;
+    desk.script(&format!(
+        "cd sub && srun --condatainer-overlay=low.sqf,../env.img sh -c '{}'",
+        WHERE.replace('\'', r"'\''")
+    ))?
+    .says("inside env low")?;
     let home = "--condatainer-overlay=~/names_are_resolved_where_they_are_typed/env.img";
     desk.srun(&[home, "sh", "-c", WHERE])?.says("inside env")?;
-    desk.srun(&["--chdir=/tmp", "--condatainer-overlay=env.img", "sh", "-c", &format!("pwd; {WHERE}")])?.says("/tmp\ninside env")?;
+    desk.srun(&["--chdir=/tmp", "--condatainer-overlay=env.img", "sh", "-c", &format!("pwd; {WHERE}")])?
+        .says("/tmp\ninside env")?;
     let script = format!("#!/bin/sh\n#SBATCH --condatainer-overlay=env.img\npwd; {WHERE}");
     let (_, text) = desk.batch(&["-D", &desk.path("elsewhere")], &script)?;
     anyhow::ensure!(text == format!("{}\ninside env\n", desk.path("elsewhere")), "{text}");
@@ -137,7 +153,8 @@ fn names_are_resolved_where_they_are_typed(desk: &Desk) -> Result<()> {
 fn the_users_apptainer_variables_do_not_change_the_stack(desk: &Desk) -> Result<()> {
     desk.image("env.img")?;
     desk.image("other.img")?;
-    let command = desk.command().env("APPTAINER_OVERLAY", &desk.path("other.img")).env("SINGULARITY_WRITABLE_TMPFS", "1");
+    let command =
+        desk.command().env("APPTAINER_OVERLAY", &desk.path("other.img")).env("SINGULARITY_WRITABLE_TMPFS", "1");
     command.run(&["srun", "--condatainer-overlay=env.img", "sh", "-c", WHERE])?.says("inside env")?;
     Ok(())
 }

@@ -15,8 +15,13 @@ tests! {
 
 fn rw_persists(desk: &Desk) -> Result<()> {
     desk.image("env.img")?;
-    desk.srun_in("env.img:rw", "mkdir /data && echo kept > /data/file && ln -s file /data/link && echo more >> /etc/passwd")?.says("")?;
-    desk.srun_in("env.img", "cat /data/link; tail -n1 /etc/passwd; stat -c %u:%g /data")?.says("kept\nmore\n1001:1001")?;
+    desk.srun_in(
+        "env.img:rw",
+        "mkdir /data && echo kept > /data/file && ln -s file /data/link && echo more >> /etc/condatainer-base",
+    )?
+    .says("")?;
+    desk.srun_in("env.img", "cat /data/link; tail -n1 /etc/condatainer-base; stat -c %u:%g /data")?
+        .says("kept\nmore\n1001:1001")?;
     desk.srun_in("env.img:rw", "echo again >> /data/file; cat /data/file")?.says("kept\nagain")?;
     ensure!(desk.files()? == ["env.img"], "something is left beside the image: {:?}", desk.files()?);
     desk.is_clean("env.img")
@@ -24,7 +29,7 @@ fn rw_persists(desk: &Desk) -> Result<()> {
 
 fn ro_is_the_default_and_gives_erofs(desk: &Desk) -> Result<()> {
     desk.image("env.img")?;
-    let attempts = "touch /new; mkdir /newdir; rm /opt/layers/env; echo x >> /etc/passwd; echo RAN";
+    let attempts = "touch /new; mkdir /newdir; rm /opt/layers/env; echo x >> /etc/condatainer-base; echo RAN";
     for layers in ["env.img", "env.img:ro"] {
         let output = desk.srun_in(layers, attempts)?.says("RAN")?;
         let refused = output.stderr.matches("Read-only file system").count();
@@ -44,7 +49,9 @@ fn ro_changes_no_block_but_the_superblock(desk: &Desk) -> Result<()> {
 
 fn four_tasks_share_a_read_only_image(desk: &Desk) -> Result<()> {
     desk.image_with("env.img", "1001:1001", "echo shared > file")?;
-    let output = desk.srun(&["-n4", "-l", "--condatainer-overlay=env.img", "sh", "-c", "echo $SLURM_PROCID $(cat /file)"])?.success()?;
+    let output = desk
+        .srun(&["-n4", "-l", "--condatainer-overlay=env.img", "sh", "-c", "echo $SLURM_PROCID $(cat /file)"])?
+        .success()?;
     let mut lines: Vec<_> = output.stdout.lines().collect();
     lines.sort_unstable();
     ensure!(lines == ["0: 0 shared", "1: 1 shared", "2: 2 shared", "3: 3 shared"], "{lines:?}");
@@ -54,12 +61,15 @@ fn four_tasks_share_a_read_only_image(desk: &Desk) -> Result<()> {
 /// A layer with something to delete, and an image to delete it in.
 fn something_to_delete(desk: &Desk) -> Result<()> {
     desk.image_with("env.img", "1001:1001", "mkdir -p own; echo 1 > own/file")?;
-    desk.squashfs("low.sqf", "mkdir -p opt/dir/sub opt/keep; echo 1 > opt/file; echo 1 > opt/dir/old; echo 1 > opt/dir/sub/x")
+    desk.squashfs(
+        "low.sqf",
+        "mkdir -p opt/dir/sub opt/keep; echo 1 > opt/file; echo 1 > opt/dir/old; echo 1 > opt/dir/sub/x",
+    )
 }
 
 /// Runs `change` as a writer; then a reader must see what the writer saw.
 fn reader_sees_what_the_writer_saw(desk: &Desk, change: &str, options: &[&str]) -> Result<String> {
-    let listing = "cd /opt && find . | sort; cat dir/* 2> /dev/null";
+    let listing = "cd /opt && find . | sort; cat dir/* 2> /dev/null; true";
     let layers = |mode: &str| format!("--condatainer-overlay=low.sqf,env.img:{mode}");
     let srun = |mode: &str, text: &str| desk.srun(&[options, &[&layers(mode), "sh", "-c", text]].concat());
     let written = srun("rw", &format!("{change}; {listing}"))?.success()?.stdout;
@@ -106,7 +116,9 @@ fn forgets(desk: &Desk, write: &str, sees: &str) -> Result<()> {
     desk.run(&["mkdir", "scratch"])?.success()?;
     let before = desk.bytes("env.img")?;
     let tmpdir = desk.path("scratch");
-    let srun = |text: &str| desk.command().env("TMPDIR", &tmpdir).run(&["srun", "--condatainer-overlay=env.img:tmp", "sh", "-c", text]);
+    let srun = |text: &str| {
+        desk.command().env("TMPDIR", &tmpdir).run(&["srun", "--condatainer-overlay=env.img:tmp", "sh", "-c", text])
+    };
     srun(write)?.says(sees)?;
     srun("ls /new /big 2> /dev/null")?.ends_with(2)?;
     let left = desk.as_root("find scratch -mindepth 1")?.success()?.stdout;
@@ -124,7 +136,11 @@ fn tmp_writes_vanish(desk: &Desk) -> Result<()> {
 
 fn tmp_writes_of_fakeroot_vanish(desk: &Desk) -> Result<()> {
     desk.root_image("env.img")?;
-    forgets(desk, "echo x > /new; mkdir /d; touch /d/f; chown -R 42:42 /d; chmod 700 /d; stat -c %u:%g /d/f; id -u", "42:42\n0")
+    forgets(
+        desk,
+        "echo x > /new; mkdir /d; touch /d/f; chown -R 42:42 /d; chmod 700 /d; stat -c %u:%g /d/f; id -u",
+        "42:42\n0",
+    )
 }
 
 fn a_directory_can_be_written_to(desk: &Desk) -> Result<()> {

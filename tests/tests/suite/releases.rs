@@ -14,10 +14,11 @@ tests! {
 }
 
 fn the_plugin_loads_without_a_word(desk: &Desk) -> Result<()> {
-    let output = desk.srun(&["true"])?.success()?;
+    let output = desk.srun(&["-Q", "true"])?.success()?;
     ensure!(output.stderr.is_empty() && output.stdout.is_empty(), "{output:?}");
     let log = desk.cluster.logs();
-    let complaints: Vec<_> = log.lines().filter(|line| line.contains("spank_condatainer") && line.contains("error")).collect();
+    let complaints: Vec<_> =
+        log.lines().filter(|line| line.contains("spank_condatainer") && line.contains("error")).collect();
     ensure!(complaints.is_empty(), "{complaints:?}");
     Ok(())
 }
@@ -28,7 +29,10 @@ fn the_request_travels_in_one_variable(desk: &Desk) -> Result<()> {
     let output = desk.srun(&["--condatainer-overlay=a.sqf", "--condatainer-env=A=b", "sh", "-c", text])?.success()?;
     let (json, count) = output.stdout.split_once('\n').unwrap_or_default();
     let value: serde_json::Value = serde_json::from_str(json)?;
-    ensure!(value["request"]["layers"][0]["path"] == desk.path("a.sqf") && value["request"]["env"][0][1] == "b", "{json}");
+    ensure!(
+        value["request"]["layers"][0]["path"] == desk.path("a.sqf") && value["request"]["env"][0][1] == "b",
+        "{json}"
+    );
     ensure!(count.trim() == "1", "more than one variable: {count}");
     Ok(())
 }
@@ -39,17 +43,38 @@ fn the_wrapper_is_called_with_the_planned_arguments(desk: &Desk) -> Result<()> {
     desk.squashfs("b.sqf", "")?;
     desk.image("env.img")?;
     let options = [
-        "--condatainer-overlay=a.sqf,env.img:rw", "--condatainer-overlay=b.sqf", "--condatainer-base=/srv/base/base",
-        "--condatainer-bind=/srv:/data:ro", "--condatainer-workdir=/opt", "--condatainer-env=A=b c",
+        "--condatainer-overlay=a.sqf,env.img:rw",
+        "--condatainer-overlay=b.sqf",
+        "--condatainer-base=/srv/base/base",
+        "--condatainer-bind=/srv:/data:ro",
+        "--condatainer-workdir=/opt",
+        "--condatainer-env=A=b c",
     ];
-    let output = desk.srun(&[&options[..], &["sh", "-c", "cat /mnt/stand-in/argv; echo \"A=$A\"", "zero", "one two"]].concat())?.success()?;
+    let output = desk
+        .srun(&[&options[..], &["sh", "-c", "cat /mnt/stand-in/argv; echo \"A=$A\"", "zero", "one two"]].concat())?
+        .success()?;
     let path = |name: &str| desk.path(name);
     let expected = [
-        "-q", "exec", "--overlay", &format!("{}:ro", path("a.sqf")), "--overlay", &format!("{}:ro", path("b.sqf")), "--overlay", &path("env.img"),
-        "--mount", "type=bind,source=/srv,destination=/data,ro", "--pwd", "/opt", "/srv/base/base",
+        "-q",
+        "exec",
+        "--overlay",
+        &format!("{}:ro", path("a.sqf")),
+        "--overlay",
+        &format!("{}:ro", path("b.sqf")),
+        "--overlay",
+        &path("env.img"),
+        "--mount",
+        "type=bind,source=/srv,destination=/data,ro",
+        "--pwd",
+        "/opt",
+        "/srv/base/base",
     ];
     ensure!(output.stdout.starts_with(&expected.join("\n")), "{}", output.stdout);
-    ensure!(output.stdout.contains("--set\nA=b c\n--\n") && output.stdout.ends_with("\nzero\none two\nA=b c\n"), "{}", output.stdout);
+    ensure!(
+        output.stdout.contains("--set\nA=b c\n--\n") && output.stdout.ends_with("\nzero\none two\nA=b c\n"),
+        "{}",
+        output.stdout
+    );
     Ok(())
 }
 

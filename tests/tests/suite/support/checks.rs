@@ -25,7 +25,7 @@ pub(crate) trait Expect: Sized {
     /// This text on standard error.
     fn complains(self, text: &str) -> Result<Self>;
     /// Nothing of ours on standard error.
-    fn is_quiet(self) -> Result<Self>;
+    fn without_a_word(self) -> Result<Self>;
 }
 
 impl Expect for Output {
@@ -45,7 +45,7 @@ impl Expect for Output {
         Ok(self)
     }
 
-    fn is_quiet(self) -> Result<Self> {
+    fn without_a_word(self) -> Result<Self> {
         ensure!(!self.stderr.contains("condatainer"), "expected no message, got {}", described(&self));
         Ok(self)
     }
@@ -68,8 +68,10 @@ impl Desk<'_> {
     /// No node is drained or down.
     pub(crate) fn nodes_are_well(&self) -> Result<()> {
         let states = self.run(&["sinfo", "--noheader", "--Node", "--format=%T %E"])?.success()?.stdout;
-        let well = |state: &str| ["idle", "mixed", "allocated", "completing"].iter().any(|good| state.starts_with(good));
-        ensure!(states.lines().all(|line| well(line)), "a node is not well: {states}");
+        let well = |state: &str| {
+            ["idle", "mixed", "allocated", "completing", "planned"].iter().any(|good| state.starts_with(good))
+        };
+        ensure!(states.lines().all(well), "a node is not well: {states}");
         Ok(())
     }
 }

@@ -18,7 +18,10 @@ pub(crate) fn report(suite: &Suite) {
     for release in Release::ALL.into_iter().filter(|release| !release.has_apptainer()) {
         let names = suite.tests().filter(|(_, test)| test.needs == Needs::Apptainer);
         let names: Vec<_> = names.map(|(theme, test)| format!("{theme}::{}", test.name)).collect();
-        println!("\nnot covered on {release} (it has no Apptainer; the rest ran with a stand-in): {}", names.join(", "));
+        println!(
+            "\nnot covered on {release} (it has no Apptainer; the rest ran with a stand-in): {}",
+            names.join(", ")
+        );
     }
     println!("\nnot covered here: {}\n", NOT_HERE.join("; "));
 }

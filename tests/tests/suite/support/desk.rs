@@ -104,7 +104,8 @@ impl<'a> Desk<'a> {
 
     /// Polls a bash text of the user's until it succeeds.
     pub(crate) fn wait_until(&self, text: &str) -> Result<()> {
-        let waiting = format!("for _ in $(seq 600); do {{ {text}; }} > /dev/null 2>&1 && exit; sleep 0.03; done; exit 1");
+        let waiting =
+            format!("for _ in $(seq 600); do {{ {text}; }} > /dev/null 2>&1 && exit; sleep 0.03; done; exit 1");
         self.script(&waiting)?.success().with_context(|| format!("waited in vain for: {text}")).map(drop)
     }
 

@@ -66,5 +66,6 @@ impl Desk<'_> {
 }
 
 fn stem(name: &str) -> String {
-    name.split(['.', ' ', ',']).next().unwrap_or_default().into()
+    let file = name.rsplit('/').next().unwrap_or_default();
+    file.split(['.', ' ', ',', ':']).next().unwrap_or_default().into()
 }

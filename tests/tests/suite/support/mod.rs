@@ -14,6 +14,6 @@ pub(crate) use checks::{Expect, WHERE};
 pub(crate) use desk::Desk;
 pub(crate) use programs::Programs;
 pub(crate) use setup::Setup;
+pub(crate) use theme::tests;
 pub(crate) use theme::{Needs, Place, Suite, Test, Theme};
 pub(crate) use world::World;
-pub(crate) use theme::tests;

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use cluster::{Install, Options, Release};
+use anyhow::Result;
+use cluster::{Cluster, Install, Options, Proctrack, Release};
 
 use crate::support::Programs;
 
@@ -16,6 +17,10 @@ pub(crate) const CONFIG: &str = "/etc/condatainer/config.toml";
 const FAKE_APPTAINER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/suite/support/fake-apptainer.sh");
 const SITE_CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/suite/support/config.toml");
 
+/// The links that `make install` makes for the FUSE daemons.
+const LINKS: &str = "mkdir -p libexec/condatainer && cd libexec/condatainer &&
+    for daemon in fuse-overlayfs fuse2fs squashfuse squashfuse_ll; do ln -s ../../bin/condatainer $daemon; done";
+
 /// What a cluster is to have.
 #[derive(Clone, Debug)]
 pub(crate) struct Setup {
@@ -26,22 +31,28 @@ pub(crate) struct Setup {
     pub(crate) plugin_file: Option<PathBuf>,
     /// Whether a stand-in is installed where there is no Apptainer.
     pub(crate) stand_in: bool,
-    /// Lines for slurm.conf.
-    pub(crate) slurm_conf: &'static str,
+    /// How steps are tracked.
+    pub(crate) proctrack: Proctrack,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { nodes: 1, plugin: Some("required"), plugin_file: None, stand_in: true, slurm_conf: "" }
+        Self { nodes: 1, plugin: Some("required"), plugin_file: None, stand_in: true, proctrack: Proctrack::LinuxProc }
     }
 }
 
 impl Setup {
-    /// The cluster's options.
-    pub(crate) fn options(&self, release: Release, programs: &Programs) -> Options {
+    /// Starts a cluster like this.
+    pub(crate) fn start(&self, release: Release, programs: &Programs) -> Result<Cluster> {
+        let cluster = Cluster::start(&self.options(release, programs))?;
+        cluster.command("root").cwd("/usr/local").script(LINKS)?.success()?;
+        Ok(cluster)
+    }
+
+    fn options(&self, release: Release, programs: &Programs) -> Options {
         let mut options = Options::new(release);
         options.nodes = self.nodes;
-        options.extra_slurm_conf = self.slurm_conf.into();
+        options.proctrack = self.proctrack;
         options.name = Some(format!("suite-{release}"));
         let plugin = self.plugin_file.as_deref().unwrap_or(&programs.plugin);
         options.install = vec![
@@ -50,7 +61,8 @@ impl Setup {
             install(Path::new(SITE_CONFIG), CONFIG, 0o644),
         ];
         if self.stand_in && !release.has_apptainer() {
-            options.install.push(install(Path::new(FAKE_APPTAINER), "/usr/local/bin/apptainer", 0o755));
+            options.install.push(install(Path::new(FAKE_APPTAINER), "/usr/bin/apptainer", 0o755));
+            options.install.push(install(Path::new("/dev/null"), "/etc/apptainer/apptainer.conf", 0o644));
         }
         options.plugstack = self.plugin.map(|word| format!("{word} {PLUGIN} condatainer={PROGRAM} config={CONFIG}\n"));
         options

@@ -36,8 +36,13 @@ impl World {
     }
 
     /// Runs a test on a cluster of its own.
-    pub(crate) fn with_cluster(&self, release: Release, setup: &Setup, run: impl FnOnce(&Desk) -> Result<()>) -> Result<()> {
-        let cluster = Cluster::start(&setup.options(release, &self.programs))?;
+    pub(crate) fn with_cluster(
+        &self,
+        release: Release,
+        setup: &Setup,
+        run: impl FnOnce(&Desk) -> Result<()>,
+    ) -> Result<()> {
+        let cluster = setup.start(release, &self.programs)?;
         let desk = Desk::new(&cluster, release, "own")?;
         keeping_logs(&cluster, || run(&desk))
     }
@@ -55,8 +60,7 @@ impl World {
     fn shared(&self, release: Release) -> Result<Arc<Cluster>> {
         let mut slot = self.shared[release.name()].lock().unwrap_or_else(PoisonError::into_inner);
         let cluster = slot.get_or_insert_with(|| {
-            let options = Setup::default().options(release, &self.programs);
-            Cluster::start(&options).map(Arc::new).map_err(|error| format!("{error:#}"))
+            Setup::default().start(release, &self.programs).map(Arc::new).map_err(|error| format!("{error:#}"))
         });
         cluster.clone().map_err(|error| anyhow!("the {release} cluster does not start: {error}"))
     }
