@@ -9,7 +9,7 @@ const NOT_HERE: [&str; 5] = [
     "NVIDIA and ROCm GPUs in a container (no such devices): only the planned options are tested, in core",
     "locks of Lustre and NFS, and writers on different hosts (one kernel here)",
     "an Apptainer installed setuid (Debian's is unprivileged)",
-    "cgroup v2 as Slurm's process tracker",
+    "cgroup v2 as Slurm's process tracker, and cgroup v1 with a real Apptainer (bookworm's stand-in is what runs there)",
     "user namespaces switched off on a whole node: shown for the command line only, since the switch is the kernel's",
 ];
 
