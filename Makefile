@@ -49,12 +49,13 @@ check:
 # Unit, property and image tests; the plugin's interface against the spank.h of every release.
 unit: stage
 	$(BUILT)/cluster prepare
-	SPANK_INCLUDE_DIRS=$$($(BUILT)/cluster roots --paths | sed 's|$$|/usr/include|' | paste -sd:) \
+	SPANK_INCLUDE_DIRS=$$($(BUILT)/cluster roots | awk '/ slurmd / { print $$1 "/usr/include" }' | paste -sd:) \
 	    $(CARGO) test --locked --workspace --exclude condatainer-tests
 
 # Real clusters of every release.
 suite: stage
-	CONDATAINER_STAGE=$(STAGE) $(CARGO) test --release --locked -p condatainer-tests
+	CONDATAINER_BIN=$(STAGE)/usr/local/bin/condatainer CONDATAINER_PLUGIN=$(STAGE)/usr/local/lib/slurm/spank_condatainer.so \
+	    $(CARGO) test --locked -p condatainer-tests
 
 test:
 	@start=$$SECONDS; \

@@ -34,6 +34,13 @@ fn ours() -> PathBuf {
 
 fn include_dirs() -> Vec<PathBuf> {
     let named = std::env::var_os("SPANK_INCLUDE_DIRS").unwrap_or_default();
+    for dir in std::env::split_paths(&named).filter(|dir| !dir.as_os_str().is_empty()) {
+        assert!(
+            dir.join("slurm/spank.h").is_file(),
+            "{}: named in SPANK_INCLUDE_DIRS, but has no slurm/spank.h",
+            dir.display()
+        );
+    }
     let machine = ["/usr/include", "/usr/local/include"].map(PathBuf::from);
     std::env::split_paths(&named).chain(machine).filter(|dir| dir.join("slurm/spank.h").is_file()).collect()
 }

@@ -160,22 +160,17 @@ fn a_broken_configuration_is_said(world: &World, release: Release) -> Result<()>
     })
 }
 
-/// Everything that a task can see of how it was started; what changes from job to job is left out.
+/// Everything that a task can see of how it was started; what changes from job to job is left out. Slurm itself, with and without
+/// plugins, now and then leaves pipes of another step open in a task.
 const TASK: &str = r#"
 env | cut -d= -f1 | grep -v '^_$' | sort
 tr '\0' '|' < /proc/$$/cmdline | sed 's/job[0-9]*/jobN/'; echo
 readlink /proc/$$/exe
 grep -E '^(Uid|Gid|Groups|SigBlk|SigIgn|SigCgt|Cap|NoNewPrivs|Seccomp|Umask)' /proc/self/status
-ls -l /proc/$$/fd | awk '{print $9, $11}' | sed 's/[0-9]\{2,\}/N/g; s/job[0-9]*/jobN/; s/[0-9]*\.out/N.out/'
+ls -l /proc/$$/fd | awk '{print $9, $11}' | sed 's/[0-9]\{2,\}/N/g; s/job[0-9]*/jobN/; s/[0-9]*\.out/N.out/' | grep -vE '^[3-9] pipe'
 ulimit -a | grep -v real-time; pwd; umask; cat /proc/$$/oom_score_adj
 ps -o comm= -p $PPID
 "#;
-
-/// Slurm itself now and then leaves descriptors of another step open in a task, with and without plugins: the shortest of a few.
-fn shortest(look: impl Fn() -> Result<String>) -> Result<String> {
-    let looks: Vec<String> = (0..4).map(|_| look()).collect::<Result<_>>()?;
-    looks.into_iter().min_by_key(String::len).context("nothing was seen")
-}
 
 fn steps_without_our_options_are_untouched(world: &World, release: Release) -> Result<()> {
     let seen = |setup: &Setup| {
@@ -183,9 +178,9 @@ fn steps_without_our_options_are_untouched(world: &World, release: Release) -> R
         world.with_cluster(release, setup, |desk| {
             desk.write("task", &format!("#!/bin/bash\n{TASK}"))?;
             let script = format!("#!/bin/bash\n{TASK}");
-            seen.push(shortest(|| Ok(desk.srun(&["./task", "a b"])?.success()?.stdout))?);
-            seen.push(shortest(|| Ok(desk.batch(&[], &script)?.1))?);
-            seen.push(shortest(|| Ok(desk.run(&["salloc", "-Q", "srun", "-n1", "./task"])?.success()?.stdout))?);
+            seen.push(desk.srun(&["./task", "a b"])?.success()?.stdout);
+            seen.push(desk.batch(&[], &script)?.1);
+            seen.push(desk.run(&["salloc", "-Q", "srun", "-n1", "./task"])?.success()?.stdout);
             Ok(())
         })?;
         Ok::<_, anyhow::Error>(seen)
