@@ -12,6 +12,7 @@ CARGO ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 BUILT := $(TARGET_DIR)/release
 STAGE := $(TARGET_DIR)/stage
+SHIPPED := CONDATAINER_BIN=$(STAGE)/usr/local/bin/condatainer CONDATAINER_PLUGIN=$(STAGE)/usr/local/lib/slurm/spank_condatainer.so
 export CLUSTER_CACHE ?= $(CURDIR)/.cache/cluster
 
 # What building needs besides the Rust toolchain: bindgen loads libclang, the shim is linked statically.
@@ -50,17 +51,15 @@ check:
 unit: stage
 	$(BUILT)/cluster prepare
 	SPANK_INCLUDE_DIRS=$$($(BUILT)/cluster roots | awk '/ slurmd / { print $$1 "/usr/include" }' | paste -sd:) \
-	    $(CARGO) test --locked --workspace --exclude condatainer-tests
+	    $(SHIPPED) $(CARGO) test --locked --workspace --exclude condatainer-tests
 
 # Real clusters of every release.
 suite: stage
-	CONDATAINER_BIN=$(STAGE)/usr/local/bin/condatainer CONDATAINER_PLUGIN=$(STAGE)/usr/local/lib/slurm/spank_condatainer.so \
-	    $(CARGO) test --locked -p condatainer-tests
+	$(SHIPPED) $(CARGO) test --locked -p condatainer-tests
 
 test:
-	@start=$$SECONDS; \
-	$(MAKE) --no-print-directory packages && $(MAKE) --no-print-directory unit && $(MAKE) --no-print-directory suite; \
-	echo "make test: all passed in $$((SECONDS - start)) s"
+	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory suite
 
 bench: stage
 	@$(CARGO) build --release --locked -p condatainer-core --example probe_time

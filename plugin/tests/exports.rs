@@ -20,11 +20,13 @@ const INTENDED: [&str; 8] = [
 const NEEDED: [&str; 6] =
     ["slurm_error", "spank_context", "spank_get_item", "spank_getenv", "spank_option_register", "spank_setenv"];
 
-/// The library that cargo built for this test run.
+/// The plugin that is shipped, where `make test` names it; else the one that cargo built beside this test.
 fn plugin() -> PathBuf {
+    if let Some(shipped) = std::env::var_os("CONDATAINER_PLUGIN") {
+        return shipped.into();
+    }
     let test = std::env::current_exe().expect("path of this test");
-    let profile = test.parent().and_then(|deps| deps.parent()).expect("target directory");
-    profile.join("libspank_condatainer.so")
+    test.with_file_name("libspank_condatainer.so")
 }
 
 fn symbols(options: &[&str]) -> Vec<String> {

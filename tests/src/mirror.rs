@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::say;
+use anyhow::{Context, Result};
 
 /// One archive from apt's configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,12 +33,13 @@ impl Source {
     }
 }
 
-/// The machine's Debian mirror, or the public one where apt names none.
-pub(crate) fn of_this_machine() -> Source {
-    configured(Path::new("/etc/apt")).into_iter().find(Source::is_debian).unwrap_or_else(|| {
-        say("apt's configuration names no Debian archive: using the public mirror");
-        Source { uri: "http://deb.debian.org/debian".to_owned(), ..Source::default() }
-    })
+/// The machine's Debian mirror.
+pub(crate) fn of_this_machine() -> Result<Source> {
+    let sources = configured(Path::new("/etc/apt"));
+    let found = sources.into_iter().find(Source::is_debian);
+    found.context(
+        "apt's configuration (/etc/apt/sources.list, sources.list.d) names no Debian archive to build roots from",
+    )
 }
 
 /// apt's own settings on how to download (proxy, certificates, dates), in apt.conf syntax, one each.

@@ -30,7 +30,7 @@ impl Recipe {
 
     /// Builds the root in `directory`, which must not exist yet.
     pub(crate) fn build(&self, directory: &Path) -> Result<()> {
-        let source = mirror::of_this_machine();
+        let source = mirror::of_this_machine()?;
         let sources = directory.with_extension("sources");
         let stanzas: Vec<_> = self.suites.iter().map(|suite| source.stanza(suite)).collect();
         fs::write(&sources, stanzas.join("\n")).with_context(|| format!("cannot write {}", sources.display()))?;
