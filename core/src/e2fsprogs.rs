@@ -48,18 +48,36 @@ pub(crate) fn run(tool: &'static str, command: &mut Command, worst: i32) -> Resu
     }
 }
 
-/// The last line that says something beyond the tool's own name and version.
+/// What the tool says beyond its own name and version: the last message, with the "while doing what" that follows on a line of
+/// its own.
 fn essence(tool: &str, output: &Output) -> String {
     let text = [output.stdout.as_slice(), output.stderr.as_slice()].join(&b'\n');
     let text = String::from_utf8_lossy(&text);
-    let banner = format!("{tool} 1.");
-    let mut lines = text.lines().rev().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(&banner));
-    lines.next().map_or_else(|| output.status.to_string(), str::to_owned)
+    let (banner, prefix) = (format!("{tool} 1."), format!("{tool}: "));
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with(&banner)).collect();
+    let message = match lines.as_slice() {
+        [.., what, doing] if doing.starts_with("while ") => format!("{what} {doing}"),
+        [.., last] => (*last).to_owned(),
+        [] => return output.status.to_string(),
+    };
+    message.strip_prefix(&prefix).map_or(message.clone(), str::to_owned)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_reason_comes_with_what_was_being_done() {
+        let said = |stderr: &str| {
+            let output = Output { status: Default::default(), stdout: Vec::new(), stderr: stderr.into() };
+            essence("mke2fs", &output)
+        };
+        let full = "mke2fs 1.47.0 (5-Feb-2023)\nmke2fs: No space left on device \n\twhile trying to create journal\n";
+        assert_eq!(said(full), "No space left on device while trying to create journal");
+        assert_eq!(said("mke2fs: Permission denied\n"), "Permission denied");
+        assert_eq!(said(""), "exit status: 0");
+    }
 
     #[test]
     fn failures_carry_the_tools_own_words() {

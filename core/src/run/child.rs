@@ -100,8 +100,9 @@ impl Child {
         while self.ended.is_none() && self.wait_for_news(false, PollTimeout::NONE).is_ok() {}
     }
 
+    /// A command that runs as a subordinate id cannot be signalled, but it is there.
     fn command_runs(&self) -> bool {
-        self.command.is_some_and(|pid| kill(pid, None).is_ok())
+        self.command.is_some_and(|pid| kill(pid, None) != Err(Errno::ESRCH))
     }
 
     /// The command has ended, the engine unmounts. It gives its daemons a second before it sends SIGTERM, which they may not see

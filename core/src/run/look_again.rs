@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::holder;
 use crate::image;
 use crate::layer::Mode;
 use crate::lock::Access;
@@ -39,10 +40,11 @@ pub(crate) fn who_was_faster(plan: &Plan) -> Option<Refusal> {
     })
 }
 
-/// Waits until nobody holds the image in a way that excludes this access.
-pub(crate) fn wait_until_free(image: &Path, access: Access) {
+/// Waits until an unnamed writer (our own engine's FUSE processes, another task's repair) has let go of the image. Readers, and a
+/// writer who has left his note, have come after that.
+pub(crate) fn wait_for_writer(image: &Path) {
     let deadline = Instant::now() + PATIENCE;
-    while Instant::now() < deadline && survey::is_locked(image, access) {
+    while Instant::now() < deadline && survey::is_locked(image, Access::Read) && holder::read(image).is_none() {
         std::thread::sleep(INTERVAL);
     }
 }

@@ -17,7 +17,6 @@ use std::path::PathBuf;
 
 use crate::held::HeldError;
 use crate::holder::{Holder, Published};
-use crate::lock::Access;
 use crate::plan::Plan;
 use crate::refusal::Refusal;
 use crate::run::child::Child;
@@ -142,6 +141,6 @@ fn engine_failed(plan: &Plan, child: &mut Child) -> RunError {
 /// Waits until the engine's FUSE processes have let go of the written image, so that whoever comes next finds it free.
 fn settle(plan: &Plan) {
     if let Some(image) = &plan.holds {
-        look_again::wait_until_free(image, Access::Write);
+        look_again::wait_for_writer(image);
     }
 }

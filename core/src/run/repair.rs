@@ -4,9 +4,8 @@
 //! share a block. `e2fsck -p` makes only repairs that lose nothing, and gives up otherwise.
 
 use crate::held::{Held, HeldError, Purpose};
-use crate::lock::Access;
 use crate::plan::Plan;
-use crate::run::look_again::wait_until_free;
+use crate::run::look_again::wait_for_writer;
 
 /// Runs `e2fsck -p` on every image of the plan that needs it, while holding the image's lock.
 ///
@@ -18,7 +17,7 @@ pub(crate) fn repair(plan: &Plan, say: &mut dyn FnMut(&str)) -> Result<(), HeldE
                 say(&format!("{}: its last writer was killed: repairing it (e2fsck -p)", path.display()));
                 held.make_clean(true)?;
             }
-            Err(HeldError::Busy { .. }) if plan.holds.as_ref() != Some(path) => wait_until_free(path, Access::Read),
+            Err(HeldError::Busy { .. }) if plan.holds.as_ref() != Some(path) => wait_for_writer(path),
             Err(error) => return Err(error),
         }
     }

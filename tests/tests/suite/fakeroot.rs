@@ -12,6 +12,7 @@ tests! {
         not_for_images_of_the_user, asked_for_on_an_image_of_the_user, no_fakeroot_cannot_write_a_root_image,
         no_fakeroot_can_read_a_root_image, root_mapped_cannot_write_an_image_of_the_user, nothing_to_write_is_said,
         an_image_of_somebody_else_is_refused_with_the_cure, batch_scripts_too,
+        a_command_that_becomes_another_user_keeps_its_files,
     ];
 }
 
@@ -21,6 +22,15 @@ fn automatic_with_a_subuid_range(desk: &Desk) -> Result<()> {
     let output = desk.srun_in("env.img:rw", text)?.says("0\n0:0 42:42")?;
     output.complains(&format!("{TURNED_ON}{}", desk.path("env.img")))?;
     desk.srun_in("env.img:rw", "stat -c %u:%g /file /daemon | xargs; touch /daemon/more")?.says("0:0 42:42")?;
+    desk.is_clean("env.img")
+}
+
+/// Our program may not signal a subordinate id, and must not take that for the command's end.
+fn a_command_that_becomes_another_user_keeps_its_files(desk: &Desk) -> Result<()> {
+    desk.root_image("env.img")?;
+    let other =
+        "import os, time; os.setgid(42); os.setuid(42); time.sleep(2); print(os.getuid(), len(os.listdir('/usr')) > 5)";
+    desk.srun(&["--condatainer-overlay=env.img:rw", "python3", "-c", other])?.says("42 True")?;
     desk.is_clean("env.img")
 }
 
