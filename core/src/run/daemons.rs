@@ -18,7 +18,7 @@ use nix::unistd::{Pid, execv};
 use crate::programs;
 
 /// What a daemon does not get to see. SIGHUP is not among them: it is how a daemon can still be asked to end.
-const BLOCKED: [Signal; 7] = [
+pub(crate) const BLOCKED: [Signal; 7] = [
     Signal::SIGINT,
     Signal::SIGQUIT,
     Signal::SIGUSR1,

@@ -15,6 +15,7 @@ use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::origin::WithOrigin;
 use signal_hook::low_level::siginfo::Cause;
 
+use crate::run::daemons::BLOCKED;
 use crate::run::{RunError, system};
 
 /// Which signals are passed on to the command.
@@ -25,17 +26,6 @@ pub enum Forward {
     /// None: Slurm signals every process of a step.
     Nothing,
 }
-
-const PASSED_ON: [Signal; 8] = [
-    Signal::SIGHUP,
-    Signal::SIGINT,
-    Signal::SIGQUIT,
-    Signal::SIGUSR1,
-    Signal::SIGUSR2,
-    Signal::SIGTERM,
-    Signal::SIGALRM,
-    Signal::SIGXCPU,
-];
 
 /// The signals of this process, read one by one instead of ending it.
 #[derive(Debug)]
@@ -56,10 +46,10 @@ pub(crate) enum Incoming {
 }
 
 impl Signals {
-    /// Receives the signals of interest from now on.
+    /// Receives from now on whatever could be meant for the command, and the end of the engine.
     pub(crate) fn listen(forward: Forward) -> Result<Self, RunError> {
         let (read, write) = UnixStream::pair().map_err(system("cannot listen for signals"))?;
-        let wanted = PASSED_ON.iter().chain([&Signal::SIGCHLD]).map(|signal| *signal as i32);
+        let wanted = BLOCKED.iter().chain(&[Signal::SIGHUP, Signal::SIGCHLD]).map(|signal| *signal as i32);
         let delivery = SignalDelivery::with_pipe(read, write, WithOrigin::default(), wanted);
         Ok(Self { delivery: delivery.map_err(system("cannot listen for signals"))?, forward })
     }
