@@ -37,12 +37,25 @@ pub(crate) fn task(args: TaskArgs) -> Result<ExitCode, Failure> {
         TaskPart::Step => (step_forwarding(), None),
     };
     request.bind.extend(batch_script(args.part, &args.command));
-    let plan = around.plan(request, Command::Argv(args.command))?;
+    let command = with_broadcast_name(args.command, |name| around.env.get(name).cloned());
+    let plan = around.plan(request, Command::Argv(command))?;
     match start::run(&plan, forward, around.holder(step))? {
         Ended::Exited(code) => Ok(start::exit_code(code)),
         Ended::Signaled(signal) => Ok(die_by(signal)),
         other => Err(start::not_run(&plan, &other)),
     }
+}
+
+/// `srun --bcast=DIR/` leaves the name of the copied program to slurmstepd, which adds it (`BCAST_FILE_FMT`, fname.h) to a command
+/// that ends in a slash; with our program in front it does not get to see that.
+fn with_broadcast_name(mut command: Vec<String>, variable: impl Fn(&str) -> Option<String>) -> Vec<String> {
+    let ids = (variable("SLURM_JOB_ID"), variable("SLURM_STEP_ID"), variable("SLURMD_NODENAME"));
+    if let (Some(program), (Some(job), Some(step), Some(node))) = (command.first_mut(), ids)
+        && program.ends_with('/')
+    {
+        program.push_str(&format!("slurm_bcast_{job}.{step}_{node}"));
+    }
+    command
 }
 
 /// How Slurm signals a step: under proctrack/cgroup only the task's own process, which is this one, else all its processes.
@@ -77,6 +90,15 @@ fn die_by(signal: i32) -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn broadcast_programs_get_their_name() {
+        let variable = |name: &str| Some(name.replace("SLURM", "").to_lowercase());
+        let named = |program: &str| with_broadcast_name(vec![program.into()], variable);
+        assert_eq!(named("/tmp/"), ["/tmp/slurm_bcast__job_id._step_id_d_nodename"]);
+        assert_eq!(named("/bin/true"), ["/bin/true"]);
+        assert_eq!(with_broadcast_name(vec!["/tmp/".into()], |_| None), ["/tmp/"]);
+    }
 
     #[test]
     fn cgroups_of_steps() {

@@ -10,7 +10,7 @@ tests! {
     Only(Release::Bookworm), Desk: [
         the_wrapper_is_called_with_the_planned_arguments, multi_prog_is_refused_before_23_11, the_words_in_front_are_not_left_in_the_environment,
     ];
-    Apptainer, Desk: [multi_prog_runs_inside];
+    Apptainer, Desk: [multi_prog_runs_inside, a_broadcast_program_runs_inside];
 }
 
 fn the_plugin_loads_without_a_word(desk: &Desk) -> Result<()> {
@@ -90,6 +90,16 @@ fn multi_prog_is_refused_before_23_11(desk: &Desk) -> Result<()> {
 fn the_words_in_front_are_not_left_in_the_environment(desk: &Desk) -> Result<()> {
     desk.squashfs("a.sqf", "")?;
     desk.srun_in("a.sqf", "env | grep -c SLURM_CONDATAINER_ARGUMENTS")?.ends_with(1)?;
+    Ok(())
+}
+
+fn a_broadcast_program_runs_inside(desk: &Desk) -> Result<()> {
+    desk.squashfs("a.sqf", "")?;
+    desk.write("where", &format!("#!/bin/sh\n{WHERE}\n"))?;
+    let program = desk.path("where");
+    for target in ["--bcast=/tmp/", "--bcast=/tmp/broadcast-where"] {
+        desk.srun(&[target, "--condatainer-overlay=a.sqf", &program])?.says("inside a")?;
+    }
     Ok(())
 }
 
