@@ -39,7 +39,7 @@ package=tabulate
 if srun -Q --condatainer-overlay=env.img:rw python -m pip download -q --no-deps -d /tmp/probe "$package" > pip.log 2>&1; then
     run srun -Q --condatainer-overlay=env.img:rw python -m pip install -q "$package"
 else
-    echo "demo: no package index can be reached (pip: $(tail -n 1 pip.log)); taking the package from Debian instead"
+    echo "demo: no package index can be reached ($(grep -m 1 ERROR pip.log)); taking the package from Debian instead"
     run srun -Q --condatainer-overlay=env.img:rw python3 -m venv --system-site-packages /ext3/env
 fi
 
