@@ -53,7 +53,7 @@ struct Directory {
 pub(crate) fn info(args: &InfoArgs) -> Result<ExitCode, Failure> {
     let opened = image::open(&args.image).map_err(Failure::failed)?;
     let probe = opened.probe().map_err(Failure::failed)?;
-    let usage = survey::usage(&opened, None);
+    let usage = survey::usage(&opened);
     let info = Info::new(&opened.image, probe.map(|probe| ExtInfo::new(probe, &usage)));
     if args.json {
         println!("{}", serde_json::to_string_pretty(&info).map_err(Failure::failed)?);

@@ -91,7 +91,7 @@ fn layer(layer: &Layer, moment: Moment) -> Result<LayerFacts, ImageError> {
         kind: kind(&opened.image.kind),
         identity: (opened.image.dev, opened.image.ino),
         writable: access(&layer.path, AccessFlags::W_OK).is_ok(),
-        image: image_facts(&opened, layer.mode, moment)?,
+        image: image_facts(&opened, moment)?,
     })
 }
 
@@ -104,14 +104,14 @@ fn kind(kind: &image::Kind) -> Kind {
     }
 }
 
-fn image_facts(opened: &Opened, mode: Option<Mode>, moment: Moment) -> Result<Option<ImageFacts>, ImageError> {
+fn image_facts(opened: &Opened, moment: Moment) -> Result<Option<ImageFacts>, ImageError> {
     let Some(probe) = opened.probe()? else { return Ok(None) };
     let now = moment == Moment::Start;
     Ok(Some(ImageFacts {
         upper: probe.upper.owner().map(|owner| (owner.uid, owner.gid)),
         state: if now { state(probe.state) } else { State::Clean },
         refused_by_engine: probe.apptainer.err(),
-        usage: if now { usage(opened, mode) } else { Usage::Free },
+        usage: if now { usage(opened) } else { Usage::Free },
     }))
 }
 
@@ -126,16 +126,19 @@ pub fn state(state: ext::State) -> State {
     }
 }
 
-/// Who uses the image, asked without taking a lock. A writer would exclude everybody, so the question is asked for writing whatever the mode.
-pub fn usage(opened: &Opened, mode: Option<Mode>) -> Usage {
+/// Who uses the image, asked without taking a lock: for writing, because that finds readers too.
+#[must_use]
+pub fn usage(opened: &Opened) -> Usage {
     let image = &opened.image;
     let Some(window) = image.ext_window() else { return Usage::Free };
-    let loops = lock::loops(image.dev, image.ino);
-    if let Some(device) = loops.iter().find(|l| !l.read_only || mode != Some(Mode::Ro)) {
-        return Usage::Writer {
-            holder: None,
-            seen: Some(format!("the loop device {} (mounted by root?)", device.name)),
-        };
+    let attached = lock::loops(image.dev, image.ino).into_iter().find(|device| device.touches(window));
+    match attached {
+        Some(device) if device.read_only => return Usage::Readers,
+        Some(device) => {
+            let seen = Some(format!("the loop device {} (mounted by root?)", device.name));
+            return Usage::Writer { holder: None, seen };
+        }
+        None => {}
     }
     match lock::query(&opened.file, window, Access::Write) {
         Ok(Availability::Free) => Usage::Free,
@@ -156,7 +159,7 @@ fn own_users(image: &image::Image) -> Option<String> {
 /// The refusal that a busy image would get now, if it is busy.
 pub(crate) fn busy(path: &Path, mode: Mode) -> Option<Refusal> {
     let opened = image::open(path).ok()?;
-    match (usage(&opened, Some(mode)), mode) {
+    match (usage(&opened), mode) {
         (Usage::Writer { holder, seen }, _) => {
             Some(Refusal::HasWriter { path: path.into(), mode, holder: holder.map(Box::new), seen })
         }

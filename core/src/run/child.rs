@@ -106,8 +106,8 @@ impl Child {
     }
 
     /// The command has ended, the engine unmounts. It gives its daemons a second before it sends SIGTERM, which they may not see
-    /// (see [`daemons`]), and another before SIGKILL, which would leave a dirty image; a process that the command left behind is enough for
-    /// that. So they are asked with SIGHUP, which makes them unmount and sync.
+    /// (see [`daemons`]), and another before SIGKILL, which would leave a dirty image; a process that the command left behind is
+    /// enough for that. So they are asked with SIGHUP, which makes them unmount and sync.
     fn wait_for_teardown(&mut self) -> Result<(), RunError> {
         let asked_at = Instant::now() + TEARDOWN;
         let mut asked = false;

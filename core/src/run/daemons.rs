@@ -1,7 +1,8 @@
 //! The engine's FUSE daemons: fuse2fs, fuse-overlayfs and squashfuse run as its children for as long as the container stands.
 //!
-//! They are in the command's process group and step, so Ctrl-C, `scancel --signal` or the SIGTERM before a time limit reaches
-//! them too, and they would take the command's file system away while it is still saving its work. A signal mask given to the
+//! They are in the command's step, so where Slurm signals every process of it (proctrack/linuxproc) `scancel --signal` or the
+//! SIGTERM before a time limit reaches them too, and they would take the command's file system away while it is still saving its
+//! work. A signal mask given to the
 //! engine does not reach them (Apptainer's starter sets its own), so links with their names to our own program stand in front of
 //! them in the engine's PATH: that program blocks the signals and becomes the daemon, which inherits the mask. An engine that
 //! brings its own daemons in its libexec directory does not look at PATH, and its daemons stay as they are.

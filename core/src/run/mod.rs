@@ -109,6 +109,9 @@ pub fn run(plan: &Plan, options: &mut Options<'_>) -> Result<Ended, RunError> {
     let ended = child.wait()?;
     drop(note);
     settle(plan);
+    if let Some(line) = scratch.remove() {
+        (options.say)(&line);
+    }
     Ok(ended)
 }
 
@@ -132,6 +135,8 @@ fn engine_failed(plan: &Plan, child: &mut Child) -> RunError {
         Ok(_) => "no exit code".into(),
         Err(error) => return error,
     };
+    // Our own engine's daemons may still hold the image, and must not be taken for somebody else.
+    settle(plan);
     match look_again::who_was_faster(plan) {
         Some(refusal) => RunError::Refused(refusal),
         None => RunError::Engine(ended),

@@ -36,14 +36,27 @@ impl Scratch {
     }
 }
 
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let Some(dir) = self.dir.take() else { return };
+impl Scratch {
+    /// Removes the directory; the line to say where that failed.
+    pub(crate) fn remove(mut self) -> Option<String> {
+        self.clear()
+    }
+
+    fn clear(&mut self) -> Option<String> {
+        let dir = self.dir.take()?;
         if self.subuid {
             remove_as_subordinate_ids(dir.path());
         }
         open_up(dir.path());
-        let _ = dir.close();
+        let path = dir.path().display().to_string();
+        dir.close().err().map(|error| format!("{path}: what :tmp layers wrote could not be removed: {error}"))
+    }
+}
+
+/// A start that failed has written nothing that anybody would miss.
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        self.clear();
     }
 }
 

@@ -7,7 +7,7 @@ use crate::support::{Desk, Expect, WHERE, tests};
 
 tests! {
     Apptainer, Desk: [
-        exec_is_read_only_unless_asked, exec_codes, exec_is_killed_by_a_signal, exec_passes_signals_on, o_makes_an_image_that_works, o_fakeroot,
+        exec_is_read_only_unless_asked, exec_codes, a_failed_start_is_blamed_on_nobody_else, exec_is_killed_by_a_signal, exec_passes_signals_on, o_makes_an_image_that_works, o_fakeroot,
         e_takes_the_workspace_image, e_opens_a_shell, overlay_info_in_json, overlay_info_of_an_image_in_use, overlay_chown_and_back,
         a_dry_run_starts_nothing, user_namespaces_switched_off_is_said, the_user_configures_a_base,
     ];
@@ -48,6 +48,17 @@ fn exec_codes(desk: &Desk) -> Result<()> {
         .ends_with(127)?
         .complains("no-such: no such command in the container")?;
     Ok(())
+}
+
+/// Apptainer gives up after it has mounted the image; its own daemons may hold the lock a moment longer.
+fn a_failed_start_is_blamed_on_nobody_else(desk: &Desk) -> Result<()> {
+    desk.image("env.img")?;
+    for mode in ["rw", "ro"] {
+        let output = condatainer(desk, &["exec", "-o", &format!("env.img:{mode}"), "--bind", "/no/such:/x", "true"])?;
+        output.ends_with(125)?.complains("Apptainer could not start the container")?;
+    }
+    condatainer(desk, &["exec", "-o", "env.img:rw", "true"])?.ends_with(0)?.without_a_word()?;
+    desk.is_clean("env.img")
 }
 
 fn exec_is_killed_by_a_signal(desk: &Desk) -> Result<()> {
