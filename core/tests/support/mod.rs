@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use condatainer_core::ext::{Ids, Window};
 use tempfile::TempDir;
@@ -266,10 +267,23 @@ impl Mounted {
     }
 }
 
+impl Mounted {
+    fn is_unmounted(&self) -> bool {
+        Command::new("umount").arg(self.at.path()).output().is_ok_and(|output| output.status.success())
+    }
+}
+
+/// A process that a test in another thread is just starting holds our open directories until its exec: the mount is busy then.
 impl Drop for Mounted {
     fn drop(&mut self) {
-        let done = Command::new("umount").arg(self.at.path()).status();
-        assert!(done.is_ok_and(|status| status.success()) || std::thread::panicking(), "umount failed");
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !self.is_unmounted() {
+            if Instant::now() >= deadline {
+                assert!(std::thread::panicking(), "umount failed");
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 }
 
