@@ -27,3 +27,4 @@ pub mod request;
 pub mod run;
 pub mod survey;
 pub mod user;
+pub mod whiteout;

@@ -15,6 +15,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 pub use error::ChownError;
+pub(crate) use inoset::InoSet;
 
 use crate::ext::raw::{Fs, find_upper_and_work};
 use crate::ext::{ExtError, Ids};

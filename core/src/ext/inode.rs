@@ -9,6 +9,8 @@ pub(crate) const GENERATION_AT: usize = 0x64;
 pub(crate) const CHECKSUM_LO_AT: usize = 0x7C;
 pub(crate) const EXTRA_ISIZE_AT: usize = 0x80;
 pub(crate) const CHECKSUM_HI_AT: usize = 0x82;
+const MTIME_AT: usize = 0x10;
+const MTIME_EXTRA_AT: usize = 0x88;
 const UID_AT: usize = 0x02;
 const GID_AT: usize = 0x18;
 const UID_HIGH_AT: usize = 0x78;
@@ -121,6 +123,10 @@ pub(crate) struct Inode {
     pub(crate) size: u64,
     pub(crate) flags: u32,
     pub(crate) block: [u8; 60],
+    /// In units of 512 bytes, attribute blocks included; only whether it is none is used.
+    pub(crate) blocks: u32,
+    /// Block with extended attributes, 0 for none.
+    pub(crate) file_acl: u64,
 }
 
 impl Inode {
@@ -136,7 +142,24 @@ impl Inode {
             size: u64::from(u32_at(b, 0x04)?) | u64::from(size_high) << 32,
             flags: u32_at(b, 0x20)?,
             block: array_at(b, 0x28)?,
+            blocks: u32_at(b, 0x1C)?,
+            file_acl: u64::from(u32_at(b, 0x68)?) | u64::from(u16_at(b, 0x76)?) << 32,
         })
+    }
+
+    /// Whether there are blocks besides that with the extended attributes.
+    pub(crate) fn has_blocks(&self, sb: &Superblock) -> bool {
+        let of_attributes = if self.file_acl == 0 { 0 } else { sb.block_size / 512 };
+        self.blocks > of_attributes
+    }
+
+    /// Last change of the content, from the whole record: seconds since 1970, and nanoseconds where there is room for them.
+    pub(crate) fn mtime(&self, raw: &[u8]) -> (i64, u32) {
+        let seconds = i64::from(u32_at(raw, MTIME_AT).unwrap_or(0).cast_signed());
+        let reaches = u16_at(raw, EXTRA_ISIZE_AT).is_some_and(|extra| usize::from(extra) + 128 >= MTIME_EXTRA_AT + 4);
+        let extra = if reaches { u32_at(raw, MTIME_EXTRA_AT).unwrap_or(0) } else { 0 };
+        // The low two bits continue the seconds, the others count nanoseconds.
+        (seconds + (i64::from(extra & 3) << 32), extra >> 2)
     }
 
     pub(crate) fn file_type(&self) -> FileType {

@@ -8,10 +8,10 @@ use super::source::ReadAt;
 
 const DIRECT: u64 = 12;
 const EXTENT_MAGIC: u16 = 0xF30A;
-const EXTENT_RECORD: usize = 12;
+pub(crate) const EXTENT_RECORD: usize = 12;
 const MAX_EXTENT_DEPTH: u16 = 5;
 /// An extent longer than this is allocated, but not written: it reads as zeros.
-const LONGEST_WRITTEN: u16 = 32768;
+pub(crate) const LONGEST_WRITTEN: u16 = 32768;
 
 /// The disk block that holds block `logical` of a file; `None` for a hole.
 pub(crate) fn physical_block<R: ReadAt + ?Sized>(
@@ -75,10 +75,10 @@ fn from_extents<R: ReadAt + ?Sized>(fs: &Fs<'_, R>, inode: &Inode, logical: u64)
 }
 
 /// One node of an extent tree, as bytes with the header checked.
-struct ExtentNode;
+pub(crate) struct ExtentNode;
 
 impl ExtentNode {
-    fn depth(node: &[u8]) -> Result<u16, ExtError> {
+    pub(crate) fn depth(node: &[u8]) -> Result<u16, ExtError> {
         let (magic, depth) = (u16_at(node, 0), u16_at(node, 6));
         match (magic, depth) {
             (Some(EXTENT_MAGIC), Some(depth)) if depth <= MAX_EXTENT_DEPTH => Ok(depth),
@@ -86,7 +86,7 @@ impl ExtentNode {
         }
     }
 
-    fn records(node: &[u8]) -> Result<impl DoubleEndedIterator<Item = &[u8]>, ExtError> {
+    pub(crate) fn records(node: &[u8]) -> Result<impl DoubleEndedIterator<Item = &[u8]>, ExtError> {
         let count = usize::from(u16_at(node, 2).unwrap_or(0));
         let body = node.get(EXTENT_RECORD..).unwrap_or_default();
         if count > body.len() / EXTENT_RECORD {

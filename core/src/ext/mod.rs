@@ -5,6 +5,7 @@
 
 mod bytes;
 mod checksum;
+mod content;
 mod dir;
 mod dirhash;
 mod error;
@@ -14,10 +15,14 @@ mod htree;
 mod inode;
 mod map;
 mod probe;
+mod runs;
 mod source;
 mod superblock;
+mod tree;
+mod xattr;
 
 pub(crate) use bytes::{array_at, text, u16_at, u32_at, u64_at};
+pub use content::{Content, Extent};
 pub use error::ExtError;
 pub use features::Features;
 pub use inode::{FileType, Ids};
@@ -26,6 +31,8 @@ pub use probe::{Found, Owner, Probe, State, probe, probe_measured};
 pub(crate) use source::read_exact_at;
 pub use source::{Effort, ReadAt, Window};
 pub(crate) use superblock::has_magic;
+pub use tree::{Met, Name, Node, Tree};
+pub use xattr::Xattr;
 
 /// The parts that a writer of owners works with.
 pub(crate) mod raw {
