@@ -1,0 +1,36 @@
+//! Arguments of `overlay create`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::parse_size;
+
+#[derive(Debug, Args)]
+pub(crate) struct CreateArgs {
+    /// Size of the image; it is sparse, so it takes only what is written
+    #[arg(short, long, default_value = "10G", value_parser = parse_size)]
+    pub(crate) size: u64,
+    /// What it will hold: many small files, a mixture, or few large ones
+    #[arg(short, long, value_enum, default_value_t = Profile::Balanced)]
+    pub(crate) profile: Profile,
+    /// Give it to root, for work under fakeroot (apt, dpkg)
+    #[arg(long)]
+    pub(crate) fakeroot: bool,
+    /// Reserve all of its space now
+    #[arg(long)]
+    pub(crate) allocate: bool,
+    /// Where to make it
+    #[arg(default_value = "env.img", value_name = "IMG", value_hint = clap::ValueHint::FilePath)]
+    pub(crate) image: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Profile {
+    /// Many small files
+    Small,
+    /// A mixture
+    Balanced,
+    /// Few large files
+    Large,
+}

@@ -1,0 +1,116 @@
+//! The arguments of every verb. Help texts, completions and parsing all come from these definitions.
+
+mod chown;
+mod create;
+mod info;
+mod start;
+mod task;
+
+pub(crate) use chown::ChownArgs;
+pub(crate) use create::{CreateArgs, Profile};
+pub(crate) use info::InfoArgs;
+pub(crate) use start::{DryRun, EditArgs, ExecArgs, StartArgs};
+pub(crate) use task::{TaskArgs, TaskPart};
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// Run commands in overlay images, and make and maintain such images.
+#[derive(Debug, Parser)]
+#[command(name = "condatainer", version, propagate_version = true, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// Say errors only
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Say what is being run
+    #[arg(short, long, global = true)]
+    pub(crate) verbose: bool,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Run a command in a stack of layers (read-only unless said otherwise)
+    #[command(
+        after_help = "Examples:\n  condatainer exec -o tools.sqf -o env.img python train.py\n  condatainer exec -w -o env.img -- pip install numpy\n  condatainer exec --dry-run -o env.img true\n\nExit code: the command's own; 125 it could not be started, 126 not executable, 127 not found."
+    )]
+    Exec(ExecArgs),
+    /// Work in an image: writable, a shell unless a command is given
+    #[command(
+        after_help = "Examples:\n  condatainer e                        a shell in ./env.img\n  condatainer e tools.sqf -- R         R, with tools.sqf below ./env.img\n  condatainer e -r env.img -- ls /ext3 read-only"
+    )]
+    E(EditArgs),
+    /// Make a workspace image (the same as 'overlay create')
+    #[command(
+        after_help = "Examples:\n  condatainer o                make env.img, 10 GiB\n  condatainer o -s 1G my.img   another size and name"
+    )]
+    O(CreateArgs),
+    /// Make and maintain overlay images
+    #[command(subcommand)]
+    Overlay(OverlayVerb),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the man pages into a directory
+    #[command(hide = true)]
+    Man {
+        /// The directory
+        dir: PathBuf,
+    },
+    /// Run a Slurm task (called by the SPANK plugin)
+    #[command(hide = true)]
+    Task(TaskArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum OverlayVerb {
+    /// Make a workspace image
+    Create(CreateArgs),
+    /// Show what an image is, whom it belongs to and whether it is in use
+    Info(InfoArgs),
+    /// Give an image to another owner: to you, to root (for fakeroot), or to given ids
+    #[command(
+        after_help = "Examples:\n  condatainer overlay chown env.img          to you\n  condatainer overlay chown --root env.img   to root: starts then use fakeroot\n\nIds of other users (_apt, man, ...) stay what they are. The image must not be in use."
+    )]
+    Chown(ChownArgs),
+}
+
+/// A size in bytes, with binary units.
+pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
+    parse_size::Config::new()
+        .with_binary()
+        .parse_size(text)
+        .map_err(|e| format!("{e}: write a number with K, M, G or T"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn definitions_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_are_binary() {
+        assert_eq!(parse_size("1G"), Ok(1 << 30));
+        assert_eq!(parse_size("512MiB"), Ok(512 << 20));
+        assert!(parse_size("much").is_err());
+    }
+
+    #[test]
+    fn the_last_of_two_opposites_wins() {
+        let parse = |args: &[&str]| match Cli::parse_from([&["condatainer", "exec"], args, &["true"]].concat()).verb {
+            Verb::Exec(exec) => (exec.start.fakeroot, exec.start.no_fakeroot),
+            _ => unreachable!("exec was parsed"),
+        };
+        assert_eq!(parse(&["-f", "--no-fakeroot"]), (false, true));
+        assert_eq!(parse(&["--no-fakeroot", "-f"]), (true, false));
+    }
+}

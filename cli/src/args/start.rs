@@ -1,0 +1,72 @@
+//! Arguments of everything that starts a container.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+/// Options that every start has.
+#[derive(Debug, Args)]
+pub(crate) struct StartArgs {
+    /// Run as root inside (automatic when an image belongs to root)
+    #[arg(short, long, overrides_with = "no_fakeroot")]
+    pub(crate) fakeroot: bool,
+    /// Never run as root inside
+    #[arg(long, overrides_with = "fakeroot")]
+    pub(crate) no_fakeroot: bool,
+    /// The base image: a .sif, a .sqf or a directory [env: CONDATAINER_BASE]
+    #[arg(short, long, value_name = "IMAGE", value_hint = clap::ValueHint::FilePath)]
+    pub(crate) base: Option<PathBuf>,
+    /// Show a host path inside; a list, repeatable
+    #[arg(long, value_name = "SOURCE[:DEST[:ro]]")]
+    pub(crate) bind: Vec<String>,
+    /// Set a variable inside, taken literally; repeatable
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) env: Vec<String>,
+    /// Start in this directory of the container
+    #[arg(long, value_name = "DIR")]
+    pub(crate) pwd: Option<PathBuf>,
+    /// Print what would run, and stop
+    #[arg(long, value_name = "FORMAT", num_args = 0..=1, require_equals = true, default_missing_value = "text")]
+    pub(crate) dry_run: Option<DryRun>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DryRun {
+    /// One command line
+    Text,
+    /// The whole plan
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExecArgs {
+    /// A layer: PATH[:ro|:rw|:tmp], lowest first; a list, repeatable
+    #[arg(short, long = "overlay", value_name = "LAYER", value_hint = clap::ValueHint::FilePath)]
+    pub(crate) overlays: Vec<String>,
+    /// Write to the last image that has no mode of its own
+    #[arg(short, long)]
+    pub(crate) writable: bool,
+    #[command(flatten)]
+    pub(crate) start: StartArgs,
+    /// The command and its arguments
+    #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND", value_hint = clap::ValueHint::CommandWithArguments)]
+    pub(crate) command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EditArgs {
+    /// Layers: PATH[:ro|:rw|:tmp], lowest first; ./env.img is added if no image is named
+    #[arg(value_name = "LAYER", value_hint = clap::ValueHint::FilePath)]
+    pub(crate) layers: Vec<String>,
+    /// Read only
+    #[arg(short, long)]
+    pub(crate) read_only: bool,
+    /// Do not add ./env.img
+    #[arg(short, long)]
+    pub(crate) no_autoload: bool,
+    #[command(flatten)]
+    pub(crate) start: StartArgs,
+    /// A command instead of a shell
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
+}
