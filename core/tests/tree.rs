@@ -14,7 +14,6 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 use condatainer_core::ext::{FileType, Ids, Node, Tree};
-use condatainer_core::whiteout::{Kinds, Until, scan};
 use support::{Bench, GEOMETRIES, Mounted, debugfs_script, populate, rich_tree, whole};
 
 const OWNER: Ids = Ids { uid: 70_000, gid: 1_234_567 };
@@ -156,21 +155,5 @@ fn holes_are_known() {
         let extents = tree.extents(&sparse).unwrap();
         assert_eq!(extents.iter().map(|e| e.offset >> 20).collect::<Vec<_>>(), [0, 1, 9, 70], "{options:?}");
         assert_eq!(extents.iter().map(|e| e.length).sum::<u64>(), 4 * 4096);
-    }
-}
-
-#[test]
-fn whiteouts_of_every_kind_are_counted() {
-    let bench = Bench::new();
-    let source = bench.path("rich");
-    rich_tree(&source);
-    for options in [&["-t", "ext3"][..], &["-t", "ext4"], &["-t", "ext3", "-O", "^filetype"]] {
-        let image = bench.image_of("image", options, 32, &source);
-        debugfs_script(&image, "ea_set /upper/opt trusted.overlay.opaque y\nwrite /dev/null /upper/var/.wh..wh..opq\n");
-        let file = File::open(&image).unwrap();
-        let tree = Tree::open(&file, whole(&image)).unwrap();
-        let all = scan(&tree, Until::default()).unwrap().unwrap();
-        assert_eq!(all, Kinds { fuse: 1, opaque: 2, kernel: 1 }, "{options:?}");
-        assert_eq!(all.name(), "mixed");
     }
 }

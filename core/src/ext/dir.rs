@@ -2,7 +2,6 @@
 
 use super::bytes::{u8_at, u16_at, u32_at};
 use super::error::ExtError;
-use super::features::incompat;
 use super::fs::Fs;
 use super::htree;
 use super::inode::{FileType, Inode, flag};
@@ -19,6 +18,8 @@ pub(crate) struct Entry<'a> {
     pub(crate) name: &'a [u8],
     /// What the entry claims, where it does.
     pub(crate) file_type: Option<FileType>,
+    /// Where its record begins in the block, in bytes.
+    pub(crate) at: usize,
 }
 
 /// The entries of one directory block, in order; the first contradiction ends the iteration with an error.
@@ -31,7 +32,7 @@ pub(crate) struct Entries<'a> {
 impl<'a> Entries<'a> {
     /// `sb` decides whether entries tell the type of their inode.
     pub(crate) fn of(block: &'a [u8], sb: &Superblock) -> Self {
-        Self { block, at: 0, typed: sb.features.has_incompat(incompat::FILETYPE) }
+        Self { block, at: 0, typed: sb.features.has_filetype() }
     }
 
     fn step(&mut self) -> Option<(usize, Entry<'a>)> {
@@ -43,7 +44,7 @@ impl<'a> Entries<'a> {
             length >= HEADER && length.is_multiple_of(4) && length <= record.len() && name_length <= length - HEADER;
         let name = record.get(HEADER..HEADER + name_length).filter(|_| sound)?;
         let file_type = if self.typed { FileType::from_entry(u8_at(record, 7)?) } else { None };
-        Some((length, Entry { ino: u32_at(record, 0)?, name, file_type }))
+        Some((length, Entry { ino: u32_at(record, 0)?, name, file_type, at: self.at }))
     }
 }
 
@@ -63,6 +64,26 @@ impl<'a> Iterator for Entries<'a> {
         }
         None
     }
+}
+
+/// Writes what the entry at `at` says its inode is: nothing, or one of the types. False when there is no such entry.
+#[must_use]
+pub(crate) fn put_type(block: &mut [u8], at: usize, kind: Option<FileType>) -> bool {
+    let slot = at.checked_add(7).and_then(|at| block.get_mut(at));
+    slot.map(|slot| *slot = kind.map_or(0, FileType::entry_code)).is_some()
+}
+
+/// Gives the entry at `at` another name, no longer than the one it has. False when it does not fit.
+#[must_use]
+pub(crate) fn put_name(block: &mut [u8], at: usize, name: &[u8]) -> bool {
+    let Some(length) = at.checked_add(6).and_then(|at| block.get_mut(at)) else { return false };
+    if name.len() > usize::from(*length) {
+        return false;
+    }
+    // No longer than a byte can say, for it is no longer than the old one.
+    *length = u8::try_from(name.len()).unwrap_or(*length);
+    let slot = block.get_mut(at + HEADER..).and_then(|rest| rest.get_mut(..name.len()));
+    slot.map(|slot| slot.copy_from_slice(name)).is_some()
 }
 
 /// Blocks of 64 KiB do not fit in 16 bits: the low two bits then stand for bits 16 and 17.

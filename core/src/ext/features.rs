@@ -140,6 +140,11 @@ impl Features {
         self.compat & compat::HAS_JOURNAL != 0
     }
 
+    /// Whether names tell the type of their inode.
+    pub(crate) fn has_filetype(&self) -> bool {
+        self.has_incompat(incompat::FILETYPE)
+    }
+
     pub(crate) fn has_incompat(&self, bit: u32) -> bool {
         self.incompat & bit != 0
     }

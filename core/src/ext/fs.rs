@@ -43,6 +43,11 @@ impl<'a, R: ReadAt + ?Sized> Fs<'a, R> {
         self.source.read(offset, length)
     }
 
+    /// Where the superblock lies, and its bytes as they are now.
+    pub(crate) fn superblock_bytes(&self) -> Result<(u64, Vec<u8>), ExtError> {
+        Ok((SUPERBLOCK_OFFSET, self.read(SUPERBLOCK_OFFSET, SUPERBLOCK_SIZE)?))
+    }
+
     /// The whole block, which must exist; `what` points to it.
     pub(crate) fn read_block(&self, block: u64, what: &str) -> Result<Vec<u8>, ExtError> {
         self.read(self.sb.block_offset(block, what)?, self.sb.block_size as usize)

@@ -9,6 +9,7 @@ pub(crate) const GENERATION_AT: usize = 0x64;
 pub(crate) const CHECKSUM_LO_AT: usize = 0x7C;
 pub(crate) const EXTRA_ISIZE_AT: usize = 0x80;
 pub(crate) const CHECKSUM_HI_AT: usize = 0x82;
+const FLAGS_AT: usize = 0x20;
 const MTIME_AT: usize = 0x10;
 const MTIME_EXTRA_AT: usize = 0x88;
 const UID_AT: usize = 0x02;
@@ -64,18 +65,18 @@ impl FileType {
         }
     }
 
+    /// In the order of the type byte of directory entries, from 1.
+    const IN_ENTRIES: [Self; 7] =
+        [Self::Regular, Self::Directory, Self::CharDevice, Self::BlockDevice, Self::Fifo, Self::Socket, Self::Symlink];
+
     /// From the type byte of a directory entry; `None` when it does not tell.
     pub(crate) fn from_entry(code: u8) -> Option<Self> {
-        const KNOWN: [FileType; 7] = [
-            FileType::Regular,
-            FileType::Directory,
-            FileType::CharDevice,
-            FileType::BlockDevice,
-            FileType::Fifo,
-            FileType::Socket,
-            FileType::Symlink,
-        ];
-        KNOWN.get(usize::from(code).checked_sub(1)?).copied()
+        Self::IN_ENTRIES.get(usize::from(code).checked_sub(1)?).copied()
+    }
+
+    /// The type byte of a directory entry; 0 tells nothing.
+    pub(crate) fn entry_code(self) -> u8 {
+        (1..).zip(Self::IN_ENTRIES).find(|(_, kind)| *kind == self).map_or(0, |(code, _)| code)
     }
 
     /// With an article, for messages: "a directory".
@@ -140,7 +141,7 @@ impl Inode {
             ids: ids_of(b)?,
             links_count: u16_at(b, 0x1A)?,
             size: u64::from(u32_at(b, 0x04)?) | u64::from(size_high) << 32,
-            flags: u32_at(b, 0x20)?,
+            flags: u32_at(b, FLAGS_AT)?,
             block: array_at(b, 0x28)?,
             blocks: u32_at(b, 0x1C)?,
             file_acl: u64::from(u32_at(b, 0x68)?) | u64::from(u16_at(b, 0x76)?) << 32,
@@ -189,6 +190,24 @@ pub(crate) fn put_ids(b: &mut [u8], ids: Ids) -> bool {
         && put_u16(b, UID_HIGH_AT, (ids.uid >> 16) as u16)
         && put_u16(b, GID_AT, (ids.gid & 0xFFFF) as u16)
         && put_u16(b, GID_HIGH_AT, (ids.gid >> 16) as u16)
+}
+
+/// Makes a raw inode without blocks a character device 0/0, with the owner, the permissions and the attributes that it has. False
+/// when the record is too short.
+#[must_use]
+pub(crate) fn make_whiteout(b: &mut [u8]) -> bool {
+    const BLOCK: std::ops::Range<usize> = 0x28..0x64;
+    let Some(mode) = u16_at(b, 0) else { return false };
+    let Some(block) = b.get_mut(BLOCK) else { return false };
+    block.fill(0);
+    put_u16(b, 0, mode & 0o7777 | 0x2000) && clear_flag(b, flag::EXTENTS)
+}
+
+/// Takes a flag away from a raw inode; false when the record is too short.
+#[must_use]
+pub(crate) fn clear_flag(b: &mut [u8], bit: u32) -> bool {
+    let Some(flags) = u32_at(b, FLAGS_AT).map(|flags| flags & !bit) else { return false };
+    put_u16(b, FLAGS_AT, (flags & 0xFFFF) as u16) && put_u16(b, FLAGS_AT + 2, (flags >> 16) as u16)
 }
 
 /// What a group descriptor says about the inode table of its group.

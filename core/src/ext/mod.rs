@@ -37,9 +37,11 @@ pub use xattr::Xattr;
 /// The parts that a writer of owners works with.
 pub(crate) mod raw {
     pub(crate) use super::checksum::{inode_checksum, seal_inode, stored_inode_checksum};
-    pub(crate) use super::dir::{Entries, block_count, check_plain, read_block, scan};
+    pub(crate) use super::dir::{Entries, block_count, check_plain, put_name, put_type, read_block, scan};
     pub(crate) use super::fs::Fs;
-    pub(crate) use super::inode::{FileType, GroupDescriptor, Inode, flag, ids_of, is_live, put_ids};
+    pub(crate) use super::inode::{
+        FileType, GroupDescriptor, Inode, clear_flag, flag, ids_of, is_live, make_whiteout, put_ids,
+    };
     pub(crate) use super::probe::{find_upper_and_work, state_of};
-    pub(crate) use super::superblock::ROOT_INO;
+    pub(crate) use super::superblock::{ROOT_INO, put_valid};
 }

@@ -10,12 +10,11 @@ use super::features::{Features, incompat, ro_compat};
 use super::fs::Fs;
 use super::inode::{FileType, Ids, Inode};
 use super::source::{Effort, ReadAt, Window};
-use super::superblock::{ROOT_INO, Superblock};
+use super::superblock::{ROOT_INO, Superblock, VALID};
 
 /// A probe reads less than 16 KiB unless the root directory holds thousands of names without an index; it ends here.
 const BUDGET: u64 = 1 << 20;
 
-const VALID: u16 = 0x1;
 const ERRORS: u16 = 0x2;
 
 /// Owner, group and permissions of a directory in the image.

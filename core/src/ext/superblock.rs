@@ -1,6 +1,6 @@
 //! The superblock: geometry, checked against itself and against the size of the file before anyone relies on it.
 
-use super::bytes::{array_at, text, u16_at, u32_at};
+use super::bytes::{array_at, put_u16, text, u16_at, u32_at};
 use super::error::ExtError;
 use super::features::{Features, compat, incompat, ro_compat};
 
@@ -10,6 +10,9 @@ pub(crate) const SUPERBLOCK_OFFSET: u64 = 1024;
 pub(crate) const SUPERBLOCK_SIZE: usize = 1024;
 const MAGIC: u16 = 0xEF53;
 const MAGIC_AT: usize = 0x38;
+const STATE_AT: usize = 0x3A;
+/// Bit of `s_state`: unmounted properly.
+pub(crate) const VALID: u16 = 0x1;
 /// The inode of the root directory, by definition.
 pub(crate) const ROOT_INO: u32 = 2;
 const FIRST_INO_REV0: u32 = 11;
@@ -18,6 +21,13 @@ const MAX_LOG_BLOCK_SIZE: u32 = 6;
 /// Whether `bytes`, which begin at the start of the file system, hold the ext magic.
 pub(crate) fn has_magic(bytes: &[u8]) -> bool {
     u16_at(bytes, SUPERBLOCK_OFFSET as usize + MAGIC_AT) == Some(MAGIC)
+}
+
+/// Writes into a raw superblock whether the file system was left in order; false when it is too short.
+#[must_use]
+pub(crate) fn put_valid(bytes: &mut [u8], valid: bool) -> bool {
+    let Some(state) = u16_at(bytes, STATE_AT) else { return false };
+    put_u16(bytes, STATE_AT, if valid { state | VALID } else { state & !VALID })
 }
 
 /// What the rest of the engine needs from the superblock; fields under their on-disk names, `_hi` halves joined.
@@ -76,7 +86,7 @@ impl Superblock {
             block_size: 1024_u32.checked_shl(u32_at(b, 0x18)?.min(32)).unwrap_or(0),
             blocks_per_group: u32_at(b, 0x20)?,
             inodes_per_group: u32_at(b, 0x28)?,
-            state: u16_at(b, 0x3A)?,
+            state: u16_at(b, STATE_AT)?,
             first_ino: if revision == 0 { FIRST_INO_REV0 } else { u32_at(b, 0x54)? },
             inode_size: if revision == 0 { 128 } else { u16_at(b, 0x58)? },
             features,

@@ -12,6 +12,7 @@ use super::dir::{Entries, block_count, check_plain, read_block, scan};
 use super::error::ExtError;
 use super::fs::Fs;
 use super::inode::{FileType, Ids, Inode, is_live};
+use super::map::physical_block;
 use super::probe::find_upper_and_work;
 use super::source::{ReadAt, Window};
 use super::xattr::{Xattr, xattrs};
@@ -55,6 +56,10 @@ pub struct Node {
 }
 
 impl Node {
+    pub(crate) fn inode(&self) -> &Inode {
+        &self.inode
+    }
+
     /// OverlayFS's own whiteout: a character device 0/0.
     #[must_use]
     pub fn is_kernel_whiteout(&self) -> bool {
@@ -93,6 +98,18 @@ impl<'a, R: ReadAt + ?Sized> Tree<'a, R> {
 
     pub(crate) fn of(fs: Fs<'a, R>) -> Self {
         Self { fs, piece: RefCell::default() }
+    }
+
+    pub(crate) fn fs(&self) -> &Fs<'a, R> {
+        &self.fs
+    }
+
+    /// Block `logical` of a directory: its number on disk, and its bytes.
+    pub(crate) fn directory_block(&self, directory: &Node, logical: u64) -> Result<(u64, Vec<u8>), ExtError> {
+        check_plain(&directory.inode, "a directory")?;
+        let number = physical_block(&self.fs, &directory.inode, logical)?;
+        let number = number.ok_or_else(|| ExtError::corrupt("a directory has a hole"))?;
+        Ok((number, self.fs.read_block(number, "a directory")?))
     }
 
     /// The inodes of `upper` and `work`.

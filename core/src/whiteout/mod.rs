@@ -6,8 +6,10 @@
 //! The kernel does not understand the files, and in a user namespace not even its own attribute: there only devices 0/0 count.
 
 mod scan;
+mod translate;
 
 pub use scan::{Kinds, Until, scan};
+pub use translate::{TranslateError, Translated, translate};
 
 use crate::ext::Xattr;
 

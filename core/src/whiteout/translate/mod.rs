@@ -1,0 +1,53 @@
+//! From the whiteouts of fuse-overlayfs to those of the kernel, in place: a file `.wh.NAME` becomes a device 0/0 called `NAME`.
+//!
+//! Afterwards everybody honours them, also an Apptainer that takes the kernel's overlay for a read-only stack. Opaque
+//! directories stay as they are: what they hide is known only together with the base.
+
+mod find;
+mod write;
+
+use std::fs::File;
+use std::io;
+
+use crate::ext::raw::Fs;
+use crate::ext::{ExtError, Tree, Window};
+use find::Findings;
+use write::Writer;
+
+/// What was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+pub struct Translated {
+    /// Files `.wh.NAME` that are devices `NAME` now.
+    pub translated: u64,
+    /// Those that were left, because `NAME` itself is there too or because they are no plain empty files.
+    pub left: u64,
+}
+
+/// Why a translation ended early. Running it again completes it, after `e2fsck -p` where it had begun.
+#[derive(Debug, thiserror::Error)]
+pub enum TranslateError {
+    /// Something that is not understood, or damaged.
+    #[error(transparent)]
+    Ext(#[from] ExtError),
+    /// A write failed.
+    #[error("cannot be written: {0}; nothing is lost, run the same command again")]
+    Write(#[from] io::Error),
+}
+
+/// Translates all whiteouts below `upper` of the file system in `window`. The caller holds the image for writing, and it is clean.
+///
+/// # Errors
+/// Before the first write: what cannot be read, or has checksums in its directories. After it: a failing write.
+pub fn translate(file: &File, window: Window) -> Result<Translated, TranslateError> {
+    let fs = Fs::open(file, window, u64::MAX)?;
+    fs.sb.features.check_writable()?;
+    if fs.sb.has_metadata_csum() {
+        return Err(ExtError::unsupported("metadata_csum, which seals every name").into());
+    }
+    let found = Findings::of(&Tree::of(fs))?;
+    let done = Translated { translated: found.inodes.len() as u64, left: found.left };
+    if !found.inodes.is_empty() {
+        Writer { fs: &Fs::open(file, window, u64::MAX)?, file, found: &found }.run()?;
+    }
+    Ok(done)
+}
