@@ -20,11 +20,15 @@ pub mod holder;
 pub mod image;
 pub mod layer;
 pub mod lock;
+#[cfg(feature = "lower")]
+pub mod lower;
 pub mod plan;
 pub mod programs;
 pub mod refusal;
 pub mod request;
 pub mod run;
+#[cfg(feature = "lower")]
+pub mod squashfs;
 pub mod survey;
 pub mod user;
 pub mod whiteout;

@@ -12,6 +12,9 @@ pub use error::ImageError;
 pub use identify::{Opened, identify, open};
 pub use sif::{Partition, PartitionFs, Role, Sif};
 
+#[cfg(feature = "lower")]
+pub(crate) use squashfs::{Flaw as SquashfsFlaw, SUPERBLOCK_SIZE, check as check_squashfs};
+
 use crate::ext::Window;
 
 /// What kind of image a path is.

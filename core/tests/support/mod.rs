@@ -322,9 +322,14 @@ pub fn sif(parts: &[Part<'_>]) -> Vec<u8> {
 
 /// A squashfs of `tree`, made by mksquashfs.
 pub fn squashfs(bench: &Bench, tree: &Path) -> Vec<u8> {
-    let path = bench.path("made.sqf");
-    let output =
-        tool("mksquashfs").arg(tree).arg(&path).args(["-quiet", "-no-progress", "-noappend"]).output().unwrap();
-    ok(output, "mksquashfs");
+    squashfs_with(bench, tree, &[])
+}
+
+/// The same, with options of mksquashfs.
+pub fn squashfs_with(bench: &Bench, tree: &Path, options: &[&str]) -> Vec<u8> {
+    let path = bench.path("making.sqf");
+    let mut command = tool("mksquashfs");
+    command.arg(tree).arg(&path).args(["-quiet", "-no-progress", "-noappend"]).args(options);
+    ok(command.output().unwrap(), "mksquashfs");
     fs::read(path).unwrap()
 }

@@ -1,0 +1,240 @@
+//! What lies below an image: a stack of read-only layers, merged the way an overlay merges them, and read without a mount.
+//!
+//! seal and diff ask it what an image's files and whiteouts hide. The lowest layer is the base image; whiteouts of both kinds
+//! and opaque directories count in every layer. A place is remembered from one question to the next, so a caller that walks a tree
+//! directory by directory has each directory read once.
+
+mod directory;
+mod error;
+mod ext;
+mod layer;
+mod merged;
+mod node;
+mod open;
+mod squashfs;
+
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashSet};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+pub use error::LowerError;
+pub use node::LowerNode;
+
+use crate::ext::FileType;
+use layer::Layer;
+use merged::{Found, Merged};
+use open::Wanted;
+
+/// Bytes that are compared at a time.
+const PIECE: usize = 128 * 1024;
+/// A deeper tree is not believed: no path that a system call takes is as deep.
+const DEEPEST: usize = 2048;
+
+/// A merged read-only tree.
+pub struct Lower {
+    layers: Vec<Box<dyn Layer>>,
+    /// The directories that lead to the one that was asked for last; the root has no name.
+    chain: RefCell<Vec<(Vec<u8>, Rc<Merged>)>>,
+}
+
+/// What a directory holds in all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+pub struct Below {
+    /// Everything that is not a directory; hard links count by name.
+    pub files: u64,
+    /// Directories below it.
+    pub directories: u64,
+    /// Sizes of the regular files, in bytes.
+    pub bytes: u64,
+}
+
+impl Lower {
+    /// Opens layers, lowest first. The first is the base: a SIF, a squashfs, or a directory that is the root of a system. Of the
+    /// others, a SIF means its overlays, and an image or directory with an `upper` means what lies in there. No layers at all
+    /// make an empty tree.
+    ///
+    /// # Errors
+    /// One of them cannot be read, or holds no tree.
+    pub fn open(layers: &[PathBuf]) -> Result<Self, LowerError> {
+        let mut opened = Vec::new();
+        for (number, path) in layers.iter().enumerate() {
+            open::layers(path, if number == 0 { Wanted::Base } else { Wanted::Layer }, &mut opened)?;
+        }
+        Ok(Self::of(opened))
+    }
+
+    /// What lies below the writable overlay in the SIF at `sif`: the rest of it. Further layers follow, lowest first.
+    ///
+    /// # Errors
+    /// As [`Lower::open`].
+    pub fn open_inside(sif: &Path, layers: &[PathBuf]) -> Result<Self, LowerError> {
+        let mut opened = Vec::new();
+        open::layers(sif, Wanted::BaseOfItself, &mut opened)?;
+        for path in layers {
+            open::layers(path, Wanted::Layer, &mut opened)?;
+        }
+        Ok(Self::of(opened))
+    }
+
+    fn of(layers: Vec<Box<dyn Layer>>) -> Self {
+        Self { layers, chain: RefCell::default() }
+    }
+
+    /// What is at `path`: relative, its names separated by `/`; an empty path is the root. Symbolic links are never followed.
+    ///
+    /// # Errors
+    /// A layer that cannot be read there.
+    pub fn get(&self, path: &[u8]) -> Result<Option<LowerNode>, LowerError> {
+        let (directory, name) = split(path);
+        let Some(name) = name else { return self.root() };
+        let Some(directory) = self.enter(directory)? else { return Ok(None) };
+        Ok(directory.find(&self.layers, name)?.map(|found| found.node))
+    }
+
+    /// The names in the directory at `path`; none where there is no directory.
+    ///
+    /// # Errors
+    /// A layer that cannot be read there.
+    pub fn names(&self, path: &[u8]) -> Result<BTreeSet<Vec<u8>>, LowerError> {
+        match self.enter(path)? {
+            Some(directory) => directory.names(&self.layers),
+            None => Ok(BTreeSet::new()),
+        }
+    }
+
+    /// What the directory at `path` holds in all; nothing where there is no directory.
+    ///
+    /// # Errors
+    /// A layer that cannot be read there, or has a directory under two names.
+    pub fn below(&self, path: &[u8]) -> Result<Below, LowerError> {
+        let (mut total, mut pending, mut entered) = (Below::default(), vec![path.to_vec()], HashSet::new());
+        while let Some(path) = pending.pop() {
+            for name in self.names(&path)? {
+                let inner = join(&path, &name);
+                let Some(node) = self.get(&inner)? else { continue };
+                if node.kind != FileType::Directory {
+                    total.files += 1;
+                    total.bytes += if node.kind == FileType::Regular { node.size } else { 0 };
+                } else if entered.insert((node.layer, node.at)) {
+                    total.directories += 1;
+                    pending.push(inner);
+                } else {
+                    return Err(self.layer_error(node.layer, "is damaged: a directory has two names"));
+                }
+            }
+        }
+        Ok(total)
+    }
+
+    /// Whether the file `node` has exactly the content that `other` yields. An error of `other` itself is the inner one.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn has_content(&self, node: &LowerNode, other: &mut dyn Read) -> Result<io::Result<bool>, LowerError> {
+        let mut same = Ok(true);
+        if let Some(layer) = self.layers.get(node.layer) {
+            layer.read(&node.at, &mut |content| {
+                same = Ok(true);
+                let (mut ours, mut theirs) = (vec![0; PIECE], vec![0; PIECE]);
+                loop {
+                    let length = fill(content, &mut ours)?;
+                    match fill(other, &mut theirs) {
+                        Ok(other) if other == length && ours.get(..length) == theirs.get(..length) => {}
+                        differing => {
+                            same = differing.map(|_| false);
+                            return Ok(());
+                        }
+                    }
+                    if length == 0 {
+                        return Ok(());
+                    }
+                }
+            })?;
+        }
+        Ok(same)
+    }
+
+    fn root(&self) -> Result<Option<LowerNode>, LowerError> {
+        let Some(layer) = self.layers.last() else { return Ok(None) };
+        let node = layer.node(&layer.root())?;
+        Ok(Some(LowerNode { layer: self.layers.len() - 1, ..node }))
+    }
+
+    /// The directory at `path`, going on from the one that was asked for last.
+    fn enter(&self, path: &[u8]) -> Result<Option<Rc<Merged>>, LowerError> {
+        let mut chain = self.chain.borrow_mut();
+        if chain.is_empty() {
+            let roots = self.layers.iter().enumerate().rev().map(|(number, layer)| (number, layer.root()));
+            chain.push((Vec::new(), Rc::new(Merged::open(&self.layers, roots)?)));
+        }
+        let names = || path.split(|byte| *byte == b'/').filter(|name| !name.is_empty());
+        if names().count() > DEEPEST {
+            return Ok(None);
+        }
+        let shared = chain.iter().skip(1).zip(names()).take_while(|((known, _), name)| known == name).count();
+        chain.truncate(shared + 1);
+        for name in names().skip(shared) {
+            let found = chain.last().map(|(_, above)| above.find(&self.layers, name)).transpose()?.flatten();
+            let Some(Found { below, .. }) = found.filter(|found| found.node.kind == FileType::Directory) else {
+                return Ok(None);
+            };
+            chain.push((name.to_vec(), Rc::new(Merged::open(&self.layers, below)?)));
+        }
+        Ok(chain.last().map(|(_, directory)| Rc::clone(directory)))
+    }
+
+    fn layer_error(&self, number: usize, what: &str) -> LowerError {
+        let path = self.layers.get(number).map(|layer| layer.path().to_owned()).unwrap_or_default();
+        LowerError::Unusable { path, what: what.into() }
+    }
+}
+
+/// A path's directory and last name; the root has none.
+fn split(path: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let end = path.iter().rposition(|byte| *byte != b'/').map_or(0, |at| at + 1);
+    let path = path.get(..end).unwrap_or_default();
+    match path.iter().rposition(|byte| *byte == b'/') {
+        Some(at) => (path.get(..at).unwrap_or_default(), path.get(at + 1..)),
+        None => (b"", Some(path).filter(|path| !path.is_empty())),
+    }
+}
+
+/// `name` in the directory at `path`.
+pub(crate) fn join(path: &[u8], name: &[u8]) -> Vec<u8> {
+    if path.is_empty() { name.to_vec() } else { [path, name].join(&b'/') }
+}
+
+/// Reads until `buf` is full or the content ends.
+fn fill(content: &mut dyn Read, buf: &mut [u8]) -> io::Result<usize> {
+    let mut done = 0;
+    while let Some(rest) = buf.get_mut(done..).filter(|rest| !rest.is_empty()) {
+        match content.read(rest) {
+            Ok(0) => break,
+            Ok(length) => done += length,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_split_at_their_last_name() {
+        assert_eq!(split(b""), (&b""[..], None));
+        assert_eq!(split(b"/"), (&b""[..], None));
+        assert_eq!(split(b"usr"), (&b""[..], Some(&b"usr"[..])));
+        assert_eq!(split(b"usr/bin/"), (&b"usr"[..], Some(&b"bin"[..])));
+    }
+
+    #[test]
+    fn no_layers_are_an_empty_tree() {
+        let lower = Lower::open(&[]).unwrap();
+        assert_eq!((lower.get(b"").unwrap(), lower.names(b"").unwrap().len()), (None, 0));
+    }
+}

@@ -1,0 +1,63 @@
+//! Extended attributes: shared lists of names and values.
+
+use super::Squashfs;
+use super::error::SquashfsError;
+use super::inode::{Inode, Reference};
+use super::metadata::{Cursor, field};
+use crate::ext::{ReadAt, Xattr};
+
+/// The header of the table: the start of the lists, and how many there are.
+const HEADER: u64 = 16;
+const RECORD_LENGTH: u64 = 16;
+/// In the type of an attribute: its value lies elsewhere.
+const ELSEWHERE: u16 = 0x100;
+/// The kernel's limit for one value, in bytes.
+const LARGEST_VALUE: u32 = 64 * 1024;
+/// What all attributes of a file may take, in bytes; no file system that an image is made from keeps as much.
+const MOST: usize = 16 << 20;
+
+pub(super) fn read<R: ReadAt>(image: &Squashfs<R>, inode: &Inode) -> Result<Vec<Xattr>, SquashfsError> {
+    let (Some(table), Some(number)) = (image.sb.xattr_table, inode.xattr) else { return Ok(Vec::new()) };
+    let mut header = [0; HEADER as usize];
+    image.read_into(&mut header, table)?;
+    let lists = u64::from_le_bytes(field(&header, 0));
+    if number >= u32::from_le_bytes(field(&header, 8)) {
+        return Err(SquashfsError::Corrupt("an inode has attributes that do not exist"));
+    }
+    let record: [u8; 16] = image.record(table + HEADER, u64::from(number) * RECORD_LENGTH)?;
+    let (place, count) = (Reference(u64::from_le_bytes(field(&record, 0))), u32::from_le_bytes(field(&record, 8)));
+    let (mut cursor, mut all, mut length) = (image.cursor(lists, place)?, Vec::new(), 0);
+    for _ in 0..count {
+        let xattr = one(image, lists, &mut cursor)?;
+        length += xattr.name.len() + xattr.value.len();
+        all.push(xattr);
+        if length > MOST {
+            return Err(SquashfsError::Corrupt("an inode has impossibly many attributes"));
+        }
+    }
+    Ok(all)
+}
+
+fn one<R: ReadAt>(image: &Squashfs<R>, lists: u64, cursor: &mut Cursor<'_, R>) -> Result<Xattr, SquashfsError> {
+    let (kind, length) = (cursor.u16()?, cursor.u16()?);
+    let prefix: &[u8] = match kind & 0xFF {
+        0 => b"user.",
+        1 => b"trusted.",
+        2 => b"security.",
+        _ => return Err(SquashfsError::Corrupt("an attribute has an unknown prefix")),
+    };
+    let name = [prefix, &cursor.bytes(usize::from(length))?].concat();
+    let stored = value(cursor)?;
+    if kind & ELSEWHERE == 0 {
+        return Ok(Xattr { name, value: stored });
+    }
+    let place = Reference(u64::from_le_bytes(field(&stored, 0)));
+    Ok(Xattr { name, value: value(&mut image.cursor(lists, place)?)? })
+}
+
+fn value<R: ReadAt>(cursor: &mut Cursor<'_, R>) -> Result<Vec<u8>, SquashfsError> {
+    match cursor.u32()? {
+        size if size <= LARGEST_VALUE => cursor.bytes(usize::try_from(size).unwrap_or(0)),
+        _ => Err(SquashfsError::Corrupt("an attribute's value is too long")),
+    }
+}
