@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::ext::Stamp;
 use crate::holder::Holder;
 use crate::layer::Mode;
 use crate::user::Caller;
@@ -109,6 +110,20 @@ pub struct ImageFacts {
     pub refused_by_engine: Option<String>,
     /// Who uses it at the moment.
     pub usage: Usage,
+    /// What it has deleted, in whose language.
+    pub whiteouts: Whiteouts,
+}
+
+/// Whether the kernel's overlay would show what an image has deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Whiteouts {
+    /// It would not, as long as the file system is as this stamp says.
+    Honoured(Stamp),
+    /// It would: fuse-overlayfs has written there.
+    OfFuse,
+    /// Nobody has looked, or the search took too long.
+    Unknown,
 }
 
 /// State of an ext file system, from its superblock.

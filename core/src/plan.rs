@@ -3,12 +3,13 @@
 //! [`decide`] takes a request and the facts and either says exactly what will run or refuses with a reason and a cure. A plan can
 //! be printed (`--dry-run`), compared in a test, and is what [`crate::run`] carries out.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use crate::bind::Bind;
-use crate::facts::{BaseFacts, Engine, Facts, Gpu, ImageFacts, Kind, LayerFacts, State, Usage};
+use crate::ext::Stamp;
+use crate::facts::{BaseFacts, Engine, Facts, Gpu, ImageFacts, Kind, LayerFacts, State, Usage, Whiteouts};
 use crate::fakeroot::{self, Fakeroot};
 use crate::layer::Mode;
 use crate::refusal::Refusal;
@@ -45,6 +46,8 @@ pub struct Watch {
     pub identity: (u64, u64),
     /// Owner of `upper/` that the plan was made for.
     pub upper: Option<(u32, u32)>,
+    /// Where the plan relies on there being no whiteouts of fuse-overlayfs: the file system that was found without.
+    pub stamp: Option<Stamp>,
 }
 
 /// The complete decision.
@@ -80,6 +83,17 @@ pub struct Plan {
     pub holds: Option<PathBuf>,
 }
 
+impl Plan {
+    /// What lies below the layer at `path`, lowest first, the base among them.
+    pub(crate) fn below(&self, path: &Path) -> Vec<PathBuf> {
+        let layers = self.stack.iter().filter_map(|overlay| match overlay {
+            Overlay::Ro(path) | Overlay::Rw(path) => Some(path),
+            Overlay::Scratch(_) => None,
+        });
+        std::iter::once(&self.base).chain(layers).take_while(|layer| *layer != path).cloned().collect()
+    }
+}
+
 /// Decides what to start.
 ///
 /// # Errors
@@ -109,7 +123,7 @@ pub fn decide(request: &Request, facts: &Facts, command: Command) -> Result<Plan
         command,
         notices: notices(request, facts, fakeroot, &layers),
         repair: layers.iter().filter(|(l, mode)| needs_repair(l, *mode)).map(|(l, _)| l.path.clone()).collect(),
-        watch: facts.layers.iter().map(watch).collect(),
+        watch: facts.layers.iter().map(|layer| watch(layer, overlay_driver)).collect(),
         holds: writer.filter(|w| w.image.is_some()).map(|w| w.path.clone()),
     })
 }
@@ -220,11 +234,17 @@ fn needs_repair(layer: &LayerFacts, mode: Mode) -> bool {
 }
 
 /// The kernel's overlay, which Apptainer takes for stacks without a writable image, does not know the whiteouts of
-/// fuse-overlayfs: what a writer deleted would show again.
+/// fuse-overlayfs: what a writer deleted would show again. It also cannot remove what lies in a lower layer (EIO), which a
+/// node-local upper directory would be there for.
 fn needs_overlay_driver(layers: &[Moded<'_>]) -> bool {
     let written_by_fuse = layers.iter().any(|(layer, mode)| *mode == Mode::Rw && layer.image.is_some());
-    let read = layers.iter().any(|(layer, mode)| *mode != Mode::Rw && layer.kind != Kind::Squashfs);
-    read && !written_by_fuse
+    !written_by_fuse && layers.iter().any(|(layer, mode)| *mode == Mode::Tmp || shows_deleted(layer, *mode))
+}
+
+/// Whether this layer, read by the kernel's overlay, would or might show what is deleted.
+fn shows_deleted(layer: &LayerFacts, mode: Mode) -> bool {
+    let honoured = || matches!(layer.image.as_ref().map(|image| image.whiteouts), Some(Whiteouts::Honoured(_)));
+    mode != Mode::Rw && layer.kind != Kind::Squashfs && !honoured()
 }
 
 /// Squashfs in the order given, images on top of them, the written one on top of all.
@@ -246,8 +266,13 @@ fn stack(layers: &[Moded<'_>], facts: &Facts) -> Result<Vec<Overlay>, Refusal> {
     Ok(stack)
 }
 
-fn watch(layer: &LayerFacts) -> Watch {
+fn watch(layer: &LayerFacts, overlay_driver: bool) -> Watch {
+    let honoured = layer.image.as_ref().and_then(|image| match image.whiteouts {
+        Whiteouts::Honoured(stamp) => Some(stamp),
+        Whiteouts::OfFuse | Whiteouts::Unknown => None,
+    });
     Watch {
+        stamp: honoured.filter(|_| !overlay_driver),
         path: layer.path.clone(),
         identity: layer.identity,
         upper: layer.image.as_ref().and_then(|image| image.upper),

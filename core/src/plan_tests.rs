@@ -38,7 +38,13 @@ fn sqf(path: &str) -> LayerFacts {
 }
 
 fn img(path: &str, mode: Option<Mode>, upper: (u32, u32)) -> LayerFacts {
-    let image = ImageFacts { upper: Some(upper), state: State::Clean, refused_by_engine: None, usage: Usage::Free };
+    let image = ImageFacts {
+        upper: Some(upper),
+        state: State::Clean,
+        refused_by_engine: None,
+        usage: Usage::Free,
+        whiteouts: Whiteouts::Unknown,
+    };
     layer(path, mode, Kind::Ext, Some(image))
 }
 
@@ -81,6 +87,18 @@ fn a_read_only_image_needs_the_driver_and_squashfs_alone_does_not() {
     assert!(line(&plan).starts_with("/usr/bin/apptainer -c "), "{}", line(&plan));
     assert!(!decided(&ANY(), vec![sqf("/a.sqf")]).unwrap().overlay_driver);
     assert!(!decided(&ANY(), vec![img("/e.img", Some(Mode::Rw), ALICE)]).unwrap().overlay_driver);
+}
+
+#[test]
+fn an_image_that_is_known_to_have_no_fuse_whiteouts_is_left_to_the_kernel() {
+    let stamp = Stamp::default();
+    let known = |whiteouts| with_image(img("/e.img", None, ALICE), |image| image.whiteouts = whiteouts);
+    let plan = decided(&ANY(), vec![known(Whiteouts::Honoured(stamp))]).unwrap();
+    assert_eq!((plan.overlay_driver, plan.watch[0].stamp), (false, Some(stamp)));
+    let mixed = vec![known(Whiteouts::Honoured(stamp)), known(Whiteouts::OfFuse)];
+    let plan = decided(&ANY(), mixed).unwrap();
+    assert_eq!((plan.overlay_driver, plan.watch[0].stamp), (true, None));
+    assert!(decided(&ANY(), vec![layer("/d", None, Kind::Directory, None)]).unwrap().overlay_driver);
 }
 
 #[test]

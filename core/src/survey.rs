@@ -8,7 +8,7 @@ use nix::unistd::{AccessFlags, access};
 
 use crate::config::Config;
 use crate::ext;
-use crate::facts::{BaseFacts, Engine, Facts, Gpu, ImageFacts, Kind, LayerFacts, State, Usage};
+use crate::facts::{BaseFacts, Engine, Facts, Gpu, ImageFacts, Kind, LayerFacts, State, Usage, Whiteouts};
 use crate::holder;
 use crate::image::{self, ImageError, Opened};
 use crate::layer::{Layer, Mode};
@@ -18,6 +18,8 @@ use crate::refusal::Refusal;
 use crate::request::Request;
 use crate::run::daemons;
 use crate::user::Caller;
+
+mod whiteouts;
 
 /// Why the facts could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -50,10 +52,15 @@ pub enum Moment {
 /// An image that cannot be read, or no base.
 pub fn survey(request: &Request, config: &Config, env: &HashMap<String, String>) -> Result<Facts, SurveyError> {
     let caller = Caller::current().map_err(SurveyError::Caller)?;
+    let base = base(config.base(request.base.clone()).as_deref())?;
+    let mut layers = layers(&request.layers, Moment::Start)?;
+    if whiteouts::matter(request) {
+        whiteouts::look(&base, &mut layers);
+    }
     let tmpdir = config.tmpdir().or_else(|| env.get("TMPDIR").map(PathBuf::from)).unwrap_or_else(|| "/tmp".into());
     Ok(Facts {
-        base: base(config.base(request.base.clone()).as_deref())?,
-        layers: layers(&request.layers, Moment::Start)?,
+        base,
+        layers,
         engine: engine(config),
         user_namespaces: user_namespaces(),
         newuidmap: programs::find("newuidmap").is_some() && programs::find("newgidmap").is_some(),
@@ -112,6 +119,7 @@ fn image_facts(opened: &Opened, moment: Moment) -> Result<Option<ImageFacts>, Im
         state: if now { state(probe.state) } else { State::Clean },
         refused_by_engine: probe.apptainer.err(),
         usage: if now { usage(opened) } else { Usage::Free },
+        whiteouts: Whiteouts::Unknown,
     }))
 }
 

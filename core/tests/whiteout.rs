@@ -12,15 +12,19 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use condatainer_core::ext::Tree;
-use condatainer_core::whiteout::{Kinds, Translated, Until, scan, translate};
+use condatainer_core::ext::{Ids, Tree};
+use condatainer_core::whiteout::{Found, Kinds, Translated, find, honoured, remembered, scan, translate};
 use support::{Bench, GEOMETRIES, Mounted, debugfs_script, fsck, ok, rich_tree, snapshot, tool, whole};
 
 const IMAGE: &str = "CONDATAINER_TEST_TRANSLATED_IMAGE";
 
-fn kinds(image: &Path) -> Kinds {
+fn scanned(image: &Path) -> Found {
     let file = File::open(image).unwrap();
-    scan(&Tree::open(&file, whole(image)).unwrap(), Until::default()).unwrap().unwrap()
+    scan(&Tree::open(&file, whole(image)).unwrap(), None).unwrap().unwrap()
+}
+
+fn kinds(image: &Path) -> Kinds {
+    scanned(image).kinds
 }
 
 fn translated(image: &Path) -> Result<Translated, String> {
@@ -37,9 +41,18 @@ fn whiteouts_of_every_kind_are_counted() {
         let image = bench.image_of("image", options, 32, &source);
         debugfs_script(&image, "ea_set /upper/opt trusted.overlay.opaque y\nwrite /dev/null /upper/var/.wh..wh..opq\n");
         let all = kinds(&image);
-        assert_eq!(all, Kinds { fuse: 1, opaque: 2, kernel: 1 }, "{options:?}");
+        assert_eq!(all, Kinds { fuse: 2, opaque: 2, kernel: 1 }, "{options:?}");
         assert_eq!(all.name(), "mixed");
     }
+}
+
+/// As fuse-overlayfs makes one without privileges: opaque by an attribute, by a mark, and by what it makes of its own mark.
+fn new_directory(at: &Path) {
+    use nix::sys::stat::{Mode, SFlag, makedev, mknod};
+    fs::create_dir_all(at).unwrap();
+    fs::write(at.join(".wh..wh..opq"), "").unwrap();
+    mknod(&at.join(".wh..opq"), SFlag::S_IFCHR, Mode::S_IRWXU, makedev(0, 0)).unwrap();
+    xattr::set(at, "user.fuseoverlayfs.opaque", b"y").unwrap();
 }
 
 /// What fuse-overlayfs leaves behind, and what only looks like it.
@@ -55,12 +68,16 @@ fn with_whiteouts(at: &Path) {
     {
         fs::write(upper.join(name), "").unwrap();
     }
+    for dir in ["fresh", "fresh/er"] {
+        new_directory(&upper.join(dir));
+        fs::write(upper.join(dir).join("file"), "content").unwrap();
+    }
     fs::write(upper.join("etc/.wh.with-content"), "somebody's data").unwrap();
     fs::write(upper.join("etc/.wh.linked"), "").unwrap();
     fs::hard_link(upper.join("etc/.wh.linked"), upper.join("etc/another-name")).unwrap();
 }
 
-const EXPECTED: Translated = Translated { translated: 43, left: 4 };
+const EXPECTED: Translated = Translated { translated: 43, removed: 4, left: 5 };
 
 #[test]
 fn a_translated_image_is_sound_in_every_geometry() {
@@ -69,22 +86,26 @@ fn a_translated_image_is_sound_in_every_geometry() {
         let source = bench.path("source");
         with_whiteouts(&source);
         let image = bench.image_of("image", options, 64, &source);
-        debugfs_script(&image, "sif /upper/etc/.wh.passwd uid 1234567\nea_set /upper/etc/.wh.passwd user.note kept\n");
+        debugfs_script(
+            &image,
+            "sif /upper uid 70000\nsif /upper gid 1234567\nsif /upper/etc/.wh.passwd uid 1234567\nea_set /upper/etc/.wh.passwd user.note kept\n",
+        );
         // Indexes, where the features allow them: mke2fs makes none.
         tool("e2fsck").args(["-fyD"]).arg(&image).output().unwrap();
         let before = snapshot(&image);
         let bytes = fs::read(&image).unwrap();
-        let checksums = support::superblock_field(&image, "Filesystem features").contains("metadata_csum");
+        let features = support::superblock_field(&image, "Filesystem features");
+        let checksums = features.contains("metadata_csum") || features.contains("uninit_bg");
         match translated(&image) {
             Err(error) if checksums => {
-                assert!(error.contains("metadata_csum"), "{name}: {error}");
+                assert!(error.contains("checksums"), "{name}: {error}");
                 assert!(bytes == fs::read(&image).unwrap(), "{name}: a refused image changed");
             }
             done => {
                 assert_eq!(done, Ok(EXPECTED), "{name}");
                 assert_eq!(fsck(&image), Ok(()), "{name}");
                 assert_eq!(snapshot(&image), expected(before), "{name}");
-                assert_eq!(translated(&image), Ok(Translated { translated: 0, left: 4 }), "{name}: twice");
+                assert_eq!(translated(&image), Ok(Translated { translated: 0, removed: 0, left: 5 }), "{name}: twice");
             }
         }
     }
@@ -100,12 +121,14 @@ fn expected(
         match name.strip_prefix(".wh.") {
             Some(hidden) if !LEFT.contains(&name) => {
                 seen.mode = 0o020_000 | seen.mode & 0o7777;
+                seen.ids = Ids { uid: 70_000, gid: 1_234_567 };
                 (format!("{dir}/{hidden}"), seen)
             }
             _ => (path, seen),
         }
     };
-    before.into_iter().map(rename).collect()
+    let stays = |path: &str| !path.starts_with("/upper/fresh") || !path.contains("/.wh.");
+    before.into_iter().filter(|(path, _)| stays(path)).map(rename).collect()
 }
 
 #[test]
@@ -149,6 +172,7 @@ fn many_whiteouts(bench: &Bench) -> PathBuf {
         let path = source.join(format!("upper/{dir}"));
         fs::create_dir_all(&path).unwrap();
         (0..50).for_each(|i| fs::write(path.join(format!(".wh.hidden-{i}")), "").unwrap());
+        new_directory(&path.join("new"));
     }
     fs::create_dir_all(source.join("work")).unwrap();
     bench.image_of("original", &["-t", "ext3", "-N", "16384"], 48, &source)
@@ -183,13 +207,74 @@ fn killed_at_any_instant_it_is_healed_and_completed() {
         child.kill().unwrap();
         child.wait().unwrap();
         halfway += u32::from(is_under_way(&image));
-        let healed = tool("e2fsck").arg("-p").arg(&image).output().unwrap().status.code().unwrap();
-        assert!(healed <= 1, "instant {instant}: e2fsck -p ended with {healed}");
+        let healed = tool("e2fsck").arg("-p").arg(&image).output().unwrap();
+        let said = String::from_utf8_lossy(&healed.stdout);
+        assert!(healed.status.code().unwrap() <= 1, "instant {instant}: e2fsck -p: {said}");
         assert_eq!(fsck(&image), Ok(()), "instant {instant}");
         translated(&image).unwrap();
-        assert_eq!(kinds(&image), Kinds { fuse: 0, opaque: 0, kernel: 10_000 }, "instant {instant}");
+        assert_eq!(kinds(&image), Kinds { fuse: 0, opaque: 200, kernel: 10_000 }, "instant {instant}");
         assert_eq!(fsck(&image), Ok(()), "instant {instant}");
     }
     eprintln!("of {instants} runs {halfway} were cut off among the writes");
     assert!(halfway > 0, "no run was cut off among its writes");
+}
+
+#[test]
+fn what_was_found_is_remembered_until_somebody_writes() {
+    let bench = Bench::new();
+    let source = bench.path("source");
+    with_whiteouts(&source);
+    let image = bench.image_of("image", &["-t", "ext3"], 64, &source);
+    let file = OpenOptions::new().read(true).write(true).open(&image).unwrap();
+    let stamp = || condatainer_core::ext::stamp(&file, whole(&image)).unwrap();
+    assert_eq!(remembered(&file, &stamp()), None);
+    let found = find(&file, whole(&image), None).unwrap().unwrap();
+    assert_eq!(found, scanned(&image));
+    assert_eq!(remembered(&file, &stamp()), Some(found.clone()), "does the file system here have extended attributes?");
+    // A mount by the kernel, even for reading only the second time, is recognised; so is debugfs.
+    drop(Mounted::new(&image, "rw"));
+    assert_eq!(remembered(&file, &stamp()), None);
+    find(&file, whole(&image), None).unwrap();
+    support::debugfs_write(&image, "write /dev/null /upper/.wh.one-more");
+    assert_eq!(remembered(&file, &stamp()), None);
+    assert_eq!(find(&file, whole(&image), None).unwrap().unwrap().kinds.fuse, found.kinds.fuse + 1);
+    translated(&image).unwrap();
+    assert_eq!(remembered(&file, &stamp()), None, "a translation does not count as a mount");
+}
+
+#[test]
+fn no_time_to_search_is_no_answer() {
+    let bench = Bench::new();
+    let image = bench.image("image", &["-t", "ext3"], 16);
+    let file = File::open(&image).unwrap();
+    assert_eq!(find(&file, whole(&image), Some(Duration::ZERO)).unwrap(), None);
+    assert!(find(&file, whole(&image), None).unwrap().is_some());
+}
+
+#[test]
+fn opaque_directories_matter_where_there_is_something_below() {
+    let bench = Bench::new();
+    let (source, lower) = (bench.path("source"), bench.path("lower"));
+    for dir in ["upper/new/deep", "upper/usr/share/again", "work"] {
+        fs::create_dir_all(source.join(dir)).unwrap();
+    }
+    for dir in ["new", "new/deep", "usr/share/again"] {
+        new_directory(&source.join("upper").join(dir));
+    }
+    let image = bench.image_of("image", &["-t", "ext3"], 16, &source);
+    let found = scanned(&image);
+    let tops = vec![b"new".to_vec(), b"usr/share/again".to_vec()];
+    assert_eq!(found.opaque.clone().map(|mut all| (all.sort(), all).1), Some(tops));
+    assert_eq!((found.kinds.fuse, found.kinds.opaque), (6, 3));
+    fs::create_dir_all(lower.join("usr/share")).unwrap();
+    assert!(!honoured(&found, std::slice::from_ref(&lower)), "the kernel's overlay would show the marks themselves");
+    assert_eq!(translated(&image), Ok(Translated { translated: 0, removed: 6, left: 0 }));
+    let found = scanned(&image);
+    assert_eq!((found.kinds.fuse, found.kinds.opaque), (0, 3));
+    let base = support::squashfs(&bench, &lower);
+    fs::write(bench.path("base.sqf"), base).unwrap();
+    assert!(honoured(&found, std::slice::from_ref(&lower)) && honoured(&found, &[bench.path("base.sqf")]));
+    fs::create_dir_all(lower.join("usr/share/again/and")).unwrap();
+    assert!(!honoured(&found, &[bench.path("base.sqf"), lower.clone()]), "a directory below is hidden");
+    assert!(!honoured(&found, &[bench.path("no-such-file")]), "who cannot look cannot tell");
 }

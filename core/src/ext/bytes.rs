@@ -39,6 +39,18 @@ pub(crate) fn put_u16(bytes: &mut [u8], at: usize, value: u16) -> bool {
     }
 }
 
+/// Overwrites the 32-bit number at `at`; false when the buffer ends before it.
+#[must_use]
+pub(crate) fn put_u32(bytes: &mut [u8], at: usize, value: u32) -> bool {
+    match bytes.get_mut(at..at.saturating_add(4)) {
+        Some(slot) => {
+            slot.copy_from_slice(&value.to_le_bytes());
+            true
+        }
+        None => false,
+    }
+}
+
 /// A fixed-width name field: everything before the first NUL, with anything that is not UTF-8 replaced.
 pub(crate) fn text(field: &[u8]) -> String {
     let end = field.iter().position(|&b| b == 0).unwrap_or(field.len());

@@ -73,6 +73,13 @@ pub(crate) fn put_type(block: &mut [u8], at: usize, kind: Option<FileType>) -> b
     slot.map(|slot| *slot = kind.map_or(0, FileType::entry_code)).is_some()
 }
 
+/// Makes the entry at `at` one that stands for nothing. False when there is no such entry.
+#[must_use]
+pub(crate) fn remove_name(block: &mut [u8], at: usize) -> bool {
+    let ino = at.checked_add(4).and_then(|end| block.get_mut(at..end));
+    ino.map(|ino| ino.fill(0)).is_some()
+}
+
 /// Gives the entry at `at` another name, no longer than the one it has. False when it does not fit.
 #[must_use]
 pub(crate) fn put_name(block: &mut [u8], at: usize, name: &[u8]) -> bool {

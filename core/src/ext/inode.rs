@@ -1,6 +1,6 @@
 //! Inodes and the group descriptors that locate them: the few fields that matter here.
 
-use super::bytes::{array_at, put_u16, u16_at, u32_at};
+use super::bytes::{array_at, put_u16, put_u32, u16_at, u32_at};
 use super::error::ExtError;
 use super::features::incompat;
 use super::superblock::Superblock;
@@ -11,6 +11,7 @@ pub(crate) const EXTRA_ISIZE_AT: usize = 0x80;
 pub(crate) const CHECKSUM_HI_AT: usize = 0x82;
 const FLAGS_AT: usize = 0x20;
 const MTIME_AT: usize = 0x10;
+const DELETED_AT: usize = 0x14;
 const MTIME_EXTRA_AT: usize = 0x88;
 const UID_AT: usize = 0x02;
 const GID_AT: usize = 0x18;
@@ -192,27 +193,44 @@ pub(crate) fn put_ids(b: &mut [u8], ids: Ids) -> bool {
         && put_u16(b, GID_HIGH_AT, (ids.gid >> 16) as u16)
 }
 
-/// Makes a raw inode without blocks a character device 0/0, with the owner, the permissions and the attributes that it has. False
-/// when the record is too short.
+/// Makes a raw inode without blocks a character device 0/0 of this owner, with the permissions and the attributes that it has. False
+/// when the record is too short. An owner whom a container's user namespace does not know would be in the way of whoever
+/// wants the name back (EOVERFLOW).
 #[must_use]
-pub(crate) fn make_whiteout(b: &mut [u8]) -> bool {
+pub(crate) fn make_whiteout(b: &mut [u8], owner: Ids) -> bool {
     const BLOCK: std::ops::Range<usize> = 0x28..0x64;
     let Some(mode) = u16_at(b, 0) else { return false };
     let Some(block) = b.get_mut(BLOCK) else { return false };
     block.fill(0);
-    put_u16(b, 0, mode & 0o7777 | 0x2000) && clear_flag(b, flag::EXTENTS)
+    put_u16(b, 0, mode & 0o7777 | 0x2000) && put_ids(b, owner) && clear_flag(b, flag::EXTENTS)
+}
+
+/// Makes a raw inode one that was deleted at `time`, in seconds since 1970. False when the record is too short.
+#[must_use]
+pub(crate) fn delete_inode(b: &mut [u8], time: u32) -> bool {
+    const LINKS_AT: usize = 0x1A;
+    put_u16(b, LINKS_AT, 0) && put_u32(b, DELETED_AT, time)
+}
+
+/// Clears a bit of a bitmap; false when it was clear already, or is not there.
+#[must_use]
+pub(crate) fn clear_bit(bitmap: &mut [u8], bit: u32) -> bool {
+    let mask = 1 << (bit % 8);
+    let byte = bitmap.get_mut((bit / 8) as usize).filter(|byte| **byte & mask != 0);
+    byte.map(|byte| *byte &= !mask).is_some()
 }
 
 /// Takes a flag away from a raw inode; false when the record is too short.
 #[must_use]
 pub(crate) fn clear_flag(b: &mut [u8], bit: u32) -> bool {
     let Some(flags) = u32_at(b, FLAGS_AT).map(|flags| flags & !bit) else { return false };
-    put_u16(b, FLAGS_AT, (flags & 0xFFFF) as u16) && put_u16(b, FLAGS_AT + 2, (flags >> 16) as u16)
+    put_u32(b, FLAGS_AT, flags)
 }
 
 /// What a group descriptor says about the inode table of its group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct GroupDescriptor {
+    pub(crate) inode_bitmap: u64,
     pub(crate) inode_table: u64,
     pub(crate) flags: u16,
     pub(crate) itable_unused: u32,
@@ -226,10 +244,23 @@ impl GroupDescriptor {
         let high = |at| if wide { u32_at(b, at) } else { Some(0) };
         let unused_high = if wide { u32::from(u16_at(b, 0x32)?) } else { 0 };
         Some(Self {
+            inode_bitmap: u64::from(u32_at(b, 0x4)?) | u64::from(high(0x24)?) << 32,
             inode_table: u64::from(u32_at(b, 0x8)?) | u64::from(high(0x28)?) << 32,
             flags: u16_at(b, 0x12)?,
             itable_unused: u32::from(u16_at(b, 0x1C)?) | unused_high << 16,
         })
+    }
+
+    /// Counts `freed` more free inodes in a raw descriptor; false when it is too short.
+    #[must_use]
+    pub(crate) fn add_free_inodes(b: &mut [u8], sb: &Superblock, freed: u64) -> bool {
+        const AT: usize = 0xE;
+        const HIGH_AT: usize = 0x2E;
+        let wide = sb.features.has_incompat(incompat::BIT64);
+        let high = if wide { u16_at(b, HIGH_AT).unwrap_or(0) } else { 0 };
+        let Some(low) = u16_at(b, AT) else { return false };
+        let sum = (u64::from(low) | u64::from(high) << 16) + freed;
+        put_u16(b, AT, (sum & 0xFFFF) as u16) && (!wide || put_u16(b, HIGH_AT, (sum >> 16 & 0xFFFF) as u16))
     }
 
     /// Where the descriptor of `group` lies, in bytes; with meta_bg descriptors are spread over the disk.

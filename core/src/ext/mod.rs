@@ -17,6 +17,7 @@ mod map;
 mod probe;
 mod runs;
 mod source;
+mod stamp;
 mod superblock;
 mod tree;
 mod xattr;
@@ -27,9 +28,10 @@ pub use error::ExtError;
 pub use features::Features;
 pub use inode::{FileType, Ids};
 pub(crate) use probe::features;
-pub use probe::{Found, Owner, Probe, State, probe, probe_measured};
+pub use probe::{Found, Owner, Probe, State, probe, probe_measured, stamp};
 pub(crate) use source::read_exact_at;
 pub use source::{Effort, ReadAt, Window};
+pub use stamp::Stamp;
 pub(crate) use superblock::has_magic;
 pub use tree::{Met, Name, Node, Tree};
 pub use xattr::Xattr;
@@ -37,11 +39,12 @@ pub use xattr::Xattr;
 /// The parts that a writer of owners works with.
 pub(crate) mod raw {
     pub(crate) use super::checksum::{inode_checksum, seal_inode, stored_inode_checksum};
-    pub(crate) use super::dir::{Entries, block_count, check_plain, put_name, put_type, read_block, scan};
+    pub(crate) use super::dir::{Entries, block_count, check_plain, put_name, put_type, read_block, remove_name, scan};
     pub(crate) use super::fs::Fs;
     pub(crate) use super::inode::{
-        FileType, GroupDescriptor, Inode, clear_flag, flag, ids_of, is_live, make_whiteout, put_ids,
+        FileType, GroupDescriptor, Inode, clear_bit, clear_flag, delete_inode, flag, ids_of, is_live, make_whiteout,
+        put_ids,
     };
     pub(crate) use super::probe::{find_upper_and_work, state_of};
-    pub(crate) use super::superblock::{ROOT_INO, put_valid};
+    pub(crate) use super::superblock::{ROOT_INO, put_free_inodes, put_valid};
 }

@@ -10,6 +10,7 @@ use super::features::{Features, incompat, ro_compat};
 use super::fs::Fs;
 use super::inode::{FileType, Ids, Inode};
 use super::source::{Effort, ReadAt, Window};
+use super::stamp::Stamp;
 use super::superblock::{ROOT_INO, Superblock, VALID};
 
 /// A probe reads less than 16 KiB unless the root directory holds thousands of names without an index; it ends here.
@@ -136,6 +137,8 @@ pub struct Probe {
     pub state: State,
     /// Whether Apptainer takes the image, or why not.
     pub apptainer: Result<(), String>,
+    /// By which a change is recognised.
+    pub stamp: Stamp,
 }
 
 /// Reads what the file system in `window` of `reader` says about itself.
@@ -161,6 +164,14 @@ pub(crate) fn features<R: ReadAt + ?Sized>(reader: &R, window: Window) -> Result
     Fs::open(reader, window, BUDGET).map(|fs| fs.sb.features)
 }
 
+/// The stamp of the file system as it is now: one read.
+///
+/// # Errors
+/// There is no readable ext superblock.
+pub fn stamp<R: ReadAt + ?Sized>(reader: &R, window: Window) -> Result<Stamp, ExtError> {
+    Fs::open(reader, window, BUDGET).map(|fs| fs.sb.stamp)
+}
+
 fn describe(sb: &Superblock, upper: Found, work: Found) -> Probe {
     Probe {
         version: sb.features.version(),
@@ -177,6 +188,7 @@ fn describe(sb: &Superblock, upper: Found, work: Found) -> Probe {
         work,
         state: state_of(sb),
         apptainer: sb.features.apptainer(),
+        stamp: sb.stamp,
     }
 }
 

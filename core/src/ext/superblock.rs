@@ -1,8 +1,9 @@
 //! The superblock: geometry, checked against itself and against the size of the file before anyone relies on it.
 
-use super::bytes::{array_at, put_u16, text, u16_at, u32_at};
+use super::bytes::{array_at, put_u16, put_u32, text, u16_at, u32_at};
 use super::error::ExtError;
 use super::features::{Features, compat, incompat, ro_compat};
+use super::stamp::Stamp;
 
 /// Where the superblock begins, in bytes.
 pub(crate) const SUPERBLOCK_OFFSET: u64 = 1024;
@@ -28,6 +29,12 @@ pub(crate) fn has_magic(bytes: &[u8]) -> bool {
 pub(crate) fn put_valid(bytes: &mut [u8], valid: bool) -> bool {
     let Some(state) = u16_at(bytes, STATE_AT) else { return false };
     put_u16(bytes, STATE_AT, if valid { state | VALID } else { state & !VALID })
+}
+
+/// Writes the number of free inodes into a raw superblock; false when it is too short.
+#[must_use]
+pub(crate) fn put_free_inodes(bytes: &mut [u8], count: u32) -> bool {
+    put_u32(bytes, 0x10, count)
 }
 
 /// What the rest of the engine needs from the superblock; fields under their on-disk names, `_hi` halves joined.
@@ -56,6 +63,7 @@ pub(crate) struct Superblock {
     pub(crate) backup_bgs: [u32; 2],
     pub(crate) checksum_seed: u32,
     pub(crate) orphan_file_inum: u32,
+    pub(crate) stamp: Stamp,
 }
 
 impl Superblock {
@@ -101,6 +109,7 @@ impl Superblock {
             backup_bgs: [u32_at(b, 0x24C)?, u32_at(b, 0x250)?],
             checksum_seed: Self::seed(b, features, uuid)?,
             orphan_file_inum: u32_at(b, 0x280)?,
+            stamp: Stamp::from_bytes(b)?,
         })
     }
 

@@ -60,6 +60,11 @@ impl Node {
         &self.inode
     }
 
+    /// Whether there is a block with extended attributes, perhaps shared with other inodes.
+    pub(crate) fn has_attribute_block(&self) -> bool {
+        self.inode.file_acl != 0
+    }
+
     /// OverlayFS's own whiteout: a character device 0/0.
     #[must_use]
     pub fn is_kernel_whiteout(&self) -> bool {

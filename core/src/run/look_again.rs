@@ -4,31 +4,56 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::ext::Stamp;
 use crate::holder;
-use crate::image;
+use crate::image::{self, Opened};
 use crate::layer::Mode;
 use crate::lock::Access;
-use crate::plan::{Overlay, Plan, Watch};
+use crate::plan::{Overlay, Plan};
 use crate::refusal::Refusal;
 use crate::run::RunError;
 use crate::survey;
+use crate::whiteout;
 
 /// The engine's FUSE processes end within milliseconds; a slow disk may keep them syncing.
 const PATIENCE: Duration = Duration::from_secs(10);
 const INTERVAL: Duration = Duration::from_millis(5);
 
 /// Compares every layer with what the plan was made for.
-pub(crate) fn look_again(watched: &[Watch]) -> Result<(), RunError> {
-    watched.iter().try_for_each(|watch| {
+pub(crate) fn look_again(plan: &Plan) -> Result<(), RunError> {
+    plan.watch.iter().try_for_each(|watch| {
         let changed = |what| RunError::Changed { path: watch.path.clone(), what };
         let now = image::open(&watch.path).map_err(|_| changed("was removed or replaced"))?;
         if (now.image.dev, now.image.ino) != watch.identity {
             return Err(changed("was replaced by another file"));
         }
-        let upper =
-            now.probe().ok().flatten().and_then(|probe| probe.upper.owner()).map(|owner| (owner.uid, owner.gid));
-        if upper == watch.upper { Ok(()) } else { Err(changed("changed its owner")) }
+        let probe = now.probe().ok().flatten();
+        let upper = probe.as_ref().and_then(|probe| probe.upper.owner()).map(|owner| (owner.uid, owner.gid));
+        if upper != watch.upper {
+            return Err(changed("changed its owner"));
+        }
+        match (watch.stamp, probe) {
+            (Some(before), Some(probe)) if !still_honoured(plan, &now, before, probe.stamp) => {
+                Err(changed("was written to"))
+            }
+            _ => Ok(()),
+        }
     })
+}
+
+/// Whether there still is nothing deleted that the kernel's overlay would show. The engine holds its lock now, so what is found
+/// stays so; it was mounted once since the plan was made, and that is remembered for the next start. Anything else may have been
+/// a writer, and is worth a search of any length.
+fn still_honoured(plan: &Plan, opened: &Opened, before: Stamp, now: Stamp) -> bool {
+    let Some(window) = opened.image.ext_window() else { return false };
+    if now.is_one_mount_after(&before)
+        && let Some(found) = whiteout::remembered(&opened.file, &before)
+    {
+        whiteout::remember(&opened.file, &now, &found);
+    }
+    let mounted_by_us = now == before || now.is_one_mount_after(&before);
+    let found = || whiteout::find(&opened.file, window, None);
+    mounted_by_us || matches!(found(), Ok(Some(found)) if whiteout::honoured(&found, &plan.below(&opened.image.path)))
 }
 
 /// After a failed start: the refusal that explains it, if another process took an image in between.

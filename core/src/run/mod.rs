@@ -10,6 +10,7 @@ mod look_again;
 mod repair;
 mod scratch;
 mod signals;
+mod tidy;
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -100,7 +101,7 @@ pub fn run(plan: &Plan, options: &mut Options<'_>) -> Result<Ended, RunError> {
     if report == Report::Silent {
         return Err(engine_failed(plan, &mut child));
     }
-    if let Err(error) = look_again::look_again(&plan.watch) {
+    if let Err(error) = look_again::look_again(plan) {
         child.abandon();
         return Err(error);
     }
@@ -109,6 +110,9 @@ pub fn run(plan: &Plan, options: &mut Options<'_>) -> Result<Ended, RunError> {
     let ended = child.wait()?;
     drop(note);
     settle(plan);
+    if let Some(image) = &plan.holds {
+        tidy::tidy(image);
+    }
     if let Some(line) = scratch.remove() {
         (options.say)(&line);
     }

@@ -5,10 +5,14 @@
 //! privileges, writes an empty file `.wh.NAME` for the first and `.wh..wh..opq` for the second; it understands the kernel's too.
 //! The kernel does not understand the files, and in a user namespace not even its own attribute: there only devices 0/0 count.
 
+mod honoured;
+mod mark;
 mod scan;
 mod translate;
 
-pub use scan::{Kinds, Until, scan};
+pub use honoured::honoured;
+pub use mark::{find, remember, remembered};
+pub use scan::{Found, Kinds, scan};
 pub use translate::{TranslateError, Translated, translate};
 
 use crate::ext::Xattr;
@@ -43,6 +47,11 @@ pub fn meaning(name: &[u8]) -> Meaning<'_> {
 #[must_use]
 pub fn is_opaque(xattr: &Xattr) -> bool {
     OPAQUE_XATTRS.contains(&xattr.name.as_slice()) && matches!(xattr.value.as_slice(), b"y" | b"y\0")
+}
+
+/// Whether an attribute makes its directory opaque also for a fuse-overlayfs without privileges, which sees no `trusted` ones.
+pub(crate) fn is_opaque_for_everybody(xattr: &Xattr) -> bool {
+    is_opaque(xattr) && xattr.name.starts_with(b"user.")
 }
 
 /// Whether an attribute is an overlay's own bookkeeping, which no program inside gets to see.

@@ -3,16 +3,22 @@
 use std::ops::ControlFlow;
 use std::time::Instant;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Meaning, is_opaque, meaning};
 use crate::chown::InoSet;
 use crate::ext::{ExtError, FileType, Met, ReadAt, Tree};
 
+/// Paths of opaque directories are remembered up to this many bytes: an extended attribute has no room for more.
+const MOST_PATHS: usize = 2048;
+
 /// What an image has of each kind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Kinds {
-    /// Files `.wh.NAME`.
+    /// Files `.wh.NAME` and `.wh..wh..opq`: to the kernel's overlay they are ordinary files.
     pub fuse: u64,
-    /// Directories that are opaque by `.wh..wh..opq` or an attribute; in a user namespace only fuse-overlayfs honours them.
+    /// Directories that are opaque, by a mark `.wh..wh..opq` or by an attribute. In a user namespace only fuse-overlayfs knows
+    /// that; it makes every new directory opaque, so what counts is whether the layers below have one of that name.
     pub opaque: u64,
     /// Devices 0/0, which everybody understands.
     pub kernel: u64,
@@ -22,65 +28,72 @@ impl Kinds {
     /// The word of the contract: `none`, `fuse`, `kernel` or `mixed`.
     #[must_use]
     pub fn name(&self) -> &'static str {
-        match (self.needs_fuse(), self.kernel > 0) {
+        match (self.fuse > 0, self.kernel > 0) {
             (false, false) => "none",
             (true, false) => "fuse",
             (false, true) => "kernel",
             (true, true) => "mixed",
         }
     }
+}
 
-    /// Whether a kernel overlay would show something that is deleted.
-    #[must_use]
-    pub fn needs_fuse(&self) -> bool {
-        self.fuse > 0 || self.opaque > 0
+/// All that a search finds.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Found {
+    /// How many of each kind.
+    pub kinds: Kinds,
+    /// The opaque directories that lie below no other, as paths from `upper`; `None` where they are too many to be remembered.
+    pub opaque: Option<Vec<Vec<u8>>>,
+}
+
+impl Found {
+    fn note_opaque(&mut self, path: Vec<u8>) {
+        if let Some(all) = &mut self.opaque {
+            all.push(path);
+            if all.iter().map(|path| path.len() + 1).sum::<usize>() > MOST_PATHS {
+                self.opaque = None;
+            }
+        }
     }
 }
 
-/// When to end a search before its natural end.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Until {
-    /// At the first whiteout that a kernel overlay would not honour.
-    pub first: bool,
-    /// At this time.
-    pub deadline: Option<Instant>,
-}
-
-/// Counts the whiteouts in `upper`; `None` when the time was over before the end.
+/// Counts the whiteouts in `upper`; `None` when `deadline` came before the end.
 ///
 /// # Errors
 /// A tree that cannot be read, or has no `upper`.
-pub fn scan<R: ReadAt + ?Sized>(tree: &Tree<'_, R>, until: Until) -> Result<Option<Kinds>, ExtError> {
+pub fn scan<R: ReadAt + ?Sized>(tree: &Tree<'_, R>, deadline: Option<Instant>) -> Result<Option<Found>, ExtError> {
     let [upper, _] = tree.upper_and_work()?;
     let upper = upper.ok_or_else(|| ExtError::unsupported("a layout without a directory upper/"))?;
-    let mut search = Search { tree, kinds: Kinds::default(), pending: vec![upper], entered: InoSet::default() };
-    while let Some(ino) = search.pending.pop() {
-        search.enter(ino)?;
-        if until.first && search.kinds.needs_fuse() {
-            break;
-        }
-        if until.deadline.is_some_and(|deadline| Instant::now() > deadline) {
+    let found = Found { opaque: Some(Vec::new()), ..Found::default() };
+    let mut search = Search { tree, found, pending: vec![(upper, Some(Vec::new()))], entered: InoSet::default() };
+    while let Some((ino, path)) = search.pending.pop() {
+        search.enter(ino, path)?;
+        if deadline.is_some_and(|deadline| Instant::now() > deadline) {
             return Ok(None);
         }
     }
-    Ok(Some(search.kinds))
+    Ok(Some(search.found))
 }
+
+/// A directory's path from `upper`; nobody asks for it below an opaque one.
+type Path = Option<Vec<u8>>;
 
 struct Search<'a, 'b, R: ?Sized> {
     tree: &'a Tree<'b, R>,
-    kinds: Kinds,
-    pending: Vec<u32>,
+    found: Found,
+    pending: Vec<(u32, Path)>,
     entered: InoSet,
 }
 
 impl<R: ReadAt + ?Sized> Search<'_, '_, R> {
-    fn enter(&mut self, ino: u32) -> Result<(), ExtError> {
+    fn enter(&mut self, ino: u32, path: Path) -> Result<(), ExtError> {
         if !self.entered.insert(ino) {
             return Ok(());
         }
         let (tree, directory) = (self.tree, self.tree.node(ino)?);
         let (mut opaque, mut failed) = (tree.xattrs(&directory)?.iter().any(is_opaque), None);
-        let _ = tree.each_name(&directory, &mut |met| match self.meet(met) {
+        let mut below = Vec::new();
+        let _ = tree.each_name(&directory, &mut |met| match self.meet(met, &mut below) {
             Ok(marks) => {
                 opaque |= marks;
                 ControlFlow::Continue(())
@@ -90,31 +103,48 @@ impl<R: ReadAt + ?Sized> Search<'_, '_, R> {
                 ControlFlow::Break(())
             }
         })?;
-        self.kinds.opaque += u64::from(opaque);
+        self.found.kinds.opaque += u64::from(opaque);
+        self.queue(below, path, opaque);
         failed.map_or(Ok(()), Err)
     }
 
+    /// Directories are entered later; their paths count until one of them is opaque.
+    fn queue(&mut self, below: Vec<(Vec<u8>, u32)>, path: Path, opaque: bool) {
+        let path = if opaque { path.and_then(|path| self.end_at(path)) } else { path };
+        let join = |name: Vec<u8>| match path.as_deref() {
+            Some([]) => Some(name),
+            Some(path) => Some([path, b"/", &name].concat()),
+            None => None,
+        };
+        self.pending.extend(below.into_iter().map(|(name, ino)| (ino, join(name))));
+    }
+
+    fn end_at(&mut self, path: Vec<u8>) -> Path {
+        self.found.note_opaque(path);
+        None
+    }
+
     /// True when the name makes its directory opaque.
-    fn meet(&mut self, met: Met<'_>) -> Result<bool, ExtError> {
+    fn meet(&mut self, met: Met<'_>, below: &mut Vec<(Vec<u8>, u32)>) -> Result<bool, ExtError> {
         match meaning(met.name) {
-            Meaning::Opaque => return Ok(true),
-            Meaning::Hides(_) => self.kinds.fuse += 1,
-            Meaning::Itself => self.look(met)?,
+            Meaning::Opaque => {
+                self.found.kinds.fuse += 1;
+                return Ok(true);
+            }
+            Meaning::Hides(_) => self.found.kinds.fuse += 1,
+            Meaning::Itself => match self.kind(met)? {
+                FileType::Directory => below.push((met.name.to_vec(), met.ino)),
+                FileType::CharDevice => {
+                    self.found.kinds.kernel += u64::from(self.tree.node(met.ino)?.is_kernel_whiteout());
+                }
+                _ => {}
+            },
         }
         Ok(false)
     }
 
-    /// Only directories and devices need their inode; the other kinds are believed to be what the directory claims.
-    fn look(&mut self, met: Met<'_>) -> Result<(), ExtError> {
-        match met.kind {
-            Some(FileType::Directory) => self.pending.push(met.ino),
-            Some(FileType::CharDevice) | None => {
-                let node = self.tree.node(met.ino)?;
-                self.kinds.kernel += u64::from(node.is_kernel_whiteout());
-                self.pending.extend((node.kind == FileType::Directory).then_some(met.ino));
-            }
-            Some(_) => {}
-        }
-        Ok(())
+    /// What the directory claims is believed; only where it claims nothing the inode is read.
+    fn kind(&self, met: Met<'_>) -> Result<FileType, ExtError> {
+        met.kind.map_or_else(|| self.tree.node(met.ino).map(|node| node.kind), Ok)
     }
 }

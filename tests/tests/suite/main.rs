@@ -19,6 +19,7 @@ mod modes;
 mod refusals;
 mod releases;
 mod support;
+mod whiteouts;
 mod writers;
 
 use std::process::ExitCode;
@@ -56,6 +57,7 @@ fn suite() -> Suite {
     Suite {
         themes: vec![
             Theme { name: "modes", tests: modes::tests() },
+            Theme { name: "whiteouts", tests: whiteouts::tests() },
             Theme { name: "writers", tests: writers::tests() },
             Theme { name: "layers", tests: layers::tests() },
             Theme { name: "fakeroot", tests: fakeroot::tests() },

@@ -1,7 +1,10 @@
 //! From the whiteouts of fuse-overlayfs to those of the kernel, in place: a file `.wh.NAME` becomes a device 0/0 called `NAME`.
 //!
-//! Afterwards everybody honours them, also an Apptainer that takes the kernel's overlay for a read-only stack. Opaque
-//! directories stay as they are: what they hide is known only together with the base.
+//! Afterwards everybody honours them, also an Apptainer that takes the kernel's overlay for a read-only stack.
+//!
+//! fuse-overlayfs makes every new directory opaque, by an attribute and by a file `.wh..wh..opq` that only says the same again; where
+//! the attribute is there the file is taken away, for the kernel would show it to whoever lists the directory. What an opaque
+//! directory hides is known only together with the base, so that stays as it is.
 
 mod find;
 mod write;
@@ -9,6 +12,7 @@ mod write;
 use std::fs::File;
 use std::io;
 
+use super::mark;
 use crate::ext::raw::Fs;
 use crate::ext::{ExtError, Tree, Window};
 use find::Findings;
@@ -19,6 +23,8 @@ use write::Writer;
 pub struct Translated {
     /// Files `.wh.NAME` that are devices `NAME` now.
     pub translated: u64,
+    /// Marks of opaque directories that were taken away.
+    pub removed: u64,
     /// Those that were left, because `NAME` itself is there too or because they are no plain empty files.
     pub left: u64,
 }
@@ -41,13 +47,14 @@ pub enum TranslateError {
 pub fn translate(file: &File, window: Window) -> Result<Translated, TranslateError> {
     let fs = Fs::open(file, window, u64::MAX)?;
     fs.sb.features.check_writable()?;
-    if fs.sb.has_metadata_csum() {
-        return Err(ExtError::unsupported("metadata_csum, which seals every name").into());
+    if fs.sb.has_group_checksums() {
+        return Err(ExtError::unsupported("checksums of its metadata, for rewriting names").into());
     }
     let found = Findings::of(&Tree::of(fs))?;
-    let done = Translated { translated: found.inodes.len() as u64, left: found.left };
-    if !found.inodes.is_empty() {
+    let (translated, removed) = (found.devices.len() as u64, found.removed.len() as u64);
+    if translated + removed > 0 {
+        mark::forget(file);
         Writer { fs: &Fs::open(file, window, u64::MAX)?, file, found: &found }.run()?;
     }
-    Ok(done)
+    Ok(Translated { translated, removed, left: found.left })
 }

@@ -1,0 +1,59 @@
+//! A stamp of a file system: the fields of its superblock that every mount changes, and everybody who writes to it.
+//!
+//! As long as it is the same, what was found in the file system is still so. It is no defence against somebody who writes to the raw
+//! bytes.
+
+use serde::{Deserialize, Serialize};
+
+use super::bytes::{u16_at, u32_at, u64_at};
+
+/// See the module. Fields under their on-disk names, without `s_`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub struct Stamp {
+    free_blocks_count: u32,
+    free_inodes_count: u32,
+    mtime: u32,
+    wtime: u32,
+    mnt_count: u16,
+    lastcheck: u32,
+    uuid: (u64, u64),
+}
+
+impl Stamp {
+    /// From the bytes of a superblock.
+    pub(crate) fn from_bytes(b: &[u8]) -> Option<Self> {
+        Some(Self {
+            free_blocks_count: u32_at(b, 0xC)?,
+            free_inodes_count: u32_at(b, 0x10)?,
+            mtime: u32_at(b, 0x2C)?,
+            wtime: u32_at(b, 0x30)?,
+            mnt_count: u16_at(b, 0x34)?,
+            lastcheck: u32_at(b, 0x40)?,
+            uuid: (u64_at(b, 0x68)?, u64_at(b, 0x70)?),
+        })
+    }
+
+    /// Whether exactly one mount lies between `before` and this, and nothing was written meanwhile.
+    ///
+    /// fuse2fs counts its mount and notes the time of it in the superblock, even where it mounts for reading only.
+    #[must_use]
+    pub fn is_one_mount_after(&self, before: &Self) -> bool {
+        let (mtime, wtime, mnt_count) = (self.mtime, self.wtime, before.mnt_count.wrapping_add(1));
+        *self == Self { mtime, wtime, mnt_count, ..*before }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_mount_and_nothing_else() {
+        let before = Stamp::from_bytes(&[0xFF; 1024]).unwrap();
+        let mounted = Stamp { mtime: 7, wtime: 8, mnt_count: 0, ..before };
+        assert!(mounted.is_one_mount_after(&before));
+        assert!(!before.is_one_mount_after(&before));
+        assert!(!Stamp { mnt_count: 1, ..mounted }.is_one_mount_after(&before));
+        assert!(!Stamp { free_inodes_count: 1, ..mounted }.is_one_mount_after(&before));
+    }
+}

@@ -1,0 +1,28 @@
+//! Whether the kernel's overlay shows a stack as fuse-overlayfs does.
+
+use std::path::PathBuf;
+
+use super::Found;
+
+/// Whether the kernel's overlay honours all that is deleted in an image with these whiteouts, on top of the layers `below` (lowest
+/// first, the base among them).
+///
+/// The kernel does not know opaque directories here, so none may have a counterpart below. What cannot be read counts as one.
+#[must_use]
+pub fn honoured(found: &Found, below: &[PathBuf]) -> bool {
+    match &found.opaque {
+        Some(opaque) => found.kinds.fuse == 0 && (opaque.is_empty() || have_none_of(below, opaque)),
+        None => false,
+    }
+}
+
+#[cfg(feature = "lower")]
+fn have_none_of(below: &[PathBuf], paths: &[Vec<u8>]) -> bool {
+    use crate::lower::Lower;
+    Lower::open(below).is_ok_and(|lower| paths.iter().all(|path| matches!(lower.get(path), Ok(None))))
+}
+
+#[cfg(not(feature = "lower"))]
+fn have_none_of(_: &[PathBuf], _: &[Vec<u8>]) -> bool {
+    false
+}
