@@ -35,6 +35,11 @@ impl Failure {
         Self::new(Code::Failed, message)
     }
 
+    /// The same failure in a verb that starts nothing.
+    pub(crate) fn of_a_verb(self) -> Self {
+        Self { code: Code::Failed, ..self }
+    }
+
     /// A command was not started.
     pub(crate) fn not_started(message: impl Display) -> Self {
         Self::new(Code::NotStarted, message)

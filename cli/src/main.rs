@@ -4,7 +4,9 @@ mod args;
 mod chown;
 mod completions;
 mod create;
+mod diff;
 mod edit;
+mod escape;
 mod exec;
 mod exit;
 mod info;
@@ -42,6 +44,7 @@ fn dispatch(verb: Verb) -> Result<ExitCode, Failure> {
         Verb::E(args) => edit::edit(args),
         Verb::O(args) | Verb::Overlay(OverlayVerb::Create(args)) => create::create(&args),
         Verb::Overlay(OverlayVerb::Chown(args)) => chown::chown(&args),
+        Verb::Overlay(OverlayVerb::Diff(args)) => diff::diff(&args),
         Verb::Overlay(OverlayVerb::Info(args)) => info::info(&args),
         Verb::Completions { shell } => completions::print(shell),
         Verb::Man { dir } => completions::man(&dir),

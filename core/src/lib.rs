@@ -11,6 +11,8 @@ pub mod bind;
 pub mod chown;
 pub mod config;
 pub mod create;
+#[cfg(feature = "lower")]
+pub mod diff;
 pub mod e2fsprogs;
 pub mod ext;
 pub mod facts;

@@ -2,12 +2,14 @@
 
 mod chown;
 mod create;
+mod diff;
 mod info;
 mod start;
 mod task;
 
 pub(crate) use chown::ChownArgs;
 pub(crate) use create::{CreateArgs, Profile};
+pub(crate) use diff::DiffArgs;
 pub(crate) use info::InfoArgs;
 pub(crate) use start::{DryRun, EditArgs, ExecArgs, StartArgs};
 pub(crate) use task::{TaskArgs, TaskPart};
@@ -77,6 +79,11 @@ pub(crate) enum OverlayVerb {
         after_help = "Examples:\n  condatainer overlay chown env.img          to you\n  condatainer overlay chown --root env.img   to root: starts then use fakeroot\n\nIds of other users (_apt, man, ...) stay what they are. The image must not be in use."
     )]
     Chown(ChownArgs),
+    /// Show what an image changes against what lies below it
+    #[command(
+        after_help = "Examples:\n  condatainer overlay diff env.img                      against the configured base\n  condatainer overlay diff -b base.sif -o tools.sqf env.img\n  condatainer overlay diff --summary env.img            sums by directory\n\nA added, M changed, D deleted. The image is only read; it may be in use."
+    )]
+    Diff(DiffArgs),
 }
 
 /// A size in bytes, with binary units.

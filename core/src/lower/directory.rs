@@ -150,6 +150,7 @@ fn node(stat: &FileStat, kind: FileType, at: At) -> LowerNode {
         mtime: stat.st_mtime,
         device,
         target: None,
+        host_ids: true,
         layer: 0,
         at,
     }

@@ -73,7 +73,7 @@ impl Layer for ExtLayer {
             let node = node(tree, at)?;
             let target = (node.kind == FileType::Symlink).then(|| tree.target(&node)).transpose()?;
             let Node { kind, mode, ids, size, mtime, device, .. } = node;
-            Ok(LowerNode { kind, size, mode, ids, mtime, device, target, layer: 0, at: at.clone() })
+            Ok(LowerNode { kind, size, mode, ids, mtime, device, target, host_ids: false, layer: 0, at: at.clone() })
         })
     }
 

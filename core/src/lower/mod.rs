@@ -137,7 +137,8 @@ impl Lower {
         if let Some(layer) = self.layers.get(node.layer) {
             layer.read(&node.at, &mut |content| {
                 same = Ok(true);
-                let (mut ours, mut theirs) = (vec![0; PIECE], vec![0; PIECE]);
+                let piece = usize::try_from(node.size).unwrap_or(PIECE).clamp(1, PIECE);
+                let (mut ours, mut theirs) = (vec![0; piece], vec![0; piece]);
                 loop {
                     let length = fill(content, &mut ours)?;
                     match fill(other, &mut theirs) {

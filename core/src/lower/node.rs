@@ -22,6 +22,8 @@ pub struct LowerNode {
     pub device: (u32, u32),
     /// Where a symbolic link leads.
     pub target: Option<Vec<u8>>,
+    /// Whether `ids` are those of the machine, in a directory, instead of those that a container is shown.
+    pub host_ids: bool,
     /// Which layer has it, counted from the lowest.
     pub layer: usize,
     pub(super) at: At,

@@ -45,7 +45,7 @@ impl Layer for SquashfsLayer {
 
     fn node(&self, at: &At) -> Result<LowerNode, LowerError> {
         let Inode { kind, mode, ids, mtime, size, device, target, .. } = self.told(self.inode(at))?;
-        Ok(LowerNode { kind, size, mode, ids, mtime, device, target, layer: 0, at: at.clone() })
+        Ok(LowerNode { kind, size, mode, ids, mtime, device, target, host_ids: false, layer: 0, at: at.clone() })
     }
 
     fn list(&self, directory: &At) -> Result<Vec<Child>, LowerError> {

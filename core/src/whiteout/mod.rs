@@ -20,6 +20,8 @@ use crate::ext::Xattr;
 const PREFIX: &[u8] = b".wh.";
 const OPAQUE_NAME: &[u8] = b".wh..wh..opq";
 const OPAQUE_XATTRS: [&[u8]; 3] = [b"trusted.overlay.opaque", b"user.overlay.opaque", b"user.fuseoverlayfs.opaque"];
+const REDIRECT_XATTRS: [&[u8]; 2] = [b"trusted.overlay.redirect", b"user.overlay.redirect"];
+const METACOPY_XATTRS: [&[u8]; 2] = [b"trusted.overlay.metacopy", b"user.overlay.metacopy"];
 const PRIVATE_PREFIXES: [&[u8]; 3] = [b"trusted.overlay.", b"user.overlay.", b"user.fuseoverlayfs."];
 
 /// What a name means to fuse-overlayfs.
@@ -52,6 +54,18 @@ pub fn is_opaque(xattr: &Xattr) -> bool {
 /// Whether an attribute makes its directory opaque also for a fuse-overlayfs without privileges, which sees no `trusted` ones.
 pub(crate) fn is_opaque_for_everybody(xattr: &Xattr) -> bool {
     is_opaque(xattr) && xattr.name.starts_with(b"user.")
+}
+
+/// Whether a directory's attribute says that it goes on with another directory below, from which a kernel overlay renamed it.
+#[must_use]
+pub fn is_redirect(xattr: &Xattr) -> bool {
+    REDIRECT_XATTRS.contains(&xattr.name.as_slice())
+}
+
+/// Whether a file's attribute says that only its metadata was copied up by a kernel overlay: its content is the one below.
+#[must_use]
+pub fn is_metacopy(xattr: &Xattr) -> bool {
+    METACOPY_XATTRS.contains(&xattr.name.as_slice())
 }
 
 /// Whether an attribute is an overlay's own bookkeeping, which no program inside gets to see.

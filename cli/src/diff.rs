@@ -1,0 +1,230 @@
+//! `condatainer overlay diff`: what an image changes against what lies below it.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use condatainer_core::config::SYSTEM_FILE;
+use condatainer_core::diff::{self, Aspect, Change, Changes, Count, Entry, Summary, Totals};
+use condatainer_core::ext::{self, FileType};
+use condatainer_core::facts::Usage;
+use condatainer_core::image::{self, Kind, Opened};
+use condatainer_core::layer::Mode;
+use condatainer_core::lower::Lower;
+use condatainer_core::refusal::Refusal;
+use condatainer_core::survey::{self, SurveyError};
+use indicatif::BinaryBytes;
+use serde::Serialize;
+
+use crate::args::DiffArgs;
+use crate::escape::escape;
+use crate::exit::Failure;
+use crate::say;
+use crate::start::Surroundings;
+
+/// The report; the field names are the contract of `--json`.
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    image: &'a Path,
+    base: Option<&'a Path>,
+    layers: &'a [PathBuf],
+    in_use: bool,
+    #[serde(flatten)]
+    totals: Totals,
+    unchanged_copies: Count,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    directories: Option<Vec<Summary>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    entries: Option<&'a [Entry]>,
+}
+
+/// What lies below the image, lowest first.
+struct Below {
+    /// None where the image is a SIF that brings its base along.
+    base: Option<PathBuf>,
+    layers: Vec<PathBuf>,
+}
+
+pub(crate) fn diff(args: &DiffArgs) -> Result<ExitCode, Failure> {
+    let opened = image::open(&args.image).map_err(Failure::failed)?;
+    let below = below(args, &opened)?;
+    let in_use = warn(&opened)?;
+    let changes = diff::diff(&opened, &below.open(&args.image)?).map_err(Failure::failed)?;
+    let report = Report {
+        image: &args.image,
+        base: below.base.as_deref(),
+        layers: &below.layers,
+        in_use,
+        totals: changes.totals,
+        unchanged_copies: changes.copies,
+        directories: args.summary.then(|| diff::by_directory(&changes.entries)),
+        entries: (!args.summary).then_some(&changes.entries),
+    };
+    print(args, &report).map_err(|error| Failure::failed(format!("cannot write the result: {error}")))?;
+    notices(args, &changes).iter().for_each(|line| say::notice(line));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn below(args: &DiffArgs, image: &Opened) -> Result<Below, Failure> {
+    let around = Surroundings::look(Path::new(SYSTEM_FILE)).map_err(Failure::of_a_verb)?;
+    let base = base(args, image, &around)?;
+    Ok(Below { base, layers: layers(args, image, &around)? })
+}
+
+/// As for a start; but a SIF with an overlay has its base in itself unless another is named.
+fn base(args: &DiffArgs, image: &Opened, around: &Surroundings) -> Result<Option<PathBuf>, Failure> {
+    let named = args.base.as_ref().map(|base| around.cwd.join(base));
+    if named.is_none() && matches!(image.image.kind, Kind::Sif(_)) {
+        return Ok(None);
+    }
+    let base = around.config.base(named).ok_or_else(|| Failure::failed(SurveyError::NoBase))?;
+    match image::identify(&base).map_err(Failure::failed)?.kind {
+        Kind::Ext(_) => Err(Failure::failed(Refusal::ExtBase { path: base })),
+        _ => Ok(Some(base)),
+    }
+}
+
+/// In the order of a start: squashfs below images. The image itself may be among them, as in the command that is being looked into.
+fn layers(args: &DiffArgs, image: &Opened, around: &Surroundings) -> Result<Vec<PathBuf>, Failure> {
+    let (mut squashfs, mut others) = (Vec::new(), Vec::new());
+    for layer in around.layers(&args.overlays).map_err(Failure::of_a_verb)? {
+        let found = image::identify(&layer.path).map_err(Failure::failed)?;
+        match found.kind {
+            _ if (found.dev, found.ino) == (image.image.dev, image.image.ino) => {}
+            _ if matches!(layer.mode, Some(Mode::Rw | Mode::Tmp)) => {
+                let path = layer.path.display();
+                return Err(Failure::failed(format!(
+                    "{path}: a layer below the image is only read: leave out its mode"
+                )));
+            }
+            Kind::Squashfs => squashfs.push(layer.path),
+            _ => others.push(layer.path),
+        }
+    }
+    Ok([squashfs, others].concat())
+}
+
+impl Below {
+    fn open(&self, image: &Path) -> Result<Lower, Failure> {
+        let lower = match &self.base {
+            Some(base) => Lower::open(&[std::slice::from_ref(base), &self.layers].concat()),
+            None => Lower::open_inside(image, &self.layers),
+        };
+        lower.map_err(Failure::failed)
+    }
+}
+
+/// Says what may be wrong with the answer. True when somebody writes to the image.
+fn warn(opened: &Opened) -> Result<bool, Failure> {
+    let path = opened.image.path.display();
+    let written = matches!(survey::usage(opened), Usage::Writer { .. });
+    match opened.probe().map_err(Failure::failed)?.map(|probe| probe.state) {
+        _ if written => say::notice(&format!("{path}: is in use; it may be changing while it is read")),
+        Some(ext::State { needs_recovery: true, .. }) => {
+            say::notice(&format!("{path}: its journal was not replayed, so the last changes may not show"));
+        }
+        _ => {}
+    }
+    Ok(written)
+}
+
+fn print(args: &DiffArgs, report: &Report<'_>) -> io::Result<()> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    if args.json {
+        writeln!(out, "{}", plain(&serde_json::to_string_pretty(report)?))?;
+    }
+    for entry in report.entries.iter().copied().flatten().filter(|_| !args.json) {
+        writeln!(out, "{}", line(entry))?;
+    }
+    for summary in report.directories.iter().flatten().filter(|_| !args.json) {
+        writeln!(out, "{}", summary_line(summary))?;
+    }
+    out.flush()
+}
+
+/// JSON with the control characters escaped that JSON itself allows; they occur in strings only.
+fn plain(json: &str) -> String {
+    let mut plain = String::with_capacity(json.len());
+    for c in json.chars() {
+        match c {
+            '\u{7f}'..='\u{9f}' => plain.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => plain.push(c),
+        }
+    }
+    plain
+}
+
+/// `M   1.2 KiB /etc/passwd (mode)`
+fn line(entry: &Entry) -> String {
+    let letter = match entry.change {
+        Change::Added => 'A',
+        Change::Changed => 'M',
+        Change::Deleted => 'D',
+    };
+    let directory = entry.facts().is_some_and(|facts| facts.kind == FileType::Directory);
+    let size = if directory && entry.below.is_none() { "-".into() } else { bytes(entry.size()) };
+    let slash = if directory { "/" } else { "" };
+    format!("{letter} {size:>11} {}{slash}{}", escape(&entry.path), remark(entry))
+}
+
+/// What the letter does not tell.
+fn remark(entry: &Entry) -> String {
+    let mut remarks: Vec<String> = entry.what.iter().filter_map(|aspect| aspect_word(*aspect, entry)).collect();
+    remarks.extend(entry.below.map(|below| format!("{} files", below.files)));
+    remarks.extend(entry.hard_link_to.as_ref().map(|first| format!("= {}", escape(first))));
+    if remarks.is_empty() { String::new() } else { format!(" ({})", remarks.join(", ")) }
+}
+
+fn aspect_word(aspect: Aspect, entry: &Entry) -> Option<String> {
+    match aspect {
+        // That is what everybody expects of a changed file.
+        Aspect::Content => None,
+        Aspect::Kind => entry.before.map(|before| format!("was {}", before.kind.describe())),
+        Aspect::Target => Some("target".into()),
+        Aspect::Device => Some("device".into()),
+        Aspect::Mode => Some("mode".into()),
+        Aspect::Owner => Some("owner".into()),
+        Aspect::Time => Some("time".into()),
+    }
+}
+
+/// `A 12 (1.2 MiB)  M 3 (4 B)  D 0 (0 B)  /usr/lib`
+fn summary_line(summary: &Summary) -> String {
+    let Totals { added, changed, deleted } = summary.totals;
+    let part = |letter: char, count: Count| {
+        let size = if count == Count::default() { String::new() } else { format!("({})", bytes(count.bytes)) };
+        format!("{letter} {:>6} {size:<13}", count.files + count.directories)
+    };
+    let slash = if summary.path == b"/" { "" } else { "/" };
+    format!("{} {} {} {}{slash}", part('A', added), part('M', changed), part('D', deleted), escape(&summary.path))
+}
+
+fn notices(args: &DiffArgs, changes: &Changes) -> Vec<String> {
+    let image = args.image.display();
+    let Totals { added, changed, deleted } = changes.totals;
+    let part = |count: Count, what| format!("{} {what} ({})", count.files + count.directories, bytes(count.bytes));
+    let mut lines = Vec::new();
+    if !args.json {
+        lines.push(format!(
+            "{image}: {}, {}, {}",
+            part(added, "added"),
+            part(changed, "changed"),
+            part(deleted, "deleted")
+        ));
+    }
+    if changes.copies.files > 0 {
+        let Count { files, bytes: size, .. } = changes.copies;
+        lines.push(format!("{image}: {files} more files are mere copies of what is below ({})", bytes(size)));
+    }
+    if changes.renamed_directories > 0 {
+        let count = changes.renamed_directories;
+        lines.push(format!(
+            "{image}: {count} directories were renamed by a kernel overlay; what moved with them is shown as deleted"
+        ));
+    }
+    lines
+}
+
+fn bytes(count: u64) -> String {
+    BinaryBytes(count).to_string()
+}
