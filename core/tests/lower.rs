@@ -12,13 +12,11 @@ use std::io::Cursor;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use condatainer_core::ext::FileType;
 use condatainer_core::lower::Lower;
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
-use support::{Bench, Mounted, Part, ok, rich_tree, set_mode, sif, squashfs_with};
-use tempfile::TempDir;
+use support::{Bench, Mounted, Overlay, Part, Tmpfs, put, rich_tree, set_mode, sif, squashfs_with, whiteout};
 
 /// Files of every layout, names and links of every length, attributes, many names, devices.
 fn everything(at: &Path) {
@@ -116,69 +114,17 @@ fn every_squashfs_reads_as_the_kernel_reads_it() {
             assert!(mounted.at.path().join(name).symlink_metadata().is_ok());
             assert_eq!(lower.get(name.as_bytes()).unwrap(), None);
         }
-        let visible = without_whiteouts(mounted.at.path());
-        assert!(assert_same(&lower, visible.path(), &format!("{options:?}")) > 3900);
+        let scratch = Tmpfs::new();
+        let visible = without_whiteouts(mounted.at.path(), scratch.at.path());
+        assert!(assert_same(&lower, &visible.path(), &format!("{options:?}")) > 3900);
     }
 }
 
-/// The tree at `at` with its whiteouts removed, by way of an overlay above it.
-fn without_whiteouts(at: &Path) -> Overlay {
-    let overlay = Overlay::new(&[at], true);
-    let _ = fs::remove_file(overlay.path().join(".wh.deleted"));
+/// The tree at `at` without its file of fuse-overlayfs, by way of a kernel overlay above it, which hides its device 0/0.
+fn without_whiteouts(at: &Path, scratch: &Path) -> Overlay {
+    let overlay = Overlay::new(&[at], Some(scratch));
+    fs::remove_file(overlay.path().join(".wh.deleted")).unwrap();
     overlay
-}
-
-/// A kernel overlay; unmounted when dropped.
-struct Overlay {
-    scratch: TempDir,
-}
-
-impl Overlay {
-    /// `lower`, topmost first.
-    fn new(lower: &[&Path], writable: bool) -> Self {
-        let scratch = tempfile::tempdir().unwrap();
-        let at = scratch.path();
-        ok(Command::new("mount").args(["-t", "tmpfs", "tmpfs"]).arg(at).output().unwrap(), "mount tmpfs");
-        for dir in ["upper", "work", "merged", "empty"] {
-            fs::create_dir(at.join(dir)).unwrap();
-        }
-        let empty = at.join("empty");
-        let lower: Vec<&str> = lower.iter().copied().chain([&*empty]).map(|path| path.to_str().unwrap()).collect();
-        let mut options = format!("lowerdir={}", lower.join(":"));
-        if writable {
-            options += &format!(",upperdir={0}/upper,workdir={0}/work", at.display());
-        }
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "overlay", "overlay", "-o", &options]).arg(at.join("merged"));
-        ok(mount.output().unwrap(), "mount overlay");
-        Self { scratch }
-    }
-
-    fn path(&self) -> &Path {
-        Box::leak(self.scratch.path().join("merged").into_boxed_path())
-    }
-}
-
-impl Drop for Overlay {
-    fn drop(&mut self) {
-        for at in [self.scratch.path().join("merged"), self.scratch.path().into()] {
-            for _ in 0..500 {
-                if Command::new("umount").arg(&at).output().is_ok_and(|output| output.status.success()) {
-                    break;
-                }
-                std::thread::sleep(std::time::Duration::from_millis(20));
-            }
-        }
-    }
-}
-
-fn whiteout(at: &Path) {
-    mknod(at, SFlag::S_IFCHR, Mode::empty(), makedev(0, 0)).unwrap();
-}
-
-fn put(root: &Path, path: &str, content: &str) {
-    fs::create_dir_all(root.join(path).parent().unwrap()).unwrap();
-    fs::write(root.join(path), content).unwrap();
 }
 
 /// Three layers in which every case of a merge occurs, in the language of the kernel.
@@ -216,12 +162,12 @@ fn layers_merge_as_the_kernel_merges_them() {
         image
     });
     let mounted = [&images[0], &images[1], &images[2]].map(|image| Mounted::new(image, "ro"));
-    let merged = Overlay::new(&[mounted[2].at.path(), mounted[1].at.path(), mounted[0].at.path()], false);
-    let seen = assert_same(&Lower::open(&images).unwrap(), merged.path(), "squashfs");
+    let merged = Overlay::new(&[mounted[2].at.path(), mounted[1].at.path(), mounted[0].at.path()], None);
+    let seen = assert_same(&Lower::open(&images).unwrap(), &merged.path(), "squashfs");
     assert_eq!(seen, 16);
     // Directories of the machine, and a mixture.
-    assert_same(&Lower::open(&[base.clone(), middle.clone(), top.clone()]).unwrap(), merged.path(), "directories");
-    assert_same(&Lower::open(&[images[0].clone(), middle, images[2].clone()]).unwrap(), merged.path(), "mixture");
+    assert_same(&Lower::open(&[base.clone(), middle.clone(), top.clone()]).unwrap(), &merged.path(), "directories");
+    assert_same(&Lower::open(&[images[0].clone(), middle, images[2].clone()]).unwrap(), &merged.path(), "mixture");
 }
 
 #[test]

@@ -2,6 +2,8 @@
 // Every test binary uses its own part of this, and a failing preparation is a failing test.
 #![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod overlay;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
@@ -11,6 +13,9 @@ use std::time::{Duration, Instant};
 
 use condatainer_core::ext::{Ids, Window};
 use tempfile::TempDir;
+
+#[allow(unused_imports)]
+pub use overlay::{Overlay, Tmpfs, put, whiteout};
 
 /// A directory of its own, with images in it.
 pub struct Bench {
