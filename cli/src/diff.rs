@@ -1,12 +1,12 @@
 //! `condatainer overlay diff`: what an image changes against what lies below it.
 
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use condatainer_core::config::SYSTEM_FILE;
 use condatainer_core::diff::{self, Aspect, Change, Changes, Count, Entry, Summary, Totals};
-use condatainer_core::ext::{self, FileType};
+use condatainer_core::ext::FileType;
 use condatainer_core::facts::Usage;
 use condatainer_core::image::{self, Kind, Opened};
 use condatainer_core::layer::Mode;
@@ -19,6 +19,7 @@ use serde::Serialize;
 use crate::args::DiffArgs;
 use crate::escape::escape;
 use crate::exit::Failure;
+use crate::plain::Plain;
 use crate::say;
 use crate::start::Surroundings;
 
@@ -32,6 +33,7 @@ struct Report<'a> {
     #[serde(flatten)]
     totals: Totals,
     unchanged_copies: Count,
+    renamed_directories: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     directories: Option<Vec<Summary>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -47,6 +49,7 @@ struct Below {
 
 pub(crate) fn diff(args: &DiffArgs) -> Result<ExitCode, Failure> {
     let opened = image::open(&args.image).map_err(Failure::failed)?;
+    diff::require_ext(&opened.image).map_err(Failure::failed)?;
     let below = below(args, &opened)?;
     let in_use = warn(&opened)?;
     let changes = diff::diff(&opened, &below.open(&args.image)?).map_err(Failure::failed)?;
@@ -57,10 +60,17 @@ pub(crate) fn diff(args: &DiffArgs) -> Result<ExitCode, Failure> {
         in_use,
         totals: changes.totals,
         unchanged_copies: changes.copies,
+        renamed_directories: changes.renamed_directories,
         directories: args.summary.then(|| diff::by_directory(&changes.entries)),
         entries: (!args.summary).then_some(&changes.entries),
     };
-    print(args, &report).map_err(|error| Failure::failed(format!("cannot write the result: {error}")))?;
+    match print(args, &report) {
+        // Whoever reads has seen enough.
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            return Err(Failure::failed(format!("cannot write the result: {error}")));
+        }
+        _ => {}
+    }
     notices(args, &changes).iter().for_each(|line| say::notice(line));
     Ok(ExitCode::SUCCESS)
 }
@@ -117,21 +127,24 @@ impl Below {
 /// Says what may be wrong with the answer. True when somebody writes to the image.
 fn warn(opened: &Opened) -> Result<bool, Failure> {
     let path = opened.image.path.display();
-    let written = matches!(survey::usage(opened), Usage::Writer { .. });
-    match opened.probe().map_err(Failure::failed)?.map(|probe| probe.state) {
-        _ if written => say::notice(&format!("{path}: is in use; it may be changing while it is read")),
-        Some(ext::State { needs_recovery: true, .. }) => {
-            say::notice(&format!("{path}: its journal was not replayed, so the last changes may not show"));
+    let state = opened.probe().map_err(Failure::failed)?.map(|probe| probe.state);
+    let usage = survey::usage(opened);
+    match (&usage, state) {
+        (Usage::Writer { .. }, _) => say::notice(&format!("{path}: is in use; it may be changing while it is read")),
+        // A reader's fuse2fs marks the image as mounted, too.
+        (Usage::Free | Usage::Unknown { .. }, Some(state)) if !state.is_clean() => {
+            say::notice(&format!("{path}: was not cleanly unmounted; its last changes may not show"));
         }
         _ => {}
     }
-    Ok(written)
+    Ok(matches!(usage, Usage::Writer { .. }))
 }
 
 fn print(args: &DiffArgs, report: &Report<'_>) -> io::Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     if args.json {
-        writeln!(out, "{}", plain(&serde_json::to_string_pretty(report)?))?;
+        serde_json::to_writer_pretty(Plain(&mut out), report)?;
+        writeln!(out)?;
     }
     for entry in report.entries.iter().copied().flatten().filter(|_| !args.json) {
         writeln!(out, "{}", line(entry))?;
@@ -140,18 +153,6 @@ fn print(args: &DiffArgs, report: &Report<'_>) -> io::Result<()> {
         writeln!(out, "{}", summary_line(summary))?;
     }
     out.flush()
-}
-
-/// JSON with the control characters escaped that JSON itself allows; they occur in strings only.
-fn plain(json: &str) -> String {
-    let mut plain = String::with_capacity(json.len());
-    for c in json.chars() {
-        match c {
-            '\u{7f}'..='\u{9f}' => plain.push_str(&format!("\\u{:04x}", u32::from(c))),
-            c => plain.push(c),
-        }
-    }
-    plain
 }
 
 /// `M   1.2 KiB /etc/passwd (mode)`
@@ -212,7 +213,7 @@ fn notices(args: &DiffArgs, changes: &Changes) -> Vec<String> {
             part(deleted, "deleted")
         ));
     }
-    if changes.copies.files > 0 {
+    if changes.copies.files > 0 && !args.json {
         let Count { files, bytes: size, .. } = changes.copies;
         lines.push(format!("{image}: {files} more files are mere copies of what is below ({})", bytes(size)));
     }

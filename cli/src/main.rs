@@ -10,6 +10,7 @@ mod escape;
 mod exec;
 mod exit;
 mod info;
+mod plain;
 mod progress;
 mod say;
 mod start;

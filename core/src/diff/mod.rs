@@ -16,8 +16,8 @@ mod walk;
 pub use entry::{Aspect, Change, Entry, Facts};
 pub use summary::{Count, Summary, Totals, by_directory};
 
-use crate::ext::{ExtError, FileType, ReadAt, Tree};
-use crate::image::{ImageError, Opened};
+use crate::ext::{ExtError, FileType, ReadAt, Tree, Window};
+use crate::image::{Image, ImageError, Opened};
 use crate::lower::{Lower, LowerError};
 use std::path::{Path, PathBuf};
 use walk::Walk;
@@ -60,10 +60,17 @@ pub struct Changes {
 /// See [`DiffError`].
 pub fn diff(image: &Opened, lower: &Lower) -> Result<Changes, DiffError> {
     let path = &image.image.path;
-    let kind = image.image.kind.name();
-    let window = image.image.ext_window().ok_or_else(|| DiffError::NoExt { path: path.clone(), kind })?;
+    let window = require_ext(&image.image)?;
     let tree = Tree::open(&image.file, window).map_err(|error| told(path, error))?;
     changes(path, &tree, lower)
+}
+
+/// Where the file system lies whose changes can be told.
+///
+/// # Errors
+/// There is none.
+pub fn require_ext(image: &Image) -> Result<Window, DiffError> {
+    image.ext_window().ok_or_else(|| DiffError::NoExt { path: image.path.clone(), kind: image.kind.name() })
 }
 
 /// As [`diff`], over an open tree; `path` is for messages.

@@ -11,6 +11,7 @@
 
 mod admin;
 mod cli;
+mod diff;
 mod exits;
 mod fakeroot;
 mod inherit;
@@ -67,6 +68,7 @@ fn suite() -> Suite {
             Theme { name: "admin", tests: admin::tests() },
             Theme { name: "releases", tests: releases::tests() },
             Theme { name: "cli", tests: cli::tests() },
+            Theme { name: "diff", tests: diff::tests() },
         ],
     }
 }
