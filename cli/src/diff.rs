@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use condatainer_core::config::SYSTEM_FILE;
-use condatainer_core::diff::{self, Aspect, Change, Changes, Count, Entry, Summary, Totals};
+use condatainer_core::diff::{self, Aspect, Change, Changes, Count, Entry, Facts, Summary, Totals};
 use condatainer_core::ext::FileType;
 use condatainer_core::facts::Usage;
 use condatainer_core::image::{self, Kind, Opened};
@@ -155,7 +155,7 @@ fn print(args: &DiffArgs, report: &Report<'_>) -> io::Result<()> {
     out.flush()
 }
 
-/// `M   1.2 KiB /etc/passwd (mode)`
+/// `M    1.20 KiB /etc/passwd (mode 0600, was 0644)`
 fn line(entry: &Entry) -> String {
     let letter = match entry.change {
         Change::Added => 'A',
@@ -171,7 +171,10 @@ fn line(entry: &Entry) -> String {
 /// What the letter does not tell.
 fn remark(entry: &Entry) -> String {
     let mut remarks: Vec<String> = entry.what.iter().filter_map(|aspect| aspect_word(*aspect, entry)).collect();
-    remarks.extend(entry.below.map(|below| format!("{} files", below.files)));
+    remarks.extend(entry.below.map(|below| match below.files {
+        1 => "1 file".to_owned(),
+        files => format!("{files} files"),
+    }));
     remarks.extend(entry.hard_link_to.as_ref().map(|first| format!("= {}", escape(first))));
     if remarks.is_empty() { String::new() } else { format!(" ({})", remarks.join(", ")) }
 }
@@ -183,10 +186,14 @@ fn aspect_word(aspect: Aspect, entry: &Entry) -> Option<String> {
         Aspect::Kind => entry.before.map(|before| format!("was {}", before.kind.describe())),
         Aspect::Target => Some("target".into()),
         Aspect::Device => Some("device".into()),
-        Aspect::Mode => Some("mode".into()),
-        Aspect::Owner => Some("owner".into()),
+        Aspect::Mode => Some(format!("mode {:04o}, was {:04o}", entry.after?.mode, entry.before?.mode)),
+        Aspect::Owner => Some(format!("owner {}, was {}", owner(entry.after?), owner(entry.before?))),
         Aspect::Time => Some("time".into()),
     }
+}
+
+fn owner(facts: Facts) -> String {
+    format!("{}:{}", facts.ids.uid, facts.ids.gid)
 }
 
 /// `A 12 (1.2 MiB)  M 3 (4 B)  D 0 (0 B)  /usr/lib`
@@ -215,7 +222,7 @@ fn notices(args: &DiffArgs, changes: &Changes) -> Vec<String> {
     }
     if changes.copies.files > 0 && !args.json {
         let Count { files, bytes: size, .. } = changes.copies;
-        lines.push(format!("{image}: {files} more files are mere copies of what is below ({})", bytes(size)));
+        lines.push(format!("{image}: copies of files below that differ in nothing: {files} ({})", bytes(size)));
     }
     if changes.renamed_directories > 0 {
         let count = changes.renamed_directories;

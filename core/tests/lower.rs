@@ -236,7 +236,7 @@ fn a_sif_is_its_system_and_its_overlays() {
         Lower::open(&layers).map(drop).unwrap_err().to_string()
     };
     assert!(refusal(&[part(1, 1, &squash)], false).contains("without a system to start from"));
-    assert!(refusal(&[part(1, 2, &squash)], true).contains("without an overlay"));
+    assert!(refusal(&[part(1, 2, &squash)], true).contains("has no overlay partition, so it cannot be a layer"));
     assert!(refusal(&[part(5, 2, &squash)], false).contains("is encrypted"));
 }
 

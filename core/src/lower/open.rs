@@ -46,7 +46,7 @@ fn parts<'a>(path: &Path, sif: &'a Sif, wanted: Wanted) -> Result<Vec<(&'a Parti
     let primary = sif.primary().map(|partition| (partition, Start::Root));
     match (wanted, primary) {
         (Wanted::Layer, _) if sif.overlays().next().is_none() => {
-            Err(unusable(path, "is a SIF without an overlay; as a layer only its overlays count"))
+            Err(unusable(path, "this SIF has no overlay partition, so it cannot be a layer: use it as the base (-b)"))
         }
         (Wanted::Layer, _) => Ok(overlays.collect()),
         (_, Some(primary)) => Ok([primary].into_iter().chain(overlays).collect()),

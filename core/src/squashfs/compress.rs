@@ -72,3 +72,29 @@ fn read_up_to(reader: impl Read, limit: usize) -> io::Result<Vec<u8>> {
     reader.take(limit as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn a_block_never_grows_beyond_its_limit() {
+        let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+        encoder.write_all(&[0; 1 << 20]).unwrap();
+        let packed = encoder.finish().unwrap();
+        assert_eq!(Compression::Gzip.expand(&packed, 1 << 20).unwrap().len(), 1 << 20);
+        let error = Compression::Gzip.expand(&packed, 8192).unwrap_err();
+        assert_eq!(error.to_string(), "is damaged: a block is larger than it may be");
+        assert_eq!(Compression::Gzip.decode(&packed, 8192).unwrap().len(), 8193);
+    }
+
+    #[test]
+    fn what_is_not_compressed_is_damage() {
+        for compression in [Compression::Gzip, Compression::Xz, Compression::Lz4, Compression::Zstd] {
+            let error = compression.expand(b"\xFFnothing that any of them has written", 8192).unwrap_err();
+            assert!(matches!(error, SquashfsError::Corrupt(_)), "{compression:?}: {error}");
+        }
+    }
+}
