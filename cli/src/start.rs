@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use condatainer_core::bind::Bind;
 use condatainer_core::config::{self, Config};
-use condatainer_core::holder::{self, BATCH_STEP, Holder};
+use condatainer_core::holder::{BATCH_STEP, Holder};
 use condatainer_core::layer::Layer;
 use condatainer_core::plan::{self, Command, Plan};
 use condatainer_core::request::{Request, parse_assignment};
@@ -90,14 +90,8 @@ impl Surroundings {
 
     /// What a writer publishes about itself.
     pub(crate) fn holder(&self, step: Option<&str>) -> Holder {
-        let number = || self.env.get("SLURM_STEP_ID").cloned();
-        Holder {
-            host: holder::host_name(),
-            pid: std::process::id(),
-            user: condatainer_core::user::Caller::current().map_or_else(|_| "unknown".into(), |caller| caller.name),
-            job: self.env.get("SLURM_JOB_ID").cloned(),
-            step: step.map(String::from).or_else(number),
-        }
+        let current = Holder::current();
+        Holder { step: step.map(String::from).or(current.step.clone()), ..current }
     }
 }
 

@@ -1,10 +1,12 @@
 //! Getting an image to oneself: open for writing, locked, attached nowhere, and clean.
 
+mod error;
+
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::libc::{O_CLOEXEC, O_NONBLOCK};
@@ -12,60 +14,14 @@ use nix::libc::{O_CLOEXEC, O_NONBLOCK};
 use crate::e2fsprogs::{self, ToolError};
 use crate::ext::raw::{Fs, state_of};
 use crate::ext::{State, Window};
-use crate::holder;
+use crate::holder::{self, Holder, Published};
 use crate::image::{self, Image, ImageError, Opened};
 use crate::lock::{self, Access, Availability, Guard, LockError};
 
+pub use error::HeldError;
+
 /// An exit code of e2fsck up to this one: errors were corrected.
 const CORRECTED: i32 = 1;
-
-/// Why an image cannot be had.
-#[derive(Debug, thiserror::Error)]
-pub enum HeldError {
-    /// The path is not a usable image, or the file system inside is damaged or not supported.
-    #[error(transparent)]
-    Image(#[from] ImageError),
-    /// It is an image, but has no ext file system.
-    #[error("{}: is a {kind} without a writable overlay; only ext3 images have owners to change", path.display())]
-    NoExt {
-        /// The image.
-        path: PathBuf,
-        /// What it is.
-        kind: &'static str,
-    },
-    /// The file cannot be opened for writing.
-    #[error("{}: cannot be opened for writing: {error}", path.display())]
-    NotWritable {
-        /// The image.
-        path: PathBuf,
-        /// As the system said it.
-        error: io::Error,
-    },
-    /// Somebody uses it.
-    #[error("{}: is in use ({by}); try again when it is free", path.display())]
-    Busy {
-        /// The image.
-        path: PathBuf,
-        /// Who, as far as that can be told.
-        by: String,
-    },
-    /// It was not unmounted cleanly.
-    #[error("{}: {what}; run `e2fsck -p {}` first", path.display(), path.display())]
-    Dirty {
-        /// The image.
-        path: PathBuf,
-        /// What is left to be done.
-        what: &'static str,
-    },
-    /// e2fsck was to clean it and did not.
-    #[error("{}: {error}; run `e2fsck -f {}` and answer its questions", path.display(), path.display())]
-    Tool {
-        /// The image.
-        path: PathBuf,
-        /// What e2fsck said.
-        error: ToolError,
-    },
-}
 
 /// Whether the image is to be changed, or only looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +32,8 @@ pub(crate) enum Purpose {
 
 /// An image that is ours for as long as this value lives. A dry run only looked whether it could be.
 pub(crate) struct Held {
+    // Dropped before the lock: a note without a lock would be a lie.
+    note: Option<Published>,
     pub(crate) image: Image,
     pub(crate) file: File,
     pub(crate) window: Window,
@@ -86,11 +44,10 @@ impl Held {
     /// Opens and locks the image at `path`.
     pub(crate) fn open(path: &Path, purpose: Purpose) -> Result<Self, HeldError> {
         let opened = image::open(path)?;
-        let kind = opened.image.kind.name();
-        let window = opened.image.ext_window().ok_or(HeldError::NoExt { path: path.into(), kind })?;
+        let window = window_of(&opened.image)?;
         let held = match purpose {
             Purpose::Look => Self::look(opened, window)?,
-            Purpose::Change => Self::take(opened, window)?,
+            Purpose::Change => Self::take(&opened.image, window)?,
         };
         held.refuse_loops()?;
         Ok(held)
@@ -100,19 +57,37 @@ impl Held {
         let Opened { image, file } = opened;
         match lock::query(&file, window, Access::Read) {
             Ok(Availability::Held(kind)) => Err(busy(&image, kind)),
-            Ok(_) => Ok(Self { image, file, window, guard: None }),
-            Err(error) => Err(HeldError::NotWritable { path: image.path, error }),
+            Ok(_) => Ok(Self { note: None, image, file, window, guard: None }),
+            Err(error) => Err(HeldError::NotLockable { path: image.path, error }),
         }
     }
 
-    fn take(opened: Opened, window: Window) -> Result<Self, HeldError> {
-        let image = opened.image;
-        let file = open_for_writing(&image)?;
-        match lock::take(&file, window, Access::Write) {
-            Ok(guard) => Ok(Self { image, file, window, guard: Some(guard) }),
-            Err(LockError::Busy(kind)) => Err(busy(&image, kind)),
-            Err(LockError::Io(error)) => Err(HeldError::NotWritable { path: image.path, error }),
+    /// What was read before the lock, `seen`, served to find the range to lock and for nothing else.
+    fn take(seen: &Image, window: Window) -> Result<Self, HeldError> {
+        let file = open_for_writing(&seen.path)?;
+        let guard = lock::take(&file, window, Access::Write).map_err(|error| not_locked(seen, error))?;
+        let held = Self::adopt(&seen.path, file, guard)?;
+        if held.window != window || !held.image.is_still_at(&seen.path) {
+            return Err(held.busy_with("replaced by another file just now".into()));
         }
+        Ok(held)
+    }
+
+    /// An open file that is locked already, read now for the first time.
+    pub(crate) fn adopt(path: &Path, file: File, guard: Guard) -> Result<Self, HeldError> {
+        let image = image::identify_file(path, &file)?;
+        let window = window_of(&image)?;
+        Ok(Self { note: None, image, file, window, guard: Some(guard) })
+    }
+
+    /// Lets those who come second know what holds the image: `verb`. At once and not only when it takes long, for the note costs
+    /// a tenth of a millisecond on a local disk; a start that meets it waits a moment, because such work is soon over.
+    pub(crate) fn announce(mut self, verb: &str) -> Self {
+        if self.guard.is_some() {
+            let holder = Holder { verb: Some(verb.into()), ..Holder::current() };
+            self.note = Published::new(&self.image.path, &holder).ok();
+        }
+        self
     }
 
     /// Set where the file system that holds the image has no locks.
@@ -169,15 +144,24 @@ impl Held {
     }
 }
 
-fn open_for_writing(image: &Image) -> Result<File, HeldError> {
-    let fail = |error| HeldError::NotWritable { path: image.path.clone(), error };
+fn window_of(image: &Image) -> Result<Window, HeldError> {
+    image.ext_window().ok_or_else(|| HeldError::NoExt { path: image.path.clone(), kind: image.kind.name() })
+}
+
+fn open_for_writing(path: &Path) -> Result<File, HeldError> {
     let mut options = OpenOptions::new();
-    let file = options.read(true).write(true).custom_flags(O_CLOEXEC | O_NONBLOCK).open(&image.path).map_err(fail)?;
-    let meta = file.metadata().map_err(fail)?;
-    if (meta.dev(), meta.ino()) != (image.dev, image.ino) {
-        return Err(HeldError::Busy { path: image.path.clone(), by: "replaced by another file just now".into() });
+    let file = options.read(true).write(true).custom_flags(O_CLOEXEC | O_NONBLOCK).open(path);
+    file.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => HeldError::Image(ImageError::NotFound { path: path.into() }),
+        _ => HeldError::NotWritable { path: path.into(), error },
+    })
+}
+
+fn not_locked(image: &Image, error: LockError) -> HeldError {
+    match error {
+        LockError::Busy(kind) => busy(image, kind),
+        LockError::Io(error) => HeldError::NotLockable { path: image.path.clone(), error },
     }
-    Ok(file)
 }
 
 /// Names the holder by its own note, else among the caller's processes.
@@ -201,5 +185,54 @@ fn trouble(state: State) -> Option<&'static str> {
         State { errors: true, .. } => Some("it has recorded errors"),
         State { orphans: true, .. } => Some("it has deleted files that were not yet freed"),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn make(path: &Path, megabytes: u64) {
+        File::create(path).and_then(|file| file.set_len(megabytes << 20)).unwrap();
+        let mut command = e2fsprogs::command("mke2fs").unwrap();
+        e2fsprogs::run("mke2fs", command.args(["-q", "-F", "-t", "ext3"]).arg(path), 0).unwrap();
+    }
+
+    /// Takes an image that was seen, after `meanwhile`.
+    fn take_after(meanwhile: impl FnOnce(&Path)) -> Result<Held, HeldError> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("env.img");
+        make(&path, 8);
+        let seen = image::identify(&path).unwrap();
+        meanwhile(&path);
+        Held::take(&seen, seen.ext_window().unwrap())
+    }
+
+    #[test]
+    fn what_was_read_before_the_lock_is_read_again() {
+        let changed = |path: &Path| {
+            let mut tune = e2fsprogs::command("tune2fs").unwrap();
+            e2fsprogs::run("tune2fs", tune.args(["-O", "^has_journal"]).arg(path), 0).unwrap();
+        };
+        let held = take_after(changed).unwrap();
+        assert_eq!(held.image.kind.name(), "ext2");
+        let same_size = take_after(|path| {
+            fs::remove_file(path).unwrap();
+            make(path, 8);
+        });
+        assert!(same_size.is_ok_and(|held| held.guard.is_some()));
+    }
+
+    #[test]
+    fn a_file_that_is_another_by_now_is_refused() {
+        let told = |result: Result<Held, HeldError>| result.err().unwrap().to_string();
+        let grown = told(take_after(|path| {
+            fs::remove_file(path).unwrap();
+            make(path, 9);
+        }));
+        assert!(grown.contains("is in use (replaced by another file just now)"), "{grown}");
+        assert!(told(take_after(|path| fs::write(path, "text").unwrap())).contains("is a text file"));
+        assert!(told(take_after(|path| fs::remove_file(path).unwrap())).contains("no such file"));
     }
 }

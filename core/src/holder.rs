@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::user::Caller;
+
 /// A note has about 150 bytes; more is not one of ours.
 const MAX_NOTE: u64 = 4096;
 
@@ -31,9 +33,25 @@ pub struct Holder {
     /// Slurm step of that job: a number, or `batch`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<String>,
+    /// What it does, where that is not a container: `overlay chown`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verb: Option<String>,
 }
 
 impl Holder {
+    /// This process, in its Slurm step if it is in one.
+    #[must_use]
+    pub fn current() -> Self {
+        Self {
+            host: host_name(),
+            pid: std::process::id(),
+            user: Caller::current().map_or_else(|_| "unknown".into(), |caller| caller.name),
+            job: std::env::var("SLURM_JOB_ID").ok(),
+            step: std::env::var("SLURM_STEP_ID").ok(),
+            verb: None,
+        }
+    }
+
     /// Whether this is the batch script of the given job.
     #[must_use]
     pub fn is_batch_of(&self, job: Option<&str>) -> bool {
@@ -48,6 +66,9 @@ impl fmt::Display for Holder {
             (Some(job), Some(step)) => write!(f, ", job {}.{}", printable(job), printable(step))?,
             (Some(job), None) => write!(f, ", job {}", printable(job))?,
             _ => {}
+        }
+        if let Some(verb) = &self.verb {
+            write!(f, ", {}", printable(verb))?;
         }
         write!(f, ", process {} on {}", self.pid, printable(&self.host))
     }
@@ -129,7 +150,14 @@ mod tests {
     use super::*;
 
     fn holder(pid: u32) -> Holder {
-        Holder { host: host_name(), pid, user: "alice".into(), job: Some("7".into()), step: Some("0".into()) }
+        Holder {
+            host: host_name(),
+            pid,
+            user: "alice".into(),
+            job: Some("7".into()),
+            step: Some("0".into()),
+            verb: None,
+        }
     }
 
     #[test]
@@ -154,6 +182,18 @@ mod tests {
     }
 
     #[test]
+    fn a_note_of_another_release_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let image = dir.path().join("env.img");
+        let old = r#"{"host":"elsewhere","pid":1,"user":"u"}"#;
+        let newer = r#"{"host":"elsewhere","pid":1,"user":"u","verb":"overlay chown","mood":"good"}"#;
+        for (note, verb) in [(old, None), (newer, Some("overlay chown".to_owned()))] {
+            fs::write(note_path(&image), note).unwrap();
+            assert_eq!(read(&image).unwrap().verb, verb);
+        }
+    }
+
+    #[test]
     fn anothers_note_is_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         let image = dir.path().join("env.img");
@@ -166,7 +206,9 @@ mod tests {
     #[test]
     fn said_in_words() {
         assert_eq!(Holder { host: "n1".into(), ..holder(9) }.to_string(), "user alice, job 7.0, process 9 on n1");
-        let hostile = Holder { host: "a\x1b[2Jb\n".into(), pid: 1, user: "u".into(), job: None, step: None };
+        let chown = Holder { host: "n1".into(), step: None, verb: Some("overlay chown".into()), ..holder(9) };
+        assert_eq!(chown.to_string(), "user alice, job 7, overlay chown, process 9 on n1");
+        let hostile = Holder { host: "a\x1b[2Jb\n".into(), user: "u".into(), job: None, step: None, ..holder(1) };
         assert_eq!(hostile.to_string(), "user u, process 1 on a[2Jb");
     }
 }

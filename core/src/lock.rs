@@ -172,6 +172,17 @@ mod tests {
         assert_eq!(query(&b, elsewhere, Access::Write).unwrap(), Availability::Free);
     }
 
+    /// No file system without these locks can be had for a test.
+    #[test]
+    fn answers_that_mean_no_locks_here() {
+        for errno in [Errno::ENOLCK, Errno::EOPNOTSUPP, Errno::ENOSYS] {
+            assert!(is_unsupported(errno), "{errno}");
+        }
+        for errno in [Errno::EAGAIN, Errno::EACCES, Errno::EBADF, Errno::EINTR] {
+            assert!(!is_unsupported(errno), "{errno}");
+        }
+    }
+
     #[test]
     fn impossible_ranges_are_errors() {
         let (a, _) = two_handles();

@@ -207,8 +207,14 @@ fn what_cannot_be_written_is_never_silently_read() {
 
 #[test]
 fn a_busy_image_is_named_with_its_holder() {
-    let holder =
-        Holder { host: "n1".into(), pid: 9, user: "bob".into(), job: Some("7".into()), step: Some("0".into()) };
+    let holder = Holder {
+        host: "n1".into(),
+        pid: 9,
+        user: "bob".into(),
+        job: Some("7".into()),
+        step: Some("0".into()),
+        verb: None,
+    };
     let writer = Usage::Writer { holder: Some(holder), seen: None };
     let busy = |mode| with_image(img("/e.img", Some(mode), ALICE), |image| image.usage = writer.clone());
     assert_eq!(
@@ -223,8 +229,14 @@ fn a_busy_image_is_named_with_its_holder() {
 
 #[test]
 fn a_step_is_told_when_its_own_batch_script_holds_the_image() {
-    let holder =
-        Holder { host: "n1".into(), pid: 9, user: "alice".into(), job: Some("7".into()), step: Some("batch".into()) };
+    let holder = Holder {
+        host: "n1".into(),
+        pid: 9,
+        user: "alice".into(),
+        job: Some("7".into()),
+        step: Some("batch".into()),
+        verb: None,
+    };
     let writer = Usage::Writer { holder: Some(holder), seen: None };
     let busy = || vec![with_image(img("/e.img", Some(Mode::Ro), ALICE), |image| image.usage = writer.clone())];
     let in_job = |job: &str| on(Facts { job: Some(job.into()), ..machine() }, &ANY(), busy()).unwrap_err();

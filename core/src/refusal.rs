@@ -156,10 +156,14 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// Whether the reason may be gone in a moment: the image is locked, and its holder has not left a note.
+    /// Whether the reason may be gone in a moment: the image is locked, and its holder has not left a note, or does work that is
+    /// soon over (a chown).
     #[must_use]
     pub fn may_be_momentary(&self) -> bool {
-        matches!(self, Self::HasWriter { holder: None, .. })
+        match self {
+            Self::HasWriter { holder, .. } => holder.as_ref().is_none_or(|holder| holder.verb.is_some()),
+            _ => false,
+        }
     }
 }
 

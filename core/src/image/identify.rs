@@ -52,10 +52,16 @@ pub fn open(path: &Path) -> Result<Opened, ImageError> {
     refuse_special(path, &std::fs::metadata(path).map_err(io)?)?;
     // Between the two looks the path may have become a fifo: that must not block us either.
     let file = OpenOptions::new().read(true).custom_flags(O_CLOEXEC | O_NONBLOCK).open(path).map_err(io)?;
-    let meta = file.metadata().map_err(io)?;
+    let image = identify_file(path, &file)?;
+    Ok(Opened { image, file })
+}
+
+/// Tells what an open file is, whatever its path leads to by now; `path` is what messages name.
+pub(crate) fn identify_file(path: &Path, file: &File) -> Result<Image, ImageError> {
+    let meta = file.metadata().map_err(|e| ImageError::io(path, e))?;
     refuse_special(path, &meta)?;
-    let (kind, content) = if meta.is_dir() { directory(path)? } else { content_kind(path, &file, meta.size())? };
-    Ok(Opened { image: describe(path, kind, content, &meta), file })
+    let (kind, content) = if meta.is_dir() { directory(path)? } else { content_kind(path, file, meta.size())? };
+    Ok(describe(path, kind, content, &meta))
 }
 
 fn describe(path: &Path, kind: Kind, content: Window, meta: &Metadata) -> Image {

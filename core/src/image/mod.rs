@@ -9,6 +9,7 @@ mod squashfs;
 use std::path::{Path, PathBuf};
 
 pub use error::ImageError;
+pub(crate) use identify::identify_file;
 pub use identify::{Opened, identify, open};
 pub use sif::{Partition, PartitionFs, Role, Sif};
 

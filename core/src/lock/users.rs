@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::ext::Window;
 
@@ -60,23 +60,51 @@ fn comm_of(pid: u32) -> String {
     fs::read_to_string(format!("/proc/{pid}/comm")).map(|comm| comm.trim_end().to_owned()).unwrap_or_default()
 }
 
-/// The loop devices that stand on the file (`st_dev`, `st_ino`). Holders in other mount namespaces are missed when the
-/// path of their image means something else here.
+/// The loop devices that stand on the file (`st_dev`, `st_ino`), those of other mount namespaces too where the caller may look
+/// into them: the kernel names the file as the namespace that attached it does.
+///
+/// Root sees all of them. Anybody else misses a device of a namespace that is not his; to ask the device itself takes root, too.
 #[must_use]
 pub fn loops(dev: u64, ino: u64) -> Vec<Loop> {
     let block = Path::new("/sys/block");
+    let mut elsewhere = None;
     let names = names_in(block).into_iter().filter(|name| name.starts_with("loop"));
-    names.filter_map(|name| attached(&block.join(&name), name, dev, ino)).collect()
+    names.filter_map(|name| attached(&block.join(&name), name, dev, ino, &mut elsewhere)).collect()
 }
 
-fn attached(device: &Path, name: String, dev: u64, ino: u64) -> Option<Loop> {
-    let backing = field(device, "loop/backing_file")?;
-    is_file(Path::new(&backing), dev, ino).then(|| Loop {
+/// `elsewhere` are the roots of other mount namespaces, looked up when the first one is needed.
+fn attached(device: &Path, name: String, dev: u64, ino: u64, elsewhere: &mut Option<Vec<PathBuf>>) -> Option<Loop> {
+    let backing = PathBuf::from(field(device, "loop/backing_file")?);
+    let here = is_file(&backing, dev, ino);
+    let found = here || elsewhere.get_or_insert_with(other_roots).iter().any(|root| is_under(root, &backing, dev, ino));
+    found.then(|| Loop {
         name,
         offset: number(device, "loop/offset"),
         size: number(device, "loop/sizelimit"),
         read_only: field(device, "ro").as_deref() == Some("1"),
     })
+}
+
+fn is_under(root: &Path, path: &Path, dev: u64, ino: u64) -> bool {
+    path.strip_prefix("/").is_ok_and(|inside| is_file(&root.join(inside), dev, ino))
+}
+
+/// One root directory of each mount namespace other than ours.
+fn other_roots() -> Vec<PathBuf> {
+    let namespace = |process: &Path| fs::read_link(process.join("ns/mnt")).ok();
+    let mut seen: Vec<PathBuf> = namespace(Path::new("/proc/self")).into_iter().collect();
+    let mut roots = Vec::new();
+    for pid in names_in(Path::new("/proc")).into_iter().filter(|name| name.parse::<u32>().is_ok()) {
+        let process = Path::new("/proc").join(pid);
+        match namespace(&process) {
+            Some(other) if !seen.contains(&other) => {
+                seen.push(other);
+                roots.push(process.join("root"));
+            }
+            _ => {}
+        }
+    }
+    roots
 }
 
 fn number(device: &Path, name: &str) -> u64 {
