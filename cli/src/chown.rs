@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use condatainer_core::chown::{self, Report, Request};
 use condatainer_core::ext::Ids;
+use condatainer_core::litter;
 use condatainer_core::user::Caller;
 
 use crate::args::ChownArgs;
@@ -17,6 +18,7 @@ const EXAMPLES: usize = 3;
 
 pub(crate) fn chown(args: &ChownArgs) -> Result<ExitCode, Failure> {
     let request = request(args)?;
+    litter::remove_on_signals().map_err(Failure::failed)?;
     let progress = Progress::new("inodes");
     let report =
         chown::chown(&args.image, &request, &mut |done, total| progress.at(done, total)).map_err(Failure::failed)?;

@@ -1,28 +1,117 @@
 //! `condatainer o`, `condatainer overlay create`: makes a workspace image.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use condatainer_core::create::{self, Spec};
+use condatainer_core::create::{self, Made, Spec};
 use condatainer_core::ext::Ids;
+use condatainer_core::fakeroot::Fakeroot;
+use condatainer_core::litter;
+use condatainer_core::survey;
 use condatainer_core::user::Caller;
+use indicatif::BinaryBytes;
+use serde::Serialize;
 
 use crate::args::{CreateArgs, Profile};
 use crate::exit::Failure;
+use crate::progress::Progress;
 use crate::say;
+
+/// The report of `--json`.
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    path: &'a PathBuf,
+    kind: &'static str,
+    size_bytes: u64,
+    allocated_bytes: u64,
+    free_bytes: Option<u64>,
+    profile: create::Profile,
+    inodes_total: u32,
+    upper: Ids,
+    uuid: &'a str,
+    label: &'a str,
+    /// The kind that starts with this image get here; null for plain ones.
+    fakeroot: Option<Fakeroot>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fakeroot_problem: Option<String>,
+    removed: &'a [PathBuf],
+}
 
 pub(crate) fn create(args: &CreateArgs) -> Result<ExitCode, Failure> {
     let caller = Caller::current().map_err(Failure::failed)?;
-    let owner = if args.fakeroot { Ids::ROOT } else { Ids { uid: caller.uid, gid: caller.gid } };
-    let spec = Spec {
-        profile: profile(args.profile),
-        allocate: args.allocate,
-        ..Spec::new(args.image.clone(), args.size, owner)
-    };
-    let image = create::create(&spec).map_err(Failure::failed)?;
-    let size = indicatif::BinaryBytes(image.size_bytes);
-    let whose = if owner == Ids::ROOT { "root: starts use fakeroot".into() } else { format!("you ({})", caller.name) };
-    say::notice(&format!("{}: made, {size}, belongs to {whose}", args.image.display()));
+    litter::remove_on_signals().map_err(Failure::failed)?;
+    let spec = spec(args, &caller);
+    let progress = Progress::new("MiB");
+    let made =
+        create::create(&spec, &mut |done, total| progress.at(done >> 20, total >> 20)).map_err(Failure::failed)?;
+    progress.finish();
+    let fakeroot = args.fakeroot.then(|| survey::fakeroot(&caller).map_err(|refusal| refusal.to_string()));
+    if args.json {
+        let report = report(&spec, &made, fakeroot);
+        println!("{}", serde_json::to_string_pretty(&report).map_err(Failure::failed)?);
+    } else {
+        lines(&made, &caller, fakeroot).iter().for_each(|line| say::notice(line));
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+fn spec(args: &CreateArgs, caller: &Caller) -> Spec {
+    let owner = if args.fakeroot { Ids::ROOT } else { Ids { uid: caller.uid, gid: caller.gid } };
+    Spec {
+        profile: profile(args.profile),
+        label: args.label.clone(),
+        allocate: args.allocate,
+        tmpdir: args.tmpdir.clone(),
+        ..Spec::new(args.image.clone(), args.size, owner)
+    }
+}
+
+fn report<'a>(spec: &Spec, made: &'a Made, fakeroot: Option<Result<Fakeroot, String>>) -> Report<'a> {
+    let (fakeroot, fakeroot_problem) = match fakeroot {
+        Some(Ok(kind)) => (Some(kind), None),
+        Some(Err(why)) => (None, Some(why)),
+        None => (None, None),
+    };
+    Report {
+        path: &made.image.path,
+        kind: made.image.kind.name(),
+        size_bytes: made.image.size_bytes,
+        allocated_bytes: made.image.allocated_bytes,
+        free_bytes: made.free_bytes,
+        profile: spec.profile,
+        inodes_total: made.probe.inodes_total,
+        upper: spec.owner,
+        uuid: &made.probe.uuid,
+        label: &made.probe.label,
+        fakeroot,
+        fakeroot_problem,
+        removed: &made.swept,
+    }
+}
+
+fn lines(made: &Made, caller: &Caller, fakeroot: Option<Result<Fakeroot, String>>) -> Vec<String> {
+    let (image, size) = (made.image.path.display(), BinaryBytes(made.image.size_bytes));
+    let swept = made.swept.iter().map(|path| format!("{}: removed, left behind by a killed create", path.display()));
+    let mut lines: Vec<String> = swept.collect();
+    lines.push(format!("{image}: made, {size}, belongs to {}", owner(caller, fakeroot)));
+    if let Some(free) = made.free_bytes.filter(|_| made.is_larger_than_free()) {
+        let free = BinaryBytes(free);
+        lines.push(format!("{image}: only {free} are free there now: it cannot be filled before there is more space"));
+    }
+    lines
+}
+
+fn owner(caller: &Caller, fakeroot: Option<Result<Fakeroot, String>>) -> String {
+    let starts = "root: starts use fakeroot";
+    match fakeroot {
+        None => format!("you ({})", caller.name),
+        Some(Ok(Fakeroot::Root)) => "root".into(),
+        Some(Ok(Fakeroot::Subuid)) => format!("{starts} (on this machine with your subuid range)"),
+        Some(Ok(Fakeroot::RootMapped)) => {
+            format!("{starts} (on this machine root-mapped, because you have no subuid range: only root exists inside)")
+        }
+        Some(Err(why)) => format!("{starts}, which is not usable on this machine: {why}"),
+    }
 }
 
 fn profile(profile: Profile) -> create::Profile {

@@ -7,6 +7,7 @@ use crate::layer::Mode;
 use crate::plan::Moded;
 use crate::refusal::Refusal;
 use crate::request::Request;
+use crate::user::Caller;
 
 /// How the caller becomes root in the container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -33,15 +34,16 @@ pub(crate) fn decide(
     writer: Option<&LayerFacts>,
 ) -> Result<Option<Fakeroot>, Refusal> {
     let wanted = request.fakeroot.unwrap_or_else(|| first_of_root(&facts.layers).is_some());
-    let fakeroot = wanted.then(|| offered(facts)).transpose()?;
+    let fakeroot = wanted.then(|| offered(&facts.caller, facts.newuidmap)).transpose()?;
     match writer {
         Some(layer) => check_owner(layer, fakeroot, facts).map(|()| fakeroot),
         None => Ok(fakeroot),
     }
 }
 
-fn offered(facts: &Facts) -> Result<Fakeroot, Refusal> {
-    match (facts.caller.uid, facts.caller.has_subids, facts.newuidmap) {
+/// What the caller gets where user namespaces can be made.
+pub(crate) fn offered(caller: &Caller, newuidmap: bool) -> Result<Fakeroot, Refusal> {
+    match (caller.uid, caller.has_subids, newuidmap) {
         (0, _, _) => Ok(Fakeroot::Root),
         (_, true, true) => Ok(Fakeroot::Subuid),
         (_, true, false) => Err(Refusal::NoNewuidmap),

@@ -66,18 +66,23 @@ impl Held {
     fn take(seen: &Image, window: Window) -> Result<Self, HeldError> {
         let file = open_for_writing(&seen.path)?;
         let guard = lock::take(&file, window, Access::Write).map_err(|error| not_locked(seen, error))?;
-        let held = Self::adopt(&seen.path, file, guard)?;
+        let held = Self { guard: Some(guard), ..Self::read(&seen.path, file)? };
         if held.window != window || !held.image.is_still_at(&seen.path) {
             return Err(held.busy_with("replaced by another file just now".into()));
         }
         Ok(held)
     }
 
-    /// An open file that is locked already, read now for the first time.
-    pub(crate) fn adopt(path: &Path, file: File, guard: Guard) -> Result<Self, HeldError> {
+    /// An open file that the caller has locked.
+    pub(crate) fn locked_by_caller(path: &Path, file: &File) -> Result<Self, HeldError> {
+        let error = |error| HeldError::Image(ImageError::io(path, error));
+        Self::read(path, file.try_clone().map_err(error)?)
+    }
+
+    fn read(path: &Path, file: File) -> Result<Self, HeldError> {
         let image = image::identify_file(path, &file)?;
         let window = window_of(&image)?;
-        Ok(Self { note: None, image, file, window, guard: Some(guard) })
+        Ok(Self { note: None, image, file, window, guard: None })
     }
 
     /// Lets those who come second know what holds the image: `verb`. At once and not only when it takes long, for the note costs

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::litter::Litter;
 use crate::user::Caller;
 
 /// A note has about 150 bytes; more is not one of ours.
@@ -117,6 +118,7 @@ pub fn host_name() -> String {
 pub struct Published {
     path: PathBuf,
     text: String,
+    _litter: Litter,
 }
 
 impl Published {
@@ -132,8 +134,8 @@ impl Published {
         file.write_all(text.as_bytes())?;
         let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
         file.as_file().set_permissions(readable)?;
-        file.persist(&path).map_err(|e| e.error)?;
-        Ok(Self { path, text })
+        let (litter, _) = Litter::made(&path, |path| file.persist(path).map_err(|e| e.error))?;
+        Ok(Self { path, text, _litter: litter })
     }
 }
 

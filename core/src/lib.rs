@@ -13,6 +13,7 @@ pub mod config;
 pub mod create;
 #[cfg(feature = "lower")]
 pub mod diff;
+mod draft;
 pub mod e2fsprogs;
 pub mod ext;
 pub mod facts;
@@ -21,14 +22,17 @@ pub mod held;
 pub mod holder;
 pub mod image;
 pub mod layer;
+pub mod litter;
 pub mod lock;
 #[cfg(feature = "lower")]
 pub mod lower;
 pub mod plan;
 pub mod programs;
+mod quota;
 pub mod refusal;
 pub mod request;
 pub mod run;
+mod sparse;
 #[cfg(feature = "lower")]
 pub mod squashfs;
 pub mod survey;

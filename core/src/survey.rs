@@ -9,6 +9,7 @@ use nix::unistd::{AccessFlags, access};
 use crate::config::Config;
 use crate::ext;
 use crate::facts::{BaseFacts, Engine, Facts, Gpu, ImageFacts, Kind, LayerFacts, State, Usage, Whiteouts};
+use crate::fakeroot::{self, Fakeroot};
 use crate::holder;
 use crate::image::{self, ImageError, Opened};
 use crate::layer::{Layer, Mode};
@@ -63,7 +64,7 @@ pub fn survey(request: &Request, config: &Config, env: &HashMap<String, String>)
         layers,
         engine: engine(config),
         user_namespaces: user_namespaces(),
-        newuidmap: programs::find("newuidmap").is_some() && programs::find("newgidmap").is_some(),
+        newuidmap: newuidmap(),
         gpus: gpus(env),
         tmpdir_problem: tmpdir_problem(&tmpdir),
         tmpdir,
@@ -199,6 +200,21 @@ fn engine_config(prefix: &Path) -> Option<PathBuf> {
 
 fn is_setuid(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|meta| std::os::unix::fs::PermissionsExt::mode(&meta.permissions()) & 0o4000 != 0)
+}
+
+/// The kind of fakeroot that the caller would get on this machine.
+///
+/// # Errors
+/// Why it is not usable.
+pub fn fakeroot(caller: &Caller) -> Result<Fakeroot, Refusal> {
+    if !user_namespaces() {
+        return Err(Refusal::NoUserNamespaces);
+    }
+    fakeroot::offered(caller, newuidmap())
+}
+
+fn newuidmap() -> bool {
+    programs::find("newuidmap").is_some() && programs::find("newgidmap").is_some()
 }
 
 fn user_namespaces() -> bool {

@@ -8,12 +8,16 @@ mod support;
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
-use condatainer_core::create::{CreateError, MIN_SIZE, Profile, Spec, create};
+use condatainer_core::create::{CreateError, MIN_SIZE, Made, Profile, Spec};
 use condatainer_core::ext::{Ids, Owner, probe};
 use condatainer_core::image::Kind;
 use support::{Bench, fsck, stat, whole};
 
 const USER: Ids = Ids { uid: 1_234_567, gid: 70_001 };
+
+fn create(spec: &Spec) -> Result<Made, CreateError> {
+    condatainer_core::create::create(spec, &mut |_, _| {})
+}
 
 fn leftovers(bench: &Bench) -> Vec<String> {
     let names = fs::read_dir(bench.dir.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -27,7 +31,7 @@ fn every_profile_for_users_and_root() {
         for owner in [USER, Ids::ROOT] {
             let path = bench.path("env.img");
             let spec = Spec { profile, label: Some("env".into()), ..Spec::new(path.clone(), 300 << 20, owner) };
-            let image = create(&spec).unwrap();
+            let image = create(&spec).unwrap().image;
             assert_eq!((&image.kind, image.size_bytes), (&Kind::Ext(3), 300 << 20));
             assert_eq!(fsck(&path), Ok(()));
             let probe = probe(&File::open(&path).unwrap(), whole(&path)).unwrap();
@@ -46,10 +50,10 @@ fn every_profile_for_users_and_root() {
 #[test]
 fn sparse_unless_allocated() {
     let bench = Bench::new();
-    let sparse = create(&Spec::new(bench.path("sparse.img"), 1 << 30, USER)).unwrap();
+    let sparse = create(&Spec::new(bench.path("sparse.img"), 1 << 30, USER)).unwrap().image;
     assert!(sparse.allocated_bytes < 64 << 20, "{}", sparse.allocated_bytes);
     let spec = Spec { allocate: true, ..Spec::new(bench.path("full.img"), 100 << 20, USER) };
-    let full = create(&spec).unwrap();
+    let full = create(&spec).unwrap().image;
     assert!(full.allocated_bytes >= 100 << 20, "{}", full.allocated_bytes);
     assert_eq!(fsck(&full.path), Ok(()));
 }
@@ -57,9 +61,9 @@ fn sparse_unless_allocated() {
 #[test]
 fn the_smallest_and_an_odd_size() {
     let bench = Bench::new();
-    let image = create(&Spec::new(bench.path("least.img"), MIN_SIZE, USER)).unwrap();
+    let image = create(&Spec::new(bench.path("least.img"), MIN_SIZE, USER)).unwrap().image;
     assert_eq!(fsck(&image.path), Ok(()));
-    let image = create(&Spec::new(bench.path("odd.img"), MIN_SIZE + 5000, USER)).unwrap();
+    let image = create(&Spec::new(bench.path("odd.img"), MIN_SIZE + 5000, USER)).unwrap().image;
     assert_eq!((image.size_bytes, fsck(&image.path)), (MIN_SIZE + 4096, Ok(())));
 }
 
@@ -83,7 +87,7 @@ fn nothing_is_ever_replaced() {
 fn awkward_names_and_umask() {
     let bench = Bench::new();
     let name = bench.path("a name?with=all, the trouble.img");
-    let image = create(&Spec::new(name.clone(), MIN_SIZE, USER)).unwrap();
+    let image = create(&Spec::new(name.clone(), MIN_SIZE, USER)).unwrap().image;
     assert_eq!(leftovers(&bench), [name.file_name().unwrap().to_str().unwrap()]);
     let plain = File::create(bench.path("plain")).unwrap().metadata().unwrap();
     assert_eq!(image.mode, plain.permissions().mode() & 0o7777);

@@ -20,6 +20,15 @@ pub(crate) struct CreateArgs {
     /// Reserve all of its space now
     #[arg(long)]
     pub(crate) allocate: bool,
+    /// Make it in this directory, for instance on a fast local disk, and move it to its place when it is finished
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    pub(crate) tmpdir: Option<PathBuf>,
+    /// Volume label, up to 16 bytes
+    #[arg(long, value_name = "NAME")]
+    pub(crate) label: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
     /// Where to make it
     #[arg(default_value = "env.img", value_name = "IMG", value_hint = clap::ValueHint::FilePath)]
     pub(crate) image: PathBuf,

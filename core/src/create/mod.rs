@@ -4,23 +4,24 @@
 //! before the file gets its real name, which it never takes from another file.
 
 mod error;
+mod format;
+mod space;
 
-use std::fs::{self, DirBuilder, File, Permissions};
+use std::fs::{self, File};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
+use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
-use nix::sys::statvfs::statvfs;
-use tempfile::{NamedTempFile, TempDir};
 
 pub use error::CreateError;
+pub use space::Limit;
 
-use crate::chown::{Request, chown};
-use crate::e2fsprogs;
-use crate::ext::Ids;
-use crate::image::{self, Image};
+use crate::chown::{Request, chown_held};
+use crate::draft::{self, Draft};
+use crate::ext::{self, Ids, Owner, Probe};
+use crate::held::Held;
+use crate::image::{self, Image, ImageError};
 
 /// The smallest image, in bytes: Apptainer's own limit, which leaves room for a journal.
 pub const MIN_SIZE: u64 = 64 << 20;
@@ -28,9 +29,8 @@ pub const MIN_SIZE: u64 = 64 << 20;
 pub const MAX_SIZE: u64 = (u32::MAX as u64) * BLOCK;
 
 const BLOCK: u64 = 4096;
-const MIB: u64 = 1 << 20;
-/// Everything Apptainer's check allows, and nothing that it refuses.
-const FEATURES: &str = "none,has_journal,ext_attr,resize_inode,dir_index,filetype,sparse_super,large_file";
+/// Space is reserved in steps of this many bytes, so that progress can be told.
+const STEP: u64 = 1 << 30;
 
 /// What kind of files the image is meant for; it decides how many can be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
@@ -72,7 +72,7 @@ pub struct Spec {
     pub label: Option<String>,
     /// Reserves all the space now instead of when it is written.
     pub allocate: bool,
-    /// Where a few empty directories may be made for a moment; the system's default otherwise.
+    /// Where it is made before it moves to its place, for instance a fast local disk; otherwise beside the target.
     pub tmpdir: Option<PathBuf>,
 }
 
@@ -84,21 +84,45 @@ impl Spec {
     }
 }
 
-/// Makes the image.
+/// The image that was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Made {
+    /// The file.
+    pub image: Image,
+    /// What it says about itself.
+    pub probe: Probe,
+    /// What can still be written beside it, in bytes, as far as that is known.
+    pub free_bytes: Option<u64>,
+    /// What killed makers had left in these directories, and is removed now.
+    pub swept: Vec<PathBuf>,
+}
+
+impl Made {
+    /// Whether the image can become larger than the space that is there for it now.
+    #[must_use]
+    pub fn is_larger_than_free(&self) -> bool {
+        let missing = self.image.size_bytes.saturating_sub(self.image.allocated_bytes);
+        self.free_bytes.is_some_and(|free| free < missing)
+    }
+}
+
+/// Makes the image. Where it takes long `progress` is told bytes done and bytes to do, from the start for each kind of work.
 ///
 /// # Errors
 /// See [`CreateError`]; then nothing is left at the path.
-pub fn create(spec: &Spec) -> Result<Image, CreateError> {
+pub fn create(spec: &Spec, progress: &mut dyn FnMut(u64, u64)) -> Result<Made, CreateError> {
     check(spec)?;
     let directory = directory_of(&spec.path)?;
-    if spec.allocate {
-        check_space(spec, &directory)?;
-    }
-    let draft = draft(spec, &directory)?;
-    make_file_system(spec, &draft)?;
+    let workshop = workshop_of(spec, &directory)?;
+    space::check(spec, &directory)?;
+    let swept = sweep(&directory, workshop);
+    let draft = draft(spec, workshop)?;
+    format::format(spec, draft.file())?;
     give_to_owner(spec, &draft)?;
-    finish(spec, draft, &directory)?;
-    image::identify(&spec.path).map_err(CreateError::Image)
+    let probe = verify(spec, &draft)?;
+    let draft = bring_home(spec, draft, &directory, progress)?;
+    let image = finish(spec, draft, &directory, progress)?;
+    Ok(Made { image, probe, free_bytes: space::free(&directory), swept })
 }
 
 fn check(spec: &Spec) -> Result<(), CreateError> {
@@ -127,95 +151,113 @@ fn directory_of(path: &Path) -> Result<PathBuf, CreateError> {
     }
 }
 
-fn check_space(spec: &Spec, directory: &Path) -> Result<(), CreateError> {
-    let stat = statvfs(directory).map_err(|errno| CreateError::io(&spec.path, errno.into()))?;
-    let available = stat.blocks_available().saturating_mul(stat.fragment_size());
-    if available < spec.size_bytes {
-        return Err(CreateError::NoSpace { path: spec.path.clone(), needed: spec.size_bytes, available });
+fn workshop_of<'a>(spec: &'a Spec, directory: &'a Path) -> Result<&'a Path, CreateError> {
+    match &spec.tmpdir {
+        Some(tmpdir) if !tmpdir.is_dir() => {
+            Err(CreateError::NoDirectory { path: spec.path.clone(), directory: tmpdir.clone() })
+        }
+        Some(tmpdir) => Ok(tmpdir),
+        None => Ok(directory),
     }
-    Ok(())
 }
 
-/// An empty file of the right size beside the target. Its mode is the caller's umask's choice, as for any new file.
-fn draft(spec: &Spec, directory: &Path) -> Result<NamedTempFile, CreateError> {
-    let io = |error| CreateError::io(&spec.path, error);
-    let name = spec.path.file_name().unwrap_or_default().to_string_lossy();
-    let mut builder = tempfile::Builder::new();
-    let prefix = format!(".{}.", name.chars().take(64).collect::<String>());
-    builder.prefix(&prefix).suffix(".new").permissions(Permissions::from_mode(0o666));
-    let draft = builder.tempfile_in(directory).map_err(io)?;
-    draft.as_file().set_len(spec.size_bytes / BLOCK * BLOCK).map_err(io)?;
+fn sweep(directory: &Path, workshop: &Path) -> Vec<PathBuf> {
+    let mut swept = draft::sweep(directory);
+    if workshop != directory {
+        swept.extend(draft::sweep(workshop));
+    }
+    swept
+}
+
+/// An empty file of the right size.
+fn draft(spec: &Spec, directory: &Path) -> Result<Draft, CreateError> {
+    let size = spec.size_bytes / BLOCK * BLOCK;
+    let io = |error| CreateError::io_in(&spec.path, directory, error);
+    let draft = Draft::new(directory, spec.path.file_name().unwrap_or_default(), size).map_err(io)?;
+    draft.file().set_len(size).map_err(|error| match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EFBIG) => CreateError::FileTooLarge { path: spec.path.clone(), directory: directory.into(), size },
+        _ => io(error),
+    })?;
     Ok(draft)
 }
 
-fn make_file_system(spec: &Spec, draft: &NamedTempFile) -> Result<(), CreateError> {
-    let layout = layout(spec).map_err(|error| CreateError::Scratch { path: spec.path.clone(), error })?;
-    let tool = |error| CreateError::Tool { path: spec.path.clone(), error };
-    let mut command = e2fsprogs::command("mke2fs").map_err(tool)?;
-    describe(&mut command, spec).arg("-d").arg(layout.path()).arg(plain_name(draft));
-    // mke2fs reads a `?` in a name as the start of options; a path through /proc has none.
-    e2fsprogs::run("mke2fs", &mut command, 0).map_err(tool)
-}
-
-fn plain_name(draft: &NamedTempFile) -> String {
-    use std::os::fd::AsRawFd;
-    format!("/proc/{}/fd/{}", std::process::id(), draft.as_file().as_raw_fd())
-}
-
-fn describe<'a>(command: &'a mut Command, spec: &Spec) -> &'a mut Command {
-    // A journal only has to cover what the kernel writes at once; the default takes 1 % and more of an image.
-    let journal = if spec.size_bytes >= 256 * MIB { "size=16" } else { "size=4" };
-    let ratio = spec.profile.bytes_per_inode().to_string();
-    command.args(["-q", "-F", "-t", "ext3", "-b", "4096", "-I", "256", "-m", "0", "-i", &ratio, "-J", journal]);
-    command.args(["-O", FEATURES, "-E", "root_owner=0:0"]);
-    if let Some(label) = &spec.label {
-        command.args(["-L", label]);
-    }
-    command
-}
-
-/// The directories that mke2fs copies into the image, made with their final modes whatever the umask.
-fn layout(spec: &Spec) -> std::io::Result<TempDir> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix("condatainer-").permissions(Permissions::from_mode(0o755));
-    let layout = match &spec.tmpdir {
-        Some(tmpdir) => builder.tempdir_in(tmpdir)?,
-        None => builder.tempdir()?,
-    };
-    for name in ["upper", "work"] {
-        let path = layout.path().join(name);
-        DirBuilder::new().mode(0o755).create(&path)?;
-        fs::set_permissions(&path, Permissions::from_mode(0o755))?;
-    }
-    fs::set_permissions(layout.path(), Permissions::from_mode(0o755))?;
-    Ok(layout)
-}
-
 /// mke2fs copies the caller's ids, and old ones only their lower halves; root's cannot be had that way at all.
-fn give_to_owner(spec: &Spec, draft: &NamedTempFile) -> Result<(), CreateError> {
+fn give_to_owner(spec: &Spec, draft: &Draft) -> Result<(), CreateError> {
+    let owner = |error| CreateError::Owner { path: spec.path.clone(), error };
+    let held = Held::locked_by_caller(draft.path(), draft.file()).map_err(|error| owner(error.into()))?;
     let request = Request { all: true, ..Request::new(spec.owner, spec.owner) };
-    chown(draft.path(), &request, &mut |_, _| {})
-        .map_err(|error| CreateError::Owner { path: spec.path.clone(), error })?;
-    Ok(())
+    chown_held(&held, draft.path(), &request, &mut |_, _| {}).map_err(owner).map(drop)
 }
 
-fn finish(spec: &Spec, draft: NamedTempFile, directory: &Path) -> Result<(), CreateError> {
-    let io = |error| CreateError::io(&spec.path, error);
-    if spec.allocate {
-        allocate(spec, draft.as_file())?;
+/// Reads back what was made: a configuration of mke2fs could have had its own ideas.
+fn verify(spec: &Spec, draft: &Draft) -> Result<Probe, CreateError> {
+    let probe = ext::probe(draft.file(), ext::Window::whole(spec.size_bytes / BLOCK * BLOCK))
+        .map_err(|error| CreateError::Image(ImageError::ext(&spec.path, error)))?;
+    match unfit(spec, &probe) {
+        Some(reason) => Err(CreateError::Unfit { path: spec.path.clone(), reason }),
+        None => Ok(probe),
     }
-    draft.as_file().sync_all().map_err(io)?;
-    draft.persist_noclobber(&spec.path).map_err(|error| CreateError::io(&spec.path, error.error))?;
-    File::open(directory).and_then(|directory| directory.sync_all()).map_err(io)
+}
+
+fn unfit(spec: &Spec, probe: &Probe) -> Option<String> {
+    let owner = Some(Owner { uid: spec.owner.uid, gid: spec.owner.gid, mode: 0o755 });
+    match &probe.apptainer {
+        Err(reason) => Some(reason.clone()),
+        Ok(()) if !probe.state.is_clean() => Some("it is not clean".into()),
+        Ok(()) if [probe.upper.owner(), probe.work.owner()] != [owner, owner] => {
+            Some("upper or work is missing".into())
+        }
+        Ok(()) => None,
+    }
+}
+
+/// From the workshop to a temporary name beside the target, by a copy where it is another file system.
+fn bring_home(
+    spec: &Spec,
+    draft: Draft,
+    directory: &Path,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Draft, CreateError> {
+    if spec.tmpdir.is_none() {
+        return Ok(draft);
+    }
+    let place = self::draft(spec, directory)?;
+    draft.move_to(place, progress).map_err(|error| CreateError::io_in(&spec.path, directory, error))
+}
+
+fn finish(
+    spec: &Spec,
+    draft: Draft,
+    directory: &Path,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Image, CreateError> {
+    let io = |error| CreateError::io_in(&spec.path, directory, error);
+    if spec.allocate {
+        allocate(spec, draft.file(), directory, progress)?;
+    }
+    draft.file().sync_all().map_err(io)?;
+    let (file, _guard) = draft.finish(&spec.path).map_err(io)?;
+    File::open(directory).and_then(|directory| directory.sync_all()).map_err(io)?;
+    image::identify_file(&spec.path, &file).map_err(CreateError::Image)
 }
 
 /// Only after mke2fs, which would give the space of everything it finds empty back.
-fn allocate(spec: &Spec, file: &File) -> Result<(), CreateError> {
-    let length = i64::try_from(spec.size_bytes / BLOCK * BLOCK).unwrap_or(i64::MAX);
-    fallocate(file.as_fd(), FallocateFlags::empty(), 0, length).map_err(|errno| match errno {
-        nix::errno::Errno::EOPNOTSUPP => CreateError::CannotAllocate { path: spec.path.clone() },
-        other => CreateError::io(&spec.path, other.into()),
-    })
+fn allocate(spec: &Spec, file: &File, directory: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<(), CreateError> {
+    let size = spec.size_bytes / BLOCK * BLOCK;
+    for at in (0..size).step_by(usize::try_from(STEP).unwrap_or(usize::MAX)) {
+        let length = STEP.min(size - at);
+        reserve(file, at, length).map_err(|errno| match errno {
+            Errno::EOPNOTSUPP => CreateError::CannotAllocate { path: spec.path.clone() },
+            other => CreateError::io_in(&spec.path, directory, other.into()),
+        })?;
+        progress(at + length, size);
+    }
+    Ok(())
+}
+
+fn reserve(file: &File, at: u64, length: u64) -> nix::Result<()> {
+    let number = |value: u64| i64::try_from(value).map_err(|_| Errno::EFBIG);
+    fallocate(file.as_fd(), FallocateFlags::empty(), number(at)?, number(length)?)
 }
 
 #[cfg(test)]
@@ -228,21 +270,21 @@ mod tests {
 
     #[test]
     fn sizes_have_limits() {
-        let message = create(&spec("a.img", 1000)).unwrap_err().to_string();
+        let message = create(&spec("a.img", 1000), &mut |_, _| {}).unwrap_err().to_string();
         assert_eq!(message, "a.img: 1000 bytes are too few for an image; the least is 64 MiB (-s 64M)");
-        assert!(matches!(create(&spec("a.img", MAX_SIZE + 1)), Err(CreateError::TooLarge { .. })));
+        assert!(matches!(create(&spec("a.img", MAX_SIZE + 1), &mut |_, _| {}), Err(CreateError::TooLarge { .. })));
     }
 
     #[test]
     fn the_directory_must_be_there() {
-        let error = create(&spec("/nowhere/at/all/a.img", MIN_SIZE)).unwrap_err();
+        let error = create(&spec("/nowhere/at/all/a.img", MIN_SIZE), &mut |_, _| {}).unwrap_err();
         assert!(matches!(error, CreateError::NoDirectory { .. }), "{error}");
-        assert!(matches!(create(&spec("/tmp/..", MIN_SIZE)), Err(CreateError::Exists { .. })));
+        assert!(matches!(create(&spec("/tmp/..", MIN_SIZE), &mut |_, _| {}), Err(CreateError::Exists { .. })));
     }
 
     #[test]
     fn labels_fit() {
         let long = Spec { label: Some("seventeen-letters".into()), ..spec("a.img", MIN_SIZE) };
-        assert!(matches!(create(&long), Err(CreateError::Label { .. })));
+        assert!(matches!(create(&long, &mut |_, _| {}), Err(CreateError::Label { .. })));
     }
 }

@@ -1,0 +1,91 @@
+//! mke2fs: what the file system in a new image is made of.
+
+use std::fs::{self, DirBuilder, File, Permissions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use super::{CreateError, Spec};
+use crate::e2fsprogs;
+use crate::litter::Litter;
+
+const MIB: u64 = 1 << 20;
+/// Images from this size on, in bytes, have the larger journal.
+const LARGE: u64 = 256 * MIB;
+/// Everything Apptainer's check allows, and nothing that it refuses.
+const FEATURES: &str = "none,has_journal,ext_attr,resize_inode,dir_index,filetype,sparse_super,large_file";
+
+/// A journal only has to cover what the kernel writes at once; mke2fs's own choice takes 1 % and more of an image.
+fn journal_mib(size: u64) -> u64 {
+    if size >= LARGE { 16 } else { 4 }
+}
+
+/// What mke2fs writes at once, in bytes: journal, bitmaps, group descriptors with their copies, blocks kept for growing. The inode
+/// tables stay holes. It is an upper bound that lies within 30 % of what was measured from 64 MiB to 8 TiB.
+pub(super) fn metadata_bytes(size: u64) -> u64 {
+    const BLOCK: u64 = 4096;
+    let groups = size.div_ceil(128 * MIB);
+    let descriptors = (groups * 32).next_multiple_of(BLOCK);
+    let reserved = (groups * 8).min(1024) * BLOCK;
+    journal_mib(size) * MIB + groups * 2 * BLOCK + 24 * descriptors + reserved + 64 * BLOCK
+}
+
+/// Makes the file system in `file`, with an empty `upper` and `work`.
+pub(super) fn format(spec: &Spec, file: &File) -> Result<(), CreateError> {
+    let scratch = |error| CreateError::Scratch { path: spec.path.clone(), error };
+    let (_litter, layout) = layout(spec.tmpdir.as_deref()).map_err(scratch)?;
+    let tool = |error| CreateError::Tool { path: spec.path.clone(), error };
+    let mut command = e2fsprogs::command("mke2fs").map_err(tool)?;
+    // mke2fs reads a `?` in a name as the start of options; a path through /proc has none. In a process group of its own a
+    // Ctrl-C leaves it to its end, a few milliseconds away, and the message to us.
+    let file = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
+    describe(&mut command, spec).arg("-d").arg(layout.path()).arg(file).process_group(0);
+    e2fsprogs::run("mke2fs", &mut command, 0).map_err(tool)
+}
+
+fn describe<'a>(command: &'a mut Command, spec: &Spec) -> &'a mut Command {
+    let (journal, ratio) = (journal_mib(spec.size_bytes), spec.profile.bytes_per_inode());
+    command.args(["-q", "-F", "-t", "ext3", "-b", "4096", "-I", "256", "-m", "0"]);
+    command.args(["-i", &ratio.to_string(), "-J", &format!("size={journal}")]);
+    command.args(["-O", FEATURES, "-E", "root_owner=0:0"]);
+    if let Some(label) = &spec.label {
+        command.args(["-L", label]);
+    }
+    command
+}
+
+/// The directories that mke2fs copies into the image, made with their final modes whatever the umask.
+fn layout(tmpdir: Option<&Path>) -> io::Result<(Litter, TempDir)> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("condatainer-").permissions(Permissions::from_mode(0o755));
+    let place = tmpdir.map_or_else(std::env::temp_dir, Path::to_owned);
+    let layout = builder.tempdir_in(place)?;
+    let (litter, ()) = Litter::made(layout.path(), |_| Ok(()))?;
+    for name in ["upper", "work"] {
+        let path = layout.path().join(name);
+        DirBuilder::new().mode(0o755).create(&path)?;
+        fs::set_permissions(&path, Permissions::from_mode(0o755))?;
+    }
+    fs::set_permissions(layout.path(), Permissions::from_mode(0o755))?;
+    Ok((litter, layout))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What du says, in KiB, after the recipe above (e2fsprogs 1.47).
+    #[test]
+    fn the_bound_lies_above_what_was_measured() {
+        for (gib, measured) in [(10, 19_776), (200, 34_212), (1024, 90_924), (8192, 590_820)] {
+            let bound = metadata_bytes(gib << 30) / 1024;
+            assert!((measured..measured * 13 / 10).contains(&bound), "{gib} GiB: {bound} KiB for {measured}");
+        }
+        assert!((4232..6000).contains(&(metadata_bytes(64 * MIB) / 1024)), "{}", metadata_bytes(64 * MIB));
+    }
+}
