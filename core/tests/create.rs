@@ -7,13 +7,17 @@ mod support;
 
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::process::Command;
 
 use condatainer_core::create::{CreateError, MIN_SIZE, Made, Profile, Spec};
 use condatainer_core::ext::{Ids, Owner, probe};
 use condatainer_core::image::Kind;
-use support::{Bench, fsck, stat, whole};
+use support::{Bench, Mounted, fsck, ok, stat, whole};
+use tempfile::TempDir;
 
 const USER: Ids = Ids { uid: 1_234_567, gid: 70_001 };
+const IMAGE: &str = "CONDATAINER_TEST_CREATE_IMAGE";
 
 fn create(spec: &Spec) -> Result<Made, CreateError> {
     condatainer_core::create::create(spec, &mut |_, _| {})
@@ -104,10 +108,172 @@ fn too_little_space_is_told_before_anything_is_done() {
 }
 
 #[test]
-fn a_failing_scratch_directory_leaves_nothing() {
+fn a_tmpdir_that_is_not_there_is_said() {
     let bench = Bench::new();
     let spec = Spec { tmpdir: Some("/nowhere/at/all".into()), ..Spec::new(bench.path("env.img"), MIN_SIZE, USER) };
     let error = create(&spec).unwrap_err();
-    assert!(error.to_string().contains("set TMPDIR"), "{error}");
+    assert!(error.to_string().ends_with("the directory /nowhere/at/all does not exist; make it first"), "{error}");
     assert_eq!(leftovers(&bench), [] as [&str; 0]);
+}
+
+/// A file system of its own, mounted as long as this lives.
+struct Disk(TempDir);
+
+impl Disk {
+    fn tmpfs(options: &str) -> Self {
+        let at = tempfile::tempdir().unwrap();
+        let mut command = Command::new("mount");
+        ok(command.args(["-t", "tmpfs", "-o", options, "none"]).arg(at.path()).output().unwrap(), "mount");
+        Self(at)
+    }
+
+    fn names(&self) -> usize {
+        fs::read_dir(self.0.path()).unwrap().count()
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let done = Command::new("umount").arg("-l").arg(self.0.path()).status().unwrap().success();
+        assert!(done || std::thread::panicking(), "umount");
+    }
+}
+
+#[test]
+fn made_elsewhere_and_moved() {
+    let bench = Bench::new();
+    fs::create_dir(bench.path("near")).unwrap();
+    let far = Disk::tmpfs("size=64m");
+    for (tmpdir, copied) in [(bench.path("near"), false), (far.0.path().to_owned(), true)] {
+        for allocate in [false, true] {
+            let path = bench.path("env.img");
+            let spec = Spec { allocate, tmpdir: Some(tmpdir.clone()), ..Spec::new(path.clone(), 1 << 30, USER) };
+            let mut told = Vec::new();
+            let made = condatainer_core::create::create(&spec, &mut |done, total| told.push((done, total))).unwrap();
+            assert_eq!(fsck(&path), Ok(()));
+            assert_eq!(stat(&path, "/upper"), (USER, 0o755));
+            assert_eq!(made.image.allocated_bytes >= 1 << 30, allocate, "{}", made.image.allocated_bytes);
+            assert_eq!(told.is_empty(), !copied && !allocate, "{told:?}");
+            assert_eq!((leftovers(&bench).len(), fs::read_dir(&tmpdir).unwrap().count()), (2, 0));
+            fs::remove_file(path).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_disk_with_too_little_room_is_told_before_anything_is_done() {
+    for (options, reason) in [("size=4m", "bytes are needed at once, "), ("nr_inodes=1", "0 inodes are free in ")] {
+        let disk = Disk::tmpfs(options);
+        let error = create(&Spec::new(disk.0.path().join("env.img"), 1 << 30, USER)).unwrap_err().to_string();
+        assert!(error.contains(reason) && !error.contains('\n'), "{error}");
+        let bench = Bench::new();
+        let spec = Spec { tmpdir: Some(disk.0.path().into()), ..Spec::new(bench.path("env.img"), 1 << 30, USER) };
+        let error = create(&spec).unwrap_err().to_string();
+        assert!(error.contains(reason), "{error}");
+        assert_eq!((disk.names(), leftovers(&bench).len()), (0, 0));
+    }
+}
+
+#[test]
+fn what_is_asked_for_at_once_is_enough() {
+    for size in [MIN_SIZE, 1 << 30, 100 << 30] {
+        let refused = Disk::tmpfs("size=1m");
+        let error = create(&Spec::new(refused.0.path().join("env.img"), size, USER)).unwrap_err();
+        let CreateError::NoSpace { needed, .. } = error else { panic!("{error}") };
+        let disk = Disk::tmpfs(&format!("size={needed}"));
+        let made = create(&Spec::new(disk.0.path().join("env.img"), size, USER)).unwrap();
+        assert!(made.is_larger_than_free());
+        assert_eq!((fsck(&made.image.path), disk.names()), (Ok(()), 1));
+    }
+}
+
+#[test]
+fn a_disk_that_becomes_full_leaves_nothing() {
+    let bench = Bench::new();
+    let mounted = Mounted::new(&bench.image("disk", &["-t", "ext4", "-m", "0"], 4 << 10), "rw");
+    let (path, filler) = (mounted.at.path().join("env.img"), mounted.at.path().join("filler"));
+    let spec = Spec { allocate: true, ..Spec::new(path, 3 << 30, USER) };
+    let mut fill = |done, _| {
+        if done == 1 << 30 {
+            let free = nix::sys::statvfs::statvfs(mounted.at.path()).unwrap();
+            let bytes = (free.blocks_available() - 64) * free.fragment_size();
+            let file = File::create(&filler).unwrap();
+            nix::fcntl::fallocate(&file, nix::fcntl::FallocateFlags::empty(), 0, bytes as i64).unwrap();
+        }
+    };
+    let error = condatainer_core::create::create(&spec, &mut fill).unwrap_err().to_string();
+    assert!(error.contains("no space is left there; nothing was made"), "{error}");
+    let mut names: Vec<_> = fs::read_dir(mounted.at.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["filler", "lost+found", "upper", "work"]);
+}
+
+#[test]
+fn a_file_system_without_such_large_files_is_said() {
+    let bench = Bench::new();
+    // With blocks of 1 KiB and no extents a file ends at 16 GiB.
+    let mounted = Mounted::new(&bench.image("disk", &["-t", "ext3", "-b", "1024"], 64), "rw");
+    let error = create(&Spec::new(mounted.at.path().join("env.img"), 20 << 30, USER)).unwrap_err().to_string();
+    assert!(error.contains("cannot hold a file of 21474836480 bytes; make it smaller (-s), or elsewhere"), "{error}");
+}
+
+/// Not a test of its own, but a create in a process that a test has prepared.
+#[test]
+fn victim() {
+    if let Some(path) = std::env::var_os(IMAGE) {
+        match create(&Spec::new(path.into(), MIN_SIZE, USER)) {
+            Ok(_) => println!("MADE"),
+            Err(error) => println!("REFUSED {error}"),
+        }
+    }
+}
+
+/// What a create says in a shell of its own mount namespace after `script`.
+fn prepared(image: &Path, script: &str) -> String {
+    let script = format!("set -e; {script}; exec \"$0\" --exact victim --nocapture");
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh", "-c", &script]).arg(std::env::current_exe().unwrap()).env(IMAGE, image);
+    let output = ok(command.output().unwrap(), &script);
+    let said = output.lines().find_map(|line| line.split_once("REFUSED "));
+    said.map_or_else(|| output.contains("MADE").to_string(), |(_, said)| said.to_owned())
+}
+
+#[test]
+fn what_the_process_may_not_do_or_lacks() {
+    let bench = Bench::new();
+    let image = bench.path("env.img");
+    let limit = prepared(&image, "ulimit -f 1000");
+    assert!(limit.contains("your limit on file sizes is ") && limit.contains("(ulimit -f)"), "{limit}");
+    let missing =
+        prepared(&image, "mount --bind /dev/null $(realpath $(PATH=$PATH:/usr/sbin:/sbin command -v mke2fs))");
+    assert!(missing.ends_with("mke2fs was not found; install the package e2fsprogs"), "{missing}");
+    assert_eq!(prepared(&image, "export TMPDIR=/nowhere/at/all"), "true", "no temporary directory is needed");
+    fs::remove_file(&image).unwrap();
+    let sealed = format!("mount --bind {d} {d}; mount -o remount,bind,ro {d}", d = bench.dir.path().display());
+    let sealed = prepared(&image, &sealed);
+    assert!(sealed.contains("you cannot make files in ") && sealed.contains("make it elsewhere"), "{sealed}");
+    assert_eq!(leftovers(&bench), [] as [&str; 0]);
+}
+
+#[test]
+fn a_configuration_of_mke2fs_has_no_say() {
+    let bench = Bench::new();
+    let (image, config) = (bench.path("env.img"), bench.path("mke2fs.conf"));
+    let text = "[defaults]\nbase_features = sparse_super,large_file,filetype,extent,metadata_csum\n\
+                [fs_types]\next3 = {\nfeatures = has_journal,extent,64bit\nblocksize = 1024\n}\n";
+    fs::write(&config, text).unwrap();
+    assert_eq!(prepared(&image, &format!("export MKE2FS_CONFIG={}", config.display())), "true");
+    let probe = probe(&File::open(&image).unwrap(), whole(&image)).unwrap();
+    assert_eq!((probe.apptainer, probe.block_size), (Ok(()), 4096));
+}
+
+#[test]
+fn what_a_killed_create_left_is_removed_by_the_next() {
+    let bench = Bench::new();
+    let draft = bench.path(".env.img.condatainer-aB3xyZ.new");
+    fs::write(&draft, "half an image").unwrap();
+    fs::write(bench.path(".mine.new"), "precious").unwrap();
+    let made = create(&Spec::new(bench.path("env.img"), MIN_SIZE, USER)).unwrap();
+    assert_eq!(made.swept, [draft]);
+    assert_eq!(leftovers(&bench).len(), 2);
 }

@@ -121,14 +121,6 @@ pub enum CreateError {
         /// The target.
         path: PathBuf,
     },
-    /// The temporary directory cannot be used.
-    #[error("{}: no temporary directory could be made: {error}; set TMPDIR to one that you can write to", path.display())]
-    Scratch {
-        /// The target.
-        path: PathBuf,
-        /// As the system said it.
-        error: io::Error,
-    },
     /// mke2fs is missing or failed.
     #[error("{}: {error}", path.display())]
     Tool {

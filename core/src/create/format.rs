@@ -1,18 +1,13 @@
-//! mke2fs: what the file system in a new image is made of.
+//! mke2fs and debugfs: what the file system in a new image is made of.
 
-use std::fs::{self, DirBuilder, File, Permissions};
-use std::io;
+use std::fs::File;
+use std::io::{self, PipeReader, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
 use std::process::Command;
 
-use tempfile::TempDir;
-
 use super::{CreateError, Spec};
-use crate::e2fsprogs;
-use crate::litter::Litter;
+use crate::e2fsprogs::{self, ToolError};
 
 const MIB: u64 = 1 << 20;
 /// Images from this size on, in bytes, have the larger journal.
@@ -36,16 +31,31 @@ pub(super) fn metadata_bytes(size: u64) -> u64 {
 }
 
 /// Makes the file system in `file`, with an empty `upper` and `work`.
+///
+/// The directories could come from `mke2fs -d`, but that needs a real tree to copy, which a kill leaves in somebody's /tmp.
 pub(super) fn format(spec: &Spec, file: &File) -> Result<(), CreateError> {
-    let scratch = |error| CreateError::Scratch { path: spec.path.clone(), error };
-    let (_litter, layout) = layout(spec.tmpdir.as_deref()).map_err(scratch)?;
     let tool = |error| CreateError::Tool { path: spec.path.clone(), error };
-    let mut command = e2fsprogs::command("mke2fs").map_err(tool)?;
-    // mke2fs reads a `?` in a name as the start of options; a path through /proc has none. In a process group of its own a
-    // Ctrl-C leaves it to its end, a few milliseconds away, and the message to us.
+    // mke2fs reads a `?` in a name as the start of options; a path through /proc has none.
     let file = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
-    describe(&mut command, spec).arg("-d").arg(layout.path()).arg(file).process_group(0);
-    e2fsprogs::run("mke2fs", &mut command, 0).map_err(tool)
+    let mut mke2fs = command("mke2fs").map_err(tool)?;
+    e2fsprogs::run("mke2fs", describe(&mut mke2fs, spec).arg(&file), 0).map_err(tool)?;
+    let mut debugfs = command("debugfs").map_err(tool)?;
+    let script = script().map_err(|error| CreateError::io(&spec.path, error))?;
+    e2fsprogs::run("debugfs", debugfs.args(["-w", "-f", "-", &file]).stdin(script), 0).map_err(tool)
+}
+
+/// In a process group of its own a Ctrl-C leaves the tool to its end, a few milliseconds away, and the message to us.
+fn command(tool: &'static str) -> Result<Command, ToolError> {
+    let mut command = e2fsprogs::command(tool)?;
+    command.process_group(0);
+    Ok(command)
+}
+
+/// For debugfs; what it makes belongs to root and has mode 0755.
+fn script() -> io::Result<PipeReader> {
+    let (reader, mut writer) = io::pipe()?;
+    writer.write_all(b"mkdir upper\nmkdir work\n")?;
+    Ok(reader)
 }
 
 fn describe<'a>(command: &'a mut Command, spec: &Spec) -> &'a mut Command {
@@ -57,22 +67,6 @@ fn describe<'a>(command: &'a mut Command, spec: &Spec) -> &'a mut Command {
         command.args(["-L", label]);
     }
     command
-}
-
-/// The directories that mke2fs copies into the image, made with their final modes whatever the umask.
-fn layout(tmpdir: Option<&Path>) -> io::Result<(Litter, TempDir)> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix("condatainer-").permissions(Permissions::from_mode(0o755));
-    let place = tmpdir.map_or_else(std::env::temp_dir, Path::to_owned);
-    let layout = builder.tempdir_in(place)?;
-    let (litter, ()) = Litter::made(layout.path(), |_| Ok(()))?;
-    for name in ["upper", "work"] {
-        let path = layout.path().join(name);
-        DirBuilder::new().mode(0o755).create(&path)?;
-        fs::set_permissions(&path, Permissions::from_mode(0o755))?;
-    }
-    fs::set_permissions(layout.path(), Permissions::from_mode(0o755))?;
-    Ok((litter, layout))
 }
 
 #[cfg(test)]

@@ -181,7 +181,7 @@ fn draft(spec: &Spec, directory: &Path) -> Result<Draft, CreateError> {
     Ok(draft)
 }
 
-/// mke2fs copies the caller's ids, and old ones only their lower halves; root's cannot be had that way at all.
+/// What debugfs makes belongs to root.
 fn give_to_owner(spec: &Spec, draft: &Draft) -> Result<(), CreateError> {
     let owner = |error| CreateError::Owner { path: spec.path.clone(), error };
     let held = Held::locked_by_caller(draft.path(), draft.file()).map_err(|error| owner(error.into()))?;
