@@ -1,159 +1,174 @@
 //! `condatainer overlay info`: what an image is, whom it belongs to, and whether it is in use.
 
-use std::path::PathBuf;
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::process::ExitCode;
+use std::time::{Duration, UNIX_EPOCH};
 
-use condatainer_core::ext::{Found, Probe};
-use condatainer_core::facts::{State, Usage};
-use condatainer_core::image::{self, Image};
-use condatainer_core::survey;
-use serde::Serialize;
+use anstyle::{AnsiColor, Style};
+use condatainer_core::image::SquashfsInfo;
+use condatainer_core::info::{self, Content, DirectoryInfo, ExtInfo, Info, PartitionInfo, Top};
 
 use crate::args::InfoArgs;
 use crate::exit::Failure;
 
-/// The report; the field names are the contract of `--json`.
-#[derive(Debug, Serialize)]
-struct Info {
-    path: PathBuf,
-    kind: &'static str,
-    size_bytes: u64,
-    allocated_bytes: u64,
-    #[serde(flatten)]
-    ext: Option<ExtInfo>,
-}
+/// Room for the names of the lines.
+const WIDTH: usize = 12;
 
-/// What only an ext image (or the ext overlay of a SIF) has.
-#[derive(Debug, Serialize)]
-struct ExtInfo {
-    block_size: u32,
-    blocks_total: u64,
-    blocks_free: u64,
-    inodes_total: u32,
-    inodes_free: u32,
-    upper: Option<Directory>,
-    work: Option<Directory>,
-    state: &'static str,
-    features: Vec<String>,
-    uuid: String,
-    label: String,
-    apptainer_accepts: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    apptainer_reason: Option<String>,
-    locked_by: Option<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct Directory {
-    uid: u32,
-    gid: u32,
-    mode: String,
-}
+/// One line: its name, what it says, and whether that is good or bad news.
+type Line = (&'static str, String, Style);
 
 pub(crate) fn info(args: &InfoArgs) -> Result<ExitCode, Failure> {
-    let opened = image::open(&args.image).map_err(Failure::failed)?;
-    let probe = opened.probe().map_err(Failure::failed)?;
-    let usage = survey::usage(&opened);
-    let info = Info::new(&opened.image, probe.map(|probe| ExtInfo::new(probe, &usage)));
+    let info = info::info(&args.image, args.scan).map_err(Failure::failed)?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&info).map_err(Failure::failed)?);
     } else {
-        print!("{}", info.text());
+        // Leaves colours out where they are not wanted: NO_COLOR, a pipe, a terminal without.
+        anstream::stdout().write_all(text(&info).as_bytes()).map_err(Failure::failed)?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-impl Info {
-    fn new(image: &Image, ext: Option<ExtInfo>) -> Self {
-        Self {
-            path: image.path.clone(),
-            kind: image.kind.name(),
-            size_bytes: image.size_bytes,
-            allocated_bytes: image.allocated_bytes,
-            ext,
+fn text(info: &Info) -> String {
+    let mut lines = vec![
+        plain("path", shown(&info.path.to_string_lossy())),
+        plain("kind", info.kind.into()),
+        plain("size", format!("{} ({} on disk)", bytes(info.size_bytes), bytes(info.allocated_bytes))),
+    ];
+    lines.extend(info.partitions.iter().map(partition));
+    lines.extend(match &info.content {
+        Content::Ext(ext) => of_ext(ext),
+        Content::Squashfs(squashfs) => of_squashfs(squashfs),
+        Content::Directory(directory) => of_directory(directory),
+        Content::Nothing {} => Vec::new(),
+    });
+    let bold = Style::new().bold();
+    lines.iter().fold(String::new(), |mut text, (name, value, style)| {
+        let _ = writeln!(text, "{bold}{name:<WIDTH$}{bold:#}{style}{value}{style:#}");
+        text
+    })
+}
+
+fn of_ext(ext: &ExtInfo) -> Vec<Line> {
+    let block = u64::from(ext.block_size);
+    let free = bytes(ext.blocks_free.saturating_mul(block));
+    let total = bytes(ext.blocks_total.saturating_mul(block));
+    let mut lines = vec![
+        plain("free", format!("{free} of {total}, {} of {} inodes", ext.inodes_free, ext.inodes_total)),
+        top("upper", ext.upper.as_ref(), ext.upper_problem.as_deref()),
+        top("work", ext.work.as_ref(), ext.work_problem.as_deref()),
+        ("state", ext.state.into(), style_of(ext.state)),
+        plain("locked by", ext.locked_by.as_deref().map_or_else(|| "nobody".into(), shown)),
+    ];
+    lines.extend(whiteouts(ext));
+    lines.push(match &ext.apptainer_reason {
+        None => plain("apptainer", "accepts it".into()),
+        Some(why) => ("apptainer", format!("refuses it: {why}"), bad()),
+    });
+    if !ext.label.is_empty() {
+        lines.push(plain("label", shown(&ext.label)));
+    }
+    lines.push(plain("uuid", ext.uuid.clone()));
+    lines.push(plain("features", ext.features.join(" ")));
+    lines
+}
+
+fn whiteouts(ext: &ExtInfo) -> Option<Line> {
+    let (name, counts) = (ext.whiteouts?, ext.whiteout_counts?);
+    if name == "none" {
+        return Some(plain("whiteouts", name.into()));
+    }
+    let detail = format!(
+        "{name} ({} files .wh.*, {} opaque directories, {} devices 0/0)",
+        counts.fuse, counts.opaque, counts.kernel
+    );
+    Some(plain("whiteouts", detail))
+}
+
+fn of_squashfs(squashfs: &SquashfsInfo) -> Vec<Line> {
+    let created = UNIX_EPOCH + Duration::from_secs(squashfs.created.into());
+    vec![
+        plain(
+            "holds",
+            format!(
+                "{} inodes, {} in blocks of {}",
+                squashfs.inodes_total,
+                bytes(squashfs.bytes_used),
+                bytes(squashfs.block_size.into())
+            ),
+        ),
+        plain("compression", squashfs.compression.into()),
+        plain("created", humantime::format_rfc3339_seconds(created).to_string()),
+        plain("ids", squashfs.ids.to_string()),
+    ]
+}
+
+fn of_directory(directory: &DirectoryInfo) -> Vec<Line> {
+    let shown_as = match directory.upper {
+        Some(_) => "through its upper",
+        None => "as it is",
+    };
+    let mut lines = vec![plain("entries", directory.entries.to_string()), plain("shown", shown_as.into())];
+    for (name, found, problem) in
+        [("upper", &directory.upper, &directory.upper_problem), ("work", &directory.work, &directory.work_problem)]
+    {
+        if found.is_some() || problem.is_some() {
+            lines.push(top(name, found.as_ref(), problem.as_deref()));
         }
     }
+    lines
+}
 
-    fn text(&self) -> String {
-        let mut lines = vec![
-            ("path", self.path.display().to_string()),
-            ("kind", self.kind.into()),
-            ("size", format!("{} ({} on disk)", bytes(self.size_bytes), bytes(self.allocated_bytes))),
-        ];
-        if let Some(ext) = &self.ext {
-            lines.extend(ext.lines());
-        }
-        lines.iter().map(|(name, value)| format!("{name:<10} {value}\n")).collect()
+fn partition(partition: &PartitionInfo) -> Line {
+    let word = |value: String| value.to_lowercase();
+    let (kind, role) = (word(format!("{:?}", partition.kind)), word(format!("{:?}", partition.role)));
+    let name = shown(&partition.name);
+    plain(
+        "partition",
+        format!("{} {role}, {kind}, {} {name}", partition.id, bytes(partition.size_bytes)).trim_end().into(),
+    )
+}
+
+fn top(name: &'static str, found: Option<&Top>, problem: Option<&str>) -> Line {
+    match (found, problem) {
+        (Some(top), _) => plain(name, format!("{}:{} {}", top.uid, top.gid, top.mode)),
+        (None, problem) => (name, problem.map_or_else(|| "missing".into(), shown), bad()),
     }
 }
 
-impl ExtInfo {
-    fn new(probe: Probe, usage: &Usage) -> Self {
-        Self {
-            block_size: probe.block_size,
-            blocks_total: probe.blocks_total,
-            blocks_free: probe.blocks_free,
-            inodes_total: probe.inodes_total,
-            inodes_free: probe.inodes_free,
-            upper: directory(&probe.upper),
-            work: directory(&probe.work),
-            state: state(survey::state(probe.state), usage),
-            features: probe.features.names(),
-            uuid: probe.uuid,
-            label: probe.label,
-            apptainer_accepts: probe.apptainer.is_ok(),
-            apptainer_reason: probe.apptainer.err(),
-            locked_by: locked_by(usage),
-        }
-    }
+fn plain(name: &'static str, value: String) -> Line {
+    (name, value, Style::new())
+}
 
-    fn lines(&self) -> Vec<(&'static str, String)> {
-        let block = u64::from(self.block_size);
-        let free = bytes(self.blocks_free.saturating_mul(block));
-        let owner = |dir: &Option<Directory>| {
-            dir.as_ref().map_or_else(|| "missing".into(), |d| format!("{}:{} {}", d.uid, d.gid, d.mode))
-        };
-        let apptainer =
-            self.apptainer_reason.as_ref().map_or_else(|| "accepts it".into(), |why| format!("refuses it: {why}"));
-        vec![
-            ("free", format!("{free}, {} of {} inodes", self.inodes_free, self.inodes_total)),
-            ("upper", owner(&self.upper)),
-            ("work", owner(&self.work)),
-            ("state", self.state.into()),
-            ("locked by", self.locked_by.clone().unwrap_or_else(|| "nobody".into())),
-            ("apptainer", apptainer),
-            ("uuid", self.uuid.clone()),
-            ("features", self.features.join(" ")),
-        ]
+fn bad() -> Style {
+    AnsiColor::Red.on_default()
+}
+
+fn style_of(state: &str) -> Style {
+    match state {
+        "clean" => AnsiColor::Green.on_default(),
+        "in-use" => AnsiColor::Yellow.on_default(),
+        _ => bad(),
     }
 }
 
-fn directory(found: &Found) -> Option<Directory> {
-    found.owner().map(|o| Directory { uid: o.uid, gid: o.gid, mode: format!("{:04o}", o.mode) })
+/// Names and labels are a stranger's text: control characters must not reach a terminal.
+fn shown(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
-/// An image that is not cleanly unmounted and locked by somebody is simply in use.
-fn state(state: State, usage: &Usage) -> &'static str {
-    match (state, usage) {
-        (State::Errors, _) => "errors",
-        (_, Usage::Readers | Usage::Writer { .. }) => "in-use",
-        (State::Clean, _) => "clean",
-        (State::Dirty, _) => "dirty",
-        (State::NeedsRecovery, _) => "needs-recovery",
-    }
-}
-
-fn locked_by(usage: &Usage) -> Option<String> {
-    match usage {
-        Usage::Free => None,
-        Usage::Readers => Some("readers".into()),
-        Usage::Writer { holder: Some(holder), .. } => Some(holder.to_string()),
-        Usage::Writer { seen, .. } => Some(seen.clone().unwrap_or_else(|| "unknown".into())),
-        Usage::Unknown { reason } => Some(format!("not to be told: {reason}")),
-    }
-}
-
-/// Bytes in binary units, one decimal.
+/// Bytes in binary units.
 fn bytes(count: u64) -> String {
     indicatif::BinaryBytes(count).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_strangers_text_is_harmless() {
+        assert_eq!(shown("a\u{1b}[2Jb\n"), "a\\u{1b}[2Jb\\n");
+        assert_eq!(shown("Größe \"x\""), "Größe \"x\"");
+    }
 }

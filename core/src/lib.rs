@@ -21,6 +21,7 @@ pub mod fakeroot;
 pub mod held;
 pub mod holder;
 pub mod image;
+pub mod info;
 pub mod layer;
 pub mod litter;
 pub mod lock;

@@ -7,7 +7,7 @@ use std::path::Path;
 use nix::libc::{O_CLOEXEC, O_NONBLOCK};
 
 use super::sif::{self, Sif};
-use super::{Image, ImageError, Kind, foreign, squashfs};
+use super::{Image, ImageError, Kind, SquashfsInfo, foreign, squashfs};
 use crate::ext::{self, ExtError, Probe, ReadAt, Window};
 
 /// Enough for every magic number: a superblock of ext ends at 2048, and a launch line may stand in front of it.
@@ -137,6 +137,15 @@ fn bare_kind(path: &Path, file: &File, head: &[u8], content: Window) -> Result<K
         return ext_version(file, content).map(Kind::Ext).map_err(|e| ImageError::ext(path, e));
     }
     Err(ImageError::Unknown { path: path.to_owned(), found: foreign::recognise(head) })
+}
+
+/// What a squashfs tells about itself.
+pub(crate) fn squashfs_info(opened: &Opened) -> Result<SquashfsInfo, ImageError> {
+    let path = &opened.image.path;
+    let mut head = vec![0; squashfs::SUPERBLOCK_SIZE];
+    ext::read_exact_at(&opened.file, &mut head, opened.image.content.offset).map_err(|e| ImageError::io(path, e))?;
+    let damaged = || ImageError::Corrupt { path: path.clone(), what: "its squashfs header changed meanwhile".into() };
+    squashfs::describe(&head).ok_or_else(damaged)
 }
 
 fn ext_version<R: ReadAt + ?Sized>(file: &R, content: Window) -> Result<u8, ExtError> {

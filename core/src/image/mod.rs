@@ -9,9 +9,10 @@ mod squashfs;
 use std::path::{Path, PathBuf};
 
 pub use error::ImageError;
-pub(crate) use identify::identify_file;
 pub use identify::{Opened, identify, open};
+pub(crate) use identify::{identify_file, squashfs_info};
 pub use sif::{Partition, PartitionFs, Role, Sif};
+pub use squashfs::SquashfsInfo;
 
 #[cfg(feature = "lower")]
 pub(crate) use squashfs::{Flaw as SquashfsFlaw, SUPERBLOCK_SIZE, check as check_squashfs};

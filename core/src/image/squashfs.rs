@@ -14,6 +14,40 @@ pub(crate) enum Flaw {
     Unsupported(String),
 }
 
+/// What the superblock of a squashfs tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct SquashfsInfo {
+    /// `gzip`, `lzma`, `lzo`, `xz`, `lz4` or `zstd`.
+    pub compression: &'static str,
+    /// In bytes.
+    pub block_size: u32,
+    /// Number of inodes.
+    pub inodes_total: u32,
+    /// Length of the file system, in bytes; the file may be padded.
+    pub bytes_used: u64,
+    /// When it was made, in seconds since 1970.
+    pub created: u32,
+    /// Number of different users and groups that own something in it.
+    pub ids: u16,
+}
+
+/// What the superblock at the start of `bytes` tells; [`check`] has found it sound.
+pub(crate) fn describe(bytes: &[u8]) -> Option<SquashfsInfo> {
+    Some(SquashfsInfo {
+        compression: compression(u16_at(bytes, 20)?)?,
+        block_size: u32_at(bytes, 12)?,
+        inodes_total: u32_at(bytes, 4)?,
+        bytes_used: u64_at(bytes, 40)?,
+        created: u32_at(bytes, 8)?,
+        ids: u16_at(bytes, 26)?,
+    })
+}
+
+fn compression(code: u16) -> Option<&'static str> {
+    const NAMES: [&str; 6] = ["gzip", "lzma", "lzo", "xz", "lz4", "zstd"];
+    NAMES.get(usize::from(code).checked_sub(1)?).copied()
+}
+
 /// Whether `bytes` begin with the magic of a little-endian squashfs.
 pub(crate) fn has_magic(bytes: &[u8]) -> bool {
     bytes.starts_with(b"hsqs")
@@ -29,7 +63,7 @@ pub(crate) fn check(bytes: &[u8], available: u64) -> Result<(), Flaw> {
 
 fn check_version(bytes: &[u8]) -> Result<(), Flaw> {
     match (u16_at(bytes, 28), u16_at(bytes, 20)) {
-        (Some(4), Some(1..=6)) => Ok(()),
+        (Some(4), Some(code)) if compression(code).is_some() => Ok(()),
         (Some(4), other) => Err(Flaw::Unsupported(format!("squashfs compressor {}", other.unwrap_or(0)))),
         (other, _) => Err(Flaw::Unsupported(format!("squashfs version {}", other.unwrap_or(0)))),
     }
@@ -79,6 +113,24 @@ mod tests {
         assert_eq!(check(&sound(), 4096), Ok(()));
         assert_eq!(check(&sound(), 4095), Err(Flaw::Truncated { needed: 4096 }));
         assert_eq!(check(&sound()[..95], 4096), Err(Flaw::Truncated { needed: 96 }));
+    }
+
+    #[test]
+    fn told_in_full() {
+        let mut raw = sound();
+        raw[4..8].copy_from_slice(&7_u32.to_le_bytes());
+        raw[8..12].copy_from_slice(&1_700_000_000_u32.to_le_bytes());
+        raw[26..28].copy_from_slice(&3_u16.to_le_bytes());
+        let expected = SquashfsInfo {
+            compression: "zstd",
+            block_size: 131_072,
+            inodes_total: 7,
+            bytes_used: 4096,
+            created: 1_700_000_000,
+            ids: 3,
+        };
+        assert_eq!(describe(&raw), Some(expected));
+        assert_eq!(describe(&raw[..27]), None);
     }
 
     #[test]
