@@ -1,8 +1,10 @@
-//! A progress bar on a terminal; nothing when stderr is piped.
+//! A progress bar on a terminal; nothing when stderr is piped, and with `-q`.
 
 use std::cell::OnceCell;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::say;
 
 /// One piece of long work.
 #[derive(Debug)]
@@ -32,7 +34,8 @@ impl Progress {
     }
 
     fn bar(&self, total: u64) -> ProgressBar {
-        let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+        let target = if say::is_quiet() { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        let bar = ProgressBar::with_draw_target(Some(total), target);
         let template = format!("{{wide_bar}} {{human_pos}}/{{human_len}} {}", self.unit);
         bar.set_style(ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar

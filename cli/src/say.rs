@@ -19,6 +19,11 @@ pub(crate) fn set_level(quiet: bool, verbose: bool) {
     LEVEL.store(level, Ordering::Relaxed);
 }
 
+/// Whether only errors are to be said.
+pub(crate) fn is_quiet() -> bool {
+    LEVEL.load(Ordering::Relaxed) == QUIET
+}
+
 /// A failure: always said.
 pub(crate) fn error(line: &str) {
     write(line);

@@ -7,8 +7,8 @@ use crate::support::{Desk, Expect, WHERE, tests};
 
 tests! {
     Apptainer, Desk: [
-        exec_is_read_only_unless_asked, exec_codes, a_failed_start_is_blamed_on_nobody_else, exec_is_killed_by_a_signal, exec_passes_signals_on, o_makes_an_image_that_works, o_fakeroot,
-        e_takes_the_workspace_image, e_opens_a_shell, overlay_info_in_json, overlay_info_of_an_image_in_use, overlay_chown_and_back,
+        exec_is_read_only_unless_asked, exec_codes, a_failed_start_is_blamed_on_nobody_else, exec_is_killed_by_a_signal, exec_passes_signals_on, o_makes_an_image_that_works, o_fakeroot, o_elsewhere_and_in_json,
+        e_takes_the_workspace_image, e_opens_a_shell, overlay_info_in_json, overlay_info_of_an_image_in_use, overlay_info_of_every_kind, overlay_chown_and_back,
         a_dry_run_starts_nothing, user_namespaces_switched_off_is_said, the_user_configures_a_base,
     ];
     Slurm, Desk: [usage_errors_are_2, o_never_overwrites, completions_are_printed];
@@ -92,7 +92,30 @@ fn o_makes_an_image_that_works(desk: &Desk) -> Result<()> {
 fn o_fakeroot(desk: &Desk) -> Result<()> {
     condatainer(desk, &["o", "-s", "64M", "--fakeroot"])?.success()?;
     desk.srun_in("env.img:rw", "id -u; touch /x")?.says("0")?.complains("fakeroot turned on: ")?;
+    let words = "belongs to root: starts use fakeroot (on this machine with your subuid range)";
+    condatainer(desk, &["o", "-s", "64M", "--fakeroot", "more.img"])?.success()?.complains(words)?;
+    let bob = desk.of("bob")?;
+    let words = "starts use fakeroot (on this machine root-mapped, because you have no subuid range";
+    condatainer(&bob, &["o", "-s", "64M", "--fakeroot"])?.success()?.complains(words)?;
+    bob.srun_in("env.img:rw", "id -u; touch /x")?.says("0")?.complains("fakeroot turned on: ")?;
     Ok(())
+}
+
+/// Made on another file system, it is what Apptainer takes here.
+fn o_elsewhere_and_in_json(desk: &Desk) -> Result<()> {
+    let arguments = ["o", "-s", "1G", "--json", "--label", "mine", "--tmpdir", "/run/user-free"];
+    desk.as_root("mkdir -p /run/user-free; chmod 1777 /run/user-free")?.success()?;
+    let output = condatainer(desk, &arguments)?.success()?;
+    let value: Value = serde_json::from_str(&output.stdout).with_context(|| output.stdout.clone())?;
+    ensure!(value["label"] == "mine" && value["upper"]["uid"] == 1001 && value["fakeroot"] == Value::Null, "{value}");
+    let free = value["allocated_bytes"].as_u64().is_some_and(|bytes| bytes < 64 << 20);
+    ensure!(free && output.stderr.is_empty(), "{output:?}");
+    desk.srun_in("env.img:rw", "echo kept > /file; cat /file")?.says("kept")?.without_a_word()?;
+    ensure!(desk.files()? == ["env.img"] && desk.run(&["ls", "-A", "/run/user-free"])?.stdout.is_empty(), "leftovers");
+    condatainer(desk, &["o", "-s", "64M", "--tmpdir", "/no/such", "x.img"])?
+        .ends_with(1)?
+        .complains("the directory /no/such does not exist")?;
+    desk.is_clean("env.img")
 }
 
 fn o_never_overwrites(desk: &Desk) -> Result<()> {
@@ -168,6 +191,43 @@ fn overlay_info_of_an_image_in_use(desk: &Desk) -> Result<()> {
         "{value}"
     );
     desk.wait_until("[ \"$(condatainer overlay info --json env.img | grep -c in-use)\" = 0 ]")?;
+    Ok(())
+}
+
+fn overlay_info_of_every_kind(desk: &Desk) -> Result<()> {
+    desk.squashfs("a.sqf", "")?;
+    let value = info(desk, "a.sqf")?;
+    ensure!(value["compression"].is_string() && value["inodes_total"].as_u64() > Some(2), "{value}");
+    let value = info(desk, "/srv/base/base.sif")?;
+    ensure!(value["partitions"][0]["role"] == "primary" && value["partitions"][0]["kind"] == "squashfs", "{value}");
+    let value = info(desk, "/srv/base/base")?;
+    ensure!(value["kind"] == "directory" && value["entries"].as_u64() > Some(5), "{value}");
+    desk.script("cp /srv/base/base.sif own.sif; apptainer overlay create --size 64 own.sif")?.success()?;
+    let value = info(desk, "own.sif")?;
+    ensure!(value["partitions"].as_array().is_some_and(|all| all.len() == 2), "{value}");
+    ensure!(value["partitions"][1]["role"] == "overlay" && value["upper"]["uid"] == 1001, "{value}");
+    desk.image("env.img")?;
+    desk.srun_in("env.img:rw", "rm /etc/condatainer-base")?.success()?;
+    let output = condatainer(desk, &["overlay", "info", "--scan", "--json", "env.img"])?.success()?;
+    let value: Value = serde_json::from_str(&output.stdout)?;
+    ensure!(value["whiteouts"] == "fuse" && value["whiteout_counts"]["fuse"] == 1, "{value}");
+    let output = condatainer(desk, &["overlay", "info", "--scan", "env.img"])?.success()?;
+    ensure!(
+        output.stdout.contains("whiteouts   fuse (1 files .wh.*") && !output.stdout.contains('\u{1b}'),
+        "{output:?}"
+    );
+    let seen = |variable: &str| {
+        desk.command().terminal().env("TERM", "xterm").env(variable, "1").run(&[
+            "condatainer",
+            "overlay",
+            "info",
+            "env.img",
+        ])
+    };
+    ensure!(seen("X")?.success()?.stdout.contains('\u{1b}'), "no colours on a terminal");
+    ensure!(!seen("NO_COLOR")?.success()?.stdout.contains('\u{1b}'), "NO_COLOR is not honoured");
+    desk.script("echo text > text")?.success()?;
+    condatainer(desk, &["overlay", "info", "text"])?.ends_with(1)?.complains("text: is a text file; a layer is a ")?;
     Ok(())
 }
 
