@@ -73,12 +73,6 @@ impl Held {
         Ok(held)
     }
 
-    /// An open file that the caller has locked.
-    pub(crate) fn locked_by_caller(path: &Path, file: &File) -> Result<Self, HeldError> {
-        let error = |error| HeldError::Image(ImageError::io(path, error));
-        Self::read(path, file.try_clone().map_err(error)?)
-    }
-
     fn read(path: &Path, file: File) -> Result<Self, HeldError> {
         let image = image::identify_file(path, &file)?;
         let window = window_of(&image)?;

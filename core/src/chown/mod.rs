@@ -92,22 +92,12 @@ pub struct Report {
 pub fn chown(path: &Path, request: &Request, progress: &mut dyn FnMut(u64, u64)) -> Result<Report, ChownError> {
     let held =
         Held::open(path, if request.dry_run { Purpose::Look } else { Purpose::Change })?.announce("overlay chown");
-    chown_held(&held, path, request, progress)
-}
-
-/// As [`chown`], in an image that the caller holds; `path` is what messages name.
-pub(crate) fn chown_held(
-    held: &Held,
-    path: &Path,
-    request: &Request,
-    progress: &mut dyn FnMut(u64, u64),
-) -> Result<Report, ChownError> {
     let replayed = held.make_clean(request.replay && !request.dry_run)?;
     let ext = |error| ChownError::ext(path, error);
     let fs = Fs::open(&held.file, held.window, u64::MAX).map_err(ext)?;
     let roots = find_roots(&fs).map_err(ext)?;
     let before = ids_at(&fs, roots.upper).map_err(ext)?;
-    let job = Job { path, held, fs: &fs, roots, mapping: Mapping::new(request, before), request };
+    let job = Job { path, held: &held, fs: &fs, roots, mapping: Mapping::new(request, before), request };
     let (members, holes, seen) = job.look(progress)?;
     if !request.dry_run && seen.changing > 0 {
         job.write(&members, holes, &seen, progress)?;

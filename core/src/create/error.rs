@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 
 use super::{Limit, MAX_SIZE};
-use crate::chown::ChownError;
 use crate::e2fsprogs::ToolError;
 use crate::image::ImageError;
 
@@ -128,14 +127,6 @@ pub enum CreateError {
         path: PathBuf,
         /// What it said.
         error: ToolError,
-    },
-    /// The fresh file system could not be given to its owner.
-    #[error("{}: the owner could not be set: {error}", path.display())]
-    Owner {
-        /// The target.
-        path: PathBuf,
-        /// Why.
-        error: ChownError,
     },
     /// mke2fs made something else than it was asked for.
     #[error("{}: the new file system would be of no use: {reason}; look into /etc/mke2fs.conf and MKE2FS_CONFIG", path.display())]

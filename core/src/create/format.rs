@@ -8,6 +8,7 @@ use std::process::Command;
 
 use super::{CreateError, Spec};
 use crate::e2fsprogs::{self, ToolError};
+use crate::ext::Ids;
 
 const MIB: u64 = 1 << 20;
 /// Images from this size on, in bytes, have the larger journal.
@@ -30,7 +31,7 @@ pub(super) fn metadata_bytes(size: u64) -> u64 {
     journal_mib(size) * MIB + groups * 2 * BLOCK + 24 * descriptors + reserved + 64 * BLOCK
 }
 
-/// Makes the file system in `file`, with an empty `upper` and `work`.
+/// Makes the file system in `file`, with an empty `upper` and `work` of the owner's.
 ///
 /// The directories could come from `mke2fs -d`, but that needs a real tree to copy, which a kill leaves in somebody's /tmp.
 pub(super) fn format(spec: &Spec, file: &File) -> Result<(), CreateError> {
@@ -40,7 +41,7 @@ pub(super) fn format(spec: &Spec, file: &File) -> Result<(), CreateError> {
     let mut mke2fs = command("mke2fs").map_err(tool)?;
     e2fsprogs::run("mke2fs", describe(&mut mke2fs, spec).arg(&file), 0).map_err(tool)?;
     let mut debugfs = command("debugfs").map_err(tool)?;
-    let script = script().map_err(|error| CreateError::io(&spec.path, error))?;
+    let script = script(spec.owner).map_err(|error| CreateError::io(&spec.path, error))?;
     e2fsprogs::run("debugfs", debugfs.args(["-w", "-f", "-", &file]).stdin(script), 0).map_err(tool)
 }
 
@@ -51,10 +52,13 @@ fn command(tool: &'static str) -> Result<Command, ToolError> {
     Ok(command)
 }
 
-/// For debugfs; what it makes belongs to root and has mode 0755.
-fn script() -> io::Result<PipeReader> {
+/// For debugfs; what it makes has mode 0755. Whether it did all this is seen when the image is read back.
+fn script(owner: Ids) -> io::Result<PipeReader> {
     let (reader, mut writer) = io::pipe()?;
-    writer.write_all(b"mkdir upper\nmkdir work\n")?;
+    for name in ["upper", "work"] {
+        let Ids { uid, gid } = owner;
+        writer.write_all(format!("mkdir {name}\nsif {name} uid {uid}\nsif {name} gid {gid}\n").as_bytes())?;
+    }
     Ok(reader)
 }
 

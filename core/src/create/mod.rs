@@ -17,10 +17,8 @@ use nix::fcntl::{FallocateFlags, fallocate};
 pub use error::CreateError;
 pub use space::Limit;
 
-use crate::chown::{Request, chown_held};
 use crate::draft::{self, Draft};
 use crate::ext::{self, Ids, Owner, Probe};
-use crate::held::Held;
 use crate::image::{self, Image, ImageError};
 
 /// The smallest image, in bytes: Apptainer's own limit, which leaves room for a journal.
@@ -118,7 +116,6 @@ pub fn create(spec: &Spec, progress: &mut dyn FnMut(u64, u64)) -> Result<Made, C
     let swept = sweep(&directory, workshop);
     let draft = draft(spec, workshop)?;
     format::format(spec, draft.file())?;
-    give_to_owner(spec, &draft)?;
     let probe = verify(spec, &draft)?;
     let draft = bring_home(spec, draft, &directory, progress)?;
     let image = finish(spec, draft, &directory, progress)?;
@@ -181,15 +178,7 @@ fn draft(spec: &Spec, directory: &Path) -> Result<Draft, CreateError> {
     Ok(draft)
 }
 
-/// What debugfs makes belongs to root.
-fn give_to_owner(spec: &Spec, draft: &Draft) -> Result<(), CreateError> {
-    let owner = |error| CreateError::Owner { path: spec.path.clone(), error };
-    let held = Held::locked_by_caller(draft.path(), draft.file()).map_err(|error| owner(error.into()))?;
-    let request = Request { all: true, ..Request::new(spec.owner, spec.owner) };
-    chown_held(&held, draft.path(), &request, &mut |_, _| {}).map_err(owner).map(drop)
-}
-
-/// Reads back what was made: a configuration of mke2fs could have had its own ideas.
+/// Reads back what was made: a configuration of mke2fs could have had its own ideas, and debugfs does not tell its failures.
 fn verify(spec: &Spec, draft: &Draft) -> Result<Probe, CreateError> {
     let probe = ext::probe(draft.file(), ext::Window::whole(spec.size_bytes / BLOCK * BLOCK))
         .map_err(|error| CreateError::Image(ImageError::ext(&spec.path, error)))?;
@@ -205,7 +194,7 @@ fn unfit(spec: &Spec, probe: &Probe) -> Option<String> {
         Err(reason) => Some(reason.clone()),
         Ok(()) if !probe.state.is_clean() => Some("it is not clean".into()),
         Ok(()) if [probe.upper.owner(), probe.work.owner()] != [owner, owner] => {
-            Some("upper or work is missing".into())
+            Some("upper or work is missing, or belongs to somebody else".into())
         }
         Ok(()) => None,
     }

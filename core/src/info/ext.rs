@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::ext::{ExtError, Found, Tree, Window};
+use crate::ext::{Found, Window};
 use crate::facts::{State, Usage};
 use crate::image::{ImageError, Opened};
 use crate::survey;
