@@ -1,6 +1,7 @@
 //! The command line `condatainer`: reads the arguments and hands them to the verb.
 
 mod args;
+mod check;
 mod chown;
 mod completions;
 mod create;
@@ -44,6 +45,7 @@ fn dispatch(verb: Verb) -> Result<ExitCode, Failure> {
         Verb::Exec(args) => exec::exec(args),
         Verb::E(args) => edit::edit(args),
         Verb::O(args) | Verb::Overlay(OverlayVerb::Create(args)) => create::create(&args),
+        Verb::Overlay(OverlayVerb::Check(args)) => check::check(&args),
         Verb::Overlay(OverlayVerb::Chown(args)) => chown::chown(&args),
         Verb::Overlay(OverlayVerb::Diff(args)) => diff::diff(&args),
         Verb::Overlay(OverlayVerb::Info(args)) => info::info(&args),

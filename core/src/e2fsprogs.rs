@@ -14,6 +14,14 @@ pub enum ToolError {
         /// Its name.
         tool: &'static str,
     },
+    /// It is not there, and comes with another package.
+    #[error("{tool} was not found; install the package {package}")]
+    Absent {
+        /// Its name.
+        tool: &'static str,
+        /// The package's.
+        package: &'static str,
+    },
     /// It could not be started.
     #[error("{tool} could not be started: {error}")]
     Start {

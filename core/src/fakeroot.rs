@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::ext::Ids;
 use crate::facts::{Facts, LayerFacts};
 use crate::layer::Mode;
 use crate::plan::Moded;
@@ -64,13 +65,32 @@ fn upper(layer: &LayerFacts) -> Option<(u32, u32)> {
 fn check_owner(layer: &LayerFacts, fakeroot: Option<Fakeroot>, facts: &Facts) -> Result<(), Refusal> {
     let Some(owner) = upper(layer) else { return Ok(()) };
     let caller = (facts.caller.uid, facts.caller.gid);
-    let usable = match fakeroot {
+    let usable = maps(owner, caller, fakeroot);
+    if usable { Ok(()) } else { Err(Refusal::WrongOwner { path: layer.path.clone(), owner, caller, fakeroot }) }
+}
+
+fn maps(owner: (u32, u32), caller: (u32, u32), fakeroot: Option<Fakeroot>) -> bool {
+    match fakeroot {
         Some(Fakeroot::Root) => true,
         Some(Fakeroot::Subuid) => owner == caller || (owner.0 <= LAST_MAPPED && owner.1 <= LAST_MAPPED),
         Some(Fakeroot::RootMapped) => owner == (0, 0),
         None => caller.0 == 0 || owner == caller,
+    }
+}
+
+/// Whether the caller can write an image of this owner in plain mode or in the kind of fakeroot that there is for him;
+/// `newuidmap` tells whether the tools for subordinate ids are installed.
+#[must_use]
+pub fn usable_in_some_mode(owner: Ids, caller: &Caller, newuidmap: bool) -> bool {
+    let owner = (owner.uid, owner.gid);
+    let fakeroot = match (caller.uid, caller.has_subids, newuidmap) {
+        (0, _, _) => Some(Fakeroot::Root),
+        (_, true, true) => Some(Fakeroot::Subuid),
+        (_, true, false) => None,
+        (_, false, _) => Some(Fakeroot::RootMapped),
     };
-    if usable { Ok(()) } else { Err(Refusal::WrongOwner { path: layer.path.clone(), owner, caller, fakeroot }) }
+    let caller = (caller.uid, caller.gid);
+    maps(owner, caller, None) || fakeroot.is_some_and(|fakeroot| maps(owner, caller, Some(fakeroot)))
 }
 
 /// The one line that says why the container's user is root, or that nothing can be written.

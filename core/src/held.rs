@@ -4,9 +4,9 @@ mod error;
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::process::Command;
 
 use nix::errno::Errno;
 use nix::libc::{O_CLOEXEC, O_NONBLOCK};
@@ -16,21 +16,25 @@ use crate::ext::raw::{Fs, state_of};
 use crate::ext::{State, Window};
 use crate::holder::{self, Holder, Published};
 use crate::image::{self, Image, ImageError, Opened};
-use crate::lock::{self, Access, Availability, Guard, LockError};
+use crate::lock::{self, Access, Availability, Guard, LockError, Loop};
 
 pub use error::HeldError;
 
 /// An exit code of e2fsck up to this one: errors were corrected.
 const CORRECTED: i32 = 1;
 
-/// Whether the image is to be changed, or only looked at.
+/// What the image is wanted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
+    /// To be changed: nobody else may have it.
     Change,
+    /// To be read while it stays as it is: shared with other readers, and no writer may come meanwhile.
+    Read,
+    /// To see whether it could be changed; takes no lock.
     Look,
 }
 
-/// An image that is ours for as long as this value lives. A dry run only looked whether it could be.
+/// An image that is ours, or that nobody changes, for as long as this value lives. A dry run only looked whether it could be.
 pub(crate) struct Held {
     // Dropped before the lock: a note without a lock would be a lie.
     note: Option<Published>,
@@ -47,9 +51,10 @@ impl Held {
         let window = window_of(&opened.image)?;
         let held = match purpose {
             Purpose::Look => Self::look(opened, window)?,
+            Purpose::Read => Self::share(opened, window)?,
             Purpose::Change => Self::take(&opened.image, window)?,
         };
-        held.refuse_loops()?;
+        held.refuse_loops(purpose)?;
         Ok(held)
     }
 
@@ -62,11 +67,23 @@ impl Held {
         }
     }
 
+    /// As [`Held::take`], but readers may go on.
+    fn share(opened: Opened, window: Window) -> Result<Self, HeldError> {
+        let Opened { image: seen, file } = opened;
+        let guard = lock::take(&file, window, Access::Read).map_err(|error| not_locked(&seen, error))?;
+        Self::read(&seen.path, file)?.locked(guard, &seen, window)
+    }
+
     /// What was read before the lock, `seen`, served to find the range to lock and for nothing else.
     fn take(seen: &Image, window: Window) -> Result<Self, HeldError> {
         let file = open_for_writing(&seen.path)?;
         let guard = lock::take(&file, window, Access::Write).map_err(|error| not_locked(seen, error))?;
-        let held = Self { guard: Some(guard), ..Self::read(&seen.path, file)? };
+        Self::read(&seen.path, file)?.locked(guard, seen, window)
+    }
+
+    /// Under its lock an image must still be what was seen before.
+    fn locked(self, guard: Guard, seen: &Image, window: Window) -> Result<Self, HeldError> {
+        let held = Self { guard: Some(guard), ..self };
         if held.window != window || !held.image.is_still_at(&seen.path) {
             return Err(held.busy_with("replaced by another file just now".into()));
         }
@@ -94,9 +111,21 @@ impl Held {
         self.guard.as_ref().and_then(|guard| guard.unsupported)
     }
 
-    fn refuse_loops(&self) -> Result<(), HeldError> {
-        let attached = lock::loops(self.image.dev, self.image.ino);
-        match attached.iter().find(|device| device.touches(self.window)) {
+    /// Whether somebody else reads it too. A lock for reading that is our own is not in the way of the question.
+    pub(crate) fn has_readers(&self) -> bool {
+        let locked = lock::query(&self.file, self.window, Access::Write);
+        matches!(locked, Ok(Availability::Held(_))) || self.loops().iter().any(|device| device.read_only)
+    }
+
+    fn loops(&self) -> Vec<Loop> {
+        let attached = lock::loops(self.image.dev, self.image.ino).into_iter();
+        attached.filter(|device| device.touches(self.window)).collect()
+    }
+
+    /// A reader can share an image with a device that cannot be written through.
+    fn refuse_loops(&self, purpose: Purpose) -> Result<(), HeldError> {
+        let in_the_way = |device: &&Loop| purpose != Purpose::Read || !device.read_only;
+        match self.loops().iter().find(in_the_way) {
             Some(device) => Err(self.busy_with(format!("attached to /dev/{}", device.name))),
             None => Ok(()),
         }
@@ -119,27 +148,53 @@ impl Held {
     }
 
     fn require_clean(&self) -> Result<(), HeldError> {
-        let fs = Fs::open(&self.file, self.window, u64::MAX)
-            .map_err(|e| HeldError::Image(ImageError::ext(&self.image.path, e)))?;
-        match trouble(state_of(&fs.sb)) {
+        match trouble(self.state()?) {
             Some(what) => Err(HeldError::Dirty { path: self.image.path.clone(), what }),
             None => Ok(()),
         }
     }
 
+    /// What the superblock says about the health of the file system.
+    pub(crate) fn state(&self) -> Result<State, HeldError> {
+        let fs = Fs::open(&self.file, self.window, u64::MAX)
+            .map_err(|e| HeldError::Image(ImageError::ext(&self.image.path, e)))?;
+        Ok(state_of(&fs.sb))
+    }
+
     /// An image that is not clean may be mounted by somebody who does not lock, for instance plain fuse2fs.
-    fn refuse_silent_users(&self) -> Result<(), HeldError> {
+    pub(crate) fn refuse_silent_users(&self) -> Result<(), HeldError> {
         match lock::users(self.image.dev, self.image.ino).first() {
             Some(user) => Err(self.busy_with(format!("open in {}, pid {}", user.comm, user.pid))),
             None => Ok(()),
         }
     }
 
-    /// Through /proc e2fsck opens the very file that is locked, whatever its path has become or contains.
     fn run_e2fsck(&self) -> Result<(), ToolError> {
-        let file = format!("/proc/{}/fd/{}?offset={}", std::process::id(), self.file.as_raw_fd(), self.window.offset);
-        let mut command = e2fsprogs::command("e2fsck")?;
-        e2fsprogs::run("e2fsck", command.arg("-p").arg(file), CORRECTED)
+        let mut command = self.tool("e2fsck")?;
+        e2fsprogs::run("e2fsck", command.arg("-p").arg(self.tools_name()), CORRECTED)
+    }
+
+    /// A command for a tool of e2fsprogs that works on [`Held::tools_name`].
+    ///
+    /// Its standard input is the locked file itself: so it opens that very file, whatever its path has become or contains, and
+    /// the lock lives on in a tool that survives us.
+    pub(crate) fn tool(&self, tool: &'static str) -> Result<Command, ToolError> {
+        let mut command = e2fsprogs::command(tool)?;
+        let file = self.file.try_clone().map_err(|error| ToolError::Start { tool, error })?;
+        command.stdin(file);
+        Ok(command)
+    }
+
+    /// What the file system is called in a command made by [`Held::tool`].
+    pub(crate) fn tools_name(&self) -> String {
+        tools_name(self.window)
+    }
+}
+
+pub(crate) fn tools_name(window: Window) -> String {
+    match window.offset {
+        0 => "/proc/self/fd/0".into(),
+        offset => format!("/proc/self/fd/0?offset={offset}"),
     }
 }
 
@@ -177,7 +232,8 @@ fn busy(image: &Image, kind: Access) -> HeldError {
     HeldError::Busy { path: image.path.clone(), by: format!("locked for {doing} {who}") }
 }
 
-fn trouble(state: State) -> Option<&'static str> {
+/// What is left to be done before the image may be written, in words.
+pub(crate) fn trouble(state: State) -> Option<&'static str> {
     match state {
         State { needs_recovery: true, .. } => Some("its journal has not been replayed"),
         State { valid: false, .. } => Some("it was not unmounted cleanly"),

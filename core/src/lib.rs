@@ -8,6 +8,7 @@
 
 mod argv;
 pub mod bind;
+pub mod check;
 pub mod chown;
 pub mod config;
 pub mod create;

@@ -75,7 +75,7 @@ pub struct Plan {
     pub command: Command,
     /// Lines to say before the start.
     pub notices: Vec<String>,
-    /// Images that a killed writer left behind and `e2fsck -p` repairs first, under their lock.
+    /// Images that a killed writer or a crash left behind and `e2fsck -p` repairs first, under their lock.
     pub repair: Vec<PathBuf>,
     /// Files to look at again once the engine holds their locks.
     pub watch: Vec<Watch>,
@@ -209,8 +209,8 @@ fn check_image(layer: &LayerFacts, image: &ImageFacts, mode: Mode, job: Option<&
     }
     match (image.state, mode) {
         (State::Errors, _) => Err(Refusal::Damaged { path }),
-        (State::NeedsRecovery, _) => Err(Refusal::NeedsRecovery { path }),
-        (State::Clean | State::Dirty, _) => Ok(()),
+        (State::NeedsRecovery, _) if !needs_repair(layer, mode) => Err(Refusal::NeedsRecovery { path }),
+        (State::Clean | State::Dirty | State::NeedsRecovery, _) => Ok(()),
     }
 }
 
@@ -227,9 +227,14 @@ fn notices(request: &Request, facts: &Facts, fakeroot: Option<Fakeroot>, layers:
 }
 
 /// A killed writer left it, and nobody uses it. A reader repairs it too if he may: fuse2fs marks what it has mounted as clean
-/// when it ends, even read-only, and the next writer would believe that.
+/// when it ends, even read-only, and the next writer would believe that. A journal is replayed only where locks can tell that
+/// nobody has the image: it may as well be mounted by a kernel.
 fn needs_repair(layer: &LayerFacts, mode: Mode) -> bool {
-    let left_behind = |image: &ImageFacts| image.state == State::Dirty && !matches!(image.usage, Usage::Readers);
+    let left_behind = |image: &ImageFacts| match image.state {
+        State::Dirty => !matches!(image.usage, Usage::Readers),
+        State::NeedsRecovery => image.usage == Usage::Free,
+        State::Clean | State::Errors => false,
+    };
     (mode == Mode::Rw || layer.writable) && layer.image.as_ref().is_some_and(left_behind)
 }
 

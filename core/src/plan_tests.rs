@@ -254,8 +254,24 @@ fn what_a_killed_writer_left_is_repaired_before_it_is_written() {
     assert!(decided(&ANY(), vec![not_ours]).unwrap().repair.is_empty(), "who may not write it cannot repair it");
     let in_use = with_image(state(Mode::Ro, State::Dirty), |image| image.usage = Usage::Readers);
     assert!(decided(&ANY(), vec![in_use]).unwrap().repair.is_empty(), "a reader's fuse2fs looks like that too");
-    assert!(refusal(vec![state(Mode::Rw, State::NeedsRecovery)]).contains("e2fsck -p /e.img"));
-    assert!(refusal(vec![state(Mode::Ro, State::Errors)]).contains("e2fsck -f /e.img"));
+    assert!(refusal(vec![state(Mode::Ro, State::Errors)]).contains("condatainer overlay check --fix /e.img"));
+    assert!(matches!(decided(&ANY(), vec![state(Mode::Rw, State::Errors)]), Err(Refusal::Damaged { .. })));
+}
+
+#[test]
+fn a_journal_is_replayed_only_where_nobody_can_have_the_image() {
+    let crashed = |mode| with_image(img("/e.img", Some(mode), ALICE), |image| image.state = State::NeedsRecovery);
+    for mode in [Mode::Rw, Mode::Ro, Mode::Tmp] {
+        assert_eq!(decided(&ANY(), vec![crashed(mode)]).unwrap().repair, [Path::new("/e.img")], "{mode}");
+    }
+    let mut not_ours = crashed(Mode::Ro);
+    not_ours.writable = false;
+    assert!(refusal(vec![not_ours]).contains("condatainer overlay check --fix /e.img"));
+    let unknown = Usage::Unknown { reason: "No locks available".into() };
+    for usage in [Usage::Readers, unknown] {
+        let used = with_image(crashed(Mode::Ro), |image| image.usage = usage.clone());
+        assert!(matches!(decided(&ANY(), vec![used]), Err(Refusal::NeedsRecovery { .. })), "{usage:?}");
+    }
 }
 
 #[test]

@@ -110,13 +110,13 @@ pub enum Refusal {
         /// The layer.
         path: PathBuf,
     },
-    #[error("{}: the file system is marked as damaged: run 'e2fsck -f {}' and look at what it says", path.display(), path.display())]
+    #[error("{}: the file system is marked as damaged: run 'condatainer overlay check --fix {}' and look at what it says", path.display(), path.display())]
     /// The error flag is set.
     Damaged {
         /// The layer.
         path: PathBuf,
     },
-    #[error("{}: its journal was not replayed (a crash, or it is mounted elsewhere): unmount it there, or run 'e2fsck -p {}'", path.display(), path.display())]
+    #[error("{}: its journal was not replayed (a crash, or it is mounted elsewhere): unmount it there, or run 'condatainer overlay check --fix {}' as somebody who may write it", path.display(), path.display())]
     /// An unreplayed journal.
     NeedsRecovery {
         /// The layer.

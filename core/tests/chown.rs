@@ -312,7 +312,7 @@ fn an_unclean_image_is_refused_or_cleaned_when_asked() {
         debugfs_write(&image, spoil);
         let request = Request::new(Ids::ROOT, USER);
         let message = refusal(&image, &request);
-        assert!(message.contains(reason) && message.contains("e2fsck -p"), "{message}");
+        assert!(message.contains(reason) && message.contains("condatainer overlay check --fix"), "{message}");
         let report = run(&image, &Request { replay: true, ..request });
         assert!(report.replayed);
         assert_eq!((report.after, fsck(&image)), (Ids::ROOT, Ok(())));

@@ -1,5 +1,6 @@
 //! The arguments of every verb. Help texts, completions and parsing all come from these definitions.
 
+mod check;
 mod chown;
 mod create;
 mod diff;
@@ -7,6 +8,7 @@ mod info;
 mod start;
 mod task;
 
+pub(crate) use check::{CheckArgs, FixArg};
 pub(crate) use chown::ChownArgs;
 pub(crate) use create::{CreateArgs, Profile};
 pub(crate) use diff::DiffArgs;
@@ -74,6 +76,11 @@ pub(crate) enum OverlayVerb {
     Create(CreateArgs),
     /// Show what an image is, whom it belongs to and whether it is in use
     Info(InfoArgs),
+    /// Look for what is wrong with an image, and repair it
+    #[command(
+        after_help = "Examples:\n  condatainer overlay check env.img              look only\n  condatainer overlay check --fix env.img        repair what loses nothing\n  condatainer overlay check --fix=force env.img  repair the rest too; the image is kept as env.img.damaged\n\nExit code: 0 nothing is wrong (any more), 1 something is left."
+    )]
+    Check(CheckArgs),
     /// Give an image to another owner: to you, to root (for fakeroot), or to given ids
     #[command(
         after_help = "Examples:\n  condatainer overlay chown env.img          to you\n  condatainer overlay chown --root env.img   to root: starts then use fakeroot\n\nIds of other users (_apt, man, ...) stay what they are. The image must not be in use."

@@ -33,7 +33,7 @@ pub enum ChownError {
         error: io::Error,
     },
     /// Reading back, some inodes are not what they should be.
-    #[error("{}: {left} inodes are not as written; run `e2fsck -f {}`, then the same command again", path.display(), path.display())]
+    #[error("{}: {left} inodes are not as written; run `condatainer overlay check --fix {}`, then the same command again", path.display(), path.display())]
     Unverified {
         /// The image.
         path: PathBuf,

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 pub use error::ChownError;
 pub(crate) use inoset::InoSet;
+pub(crate) use table::next_data;
 
 use crate::ext::raw::{Fs, find_upper_and_work};
 use crate::ext::{ExtError, Ids};
@@ -93,16 +94,64 @@ pub fn chown(path: &Path, request: &Request, progress: &mut dyn FnMut(u64, u64))
     let held =
         Held::open(path, if request.dry_run { Purpose::Look } else { Purpose::Change })?.announce("overlay chown");
     let replayed = held.make_clean(request.replay && !request.dry_run)?;
+    let report = chown_held(&held, request, progress)?;
+    Ok(Report { replayed, ..report })
+}
+
+/// As [`chown`], in an image that is held and clean already.
+pub(crate) fn chown_held(
+    held: &Held,
+    request: &Request,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Report, ChownError> {
+    let path = &held.image.path;
     let ext = |error| ChownError::ext(path, error);
     let fs = Fs::open(&held.file, held.window, u64::MAX).map_err(ext)?;
     let roots = find_roots(&fs).map_err(ext)?;
     let before = ids_at(&fs, roots.upper).map_err(ext)?;
-    let job = Job { path, held: &held, fs: &fs, roots, mapping: Mapping::new(request, before), request };
+    let job = Job { path, held, fs: &fs, roots, mapping: Mapping::new(request, before), request };
     let (members, holes, seen) = job.look(progress)?;
     if !request.dry_run && seen.changing > 0 {
         job.write(&members, holes, &seen, progress)?;
     }
-    Ok(job.report(&members, seen, before, replayed))
+    Ok(job.report(&members, seen, before))
+}
+
+/// Gives `work`, whatever lies in it and nothing else to the owner of `upper`, in an image that is held and clean.
+pub(crate) fn give_work(held: &Held) -> Result<(), ChownError> {
+    let (path, file) = (&held.image.path, &held.file);
+    let ext = |error| ChownError::ext(path, error);
+    let fs = Fs::open(file, held.window, u64::MAX).map_err(ext)?;
+    let roots = find_roots(&fs).map_err(ext)?;
+    let owner = ids_at(&fs, roots.upper).map_err(ext)?;
+    let members = members::below(&fs, roots.work.into_iter()).map_err(ext)?;
+    let mapping = Mapping::new(&Request { all: true, ..Request::new(owner, owner) }, owner);
+    let commit = Commit { fs: &fs, file, members: &members, mapping: &mapping, roots, holes: Holes::Read };
+    commit.run(&mut |_| {}).map_err(|error| commit_error(path, error))
+}
+
+/// How many files in the image belong to other users than `upper` does.
+pub(crate) fn count_other_owners(held: &Held) -> Result<u64, ExtError> {
+    let fs = Fs::open(&held.file, held.window, u64::MAX)?;
+    let roots = find_roots(&fs)?;
+    let owner = ids_at(&fs, roots.upper)?;
+    let members = members::whole(&fs, roots)?;
+    let mut others = 0;
+    table::each_chunk(&fs, &held.file, &members, Holes::Read, &mut |_| {}, |chunk| {
+        for (ino, _, raw) in chunk.live().filter(|(ino, ..)| *ino >= fs.sb.first_ino) {
+            let inode = survey::member(&members, ino, raw)?;
+            others += u64::from(inode.is_some_and(|inode| inode.ids.uid != owner.uid));
+        }
+        Ok::<(), ExtError>(())
+    })?;
+    Ok(others)
+}
+
+fn commit_error(path: &Path, error: CommitError) -> ChownError {
+    match error {
+        CommitError::Ext(error) => ChownError::ext(path, error),
+        CommitError::Write(error) => ChownError::Interrupted { path: path.into(), error },
+    }
 }
 
 /// Finds `upper` and `work`, after making sure that everything in the file system is understood.
@@ -214,10 +263,7 @@ impl Job<'_> {
         let (fs, file, mapping, roots) = (self.fs, &self.held.file, &self.mapping, self.roots);
         let mut tell = |done| progress(self.inodes() + done, self.total());
         let commit = Commit { fs, file, members, mapping, roots, holes };
-        commit.run(&mut tell).map_err(|error| match error {
-            CommitError::Ext(error) => self.ext(error),
-            CommitError::Write(error) => ChownError::Interrupted { path: self.path.into(), error },
-        })?;
+        commit.run(&mut tell).map_err(|error| commit_error(self.path, error))?;
         let now = self.survey(members, holes, 2, progress)?;
         match now.changing + now.members.abs_diff(seen.members) {
             0 => Ok(()),
@@ -237,7 +283,7 @@ impl Job<'_> {
         ChownError::ext(self.path, error)
     }
 
-    fn report(&self, members: &Members, seen: Survey, before: Ids, replayed: bool) -> Report {
+    fn report(&self, members: &Members, seen: Survey, before: Ids) -> Report {
         let to_user = self.mapping.target().uid != 0;
         let examples = seen.examples.iter().filter(|_| to_user);
         let concerns_upper = members.contains(self.roots.upper);
@@ -251,7 +297,7 @@ impl Job<'_> {
             unwritable_directories: if to_user { seen.foreign_directories } else { 0 },
             unwritable_examples: examples.filter_map(|&ino| members::path_of(self.fs, ino)).collect(),
             walked: matches!(members, Members::Reached { .. }),
-            replayed,
+            replayed: false,
             unlocked: self.held.lock_unsupported().is_some(),
         }
     }

@@ -138,7 +138,7 @@ fn used_inodes(fs: &Fs<'_, File>, descriptor: GroupDescriptor) -> Result<u32, Ex
 }
 
 /// The next range of data in `from..end` of the file. A file system that does not know holes has none.
-fn next_data(file: &File, from: u64, end: u64) -> Result<Option<Range<u64>>, ExtError> {
+pub(crate) fn next_data(file: &File, from: u64, end: u64) -> Result<Option<Range<u64>>, ExtError> {
     if from >= end {
         return Ok(None);
     }

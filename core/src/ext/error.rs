@@ -20,7 +20,7 @@ pub enum ExtError {
         present: u64,
     },
     /// A structure contradicts itself or its surroundings.
-    #[error("is damaged: {0}; try `e2fsck -f`")]
+    #[error("is damaged: {0}; try `condatainer overlay check`")]
     Corrupt(String),
     /// Well-formed, but it uses something that this program does not understand.
     #[error("uses {0}, which condatainer does not support")]

@@ -185,6 +185,16 @@ impl Features {
         refuse(&names)
     }
 
+    /// The flags that Apptainer refuses, by name.
+    #[must_use]
+    pub fn newer_than_ext3(&self) -> Vec<String> {
+        let extra_incompat = self.incompat & !(incompat::FILETYPE | incompat::RECOVER | incompat::META_BG);
+        let extra_ro = self.ro_compat & !(ro_compat::SPARSE_SUPER | ro_compat::LARGE_FILE | ro_compat::BTREE_DIR);
+        let mut extra = names_of(extra_incompat, INCOMPAT_NAMES, 'I');
+        extra.extend(names_of(extra_ro, RO_COMPAT_NAMES, 'R'));
+        extra
+    }
+
     /// Apptainer's own test of an ext3 image, with the reason when it would say no.
     ///
     /// # Errors
@@ -193,10 +203,7 @@ impl Features {
         if !self.has_journal() {
             return Err("it has no journal (has_journal)".into());
         }
-        let extra_incompat = self.incompat & !(incompat::FILETYPE | incompat::RECOVER | incompat::META_BG);
-        let extra_ro = self.ro_compat & !(ro_compat::SPARSE_SUPER | ro_compat::LARGE_FILE | ro_compat::BTREE_DIR);
-        let mut extra = names_of(extra_incompat, INCOMPAT_NAMES, 'I');
-        extra.extend(names_of(extra_ro, RO_COMPAT_NAMES, 'R'));
+        let extra = self.newer_than_ext3();
         if extra.is_empty() {
             return Ok(());
         }

@@ -49,7 +49,7 @@ pub enum HeldError {
         by: String,
     },
     /// It was not unmounted cleanly.
-    #[error("{}: {what}; run `e2fsck -p {}` first", path.display(), path.display())]
+    #[error("{}: {what}; run `condatainer overlay check --fix {}` first", path.display(), path.display())]
     Dirty {
         /// The image.
         path: PathBuf,
@@ -57,7 +57,7 @@ pub enum HeldError {
         what: &'static str,
     },
     /// e2fsck was to clean it and did not.
-    #[error("{}: {error}; run `e2fsck -f {}` and answer its questions", path.display(), path.display())]
+    #[error("{}: {error}; run `condatainer overlay check --fix {}`, which says more", path.display(), path.display())]
     Tool {
         /// The image.
         path: PathBuf,

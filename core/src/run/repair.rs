@@ -1,8 +1,9 @@
-//! Repairs an image whose last writer was killed, before it is written again.
+//! Repairs an image whose last writer was killed, or that a crash left with a journal to replay, before it is used again.
 //!
 //! fuse2fs keeps no journal: after a SIGKILL the free counts and bitmaps on disk are stale, and writing on would let two files
 //! share a block. `e2fsck -p` makes only repairs that lose nothing, and gives up otherwise.
 
+use crate::ext::State;
 use crate::held::{Held, HeldError, Purpose};
 use crate::plan::Plan;
 use crate::run::look_again::wait_for_writer;
@@ -14,7 +15,10 @@ pub(crate) fn repair(plan: &Plan, say: &mut dyn FnMut(&str)) -> Result<(), HeldE
     for path in &plan.repair {
         match Held::open(path, Purpose::Change) {
             Ok(held) => {
-                say(&format!("{}: its last writer was killed: repairing it (e2fsck -p)", path.display()));
+                let state = held.state()?;
+                if !state.is_clean() {
+                    say(&format!("{}: {} (e2fsck -p)", path.display(), why(state)));
+                }
                 held.make_clean(true)?;
             }
             Err(HeldError::Busy { .. }) if plan.holds.as_ref() != Some(path) => wait_for_writer(path),
@@ -22,4 +26,11 @@ pub(crate) fn repair(plan: &Plan, say: &mut dyn FnMut(&str)) -> Result<(), HeldE
         }
     }
     Ok(())
+}
+
+fn why(state: State) -> &'static str {
+    match state.needs_recovery {
+        true => "its journal was not replayed after a crash: replaying it",
+        false => "its last writer was killed: repairing it",
+    }
 }
