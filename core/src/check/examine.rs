@@ -37,16 +37,17 @@ pub(crate) fn examine(
     if !probe.state.is_clean() && !seen.readers {
         held.refuse_silent_users()?;
     }
-    seen.findings = state(path, probe.state, seen.readers);
     if probe.state.needs_recovery {
         seen.unsound = true;
+        seen.findings = state(probe.state, seen.readers, &fix(path));
         return Ok(seen);
     }
     let outcome = e2fsck(held, Answer::Look, progress).map_err(|error| CheckError::tool(path, error))?;
+    seen.findings = state(probe.state, seen.readers, &outcome.problems.cure(path));
     seen.findings.extend(outcome.problems.findings(path));
+    merge_orphans(&mut seen.findings, path, probe.state);
     seen.unsound = !seen.findings.is_empty();
     seen.lines = outcome.lines;
-    merge_orphans(&mut seen.findings, path, probe.state);
     seen.findings.extend(features::findings(path, probe.features));
     seen.findings.extend(layout::findings(path, &probe, request));
     if !outcome.uncorrected {
@@ -61,10 +62,11 @@ pub(crate) fn probe(held: &Held) -> Result<Probe, CheckError> {
     probe.map_err(|error| CheckError::Image(ImageError::ext(&held.image.path, error)))
 }
 
-/// What the superblock says. A reader's fuse2fs marks the image as not clean while it has it.
-fn state(path: &Path, state: State, readers: bool) -> Vec<Finding> {
+/// What the superblock says. A reader's fuse2fs marks the image as not clean while it has it; e2fsck -p that gives up leaves
+/// the mark of errors.
+fn state(state: State, readers: bool, cure: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let mut add = |code, message: &str| findings.push(Finding::error(code, message, fix(path)));
+    let mut add = |code, message: &str| findings.push(Finding::error(code, message, cure));
     if state.needs_recovery {
         add(Code::NeedsRecovery, "its journal has not been replayed (a crash); nothing else can be told before that");
     } else if !state.valid && !readers {

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::error::CheckError;
+use super::examine::probe;
 use super::finding::{Code, Finding, fix, quoted};
 use crate::e2fsprogs;
 use crate::ext::Features;
@@ -11,6 +12,9 @@ use crate::held::Held;
 const MIB: u64 = 1 << 20;
 
 /// What tune2fs 1.47 takes away from an unmounted image, tried one by one.
+///
+/// All others (extent, flex_bg, inline_data, ea_inode, bigalloc, encrypt, verity, large_dir) shape the files themselves and stay:
+/// tune2fs refuses each by name. resize2fs -s would take away 64bit, but that never comes without extent.
 const BY_TUNE2FS: &[&str] = &[
     "metadata_csum",
     "metadata_csum_seed",
@@ -24,9 +28,6 @@ const BY_TUNE2FS: &[&str] = &[
     "mmp",
     "casefold",
 ];
-/// What resize2fs -s takes away. All others (extent, flex_bg, inline_data, ea_inode, bigalloc, encrypt, verity, large_dir) shape
-/// the files themselves and stay: tune2fs refuses each by name.
-const BY_RESIZE2FS: &str = "64bit";
 
 /// What Apptainer refuses the image for.
 pub(crate) fn findings(path: &Path, features: Features) -> Vec<Finding> {
@@ -37,15 +38,15 @@ pub(crate) fn findings(path: &Path, features: Features) -> Vec<Finding> {
     }
     let newer = features.newer_than_ext3();
     if !newer.is_empty() {
-        let cure = if newer.iter().all(|name| is_removable(name)) { fix(path) } else { move_out(path) };
+        let cure = if newer.iter().all(is_removable) { fix(path) } else { move_out(path) };
         let message = format!("Apptainer refuses features newer than ext3 ({})", newer.join(", "));
         findings.push(Finding { count: newer.len() as u64, ..Finding::error(Code::NewerFeatures, message, cure) });
     }
     findings
 }
 
-fn is_removable(name: &str) -> bool {
-    name == BY_RESIZE2FS || BY_TUNE2FS.contains(&name)
+fn is_removable(name: &String) -> bool {
+    BY_TUNE2FS.contains(&name.as_str())
 }
 
 fn move_out(path: &Path) -> String {
@@ -58,25 +59,27 @@ fn move_out(path: &Path) -> String {
 /// Whether [`convert`] has something to do that it can do.
 pub(crate) fn is_convertible(features: Features) -> bool {
     let newer = features.newer_than_ext3();
-    let removable = newer.iter().all(|name| is_removable(name));
+    let removable = newer.iter().all(is_removable);
     removable && (!newer.is_empty() || !features.has_journal())
 }
 
 /// Takes away from a copy what is newer than ext3, and gives it a journal.
 pub(crate) fn convert(draft: &Held, features: Features) -> Result<(), CheckError> {
-    let newer = features.newer_than_ext3();
-    if newer.iter().any(|name| name == BY_RESIZE2FS) {
-        run(draft, "resize2fs", &["-f", "-s"])?;
-    }
-    // One at a time: tune2fs checks some against others, in an order of its own.
-    for name in BY_TUNE2FS.iter().filter(|name| newer.iter().any(|newer| newer == *name)) {
-        run(draft, "tune2fs", &["-O", &format!("^{}", feature_of(name))])?;
+    // One at a time, looking again: some go with others, and instead of metadata_csum tune2fs sets uninit_bg.
+    for name in BY_TUNE2FS {
+        if has(draft, name)? {
+            run(draft, "tune2fs", &["-O", &format!("^{}", feature_of(name))])?;
+        }
     }
     if features.has_journal() {
         return Ok(());
     }
     let size = if draft.window.size >= 256 * MIB { "size=16" } else { "size=4" };
     run(draft, "tune2fs", &["-j", "-J", size])
+}
+
+fn has(draft: &Held, name: &str) -> Result<bool, CheckError> {
+    Ok(probe(draft)?.features.newer_than_ext3().iter().any(|newer| newer == name))
 }
 
 /// The mark of an orphan file that is in use goes with the file.

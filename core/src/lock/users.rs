@@ -44,7 +44,17 @@ impl Loop {
 pub fn users(dev: u64, ino: u64) -> Vec<User> {
     let own = std::process::id();
     let pids = names_in(Path::new("/proc")).into_iter().filter_map(|name| name.parse().ok());
-    pids.filter(|&pid| pid != own && holds_open(pid, dev, ino)).map(|pid| User { pid, comm: comm_of(pid) }).collect()
+    let others = pids.filter(|&pid| pid != own && holds_open(pid, dev, ino) && !is_being_started(pid, own));
+    others.map(|pid| User { pid, comm: comm_of(pid) }).collect()
+}
+
+/// A program that another thread of ours is just starting holds all that we hold until its exec, and is told by the command
+/// line that it still has from us.
+fn is_being_started(pid: u32, own: u32) -> bool {
+    let read = |name: &str| fs::read(format!("/proc/{pid}/{name}")).unwrap_or_default();
+    let parent = format!("\nPPid:\t{own}\n");
+    let status = String::from_utf8_lossy(&read("status")).into_owned();
+    status.contains(&parent) && fs::read("/proc/self/cmdline").is_ok_and(|ours| ours == read("cmdline"))
 }
 
 fn holds_open(pid: u32, dev: u64, ino: u64) -> bool {
