@@ -38,15 +38,15 @@ pub(crate) fn findings(path: &Path, features: Features) -> Vec<Finding> {
     }
     let newer = features.newer_than_ext3();
     if !newer.is_empty() {
-        let cure = if newer.iter().all(is_removable) { fix(path) } else { move_out(path) };
+        let cure = if are_removable(&newer) { fix(path) } else { move_out(path) };
         let message = format!("Apptainer refuses features newer than ext3 ({})", newer.join(", "));
         findings.push(Finding { count: newer.len() as u64, ..Finding::error(Code::NewerFeatures, message, cure) });
     }
     findings
 }
 
-fn is_removable(name: &String) -> bool {
-    BY_TUNE2FS.contains(&name.as_str())
+fn are_removable(names: &[String]) -> bool {
+    names.iter().all(|name| BY_TUNE2FS.contains(&name.as_str()))
 }
 
 fn move_out(path: &Path) -> String {
@@ -59,8 +59,7 @@ fn move_out(path: &Path) -> String {
 /// Whether [`convert`] has something to do that it can do.
 pub(crate) fn is_convertible(features: Features) -> bool {
     let newer = features.newer_than_ext3();
-    let removable = newer.iter().all(is_removable);
-    removable && (!newer.is_empty() || !features.has_journal())
+    are_removable(&newer) && (!newer.is_empty() || !features.has_journal())
 }
 
 /// Takes away from a copy what is newer than ext3, and gives it a journal.

@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+mod check;
 mod cli;
 mod diff;
 mod exits;
@@ -60,6 +61,7 @@ fn suite() -> Suite {
             Theme { name: "modes", tests: modes::tests() },
             Theme { name: "whiteouts", tests: whiteouts::tests() },
             Theme { name: "writers", tests: writers::tests() },
+            Theme { name: "check", tests: check::tests() },
             Theme { name: "layers", tests: layers::tests() },
             Theme { name: "fakeroot", tests: fakeroot::tests() },
             Theme { name: "exits", tests: exits::tests() },

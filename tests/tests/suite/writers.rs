@@ -12,7 +12,7 @@ tests! {
 }
 
 /// Starts a step that holds the image until its standard input, a named pipe, is closed; `with` runs meanwhile.
-fn while_held(desk: &Desk, mode: &str, with: impl FnOnce(&str) -> Result<()>) -> Result<()> {
+pub(crate) fn while_held(desk: &Desk, mode: &str, with: impl FnOnce(&str) -> Result<()>) -> Result<()> {
     let text = format!(
         "srun -J holder --condatainer-overlay=env.img:{mode} sh -c 'touch {0}/held; while [ -e {0}/held ]; do sleep 0.05; done' > /dev/null 2>&1 &",
         desk.dir
@@ -84,7 +84,7 @@ fn the_next_job_finds_the_image_free(desk: &Desk) -> Result<()> {
 }
 
 /// Writes as carol, whom no other test uses, and kills every process of hers.
-fn killed_writer<'a>(desk: &Desk<'a>) -> Result<Desk<'a>> {
+pub(crate) fn killed_writer<'a>(desk: &Desk<'a>) -> Result<Desk<'a>> {
     let carol = desk.of("carol")?;
     carol.image("env.img")?;
     let write =
@@ -115,7 +115,7 @@ fn a_reader_of_a_killed_image_is_not_refused(desk: &Desk) -> Result<()> {
 }
 
 /// Carol can be killed by one test at a time.
-fn alone() -> std::sync::MutexGuard<'static, ()> {
+pub(crate) fn alone() -> std::sync::MutexGuard<'static, ()> {
     static CAROL: std::sync::Mutex<()> = std::sync::Mutex::new(());
     CAROL.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
