@@ -17,6 +17,7 @@ use crate::ext::{State, Window};
 use crate::holder::{self, Holder, Published};
 use crate::image::{self, Image, ImageError, Opened};
 use crate::lock::{self, Access, Availability, Guard, LockError, Loop};
+use crate::preen::preen;
 
 pub use error::HeldError;
 
@@ -171,7 +172,8 @@ impl Held {
 
     fn run_e2fsck(&self) -> Result<(), ToolError> {
         let mut command = self.tool("e2fsck")?;
-        e2fsprogs::run("e2fsck", command.arg("-p").arg(self.tools_name()), CORRECTED)
+        command.arg("-p").arg(self.tools_name());
+        preen(self, || e2fsprogs::run("e2fsck", &mut command, CORRECTED))
     }
 
     /// A command for a tool of e2fsprogs that works on [`Held::tools_name`].

@@ -29,6 +29,7 @@ pub mod lock;
 #[cfg(feature = "lower")]
 pub mod lower;
 pub mod plan;
+mod preen;
 pub mod programs;
 mod quota;
 pub mod refusal;

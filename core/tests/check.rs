@@ -134,6 +134,30 @@ fn a_killed_fuse2fs() {
     assert_eq!(content(&image), before);
 }
 
+/// By itself e2fsck -p rebuilds them in place, and a kill in the middle of that takes names away.
+#[test]
+fn large_directories_are_not_rebuilt() {
+    let bench = Bench::new();
+    let image = rich(&bench, "env.img", RECIPE);
+    let blocks = || debugfs(&image, "blocks /upper/many");
+    let (before, flags) = (blocks(), "Flags: 0x0");
+    assert!(before.split_whitespace().count() > 3 && debugfs(&image, "stat /upper/many").contains(flags));
+    let plain = bench.path("plain.img");
+    fs::copy(&image, &plain).unwrap();
+    assert!(support::tool("e2fsck").args(["-fp"]).arg(&plain).status().unwrap().code() < Some(2));
+    assert!(!debugfs(&plain, "stat /upper/many").contains(flags), "e2fsck does not do it any more");
+    debugfs_write(&image, "ssv state 0");
+    cured(&bench, &image, Fix::Safe);
+    assert!(blocks() == before && debugfs(&image, "stat /upper/many").contains(flags));
+    assert!(superblock_field(&image, "Filesystem features").contains("dir_index"), "it is to be seen again");
+    debugfs_write(&image, "ssv state 0");
+    let user = Ids { uid: 1000, gid: 1000 };
+    let request =
+        condatainer_core::chown::Request { replay: true, ..condatainer_core::chown::Request::new(user, user) };
+    assert!(condatainer_core::chown::chown(&image, &request, &mut |_, _| {}).unwrap().replayed);
+    assert!(blocks() == before && debugfs(&image, "stat /upper/many").contains(flags));
+}
+
 /// A copy of an image that the kernel has mounted and written to, as a crash would leave it.
 fn crashed(bench: &Bench) -> (PathBuf, Mounted, PathBuf) {
     let (live, image) = (rich(bench, "live.img", RECIPE), bench.path("env.img"));

@@ -6,6 +6,7 @@ use std::process::{ChildStderr, ChildStdout, Command, Stdio};
 use super::problems::Problems;
 use crate::e2fsprogs::ToolError;
 use crate::held::Held;
+use crate::preen::preen;
 
 const TOOL: &str = "e2fsck";
 /// Corrected, or corrected and to be rebooted.
@@ -51,7 +52,11 @@ pub(crate) fn e2fsck(held: &Held, answer: Answer, progress: &mut dyn FnMut(u64, 
     };
     // Progress goes to standard error, where e2fsck says little else.
     command.args(["-f", flag, "-C", "2"]).arg(held.tools_name());
-    run(&mut command, &held.image.path.display().to_string(), progress)
+    let name = held.image.path.display().to_string();
+    match answer {
+        Answer::Preen => preen(held, || run(&mut command, &name, progress)),
+        Answer::Look | Answer::Yes => run(&mut command, &name, progress),
+    }
 }
 
 fn run(command: &mut Command, name: &str, progress: &mut dyn FnMut(u64, u64)) -> Result<Outcome, ToolError> {

@@ -16,16 +16,16 @@ use std::path::{Path, PathBuf};
 
 pub use error::ChownError;
 pub(crate) use inoset::InoSet;
-pub(crate) use table::next_data;
+pub(crate) use members::Members;
+pub(crate) use table::{Holes, each_chunk, next_data};
 
 use crate::ext::raw::{Fs, find_upper_and_work};
 use crate::ext::{ExtError, Ids};
 use crate::held::{Held, Purpose};
 use commit::{Commit, CommitError};
 use mapping::Mapping;
-use members::{Members, Roots};
+use members::Roots;
 use survey::{Survey, ids_at, survey};
-use table::Holes;
 
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,7 +137,7 @@ pub(crate) fn count_other_owners(held: &Held) -> Result<u64, ExtError> {
     let owner = ids_at(&fs, roots.upper)?;
     let members = members::whole(&fs, roots)?;
     let mut others = 0;
-    table::each_chunk(&fs, &held.file, &members, Holes::Read, &mut |_| {}, |chunk| {
+    each_chunk(&fs, &held.file, &members, Holes::Read, &mut |_| {}, |chunk| {
         for (ino, _, raw) in chunk.live().filter(|(ino, ..)| *ino >= fs.sb.first_ino) {
             let inode = survey::member(&members, ino, raw)?;
             others += u64::from(inode.is_some_and(|inode| inode.ids.uid != owner.uid));

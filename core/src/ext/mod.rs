@@ -40,11 +40,12 @@ pub use xattr::Xattr;
 pub(crate) mod raw {
     pub(crate) use super::checksum::{inode_checksum, seal_inode, stored_inode_checksum};
     pub(crate) use super::dir::{Entries, block_count, check_plain, put_name, put_type, read_block, remove_name, scan};
+    pub(crate) use super::features::compat::DIR_INDEX;
     pub(crate) use super::fs::Fs;
     pub(crate) use super::inode::{
         FileType, GroupDescriptor, Inode, clear_bit, clear_flag, delete_inode, flag, ids_of, is_live, make_whiteout,
         put_ids,
     };
     pub(crate) use super::probe::{find_upper_and_work, state_of};
-    pub(crate) use super::superblock::{ROOT_INO, put_free_inodes, put_valid};
+    pub(crate) use super::superblock::{COMPAT_AT, ROOT_INO, put_free_inodes, put_valid};
 }

@@ -7,6 +7,8 @@ use super::stamp::Stamp;
 
 /// Where the superblock begins, in bytes.
 pub(crate) const SUPERBLOCK_OFFSET: u64 = 1024;
+/// Where the compatible features stand, in bytes from the start of the file system.
+pub(crate) const COMPAT_AT: u64 = SUPERBLOCK_OFFSET + 0x5C;
 /// How long it is, in bytes.
 pub(crate) const SUPERBLOCK_SIZE: usize = 1024;
 const MAGIC: u16 = 0xEF53;
