@@ -49,6 +49,7 @@ const ASIDES: &[&str] = &[
     "mod time",
     "containing multiply-claimed",
     "with multiply-claimed",
+    "shared with",
 ];
 
 /// Complaints by kind.

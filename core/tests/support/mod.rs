@@ -2,6 +2,7 @@
 // Every test binary uses its own part of this, and a failing preparation is a failing test.
 #![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod checking;
 pub mod overlay;
 
 use std::collections::BTreeMap;
