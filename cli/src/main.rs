@@ -13,6 +13,7 @@ mod exit;
 mod info;
 mod plain;
 mod progress;
+mod resize;
 mod say;
 mod start;
 mod task;
@@ -48,6 +49,7 @@ fn dispatch(verb: Verb) -> Result<ExitCode, Failure> {
         Verb::Overlay(OverlayVerb::Check(args)) => check::check(&args),
         Verb::Overlay(OverlayVerb::Chown(args)) => chown::chown(&args),
         Verb::Overlay(OverlayVerb::Diff(args)) => diff::diff(&args),
+        Verb::Overlay(OverlayVerb::Resize(args)) => resize::resize(&args),
         Verb::Overlay(OverlayVerb::Info(args)) => info::info(&args),
         Verb::Completions { shell } => completions::print(shell),
         Verb::Man { dir } => completions::man(&dir),

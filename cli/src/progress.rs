@@ -1,6 +1,7 @@
 //! A progress bar on a terminal; nothing when stderr is piped, and with `-q`.
 
 use std::cell::OnceCell;
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -9,14 +10,22 @@ use crate::say;
 /// One piece of long work.
 #[derive(Debug)]
 pub(crate) struct Progress {
-    unit: &'static str,
+    template: String,
     bar: OnceCell<ProgressBar>,
 }
+
+/// How often a spinner turns.
+const TICK: Duration = Duration::from_millis(100);
 
 impl Progress {
     /// Nothing is drawn until the amount of work is known.
     pub(crate) fn new(unit: &'static str) -> Self {
-        Self { unit, bar: OnceCell::new() }
+        Self { template: format!("{{wide_bar}} {{human_pos}}/{{human_len}} {unit}"), bar: OnceCell::new() }
+    }
+
+    /// As [`Self::new`], for bytes.
+    pub(crate) fn bytes() -> Self {
+        Self { template: "{wide_bar} {binary_bytes}/{binary_total_bytes}".into(), bar: OnceCell::new() }
     }
 
     /// `done` of `total` units.
@@ -24,6 +33,16 @@ impl Progress {
         let bar = self.bar.get_or_init(|| self.bar(total));
         bar.set_length(total);
         bar.set_position(done);
+    }
+
+    /// Work of an unknown amount: a spinner with one word.
+    pub(crate) fn spin(&self, what: &'static str) {
+        let bar = self.bar.get_or_init(|| self.bar(0));
+        bar.set_style(
+            ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()),
+        );
+        bar.set_message(what);
+        bar.enable_steady_tick(TICK);
     }
 
     /// Takes the bar away; what was done is said in words.
@@ -36,8 +55,7 @@ impl Progress {
     fn bar(&self, total: u64) -> ProgressBar {
         let target = if say::is_quiet() { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
         let bar = ProgressBar::with_draw_target(Some(total), target);
-        let template = format!("{{wide_bar}} {{human_pos}}/{{human_len}} {}", self.unit);
-        bar.set_style(ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_style(ProgressStyle::with_template(&self.template).unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar
     }
 }

@@ -1,7 +1,15 @@
-//! The external tools mke2fs and e2fsck: how they are run, and what they say when they fail.
+//! The external tools mke2fs, e2fsck and resize2fs: how they are run, and what they say when they fail.
 
+use std::fs::File;
 use std::io;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Output, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::programs;
 
@@ -53,6 +61,51 @@ pub(crate) fn run(tool: &'static str, command: &mut Command, worst: i32) -> Resu
     match output.status.code() {
         Some(code) if code <= worst => Ok(()),
         _ => Err(ToolError::Failed { tool, said: essence(tool, &output) }),
+    }
+}
+
+/// How a tool opens the file that it was given by [`command_on`].
+pub(crate) const GIVEN_FILE: &str = "/proc/self/fd/0";
+
+/// How soon somebody who asks to stop is heard.
+const INTERVAL: Duration = Duration::from_millis(20);
+
+/// As [`command`], for work on an open file, whatever its path has become or contains.
+///
+/// Where `file` shares its description with one that is locked, the lock holds until the tool has ended, even if this process
+/// is killed before. A Ctrl-C at the terminal does not reach the tool; see [`run_unless`].
+pub(crate) fn command_on(tool: &'static str, file: File) -> Result<Command, ToolError> {
+    let mut command = command(tool)?;
+    command.stdin(Stdio::from(file)).process_group(0);
+    Ok(command)
+}
+
+/// As [`run`], but kills the tool as soon as `stop` says so; tells its exit code and what it printed.
+pub(crate) fn run_unless(
+    stop: &dyn Fn() -> bool,
+    tool: &'static str,
+    command: &mut Command,
+    worst: i32,
+) -> Result<(i32, String), ToolError> {
+    let output = output_unless(stop, command).map_err(|error| ToolError::Start { tool, error })?;
+    match output.status.code() {
+        Some(code) if code <= worst => Ok((code, String::from_utf8_lossy(&output.stdout).into_owned())),
+        _ => Err(ToolError::Failed { tool, said: essence(tool, &output) }),
+    }
+}
+
+fn output_unless(stop: &dyn Fn() -> bool, command: &mut Command) -> io::Result<Output> {
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let pid = Pid::from_raw(i32::try_from(child.id()).map_err(io::Error::other)?);
+    let (sender, receiver) = channel();
+    thread::spawn(move || sender.send(child.wait_with_output()));
+    loop {
+        match receiver.recv_timeout(INTERVAL) {
+            Ok(output) => return output,
+            Err(RecvTimeoutError::Disconnected) => return Err(io::Error::other("its end was not seen")),
+            Err(RecvTimeoutError::Timeout) if stop() => drop(kill(pid, Signal::SIGKILL)),
+            Err(RecvTimeoutError::Timeout) => {}
+        }
     }
 }
 

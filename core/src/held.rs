@@ -124,7 +124,7 @@ impl Held {
     }
 
     /// A reader can share an image with a device that cannot be written through.
-    fn refuse_loops(&self, purpose: Purpose) -> Result<(), HeldError> {
+    pub(crate) fn refuse_loops(&self, purpose: Purpose) -> Result<(), HeldError> {
         let in_the_way = |device: &&Loop| purpose != Purpose::Read || !device.read_only;
         match self.loops().iter().find(in_the_way) {
             Some(device) => Err(self.busy_with(format!("attached to /dev/{}", device.name))),

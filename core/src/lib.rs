@@ -34,6 +34,7 @@ pub mod programs;
 mod quota;
 pub mod refusal;
 pub mod request;
+pub mod resize;
 pub mod run;
 mod sparse;
 #[cfg(feature = "lower")]

@@ -15,7 +15,7 @@ use crate::ext::Window;
 
 mod users;
 
-pub use users::{Loop, User, loops, users};
+pub use users::{Loop, User, loops, users, writers};
 
 /// What somebody wants to do with an image, or does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]

@@ -5,6 +5,7 @@ mod chown;
 mod create;
 mod diff;
 mod info;
+mod resize;
 mod start;
 mod task;
 
@@ -13,6 +14,7 @@ pub(crate) use chown::ChownArgs;
 pub(crate) use create::{CreateArgs, Profile};
 pub(crate) use diff::DiffArgs;
 pub(crate) use info::InfoArgs;
+pub(crate) use resize::ResizeArgs;
 pub(crate) use start::{DryRun, EditArgs, ExecArgs, StartArgs};
 pub(crate) use task::{TaskArgs, TaskPart};
 
@@ -91,6 +93,11 @@ pub(crate) enum OverlayVerb {
         after_help = "Examples:\n  condatainer overlay diff env.img                      against the configured base\n  condatainer overlay diff -b base.sif -o tools.sqf env.img\n  condatainer overlay diff --summary env.img            sums by directory\n\nA added, M changed, D deleted. The image is only read; it may be in use."
     )]
     Diff(DiffArgs),
+    /// Make an image larger or smaller
+    #[command(
+        after_help = "Examples:\n  condatainer overlay resize -s 20G env.img     to 20 GiB\n  condatainer overlay resize -s +5G env.img     larger by 5 GiB\n  condatainer overlay resize --free 2G env.img  grow until 2 GiB are free, if they are not\n\nThe work is done on a copy, which then takes the image's place. The image must not be in use."
+    )]
+    Resize(ResizeArgs),
 }
 
 /// A size in bytes, with binary units.

@@ -47,5 +47,5 @@ pub(crate) mod raw {
         put_ids,
     };
     pub(crate) use super::probe::{find_upper_and_work, state_of};
-    pub(crate) use super::superblock::{COMPAT_AT, ROOT_INO, put_free_inodes, put_valid};
+    pub(crate) use super::superblock::{COMPAT_AT, ROOT_INO, Superblock, put_free_inodes, put_valid};
 }

@@ -44,6 +44,7 @@ pub(crate) fn put_free_inodes(bytes: &mut [u8], count: u32) -> bool {
 pub(crate) struct Superblock {
     pub(crate) inodes_count: u32,
     pub(crate) blocks_count: u64,
+    pub(crate) r_blocks_count: u64,
     pub(crate) free_blocks_count: u64,
     pub(crate) free_inodes_count: u32,
     pub(crate) first_data_block: u32,
@@ -56,6 +57,7 @@ pub(crate) struct Superblock {
     pub(crate) features: Features,
     pub(crate) uuid: [u8; 16],
     pub(crate) volume_name: String,
+    pub(crate) reserved_gdt_blocks: u16,
     pub(crate) journal_inum: u32,
     pub(crate) last_orphan: u32,
     pub(crate) hash_seed: [u32; 4],
@@ -89,6 +91,7 @@ impl Superblock {
         Some(Self {
             inodes_count: u32_at(b, 0x0)?,
             blocks_count: join(u32_at(b, 0x4)?, high(0x150)?),
+            r_blocks_count: join(u32_at(b, 0x8)?, high(0x154)?),
             free_blocks_count: join(u32_at(b, 0xC)?, high(0x158)?),
             free_inodes_count: u32_at(b, 0x10)?,
             first_data_block: u32_at(b, 0x14)?,
@@ -102,6 +105,7 @@ impl Superblock {
             features,
             uuid,
             volume_name: text(b.get(0x78..0x88)?),
+            reserved_gdt_blocks: u16_at(b, 0xCE)?,
             journal_inum: u32_at(b, 0xE0)?,
             last_orphan: u32_at(b, 0xE8)?,
             hash_seed: [u32_at(b, 0xEC)?, u32_at(b, 0xF0)?, u32_at(b, 0xF4)?, u32_at(b, 0xF8)?],

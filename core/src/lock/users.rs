@@ -42,10 +42,7 @@ impl Loop {
 /// The processes, other than this one, that hold the file (`st_dev`, `st_ino`) open, as far as the caller may see.
 #[must_use]
 pub fn users(dev: u64, ino: u64) -> Vec<User> {
-    let own = std::process::id();
-    let pids = names_in(Path::new("/proc")).into_iter().filter_map(|name| name.parse().ok());
-    let others = pids.filter(|&pid| pid != own && holds_open(pid, dev, ino) && !is_being_started(pid, own));
-    others.map(|pid| User { pid, comm: comm_of(pid) }).collect()
+    users_where(|pid| !open_descriptors(pid, dev, ino).is_empty())
 }
 
 /// A program that another thread of ours is just starting holds all that we hold until its exec, and is told by the command
@@ -57,9 +54,32 @@ fn is_being_started(pid: u32, own: u32) -> bool {
     status.contains(&parent) && fs::read("/proc/self/cmdline").is_ok_and(|ours| ours == read("cmdline"))
 }
 
-fn holds_open(pid: u32, dev: u64, ino: u64) -> bool {
-    let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
-    descriptors.flatten().any(|fd| is_file(&fd.path(), dev, ino))
+/// Those of [`users`] that can write through it.
+#[must_use]
+pub fn writers(dev: u64, ino: u64) -> Vec<User> {
+    users_where(|pid| open_descriptors(pid, dev, ino).iter().any(|fd| is_writable(pid, fd)))
+}
+
+fn users_where(uses: impl Fn(u32) -> bool) -> Vec<User> {
+    let own = std::process::id();
+    let pids = names_in(Path::new("/proc")).into_iter().filter_map(|name| name.parse().ok());
+    let others = pids.filter(|&pid| pid != own && uses(pid) && !is_being_started(pid, own));
+    others.map(|pid| User { pid, comm: comm_of(pid) }).collect()
+}
+
+/// The numbers of the descriptors of a process that lead to a file.
+fn open_descriptors(pid: u32, dev: u64, ino: u64) -> Vec<String> {
+    let directory = format!("/proc/{pid}/fd");
+    let all = names_in(Path::new(&directory)).into_iter();
+    all.filter(|fd| is_file(&Path::new(&directory).join(fd), dev, ino)).collect()
+}
+
+/// Whether the flags of a descriptor (octal, in /proc) have O_WRONLY or O_RDWR.
+fn is_writable(pid: u32, fd: &str) -> bool {
+    let text = fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")).unwrap_or_default();
+    let flags = text.lines().find_map(|line| line.strip_prefix("flags:"));
+    let flags = flags.and_then(|flags| i32::from_str_radix(flags.trim(), 8).ok()).unwrap_or(0);
+    flags & nix::libc::O_ACCMODE != nix::libc::O_RDONLY
 }
 
 fn is_file(path: &Path, dev: u64, ino: u64) -> bool {
@@ -146,6 +166,19 @@ mod tests {
         child.kill().unwrap();
         child.wait().unwrap();
         assert_eq!(found.iter().map(|u| u.pid).collect::<Vec<_>>(), [child.id()]);
+    }
+
+    #[test]
+    fn readers_and_writers_are_told_apart() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let meta = file.as_file().metadata().unwrap();
+        for (stdin, writes) in [(fs::File::open(file.path()).unwrap(), 0), (file.reopen().unwrap(), 1)] {
+            let mut child = Command::new("sleep").arg("60").stdin(Stdio::from(stdin)).spawn().unwrap();
+            let found = (users(meta.dev(), meta.ino()).len(), writers(meta.dev(), meta.ino()).len());
+            child.kill().unwrap();
+            child.wait().unwrap();
+            assert_eq!(found, (1, writes));
+        }
     }
 
     #[test]

@@ -1,0 +1,82 @@
+//! `condatainer overlay resize`: makes an image larger or smaller.
+
+use std::process::ExitCode;
+
+use condatainer_core::holder::{self, Holder};
+use condatainer_core::resize::{self, Report, Request, Stage, Wish};
+use condatainer_core::user::Caller;
+use indicatif::BinaryBytes;
+
+use crate::args::ResizeArgs;
+use crate::exit::Failure;
+use crate::progress::Progress;
+use crate::say;
+
+pub(crate) fn resize(args: &ResizeArgs) -> Result<ExitCode, Failure> {
+    let wish = args.size.or(args.free).ok_or_else(|| Failure::failed("no size: add -s SIZE or --free SIZE"))?;
+    let holder = Some(holder());
+    let request = Request { wish, in_place: args.in_place, dry_run: args.dry_run, holder };
+    let progress = Progress::bytes();
+    let result = resize::resize(&args.image, &request, &mut |stage| show(args, &progress, stage));
+    progress.finish();
+    let report = result.map_err(Failure::failed)?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&report).map_err(Failure::failed)?);
+    } else {
+        lines(args, wish, &report).iter().for_each(|line| say::notice(line));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What others are told who want the image meanwhile.
+fn holder() -> Holder {
+    Holder {
+        host: holder::host_name(),
+        pid: std::process::id(),
+        user: Caller::current().map_or_else(|_| "unknown".into(), |caller| caller.name),
+        job: std::env::var("SLURM_JOB_ID").ok(),
+        step: std::env::var("SLURM_STEP_ID").ok(),
+    }
+}
+
+fn show(args: &ResizeArgs, progress: &Progress, stage: Stage) {
+    match stage {
+        Stage::Copying(done, total) => progress.at(done, total),
+        Stage::Checking => progress.spin("checking"),
+        Stage::Resizing => progress.spin("resizing"),
+        Stage::InPlace => say::notice(&format!(
+            "{}: is changed in place: a kill or a crash before the end can damage it",
+            args.image.display()
+        )),
+    }
+}
+
+fn lines(args: &ResizeArgs, wish: Wish, report: &Report) -> Vec<String> {
+    let image = args.image.display();
+    let mut lines = Vec::new();
+    if report.unlocked {
+        lines.push(format!("{image}: its file system has no locks: be sure that nobody uses it"));
+    }
+    if report.repaired {
+        lines.push(format!("{image}: was not cleanly unmounted: repaired first (e2fsck -p)"));
+    }
+    lines.push(format!("{image}: {}", summary(args.dry_run, wish, report)));
+    lines
+}
+
+fn summary(dry_run: bool, wish: Wish, report: &Report) -> String {
+    let free = BinaryBytes(report.blocks_free.saturating_mul(report.block_size.into()));
+    let (before, after) = (BinaryBytes(report.before_bytes), BinaryBytes(report.after_bytes));
+    let verb = match (dry_run, report.after_bytes.cmp(&report.before_bytes)) {
+        (_, std::cmp::Ordering::Equal) if matches!(wish, Wish::Free(_)) => {
+            return format!("already has {free} free, nothing to do");
+        }
+        (_, std::cmp::Ordering::Equal) => return format!("already has {before}, nothing to do"),
+        (false, std::cmp::Ordering::Greater) => "grown",
+        (false, std::cmp::Ordering::Less) => "shrunk",
+        (true, std::cmp::Ordering::Greater) => "would grow",
+        (true, std::cmp::Ordering::Less) => "would shrink",
+    };
+    let about = if dry_run { "about " } else { "" };
+    format!("{verb} from {before} to {after}, {about}{free} free")
+}

@@ -1,0 +1,168 @@
+//! One resize under way, on a copy or on the image itself.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use super::error::ResizeError;
+use super::shape::Shape;
+use super::size::{self, Wish};
+use super::sparse::{self, Copied};
+use super::stop::Stop;
+use super::tools::Tools;
+use super::twin::Twin;
+use super::{Report, Stage};
+use crate::e2fsprogs::ToolError;
+use crate::held::Held;
+
+/// So often the size is corrected when less is free than was foreseen.
+const ROUNDS: u32 = 5;
+
+/// What is decided.
+pub(super) struct Job<'a> {
+    pub(super) path: &'a Path,
+    pub(super) held: &'a Held,
+    pub(super) wish: Wish,
+    pub(super) before: Shape,
+    /// The new number of blocks.
+    pub(super) blocks: u64,
+    pub(super) stop: &'a Stop,
+}
+
+/// Why the work on a file ended early.
+enum Trouble {
+    Io(io::Error),
+    /// Before anything was resized.
+    Damaged(ToolError),
+    Tool(ToolError),
+    Lost(String),
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl Job<'_> {
+    pub(super) fn run(
+        self,
+        in_place: bool,
+        report: Report,
+        tell: &mut dyn FnMut(Stage),
+    ) -> Result<Report, ResizeError> {
+        if in_place { self.in_place(report, tell) } else { self.by_copy(report, tell) }
+    }
+
+    fn by_copy(&self, report: Report, tell: &mut dyn FnMut(Stage)) -> Result<Report, ResizeError> {
+        let twin = Twin::beside(self.path, self.held, self.before.bytes().max(self.target()))?;
+        let copied = twin.fill(self.tables(), &mut |done, total| {
+            tell(Stage::Copying(done, total));
+            if self.stop.is_asked() { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
+        })?;
+        let tools = Tools::on_copy(twin.file(), self.stop).map_err(|e| ResizeError::io(self.path, e))?;
+        let (after, repaired) = self.work(twin.file(), &tools, tell).map_err(|trouble| self.explain(trouble))?;
+        if self.stop.is_asked() {
+            return Err(ResizeError::Interrupted { path: self.path.into() });
+        }
+        twin.take_place()?;
+        Ok(Report { copied, repaired: report.repaired || repaired, ..finished(report, &after) })
+    }
+
+    fn in_place(&self, report: Report, tell: &mut dyn FnMut(Stage)) -> Result<Report, ResizeError> {
+        tell(Stage::InPlace);
+        let file = &self.held.file;
+        let tools = Tools::on_image(file).map_err(|e| ResizeError::io(self.path, e))?;
+        let (after, repaired) = self.work(file, &tools, tell).map_err(|trouble| self.explain_in_place(trouble))?;
+        let copied = Copied::None;
+        Ok(Report { in_place: true, copied, repaired: report.repaired || repaired, ..finished(report, &after) })
+    }
+
+    /// Checks, resizes and checks again; tells what came out, and whether there was something to repair.
+    fn work(&self, file: &File, tools: &Tools<'_>, tell: &mut dyn FnMut(Stage)) -> Result<(Shape, bool), Trouble> {
+        tell(Stage::Checking);
+        let repaired = tools.check_and_repair().map_err(Trouble::Damaged)?;
+        let before = shape_of(file)?;
+        tell(Stage::Resizing);
+        let after = self.change(file, tools)?;
+        sparse::dig(file, before.bytes()..after.bytes());
+        file.sync_all()?;
+        tell(Stage::Checking);
+        tools.check().map_err(Trouble::Tool)?;
+        match before.lost_in(&after) {
+            Some(what) => Err(Trouble::Lost(what.into())),
+            None => Ok((after, repaired)),
+        }
+    }
+
+    /// Resizes until the wish is fulfilled: how much will be free is foreseen to within a few blocks only.
+    fn change(&self, file: &File, tools: &Tools<'_>) -> Result<Shape, Trouble> {
+        let mut blocks = self.blocks;
+        for _ in 0..ROUNDS {
+            let after = self.change_to(blocks, file, tools)?;
+            match self.wish {
+                Wish::Free(_) => blocks = size::blocks_for(self.wish, &after.sb).unwrap_or(after.sb.blocks_count),
+                _ => return Ok(after),
+            }
+            if blocks == after.sb.blocks_count {
+                return Ok(after);
+            }
+        }
+        Err(Trouble::Lost("less is free than was asked for".into()))
+    }
+
+    fn change_to(&self, blocks: u64, file: &File, tools: &Tools<'_>) -> Result<Shape, Trouble> {
+        let bytes = blocks * u64::from(self.before.sb.block_size);
+        if bytes > file.metadata()?.len() {
+            file.set_len(bytes)?;
+        }
+        tools.resize(blocks).map_err(Trouble::Tool)?;
+        let after = shape_of(file)?;
+        file.set_len(after.bytes())?;
+        Ok(after)
+    }
+
+    fn target(&self) -> u64 {
+        self.blocks * u64::from(self.before.sb.block_size)
+    }
+
+    /// What resize2fs reserves for the inode tables of new groups, in bytes, until it is given back.
+    fn tables(&self) -> u64 {
+        let sb = &self.before.sb;
+        let added = self.blocks.saturating_sub(sb.blocks_count).div_ceil(u64::from(sb.blocks_per_group));
+        added * u64::from(sb.inodes_per_group) * u64::from(sb.inode_size)
+    }
+
+    fn explain(&self, trouble: Trouble) -> ResizeError {
+        let path = self.path.to_owned();
+        match trouble {
+            _ if self.stop.is_asked() => ResizeError::Interrupted { path },
+            Trouble::Io(error) => ResizeError::Io { path, error },
+            Trouble::Damaged(error @ ToolError::Failed { .. }) => ResizeError::Damaged { path, error },
+            Trouble::Damaged(error) | Trouble::Tool(error) => ResizeError::Tool { path, error },
+            Trouble::Lost(what) => ResizeError::Unverified { path, what },
+        }
+    }
+
+    fn explain_in_place(&self, trouble: Trouble) -> ResizeError {
+        let path = self.path.to_owned();
+        match trouble {
+            Trouble::Damaged(error @ ToolError::Failed { .. }) => ResizeError::Damaged { path, error },
+            Trouble::Damaged(error) | Trouble::Tool(error @ (ToolError::Missing { .. } | ToolError::Start { .. })) => {
+                ResizeError::Tool { path, error }
+            }
+            Trouble::Io(error) => ResizeError::InPlace { path, what: error.to_string() },
+            Trouble::Tool(error) => ResizeError::InPlace { path, what: error.to_string() },
+            Trouble::Lost(what) => ResizeError::InPlace { path, what },
+        }
+    }
+}
+
+fn shape_of(file: &File) -> Result<Shape, Trouble> {
+    Shape::of(file).map_err(|error| Trouble::Lost(error.to_string()))
+}
+
+fn finished(report: Report, after: &Shape) -> Report {
+    let blocks_free = after.usable_bytes() / u64::from(after.sb.block_size);
+    Report { after_bytes: after.bytes(), blocks_free, ..report }
+}
