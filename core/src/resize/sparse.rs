@@ -212,6 +212,7 @@ mod tests {
         dig(&file, 0..8 << 20);
         assert!(content(&file) == before);
         let now = file.metadata().unwrap().blocks();
-        assert!(now + 4096 <= blocks, "{blocks} blocks before, {now} now");
+        // Two MiB, but for what the file system needs to remember more pieces.
+        assert!(now + 4000 <= blocks, "{blocks} blocks before, {now} now");
     }
 }

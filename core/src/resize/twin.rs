@@ -18,11 +18,11 @@ use crate::ext::Window;
 use crate::held::{Held, Purpose};
 use crate::lock::{self, Access, Availability, Guard};
 
-const SUFFIX: &str = ".resize";
-/// Random characters between the image's name and the suffix, as the crate tempfile makes them.
-const RANDOM: usize = 6;
-/// Characters of the image's name that are used, so that the whole stays a possible name.
-const NAME: usize = 64;
+const SUFFIX: &str = ".resizing";
+/// Random characters between the image's name and the suffix.
+const RANDOM: usize = 12;
+/// Bytes of the image's name that are used, so that the whole stays a possible name.
+const NAME: usize = 200;
 /// Some file systems need a little more than the data.
 const SLACK: u64 = 1 << 20;
 
@@ -156,7 +156,9 @@ impl Place {
 
     fn prefix(&self) -> String {
         let name = self.file.file_name().unwrap_or_default().to_string_lossy();
-        format!(".{}.", name.chars().take(NAME).collect::<String>())
+        let ends = name.char_indices().map(|(at, c)| at + c.len_utf8());
+        let end = ends.take_while(|&end| end <= NAME).last().unwrap_or(0);
+        format!(".{}.", name.get(..end).unwrap_or_default())
     }
 
     /// Readable by nobody else until it is finished.
@@ -195,12 +197,17 @@ mod tests {
     #[test]
     fn only_own_names_are_drafts() {
         let place = Place { file: "/x/env.img".into(), directory: "/x".into() };
-        assert!(place.is_draft(".env.img.aB3xYz.resize"));
-        for other in
-            [".env.img..resize", ".env.img.aB3xYz.new", ".my.img.aB3xYz.resize", ".env.img.aB3-Yz.resize", "env.img"]
-        {
-            assert!(!place.is_draft(other), "{other}");
+        assert!(place.is_draft(".env.img.aB3xYz012345.resizing"));
+        for other in ["..resizing", ".aB3xYz012345.new", ".aB3xYz0123.resizing", ".aB3-Yz012345.resizing"] {
+            assert!(!place.is_draft(&format!(".env.img{other}")), "{other}");
         }
+        assert!(!place.is_draft(".my.img.aB3xYz012345.resizing") && !place.is_draft("env.img"));
+    }
+
+    #[test]
+    fn long_names_leave_room_for_the_rest() {
+        let place = Place { file: PathBuf::from("/x").join("ü".repeat(127)), directory: "/x".into() };
+        assert_eq!(place.prefix().len(), 1 + NAME + 1);
     }
 
     #[test]
@@ -209,9 +216,9 @@ mod tests {
         let place = Place { file: dir.path().join("env.img"), directory: dir.path().into() };
         let (held, left) = (place.draft().unwrap(), place.draft().unwrap().keep().unwrap().1);
         let _lock = lock::take(held.as_file(), Window::whole(4096), Access::Write).unwrap();
-        fs::write(dir.path().join(".env.img.backup.resize"), "precious").unwrap();
+        fs::write(dir.path().join(".env.img.backup.resizing"), "precious").unwrap();
         sweep(&place);
         assert!(held.path().exists() && !left.exists());
-        assert!(dir.path().join(".env.img.backup.resize").exists());
+        assert!(dir.path().join(".env.img.backup.resizing").exists());
     }
 }
