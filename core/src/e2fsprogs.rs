@@ -109,19 +109,39 @@ fn output_unless(stop: &dyn Fn() -> bool, command: &mut Command) -> io::Result<O
     }
 }
 
+/// What e2fsck and resize2fs say after the reason, about names that mean nothing to a user.
+const ADVICE: [&str; 3] =
+    ["UNEXPECTED INCONSISTENCY; RUN fsck MANUALLY", "Please run 'e2fsck", "after the aborted resize operation"];
+
 /// What the tool says beyond its own name and version: the last message, with the "while doing what" that follows on a line of
 /// its own.
 fn essence(tool: &str, output: &Output) -> String {
     let text = [output.stdout.as_slice(), output.stderr.as_slice()].join(&b'\n');
     let text = String::from_utf8_lossy(&text);
-    let (banner, prefix) = (format!("{tool} 1."), format!("{tool}: "));
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with(&banner)).collect();
-    let message = match lines.as_slice() {
-        [.., what, doing] if doing.starts_with("while ") => format!("{what} {doing}"),
-        [.., last] => (*last).to_owned(),
-        [] => return output.status.to_string(),
-    };
-    message.strip_prefix(&prefix).map_or(message.clone(), str::to_owned)
+    let lines: Vec<&str> =
+        text.lines().map(|line| without_names(tool, line)).filter(|line| is_reason(tool, line)).collect();
+    match lines.as_slice() {
+        [.., what, doing] if doing.trim().starts_with("while ") => format!("{} {}", what.trim(), doing.trim()),
+        [.., last] => last.trim().to_owned(),
+        [] => output.status.to_string(),
+    }
+}
+
+/// The tool's name in front of a line, and the file's, which e2fsck may write twice.
+fn without_names<'a>(tool: &str, line: &'a str) -> &'a str {
+    let mut line = line;
+    while let Some(rest) = [tool, GIVEN_FILE].iter().find_map(|name| line.strip_prefix(name)?.strip_prefix(':')) {
+        line = rest.strip_prefix(' ').unwrap_or(rest);
+    }
+    line
+}
+
+/// Not the version, not what e2fsck adds in parentheses or indented to the message before, not its advice.
+fn is_reason(tool: &str, line: &str) -> bool {
+    let what = line.trim();
+    let is_addition = (line.starts_with(char::is_whitespace) && !what.starts_with("while ")) || what.starts_with('(');
+    let is_version = what.strip_prefix(tool).is_some_and(|rest| rest.starts_with(" 1."));
+    !what.is_empty() && !is_addition && !is_version && !ADVICE.iter().any(|advice| what.contains(advice))
 }
 
 #[cfg(test)]
@@ -137,6 +157,8 @@ mod tests {
         let full = "mke2fs 1.47.0 (5-Feb-2023)\nmke2fs: No space left on device \n\twhile trying to create journal\n";
         assert_eq!(said(full), "No space left on device while trying to create journal");
         assert_eq!(said("mke2fs: Permission denied\n"), "Permission denied");
+        let manual = "/proc/self/fd/0: /proc/self/fd/0: File /d (inode #13)\n  has 1 block\n/proc/self/fd/0: \t<metadata>\n\n\n/proc/self/fd/0: UNEXPECTED INCONSISTENCY; RUN fsck MANUALLY.\n\t(i.e., without -a or -p options)\n";
+        assert_eq!(said(manual), "File /d (inode #13)");
         assert_eq!(said(""), "exit status: 0");
     }
 

@@ -1,6 +1,6 @@
 //! A chown that is killed at any instant leaves a sound image, and doing it again completes it.
 //!
-//! Ten instants in every run of the tests, fifty with CONDATAINER_SOAK set.
+//! Fifty instants in every run of the tests, a thousand with CONDATAINER_SOAK set.
 
 // A failing preparation is a failing test.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -10,12 +10,12 @@ mod support;
 use std::env;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use condatainer_core::chown::{Request, chown};
 use condatainer_core::ext::{Ids, probe};
-use support::{Bench, fsck, rich_tree, whole};
+use nix::sys::signal::Signal;
+use support::{Bench, Victim, copy, fsck, instants, rich_tree, some_of, whole};
 
 const USER: Ids = Ids { uid: 1_234_567, gid: 70_001 };
 const IMAGE: &str = "CONDATAINER_TEST_KILLED_IMAGE";
@@ -27,12 +27,6 @@ fn victim() {
     if let Some(image) = env::var_os(IMAGE) {
         chown(Path::new(&image), &Request::new(Ids::ROOT, USER), &mut |_, _| {}).unwrap();
     }
-}
-
-fn start(image: &Path) -> Child {
-    let mut command = Command::new(env::current_exe().unwrap());
-    command.args(["--exact", "victim"]).env(IMAGE, image).stdout(Stdio::null()).stderr(Stdio::null());
-    command.spawn().unwrap()
 }
 
 fn large(bench: &Bench, options: &[&str]) -> PathBuf {
@@ -53,19 +47,18 @@ fn large(bench: &Bench, options: &[&str]) -> PathBuf {
 
 #[test]
 fn at_any_instant() {
-    let instants = if env::var_os("CONDATAINER_SOAK").is_some() { 50 } else { 10 };
-    for options in [&["-t", "ext3", "-N", "40000"][..], &["-t", "ext4", "-N", "40000"]] {
-        let bench = Bench::new();
+    let kinds = [&["-t", "ext3", "-N", "40000"][..], &["-t", "ext4", "-N", "40000"]];
+    let instants = instants() / kinds.len() as u32;
+    for options in kinds {
+        let bench = Bench::in_memory();
         let original = large(&bench, options);
         let image = bench.path("victim.img");
-        fs::copy(&original, &image).unwrap();
-        let whole_run = Instant::now();
-        assert!(start(&image).wait().unwrap().success());
-        let whole_run = whole_run.elapsed();
+        copy(&original, &image);
+        let whole_run = Victim::start(IMAGE, &image).finish();
         let (mut unfinished, mut halfway) = (0, 0);
-        for instant in 0..instants {
-            fs::copy(&original, &image).unwrap();
-            let left = kill_after(&image, whole_run * instant / (instants - 1));
+        for _ in 0..instants {
+            copy(&original, &image);
+            let left = kill_after(&image, some_of(whole_run));
             unfinished += u32::from(left > 0);
             halfway += u32::from((1..u64::from(FILES)).contains(&left));
             finish(&image);
@@ -77,10 +70,7 @@ fn at_any_instant() {
 
 /// Kills a run after `delay`; tells how many inodes were left to be changed.
 fn kill_after(image: &Path, delay: Duration) -> u64 {
-    let mut child = start(image);
-    std::thread::sleep(delay);
-    child.kill().unwrap();
-    child.wait().unwrap();
+    Victim::start(IMAGE, image).end_after(delay, Signal::SIGKILL);
     assert_eq!(fsck(image), Ok(()), "after {delay:?}");
     let upper = probe(&File::open(image).unwrap(), whole(image)).unwrap().upper.owner().unwrap().ids();
     let dry = Request { dry_run: true, ..Request::new(Ids::ROOT, USER) };

@@ -26,7 +26,7 @@ impl Shape {
 
     /// In bytes, how much an ordinary user can still write.
     pub(super) fn usable_bytes(&self) -> u64 {
-        super::size::usable_after(&self.sb, self.sb.blocks_count) * u64::from(self.sb.block_size)
+        super::size::usable_after(&self.sb, self.sb.blocks_count).saturating_mul(self.sb.block_size.into())
     }
 
     /// What is in `after` not as it was here, if anything.

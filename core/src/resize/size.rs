@@ -39,7 +39,9 @@ pub(super) fn blocks_for(wish: Wish, sb: &Superblock) -> Result<u64, Impossible>
         Wish::To(bytes) => bytes,
         Wish::Grow(by) => size.saturating_add(by),
         Wish::Shrink(by) => size.saturating_sub(by),
-        Wish::Free(free) if usable_after(sb, sb.blocks_count) * block(sb) >= free => return Ok(sb.blocks_count),
+        Wish::Free(free) if usable_after(sb, sb.blocks_count).saturating_mul(block(sb)) >= free => {
+            return Ok(sb.blocks_count);
+        }
         Wish::Free(free) => return for_free(sb, free.div_ceil(block(sb))),
     };
     let blocks = bytes / block(sb);
@@ -55,8 +57,8 @@ pub(super) fn blocks_for(wish: Wish, sb: &Superblock) -> Result<u64, Impossible>
 
 /// The least size that a user may type, in whole MiB, for a file system that needs `least` blocks.
 pub(super) fn least_mib(sb: &Superblock, least: u64) -> u64 {
-    let mut mib = (least * block(sb)).max(MIN_SIZE).div_ceil(MIB);
-    while rounded_down(sb, mib * MIB / block(sb)) < least {
+    let mut mib = least.saturating_mul(block(sb)).max(MIN_SIZE).div_ceil(MIB);
+    while rounded_down(sb, mib.saturating_mul(MIB) / block(sb)) < least {
         mib += 1;
     }
     mib
@@ -132,4 +134,79 @@ fn groups(sb: &Superblock, blocks: u64) -> u64 {
 
 fn block(sb: &Superblock) -> u64 {
     u64::from(sb.block_size)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// As `condatainer o -s` makes it, with `used` blocks of data.
+    fn made(blocks: u64, used: u64) -> Superblock {
+        let mut bytes = vec![0; 1024];
+        let groups = blocks.div_ceil(32768);
+        for (at, value) in
+            [(0, groups * 8192), (4, blocks), (0x14, 0), (0x18, 2), (0x20, 32768), (0x28, 8192), (0x4C, 1)]
+        {
+            bytes[at..at + 4].copy_from_slice(&u32::try_from(value).unwrap().to_le_bytes());
+        }
+        for (at, value) in [(0x38, 0xEF53_u16), (0x58, 256), (0xCE, 127)] {
+            bytes[at..at + 2].copy_from_slice(&value.to_le_bytes());
+        }
+        bytes[0x54] = 11;
+        bytes[0x64] = 1;
+        let mut sb = Superblock::from_bytes(&bytes, u64::MAX).unwrap();
+        sb.free_blocks_count = blocks - used;
+        sb
+    }
+
+    #[test]
+    fn a_last_group_that_is_too_small_is_left_out() {
+        let sb = made(32768, 2000);
+        assert_eq!(blocks_for(Wish::To(129 * MIB), &sb), Ok(32768));
+        assert_eq!(blocks_for(Wish::To(140 * MIB), &sb), Ok(140 * 256));
+        assert_eq!(blocks_for(Wish::Grow(0), &sb), Ok(32768));
+    }
+
+    #[test]
+    fn limits() {
+        let sb = made(32768, 2000);
+        assert_eq!(blocks_for(Wish::Shrink(100 * MIB), &sb), Err(Impossible::TooSmall(28 * MIB)));
+        assert_eq!(blocks_for(Wish::To(u64::MAX), &sb), Err(Impossible::TooLarge(u64::MAX)));
+        assert!(matches!(blocks_for(Wish::Free(u64::MAX), &sb), Err(Impossible::TooLarge(_))));
+    }
+
+    #[test]
+    fn the_least_size_can_be_typed() {
+        let sb = made(8 * 32768, 2000);
+        assert_eq!(least_mib(&sb, 100), 64);
+        // 128 MiB and one block would be 128 MiB: the last group is worth it only with its table and 50 blocks.
+        let least = least_mib(&sb, 32769);
+        assert!(blocks_for(Wish::To(least * MIB), &sb).unwrap() >= 32769 && least < 140, "{least}");
+    }
+
+    #[test]
+    fn an_absurd_geometry_ends() {
+        let mut sb = made(32768, 2000);
+        sb.r_blocks_count = u64::MAX;
+        assert!(matches!(blocks_for(Wish::Free(MIB), &sb), Err(Impossible::TooLarge(_))));
+        sb.reserved_gdt_blocks = u16::MAX;
+        sb.r_blocks_count = 0;
+        sb.free_blocks_count = u64::MAX;
+        let _ = blocks_for(Wish::Free(MIB), &sb);
+    }
+
+    proptest! {
+        #[test]
+        fn enough_becomes_free_and_hardly_more(blocks in 16384_u64..200_000, used in 100_u64..16000, free in 0_u64..4 << 30) {
+            let blocks = rounded_down(&made(blocks, used), blocks);
+            let sb = made(blocks, used);
+            let wished = blocks_for(Wish::Free(free), &sb).unwrap();
+            prop_assert!(wished >= blocks);
+            prop_assert!(usable_after(&sb, wished) * 4096 >= free);
+            prop_assert_eq!(rounded_down(&sb, wished), wished);
+            let spare = usable_after(&sb, wished) * 4096 - free.min(usable_after(&sb, wished) * 4096);
+            prop_assert!(wished == blocks || spare < 4 * MIB, "{} bytes too many", spare);
+        }
+    }
 }

@@ -183,7 +183,11 @@ mod tests {
     fn holes_stay_holes() {
         let (from, to) = (sparse(), tempfile::tempfile().unwrap());
         let mut told = Vec::new();
-        copy(&from, &to, &mut |done, total| Ok(told.push((done, total)))).unwrap();
+        let mut tell = |done, total| {
+            told.push((done, total));
+            Ok(())
+        };
+        copy(&from, &to, &mut tell).unwrap();
         assert!(content(&from) == content(&to));
         assert!(to.metadata().unwrap().blocks() <= from.metadata().unwrap().blocks());
         assert!(told.is_sorted() && told.last().is_some_and(|(done, total)| done == total), "{told:?}");

@@ -7,6 +7,8 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use nix::sys::statvfs::statvfs;
 use tempfile::NamedTempFile;
@@ -16,7 +18,7 @@ use super::error::ResizeError;
 use super::sparse::{self, Copied};
 use crate::ext::Window;
 use crate::held::{Held, Purpose};
-use crate::lock::{self, Access, Availability, Guard};
+use crate::lock::{self, Access, Availability, Guard, User};
 
 const SUFFIX: &str = ".resizing";
 /// Random characters between the image's name and the suffix.
@@ -25,6 +27,9 @@ const RANDOM: usize = 12;
 const NAME: usize = 200;
 /// Some file systems need a little more than the data.
 const SLACK: u64 = 1 << 20;
+
+/// Longer than a new process needs from its fork to its exec.
+const EXEC_TIME: Duration = Duration::from_millis(200);
 
 /// The copy; removed when dropped, unless it has taken the image's place.
 pub(super) struct Twin<'a> {
@@ -128,10 +133,22 @@ impl<'a> Twin<'a> {
         if stamp(&self.held.file).map_err(|e| self.io(e))? != self.seen {
             return changed("somebody wrote to it");
         }
-        if let Some(user) = lock::writers(image.dev, image.ino).first() {
+        if let Some(user) = self.lasting_writer() {
             return changed(&format!("process {} ({}) opened it for writing", user.pid, user.comm));
         }
         self.held.refuse_loops(Purpose::Change).map_err(ResizeError::from)
+    }
+
+    /// Somebody who has the image open for writing. A process that another thread of ours is just starting has it too, until
+    /// its exec.
+    fn lasting_writer(&self) -> Option<User> {
+        let writers = || lock::writers(self.held.image.dev, self.held.image.ino);
+        let first = writers();
+        if first.is_empty() {
+            return None;
+        }
+        thread::sleep(EXEC_TIME);
+        writers().into_iter().find(|writer| first.iter().any(|user| user.pid == writer.pid))
     }
 
     fn io(&self, error: io::Error) -> ResizeError {

@@ -1,6 +1,13 @@
 //! Real images, made at test time with the machine's own e2fsprogs, and debugfs as the oracle.
 // Every test binary uses its own part of this, and a failing preparation is a failing test.
-#![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(dead_code, unused_imports, missing_docs, unreachable_pub)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod content;
+mod victim;
+
+pub use content::{contents, copy, memory, names_in};
+pub use victim::{Victim, instants, some_of};
 
 pub mod checking;
 pub mod overlay;
@@ -26,6 +33,11 @@ pub struct Bench {
 impl Bench {
     pub fn new() -> Self {
         Self { dir: tempfile::tempdir().unwrap() }
+    }
+
+    /// On a file system in memory: for tests that do a thing hundreds of times, where the disk's syncs would take minutes.
+    pub fn in_memory() -> Self {
+        Self { dir: tempfile::tempdir_in("/dev/shm").unwrap() }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

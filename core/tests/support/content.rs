@@ -1,0 +1,76 @@
+//! What is in an image as the kernel shows it, and small disks to put images on.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::{Mounted, ok};
+
+/// Everything in an image as the kernel shows it, by path: what kind of file, whose, since when, with which attributes, and a
+/// digest of what is in it. Numbers of inodes are left out, for a shrunk file system may give files others.
+pub fn contents(image: &Path) -> BTreeMap<PathBuf, String> {
+    let mounted = Mounted::new(image, "ro");
+    let mut all = BTreeMap::new();
+    let mut pending = vec![mounted.at.path().to_owned()];
+    while let Some(dir) = pending.pop() {
+        for entry in fs::read_dir(&dir).unwrap() {
+            let path = entry.unwrap().path();
+            let meta = fs::symlink_metadata(&path).unwrap();
+            if meta.is_dir() {
+                pending.push(path.clone());
+            }
+            all.insert(path.strip_prefix(mounted.at.path()).unwrap().to_owned(), described(&path, &meta));
+        }
+    }
+    all
+}
+
+fn described(path: &Path, meta: &fs::Metadata) -> String {
+    let mut digest = DefaultHasher::new();
+    match meta.file_type() {
+        kind if kind.is_file() => fs::read(path).unwrap().hash(&mut digest),
+        kind if kind.is_symlink() => fs::read_link(path).unwrap().hash(&mut digest),
+        _ => {}
+    }
+    let names = xattr::list(path).unwrap();
+    let attributes: BTreeMap<_, _> =
+        names.map(|name| (name.clone(), xattr::get(path, &name).unwrap_or_default())).collect();
+    let links = if meta.is_dir() { 0 } else { meta.nlink() };
+    format!(
+        "{:o} {}:{} {} {} {} {links} {attributes:?} {:x}",
+        meta.mode(),
+        meta.uid(),
+        meta.gid(),
+        meta.rdev(),
+        meta.mtime(),
+        if meta.is_file() { meta.len() } else { 0 },
+        digest.finish()
+    )
+}
+
+/// The names in a directory.
+pub fn names_in(dir: &Path) -> Vec<String> {
+    let mut names: Vec<_> =
+        fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// A file system in memory of its own, in megabytes; unmounted when dropped.
+pub fn memory(megabytes: u64) -> Mounted {
+    let at = tempfile::tempdir().unwrap();
+    let size = format!("size={megabytes}m");
+    ok(
+        Command::new("mount").args(["-t", "tmpfs", "-o", &size, "none"]).arg(at.path()).output().unwrap(),
+        "mount tmpfs",
+    );
+    Mounted { at }
+}
+
+/// Copies an image; holes stay holes, which `fs::copy` would fill.
+pub fn copy(from: &Path, to: &Path) {
+    ok(Command::new("cp").arg("--sparse=always").args([from, to]).output().unwrap(), "cp");
+}

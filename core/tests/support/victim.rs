@@ -1,0 +1,47 @@
+//! Processes to be killed: the test binary itself, started again with a job in its environment.
+
+use std::env;
+use std::ffi::OsStr;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// How often a process is killed in all: in every run of the tests, and with CONDATAINER_SOAK set.
+pub fn instants() -> u32 {
+    if env::var_os("CONDATAINER_SOAK").is_some() { 1000 } else { 50 }
+}
+
+/// A part of `whole`, by chance.
+pub fn some_of(whole: Duration) -> Duration {
+    let chance = RandomState::new().build_hasher().finish() as u32;
+    whole.mul_f64(f64::from(chance) / f64::from(u32::MAX))
+}
+
+/// One such process.
+pub struct Victim(Child);
+
+impl Victim {
+    /// Runs the test called `victim` of the same binary, which finds its job in the variable `name`.
+    pub fn start(name: &str, job: impl AsRef<OsStr>) -> Self {
+        let mut command = Command::new(env::current_exe().unwrap());
+        command.args(["--exact", "victim"]).env(name, job).stdout(Stdio::null()).stderr(Stdio::null());
+        Self(command.spawn().unwrap())
+    }
+
+    /// Lets it finish; tells how long that took from now on.
+    pub fn finish(mut self) -> Duration {
+        let start = Instant::now();
+        assert!(self.0.wait().unwrap().success());
+        start.elapsed()
+    }
+
+    /// Sends it a signal after `delay`, and waits for its end.
+    pub fn end_after(mut self, delay: Duration, signal: Signal) -> ExitStatus {
+        std::thread::sleep(delay);
+        kill(Pid::from_raw(self.0.id() as i32), signal).unwrap();
+        self.0.wait().unwrap()
+    }
+}
