@@ -1,5 +1,5 @@
 # The commands: 'make' builds, 'make demo' shows the main job on a real cluster, 'make test' proves it, 'make check' is the
-# inner loop, 'make install' installs. Everything that is downloaded or built lies in target/ and .cache/.
+# inner loop, 'make soak' proves at length, 'make install' installs. Everything that is downloaded or built lies in target/ and .cache/.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -18,7 +18,7 @@ export CLUSTER_CACHE ?= $(CURDIR)/.cache/cluster
 # What building needs besides the Rust toolchain: bindgen loads libclang, the shim is linked statically.
 BUILD_PACKAGES := gcc libc6-dev libclang-dev binutils
 
-.PHONY: build packages stage demo shell test check unit suite bench install clean clean-cluster
+.PHONY: build packages stage demo shell test soak check unit suite bench install clean clean-cluster
 
 build:
 	$(CARGO) build --release --locked -p condatainer -p spank_condatainer
@@ -60,6 +60,10 @@ suite: stage
 test:
 	@$(MAKE) --no-print-directory unit
 	@$(MAKE) --no-print-directory suite
+
+# The proofs in full: what 'make test' does fifty times, a thousand times. It takes the better part of an hour.
+soak:
+	CONDATAINER_SOAK=1 $(CARGO) test --locked --release -p condatainer-core --test killed --test killed_resize -- --nocapture
 
 bench: stage
 	@$(CARGO) build --release --locked -p condatainer-core --example probe_time

@@ -365,3 +365,26 @@ fn two_at_once_one_works() {
     let holder = File::options().read(true).write(true).open(&image).unwrap();
     let _free = take(&holder, whole(&image), Access::Write).expect("the lock of the new file is gone");
 }
+
+/// Whoever opens the image before another one's rename and locks it afterwards holds a file that nobody will see again.
+#[test]
+fn of_many_at_once_none_is_lost() {
+    let bench = Bench::in_memory();
+    let image = made(&bench, "env.img", MIN_SIZE);
+    let grow = |()| {
+        let results = (0..12).map(|_| resize(&image, &Request::new(Wish::Grow(8 * MIB)), &mut |_| {}));
+        results
+            .filter(|result| match result {
+                Ok(_) => true,
+                Err(ResizeError::Held(_) | ResizeError::Changed { .. }) => false,
+                Err(error) => panic!("{error}"),
+            })
+            .count() as u64
+    };
+    let worked: u64 = std::thread::scope(|scope| {
+        let threads = [(); 3].map(|()| scope.spawn(|| grow(())));
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+    assert!(worked > 0);
+    assert_sound(&image, MIN_SIZE + worked * 8 * MIB, "in the end");
+}

@@ -20,6 +20,7 @@ mod layers;
 mod modes;
 mod refusals;
 mod releases;
+mod resize;
 mod support;
 mod whiteouts;
 mod writers;
@@ -71,6 +72,7 @@ fn suite() -> Suite {
             Theme { name: "releases", tests: releases::tests() },
             Theme { name: "cli", tests: cli::tests() },
             Theme { name: "diff", tests: diff::tests() },
+            Theme { name: "resize", tests: resize::tests() },
         ],
     }
 }
