@@ -13,6 +13,7 @@ use std::process::Command;
 
 use condatainer_core::create::{self, MIN_SIZE, Spec};
 use condatainer_core::ext::{Ids, probe};
+use condatainer_core::holder::{Holder, host_name};
 use condatainer_core::lock::{Access, take};
 use condatainer_core::resize::{Copied, Report, Request, ResizeError, Stage, Wish, resize};
 use support::{
@@ -330,11 +331,7 @@ fn blocks_are_shared_where_the_file_system_can() {
     let bench = Bench::new();
     let disk = bench.path("disk");
     File::create(&disk).unwrap().set_len(400 << 20).unwrap();
-    let Ok(output) = tool("mkfs.xfs").args(["-q", "-m", "reflink=1"]).arg(&disk).output() else {
-        eprintln!("NOT TESTED: sharing of blocks, for there is no mkfs.xfs here (package xfsprogs)");
-        return;
-    };
-    ok(output, "mkfs.xfs");
+    ok(tool("mkfs.xfs").args(["-q", "-m", "reflink=1"]).arg(&disk).output().expect("mkfs.xfs (xfsprogs)"), "mkfs.xfs");
     let xfs = Mounted::new(&disk, "rw");
     let image = made(&bench, "env.img", 300 * MIB);
     let mounted = Mounted::new(&image, "rw");
@@ -353,15 +350,18 @@ fn blocks_are_shared_where_the_file_system_can() {
 fn two_at_once_one_works() {
     let bench = Bench::new();
     let image = made(&bench, "env.img", MIN_SIZE);
+    let holder = Holder { host: host_name(), pid: std::process::id(), user: "alice".into(), job: None, step: None };
+    let first = Request { holder: Some(holder), ..Request::new(Wish::To(100 * MIB)) };
     let mut second = None;
-    resize(&image, &Request::new(Wish::To(100 * MIB)), &mut |stage| {
+    resize(&image, &first, &mut |stage| {
         if stage == Stage::Resizing {
             second = Some(resize(&image, &Request::new(Wish::To(90 * MIB)), &mut |_| {}).unwrap_err().to_string());
         }
     })
     .unwrap();
-    assert!(second.unwrap().contains("is in use (locked for writing "));
+    assert!(second.unwrap().contains("is in use (locked for writing by user alice, process "));
     assert_sound(&image, 100 * MIB, "the first");
+    assert_eq!(names_in(bench.dir.path()), ["env.img"]);
     let holder = File::options().read(true).write(true).open(&image).unwrap();
     let _free = take(&holder, whole(&image), Access::Write).expect("the lock of the new file is gone");
 }

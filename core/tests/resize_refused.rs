@@ -241,8 +241,11 @@ fn no_room_for_a_copy_is_told_before() {
 #[test]
 fn a_full_disk_at_every_step() {
     let grow = Wish::To(600 * MIB);
-    let steps: [fn(Stage) -> bool; 2] =
-        [|stage| matches!(stage, Stage::Copying(0, _)), |stage| stage == Stage::Resizing];
+    let steps: [fn(Stage) -> bool; 3] = [
+        |stage| matches!(stage, Stage::Copying(0, _)),
+        |stage| stage == Stage::Checking,
+        |stage| stage == Stage::Resizing,
+    ];
     for (number, step) in steps.into_iter().enumerate() {
         let disk = memory(120);
         let image = on_a_small_disk(&disk);

@@ -8,11 +8,12 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::say;
 
 /// A tool that we call, and the package that has it.
-const TOOLS: [(&str, &str); 10] = [
+const TOOLS: [(&str, &str); 11] = [
     ("mmdebstrap", "mmdebstrap"),
     ("mksquashfs", "squashfs-tools"),
     ("mke2fs", "e2fsprogs"),
     ("debugfs", "e2fsprogs"),
+    ("mkfs.xfs", "xfsprogs"),
     ("newuidmap", "uidmap"),
     ("ip", "iproute2"),
     ("unshare", "util-linux"),

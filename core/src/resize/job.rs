@@ -83,16 +83,9 @@ impl Job<'_> {
         tell(Stage::Checking);
         let repaired = tools.check_and_repair().map_err(Trouble::Damaged)?;
         let before = shape_of(file)?;
-        tell(Stage::Resizing);
-        let mut after = self.change(file, tools)?;
+        let after = self.change(file, tools, tell)?;
         sparse::dig(file, before.bytes()..after.bytes());
         file.sync_all()?;
-        tell(Stage::Checking);
-        // resize2fs 1.47.0 forgets a bit in the bitmaps of some sparse_super2: e2fsck puts that right.
-        if tools.check().is_err() {
-            tools.check_and_repair().and_then(|_| tools.check()).map_err(|error| Trouble::Lost(error.to_string()))?;
-            after = shape_of(file)?;
-        }
         match before.lost_in(&after) {
             Some(what) => Err(Trouble::Lost(what.into())),
             None => Ok((after, repaired)),
@@ -100,10 +93,13 @@ impl Job<'_> {
     }
 
     /// Resizes until the wish is fulfilled: how much will be free is foreseen to within a few blocks only.
-    fn change(&self, file: &File, tools: &Tools<'_>) -> Result<Shape, Trouble> {
+    fn change(&self, file: &File, tools: &Tools<'_>, tell: &mut dyn FnMut(Stage)) -> Result<Shape, Trouble> {
         let mut blocks = self.blocks;
         for _ in 0..ROUNDS {
-            let after = self.change_to(blocks, file, tools)?;
+            tell(Stage::Resizing);
+            self.change_to(blocks, file, tools)?;
+            tell(Stage::Checking);
+            let after = sound(file, tools)?;
             match self.wish {
                 Wish::Free(_) => blocks = size::blocks_for(self.wish, &after.sb).unwrap_or(after.sb.blocks_count),
                 _ => return Ok(after),
@@ -115,15 +111,14 @@ impl Job<'_> {
         Err(Trouble::Lost("less is free than was asked for".into()))
     }
 
-    fn change_to(&self, blocks: u64, file: &File, tools: &Tools<'_>) -> Result<Shape, Trouble> {
+    fn change_to(&self, blocks: u64, file: &File, tools: &Tools<'_>) -> Result<(), Trouble> {
         let bytes = blocks * u64::from(self.before.sb.block_size);
         if bytes > file.metadata()?.len() {
             file.set_len(bytes)?;
         }
         tools.resize(blocks).map_err(Trouble::Tool)?;
-        let after = shape_of(file)?;
-        file.set_len(after.bytes())?;
-        Ok(after)
+        file.set_len(shape_of(file)?.bytes())?;
+        Ok(())
     }
 
     fn target(&self) -> u64 {
@@ -160,6 +155,15 @@ impl Job<'_> {
             Trouble::Lost(what) => ResizeError::InPlace { path, what },
         }
     }
+}
+
+/// What came out, when e2fsck finds nothing in it. resize2fs 1.47.0 forgets a bit in the bitmaps of some sparse_super2, which
+/// e2fsck puts right.
+fn sound(file: &File, tools: &Tools<'_>) -> Result<Shape, Trouble> {
+    if tools.check().is_err() {
+        tools.check_and_repair().and_then(|_| tools.check()).map_err(|error| Trouble::Lost(error.to_string()))?;
+    }
+    shape_of(file)
 }
 
 fn shape_of(file: &File) -> Result<Shape, Trouble> {
