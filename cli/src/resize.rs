@@ -2,9 +2,7 @@
 
 use std::process::ExitCode;
 
-use condatainer_core::holder::{self, Holder};
 use condatainer_core::resize::{self, Report, Request, Stage, Wish};
-use condatainer_core::user::Caller;
 use indicatif::BinaryBytes;
 
 use crate::args::ResizeArgs;
@@ -14,8 +12,7 @@ use crate::say;
 
 pub(crate) fn resize(args: &ResizeArgs) -> Result<ExitCode, Failure> {
     let wish = args.size.or(args.free).ok_or_else(|| Failure::failed("no size: add -s SIZE or --free SIZE"))?;
-    let holder = Some(holder());
-    let request = Request { wish, in_place: args.in_place, dry_run: args.dry_run, holder };
+    let request = Request { wish, in_place: args.in_place, dry_run: args.dry_run };
     let progress = Progress::bytes();
     let result = resize::resize(&args.image, &request, &mut |stage| show(args, &progress, stage));
     progress.finish();
@@ -26,17 +23,6 @@ pub(crate) fn resize(args: &ResizeArgs) -> Result<ExitCode, Failure> {
         lines(args, wish, &report).iter().for_each(|line| say::notice(line));
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// What others are told who want the image meanwhile.
-fn holder() -> Holder {
-    Holder {
-        host: holder::host_name(),
-        pid: std::process::id(),
-        user: Caller::current().map_or_else(|_| "unknown".into(), |caller| caller.name),
-        job: std::env::var("SLURM_JOB_ID").ok(),
-        step: std::env::var("SLURM_STEP_ID").ok(),
-    }
 }
 
 fn show(args: &ResizeArgs, progress: &Progress, stage: Stage) {

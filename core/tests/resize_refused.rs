@@ -21,7 +21,7 @@ const USER: Ids = Ids { uid: 1_234_567, gid: 70_001 };
 const MIB: u64 = 1 << 20;
 
 fn made(path: PathBuf) -> PathBuf {
-    create::create(&Spec::new(path, MIN_SIZE, USER)).unwrap().path
+    create::create(&Spec::new(path, MIN_SIZE, USER), &mut |_, _| {}).unwrap().image.path
 }
 
 fn in_place(wish: Wish) -> Request {

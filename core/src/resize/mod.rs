@@ -21,7 +21,6 @@ pub use size::Wish;
 pub use sparse::Copied;
 
 use crate::held::{Held, Purpose};
-use crate::holder::{Holder, Published};
 use crate::image::Kind;
 use job::Job;
 use shape::Shape;
@@ -38,15 +37,13 @@ pub struct Request {
     pub in_place: bool,
     /// Looks, and changes nothing.
     pub dry_run: bool,
-    /// What others are told who find the image locked.
-    pub holder: Option<Holder>,
 }
 
 impl Request {
-    /// The safe way, with nothing published.
+    /// The safe way.
     #[must_use]
     pub fn new(wish: Wish) -> Self {
-        Self { wish, in_place: false, dry_run: false, holder: None }
+        Self { wish, in_place: false, dry_run: false }
     }
 }
 
@@ -94,7 +91,8 @@ pub struct Report {
 /// See [`ResizeError`]; all but [`ResizeError::InPlace`] leave the image as it was.
 pub fn resize(path: &Path, request: &Request, tell: &mut dyn FnMut(Stage)) -> Result<Report, ResizeError> {
     let stop = Stop::listen().map_err(|e| ResizeError::io(path, e))?;
-    let held = Held::open(path, if request.dry_run { Purpose::Look } else { Purpose::Change })?;
+    let held =
+        Held::open(path, if request.dry_run { Purpose::Look } else { Purpose::Change })?.announce("overlay resize");
     require_whole(path, &held)?;
     let repaired = held.make_clean(!request.dry_run)?;
     let before = Shape::of(&held.file).map_err(|e| ResizeError::ext(path, e))?;
@@ -104,7 +102,6 @@ pub fn resize(path: &Path, request: &Request, tell: &mut dyn FnMut(Stage)) -> Re
     if request.dry_run || report.before_bytes == report.after_bytes {
         return Ok(report);
     }
-    let _note = request.holder.as_ref().map(|holder| Published::new(path, holder));
     Job { path, held: &held, wish: request.wish, before, blocks, stop: &stop }.run(request.in_place, report, tell)
 }
 
