@@ -121,3 +121,23 @@ fn profile(profile: Profile) -> create::Profile {
         Profile::Large => create::Profile::Large,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kind_of_fakeroot_is_said() {
+        let name = "alice".into();
+        let caller = Caller { uid: 1001, gid: 1001, name, home: None, shell: None, has_subids: false };
+        let said = |fakeroot| owner(&caller, fakeroot);
+        assert_eq!(said(None), "you (alice)");
+        assert_eq!(said(Some(Ok(Fakeroot::Root))), "root");
+        assert!(said(Some(Ok(Fakeroot::Subuid))).ends_with("(on this machine with your subuid range)"));
+        assert!(said(Some(Ok(Fakeroot::RootMapped))).contains("only root exists inside"));
+        let why = "user namespaces are switched off".into();
+        let expected =
+            "root: starts use fakeroot, which is not usable on this machine: user namespaces are switched off";
+        assert_eq!(said(Some(Err(why))), expected);
+    }
+}

@@ -228,6 +228,14 @@ fn a_busy_image_is_named_with_its_holder() {
 }
 
 #[test]
+fn short_work_on_an_image_is_waited_for() {
+    let by = |holder| Refusal::HasWriter { path: "/e.img".into(), mode: Mode::Rw, holder, seen: None };
+    let holder = |verb: Option<&str>| Some(Box::new(Holder { verb: verb.map(String::from), ..Holder::current() }));
+    assert!(by(None).may_be_momentary() && by(holder(Some("overlay chown"))).may_be_momentary());
+    assert!(!by(holder(None)).may_be_momentary(), "a container may take days");
+}
+
+#[test]
 fn a_step_is_told_when_its_own_batch_script_holds_the_image() {
     let holder = Holder {
         host: "n1".into(),

@@ -7,6 +7,7 @@ mod support;
 
 use std::env;
 use std::fs::{self, File};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -14,17 +15,46 @@ use std::time::{Duration, Instant};
 use condatainer_core::chown::{Request, chown};
 use condatainer_core::ext::{Ids, Window};
 use condatainer_core::holder;
+use condatainer_core::litter;
 use condatainer_core::lock::{Access, Availability, query};
-use support::{Bench, Part, ok, set_mode, sif, tool, whole};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use support::{Bench, Part, fsck, ok, set_mode, sif, whole};
 
 const USER: Ids = Ids { uid: 1_234_567, gid: 70_001 };
 const IMAGE: &str = "CONDATAINER_TEST_LOCKS_IMAGE";
+/// Set where a chown is to wait in the middle.
+const HALT: &str = "CONDATAINER_TEST_LOCKS_HALT";
 
-/// Not a test of its own, but this test binary as another user: says how a chown is refused.
+/// Not a test of its own, but this test binary in a process of its own: says how a chown is refused.
 #[test]
 fn victim() {
-    if let Some(image) = env::var_os(IMAGE) {
-        println!("REFUSED {}", refusal(Path::new(&image)));
+    let Some(image) = env::var_os(IMAGE).map(PathBuf::from) else { return };
+    if env::var_os(HALT).is_none() {
+        println!("REFUSED {}", refusal(&image));
+        return;
+    }
+    litter::remove_on_signals().unwrap();
+    chown(&image, &Request::new(Ids::ROOT, USER), &mut |_, _| std::thread::sleep(Duration::from_secs(60))).unwrap();
+}
+
+#[test]
+fn a_signal_takes_the_note_away() {
+    let bench = Bench::new();
+    let image = bench.image("env.img", &["-t", "ext3"], 16);
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let mut command = Command::new(env::current_exe().unwrap());
+        let mut child = command.args(["--exact", "victim"]).env(IMAGE, &image).env(HALT, "").spawn().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while holder::read(&image).is_none() {
+            assert!(child.try_wait().unwrap().is_none() && Instant::now() < deadline, "there is no note");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert!(refusal(&image).contains(&format!("overlay chown, process {} on ", child.id())));
+        kill(Pid::from_raw(child.id() as i32), signal).unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(signal as i32));
+        assert!(!holder::note_path(&image).exists(), "{signal}");
+        assert_eq!(fsck(&image), Ok(()));
     }
 }
 
@@ -209,7 +239,6 @@ fn a_loop_device_of_another_mount_namespace_is_found() {
         assert!(Instant::now() < deadline, "the image stays busy: {}", refusal(&image));
         std::thread::sleep(Duration::from_millis(20));
     }
-    let fsck = tool("e2fsck").args(["-fn"]).arg(&image).output().unwrap();
-    ok(fsck, "e2fsck");
+    assert_eq!(fsck(&image), Ok(()));
     assert_eq!(whole(&image).size, 16 << 20);
 }

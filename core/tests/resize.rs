@@ -46,7 +46,7 @@ fn rich(bench: &Bench, name: &str, options: &[&str]) -> PathBuf {
 
 /// An empty image as 'condatainer o' makes it.
 fn made(bench: &Bench, name: &str, bytes: u64) -> PathBuf {
-    create::create(&Spec::new(bench.path(name), bytes, USER)).unwrap().path
+    create::create(&Spec::new(bench.path(name), bytes, USER), &mut |_, _| {}).unwrap().image.path
 }
 
 /// An image whose data lies at its end, so that shrinking has to move it.
