@@ -69,7 +69,7 @@ fn write_compat(held: &Held, compat: u32) -> io::Result<()> {
 fn has_large_plain_directories(fs: &Fs<'_, File>, file: &File) -> bool {
     let mut found = false;
     let all = Members::AllBut(Vec::new());
-    let looked = each_chunk(fs, file, &all, Holes::Skip, &mut |_| {}, |chunk| {
+    let looked = each_chunk(fs, &all, Holes::Skip(file), &mut |_| {}, |chunk| {
         found |=
             chunk.live().any(|(_, _, raw)| Inode::from_bytes(raw).is_some_and(|inode| is_large_and_plain(fs, &inode)));
         Ok::<(), ExtError>(())

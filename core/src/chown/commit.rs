@@ -44,13 +44,13 @@ pub(crate) struct Commit<'a> {
     pub(crate) members: &'a Members,
     pub(crate) mapping: &'a Mapping,
     pub(crate) roots: Roots,
-    pub(crate) holes: Holes,
+    pub(crate) holes: Holes<'a>,
 }
 
 impl Commit<'_> {
     /// Writes and syncs everything.
     pub(crate) fn run(&self, progress: &mut dyn FnMut(u64)) -> Result<(), CommitError> {
-        each_chunk(self.fs, self.file, self.members, self.holes, progress, |chunk| self.rewrite(chunk))?;
+        each_chunk(self.fs, self.members, self.holes, progress, |chunk| self.rewrite(chunk))?;
         self.file.sync_data()?;
         // One after the other: a rerun recognises the old owner by `upper` alone.
         if let Some(work) = self.roots.work {

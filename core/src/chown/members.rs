@@ -1,11 +1,13 @@
 //! Which inodes a chown is about: all of them, where the image holds nothing else, or those that a walk reaches.
 
 use std::ffi::OsStr;
+use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use super::inoset::InoSet;
-use crate::ext::raw::{Entries, FileType, Fs, Inode, ROOT_INO, block_count, check_plain, read_block, scan};
+use crate::ext::raw::{
+    Claims, Entries, FileType, Fs, InoSet, Inode, ROOT_INO, block_count, check_plain, each_block, read_block, scan,
+};
 use crate::ext::{ExtError, ReadAt};
 
 /// The inodes that are to be looked at.
@@ -123,21 +125,22 @@ fn each_entry<R: ReadAt + ?Sized>(
     mut visit: impl FnMut(u32, &[u8], Option<FileType>) -> bool,
 ) -> Result<(), ExtError> {
     check_plain(dir, "a directory")?;
-    for logical in 0..block_count(&fs.sb, dir) {
-        let block = read_block(fs, dir, logical)?;
-        for entry in Entries::of(&block, &fs.sb) {
+    let _ = each_block(fs, dir, |block| {
+        for entry in Entries::of(block, &fs.sb) {
             let entry = entry?;
             if entry.name != b"." && entry.name != b".." && !visit(entry.ino, entry.name, entry.file_type) {
-                return Ok(());
+                return Ok(ControlFlow::Break(()));
             }
         }
-    }
+        Ok(ControlFlow::Continue(()))
+    })?;
     Ok(())
 }
 
 /// Walks down from `starts`, each inode once, whatever the entries point to.
 fn reach<R: ReadAt + ?Sized>(fs: &Fs<'_, R>, starts: impl Iterator<Item = u32>) -> Result<Members, ExtError> {
-    let mut walk = Walk { fs, inodes: InoSet::default(), directories: InoSet::default(), pending: Vec::new() };
+    let (inodes, directories) = (InoSet::default(), InoSet::default());
+    let mut walk = Walk { fs, inodes, directories, pending: Vec::new(), claims: Claims::default() };
     for start in starts {
         walk.meet(start, None)?;
     }
@@ -152,6 +155,7 @@ struct Walk<'a, 'b, R: ?Sized> {
     inodes: InoSet,
     directories: InoSet,
     pending: Vec<u32>,
+    claims: Claims,
 }
 
 impl<R: ReadAt + ?Sized> Walk<'_, '_, R> {
@@ -173,6 +177,7 @@ impl<R: ReadAt + ?Sized> Walk<'_, '_, R> {
     fn enter(&mut self, ino: u32) -> Result<(), ExtError> {
         let fs = self.fs;
         let dir = fs.inode(ino)?;
+        self.claims.claim(&fs.sb, ino, block_count(&fs.sb, &dir))?;
         let mut failed = None;
         each_entry(fs, &dir, |child, _, kind| match self.meet(child, kind) {
             Ok(()) => true,
@@ -189,12 +194,14 @@ impl<R: ReadAt + ?Sized> Walk<'_, '_, R> {
 pub(crate) fn path_of<R: ReadAt + ?Sized>(fs: &Fs<'_, R>, directory: u32) -> Option<PathBuf> {
     const DEEPEST: usize = 256;
     let mut names = Vec::new();
+    let (mut climbed, mut claims) = (InoSet::default(), Claims::default());
     let mut ino = directory;
     while ino != ROOT_INO {
-        if names.len() > DEEPEST {
+        let parent = parent_of(fs, ino)?;
+        if names.len() > DEEPEST || !climbed.insert(parent) {
             return None;
         }
-        let parent = parent_of(fs, ino)?;
+        claims.claim(&fs.sb, parent, block_count(&fs.sb, &fs.inode(parent).ok()?)).ok()?;
         names.push(name_in(fs, parent, ino)?);
         ino = parent;
     }

@@ -1,13 +1,12 @@
 //! Looking at every member before anything is written: what would change, what would merge, and whether all is sound.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 
 use super::mapping::Mapping;
 use super::members::Members;
 use super::table::{Holes, each_chunk};
 use crate::ext::raw::{FileType, Fs, Inode, flag, inode_checksum, stored_inode_checksum};
-use crate::ext::{ExtError, Ids};
+use crate::ext::{ExtError, Ids, ReadAt};
 
 /// Enough to say "many"; an image may hold billions of ids.
 const MOST_IDS: usize = 1024;
@@ -34,25 +33,24 @@ pub(crate) struct Survey {
 }
 
 /// Looks at all members; changes nothing.
-pub(crate) fn survey(
-    fs: &Fs<'_, File>,
-    file: &File,
+pub(crate) fn survey<R: ReadAt + ?Sized>(
+    fs: &Fs<'_, R>,
     members: &Members,
     mapping: &Mapping,
-    holes: Holes,
+    holes: Holes<'_>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Survey, ExtError> {
     let mut survey = Survey::default();
-    each_chunk(fs, file, members, holes, progress, |chunk| {
+    each_chunk(fs, members, holes, progress, |chunk| {
         chunk.live().try_for_each(|(ino, _, raw)| survey.meet(fs, members, mapping, ino, raw))
     })?;
     Ok(survey)
 }
 
 impl Survey {
-    fn meet(
+    fn meet<R: ReadAt + ?Sized>(
         &mut self,
-        fs: &Fs<'_, File>,
+        fs: &Fs<'_, R>,
         members: &Members,
         mapping: &Mapping,
         ino: u32,
@@ -99,7 +97,13 @@ pub(crate) fn member(members: &Members, ino: u32, raw: &[u8]) -> Result<Option<I
 }
 
 /// A member must be intact before it is rewritten: a new checksum would hide the damage.
-fn check(fs: &Fs<'_, File>, members: &Members, ino: u32, raw: &[u8], inode: &Inode) -> Result<(), ExtError> {
+fn check<R: ReadAt + ?Sized>(
+    fs: &Fs<'_, R>,
+    members: &Members,
+    ino: u32,
+    raw: &[u8],
+    inode: &Inode,
+) -> Result<(), ExtError> {
     if members.overlooked(ino, inode.file_type()) {
         return Err(ExtError::corrupt(format!("a name claims another type than that of inode {ino}")));
     }
@@ -116,6 +120,6 @@ pub(crate) fn merged(ids: &BTreeSet<u32>) -> Vec<u32> {
 }
 
 /// The ids of one inode, for the report.
-pub(crate) fn ids_at(fs: &Fs<'_, File>, ino: u32) -> Result<Ids, ExtError> {
+pub(crate) fn ids_at<R: ReadAt + ?Sized>(fs: &Fs<'_, R>, ino: u32) -> Result<Ids, ExtError> {
     fs.inode(ino).map(|inode| inode.ids)
 }

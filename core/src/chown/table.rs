@@ -7,16 +7,17 @@ use nix::errno::Errno;
 use nix::unistd::{Whence, lseek};
 
 use super::members::Members;
-use crate::ext::ExtError;
 use crate::ext::raw::{Fs, GroupDescriptor, is_live};
+use crate::ext::{ExtError, ReadAt};
 
 /// Small enough for the processor's cache, large enough that the calls do not count.
 const CHUNK: u64 = 256 * 1024;
 
 /// Whether holes of the file may be passed over: they read as zeros, which is to say as unused inodes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Holes {
-    Skip,
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Holes<'a> {
+    /// Those that this file, the image, has.
+    Skip(&'a File),
     Read,
 }
 
@@ -40,11 +41,10 @@ impl Chunk<'_> {
 }
 
 /// Calls `work` on every piece of the tables that may hold members, and `progress` with the inodes passed so far.
-pub(crate) fn each_chunk<E: From<ExtError>>(
-    fs: &Fs<'_, File>,
-    file: &File,
+pub(crate) fn each_chunk<R: ReadAt + ?Sized, E: From<ExtError>>(
+    fs: &Fs<'_, R>,
     members: &Members,
-    holes: Holes,
+    holes: Holes<'_>,
     progress: &mut dyn FnMut(u64),
     mut work: impl FnMut(&mut Chunk<'_>) -> Result<(), E>,
 ) -> Result<(), E> {
@@ -55,7 +55,7 @@ pub(crate) fn each_chunk<E: From<ExtError>>(
         let first = u32::try_from(group * u64::from(per_group)).map_or(u32::MAX, |before| before + 1);
         if members.may_touch(first, first + (per_group - 1)) {
             let table = Table::of(fs, group, first)?;
-            for span in table.spans(fs, file, holes)? {
+            for span in table.spans(fs.window().offset, holes)? {
                 table.each_chunk_in(fs, span, &mut buffer, &mut work)?;
             }
         }
@@ -73,7 +73,7 @@ struct Table {
 }
 
 impl Table {
-    fn of(fs: &Fs<'_, File>, group: u64, first_ino: u32) -> Result<Self, ExtError> {
+    fn of<R: ReadAt + ?Sized>(fs: &Fs<'_, R>, group: u64, first_ino: u32) -> Result<Self, ExtError> {
         let record = u64::from(fs.sb.inode_size);
         let descriptor = fs.group(group)?;
         let used = used_inodes(fs, descriptor)?;
@@ -86,13 +86,13 @@ impl Table {
     }
 
     /// The parts that hold data, in bytes from the start of the table, at record boundaries.
-    fn spans(&self, fs: &Fs<'_, File>, file: &File, holes: Holes) -> Result<Vec<Range<u64>>, ExtError> {
+    fn spans(&self, window: u64, holes: Holes<'_>) -> Result<Vec<Range<u64>>, ExtError> {
         let mut spans = Vec::new();
-        if holes == Holes::Read {
+        let Holes::Skip(file) = holes else {
             spans.push(0..self.length);
             return Ok(spans);
-        }
-        let base = fs.window().offset + self.start;
+        };
+        let base = window + self.start;
         let mut at = 0;
         while let Some(data) = next_data(file, base + at, base + self.length)? {
             let end = (data.end - base).next_multiple_of(self.record).min(self.length);
@@ -103,9 +103,9 @@ impl Table {
         Ok(spans)
     }
 
-    fn each_chunk_in<E: From<ExtError>>(
+    fn each_chunk_in<R: ReadAt + ?Sized, E: From<ExtError>>(
         &self,
-        fs: &Fs<'_, File>,
+        fs: &Fs<'_, R>,
         span: Range<u64>,
         buffer: &mut Vec<u8>,
         work: &mut impl FnMut(&mut Chunk<'_>) -> Result<(), E>,
@@ -125,7 +125,7 @@ impl Table {
 }
 
 /// How many inodes of a group may be in use. Without checksummed descriptors that is all of them.
-fn used_inodes(fs: &Fs<'_, File>, descriptor: GroupDescriptor) -> Result<u32, ExtError> {
+fn used_inodes<R: ReadAt + ?Sized>(fs: &Fs<'_, R>, descriptor: GroupDescriptor) -> Result<u32, ExtError> {
     let all = fs.sb.inodes_per_group;
     if !fs.sb.has_group_checksums() {
         return Ok(all);

@@ -7,7 +7,7 @@ use super::compare::Sides;
 use super::entry::{Change, Entry, Facts};
 use super::summary::Totals;
 use super::{Changes, DiffError, told};
-use crate::chown::InoSet;
+use crate::ext::raw::InoSet;
 use crate::ext::{ExtError, FileType, Ids, Name, Node, ReadAt, Tree};
 use crate::lower::{Lower, LowerNode, join};
 use crate::whiteout::{self, Meaning, meaning};

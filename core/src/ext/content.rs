@@ -24,6 +24,7 @@ pub struct Content<'a, 'b, R: ?Sized> {
     next: usize,
     at: u64,
     size: u64,
+    claimed: u64,
 }
 
 impl<'a, 'b, R: ReadAt + ?Sized> Content<'a, 'b, R> {
@@ -31,8 +32,13 @@ impl<'a, 'b, R: ReadAt + ?Sized> Content<'a, 'b, R> {
         if inode.has(flag::ENCRYPT) {
             return Err(ExtError::unsupported("encrypt for a file"));
         }
-        let runs = runs(fs, inode, inode.size.div_ceil(u64::from(fs.sb.block_size)))?;
-        Ok(Self { fs, runs, next: 0, at: 0, size: inode.size })
+        let (runs, claimed) = runs(fs, inode, inode.size.div_ceil(u64::from(fs.sb.block_size)))?;
+        Ok(Self { fs, runs, next: 0, at: 0, size: inode.size, claimed })
+    }
+
+    /// The blocks that belong to it.
+    pub(crate) fn claimed(&self) -> u64 {
+        self.claimed
     }
 
     /// All of a content that is known to be short.

@@ -1,5 +1,8 @@
 //! Directories: the entries of one block, and looking up a name.
 
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+
 use super::bytes::{u8_at, u16_at, u32_at};
 use super::error::ExtError;
 use super::fs::Fs;
@@ -43,8 +46,13 @@ impl<'a> Entries<'a> {
         let sound =
             length >= HEADER && length.is_multiple_of(4) && length <= record.len() && name_length <= length - HEADER;
         let name = record.get(HEADER..HEADER + name_length).filter(|_| sound)?;
+        let ino = u32_at(record, 0)?;
+        // Nothing can be called by it, and a block would hold hundreds of them.
+        if ino != 0 && name.is_empty() {
+            return None;
+        }
         let file_type = if self.typed { FileType::from_entry(u8_at(record, 7)?) } else { None };
-        Some((length, Entry { ino: u32_at(record, 0)?, name, file_type, at: self.at }))
+        Some((length, Entry { ino, name, file_type, at: self.at }))
     }
 }
 
@@ -124,9 +132,32 @@ pub(crate) fn block_count(sb: &Superblock, dir: &Inode) -> u64 {
 
 /// Block `logical` of a directory. A hole is damage: taken for emptiness, it would let an absurd size keep us here.
 pub(crate) fn read_block<R: ReadAt + ?Sized>(fs: &Fs<'_, R>, dir: &Inode, logical: u64) -> Result<Vec<u8>, ExtError> {
-    let block = physical_block(fs, dir, logical)?;
-    let block = block.ok_or_else(|| ExtError::corrupt("a directory has a hole"))?;
-    fs.read_block(block, "a directory")
+    fs.read_block(locate(fs, dir, logical)?, "a directory")
+}
+
+fn locate<R: ReadAt + ?Sized>(fs: &Fs<'_, R>, dir: &Inode, logical: u64) -> Result<u64, ExtError> {
+    physical_block(fs, dir, logical)?.ok_or_else(|| ExtError::corrupt("a directory has a hole"))
+}
+
+/// Calls `visit` with each block of a directory, in order, until it breaks.
+///
+/// No block may come twice, so an absurd size and pointers that go in circles end when the blocks of the file system do.
+pub(crate) fn each_block<R: ReadAt + ?Sized>(
+    fs: &Fs<'_, R>,
+    dir: &Inode,
+    mut visit: impl FnMut(&[u8]) -> Result<ControlFlow<()>, ExtError>,
+) -> Result<ControlFlow<()>, ExtError> {
+    let mut seen = HashSet::new();
+    for logical in 0..block_count(&fs.sb, dir) {
+        let block = locate(fs, dir, logical)?;
+        if !seen.insert(block) {
+            return Err(ExtError::corrupt("a directory has the same block twice"));
+        }
+        if visit(&fs.read_block(block, "a directory")?)?.is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+    }
+    Ok(ControlFlow::Continue(()))
 }
 
 /// The inode behind each of `names`, which must be ASCII; `None` where the directory has no such name.
@@ -153,12 +184,10 @@ pub(crate) fn scan<const N: usize, R: ReadAt + ?Sized>(
     names: [&[u8]; N],
 ) -> Result<[Option<u32>; N], ExtError> {
     let mut found = [None; N];
-    for logical in 0..block_count(&fs.sb, dir) {
-        pick(&read_block(fs, dir, logical)?, &fs.sb, names, &mut found)?;
-        if found.iter().all(Option::is_some) {
-            break;
-        }
-    }
+    let _ = each_block(fs, dir, |block| {
+        pick(block, &fs.sb, names, &mut found)?;
+        Ok(if found.iter().all(Option::is_some) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    })?;
     Ok(found)
 }
 
@@ -211,6 +240,12 @@ mod tests {
             assert!(entries(&block, true).is_err(), "{length}");
         }
         assert!(entries(&record(12, 64, b"upper")[..7], true).is_err());
+    }
+
+    #[test]
+    fn a_name_has_at_least_one_byte() {
+        assert!(entries(&record(12, 64, b""), true).is_err());
+        assert_eq!(entries(&record(0, 64, b""), true).unwrap(), []);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod bytes;
 mod checksum;
+mod claims;
 mod content;
 mod dir;
 mod dirhash;
@@ -13,6 +14,7 @@ mod features;
 mod fs;
 mod htree;
 mod inode;
+mod inoset;
 mod map;
 mod probe;
 mod runs;
@@ -39,13 +41,17 @@ pub use xattr::Xattr;
 /// The parts that a writer of owners works with.
 pub(crate) mod raw {
     pub(crate) use super::checksum::{inode_checksum, seal_inode, stored_inode_checksum};
-    pub(crate) use super::dir::{Entries, block_count, check_plain, put_name, put_type, read_block, remove_name, scan};
+    pub(crate) use super::claims::Claims;
+    pub(crate) use super::dir::{
+        Entries, block_count, check_plain, each_block, put_name, put_type, read_block, remove_name, scan,
+    };
     pub(crate) use super::features::compat::DIR_INDEX;
     pub(crate) use super::fs::Fs;
     pub(crate) use super::inode::{
         FileType, GroupDescriptor, Inode, clear_bit, clear_flag, delete_inode, flag, ids_of, is_live, make_whiteout,
         put_ids,
     };
+    pub(crate) use super::inoset::InoSet;
     pub(crate) use super::probe::{find_upper_and_work, state_of};
     pub(crate) use super::superblock::{COMPAT_AT, ROOT_INO, Superblock, put_free_inodes, put_valid};
 }

@@ -21,10 +21,13 @@ pub(crate) struct Run {
     pub(crate) blocks: u64,
 }
 
-/// The runs of a file up to block `end`, by rising position.
-pub(crate) fn runs<R: ReadAt + ?Sized>(fs: &Fs<'_, R>, inode: &Inode, end: u64) -> Result<Vec<Run>, ExtError> {
+/// The runs of a file up to block `end`, by rising position, and how many blocks it has in all, those that map others included.
+pub(crate) fn runs<R: ReadAt + ?Sized>(fs: &Fs<'_, R>, inode: &Inode, end: u64) -> Result<(Vec<Run>, u64), ExtError> {
     if inode.has(flag::INLINE_DATA) {
         return Err(ExtError::unsupported("inline_data for a file"));
+    }
+    if end > addressable(fs, inode) {
+        return Err(ExtError::corrupt("a file is longer than any file can be"));
     }
     let mut collector = Collector { fs, end, runs: Vec::new(), mapped: 0, steps: 0 };
     if inode.has(flag::EXTENTS) {
@@ -33,7 +36,13 @@ pub(crate) fn runs<R: ReadAt + ?Sized>(fs: &Fs<'_, R>, inode: &Inode, end: u64) 
     } else {
         collector.block_map(inode)?;
     }
-    Ok(collector.runs)
+    Ok((collector.runs, collector.mapped + collector.steps))
+}
+
+/// The blocks that a file can have at most, holes included.
+fn addressable<R: ReadAt + ?Sized>(fs: &Fs<'_, R>, inode: &Inode) -> u64 {
+    let pointers = u64::from(fs.sb.block_size / 4);
+    if inode.has(flag::EXTENTS) { 1 << 32 } else { 12 + pointers + pointers.pow(2) + pointers.pow(3) }
 }
 
 struct Collector<'a, 'b, R: ?Sized> {

@@ -18,6 +18,8 @@ const STATE_AT: usize = 0x3A;
 pub(crate) const VALID: u16 = 0x1;
 /// The inode of the root directory, by definition.
 pub(crate) const ROOT_INO: u32 = 2;
+/// No mke2fs makes smaller groups; with these, even the emptiest of sparse files has few enough of them to visit.
+const FEWEST_BLOCKS_PER_GROUP: u32 = 256;
 const FIRST_INO_REV0: u32 = 11;
 const MAX_LOG_BLOCK_SIZE: u32 = 6;
 
@@ -142,7 +144,10 @@ impl Superblock {
     fn check_groups(&self) -> Result<(), ExtError> {
         ensure(self.blocks_count > u64::from(self.first_data_block), "the superblock counts no blocks")?;
         let most = if self.is_bigalloc() { u32::MAX } else { self.block_size * 8 };
-        ensure((1..=most).contains(&self.blocks_per_group), "the superblock's blocks per group are impossible")?;
+        ensure(
+            (FEWEST_BLOCKS_PER_GROUP..=most).contains(&self.blocks_per_group),
+            "the superblock's blocks per group are impossible",
+        )?;
         let widths = if self.features.has_incompat(incompat::BIT64) { 64..=1024 } else { 32..=32 };
         let sound = widths.contains(&self.desc_size) && self.desc_size.is_power_of_two();
         ensure(sound, "the superblock's group descriptor size is impossible")
@@ -161,6 +166,9 @@ impl Superblock {
             expected == Some(u64::from(self.inodes_count)),
             "the superblock's inode count does not match its groups",
         )?;
+        let tables = u64::from(self.inodes_count) * u64::from(size);
+        let room = self.blocks_count.saturating_mul(u64::from(self.block_size));
+        ensure(tables <= room, "the superblock counts more inodes than the file system has room for")?;
         ensure((11..=self.inodes_count).contains(&self.first_ino), "the superblock's first inode is impossible")
     }
 

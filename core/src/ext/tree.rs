@@ -1,14 +1,16 @@
 //! The tree inside an ext image: names, what their inodes say, and contents, read without a mount.
 //!
 //! What [`super::probe`] is to one look, this is to whole trees: seal, diff and the search for whiteouts stand on it. Nothing
-//! here recurses by itself, so a directory that contains itself costs its caller a check and nothing more.
+//! here recurses by itself, so a directory that contains itself costs its caller a check and nothing more. Reading every
+//! directory and file once reads no more than the image has.
 
 use std::cell::RefCell;
 use std::ops::ControlFlow;
 
 use super::bytes::u32_at;
+use super::claims::Claims;
 use super::content::{Content, Extent};
-use super::dir::{Entries, block_count, check_plain, read_block, scan};
+use super::dir::{Entries, block_count, check_plain, each_block, scan};
 use super::error::ExtError;
 use super::fs::Fs;
 use super::inode::{FileType, Ids, Inode, is_live};
@@ -28,6 +30,7 @@ const INLINE_TARGET: u64 = 60;
 pub struct Tree<'a, R: ?Sized> {
     fs: Fs<'a, R>,
     piece: RefCell<(u64, Vec<u8>)>,
+    claims: RefCell<Claims>,
 }
 
 /// A file, directory or anything else with an inode.
@@ -102,7 +105,7 @@ impl<'a, R: ReadAt + ?Sized> Tree<'a, R> {
     }
 
     pub(crate) fn of(fs: Fs<'a, R>) -> Self {
-        Self { fs, piece: RefCell::default() }
+        Self { fs, piece: RefCell::default(), claims: RefCell::default() }
     }
 
     pub(crate) fn fs(&self) -> &Fs<'a, R> {
@@ -183,17 +186,21 @@ impl<'a, R: ReadAt + ?Sized> Tree<'a, R> {
         visit: &mut dyn FnMut(Met<'_>) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, ExtError> {
         check_plain(&directory.inode, "a directory")?;
-        for logical in 0..block_count(&self.fs.sb, &directory.inode) {
-            let block = read_block(&self.fs, &directory.inode, logical)?;
-            for entry in Entries::of(&block, &self.fs.sb) {
+        self.claim(directory.ino, block_count(&self.fs.sb, &directory.inode))?;
+        each_block(&self.fs, &directory.inode, |block| {
+            for entry in Entries::of(block, &self.fs.sb) {
                 let entry = entry?;
                 let met = Met { name: entry.name, ino: entry.ino, kind: entry.file_type };
                 if entry.name != b"." && entry.name != b".." && visit(met).is_break() {
                     return Ok(ControlFlow::Break(()));
                 }
             }
-        }
-        Ok(ControlFlow::Continue(()))
+            Ok(ControlFlow::Continue(()))
+        })
+    }
+
+    fn claim(&self, ino: u32, blocks: u64) -> Result<(), ExtError> {
+        self.claims.borrow_mut().claim(&self.fs.sb, ino, blocks)
     }
 
     /// The names of a directory, sorted by their bytes.
@@ -242,7 +249,7 @@ impl<'a, R: ReadAt + ?Sized> Tree<'a, R> {
         if link.size < INLINE_TARGET && !link.inode.has_blocks(&self.fs.sb) {
             return Ok(link.inode.block.get(..length).unwrap_or_default().to_vec());
         }
-        Content::of(&self.fs, &link.inode)?.read_whole(length)
+        self.open_file(link)?.read_whole(length)
     }
 
     /// The content of a file, to be read from its start; holes read as zeros.
@@ -250,7 +257,9 @@ impl<'a, R: ReadAt + ?Sized> Tree<'a, R> {
     /// # Errors
     /// A broken file.
     pub fn open_file(&self, file: &Node) -> Result<Content<'_, 'a, R>, ExtError> {
-        Content::of(&self.fs, &file.inode)
+        let content = Content::of(&self.fs, &file.inode)?;
+        self.claim(file.ino, content.claimed())?;
+        Ok(content)
     }
 
     /// Where a file has content on disk, in bytes and by rising position; what is left out are holes.

@@ -15,6 +15,8 @@ const BLOCK_HEADER: usize = 32;
 const ENTRY_HEADER: usize = 16;
 /// The kernel's limit for one value.
 const LARGEST_VALUE: usize = 64 * 1024;
+/// All values of one file together; real ones have a few hundred bytes.
+const MOST_VALUES: usize = 1 << 20;
 /// On disk, ext keeps access control lists in a form of its own.
 const ACL_ACCESS: u8 = 2;
 const ACL_DEFAULT: u8 = 3;
@@ -67,6 +69,9 @@ fn collect<R: ReadAt + ?Sized>(
         let (length, attribute) = parse(fs, entry, values)?.ok_or_else(broken)?;
         all.extend(attribute);
         at += length;
+        if all.iter().map(|xattr| xattr.value.len()).sum::<usize>() > MOST_VALUES {
+            return Err(ExtError::unsupported("more than 1 MiB of extended attributes for one file"));
+        }
     }
     Ok(())
 }

@@ -60,7 +60,7 @@ pub fn open(path: &Path) -> Result<Opened, ImageError> {
 pub(crate) fn identify_file(path: &Path, file: &File) -> Result<Image, ImageError> {
     let meta = file.metadata().map_err(|e| ImageError::io(path, e))?;
     refuse_special(path, &meta)?;
-    let (kind, content) = if meta.is_dir() { directory(path)? } else { content_kind(path, file, meta.size())? };
+    let (kind, content) = if meta.is_dir() { directory(path)? } else { kind_of(path, file, meta.size())? };
     Ok(describe(path, kind, content, &meta))
 }
 
@@ -101,23 +101,28 @@ fn directory(path: &Path) -> Result<(Kind, Window), ImageError> {
     Ok((Kind::Directory, Window::whole(0)))
 }
 
-fn content_kind(path: &Path, file: &File, size: u64) -> Result<(Kind, Window), ImageError> {
-    let head = read_head(file, size).map_err(|e| ImageError::io(path, e))?;
+/// Tells what a file is from its content, `size` bytes long, and where in it the image itself lies. `path` is what errors
+/// call it.
+///
+/// # Errors
+/// When it is not an image; see [`ImageError`].
+pub fn kind_of<R: ReadAt + ?Sized>(path: &Path, reader: &R, size: u64) -> Result<(Kind, Window), ImageError> {
+    let head = read_head(reader, size).map_err(|e| ImageError::io(path, e))?;
     if head.is_empty() {
         return Err(ImageError::Empty { path: path.to_owned() });
     }
     if sif::has_magic(&head) {
-        return Ok((Kind::Sif(read_sif(path, file, &head, size)?), Window::whole(size)));
+        return Ok((Kind::Sif(read_sif(path, reader, &head, size)?), Window::whole(size)));
     }
     let skip = launch_line(&head);
     let content = Window { offset: skip as u64, size: size.saturating_sub(skip as u64) };
-    let kind = bare_kind(path, file, head.get(skip..).unwrap_or_default(), content)?;
+    let kind = bare_kind(path, reader, head.get(skip..).unwrap_or_default(), content)?;
     Ok((kind, content))
 }
 
-fn read_head(file: &File, size: u64) -> std::io::Result<Vec<u8>> {
+fn read_head<R: ReadAt + ?Sized>(reader: &R, size: u64) -> std::io::Result<Vec<u8>> {
     let mut head = vec![0; HEAD.min(usize::try_from(size).unwrap_or(HEAD))];
-    ext::read_exact_at(file, &mut head, 0)?;
+    ext::read_exact_at(reader, &mut head, 0)?;
     Ok(head)
 }
 
@@ -127,14 +132,14 @@ fn launch_line(head: &[u8]) -> usize {
     marker.filter(|&at| at > 0 && head.starts_with(b"#!")).map_or(0, |at| at + LAUNCH.len() + 1)
 }
 
-fn bare_kind(path: &Path, file: &File, head: &[u8], content: Window) -> Result<Kind, ImageError> {
+fn bare_kind<R: ReadAt + ?Sized>(path: &Path, reader: &R, head: &[u8], content: Window) -> Result<Kind, ImageError> {
     if squashfs::has_magic(head) {
         return squashfs::check(head, content.size)
             .map(|()| Kind::Squashfs)
             .map_err(|flaw| of_squashfs(path, flaw, content));
     }
     if ext::has_magic(head) {
-        return ext_version(file, content).map(Kind::Ext).map_err(|e| ImageError::ext(path, e));
+        return ext_version(reader, content).map(Kind::Ext).map_err(|e| ImageError::ext(path, e));
     }
     Err(ImageError::Unknown { path: path.to_owned(), found: foreign::recognise(head) })
 }
@@ -148,16 +153,16 @@ pub(crate) fn squashfs_info(opened: &Opened) -> Result<SquashfsInfo, ImageError>
     squashfs::describe(&head).ok_or_else(damaged)
 }
 
-fn ext_version<R: ReadAt + ?Sized>(file: &R, content: Window) -> Result<u8, ExtError> {
-    ext::features(file, content).map(|features| features.version())
+fn ext_version<R: ReadAt + ?Sized>(reader: &R, content: Window) -> Result<u8, ExtError> {
+    ext::features(reader, content).map(|features| features.version())
 }
 
-fn read_sif(path: &Path, file: &File, head: &[u8], size: u64) -> Result<Sif, ImageError> {
+fn read_sif<R: ReadAt + ?Sized>(path: &Path, reader: &R, head: &[u8], size: u64) -> Result<Sif, ImageError> {
     let flaw = |flaw| of_sif(path, flaw, size);
     let window = sif::descriptor_table(head, size).map_err(flaw)?;
     // Bounded: the table was found to lie in the file and to have a believable number of entries.
     let mut table = vec![0; usize::try_from(window.size).unwrap_or(0)];
-    ext::read_exact_at(file, &mut table, window.offset).map_err(|e| ImageError::io(path, e))?;
+    ext::read_exact_at(reader, &mut table, window.offset).map_err(|e| ImageError::io(path, e))?;
     sif::partitions(&table, size).map_err(flaw)
 }
 

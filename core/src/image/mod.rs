@@ -9,7 +9,7 @@ mod squashfs;
 use std::path::{Path, PathBuf};
 
 pub use error::ImageError;
-pub use identify::{Opened, identify, open};
+pub use identify::{Opened, identify, kind_of, open};
 pub(crate) use identify::{identify_file, squashfs_info};
 pub use sif::{Partition, PartitionFs, Role, Sif};
 pub use squashfs::SquashfsInfo;

@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::{Meaning, is_opaque, meaning};
-use crate::chown::InoSet;
+use crate::ext::raw::InoSet;
 use crate::ext::{ExtError, FileType, Met, ReadAt, Tree};
 
 /// Paths of opaque directories are remembered up to this many bytes: an extended attribute has no room for more.

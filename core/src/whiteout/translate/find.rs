@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 
-use crate::chown::InoSet;
-use crate::ext::raw::{Entries, block_count, flag};
+use crate::ext::raw::{Entries, InoSet, block_count, flag};
 use crate::ext::{ExtError, FileType, Ids, Node, Tree};
 use crate::whiteout::{Meaning, is_opaque_for_everybody, meaning};
 
