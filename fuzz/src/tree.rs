@@ -6,7 +6,7 @@ use std::path::Path;
 
 use condatainer_core::chown::{Request, preview};
 use condatainer_core::ext::{ExtError, FileType, Ids, Node, Tree, Window, probe_measured};
-use condatainer_core::whiteout::{Until, scan};
+use condatainer_core::whiteout::scan;
 
 use super::image::Sparse;
 
@@ -41,7 +41,7 @@ fn within_bounds(image: &Sparse<'_>, what: &str) {
 
 fn search(image: &Sparse<'_>, window: Window) {
     if let Ok(tree) = Tree::open(image, window) {
-        let _ = scan(&tree, Until::default());
+        let _ = scan(&tree, None);
     }
     within_bounds(image, "the search for whiteouts");
 }

@@ -10,7 +10,7 @@ use super::error::ChownError;
 use super::mapping::Mapping;
 use super::members::{self, Members, Roots};
 use super::survey::{self, Survey, ids_at, survey};
-use super::table::Holes;
+use super::table::{self, Holes};
 use super::{Report, Request};
 use crate::ext::raw::{Fs, find_upper_and_work};
 use crate::ext::{ExtError, FileType, Ids, ReadAt};
@@ -37,6 +37,7 @@ impl<'a, R: ReadAt + ?Sized> Job<'a, R> {
     ) -> Result<Self, ChownError> {
         let ext = |error| ChownError::ext(path, error);
         let roots = find_roots(fs).map_err(ext)?;
+        table::check(fs).map_err(ext)?;
         let before = ids_at(fs, roots.upper).map_err(ext)?;
         Ok(Self { path, fs, file, roots, before, mapping: Mapping::new(request, before), request })
     }

@@ -21,6 +21,19 @@ pub(crate) enum Holes<'a> {
     Read,
 }
 
+/// Refuses a file system in which two groups share a part of their tables, or one lies among the descriptors: every owner in it
+/// would be changed under two numbers, or bytes would be taken for owners that are none.
+pub(crate) fn check<R: ReadAt + ?Sized>(fs: &Fs<'_, R>) -> Result<(), ExtError> {
+    let groups = fs.sb.group_count();
+    let length = u64::from(fs.sb.inodes_per_group) * u64::from(fs.sb.inode_size);
+    let starts = (0..groups).map(|group| fs.sb.block_offset(fs.group(group)?.inode_table, "an inode table"));
+    let mut starts = starts.collect::<Result<Vec<u64>, ExtError>>()?;
+    starts.sort_unstable();
+    let apart = starts.windows(2).all(|pair| matches!(pair, [one, next] if next - one >= length));
+    let behind = starts.first().is_some_and(|&first| first >= GroupDescriptor::first_table_end(&fs.sb));
+    if apart && behind { Ok(()) } else { Err(ExtError::corrupt("an inode table lies in the place of something else")) }
+}
+
 /// A piece of an inode table.
 pub(crate) struct Chunk<'a> {
     first_ino: u32,

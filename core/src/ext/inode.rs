@@ -263,6 +263,15 @@ impl GroupDescriptor {
         put_u16(b, AT, (sum & 0xFFFF) as u16) && (!wide || put_u16(b, HIGH_AT, (sum >> 16 & 0xFFFF) as u16))
     }
 
+    /// The end of the descriptors behind the first superblock, in bytes.
+    pub(crate) fn first_table_end(sb: &Superblock) -> u64 {
+        let per_block = u64::from(sb.block_size / u32::from(sb.desc_size));
+        let all = sb.group_count().div_ceil(per_block);
+        let spread = sb.features.has_incompat(incompat::META_BG);
+        let blocks = if spread { all.min(u64::from(sb.first_meta_bg)) } else { all };
+        table_block(sb, blocks).saturating_mul(u64::from(sb.block_size))
+    }
+
     /// Where the descriptor of `group` lies, in bytes; with meta_bg descriptors are spread over the disk.
     pub(crate) fn offset(sb: &Superblock, group: u64) -> Result<u64, ExtError> {
         let per_block = u64::from(sb.block_size / u32::from(sb.desc_size));
