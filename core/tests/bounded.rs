@@ -12,7 +12,7 @@ use std::path::Path;
 
 use condatainer_core::chown::{Request, preview};
 use condatainer_core::ext::{Ids, ReadAt, Tree, Window, probe};
-use condatainer_core::whiteout::{Until, scan};
+use condatainer_core::whiteout::scan;
 use support::{Bench, Mounted, debugfs, debugfs_script, debugfs_write, whole};
 
 /// A file that counts what is read of it.
@@ -39,7 +39,7 @@ impl ReadAt for Counted {
 fn both_end(image: &Path, why: &str) {
     let (reader, window) = Counted::open(image);
     let tree = Tree::open(&reader, window).unwrap();
-    let searched = scan(&tree, Until::default()).unwrap_err().to_string();
+    let searched = scan(&tree, None).unwrap_err().to_string();
     let walk = Request { paths: vec!["/".into()], ..Request::new(Ids { uid: 5, gid: 6 }, Ids::ROOT) };
     let walked = preview(image, &reader, window, &walk).unwrap_err().to_string();
     assert!(searched.contains(why) && walked.contains(why), "{searched}\n{walked}");
