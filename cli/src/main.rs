@@ -15,6 +15,7 @@ mod plain;
 mod progress;
 mod resize;
 mod say;
+mod seal;
 mod start;
 mod task;
 
@@ -51,6 +52,7 @@ fn dispatch(verb: Verb) -> Result<ExitCode, Failure> {
         Verb::Overlay(OverlayVerb::Diff(args)) => diff::diff(&args),
         Verb::Overlay(OverlayVerb::Resize(args)) => resize::resize(&args),
         Verb::Overlay(OverlayVerb::Info(args)) => info::info(&args),
+        Verb::Overlay(OverlayVerb::Seal(args)) => seal::seal(&args),
         Verb::Completions { shell } => completions::print(shell),
         Verb::Man { dir } => completions::man(&dir),
         Verb::Task(args) => task::task(args),

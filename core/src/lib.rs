@@ -36,6 +36,8 @@ pub mod refusal;
 pub mod request;
 pub mod resize;
 pub mod run;
+#[cfg(feature = "lower")]
+pub mod seal;
 mod sparse;
 #[cfg(feature = "lower")]
 pub mod squashfs;

@@ -6,6 +6,7 @@ mod create;
 mod diff;
 mod info;
 mod resize;
+mod seal;
 mod start;
 mod task;
 
@@ -15,6 +16,7 @@ pub(crate) use create::{CreateArgs, Profile};
 pub(crate) use diff::DiffArgs;
 pub(crate) use info::InfoArgs;
 pub(crate) use resize::ResizeArgs;
+pub(crate) use seal::{Compression, SealArgs};
 pub(crate) use start::{DryRun, EditArgs, ExecArgs, StartArgs};
 pub(crate) use task::{TaskArgs, TaskPart};
 
@@ -98,6 +100,11 @@ pub(crate) enum OverlayVerb {
         after_help = "Examples:\n  condatainer overlay resize -s 20G env.img     to 20 GiB\n  condatainer overlay resize -s +5G env.img     larger by 5 GiB\n  condatainer overlay resize --free 2G env.img  grow until 2 GiB are free, if they are not\n\nThe work is done on a copy, which then takes the image's place. The image must not be in use."
     )]
     Resize(ResizeArgs),
+    /// Turn what was written to an image into a read-only layer (a .sqf) that shows the same
+    #[command(
+        after_help = "Examples:\n  condatainer overlay seal env.img                   make env.sqf\n  condatainer overlay seal -o tools.sqf env.img      when env.img was used on tools.sqf\n  condatainer overlay seal --level 19 env.img v2.sqf smaller, slower to make\n\nThe image stays as it is. It must not be written to meanwhile."
+    )]
+    Seal(SealArgs),
 }
 
 /// A size in bytes, with binary units.

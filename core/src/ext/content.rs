@@ -48,6 +48,11 @@ impl<'a, 'b, R: ReadAt + ?Sized> Content<'a, 'b, R> {
         Ok(whole)
     }
 
+    /// Passes over `bytes` without reading them.
+    pub fn skip(&mut self, bytes: u64) {
+        self.at = self.at.saturating_add(bytes);
+    }
+
     /// Where there is content on disk.
     pub(crate) fn extents(&self) -> Vec<Extent> {
         let extent = |run: &Run| {

@@ -15,7 +15,7 @@ pub use sif::{Partition, PartitionFs, Role, Sif};
 pub use squashfs::SquashfsInfo;
 
 #[cfg(feature = "lower")]
-pub(crate) use squashfs::{Flaw as SquashfsFlaw, SUPERBLOCK_SIZE, check as check_squashfs};
+pub(crate) use squashfs::{Flaw as SquashfsFlaw, SUPERBLOCK_SIZE, check as check_squashfs, inodes as squashfs_inodes};
 
 use crate::ext::Window;
 

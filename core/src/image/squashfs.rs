@@ -53,6 +53,11 @@ pub(crate) fn has_magic(bytes: &[u8]) -> bool {
     bytes.starts_with(b"hsqs")
 }
 
+/// How many inodes the superblock at the start of `bytes` counts.
+pub(crate) fn inodes(bytes: &[u8]) -> Option<u64> {
+    u32_at(bytes, 4).map(u64::from)
+}
+
 /// Checks the superblock at the start of `bytes` against itself and the `available` bytes behind it.
 pub(crate) fn check(bytes: &[u8], available: u64) -> Result<(), Flaw> {
     let bytes = bytes.get(..SUPERBLOCK_SIZE).ok_or(Flaw::Truncated { needed: SUPERBLOCK_SIZE as u64 })?;

@@ -21,6 +21,7 @@ mod modes;
 mod refusals;
 mod releases;
 mod resize;
+mod seal;
 mod support;
 mod whiteouts;
 mod writers;
@@ -73,6 +74,7 @@ fn suite() -> Suite {
             Theme { name: "cli", tests: cli::tests() },
             Theme { name: "diff", tests: diff::tests() },
             Theme { name: "resize", tests: resize::tests() },
+            Theme { name: "seal", tests: seal::tests() },
         ],
     }
 }

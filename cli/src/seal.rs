@@ -1,0 +1,155 @@
+//! `condatainer overlay seal`: turns what was written to an image into a read-only layer.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use condatainer_core::config::SYSTEM_FILE;
+use condatainer_core::seal::{self, Report, Request};
+use indicatif::BinaryBytes;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use crate::args::{Compression, SealArgs};
+use crate::exit::Failure;
+use crate::progress::Progress;
+use crate::say;
+use crate::start::Surroundings;
+
+pub(crate) fn seal(args: &SealArgs) -> Result<ExitCode, Failure> {
+    let request = request(args)?;
+    let stop = listen().map_err(Failure::failed)?;
+    let progress = Progress::bytes();
+    let mut watch = |done, total| {
+        progress.at(done, total);
+        if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let sealed = seal::seal(&request, &mut watch);
+    progress.finish();
+    let report = sealed.map_err(Failure::failed)?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&report).map_err(Failure::failed)?);
+    } else {
+        lines(&report).iter().for_each(|line| say::notice(line));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A signal does not end us at once: what was begun is taken away first.
+fn listen() -> std::io::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        signal_hook::flag::register(signal, stop.clone())?;
+    }
+    Ok(stop)
+}
+
+fn request(args: &SealArgs) -> Result<Request, Failure> {
+    let surroundings = Surroundings::look(Path::new(SYSTEM_FILE)).map_err(Failure::of_a_verb)?;
+    let layers = surroundings.layers(&args.overlays).map_err(Failure::of_a_verb)?;
+    let base = args.base.as_ref().map(|base| surroundings.cwd.join(base));
+    Ok(Request {
+        base: surroundings.config.base(base),
+        layers: layers.into_iter().map(|layer| layer.path).collect(),
+        force: args.force,
+        root_owned: args.root_owned,
+        compression: compression(args.compression),
+        level: args.level,
+        block_size: args.block_size,
+        processors: args.processors,
+        latest: latest(surroundings.env.get("SOURCE_DATE_EPOCH"))?,
+        ..Request::new(args.image.clone(), args.layer.clone().unwrap_or_else(|| beside(&args.image)))
+    })
+}
+
+/// `a/env.img` → `a/env.sqf`; a name without the ending of an image gets one more.
+fn beside(image: &Path) -> PathBuf {
+    let stem = image.to_string_lossy().ends_with(".img").then(|| image.with_extension(""));
+    let mut layer = stem.unwrap_or_else(|| image.to_owned()).into_os_string();
+    layer.push(".sqf");
+    layer.into()
+}
+
+/// The convention of reproducible builds: no time in the result is later than this.
+fn latest(epoch: Option<&String>) -> Result<Option<u32>, Failure> {
+    let parse = |text: &String| {
+        text.parse().map_err(|_| {
+            Failure::failed(format!("SOURCE_DATE_EPOCH='{text}': write seconds since 1970, or leave it out"))
+        })
+    };
+    epoch.filter(|text| !text.is_empty()).map(parse).transpose()
+}
+
+fn compression(compression: Compression) -> seal::Compression {
+    match compression {
+        Compression::Zstd => seal::Compression::Zstd,
+        Compression::Xz => seal::Compression::Xz,
+        Compression::Gzip => seal::Compression::Gzip,
+        Compression::Lz4 => seal::Compression::Lz4,
+    }
+}
+
+fn lines(report: &Report) -> Vec<String> {
+    let image = report.image.display();
+    let states = [
+        (report.unlocked, "its file system has no locks: be sure that nobody writes to it"),
+        (report.repaired, "was not cleanly unmounted: repaired first (e2fsck -p)"),
+        (
+            report.unclean,
+            "is not marked as cleanly unmounted, because others read it or you may not write it: read as it is",
+        ),
+    ];
+    let mut lines: Vec<String> =
+        states.iter().filter(|(is, _)| *is).map(|(_, what)| format!("{image}: {what}")).collect();
+    lines.push(summary(report));
+    lines.extend(lost(report));
+    lines
+}
+
+fn summary(report: &Report) -> String {
+    let (layer, size, inodes) = (report.layer.display(), BinaryBytes(report.size_bytes), report.inodes);
+    let hidden = report.whiteouts + report.opaque_whiteouts;
+    let hides = if hidden > 0 { format!(", {hidden} names below are hidden") } else { String::new() };
+    let beside = report.environment.as_ref().map(|path| format!(", variables in {}", path.display()));
+    format!("{layer}: made, {size}, {inodes} files and directories{hides}{}", beside.unwrap_or_default())
+}
+
+/// What a squashfs cannot hold.
+fn lost(report: &Report) -> Vec<String> {
+    let counts = [
+        (report.acls_dropped, "files that lost their access control list, for which squashfs has no place"),
+        (
+            report.xattrs_dropped,
+            "extended attributes that are lost, for which squashfs or this mksquashfs has no place",
+        ),
+        (report.sockets_skipped, "sockets that were left out, since a layer has none"),
+    ];
+    let (layer, counts) = (report.layer.display(), counts.iter().filter(|(count, _)| *count > 0));
+    let mut lines: Vec<String> = counts.map(|(count, what)| format!("{layer}: {what}: {count}")).collect();
+    if !report.root_owner_kept {
+        lines
+            .push(format!("{layer}: its root directory belongs to you: mksquashfs before 4.6 cannot be told an owner"));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_lie_beside_their_image() {
+        assert_eq!(beside(Path::new("a/env.img")), Path::new("a/env.sqf"));
+        assert_eq!(beside(Path::new("r--4.3.img")), Path::new("r--4.3.sqf"));
+        assert_eq!(beside(Path::new("env")), Path::new("env.sqf"));
+        assert_eq!(beside(Path::new("r--4.3")), Path::new("r--4.3.sqf"));
+    }
+
+    #[test]
+    fn epochs() {
+        assert_eq!(latest(Some(&"1700000000".into())).unwrap(), Some(1_700_000_000));
+        assert_eq!(latest(Some(&String::new())).unwrap(), None);
+        assert!(latest(Some(&"yesterday".into())).is_err());
+    }
+}

@@ -1,0 +1,105 @@
+//! Where the layer goes: made under a name of its own beside its place, and put there when it is whole.
+
+use std::fs::{self, File, Permissions};
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::sys::statvfs::statvfs;
+use tempfile::NamedTempFile;
+
+use super::{SealError, sidecar};
+use crate::image::Image;
+
+/// A place that was looked at.
+pub(super) struct Target {
+    path: PathBuf,
+    directory: PathBuf,
+    force: bool,
+}
+
+impl Target {
+    /// Refuses a place that is taken, unless it may be replaced.
+    pub(super) fn new(path: &Path, force: bool) -> Result<Self, SealError> {
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let target = Self { path: path.into(), directory: directory.into(), force };
+        if path.file_name().is_none() {
+            return Err(SealError::NotAPlace { path: path.into(), what: "is a directory" });
+        }
+        if !directory.is_dir() {
+            return Err(SealError::NoDirectory { path: path.into(), directory: directory.into() });
+        }
+        target.require_free(path)?;
+        target.require_space()?;
+        Ok(target)
+    }
+
+    fn require_free(&self, path: &Path) -> Result<(), SealError> {
+        match fs::symlink_metadata(path) {
+            Ok(meta) if meta.is_dir() => Err(SealError::NotAPlace { path: path.into(), what: "is a directory" }),
+            Ok(_) if !self.force => Err(SealError::Exists { path: path.into() }),
+            _ => Ok(()),
+        }
+    }
+
+    /// How much a layer will take cannot be told before it is made; none at all is too little.
+    fn require_space(&self) -> Result<(), SealError> {
+        let stat = statvfs(&self.directory).map_err(|errno| SealError::io(&self.path, errno.into()))?;
+        if stat.blocks_available() == 0 { Err(SealError::no_space(&self.path)) } else { Ok(()) }
+    }
+
+    /// An image is never replaced by its own layer.
+    pub(super) fn refuse_image(&self, image: &Image) -> Result<(), SealError> {
+        match fs::metadata(&self.path) {
+            Ok(meta) if (meta.dev(), meta.ino()) == (image.dev, image.ino) => {
+                Err(SealError::NotAPlace { path: self.path.clone(), what: "is the image itself" })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// An empty file beside the place. Its mode is the caller's umask's choice, as for any new file.
+    pub(super) fn draft(&self) -> Result<NamedTempFile, SealError> {
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        let prefix = format!(".{}.", name.chars().take(64).collect::<String>());
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(&prefix).suffix(".new").permissions(Permissions::from_mode(0o666));
+        builder.tempfile_in(&self.directory).map_err(|error| SealError::io(&self.path, error))
+    }
+
+    /// Puts the variables and then the layer in their places; when it fails, neither is there.
+    pub(super) fn publish(&self, layer: NamedTempFile, variables: Option<&str>) -> Result<Option<PathBuf>, SealError> {
+        let beside = variables.map(|text| self.publish_variables(text)).transpose()?;
+        let published = self.put(layer, &self.path).and_then(|()| self.sync());
+        if published.is_err()
+            && let Some(beside) = &beside
+            && !self.force
+        {
+            let _ = fs::remove_file(beside);
+        }
+        published.map(|()| beside)
+    }
+
+    fn publish_variables(&self, text: &str) -> Result<PathBuf, SealError> {
+        let path = sidecar::path_of(&self.path);
+        let mut draft = self.draft()?;
+        draft.write_all(text.as_bytes()).map_err(|error| SealError::io(&path, error))?;
+        self.put(draft, &path)?;
+        Ok(path)
+    }
+
+    fn put(&self, draft: NamedTempFile, path: &Path) -> Result<(), SealError> {
+        draft.as_file().sync_all().map_err(|error| SealError::io(path, error))?;
+        let put = if self.force { draft.persist(path) } else { draft.persist_noclobber(path) };
+        put.map(drop).map_err(|error| SealError::io(path, error.error))
+    }
+
+    fn sync(&self) -> Result<(), SealError> {
+        File::open(&self.directory).and_then(|directory| directory.sync_all()).map_err(|e| SealError::io(&self.path, e))
+    }
+
+    /// Refuses a file of variables that is there already.
+    pub(super) fn require_free_beside(&self) -> Result<(), SealError> {
+        self.require_free(&sidecar::path_of(&self.path))
+    }
+}
