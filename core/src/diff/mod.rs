@@ -5,7 +5,7 @@
 //!
 //! A writer's copy of a file is a change only where it differs. Compared are: kind, content (size first, then every byte), link
 //! target, device number, mode, owner, and for a regular file the time of its last change, in seconds. Of a directory only
-//! mode and owner count. An owner is no change where the writer could not have kept it; see [`owner`].
+//! mode and owner count. An owner is no change where the writer could not have kept it; `owner.rs` says when.
 
 mod compare;
 mod entry;

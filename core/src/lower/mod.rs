@@ -135,23 +135,10 @@ impl Lower {
     pub fn has_content(&self, node: &LowerNode, other: &mut dyn Read) -> Result<io::Result<bool>, LowerError> {
         let mut same = Ok(true);
         if let Some(layer) = self.layers.get(node.layer) {
+            let piece = usize::try_from(node.size).unwrap_or(PIECE).clamp(1, PIECE);
             layer.read(&node.at, &mut |content| {
-                same = Ok(true);
-                let piece = usize::try_from(node.size).unwrap_or(PIECE).clamp(1, PIECE);
-                let (mut ours, mut theirs) = (vec![0; piece], vec![0; piece]);
-                loop {
-                    let length = fill(content, &mut ours)?;
-                    match fill(other, &mut theirs) {
-                        Ok(other) if other == length && ours.get(..length) == theirs.get(..length) => {}
-                        differing => {
-                            same = differing.map(|_| false);
-                            return Ok(());
-                        }
-                    }
-                    if length == 0 {
-                        return Ok(());
-                    }
-                }
+                same = compare(content, other, piece)?;
+                Ok(())
             })?;
         }
         Ok(same)
@@ -205,6 +192,21 @@ fn split(path: &[u8]) -> (&[u8], Option<&[u8]>) {
 /// `name` in the directory at `path`.
 pub(crate) fn join(path: &[u8], name: &[u8]) -> Vec<u8> {
     if path.is_empty() { name.to_vec() } else { [path, name].join(&b'/') }
+}
+
+/// Whether both yield the same bytes, of which `piece` are looked at together. The inner error is that of `other`.
+fn compare(content: &mut dyn Read, other: &mut dyn Read, piece: usize) -> io::Result<io::Result<bool>> {
+    let (mut ours, mut theirs) = (vec![0; piece], vec![0; piece]);
+    loop {
+        let length = fill(content, &mut ours)?;
+        match fill(other, &mut theirs) {
+            Ok(other) if other == length && ours.get(..length) == theirs.get(..length) => {}
+            differing => return Ok(differing.map(|_| false)),
+        }
+        if length == 0 {
+            return Ok(Ok(true));
+        }
+    }
 }
 
 /// Reads until `buf` is full or the content ends.

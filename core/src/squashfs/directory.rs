@@ -3,7 +3,7 @@
 use super::Squashfs;
 use super::error::SquashfsError;
 use super::inode::{Body, Inode, Reference, kind};
-use super::metadata::field;
+use super::metadata::{Cursor, field};
 use crate::ext::{FileType, ReadAt};
 
 /// The stored length counts `.` and `..`, which are not stored.
@@ -34,28 +34,39 @@ pub(super) fn read<R: ReadAt>(image: &Squashfs<R>, directory: &Inode) -> Result<
         return Err(SquashfsError::Unsupported("a directory with millions of names".into()));
     }
     let (mut entries, mut left) = (Vec::new(), size.saturating_sub(UNSTORED));
-    if left == 0 {
-        return Ok(entries);
-    }
-    let mut cursor = image.cursor(image.sb.directory_table, place)?;
-    while left > 0 {
-        let run: [u8; 12] = cursor.array()?;
-        let (count, block) = (u32::from_le_bytes(field(&run, 0)), u32::from_le_bytes(field(&run, 4)));
-        left = spend(left, RUN_HEADER)?;
-        if count >= RUN_LENGTH {
-            return Err(SquashfsError::Corrupt("a directory has an impossible run of names"));
-        }
-        for _ in 0..=count {
-            let raw: [u8; 8] = cursor.array()?;
-            let word = |at| u16::from_le_bytes(field(&raw, at));
-            let length = u32::from(word(6)) + 1;
-            left = spend(left, ENTRY_HEADER + length)?;
-            let kind = kind(word(4)).ok_or(SquashfsError::Corrupt("a name has an unknown type"))?;
-            let name = sound(cursor.bytes(usize::try_from(length.min(LONGEST_NAME)).unwrap_or(0))?, length)?;
-            entries.push(Entry { name, reference: Reference::new(block, word(0)), kind });
+    if left > 0 {
+        let mut cursor = image.cursor(image.sb.directory_table, place)?;
+        while left > 0 {
+            left = read_run(&mut cursor, left, &mut entries)?;
         }
     }
     Ok(entries)
+}
+
+/// Reads entries that share an inode block. Returns how much of the list is left.
+fn read_run<R: ReadAt>(cursor: &mut Cursor<'_, R>, left: u32, entries: &mut Vec<Entry>) -> Result<u32, SquashfsError> {
+    let run: [u8; 12] = cursor.array()?;
+    let (count, block) = (u32::from_le_bytes(field(&run, 0)), u32::from_le_bytes(field(&run, 4)));
+    let mut left = spend(left, RUN_HEADER)?;
+    if count >= RUN_LENGTH {
+        return Err(SquashfsError::Corrupt("a directory has an impossible run of names"));
+    }
+    for _ in 0..=count {
+        let (entry, length) = read_entry(cursor, block)?;
+        left = spend(left, length)?;
+        entries.push(entry);
+    }
+    Ok(left)
+}
+
+/// One entry, and its length in the list.
+fn read_entry<R: ReadAt>(cursor: &mut Cursor<'_, R>, block: u32) -> Result<(Entry, u32), SquashfsError> {
+    let raw: [u8; 8] = cursor.array()?;
+    let word = |at| u16::from_le_bytes(field(&raw, at));
+    let length = u32::from(word(6)) + 1;
+    let kind = kind(word(4)).ok_or(SquashfsError::Corrupt("a name has an unknown type"))?;
+    let name = sound(cursor.bytes(usize::try_from(length.min(LONGEST_NAME)).unwrap_or(0))?, length)?;
+    Ok((Entry { name, reference: Reference::new(block, word(0)), kind }, ENTRY_HEADER + length))
 }
 
 fn spend(left: u32, length: u32) -> Result<u32, SquashfsError> {
