@@ -69,6 +69,10 @@ impl Job<'_> {
         Ok(Report { copied, repaired: report.repaired || repaired, ..finished(report, &after) })
     }
 
+    /// Not safe to be cut off, in either direction: resize2fs marks the file system as damaged, moves data and tables, and
+    /// writes descriptors and superblock at its end. When it was killed at random instants (250 times growing, 350 times
+    /// shrinking) `e2fsck -p` was enough all but a dozen times, `e2fsck -y` always; nothing was lost, but nothing in it promises
+    /// that, least of all when the disk decides what is written first.
     fn in_place(&self, report: Report, tell: &mut dyn FnMut(Stage)) -> Result<Report, ResizeError> {
         tell(Stage::InPlace);
         let file = &self.held.file;

@@ -182,12 +182,23 @@ impl Place {
     fn draft(&self) -> io::Result<NamedTempFile> {
         let prefix = self.prefix();
         let mut builder = tempfile::Builder::new();
-        builder.prefix(&prefix).suffix(SUFFIX).rand_bytes(RANDOM).tempfile_in(&self.directory)
+        let draft = builder.prefix(&prefix).suffix(SUFFIX).rand_bytes(RANDOM).tempfile_in(&self.directory);
+        draft.map_err(without_name)
     }
 
     fn is_draft(&self, name: &str) -> bool {
         let middle = name.strip_prefix(&self.prefix()).and_then(|rest| rest.strip_suffix(SUFFIX));
         middle.is_some_and(|random| random.len() == RANDOM && random.chars().all(|c| c.is_ascii_alphanumeric()))
+    }
+}
+
+/// The crate tempfile adds the temporary name, which says nothing to a user.
+fn without_name(error: io::Error) -> io::Error {
+    match error.kind() {
+        kind @ (io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::StorageFull) => {
+            kind.into()
+        }
+        _ => error,
     }
 }
 
