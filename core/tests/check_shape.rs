@@ -214,6 +214,7 @@ fn squashfs_and_directories() {
     fs::write(tree.join("upper/numbers"), (0..90_000).map(|i| i.to_string()).collect::<String>()).unwrap();
     let mut bytes = support::squashfs(&bench, &tree);
     let path = bench.path("made.sqf");
+    fs::write(&path, &bytes).unwrap();
     let report = run(&path, Fix::No);
     assert!(report.ok && report.kind == "squashfs", "{report:#?}");
     // The default compressor carries checksums.
