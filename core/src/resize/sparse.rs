@@ -12,8 +12,11 @@ use nix::unistd::{Whence, lseek};
 
 /// How much is copied between two looks at the progress, in bytes.
 const STRIDE: u64 = 16 << 20;
-/// What is looked at for zeroes at once, in bytes. A multiple of every usual block size.
+/// What is read at once, in bytes.
 const PIECE: usize = 64 << 10;
+/// What is given back when all of it is zero, in bytes: the block of most file systems. An inode table begins right behind
+/// bitmaps, and reserved space that was once read counts as data.
+const BLOCK: usize = 4096;
 
 /// How a copy was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -137,11 +140,15 @@ fn dig_data(file: &File, part: &Range<u64>) -> u64 {
     while at < part.end {
         let end = part.end.min((at / PIECE as u64 + 1) * PIECE as u64);
         let piece = buffer.get_mut(..usize::try_from(end - at).unwrap_or(PIECE)).unwrap_or_default();
-        if file.read_exact_at(piece, at).is_err() || piece.iter().any(|&byte| byte != 0) {
-            punch(file, hole..at);
-            hole = end;
+        let is_read = file.read_exact_at(piece, at).is_ok();
+        for block in piece.chunks(BLOCK) {
+            let next = at + block.len() as u64;
+            if !is_read || block.iter().any(|&byte| byte != 0) {
+                punch(file, hole..at);
+                hole = next;
+            }
+            at = next;
         }
-        at = end;
     }
     hole
 }
