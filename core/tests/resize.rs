@@ -300,7 +300,7 @@ fn an_unclean_image_is_repaired_first() {
         let content = contents(&image);
         debugfs_write(&image, spoil);
         let dry = Request { dry_run: true, ..Request::new(Wish::To(100 * MIB)) };
-        assert!(resize(&image, &dry, &mut |_| {}).unwrap_err().to_string().contains("e2fsck -p"), "{spoil}");
+        assert!(resize(&image, &dry, &mut |_| {}).unwrap_err().to_string().contains("overlay check --fix"), "{spoil}");
         assert!(run(&image, Wish::To(100 * MIB)).repaired, "{spoil}");
         assert_sound(&image, 100 * MIB, spoil);
         assert!(content == contents(&image), "{spoil}");
@@ -357,7 +357,7 @@ fn two_at_once_one_works() {
         }
     })
     .unwrap();
-    assert!(second.unwrap().contains("is in use (locked for writing by user root running overlay resize"));
+    assert!(second.unwrap().contains("is in use (locked for writing by user root, overlay resize, process "));
     assert_sound(&image, 100 * MIB, "the first");
     assert_eq!(names_in(bench.dir.path()), ["env.img"]);
     let holder = File::options().read(true).write(true).open(&image).unwrap();

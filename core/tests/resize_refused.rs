@@ -109,7 +109,7 @@ fn a_read_only_file_system() {
     };
     remount("ro");
     for request in [Request::new(Wish::To(100 * MIB)), in_place(Wish::To(100 * MIB))] {
-        assert!(refusal(&image, &request).contains("cannot be opened for writing: Read-only file system"));
+        assert!(refusal(&image, &request).contains("cannot be opened for writing: its file system is read-only here"));
     }
     remount("rw");
     resize(&image, &Request::new(Wish::To(100 * MIB)), &mut |_| {}).unwrap();

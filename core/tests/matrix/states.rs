@@ -135,7 +135,10 @@ fn check(name: &str, path: &Path, outcome: &Outcome) {
         }
         Repaired(why) => {
             let message = refusal(name, path, &to_root());
-            assert!(message.contains(why) && message.contains("; run `e2fsck -p "), "{name}: {message}");
+            assert!(
+                message.contains(why) && message.contains("; run `condatainer overlay check --fix "),
+                "{name}: {message}"
+            );
             repaired(name, path);
         }
     }
