@@ -73,7 +73,7 @@ fn an_unclean_overlay_in_a_sif_is_cleaned_at_its_offset() {
     let path = bench.path("odd?name.sif");
     fs::write(&path, sif(&[Part { fs: 2, role: 4, group: 1, content: &overlay }])).unwrap();
     let request = Request { replay: true, ..Request::new(Ids::ROOT, Ids { uid: 1, gid: 1 }) };
-    assert!(chown(&path, &request, &mut |_, _| {}).unwrap().replayed);
+    assert!(support::attempt(&path, &request).unwrap().replayed);
     assert!(open(&path).unwrap().probe().unwrap().unwrap().state.is_clean());
 }
 

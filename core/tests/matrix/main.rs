@@ -14,10 +14,10 @@ mod support;
 mod view;
 
 use std::path::Path;
-use std::time::{Duration, Instant};
 
-use condatainer_core::chown::{ChownError, Report, Request, chown};
+use condatainer_core::chown::{Report, Request};
 use condatainer_core::ext::Ids;
+use support::attempt;
 use view::{Image, moved};
 
 /// Neither id fits into 16 bits.
@@ -29,20 +29,6 @@ pub fn to_root() -> Request {
 
 pub fn run(image: &Path, request: &Request) -> Report {
     attempt(image, request).unwrap_or_else(|e| panic!("{e}"))
-}
-
-/// A process that a test in another thread is just starting has our files open until its exec, and an image that is not clean is
-/// left alone while anybody has it open.
-fn attempt(image: &Path, request: &Request) -> Result<Report, ChownError> {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    loop {
-        match chown(image, request, &mut |_, _| {}) {
-            Err(error) if error.to_string().contains("(open in ") && Instant::now() < deadline => {
-                std::thread::sleep(Duration::from_millis(20));
-            }
-            other => return other,
-        }
-    }
 }
 
 /// From the user to root and back: all that the kernel shows is as the rule says, e2fsck finds nothing, and the way back is exact

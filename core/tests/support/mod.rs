@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+use condatainer_core::chown::{ChownError, Report, Request, chown};
 use condatainer_core::ext::{Ids, Window};
 use tempfile::TempDir;
 
@@ -105,6 +106,20 @@ pub fn fsck(image: &Path) -> Result<(), String> {
     match output.status.code() {
         Some(0) => Ok(()),
         _ => Err(String::from_utf8_lossy(&output.stdout).into_owned()),
+    }
+}
+
+/// A process that a test in another thread is just starting has our files open until its exec, and an image that is not clean is
+/// left alone while anybody has it open.
+pub fn attempt(image: &Path, request: &Request) -> Result<Report, ChownError> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        match chown(image, request, &mut |_, _| {}) {
+            Err(error) if error.to_string().contains("(open in ") && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            other => return other,
+        }
     }
 }
 
