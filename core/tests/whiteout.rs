@@ -274,6 +274,8 @@ fn opaque_directories_matter_where_there_is_something_below() {
     let base = support::squashfs(&bench, &lower);
     fs::write(bench.path("base.sqf"), base).unwrap();
     assert!(honoured(&found, std::slice::from_ref(&lower)) && honoured(&found, &[bench.path("base.sqf")]));
+    let deleted = Found { kinds: Kinds { kernel: 1, ..found.kinds }, ..found.clone() };
+    assert!(!honoured(&deleted, std::slice::from_ref(&lower)), "an old fuse2fs does not tell devices from files");
     fs::create_dir_all(lower.join("usr/share/again/and")).unwrap();
     assert!(!honoured(&found, &[bench.path("base.sqf"), lower.clone()]), "a directory below is hidden");
     assert!(!honoured(&found, &[bench.path("no-such-file")]), "who cannot look cannot tell");

@@ -39,17 +39,21 @@ fn what_our_writer_deleted_is_deleted_for_everybody(desk: &Desk) -> Result<()> {
 
 fn an_image_without_fuse_whiteouts_is_read_by_the_kernel(desk: &Desk) -> Result<()> {
     desk.image("env.img")?;
-    desk.srun_in("env.img:rw", "mkdir -p /ext3/env/bin; rm /etc/condatainer-base; echo 1 > /ext3/env/bin/x")?
+    desk.srun_in("env.img:rw", "mkdir -p /ext3/env/bin; echo 1 > /ext3/env/bin/x; echo 1 >> /etc/condatainer-base")?
         .says("")?;
     ensure!(!needs_fuse(desk, "env.img")?, "nothing in it needs fuse-overlayfs");
     // Each reader mounts the image, which changes its superblock; what is known stays known.
     for _ in 0..3 {
-        desk.srun_in("env.img", "ls -A /ext3/env/bin; ls /etc/condatainer-base 2> /dev/null; true")?.says("x")?;
+        desk.srun_in("env.img", "ls -A /ext3/env/bin; tail -n1 /etc/condatainer-base")?.says("x\n1")?;
         let marks =
             desk.run(&["getfattr", "--only-values", "-n", "user.condatainer.whiteouts", "env.img"])?.success()?;
         ensure!(marks.stdout.contains("mnt_count"), "the mark is gone: {}", marks.stdout);
     }
     ensure!(!needs_fuse(desk, "env.img")?, "readers have made it forgotten");
+    // fuse2fs before 1.47.4 does not tell the kernel which names are devices, so it would list what is deleted.
+    desk.srun_in("env.img:rw", "rm /etc/condatainer-base")?.says("")?;
+    ensure!(needs_fuse(desk, "env.img")?, "the kernel may list the name of a deleted file");
+    desk.srun_in("env.img", "ls /etc | grep condatainer; true")?.says("")?;
     Ok(())
 }
 
@@ -119,8 +123,8 @@ fn a_deleted_name_can_be_used_again(desk: &Desk) -> Result<()> {
 
 fn many_readers_at_once(desk: &Desk) -> Result<()> {
     desk.image("env.img")?;
-    desk.srun_in("env.img:rw", "mkdir /data; echo shared > /data/file; rm /etc/condatainer-base")?.says("")?;
-    let look = "cat /data/file; ls -A /data; ls /etc/condatainer-base 2> /dev/null; true";
+    desk.srun_in("env.img:rw", "mkdir /data; echo shared > /data/file")?.says("")?;
+    let look = "cat /data/file; ls -A /data";
     let output = desk.srun(&["-n8", "--overcommit", "--condatainer-overlay=env.img", "sh", "-c", look])?.success()?;
     let mut lines: Vec<_> = output.stdout.lines().collect();
     lines.sort_unstable();
