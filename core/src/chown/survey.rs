@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::mapping::Mapping;
 use super::members::Members;
 use super::table::{Holes, each_chunk};
-use crate::ext::raw::{FileType, Fs, Inode, flag, inode_checksum, stored_inode_checksum};
+use crate::ext::raw::{FileType, Fs, flag, flags_of, ids_of, inode_checksum, kind_of, stored_inode_checksum};
 use crate::ext::{ExtError, Ids, ReadAt};
 
 /// Enough to say "many"; an image may hold billions of ids.
@@ -30,6 +30,7 @@ pub(crate) struct Survey {
     pub(crate) foreign_directories: u64,
     /// The first of them.
     pub(crate) examples: Vec<u32>,
+    last: Option<Ids>,
 }
 
 /// Looks at all members; changes nothing.
@@ -61,18 +62,22 @@ impl Survey {
         }
         self.in_use += 1;
         match member(members, ino, raw)? {
-            Some(inode) => check(fs, members, ino, raw, &inode).map(|()| self.count(mapping, ino, &inode)),
+            Some(member) => check(fs, members, ino, raw, member).map(|()| self.count(mapping, ino, member)),
             None => Ok(()),
         }
     }
 
-    fn count(&mut self, mapping: &Mapping, ino: u32, inode: &Inode) {
-        let (old, new, target) = (inode.ids, mapping.apply(inode.ids), mapping.target());
+    fn count(&mut self, mapping: &Mapping, ino: u32, member: Member) {
+        let (old, new, target) = (member.ids, mapping.apply(member.ids), mapping.target());
         self.members += 1;
         self.changing += u64::from(old != new);
-        note(&mut self.uids, old.uid, new.uid == target.uid);
-        note(&mut self.gids, old.gid, new.gid == target.gid);
-        if inode.file_type() == FileType::Directory && new != target {
+        // Neighbours mostly have the same owner.
+        if self.last != Some(old) {
+            note(&mut self.uids, old.uid, new.uid == target.uid);
+            note(&mut self.gids, old.gid, new.gid == target.gid);
+            self.last = Some(old);
+        }
+        if member.kind == FileType::Directory && new != target {
             self.foreign_directories += 1;
             if self.examples.len() < EXAMPLES {
                 self.examples.push(ino);
@@ -87,13 +92,21 @@ fn note(ids: &mut BTreeSet<u32>, id: u32, becomes_target: bool) {
     }
 }
 
-/// The parsed inode, if it is one whose owner counts. The inodes of large extended attributes have none of their own.
-pub(crate) fn member(members: &Members, ino: u32, raw: &[u8]) -> Result<Option<Inode>, ExtError> {
+/// What counts of an inode. A million of them are looked at three times, so no more is parsed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Member {
+    pub(crate) ids: Ids,
+    pub(crate) kind: FileType,
+}
+
+/// The inode, if it is one whose owner counts. The inodes of large extended attributes have none of their own.
+pub(crate) fn member(members: &Members, ino: u32, raw: &[u8]) -> Result<Option<Member>, ExtError> {
     if !members.contains(ino) {
         return Ok(None);
     }
-    let inode = Inode::from_bytes(raw).ok_or_else(|| ExtError::corrupt(format!("inode {ino} is too short")))?;
-    Ok(Some(inode).filter(|inode| !inode.has(flag::EA_INODE)))
+    let parse = || Some((Member { ids: ids_of(raw)?, kind: kind_of(raw)? }, flags_of(raw)?));
+    let (member, flags) = parse().ok_or_else(|| ExtError::corrupt(format!("inode {ino} is too short")))?;
+    Ok((flags & flag::EA_INODE == 0).then_some(member))
 }
 
 /// A member must be intact before it is rewritten: a new checksum would hide the damage.
@@ -102,9 +115,9 @@ fn check<R: ReadAt + ?Sized>(
     members: &Members,
     ino: u32,
     raw: &[u8],
-    inode: &Inode,
+    member: Member,
 ) -> Result<(), ExtError> {
-    if members.overlooked(ino, inode.file_type()) {
+    if members.overlooked(ino, member.kind) {
         return Err(ExtError::corrupt(format!("a name claims another type than that of inode {ino}")));
     }
     let sealed = fs.sb.has_metadata_csum();

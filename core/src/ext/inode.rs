@@ -178,6 +178,16 @@ pub(crate) fn is_live(b: &[u8]) -> bool {
     u16_at(b, 0).is_some_and(|mode| mode != 0) && u16_at(b, 0x1A).is_some_and(|links| links != 0)
 }
 
+/// What kind of file a raw inode is.
+pub(crate) fn kind_of(b: &[u8]) -> Option<FileType> {
+    u16_at(b, 0).map(FileType::from_mode)
+}
+
+/// The flags of a raw inode.
+pub(crate) fn flags_of(b: &[u8]) -> Option<u32> {
+    u32_at(b, 0x20)
+}
+
 /// Owner and group of a raw inode, both halves.
 pub(crate) fn ids_of(b: &[u8]) -> Option<Ids> {
     let join = |low, high| Some(u32::from(u16_at(b, low)?) | u32::from(u16_at(b, high)?) << 16);

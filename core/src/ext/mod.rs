@@ -48,8 +48,8 @@ pub(crate) mod raw {
     pub(crate) use super::features::compat::DIR_INDEX;
     pub(crate) use super::fs::Fs;
     pub(crate) use super::inode::{
-        FileType, GroupDescriptor, Inode, clear_bit, clear_flag, delete_inode, flag, ids_of, is_live, make_whiteout,
-        put_ids,
+        FileType, GroupDescriptor, Inode, clear_bit, clear_flag, delete_inode, flag, flags_of, ids_of, is_live,
+        kind_of, make_whiteout, put_ids,
     };
     pub(crate) use super::inoset::InoSet;
     pub(crate) use super::probe::{find_upper_and_work, state_of};
