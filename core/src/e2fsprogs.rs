@@ -17,17 +17,11 @@ use crate::programs;
 #[derive(Debug, thiserror::Error)]
 pub enum ToolError {
     /// It is not there.
-    #[error("{tool} was not found; install the package e2fsprogs")]
+    #[error("{tool} was not found; install the package {package}")]
     Missing {
         /// Its name.
         tool: &'static str,
-    },
-    /// It is not there, and comes with another package.
-    #[error("{tool} was not found; install the package {package}")]
-    Absent {
-        /// Its name.
-        tool: &'static str,
-        /// The package's.
+        /// The package that has it.
         package: &'static str,
     },
     /// It could not be started.
@@ -50,8 +44,21 @@ pub enum ToolError {
 
 /// A command for `tool`, with messages in English and nothing on its standard input.
 pub(crate) fn command(tool: &'static str) -> Result<Command, ToolError> {
-    let mut command = Command::new(programs::find(tool).ok_or(ToolError::Missing { tool })?);
+    let mut command = Command::new(programs::find(tool).ok_or(ToolError::Missing { tool, package: "e2fsprogs" })?);
     command.env("LC_ALL", "C").stdin(Stdio::null());
+    Ok(command)
+}
+
+/// How a tool opens the file that it was given by [`command_on`].
+pub(crate) const GIVEN_FILE: &str = "/proc/self/fd/0";
+
+/// As [`command`], for work on an open file, whatever its path has become or contains: [`GIVEN_FILE`], its standard input.
+///
+/// Where `file` is locked, the lock holds until the tool has ended, even if this process is killed before.
+pub(crate) fn command_on(tool: &'static str, file: &File) -> Result<Command, ToolError> {
+    let mut command = command(tool)?;
+    let file = file.try_clone().map_err(|error| ToolError::Start { tool, error })?;
+    command.stdin(file);
     Ok(command)
 }
 
@@ -64,23 +71,11 @@ pub(crate) fn run(tool: &'static str, command: &mut Command, worst: i32) -> Resu
     }
 }
 
-/// How a tool opens the file that it was given by [`command_on`].
-pub(crate) const GIVEN_FILE: &str = "/proc/self/fd/0";
-
 /// How soon somebody who asks to stop is heard.
 const INTERVAL: Duration = Duration::from_millis(20);
 
-/// As [`command`], for work on an open file, whatever its path has become or contains.
-///
-/// Where `file` shares its description with one that is locked, the lock holds until the tool has ended, even if this process
-/// is killed before. A Ctrl-C at the terminal does not reach the tool; see [`run_unless`].
-pub(crate) fn command_on(tool: &'static str, file: File) -> Result<Command, ToolError> {
-    let mut command = command(tool)?;
-    command.stdin(Stdio::from(file)).process_group(0);
-    Ok(command)
-}
-
-/// As [`run`], but kills the tool as soon as `stop` says so; tells its exit code and what it printed.
+/// As [`run`], but kills the tool as soon as `stop` says so; tells its exit code and what it printed. Nothing
+/// else cuts it off: a Ctrl-C at the terminal does not reach it.
 pub(crate) fn run_unless(
     stop: &dyn Fn() -> bool,
     tool: &'static str,
@@ -95,7 +90,7 @@ pub(crate) fn run_unless(
 }
 
 fn output_unless(stop: &dyn Fn() -> bool, command: &mut Command) -> io::Result<Output> {
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let child = command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let pid = Pid::from_raw(i32::try_from(child.id()).map_err(io::Error::other)?);
     let (sender, receiver) = channel();
     thread::spawn(move || sender.send(child.wait_with_output()));

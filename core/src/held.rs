@@ -11,7 +11,7 @@ use std::process::Command;
 use nix::errno::Errno;
 use nix::libc::{O_CLOEXEC, O_NONBLOCK};
 
-use crate::e2fsprogs::{self, ToolError};
+use crate::e2fsprogs::{self, GIVEN_FILE, ToolError};
 use crate::ext::raw::{Fs, state_of};
 use crate::ext::{State, Window};
 use crate::holder::{self, Holder, Published};
@@ -39,6 +39,7 @@ pub(crate) enum Purpose {
 pub(crate) struct Held {
     // Dropped before the lock: a note without a lock would be a lie.
     note: Option<Published>,
+    purpose: Purpose,
     pub(crate) image: Image,
     pub(crate) file: File,
     pub(crate) window: Window,
@@ -63,7 +64,7 @@ impl Held {
         let Opened { image, file } = opened;
         match lock::query(&file, window, Access::Read) {
             Ok(Availability::Held(kind)) => Err(busy(&image, kind)),
-            Ok(_) => Ok(Self { note: None, image, file, window, guard: None }),
+            Ok(_) => Ok(Self { note: None, purpose: Purpose::Look, image, file, window, guard: None }),
             Err(error) => Err(HeldError::NotLockable { path: image.path, error }),
         }
     }
@@ -72,19 +73,19 @@ impl Held {
     fn share(opened: Opened, window: Window) -> Result<Self, HeldError> {
         let Opened { image: seen, file } = opened;
         let guard = lock::take(&file, window, Access::Read).map_err(|error| not_locked(&seen, error))?;
-        Self::read(&seen.path, file)?.locked(guard, &seen, window)
+        Self::read(&seen.path, file)?.locked(guard, Purpose::Read, &seen, window)
     }
 
     /// What was read before the lock, `seen`, served to find the range to lock and for nothing else.
     fn take(seen: &Image, window: Window) -> Result<Self, HeldError> {
         let file = open_for_writing(&seen.path)?;
         let guard = lock::take(&file, window, Access::Write).map_err(|error| not_locked(seen, error))?;
-        Self::read(&seen.path, file)?.locked(guard, seen, window)
+        Self::read(&seen.path, file)?.locked(guard, Purpose::Change, seen, window)
     }
 
     /// Under its lock an image must still be what was seen before.
-    fn locked(self, guard: Guard, seen: &Image, window: Window) -> Result<Self, HeldError> {
-        let held = Self { guard: Some(guard), ..self };
+    fn locked(self, guard: Guard, purpose: Purpose, seen: &Image, window: Window) -> Result<Self, HeldError> {
+        let held = Self { guard: Some(guard), purpose, ..self };
         if held.window != window || !held.image.is_still_at(&seen.path) {
             return Err(held.busy_with("replaced by another file just now".into()));
         }
@@ -94,13 +95,26 @@ impl Held {
     fn read(path: &Path, file: File) -> Result<Self, HeldError> {
         let image = image::identify_file(path, &file)?;
         let window = window_of(&image)?;
-        Ok(Self { note: None, image, file, window, guard: None })
+        Ok(Self { note: None, purpose: Purpose::Look, image, file, window, guard: None })
+    }
+
+    /// A copy of the image at `path` in `file`, for work on it before it takes the image's place. Its lock is its draft's.
+    pub(crate) fn copy_of(path: &Path, file: File) -> Result<Self, HeldError> {
+        Self::read(path, file)
+    }
+
+    /// Goes on with the file that has taken the image's place, and lets go of the one that was there.
+    pub(crate) fn go_on_with(&mut self, file: File, guard: Guard) -> Result<(), HeldError> {
+        let now = Self::read(&self.image.path, file)?;
+        *self = Self { note: self.note.take(), purpose: self.purpose, guard: Some(guard), ..now };
+        Ok(())
     }
 
     /// Lets those who come second know what holds the image: `verb`. At once and not only when it takes long, for the note costs
-    /// a tenth of a millisecond on a local disk; a start that meets it waits a moment, because such work is soon over.
+    /// a tenth of a millisecond on a local disk; a start that meets it waits a moment, because such work is soon over. Who only
+    /// reads leaves no note: there may be many, and none is in the way of another.
     pub(crate) fn announce(mut self, verb: &str) -> Self {
-        if self.guard.is_some() {
+        if self.purpose == Purpose::Change {
             let holder = Holder { verb: Some(verb.into()), ..Holder::current() };
             self.note = Published::new(&self.image.path, &holder).ok();
         }
@@ -176,15 +190,9 @@ impl Held {
         preen(self, || e2fsprogs::run("e2fsck", &mut command, CORRECTED))
     }
 
-    /// A command for a tool of e2fsprogs that works on [`Held::tools_name`].
-    ///
-    /// Its standard input is the locked file itself: so it opens that very file, whatever its path has become or contains, and
-    /// the lock lives on in a tool that survives us.
+    /// A command for a tool of e2fsprogs that works on [`Held::tools_name`]. The lock lives on in a tool that survives us.
     pub(crate) fn tool(&self, tool: &'static str) -> Result<Command, ToolError> {
-        let mut command = e2fsprogs::command(tool)?;
-        let file = self.file.try_clone().map_err(|error| ToolError::Start { tool, error })?;
-        command.stdin(file);
-        Ok(command)
+        e2fsprogs::command_on(tool, &self.file)
     }
 
     /// What the file system is called in a command made by [`Held::tool`].
@@ -195,8 +203,8 @@ impl Held {
 
 pub(crate) fn tools_name(window: Window) -> String {
     match window.offset {
-        0 => "/proc/self/fd/0".into(),
-        offset => format!("/proc/self/fd/0?offset={offset}"),
+        0 => GIVEN_FILE.into(),
+        offset => format!("{GIVEN_FILE}?offset={offset}"),
     }
 }
 

@@ -41,6 +41,7 @@ pub mod seal;
 mod sparse;
 #[cfg(feature = "lower")]
 pub mod squashfs;
+pub mod stop;
 pub mod survey;
 pub mod user;
 pub mod whiteout;

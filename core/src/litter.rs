@@ -8,9 +8,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
+
+use crate::stop;
 
 static KNOWN: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
@@ -42,29 +43,25 @@ fn known() -> MutexGuard<'static, Vec<PathBuf>> {
 }
 
 /// From now on SIGINT, SIGTERM and SIGHUP take the temporary files away before they end the program, each unless it was
-/// ignored (`nohup`). A thread waits for them: this is for programs of one verb, never for a library in somebody else's process.
+/// ignored (`nohup`). Work that brings itself to an end in order is left to do so: a [`crate::stop::Stop`] listens then.
+///
+/// A thread waits for them: this is for programs of one verb, never for a library in somebody else's process.
 ///
 /// # Errors
 /// The handlers cannot be set up.
 pub fn remove_on_signals() -> io::Result<()> {
-    let ignored = fs::read_to_string("/proc/self/status").map(|status| ignored(&status)).unwrap_or(0);
-    let wanted = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| ignored & (1 << (signal - 1)) == 0);
-    let mut signals = Signals::new(wanted)?;
+    let mut signals = Signals::new(stop::meant_for_us())?;
     std::thread::Builder::new().name("signals".into()).spawn(move || {
-        if let Some(signal) = signals.forever().next() {
+        for signal in signals.forever() {
             // Held to the end, so that nothing new can be made.
             let known = known();
-            known.iter().for_each(|path| remove(path));
-            let _ = emulate_default_handler(signal);
+            if !stop::is_listened_to() {
+                known.iter().for_each(|path| remove(path));
+                let _ = emulate_default_handler(signal);
+            }
         }
     })?;
     Ok(())
-}
-
-/// The signals that proc_pid_status(5) shows as ignored, as a mask.
-fn ignored(status: &str) -> u64 {
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
 
 /// There is nobody left who could be told of a failure.
@@ -87,11 +84,5 @@ mod tests {
         assert!(!is_known());
         assert!(Litter::made(path, |_| Err::<(), _>(io::ErrorKind::NotFound.into())).is_err());
         assert!(!is_known());
-    }
-
-    #[test]
-    fn ignored_signals_stay_ignored() {
-        assert_eq!(ignored("Name:\tx\nSigIgn:\t0000000000001001\nSigCgt:\t0\n"), 0x1001);
-        assert_eq!(ignored("no such line"), 0);
     }
 }

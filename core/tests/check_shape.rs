@@ -5,14 +5,21 @@
 
 mod support;
 
-use condatainer_core::check::{Code, Fix};
+use condatainer_core::check::{Code, Fix, Request, check};
 use condatainer_core::ext::{Ids, probe};
+use condatainer_core::holder::{self, note_path};
 use condatainer_core::user::Caller;
 use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use support::checking::{RECIPE, content, cured, drafts, errors, look, refusal, rich, root, run, run_as};
 use support::{
-    Bench, Part, debugfs, debugfs_script, debugfs_write, fsck, rich_tree, sif, snapshot, stat, superblock_field, whole,
+    Bench, Part, acl, debugfs, debugfs_script, debugfs_write, fsck, outside, rich_tree, set_mode, sif, snapshot, stat,
+    superblock_field, whole,
 };
+
+/// Where the whiteouts of an image are remembered.
+const MARK: &str = "user.condatainer.whiteouts";
 
 #[test]
 fn missing_directories_are_made() {
@@ -242,4 +249,56 @@ fn a_link_is_followed_and_stays() {
     assert!(run(&link, Fix::Safe).ok);
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
     assert_eq!((fsck(&image), look(&image)), (Ok(()), Vec::new()));
+}
+
+/// What is repaired on a copy looks the same from outside, also where every new file gets an ACL.
+#[test]
+fn the_file_stays_what_it_is() {
+    let bench = Bench::new();
+    xattr::set(bench.dir.path(), "system.posix_acl_default", &acl(77, 6)).unwrap();
+    let tree = bench.path("bare");
+    fs::create_dir_all(tree.join("upper")).unwrap();
+    for attribute in [None, Some(acl(88, 4))] {
+        let image = bench.image_of("env.img", RECIPE, 16, &tree);
+        std::os::unix::fs::chown(&image, Some(1234), Some(5678)).unwrap();
+        xattr::remove(&image, "system.posix_acl_access").unwrap();
+        set_mode(&image, 0o640);
+        xattr::set(&image, "user.note", b"remembered").unwrap();
+        if let Some(attribute) = attribute {
+            xattr::set(&image, "system.posix_acl_access", &attribute).unwrap();
+        }
+        let (before, inode) = (outside(&image), fs::metadata(&image).unwrap().ino());
+        xattr::set(&image, MARK, b"of a superblock that is no more").unwrap();
+        let report = cured(&bench, &image, Fix::Safe);
+        assert_eq!(errors(&report), [Code::WorkMissing]);
+        assert_ne!(fs::metadata(&image).unwrap().ino(), inode, "it was no copy");
+        // A mark of its own it may have.
+        assert_ne!(xattr::get(&image, MARK).unwrap().as_deref(), Some(&b"of a superblock that is no more"[..]));
+        xattr::remove(&image, MARK).ok();
+        assert_eq!(outside(&image), before);
+        fs::remove_file(image).unwrap();
+    }
+}
+
+/// Who comes second is told what is going on; many may look at once, and leave no note.
+#[test]
+fn a_repair_is_announced_and_a_look_is_not() {
+    let bench = Bench::new();
+    let tree = bench.path("bare");
+    fs::create_dir_all(tree.join("upper")).unwrap();
+    let image = bench.image_of("env.img", RECIPE, 16, &tree);
+    for (fix, verb) in [(Fix::No, None), (Fix::Safe, Some("overlay check".to_owned()))] {
+        let mut seen = Vec::new();
+        let mut look = |_, _| seen.push((holder::read(&image).and_then(|holder| holder.verb), refusal_now(&image)));
+        check(&image, &Request { fix, caller: root() }, &mut look).unwrap();
+        assert!(!seen.is_empty() && seen.iter().all(|(said, _)| *said == verb), "{fix:?}: {seen:?}");
+        let told = |refusal: &String| refusal.contains("is in use (locked for writing by user root, overlay check, ");
+        assert!(verb.is_none() || seen.iter().any(|(_, refusal)| told(refusal)), "{seen:?}");
+        assert!(!note_path(&image).exists());
+    }
+}
+
+fn refusal_now(image: &Path) -> String {
+    let refused = check(image, &Request { fix: Fix::Safe, caller: root() }, &mut |_, _| {});
+    refused.expect_err("two at once").to_string()
 }

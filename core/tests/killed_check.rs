@@ -11,17 +11,18 @@ mod support;
 use std::collections::BTreeMap;
 use std::env;
 use std::fs;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use condatainer_core::check::{CheckError, Fix, Report, Request, check};
 use condatainer_core::held::HeldError;
+use condatainer_core::litter;
 use condatainer_core::user::Caller;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
-use support::{Bench, Seen, debugfs, debugfs_script, debugfs_write, fsck, rich_tree, snapshot};
+use support::{Bench, Seen, debugfs, debugfs_script, debugfs_write, fsck, names_in, rich_tree, snapshot};
 
 const IMAGE: &str = "CONDATAINER_TEST_KILLED_CHECK";
 const FORCE: &str = "CONDATAINER_TEST_KILLED_FORCE";
@@ -37,6 +38,7 @@ fn repair(image: &Path, fix: Fix) -> Result<Report, CheckError> {
 #[test]
 fn victim() {
     if let Some(image) = env::var_os(IMAGE) {
+        litter::remove_on_signals().unwrap();
         let fix = if env::var_os(FORCE).is_some() { Fix::Force } else { Fix::Safe };
         repair(Path::new(&image), fix).unwrap();
     }
@@ -142,6 +144,35 @@ fn a_preen() {
     });
     let before = snapshot(&original);
     at_any_instant(&bench, &original, Fix::Safe, |image| same(&snapshot(image), &before));
+}
+
+/// A signal that can be heard leaves nothing behind: no copy, and no note.
+#[test]
+fn a_signal_takes_the_copy_away() {
+    let bench = Bench::new();
+    let original = damaged(&bench, |image| debugfs_script(image, "rmdir /work/work\nrmdir /work\n"));
+    let directory = bench.path("alone");
+    fs::create_dir(&directory).unwrap();
+    let image = directory.join("env.img");
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+        fs::copy(&original, &image).unwrap();
+        let child = start(&image, Fix::Safe);
+        let ended = end_once(child, signal, || names_in(&directory).iter().any(|name| name.ends_with(".check")));
+        assert_eq!(ended.signal(), Some(signal as i32), "{ended}");
+        assert_eq!(names_in(&directory), ["env.img"], "{signal}");
+        rerun(&image, Fix::Safe);
+        assert_eq!(names_in(&directory), ["env.img"]);
+    }
+}
+
+fn end_once(mut child: Child, signal: Signal, ready: impl Fn() -> bool) -> ExitStatus {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !ready() {
+        assert!(child.try_wait().unwrap().is_none() && Instant::now() < deadline, "it never came to the middle");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    kill(Pid::from_raw(child.id().cast_signed()), signal).unwrap();
+    child.wait().unwrap()
 }
 
 #[test]

@@ -13,10 +13,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{env, thread};
 
+use condatainer_core::holder::note_path;
+use condatainer_core::litter;
 use condatainer_core::resize::{Report, Request, ResizeError, Wish, resize};
 use nix::sys::signal::Signal;
 use support::{Bench, Mounted, Victim, contents, copy, fsck, instants, names_in, some_of};
 
+const SIGNALS: [Signal; 3] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
 const JOB: &str = "CONDATAINER_TEST_KILLED_RESIZE";
 const MIB: u64 = 1 << 20;
 const SMALL: u64 = 64 * MIB;
@@ -29,6 +32,7 @@ fn victim() {
     let Some(job) = env::var_os(JOB) else { return };
     let job = job.into_string().unwrap();
     let [how, size, image] = job.splitn(3, ' ').collect::<Vec<_>>()[..] else { panic!("{job}") };
+    litter::remove_on_signals().unwrap();
     let request = Request { in_place: how == "in-place", ..Request::new(Wish::To(size.parse().unwrap())) };
     resize(Path::new(image), &request, &mut |_| {}).unwrap();
 }
@@ -138,7 +142,7 @@ fn asked_to_stop() {
         let mut refused = 0;
         for i in 0..instants() / 5 {
             case.renew();
-            let signal = if i % 2 == 0 { Signal::SIGTERM } else { Signal::SIGINT };
+            let signal = SIGNALS[i as usize % SIGNALS.len()];
             let ended = start("copy", case.to, &case.image).end_after(some_of(case.whole_run), signal);
             assert_eq!(names_in(case.image.parent().unwrap()), ["env.img"], "{ended}");
             let size = case.look();
@@ -146,6 +150,20 @@ fn asked_to_stop() {
             refused += u32::from(ended.code() == Some(101));
         }
         assert!(refused > 0, "never was the signal heard on the way");
+    }
+}
+
+/// Nor does one cut off what must not be.
+#[test]
+fn in_place_is_finished() {
+    let bench = Bench::in_memory();
+    for case in both_ways(&bench) {
+        for signal in SIGNALS {
+            case.renew();
+            let ended = start("in-place", case.to, &case.image).end_once_there_is(&note_path(&case.image), signal);
+            assert!(ended.success(), "{signal}: {ended}");
+            assert_eq!((case.look(), names_in(case.image.parent().unwrap())), (case.to, vec!["env.img".into()]));
+        }
     }
 }
 

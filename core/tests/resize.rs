@@ -5,7 +5,6 @@
 
 mod support;
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
@@ -16,8 +15,8 @@ use condatainer_core::ext::{Ids, probe};
 use condatainer_core::lock::{Access, take};
 use condatainer_core::resize::{Copied, Report, Request, ResizeError, Stage, Wish, resize};
 use support::{
-    Bench, GEOMETRIES, Mounted, contents, debugfs_write, fsck, names_in, ok, populate, rich_tree, snapshot,
-    superblock_field, tool, whole,
+    Bench, GEOMETRIES, Mounted, acl, contents, debugfs_write, fsck, names_in, ok, outside, populate, rich_tree,
+    snapshot, superblock_field, tool, whole,
 };
 
 const USER: Ids = Ids { uid: 1_234_567, gid: 70_001 };
@@ -215,15 +214,6 @@ fn sparse_stays_sparse() {
     assert_sound(&image, 200 * MIB, "back");
 }
 
-/// An ACL in the kernel's form: the owner, one user, the group, the mask, the others.
-fn acl(user: u32, permissions: u16) -> Vec<u8> {
-    let entry =
-        |tag: u16, perm: u16, id: u32| [&tag.to_le_bytes()[..], &perm.to_le_bytes(), &id.to_le_bytes()].concat();
-    let entries = [(1, 6, !0), (2, permissions, user), (4, 4, !0), (16, 6, !0), (32, 0, !0)];
-    let entries: Vec<u8> = entries.into_iter().flat_map(|(tag, perm, id)| entry(tag, perm, id)).collect();
-    [2_u32.to_le_bytes().to_vec(), entries].concat()
-}
-
 #[test]
 fn the_file_stays_what_it_is() {
     let bench = Bench::new();
@@ -234,18 +224,13 @@ fn the_file_stays_what_it_is() {
     xattr::remove(&image, "system.posix_acl_access").unwrap();
     support::set_mode(&image, 0o640);
     xattr::set(&image, "user.note", b"remembered").unwrap();
-    let seen = |image: &Path| {
-        let meta = fs::metadata(image).unwrap();
-        let attributes = xattr::list(image).unwrap().map(|name| (name.clone(), xattr::get(image, &name).unwrap()));
-        (meta.uid(), meta.gid(), meta.mode(), attributes.collect::<BTreeMap<_, _>>())
-    };
-    let before = seen(&image);
+    let before = outside(&image);
     run(&image, Wish::To(100 * MIB));
-    assert_eq!(seen(&image), before, "without an ACL");
+    assert_eq!(outside(&image), before, "without an ACL");
     xattr::set(&image, "system.posix_acl_access", &acl(88, 4)).unwrap();
-    let before = seen(&image);
+    let before = outside(&image);
     run(&image, Wish::To(MIN_SIZE));
-    assert_eq!(seen(&image), before, "with an ACL");
+    assert_eq!(outside(&image), before, "with an ACL");
 }
 
 #[test]
@@ -357,7 +342,8 @@ fn two_at_once_one_works() {
         }
     })
     .unwrap();
-    assert!(second.unwrap().contains("is in use (locked for writing by user root, overlay resize, process "));
+    let second = second.unwrap();
+    assert!(second.contains("is in use (locked for writing by user root, overlay resize, process "), "{second}");
     assert_sound(&image, 100 * MIB, "the first");
     assert_eq!(names_in(bench.dir.path()), ["env.img"]);
     let holder = File::options().read(true).write(true).open(&image).unwrap();

@@ -610,6 +610,17 @@ fn other_kinds_of_files_are_refused_by_name() {
 }
 
 #[test]
+fn what_a_killed_seal_left_is_removed_by_the_next() {
+    let bench = Bench::new();
+    let image = rich(&bench, "swept", &["-t", "ext3"]);
+    let request = Request { base: Some(empty(&bench)), ..request(&bench, &image) };
+    let left = bench.path(".env.sqf.condatainer-aB3xyZ.new");
+    fs::write(&left, "half a layer").unwrap();
+    run(&request);
+    assert!(!left.exists());
+}
+
+#[test]
 fn an_interruption_leaves_nothing() {
     let bench = Bench::new();
     let image = rich(&bench, "interrupted", &["-t", "ext3"]);

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::{ChildStderr, ChildStdout, Command, Stdio};
 
 use super::problems::Problems;
-use crate::e2fsprogs::ToolError;
+use crate::e2fsprogs::{GIVEN_FILE, ToolError};
 use crate::held::Held;
 use crate::preen::preen;
 
@@ -95,7 +95,7 @@ fn listen(stdout: Option<ChildStdout>, name: &str) -> Outcome {
 }
 
 fn shortened(line: &str, name: &str) -> String {
-    let line = line.trim_end().replace("/proc/self/fd/0", name);
+    let line = line.trim_end().replace(GIVEN_FILE, name);
     match line.char_indices().nth(LONGEST_LINE) {
         Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),
         None => line,

@@ -4,7 +4,6 @@
 //! made only when they are asked for, on a copy, and the original is kept.
 
 mod directory;
-mod draft;
 mod error;
 mod examine;
 mod features;
@@ -14,6 +13,7 @@ mod layout;
 mod problems;
 mod repair;
 mod squashfs;
+mod twin;
 mod whiteouts;
 
 use std::path::{Path, PathBuf};
@@ -106,7 +106,7 @@ fn packed(path: &Path, opened: &Opened) -> Result<Vec<Finding>, CheckError> {
 
 fn ext(path: &Path, request: &Request, progress: &mut dyn FnMut(u64, u64)) -> Result<Report, CheckError> {
     let purpose = if request.fix == Fix::No { Purpose::Read } else { Purpose::Change };
-    let held = Held::open(path, purpose)?;
+    let held = Held::open(path, purpose)?.announce("overlay check");
     let first = examine(&held, request, progress)?;
     if request.fix == Fix::No || first.findings.is_empty() {
         return Ok(report(&held, first));

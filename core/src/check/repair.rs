@@ -3,10 +3,10 @@
 
 use std::path::PathBuf;
 
-use super::draft::Draft;
 use super::examine::{Examination, probe};
 use super::finding::Finding;
 use super::fsck::{Answer, Outcome, e2fsck};
+use super::twin::Twin;
 use super::{CheckError, Fix, Request, features, layout, whiteouts};
 use crate::ext::Found;
 use crate::held::Held;
@@ -62,15 +62,14 @@ impl Repaired {
 
     /// Everything that e2fsck proposes, on a copy. The original is kept: only its owner can tell what was lost.
     fn force(&mut self, progress: &mut dyn FnMut(u64, u64)) -> Result<(), CheckError> {
-        let draft = Draft::of(&self.held)?;
-        let outcome = finish(&draft, Answer::Yes, progress)?;
+        let twin = Twin::of(&self.held, progress)?;
+        let outcome = finish(&twin, Answer::Yes, progress)?;
         self.note(outcome);
-        self.adopt(draft, true)
+        self.adopt(twin, true)
     }
 
-    fn adopt(&mut self, draft: Draft, keep: bool) -> Result<(), CheckError> {
-        let (held, kept) = draft.replace(&self.held, keep)?;
-        self.held = held;
+    fn adopt(&mut self, twin: Twin, keep: bool) -> Result<(), CheckError> {
+        let kept = twin.replace(&mut self.held, keep)?;
         self.kept = kept.or(self.kept.take());
         Ok(())
     }
@@ -82,22 +81,22 @@ impl Repaired {
         if missing.is_empty() && !convert {
             return Ok(());
         }
-        let draft = Draft::of(&self.held)?;
+        let twin = Twin::of(&self.held, progress)?;
         if convert {
-            features::convert(&draft.held, probe.features)?;
-            finish(&draft, Answer::Preen, progress)?;
+            features::convert(&twin.held, probe.features)?;
+            finish(&twin, Answer::Preen, progress)?;
         }
         for (name, owner) in missing {
-            layout::make(&draft.held, name, owner)?;
+            layout::make(&twin.held, name, owner)?;
         }
-        finish(&draft, Answer::Preen, progress)?;
-        self.require_directories(&draft)?;
-        self.adopt(draft, false)
+        finish(&twin, Answer::Preen, progress)?;
+        self.require_directories(&twin)?;
+        self.adopt(twin, false)
     }
 
     /// debugfs does not tell when there was no room for a directory.
-    fn require_directories(&self, draft: &Draft) -> Result<(), CheckError> {
-        let made = super::examine::probe(&draft.held)?;
+    fn require_directories(&self, twin: &Twin) -> Result<(), CheckError> {
+        let made = super::examine::probe(&twin.held)?;
         match made.upper == Found::Missing || made.work == Found::Missing {
             true => Err(CheckError::copy(
                 &self.held.image.path,
@@ -109,12 +108,12 @@ impl Repaired {
 }
 
 /// Lets e2fsck put a copy in order, and makes sure that it is.
-fn finish(draft: &Draft, answer: Answer, progress: &mut dyn FnMut(u64, u64)) -> Result<Outcome, CheckError> {
-    let path = &draft.held.image.path;
+fn finish(twin: &Twin, answer: Answer, progress: &mut dyn FnMut(u64, u64)) -> Result<Outcome, CheckError> {
+    let path = &twin.held.image.path;
     let tool = |error| CheckError::tool(path, error);
-    let outcome = e2fsck(&draft.held, answer, progress).map_err(tool)?;
-    let left = e2fsck(&draft.held, Answer::Look, progress).map_err(tool)?;
-    match left.uncorrected || !draft.held.state()?.is_clean() {
+    let outcome = e2fsck(&twin.held, answer, progress).map_err(tool)?;
+    let left = e2fsck(&twin.held, Answer::Look, progress).map_err(tool)?;
+    match left.uncorrected || !twin.held.state()?.is_clean() {
         true => Err(CheckError::NotSound { path: path.clone() }),
         false => Ok(outcome),
     }

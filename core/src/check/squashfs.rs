@@ -20,7 +20,7 @@ pub(crate) fn findings(path: &Path, file: &File, window: Window) -> Result<Vec<F
     let tool = |error| CheckError::tool(path, error);
     let file = file.try_clone().map_err(|error| tool(ToolError::Start { tool: TOOL, error }))?;
     let program =
-        programs::find(TOOL).ok_or_else(|| tool(ToolError::Absent { tool: TOOL, package: "squashfs-tools" }))?;
+        programs::find(TOOL).ok_or_else(|| tool(ToolError::Missing { tool: TOOL, package: "squashfs-tools" }))?;
     let mut command = Command::new(program);
     command.args(["-q", "-n", "-o", &window.offset.to_string(), "-pf", "/dev/null", "/proc/self/fd/0"]);
     let output = command.env("LC_ALL", "C").stdin(Stdio::from(file)).output();

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 pub use error::ChownError;
 pub(crate) use members::Members;
 pub(crate) use others::{count_other_owners, give_work};
-pub(crate) use table::{Holes, each_chunk, next_data};
+pub(crate) use table::{Holes, each_chunk};
 
 use crate::ext::raw::Fs;
 use crate::ext::{Ids, ReadAt, Window};

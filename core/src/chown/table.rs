@@ -3,12 +3,10 @@
 use std::fs::File;
 use std::ops::Range;
 
-use nix::errno::Errno;
-use nix::unistd::{Whence, lseek};
-
 use super::members::Members;
 use crate::ext::raw::{Fs, GroupDescriptor, is_live};
 use crate::ext::{ExtError, ReadAt};
+use crate::sparse::next_data;
 
 /// Small enough for the processor's cache, large enough that the calls do not count.
 const CHUNK: u64 = 256 * 1024;
@@ -68,7 +66,7 @@ pub(crate) fn each_chunk<R: ReadAt + ?Sized, E: From<ExtError>>(
         let first = u32::try_from(group * u64::from(per_group)).map_or(u32::MAX, |before| before + 1);
         if members.may_touch(first, first + (per_group - 1)) {
             let table = Table::of(fs, group, first)?;
-            for span in table.spans(fs.window().offset, holes)? {
+            for span in table.spans(fs.window().offset, holes) {
                 table.each_chunk_in(fs, span, &mut buffer, &mut work)?;
             }
         }
@@ -99,21 +97,21 @@ impl Table {
     }
 
     /// The parts that hold data, in bytes from the start of the table, at record boundaries.
-    fn spans(&self, window: u64, holes: Holes<'_>) -> Result<Vec<Range<u64>>, ExtError> {
+    fn spans(&self, window: u64, holes: Holes<'_>) -> Vec<Range<u64>> {
         let mut spans = Vec::new();
         let Holes::Skip(file) = holes else {
             spans.push(0..self.length);
-            return Ok(spans);
+            return spans;
         };
         let base = window + self.start;
         let mut at = 0;
-        while let Some(data) = next_data(file, base + at, base + self.length)? {
+        while let Some(data) = next_data(file, base + at, base + self.length) {
             let end = (data.end - base).next_multiple_of(self.record).min(self.length);
             let start = (data.start - base) / self.record * self.record;
             spans.push(start.max(at)..end);
             at = end;
         }
-        Ok(spans)
+        spans
     }
 
     fn each_chunk_in<R: ReadAt + ?Sized, E: From<ExtError>>(
@@ -148,24 +146,4 @@ fn used_inodes<R: ReadAt + ?Sized>(fs: &Fs<'_, R>, descriptor: GroupDescriptor) 
     }
     let unused = descriptor.itable_unused;
     all.checked_sub(unused).ok_or_else(|| ExtError::corrupt("a group counts more unused inodes than it has"))
-}
-
-/// The next range of data in `from..end` of the file. A file system that does not know holes has none.
-pub(crate) fn next_data(file: &File, from: u64, end: u64) -> Result<Option<Range<u64>>, ExtError> {
-    if from >= end {
-        return Ok(None);
-    }
-    let start = match seek(file, from, Whence::SeekData) {
-        Ok(start) if start >= end => return Ok(None),
-        Ok(start) => start,
-        Err(Errno::ENXIO) => return Ok(None),
-        Err(_) => return Ok(Some(from..end)),
-    };
-    let hole = seek(file, start, Whence::SeekHole).unwrap_or(end);
-    Ok(Some(start..hole.clamp(start + 1, end)))
-}
-
-fn seek(file: &File, from: u64, whence: Whence) -> Result<u64, Errno> {
-    let from = i64::try_from(from).map_err(|_| Errno::EOVERFLOW)?;
-    lseek(file, from, whence).and_then(|at| u64::try_from(at).map_err(|_| Errno::EOVERFLOW))
 }

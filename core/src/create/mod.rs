@@ -17,7 +17,7 @@ use nix::fcntl::{FallocateFlags, fallocate};
 pub use error::CreateError;
 pub use space::Limit;
 
-use crate::draft::{self, Draft};
+use crate::draft::{self, Draft, Kind};
 use crate::ext::{self, Ids, Owner, Probe};
 use crate::image::{self, Image, ImageError};
 
@@ -140,7 +140,7 @@ fn check(spec: &Spec) -> Result<(), CreateError> {
 }
 
 fn directory_of(path: &Path) -> Result<PathBuf, CreateError> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = draft::directory_of(path);
     match (path.file_name(), parent.is_dir()) {
         (Some(_), true) => Ok(parent.to_owned()),
         (None, _) => Err(CreateError::Exists { path: path.into() }),
@@ -170,7 +170,7 @@ fn sweep(directory: &Path, workshop: &Path) -> Vec<PathBuf> {
 fn draft(spec: &Spec, directory: &Path) -> Result<Draft, CreateError> {
     let size = spec.size_bytes / BLOCK * BLOCK;
     let io = |error| CreateError::io_in(&spec.path, directory, error);
-    let draft = Draft::new(directory, spec.path.file_name().unwrap_or_default(), size).map_err(io)?;
+    let draft = Draft::new(directory, spec.path.file_name().unwrap_or_default(), Kind::New).map_err(io)?;
     draft.file().set_len(size).map_err(|error| match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::EFBIG) => CreateError::FileTooLarge { path: spec.path.clone(), directory: directory.into(), size },
         _ => io(error),
@@ -224,9 +224,7 @@ fn finish(
     if spec.allocate {
         allocate(spec, draft.file(), directory, progress)?;
     }
-    draft.file().sync_all().map_err(io)?;
     let (file, _guard) = draft.finish(&spec.path).map_err(io)?;
-    File::open(directory).and_then(|directory| directory.sync_all()).map_err(io)?;
     image::identify_file(&spec.path, &file).map_err(CreateError::Image)
 }
 

@@ -7,13 +7,13 @@ use std::path::Path;
 use super::error::ResizeError;
 use super::shape::Shape;
 use super::size::{self, Wish};
-use super::sparse::{self, Copied};
-use super::stop::Stop;
 use super::tools::Tools;
 use super::twin::Twin;
 use super::{Report, Stage};
 use crate::e2fsprogs::ToolError;
 use crate::held::Held;
+use crate::sparse::{self, Copied};
+use crate::stop::Stop;
 
 /// So often the size is corrected when less is free than was foreseen.
 const ROUNDS: u32 = 5;
@@ -55,13 +55,14 @@ impl Job<'_> {
     }
 
     fn by_copy(&self, report: Report, tell: &mut dyn FnMut(Stage)) -> Result<Report, ResizeError> {
-        let twin = Twin::beside(self.path, self.held, self.before.bytes().max(self.target()))?;
+        let twin = Twin::beside(self.path, self.held)?;
         let copied = twin.fill(self.tables(), &mut |done, total| {
             tell(Stage::Copying(done, total));
             if self.stop.is_asked() { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
         })?;
-        let tools = Tools::on_copy(twin.file(), self.stop).map_err(|e| ResizeError::io(self.path, e))?;
-        let (after, repaired) = self.work(twin.file(), &tools, tell).map_err(|trouble| self.explain(trouble))?;
+        let tools = Tools::on_copy(twin.draft(), self.stop).map_err(|e| ResizeError::io(self.path, e))?;
+        let (after, repaired) =
+            self.work(twin.draft().file(), &tools, tell).map_err(|trouble| self.explain(trouble))?;
         if self.stop.is_asked() {
             return Err(ResizeError::Interrupted { path: self.path.into() });
         }
@@ -123,10 +124,6 @@ impl Job<'_> {
         tools.resize(blocks).map_err(Trouble::Tool)?;
         file.set_len(shape_of(file)?.bytes())?;
         Ok(())
-    }
-
-    fn target(&self) -> u64 {
-        self.blocks * u64::from(self.before.sb.block_size)
     }
 
     /// What resize2fs reserves for the inode tables of new groups, in bytes, until it is given back.

@@ -4,28 +4,25 @@
 //! image, which is checked and then takes the image's place in one step: the image is whole at every instant. Where there is
 //! no room for a copy, the image itself can be given to resize2fs, at the caller's risk.
 
-mod attributes;
 mod error;
 mod job;
 mod shape;
 mod size;
-mod sparse;
-mod stop;
 mod tools;
 mod twin;
 
 use std::path::{Path, PathBuf};
 
+pub use crate::sparse::Copied;
 pub use error::ResizeError;
 pub use size::Wish;
-pub use sparse::Copied;
 
 use crate::held::{Held, Purpose};
 use crate::image::Kind;
+use crate::stop::Stop;
 use job::Job;
 use shape::Shape;
 use size::Impossible;
-use stop::Stop;
 use tools::Tools;
 
 /// What is to be done.
@@ -85,7 +82,7 @@ pub struct Report {
 
 /// Gives the image at `path` another size. `tell` is told each stage, and again while it goes on.
 ///
-/// SIGINT and SIGTERM are noted while this runs: a copy is given up and removed, work in place is finished.
+/// SIGINT, SIGTERM and SIGHUP are noted while this runs: a copy is given up and removed, work in place is finished.
 ///
 /// # Errors
 /// See [`ResizeError`]; all but [`ResizeError::InPlace`] leave the image as it was.

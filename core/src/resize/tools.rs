@@ -1,11 +1,11 @@
 //! e2fsck and resize2fs at work on one open file.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
 
-use super::stop::Stop;
+use crate::draft::Draft;
 use crate::e2fsprogs::{GIVEN_FILE, ToolError, command_on, run_unless};
+use crate::stop::Stop;
 
 /// An exit code of e2fsck up to this one: errors were corrected.
 const CORRECTED: i32 = 1;
@@ -17,11 +17,9 @@ pub(super) struct Tools<'a> {
 }
 
 impl<'a> Tools<'a> {
-    /// For a copy: opened anew, so that a tool which outlives us does not hold the copy's lock, by which the next run tells
-    /// that it was left behind.
-    pub(super) fn on_copy(file: &File, stop: &'a Stop) -> io::Result<Self> {
-        let again = format!("/proc/self/fd/{}", file.as_raw_fd());
-        Ok(Self { file: OpenOptions::new().read(true).write(true).open(again)?, stop: Some(stop) })
+    /// For a copy, which may be given up at any time.
+    pub(super) fn on_copy(draft: &Draft, stop: &'a Stop) -> io::Result<Self> {
+        Ok(Self { file: draft.reopen()?, stop: Some(stop) })
     }
 
     /// For the image itself: the tool shares the description that is locked, so that the lock holds until it has ended, and is
@@ -53,8 +51,7 @@ impl<'a> Tools<'a> {
     }
 
     fn run(&self, tool: &'static str, arguments: &[&str], worst: i32) -> Result<(i32, String), ToolError> {
-        let file = self.file.try_clone().map_err(|error| ToolError::Start { tool, error })?;
-        let mut command = command_on(tool, file)?;
+        let mut command = command_on(tool, &self.file)?;
         run_unless(&|| self.stop.is_some_and(Stop::is_asked), tool, command.args(arguments), worst)
     }
 }

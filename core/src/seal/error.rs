@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::ToolError;
 use super::inside::display;
+use crate::draft::directory_of;
 use crate::held::HeldError;
 use crate::image::ImageError;
 use crate::lower::LowerError;
@@ -151,7 +152,7 @@ impl SealError {
     }
 
     pub(super) fn no_space(path: &Path) -> Self {
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let directory = directory_of(path);
         Self::NoSpace { path: path.into(), directory: directory.into() }
     }
 

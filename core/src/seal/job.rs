@@ -7,7 +7,6 @@ use std::process::ChildStdin;
 use std::time::Duration;
 
 use nix::unistd::{getegid, geteuid};
-use tempfile::NamedTempFile;
 
 use super::archive::Archive;
 use super::below::Lazy;
@@ -17,6 +16,7 @@ use super::target::Target;
 use super::tool::{self, Running, Tool};
 use super::walk::{Translated, Walk};
 use super::{Report, Request, SealError, ToolError, sidecar};
+use crate::draft::Draft;
 use crate::ext::{ExtError, Ids, Tree, read_exact_at};
 use crate::image::{self, ImageError, Kind};
 
@@ -49,7 +49,7 @@ impl Job<'_> {
         let draft = self.target.draft()?;
         self.write(&tree, upper, &below, &count, &draft, watch)?;
         self.verify(&draft, &count)?;
-        let size_bytes = draft.as_file().metadata().map_err(|e| SealError::io(&self.request.layer, e))?.len();
+        let size_bytes = draft.file().metadata().map_err(|e| SealError::io(&self.request.layer, e))?.len();
         let environment = self.target.publish(draft, variables.as_deref())?;
         Ok(Report { environment, size_bytes, ..self.report(&count, translated) })
     }
@@ -78,12 +78,12 @@ impl Job<'_> {
         upper: u32,
         below: &Lazy<'_>,
         count: &Count,
-        draft: &NamedTempFile,
+        draft: &Draft,
         watch: Watch<'_>,
     ) -> Result<(), SealError> {
         let fail = |error| SealError::tool(&self.request.layer, error);
         let time = self.request.latest.unwrap_or(count.newest);
-        let out = tool::path_of(draft.as_file());
+        let out = tool::path_of(draft.file());
         let mut running = self.tool.start(self.request, count, time, &out).map_err(fail)?;
         let input = running.input().ok_or_else(|| fail(ToolError::Failed("no pipe".into())))?;
         let status = match self.feed(tree, upper, below, count, input, watch) {
@@ -139,7 +139,7 @@ impl Job<'_> {
     }
 
     /// The layer as it lies on disk must be whole, and have the inodes that were sent.
-    fn verify(&self, draft: &NamedTempFile, count: &Count) -> Result<(), SealError> {
+    fn verify(&self, draft: &Draft, count: &Count) -> Result<(), SealError> {
         let unverified =
             |found| SealError::Unverified { path: self.request.layer.clone(), expected: count.inodes, found };
         let opened = image::open(draft.path()).map_err(|_| unverified(0))?;

@@ -36,7 +36,7 @@ impl Peace {
 }
 
 fn repair(path: &Path) -> Result<(), HeldError> {
-    Held::open(path, Purpose::Change)?.make_clean(true).map(drop)
+    Held::open(path, Purpose::Change)?.announce("overlay seal").make_clean(true).map(drop)
 }
 
 /// fuse2fs takes the mark of a clean file system away even where it only reads; names and contents are sound then. A writer that

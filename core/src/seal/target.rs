@@ -1,14 +1,14 @@
 //! Where the layer goes: made under a name of its own beside its place, and put there when it is whole.
 
-use std::fs::{self, File, Permissions};
+use std::fs;
 use std::io::Write;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::sys::statvfs::statvfs;
-use tempfile::NamedTempFile;
 
 use super::{SealError, sidecar};
+use crate::draft::{Draft, Kind, directory_of, sweep};
 use crate::image::Image;
 
 /// A place that was looked at.
@@ -21,7 +21,7 @@ pub(super) struct Target {
 impl Target {
     /// Refuses a place that is taken, unless it may be replaced.
     pub(super) fn new(path: &Path, force: bool) -> Result<Self, SealError> {
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let directory = directory_of(path);
         let target = Self { path: path.into(), directory: directory.into(), force };
         if path.file_name().is_none() {
             return Err(SealError::NotAPlace { path: path.into(), what: "is a directory" });
@@ -58,19 +58,17 @@ impl Target {
         }
     }
 
-    /// An empty file beside the place. Its mode is the caller's umask's choice, as for any new file.
-    pub(super) fn draft(&self) -> Result<NamedTempFile, SealError> {
-        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
-        let prefix = format!(".{}.", name.chars().take(64).collect::<String>());
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(&prefix).suffix(".new").permissions(Permissions::from_mode(0o666));
-        builder.tempfile_in(&self.directory).map_err(|error| SealError::io(&self.path, error))
+    /// An empty file beside the place. What killed makers have left is taken away first.
+    pub(super) fn draft(&self) -> Result<Draft, SealError> {
+        sweep(&self.directory);
+        let name = self.path.file_name().unwrap_or_default();
+        Draft::new(&self.directory, name, Kind::New).map_err(|error| SealError::io(&self.path, error))
     }
 
     /// Puts the variables and then the layer in their places; when it fails, neither is there.
-    pub(super) fn publish(&self, layer: NamedTempFile, variables: Option<&str>) -> Result<Option<PathBuf>, SealError> {
+    pub(super) fn publish(&self, layer: Draft, variables: Option<&str>) -> Result<Option<PathBuf>, SealError> {
         let beside = variables.map(|text| self.publish_variables(text)).transpose()?;
-        let published = self.put(layer, &self.path).and_then(|()| self.sync());
+        let published = self.put(layer, &self.path);
         if published.is_err()
             && let Some(beside) = &beside
             && !self.force
@@ -82,20 +80,15 @@ impl Target {
 
     fn publish_variables(&self, text: &str) -> Result<PathBuf, SealError> {
         let path = sidecar::path_of(&self.path);
-        let mut draft = self.draft()?;
-        draft.write_all(text.as_bytes()).map_err(|error| SealError::io(&path, error))?;
+        let draft = self.draft()?;
+        draft.file().write_all(text.as_bytes()).map_err(|error| SealError::io(&path, error))?;
         self.put(draft, &path)?;
         Ok(path)
     }
 
-    fn put(&self, draft: NamedTempFile, path: &Path) -> Result<(), SealError> {
-        draft.as_file().sync_all().map_err(|error| SealError::io(path, error))?;
-        let put = if self.force { draft.persist(path) } else { draft.persist_noclobber(path) };
-        put.map(drop).map_err(|error| SealError::io(path, error.error))
-    }
-
-    fn sync(&self) -> Result<(), SealError> {
-        File::open(&self.directory).and_then(|directory| directory.sync_all()).map_err(|e| SealError::io(&self.path, e))
+    fn put(&self, draft: Draft, path: &Path) -> Result<(), SealError> {
+        let put = if self.force { draft.replace(path) } else { draft.finish(path) };
+        put.map(drop).map_err(|error| SealError::io(path, error))
     }
 
     /// Refuses a file of variables that is there already.

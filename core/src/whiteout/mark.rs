@@ -13,7 +13,8 @@ use xattr::FileExt;
 use super::{Found, scan};
 use crate::ext::{self, ExtError, Stamp, Tree, Window};
 
-const NAME: &str = "user.condatainer.whiteouts";
+/// The name of the attribute.
+pub(crate) const MARK: &str = "user.condatainer.whiteouts";
 
 #[derive(Serialize, Deserialize)]
 struct Mark {
@@ -25,7 +26,7 @@ struct Mark {
 /// What was found when the file system was as `stamp` says; `None` when nothing was remembered since.
 #[must_use]
 pub fn remembered(file: &File, stamp: &Stamp) -> Option<Found> {
-    let text = file.get_xattr(NAME).ok()??;
+    let text = file.get_xattr(MARK).ok()??;
     let mark: Mark = serde_json::from_slice(&text).ok()?;
     (mark.v == 1 && mark.stamp == *stamp).then_some(mark.found)
 }
@@ -34,7 +35,7 @@ pub fn remembered(file: &File, stamp: &Stamp) -> Option<Found> {
 /// attributes, has to search again.
 pub fn remember(file: &File, stamp: &Stamp, found: &Found) {
     if let Ok(text) = serde_json::to_vec(&Mark { v: 1, found: found.clone(), stamp: *stamp }) {
-        let _ = file.set_xattr(NAME, &text);
+        let _ = file.set_xattr(MARK, &text);
     }
 }
 
@@ -59,5 +60,5 @@ pub fn find(file: &File, window: Window, limit: Option<Duration>) -> Result<Opti
 
 /// Takes the mark away: whoever changes whiteouts without a mount does this first.
 pub(super) fn forget(file: &File) {
-    let _ = file.remove_xattr(NAME);
+    let _ = file.remove_xattr(MARK);
 }

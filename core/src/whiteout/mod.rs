@@ -11,6 +11,7 @@ mod scan;
 mod translate;
 
 pub use honoured::honoured;
+pub(crate) use mark::MARK;
 pub use mark::{find, remember, remembered};
 pub use scan::{Found, Kinds, scan};
 pub use translate::{TranslateError, Translated, translate};

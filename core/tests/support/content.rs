@@ -1,6 +1,7 @@
 //! What is in an image as the kernel shows it, and small disks to put images on.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::MetadataExt;
@@ -73,4 +74,20 @@ pub fn memory(megabytes: u64) -> Mounted {
 /// Copies an image; holes stay holes, which `fs::copy` would fill.
 pub fn copy(from: &Path, to: &Path) {
     ok(Command::new("cp").arg("--sparse=always").args([from, to]).output().unwrap(), "cp");
+}
+
+/// An ACL in the kernel's form: the owner, one user, the group, the mask, the others.
+pub fn acl(user: u32, permissions: u16) -> Vec<u8> {
+    let entry =
+        |tag: u16, perm: u16, id: u32| [&tag.to_le_bytes()[..], &perm.to_le_bytes(), &id.to_le_bytes()].concat();
+    let entries = [(1, 6, !0), (2, permissions, user), (4, 4, !0), (16, 6, !0), (32, 0, !0)];
+    let entries: Vec<u8> = entries.into_iter().flat_map(|(tag, perm, id)| entry(tag, perm, id)).collect();
+    [2_u32.to_le_bytes().to_vec(), entries].concat()
+}
+
+/// What a file is besides its content: owner, group, mode, and extended attributes.
+pub fn outside(file: &Path) -> (u32, u32, u32, BTreeMap<OsString, Option<Vec<u8>>>) {
+    let meta = fs::metadata(file).unwrap();
+    let attributes = xattr::list(file).unwrap().map(|name| (name.clone(), xattr::get(file, &name).unwrap()));
+    (meta.uid(), meta.gid(), meta.mode(), attributes.collect())
 }

@@ -6,7 +6,7 @@
 mod content;
 mod victim;
 
-pub use content::{contents, copy, memory, names_in};
+pub use content::{acl, contents, copy, memory, names_in, outside};
 pub use victim::{Victim, instants, some_of};
 
 pub mod checking;

@@ -3,6 +3,7 @@
 use std::env;
 use std::ffi::OsStr;
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -36,6 +37,16 @@ impl Victim {
         let start = Instant::now();
         assert!(self.0.wait().unwrap().success());
         start.elapsed()
+    }
+
+    /// Sends it a signal as soon as `path` is there, and waits for its end.
+    pub fn end_once_there_is(mut self, path: &Path, signal: Signal) -> ExitStatus {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !path.exists() {
+            assert!(self.0.try_wait().unwrap().is_none() && Instant::now() < deadline, "it never came to the middle");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.end_after(Duration::ZERO, signal)
     }
 
     /// Sends it a signal after `delay`, and waits for its end.

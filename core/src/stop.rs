@@ -1,0 +1,92 @@
+//! Being asked to stop: signals that are noted instead of ending the process, so that the work is brought to an end in order.
+
+use std::fs;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use signal_hook::SigId;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+/// How many are listening.
+static LISTENERS: AtomicUsize = AtomicUsize::new(0);
+
+/// Notes SIGINT, SIGTERM and SIGHUP for as long as it lives, each unless it was ignored (`nohup`). What to do about it is its
+/// owner's business: [`crate::litter::remove_on_signals`] keeps still meanwhile.
+#[derive(Debug)]
+pub struct Stop {
+    asked: Arc<AtomicBool>,
+    _handlers: Handlers,
+    _listener: Listener,
+}
+
+impl Stop {
+    /// Listens from now on.
+    ///
+    /// # Errors
+    /// The handlers cannot be set up.
+    pub fn listen() -> io::Result<Self> {
+        let asked = Arc::new(AtomicBool::new(false));
+        let mut handlers = Handlers(Vec::new());
+        for signal in meant_for_us() {
+            handlers.0.push(signal_hook::flag::register(signal, asked.clone())?);
+        }
+        // Not before: a signal must not find somebody who does not hear it yet.
+        LISTENERS.fetch_add(1, Ordering::SeqCst);
+        Ok(Self { asked, _handlers: handlers, _listener: Listener })
+    }
+
+    /// Whether one of them came.
+    #[must_use]
+    pub fn is_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
+    }
+}
+
+#[derive(Debug)]
+struct Listener;
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        LISTENERS.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[derive(Debug)]
+struct Handlers(Vec<SigId>);
+
+impl Drop for Handlers {
+    fn drop(&mut self) {
+        for id in self.0.drain(..) {
+            signal_hook::low_level::unregister(id);
+        }
+    }
+}
+
+/// Whether somebody notes signals and acts on them himself.
+pub(crate) fn is_listened_to() -> bool {
+    LISTENERS.load(Ordering::SeqCst) > 0
+}
+
+/// The signals that ask a program to end, without those that whoever started it had it ignore.
+pub(crate) fn meant_for_us() -> impl Iterator<Item = i32> {
+    let ignored = fs::read_to_string("/proc/self/status").map(|status| ignored(&status)).unwrap_or(0);
+    [SIGINT, SIGTERM, SIGHUP].into_iter().filter(move |signal| ignored & (1 << (signal - 1)) == 0)
+}
+
+/// The signals that proc_pid_status(5) shows as ignored, as a mask.
+fn ignored(status: &str) -> u64 {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ignored_signals_stay_ignored() {
+        assert_eq!(ignored("Name:\tx\nSigIgn:\t0000000000001001\nSigCgt:\t0\n"), 0x1001);
+        assert_eq!(ignored("no such line"), 0);
+    }
+}
