@@ -8,7 +8,7 @@ use condatainer_core::user::Caller;
 use crate::args::{CheckArgs, FixArg};
 use crate::exit::{Code, Failure};
 use crate::progress::Progress;
-use crate::say;
+use crate::{report, say};
 
 /// Names in lost+found that are said; the JSON report has more.
 const NAMES: usize = 5;
@@ -25,20 +25,13 @@ pub(crate) fn check(args: &CheckArgs) -> Result<ExitCode, Failure> {
     progress.finish();
     let report = report.map_err(Failure::failed)?;
     report.e2fsck.iter().for_each(|line| say::detail(&format!("e2fsck: {line}")));
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&report).map_err(Failure::failed)?);
-    } else {
-        lines(args, &report).iter().for_each(|line| say::notice(line));
-    }
+    report::give(args.json, &report, || lines(args, &report))?;
     Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::from(Code::Failed as u8) })
 }
 
 fn lines(args: &CheckArgs, report: &Report) -> Vec<String> {
     let image = args.image.display();
-    let mut lines = Vec::new();
-    if report.unlocked {
-        lines.push(format!("{image}: its file system has no locks: be sure that nobody uses it"));
-    }
+    let mut lines = Vec::from_iter(report::unlocked(&args.image, report.unlocked));
     if report.readers {
         lines.push(format!("{image}: somebody is reading it: it was only looked at"));
     }

@@ -6,26 +6,20 @@ use std::process::ExitCode;
 
 use condatainer_core::chown::{self, Request};
 use condatainer_core::ext::Ids;
-use condatainer_core::litter;
 use condatainer_core::user::Caller;
 
 use crate::args::ChownArgs;
 use crate::exit::Failure;
 use crate::progress::Progress;
-use crate::say;
+use crate::report;
 
 pub(crate) fn chown(args: &ChownArgs) -> Result<ExitCode, Failure> {
     let request = request(args)?;
-    litter::remove_on_signals().map_err(Failure::failed)?;
     let progress = Progress::new("inodes");
     let report =
         chown::chown(&args.image, &request, &mut |done, total| progress.at(done, total)).map_err(Failure::failed)?;
     progress.finish();
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&report).map_err(Failure::failed)?);
-    } else {
-        words::lines(args, &report).iter().for_each(|line| say::notice(line));
-    }
+    report::give(args.json, &report, || words::lines(args, &report))?;
     Ok(ExitCode::SUCCESS)
 }
 

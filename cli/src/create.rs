@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use condatainer_core::create::{self, Made, Spec};
 use condatainer_core::ext::Ids;
 use condatainer_core::fakeroot::Fakeroot;
-use condatainer_core::litter;
 use condatainer_core::survey;
 use condatainer_core::user::Caller;
 use indicatif::BinaryBytes;
@@ -15,7 +14,7 @@ use serde::Serialize;
 use crate::args::{CreateArgs, Profile};
 use crate::exit::Failure;
 use crate::progress::Progress;
-use crate::say;
+use crate::report;
 
 /// The report of `--json`.
 #[derive(Debug, Serialize)]
@@ -33,25 +32,19 @@ struct Report<'a> {
     /// The kind that starts with this image get here; null for plain ones.
     fakeroot: Option<Fakeroot>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    fakeroot_problem: Option<String>,
+    fakeroot_problem: Option<&'a str>,
     removed: &'a [PathBuf],
 }
 
 pub(crate) fn create(args: &CreateArgs) -> Result<ExitCode, Failure> {
     let caller = Caller::current().map_err(Failure::failed)?;
-    litter::remove_on_signals().map_err(Failure::failed)?;
     let spec = spec(args, &caller);
     let progress = Progress::new("MiB");
     let made =
         create::create(&spec, &mut |done, total| progress.at(done >> 20, total >> 20)).map_err(Failure::failed)?;
     progress.finish();
     let fakeroot = args.fakeroot.then(|| survey::fakeroot(&caller).map_err(|refusal| refusal.to_string()));
-    if args.json {
-        let report = report(&spec, &made, fakeroot);
-        println!("{}", serde_json::to_string_pretty(&report).map_err(Failure::failed)?);
-    } else {
-        lines(&made, &caller, fakeroot).iter().for_each(|line| say::notice(line));
-    }
+    report::give(args.json, &described(&spec, &made, fakeroot.as_ref()), || lines(&made, &caller, fakeroot.as_ref()))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -66,10 +59,10 @@ fn spec(args: &CreateArgs, caller: &Caller) -> Spec {
     }
 }
 
-fn report<'a>(spec: &Spec, made: &'a Made, fakeroot: Option<Result<Fakeroot, String>>) -> Report<'a> {
+fn described<'a>(spec: &Spec, made: &'a Made, fakeroot: Option<&'a Result<Fakeroot, String>>) -> Report<'a> {
     let (fakeroot, fakeroot_problem) = match fakeroot {
-        Some(Ok(kind)) => (Some(kind), None),
-        Some(Err(why)) => (None, Some(why)),
+        Some(Ok(kind)) => (Some(*kind), None),
+        Some(Err(why)) => (None, Some(why.as_str())),
         None => (None, None),
     };
     Report {
@@ -89,9 +82,10 @@ fn report<'a>(spec: &Spec, made: &'a Made, fakeroot: Option<Result<Fakeroot, Str
     }
 }
 
-fn lines(made: &Made, caller: &Caller, fakeroot: Option<Result<Fakeroot, String>>) -> Vec<String> {
+fn lines(made: &Made, caller: &Caller, fakeroot: Option<&Result<Fakeroot, String>>) -> Vec<String> {
     let (image, size) = (made.image.path.display(), BinaryBytes(made.image.size_bytes));
-    let swept = made.swept.iter().map(|path| format!("{}: removed, left behind by a killed create", path.display()));
+    let swept =
+        made.swept.iter().map(|path| format!("{}: removed, left behind by a killed condatainer", path.display()));
     let mut lines: Vec<String> = swept.collect();
     lines.push(format!("{image}: made, {size}, belongs to {}", owner(caller, fakeroot)));
     if let Some(free) = made.free_bytes.filter(|_| made.is_larger_than_free()) {
@@ -101,7 +95,7 @@ fn lines(made: &Made, caller: &Caller, fakeroot: Option<Result<Fakeroot, String>
     lines
 }
 
-fn owner(caller: &Caller, fakeroot: Option<Result<Fakeroot, String>>) -> String {
+fn owner(caller: &Caller, fakeroot: Option<&Result<Fakeroot, String>>) -> String {
     let starts = "root: starts use fakeroot";
     match fakeroot {
         None => format!("you ({})", caller.name),
@@ -130,7 +124,7 @@ mod tests {
     fn the_kind_of_fakeroot_is_said() {
         let name = "alice".into();
         let caller = Caller { uid: 1001, gid: 1001, name, home: None, shell: None, has_subids: false };
-        let said = |fakeroot| owner(&caller, fakeroot);
+        let said = |fakeroot: Option<Result<Fakeroot, String>>| owner(&caller, fakeroot.as_ref());
         assert_eq!(said(None), "you (alice)");
         assert_eq!(said(Some(Ok(Fakeroot::Root))), "root");
         assert!(said(Some(Ok(Fakeroot::Subuid))).ends_with("(on this machine with your subuid range)"));

@@ -11,6 +11,7 @@ use condatainer_core::info::{self, Content, DirectoryInfo, ExtInfo, Info, Partit
 
 use crate::args::InfoArgs;
 use crate::exit::Failure;
+use crate::report;
 
 /// Room for the names of the lines.
 const WIDTH: usize = 12;
@@ -21,7 +22,7 @@ type Line = (&'static str, String, Style);
 pub(crate) fn info(args: &InfoArgs) -> Result<ExitCode, Failure> {
     let info = info::info(&args.image, args.scan).map_err(Failure::failed)?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&info).map_err(Failure::failed)?);
+        report::print(&info)?;
     } else {
         // Leaves colours out where they are not wanted: NO_COLOR, a pipe, a terminal without.
         anstream::stdout().write_all(text(&info).as_bytes()).map_err(Failure::failed)?;

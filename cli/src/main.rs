@@ -13,6 +13,7 @@ mod exit;
 mod info;
 mod plain;
 mod progress;
+mod report;
 mod resize;
 mod say;
 mod seal;
@@ -22,6 +23,7 @@ mod task;
 use std::process::ExitCode;
 
 use clap::Parser;
+use condatainer_core::litter;
 use condatainer_core::run::daemons;
 
 use crate::args::{Cli, OverlayVerb, Verb};
@@ -46,15 +48,24 @@ fn dispatch(verb: Verb) -> Result<ExitCode, Failure> {
     match verb {
         Verb::Exec(args) => exec::exec(args),
         Verb::E(args) => edit::edit(args),
-        Verb::O(args) | Verb::Overlay(OverlayVerb::Create(args)) => create::create(&args),
-        Verb::Overlay(OverlayVerb::Check(args)) => check::check(&args),
-        Verb::Overlay(OverlayVerb::Chown(args)) => chown::chown(&args),
-        Verb::Overlay(OverlayVerb::Diff(args)) => diff::diff(&args),
-        Verb::Overlay(OverlayVerb::Resize(args)) => resize::resize(&args),
-        Verb::Overlay(OverlayVerb::Info(args)) => info::info(&args),
-        Verb::Overlay(OverlayVerb::Seal(args)) => seal::seal(&args),
+        Verb::O(args) => overlay(OverlayVerb::Create(args)),
+        Verb::Overlay(verb) => overlay(verb),
         Verb::Completions { shell } => completions::print(shell),
         Verb::Man { dir } => completions::man(&dir),
         Verb::Task(args) => task::task(args),
+    }
+}
+
+/// Verbs that hold an image or make files beside it: a signal leaves nothing behind.
+fn overlay(verb: OverlayVerb) -> Result<ExitCode, Failure> {
+    litter::remove_on_signals().map_err(Failure::failed)?;
+    match verb {
+        OverlayVerb::Create(args) => create::create(&args),
+        OverlayVerb::Check(args) => check::check(&args),
+        OverlayVerb::Chown(args) => chown::chown(&args),
+        OverlayVerb::Diff(args) => diff::diff(&args),
+        OverlayVerb::Resize(args) => resize::resize(&args),
+        OverlayVerb::Info(args) => info::info(&args),
+        OverlayVerb::Seal(args) => seal::seal(&args),
     }
 }

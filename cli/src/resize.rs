@@ -8,7 +8,7 @@ use indicatif::BinaryBytes;
 use crate::args::ResizeArgs;
 use crate::exit::Failure;
 use crate::progress::Progress;
-use crate::say;
+use crate::{report, say};
 
 pub(crate) fn resize(args: &ResizeArgs) -> Result<ExitCode, Failure> {
     let wish = args.size.or(args.free).ok_or_else(|| Failure::failed("no size: add -s SIZE or --free SIZE"))?;
@@ -17,11 +17,7 @@ pub(crate) fn resize(args: &ResizeArgs) -> Result<ExitCode, Failure> {
     let result = resize::resize(&args.image, &request, &mut |stage| show(args, &progress, stage));
     progress.finish();
     let report = result.map_err(Failure::failed)?;
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&report).map_err(Failure::failed)?);
-    } else {
-        lines(args, wish, &report).iter().for_each(|line| say::notice(line));
-    }
+    report::give(args.json, &report, || lines(args, wish, &report))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -38,16 +34,9 @@ fn show(args: &ResizeArgs, progress: &Progress, stage: Stage) {
 }
 
 fn lines(args: &ResizeArgs, wish: Wish, report: &Report) -> Vec<String> {
-    let image = args.image.display();
-    let mut lines = Vec::new();
-    if report.unlocked {
-        lines.push(format!("{image}: its file system has no locks: be sure that nobody uses it"));
-    }
-    if report.repaired {
-        lines.push(format!("{image}: was not cleanly unmounted: repaired first (e2fsck -p)"));
-    }
-    lines.push(format!("{image}: {}", summary(args.dry_run, wish, report)));
-    lines
+    let states = [report::unlocked(&args.image, report.unlocked), report::repaired(&args.image, report.repaired)];
+    let done = format!("{}: {}", args.image.display(), summary(args.dry_run, wish, report));
+    states.into_iter().flatten().chain([done]).collect()
 }
 
 fn summary(dry_run: bool, wish: Wish, report: &Report) -> String {

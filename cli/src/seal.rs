@@ -3,46 +3,31 @@
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use condatainer_core::config::SYSTEM_FILE;
 use condatainer_core::seal::{self, Report, Request};
+use condatainer_core::stop::Stop;
 use indicatif::BinaryBytes;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::args::{Compression, SealArgs};
 use crate::exit::Failure;
 use crate::progress::Progress;
-use crate::say;
+use crate::report;
 use crate::start::Surroundings;
 
 pub(crate) fn seal(args: &SealArgs) -> Result<ExitCode, Failure> {
     let request = request(args)?;
-    let stop = listen().map_err(Failure::failed)?;
+    let stop = Stop::listen().map_err(Failure::failed)?;
     let progress = Progress::bytes();
     let mut watch = |done, total| {
         progress.at(done, total);
-        if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if stop.is_asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
     let sealed = seal::seal(&request, &mut watch);
     progress.finish();
     let report = sealed.map_err(Failure::failed)?;
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&report).map_err(Failure::failed)?);
-    } else {
-        lines(&report).iter().for_each(|line| say::notice(line));
-    }
+    report::give(args.json, &report, || lines(&report))?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// A signal does not end us at once: what was begun is taken away first.
-fn listen() -> std::io::Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
-        signal_hook::flag::register(signal, stop.clone())?;
-    }
-    Ok(stop)
 }
 
 fn request(args: &SealArgs) -> Result<Request, Failure> {
@@ -91,20 +76,15 @@ fn compression(compression: Compression) -> seal::Compression {
 }
 
 fn lines(report: &Report) -> Vec<String> {
-    let image = report.image.display();
+    let image = &report.image;
+    let why = "because others read it or you may not write it";
+    let unclean = || format!("{}: is not marked as cleanly unmounted, {why}: read as it is", image.display());
     let states = [
-        (report.unlocked, "its file system has no locks: be sure that nobody writes to it"),
-        (report.repaired, "was not cleanly unmounted: repaired first (e2fsck -p)"),
-        (
-            report.unclean,
-            "is not marked as cleanly unmounted, because others read it or you may not write it: read as it is",
-        ),
+        report::unlocked(image, report.unlocked),
+        report::repaired(image, report.repaired),
+        report.unclean.then(unclean),
     ];
-    let mut lines: Vec<String> =
-        states.iter().filter(|(is, _)| *is).map(|(_, what)| format!("{image}: {what}")).collect();
-    lines.push(summary(report));
-    lines.extend(lost(report));
-    lines
+    states.into_iter().flatten().chain([summary(report)]).chain(lost(report)).collect()
 }
 
 fn summary(report: &Report) -> String {

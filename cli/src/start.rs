@@ -16,7 +16,7 @@ use condatainer_core::survey;
 
 use crate::args::{DryRun, StartArgs};
 use crate::exit::{Code, Failure};
-use crate::say;
+use crate::{report, say};
 
 /// How long an image may be held by somebody who does not say who he is: a step that is just ending, another task's repair, or a
 /// writer that is just starting and will have left its note when we look again.
@@ -99,7 +99,7 @@ impl Surroundings {
 pub(crate) fn show(plan: &Plan, format: DryRun) -> Result<ExitCode, Failure> {
     match format {
         DryRun::Text => println!("{}", plan.to_shell()),
-        DryRun::Json => println!("{}", serde_json::to_string_pretty(plan).map_err(Failure::failed)?),
+        DryRun::Json => report::print(plan)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -6,22 +6,16 @@ use condatainer_core::chown::Report;
 use condatainer_core::ext::Ids;
 
 use crate::args::ChownArgs;
+use crate::report;
 
 /// Ids or directories that are named in a line; the JSON report has more.
 const EXAMPLES: usize = 3;
 
 pub(crate) fn lines(args: &ChownArgs, report: &Report) -> Vec<String> {
-    let mut lines = Vec::new();
-    if report.unlocked {
-        lines.push("its file system has no locks: be sure that nobody uses it".into());
-    }
-    if report.replayed {
-        lines.push("was not cleanly unmounted: repaired first (e2fsck -p)".into());
-    }
-    lines.push(summary(args, report));
-    lines.extend(merged(args, report));
-    lines.extend(unwritable(args, report));
-    lines.into_iter().map(|line| format!("{}: {line}", args.image.display())).collect()
+    let states = [report::unlocked(&args.image, report.unlocked), report::repaired(&args.image, report.replayed)];
+    let own = [Some(summary(args, report)), merged(args, report), unwritable(args, report)];
+    let own = own.into_iter().flatten().map(|line| format!("{}: {line}", args.image.display()));
+    states.into_iter().flatten().chain(own).collect()
 }
 
 fn summary(args: &ChownArgs, report: &Report) -> String {
