@@ -5,6 +5,7 @@ use cluster::Output;
 use serde_json::Value;
 
 use crate::support::{Desk, Expect, tests};
+use crate::whiteouts::by_hand;
 use crate::writers::{alone, killed_writer, while_held};
 
 tests! {
@@ -62,16 +63,13 @@ fn an_image_in_use_is_not_repaired(desk: &Desk) -> Result<()> {
 /// Those of a writer who came without us; ours translates its own at its end.
 fn deletions_are_no_error(desk: &Desk) -> Result<()> {
     desk.image("env.img")?;
-    let by_hand = |overlay: &str, command: &[&str]| {
-        desk.run(&[&["apptainer", "-q", "exec", "--overlay", overlay, "/srv/base/base.sqf"], command].concat())
-    };
-    by_hand("env.img", &["rm", "/etc/condatainer-base"])?.says("")?;
+    by_hand(desk, "env.img", "rm /etc/condatainer-base")?.says("")?;
     let output = check(desk, &["--json", "env.img"])?.ends_with(0)?;
     ensure!(codes(&output)? == ["fuse-whiteouts"], "{}", output.stdout);
-    by_hand("env.img:ro", &["ls", "/etc/condatainer-base"])?.says("/etc/condatainer-base")?;
+    by_hand(desk, "env.img:ro", "ls /etc/condatainer-base")?.says("/etc/condatainer-base")?;
     check(desk, &["--fix", "env.img"])?.ends_with(0)?;
     ensure!(codes(&check(desk, &["--json", "env.img"])?)?.is_empty(), "it is still there");
-    by_hand("env.img:ro", &["ls", "/etc/condatainer-base"])?.ends_with(2)?;
+    by_hand(desk, "env.img:ro", "ls /etc/condatainer-base")?.ends_with(2)?;
     desk.is_clean("env.img")
 }
 

@@ -4,6 +4,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::support::{Desk, Expect, WHERE, tests};
+use crate::whiteouts::by_hand;
 
 tests! {
     Apptainer, Desk: [
@@ -209,8 +210,7 @@ fn overlay_info_of_every_kind(desk: &Desk) -> Result<()> {
     ensure!(value["partitions"].as_array().is_some_and(|all| all.len() == 2), "{value}");
     ensure!(value["partitions"][1]["role"] == "overlay" && value["upper"]["uid"] == 1001, "{value}");
     desk.image("env.img")?;
-    let remove = ["exec", "--overlay", "env.img", "/srv/base/base.sqf", "rm", "/etc/condatainer-base"];
-    desk.run(&[&["apptainer", "-q"], &remove[..]].concat())?.success()?;
+    by_hand(desk, "env.img", "rm /etc/condatainer-base")?.success()?;
     let output = condatainer(desk, &["overlay", "info", "--scan", "--json", "env.img"])?.success()?;
     let value: Value = serde_json::from_str(&output.stdout)?;
     ensure!(value["whiteouts"] == "fuse" && value["whiteout_counts"]["fuse"] == 1, "{value}");

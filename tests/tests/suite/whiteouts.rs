@@ -15,7 +15,7 @@ tests! {
 }
 
 /// Apptainer by hand, as one would do without us.
-fn by_hand(desk: &Desk, overlay: &str, shell: &str) -> Result<cluster::Output> {
+pub(crate) fn by_hand(desk: &Desk, overlay: &str, shell: &str) -> Result<cluster::Output> {
     desk.run(&["apptainer", "-q", "exec", "--overlay", overlay, "/srv/base/base.sqf", "sh", "-c", shell])
 }
 
