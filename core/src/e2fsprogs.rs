@@ -49,6 +49,9 @@ pub(crate) fn command(tool: &'static str) -> Result<Command, ToolError> {
     Ok(command)
 }
 
+/// An exit code of e2fsck up to this one: errors were corrected.
+pub(crate) const CORRECTED: i32 = 1;
+
 /// How a tool opens the file that it was given by [`command_on`].
 pub(crate) const GIVEN_FILE: &str = "/proc/self/fd/0";
 

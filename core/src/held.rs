@@ -1,5 +1,6 @@
 //! Getting an image to oneself: open for writing, locked, attached nowhere, and clean.
 
+mod clean;
 mod error;
 
 use std::fs::{File, OpenOptions};
@@ -12,17 +13,12 @@ use nix::errno::Errno;
 use nix::libc::{O_CLOEXEC, O_NONBLOCK};
 
 use crate::e2fsprogs::{self, GIVEN_FILE, ToolError};
-use crate::ext::raw::{Fs, state_of};
-use crate::ext::{State, Window};
+use crate::ext::Window;
 use crate::holder::{self, Holder, Published};
 use crate::image::{self, Image, ImageError, Opened};
 use crate::lock::{self, Access, Availability, Guard, LockError, Loop};
-use crate::preen::preen;
 
 pub use error::HeldError;
-
-/// An exit code of e2fsck up to this one: errors were corrected.
-const CORRECTED: i32 = 1;
 
 /// What the image is wanted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,46 +146,6 @@ impl Held {
         HeldError::Busy { path: self.image.path.clone(), by }
     }
 
-    /// Makes sure that nothing is left to be replayed or repaired, running e2fsck where that was asked for.
-    /// True when e2fsck ran.
-    pub(crate) fn make_clean(&self, replay: bool) -> Result<bool, HeldError> {
-        let Err(dirty) = self.require_clean() else { return Ok(false) };
-        self.refuse_silent_users()?;
-        if !replay {
-            return Err(dirty);
-        }
-        self.run_e2fsck().map_err(|error| HeldError::Tool { path: self.image.path.clone(), error })?;
-        self.require_clean().map(|()| true)
-    }
-
-    fn require_clean(&self) -> Result<(), HeldError> {
-        match trouble(self.state()?) {
-            Some(what) => Err(HeldError::Dirty { path: self.image.path.clone(), what }),
-            None => Ok(()),
-        }
-    }
-
-    /// What the superblock says about the health of the file system.
-    pub(crate) fn state(&self) -> Result<State, HeldError> {
-        let fs = Fs::open(&self.file, self.window, u64::MAX)
-            .map_err(|e| HeldError::Image(ImageError::ext(&self.image.path, e)))?;
-        Ok(state_of(&fs.sb))
-    }
-
-    /// An image that is not clean may be mounted by somebody who does not lock, for instance plain fuse2fs.
-    pub(crate) fn refuse_silent_users(&self) -> Result<(), HeldError> {
-        match lock::users(self.image.dev, self.image.ino).first() {
-            Some(user) => Err(self.busy_with(format!("open in {}, pid {}", user.comm, user.pid))),
-            None => Ok(()),
-        }
-    }
-
-    fn run_e2fsck(&self) -> Result<(), ToolError> {
-        let mut command = self.tool("e2fsck")?;
-        command.arg("-p").arg(self.tools_name());
-        preen(self, || e2fsprogs::run("e2fsck", &mut command, CORRECTED))
-    }
-
     /// A command for a tool of e2fsprogs that works on [`Held::tools_name`]. The lock lives on in a tool that survives us.
     pub(crate) fn tool(&self, tool: &'static str) -> Result<Command, ToolError> {
         e2fsprogs::command_on(tool, &self.file)
@@ -240,17 +196,6 @@ fn busy(image: &Image, kind: Access) -> HeldError {
         _ => "by an unknown process, perhaps on another node".into(),
     };
     HeldError::Busy { path: image.path.clone(), by: format!("locked for {doing} {who}") }
-}
-
-/// What is left to be done before the image may be written, in words.
-pub(crate) fn trouble(state: State) -> Option<&'static str> {
-    match state {
-        State { needs_recovery: true, .. } => Some("its journal has not been replayed"),
-        State { valid: false, .. } => Some("it was not unmounted cleanly"),
-        State { errors: true, .. } => Some("it has recorded errors"),
-        State { orphans: true, .. } => Some("it has deleted files that were not yet freed"),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

@@ -11,14 +11,12 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 use crate::chown::{Holes, Members, each_chunk};
-use crate::e2fsprogs::{self, ToolError};
+use crate::e2fsprogs::{self, CORRECTED, ToolError};
 use crate::ext::ExtError;
 use crate::ext::raw::{COMPAT_AT, DIR_INDEX, FileType, Fs, Inode, flag};
 use crate::held::Held;
 
 const TOOL: &str = "e2fsck";
-/// An exit code of e2fsck up to this one: errors were corrected.
-const CORRECTED: i32 = 1;
 /// From this number of blocks on e2fsck makes an index.
 const LARGE: u64 = 3;
 

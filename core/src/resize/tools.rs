@@ -4,11 +4,8 @@ use std::fs::File;
 use std::io;
 
 use crate::draft::Draft;
-use crate::e2fsprogs::{GIVEN_FILE, ToolError, command_on, run_unless};
+use crate::e2fsprogs::{CORRECTED, GIVEN_FILE, ToolError, command_on, run_unless};
 use crate::stop::Stop;
-
-/// An exit code of e2fsck up to this one: errors were corrected.
-const CORRECTED: i32 = 1;
 
 /// The file, and when to give up.
 pub(super) struct Tools<'a> {
