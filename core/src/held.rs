@@ -234,6 +234,20 @@ mod tests {
         assert!(same_size.is_ok_and(|held| held.guard.is_some()));
     }
 
+    /// No file system without locks can be had for a test.
+    #[test]
+    fn nothing_is_repaired_where_no_lock_tells_whether_it_is_used() {
+        let mark_unclean = |path: &Path| {
+            let mut debugfs = e2fsprogs::command("debugfs").unwrap();
+            e2fsprogs::run("debugfs", debugfs.args(["-w", "-R", "ssv state 0"]).arg(path), 0).unwrap();
+        };
+        let mut held = take_after(mark_unclean).unwrap();
+        held.guard.as_mut().unwrap().unsupported = Some(Errno::ENOLCK);
+        assert!(matches!(held.make_clean(true), Err(HeldError::Dirty { .. })));
+        held.guard.as_mut().unwrap().unsupported = None;
+        assert!(held.make_clean(true).unwrap());
+    }
+
     #[test]
     fn a_file_that_is_another_by_now_is_refused() {
         let told = |result: Result<Held, HeldError>| result.err().unwrap().to_string();

@@ -210,6 +210,7 @@ fn check_image(layer: &LayerFacts, image: &ImageFacts, mode: Mode, job: Option<&
     match (image.state, mode) {
         (State::Errors, _) => Err(Refusal::Damaged { path }),
         (State::NeedsRecovery, _) if !needs_repair(layer, mode) => Err(Refusal::NeedsRecovery { path }),
+        (State::Dirty, Mode::Rw) if !needs_repair(layer, mode) => Err(Refusal::PerhapsInUse { path }),
         (State::Clean | State::Dirty | State::NeedsRecovery, _) => Ok(()),
     }
 }
@@ -227,12 +228,11 @@ fn notices(request: &Request, facts: &Facts, fakeroot: Option<Fakeroot>, layers:
 }
 
 /// A killed writer left it, and nobody uses it. A reader repairs it too if he may: fuse2fs marks what it has mounted as clean
-/// when it ends, even read-only, and the next writer would believe that. A journal is replayed only where locks can tell that
-/// nobody has the image: it may as well be mounted by a kernel.
+/// when it ends, even read-only, and the next writer would believe that. Only where locks tell that nobody has the image: without
+/// them its writer may be at work on another node, and a journal may belong to a kernel that has it mounted.
 fn needs_repair(layer: &LayerFacts, mode: Mode) -> bool {
     let left_behind = |image: &ImageFacts| match image.state {
-        State::Dirty => !matches!(image.usage, Usage::Readers),
-        State::NeedsRecovery => image.usage == Usage::Free,
+        State::Dirty | State::NeedsRecovery => image.usage == Usage::Free,
         State::Clean | State::Errors => false,
     };
     (mode == Mode::Rw || layer.writable) && layer.image.as_ref().is_some_and(left_behind)

@@ -262,6 +262,12 @@ fn what_a_killed_writer_left_is_repaired_before_it_is_written() {
     assert!(decided(&ANY(), vec![not_ours]).unwrap().repair.is_empty(), "who may not write it cannot repair it");
     let in_use = with_image(state(Mode::Ro, State::Dirty), |image| image.usage = Usage::Readers);
     assert!(decided(&ANY(), vec![in_use]).unwrap().repair.is_empty(), "a reader's fuse2fs looks like that too");
+    let unlocked = |mode| {
+        let unknown = Usage::Unknown { reason: "No locks available".into() };
+        with_image(state(mode, State::Dirty), |image| image.usage = unknown)
+    };
+    assert!(decided(&ANY(), vec![unlocked(Mode::Ro)]).unwrap().repair.is_empty(), "its writer may be on another node");
+    assert!(matches!(decided(&ANY(), vec![unlocked(Mode::Rw)]), Err(Refusal::PerhapsInUse { .. })));
     assert!(refusal(vec![state(Mode::Ro, State::Errors)]).contains("condatainer overlay check --fix /e.img"));
     assert!(matches!(decided(&ANY(), vec![state(Mode::Rw, State::Errors)]), Err(Refusal::Damaged { .. })));
 }

@@ -122,6 +122,12 @@ pub enum Refusal {
         /// The layer.
         path: PathBuf,
     },
+    #[error("{}: is not marked as clean, and this file system has no locks to tell whether somebody writes to it now, perhaps on another node: make sure that nobody does, then run 'condatainer overlay check --fix {}'", path.display(), path.display())]
+    /// In use, or left by a killed writer; nobody can tell which.
+    PerhapsInUse {
+        /// The layer.
+        path: PathBuf,
+    },
     #[error("{}", wrong_owner(path, *owner, *caller, *fakeroot))]
     /// The upper's owner cannot be written as.
     WrongOwner {

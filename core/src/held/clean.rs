@@ -11,10 +11,13 @@ use crate::preen::preen;
 impl Held {
     /// Makes sure that nothing is left to be replayed or repaired, running e2fsck where that was asked for.
     /// True when e2fsck ran.
+    ///
+    /// Where the file system has no locks, an image that is not clean may be in use on another node at this moment, and e2fsck
+    /// would destroy what is written there. Only its owner can know; `overlay check --fix` takes his word for it.
     pub(crate) fn make_clean(&self, replay: bool) -> Result<bool, HeldError> {
         let Err(dirty) = self.require_clean() else { return Ok(false) };
         self.refuse_silent_users()?;
-        if !replay {
+        if !replay || self.lock_unsupported().is_some() {
             return Err(dirty);
         }
         self.run_e2fsck().map_err(|error| HeldError::Tool { path: self.image.path.clone(), error })?;

@@ -14,8 +14,11 @@ const SEARCH: Duration = Duration::from_millis(300);
 
 /// Looks for whiteouts in the image that was written, translates them, and leaves a mark.
 pub(crate) fn tidy(image: &Path) {
-    // Somebody else may have it already.
-    if let Ok(held) = Held::open(image, Purpose::Change) {
+    // Somebody else may have it already; where there are no locks nothing would tell, not even whether our own engine's daemons
+    // have ended.
+    if let Ok(held) = Held::open(image, Purpose::Change)
+        && held.lock_unsupported().is_none()
+    {
         let _ = translate(&held);
     }
 }
