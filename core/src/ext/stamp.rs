@@ -6,10 +6,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::bytes::{u16_at, u32_at, u64_at};
+use super::superblock::VALID;
 
 /// See the module. Fields under their on-disk names, without `s_`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Stamp {
+    state: u16,
     free_blocks_count: u32,
     free_inodes_count: u32,
     mtime: u32,
@@ -23,6 +25,7 @@ impl Stamp {
     /// From the bytes of a superblock.
     pub(crate) fn from_bytes(b: &[u8]) -> Option<Self> {
         Some(Self {
+            state: u16_at(b, 0x3A)?,
             free_blocks_count: u32_at(b, 0xC)?,
             free_inodes_count: u32_at(b, 0x10)?,
             mtime: u32_at(b, 0x2C)?,
@@ -33,13 +36,16 @@ impl Stamp {
         })
     }
 
-    /// Whether exactly one mount lies between `before` and this, and nothing was written meanwhile.
+    /// Whether exactly one mount lies between `before` and this, which has not ended, and nothing was written meanwhile.
     ///
-    /// fuse2fs counts its mount and notes the time of it in the superblock, even where it mounts for reading only.
+    /// fuse2fs counts its mount and notes the time of it in the superblock, even where it mounts for reading only, and takes the
+    /// mark of a clean file system away until it ends. One that has ended again may have been a writer: what it took and what it
+    /// gave back can be equal.
     #[must_use]
     pub fn is_one_mount_after(&self, before: &Self) -> bool {
         let (mtime, wtime, mnt_count) = (self.mtime, self.wtime, before.mnt_count.wrapping_add(1));
-        *self == Self { mtime, wtime, mnt_count, ..*before }
+        let state = before.state & !VALID;
+        *self == Self { state, mtime, wtime, mnt_count, ..*before }
     }
 }
 
@@ -50,9 +56,13 @@ mod tests {
     #[test]
     fn one_mount_and_nothing_else() {
         let before = Stamp::from_bytes(&[0xFF; 1024]).unwrap();
-        let mounted = Stamp { mtime: 7, wtime: 8, mnt_count: 0, ..before };
+        let mounted = Stamp { state: 0xFFFE, mtime: 7, wtime: 8, mnt_count: 0, ..before };
         assert!(mounted.is_one_mount_after(&before));
         assert!(!before.is_one_mount_after(&before));
+        assert!(
+            !Stamp { state: 0xFFFF, ..mounted }.is_one_mount_after(&before),
+            "it has ended, and may have been a writer"
+        );
         assert!(!Stamp { mnt_count: 1, ..mounted }.is_one_mount_after(&before));
         assert!(!Stamp { free_inodes_count: 1, ..mounted }.is_one_mount_after(&before));
     }
