@@ -66,6 +66,8 @@ pub struct BaseFacts {
     pub path: PathBuf,
     /// What it is.
     pub kind: Kind,
+    /// A SIF that brings an overlay of its own, in which something is deleted that the kernel's overlay would or might show.
+    pub shows_deleted: bool,
 }
 
 /// What a file is, by its content.

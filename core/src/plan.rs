@@ -106,7 +106,7 @@ pub fn decide(request: &Request, facts: &Facts, command: Command) -> Result<Plan
     let layers = check(request, &facts.base, &facts.layers, facts.job.as_deref())?;
     let writer = layers.iter().find(|(_, mode)| *mode == Mode::Rw).map(|(layer, _)| *layer);
     let fakeroot = fakeroot::decide(request, facts, writer)?;
-    let overlay_driver = needs_overlay_driver(&layers);
+    let overlay_driver = needs_overlay_driver(&facts.base, &layers);
     if overlay_driver && engine.setuid && facts.caller.uid != 0 {
         return Err(Refusal::SetuidEngine { program: engine.program });
     }
@@ -241,9 +241,10 @@ fn needs_repair(layer: &LayerFacts, mode: Mode) -> bool {
 /// The kernel's overlay, which Apptainer takes for stacks without a writable image, does not know the whiteouts of
 /// fuse-overlayfs: what a writer deleted would show again. It also cannot remove what lies in a lower layer (EIO), which a
 /// node-local upper directory would be there for.
-fn needs_overlay_driver(layers: &[Moded<'_>]) -> bool {
+fn needs_overlay_driver(base: &BaseFacts, layers: &[Moded<'_>]) -> bool {
     let written_by_fuse = layers.iter().any(|(layer, mode)| *mode == Mode::Rw && layer.image.is_some());
-    !written_by_fuse && layers.iter().any(|(layer, mode)| *mode == Mode::Tmp || shows_deleted(layer, *mode))
+    let needs_fuse = |(layer, mode): &Moded<'_>| *mode == Mode::Tmp || shows_deleted(layer, *mode);
+    !written_by_fuse && (base.shows_deleted || layers.iter().any(needs_fuse))
 }
 
 /// Whether this layer, read by the kernel's overlay, would or might show what is deleted.

@@ -18,7 +18,7 @@ fn machine() -> Facts {
     Facts {
         caller: caller(1001, true),
         job: None,
-        base: BaseFacts { path: "/base.sqf".into(), kind: Kind::Squashfs },
+        base: BaseFacts { path: "/base.sqf".into(), kind: Kind::Squashfs, shows_deleted: false },
         layers: Vec::new(),
         engine: Some(Engine { program: "/usr/bin/apptainer".into(), config: None, setuid: false, interposers: None }),
         user_namespaces: true,
@@ -99,6 +99,14 @@ fn an_image_that_is_known_to_have_no_fuse_whiteouts_is_left_to_the_kernel() {
     let plan = decided(&ANY(), mixed).unwrap();
     assert_eq!((plan.overlay_driver, plan.watch[0].stamp), (true, None));
     assert!(decided(&ANY(), vec![layer("/d", None, Kind::Directory, None)]).unwrap().overlay_driver);
+}
+
+#[test]
+fn what_is_deleted_in_a_base_needs_the_driver_too() {
+    let base = BaseFacts { path: "/own.sif".into(), kind: Kind::Sif, shows_deleted: true };
+    let facts = || Facts { base: base.clone(), ..machine() };
+    assert!(on(facts(), &ANY(), Vec::new()).unwrap().overlay_driver);
+    assert!(!on(facts(), &ANY(), vec![img("/e.img", Some(Mode::Rw), ALICE)]).unwrap().overlay_driver);
 }
 
 #[test]
@@ -305,7 +313,7 @@ fn machines_that_cannot_start_anything_say_so() {
     let refused = |facts| on(facts, &ANY(), vec![]).unwrap_err();
     assert_eq!(refused(Facts { engine: None, ..machine() }), Refusal::NoEngine);
     assert_eq!(refused(Facts { user_namespaces: false, ..machine() }), Refusal::NoUserNamespaces);
-    let ext = BaseFacts { path: "/b.img".into(), kind: Kind::Ext };
+    let ext = BaseFacts { path: "/b.img".into(), kind: Kind::Ext, shows_deleted: false };
     assert!(matches!(refused(Facts { base: ext, ..machine() }), Refusal::ExtBase { .. }));
     let forced = Request { fakeroot: Some(true), ..ANY() };
     assert_eq!(on(Facts { newuidmap: false, ..machine() }, &forced, vec![]).unwrap_err(), Refusal::NoNewuidmap);

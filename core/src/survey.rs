@@ -53,7 +53,8 @@ pub enum Moment {
 /// An image that cannot be read, or no base.
 pub fn survey(request: &Request, config: &Config, env: &HashMap<String, String>) -> Result<Facts, SurveyError> {
     let caller = Caller::current().map_err(SurveyError::Caller)?;
-    let base = base(config.base(request.base.clone()).as_deref())?;
+    let mut base = base(config.base(request.base.clone()).as_deref())?;
+    base.shows_deleted = whiteouts::are_in_base(&base);
     let mut layers = layers(&request.layers, Moment::Start)?;
     if whiteouts::matter(request) {
         whiteouts::look(&base, &mut layers);
@@ -80,7 +81,7 @@ pub fn survey(request: &Request, config: &Config, env: &HashMap<String, String>)
 pub fn base(path: Option<&Path>) -> Result<BaseFacts, SurveyError> {
     let path = path.ok_or(SurveyError::NoBase)?;
     let image = image::identify(path)?;
-    Ok(BaseFacts { path: path.into(), kind: kind(&image.kind) })
+    Ok(BaseFacts { path: path.into(), kind: kind(&image.kind), shows_deleted: false })
 }
 
 /// Looks at the layers.

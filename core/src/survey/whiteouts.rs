@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::facts::{BaseFacts, Kind, LayerFacts, State, Usage, Whiteouts};
-use crate::image;
+use crate::image::{self, Opened};
 use crate::layer::{Layer, Mode};
 use crate::request::Request;
 use crate::whiteout;
@@ -30,6 +30,19 @@ pub(super) fn look(base: &BaseFacts, layers: &mut [LayerFacts]) {
         }
         below.push(path);
     }
+}
+
+/// Whether an overlay that a SIF brings along has deletions that only fuse-overlayfs knows, or may have. Apptainer takes it along
+/// with its system, for reading.
+pub(super) fn are_in_base(base: &BaseFacts) -> bool {
+    base.kind == Kind::Sif && image::open(&base.path).is_ok_and(|opened| may_be_in(&opened))
+}
+
+fn may_be_in(opened: &Opened) -> bool {
+    let Some(window) = opened.image.ext_window() else { return false };
+    let many = matches!(&opened.image.kind, image::Kind::Sif(sif) if sif.overlays().count() > 1);
+    let found = || whiteout::find(&opened.file, window, Some(SEARCH)).ok().flatten();
+    many || !found().is_some_and(|found| whiteout::honoured_on_anything(&found))
 }
 
 /// What a killed writer has left is repaired first, and may then be anything.

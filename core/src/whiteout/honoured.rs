@@ -20,6 +20,12 @@ pub fn honoured(found: &Found, below: &[PathBuf]) -> bool {
     }
 }
 
+/// As [`honoured`], whatever lies below.
+#[must_use]
+pub fn honoured_on_anything(found: &Found) -> bool {
+    honoured(found, &[]) && found.kinds.opaque == 0
+}
+
 #[cfg(feature = "lower")]
 fn have_none_of(below: &[PathBuf], paths: &[Vec<u8>]) -> bool {
     use crate::lower::Lower;

@@ -10,7 +10,7 @@ mod mark;
 mod scan;
 mod translate;
 
-pub use honoured::honoured;
+pub use honoured::{honoured, honoured_on_anything};
 pub(crate) use mark::MARK;
 pub use mark::{find, remember, remembered};
 pub use scan::{Found, Kinds, scan};
