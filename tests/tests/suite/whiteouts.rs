@@ -1,7 +1,7 @@
 //! Deletions and who honours them: what a writer of ours leaves is in the language that everybody understands, and what somebody else
 //! has written since is noticed.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::support::{Desk, Expect, tests};
@@ -11,6 +11,7 @@ tests! {
         what_our_writer_deleted_is_deleted_for_everybody, an_image_without_fuse_whiteouts_is_read_by_the_kernel,
         a_foreign_writer_is_noticed, new_directories_show_nothing_of_the_writers_bookkeeping,
         a_replaced_directory_is_read_by_fuse, a_deleted_name_can_be_used_again, many_readers_at_once,
+        what_is_deleted_in_a_base_stays_deleted, names_that_tell_no_type, random_work_is_the_same_for_everybody,
     ];
 }
 
@@ -130,4 +131,100 @@ fn many_readers_at_once(desk: &Desk) -> Result<()> {
     lines.sort_unstable();
     ensure!(lines == [["file"; 8], ["shared"; 8]].concat(), "{lines:?}");
     desk.is_clean("env.img")
+}
+
+/// Apptainer stacks the overlay inside a SIF with the kernel's overlay, too.
+fn what_is_deleted_in_a_base_stays_deleted(desk: &Desk) -> Result<()> {
+    desk.image("env.img")?;
+    by_hand(desk, "env.img", "rm -r /etc/condatainer-base /usr/share/debconf; mkdir /usr/share/debconf")?.success()?;
+    let add = "cp /srv/base/base.sif own.sif; chmod u+w own.sif
+        apptainer sif add --datatype 4 --partfs 2 --parttype 4 --partarch 2 --groupid 1 own.sif env.img";
+    desk.script(add)?.success()?;
+    let look = "ls -A /usr/share/debconf; ls -A /etc | grep condatainer; true";
+    let exec = |more: &[&str]| {
+        desk.run(&[&["condatainer", "exec", "-b", "own.sif"], more, &["--", "sh", "-c", look]].concat())
+    };
+    exec(&[])?.says("")?;
+    desk.squashfs("low.sqf", "echo 1 > opt/file")?;
+    exec(&["-o", "low.sqf"])?.says("")?;
+    Ok(())
+}
+
+/// Without the feature `filetype` the kernel's overlay would list what is deleted.
+fn names_that_tell_no_type(desk: &Desk) -> Result<()> {
+    let make = "mkdir -p tree/upper tree/work; PATH=$PATH:/usr/sbin
+        mke2fs -q -F -t ext3 -O ^filetype,^extent,^64bit,^metadata_csum -d tree env.img 64M";
+    desk.script(make)?.success()?;
+    desk.srun_in("env.img:rw", "rm /etc/condatainer-base")?.says("")?;
+    desk.srun_in("env.img:ro", "ls -A /etc | grep condatainer; true")?.says("")?;
+    desk.is_clean("env.img")
+}
+
+/// A session of random work by Apptainer alone, then a translation: everybody sees what that Apptainer saw before, our own readers and
+/// writers, and Apptainer by hand, with the kernel's overlay where that is enough. The next round goes on from there.
+///
+/// What fuse-overlayfs itself does wrong in a session (a lower file shows again when the directory in its place is renamed) is the
+/// same before and after, and no matter here.
+fn random_work_is_the_same_for_everybody(desk: &Desk) -> Result<()> {
+    let seed = seed()?;
+    eprintln!("whiteouts: CONDATAINER_SEED={seed}");
+    desk.write("work.py", include_str!("whiteouts/work.py"))?;
+    desk.script("sed '/^enable overlay *=/d; $a enable overlay = driver' /etc/apptainer/apptainer.conf > driver.conf")?
+        .success()?;
+    desk.squashfs("low.sqf", LOW)?;
+    desk.image("env.img")?;
+    for round in 0..ROUNDS {
+        random_round(desk, seed + round).with_context(|| format!("CONDATAINER_SEED={seed}, round {round}"))?;
+    }
+    Ok(())
+}
+
+const ROUNDS: u64 = 3;
+
+/// Something to change, delete and replace in every way.
+const LOW: &str = "cd opt; mkdir -p dir/sub/deep keep gone/sub to-file/x a/b/c moved/sub emptied old/new/x
+    for f in file single dir/old dir/sub/old dir/sub/deep/old gone/sub/x to-dir moved/sub/x emptied/a emptied/b keep/a \
+        a/b/c/x a/x a/b/old old/new/x/deep 'od d'; do echo low-$f > \"$f\"; done
+    ln -s file link; : > empty; : > dir/empty";
+
+fn seed() -> Result<u64> {
+    match std::env::var("CONDATAINER_SEED") {
+        Ok(seed) => seed.parse().context("CONDATAINER_SEED is no number"),
+        Err(_) => Ok(std::time::UNIX_EPOCH.elapsed()?.as_secs()),
+    }
+}
+
+fn random_round(desk: &Desk, seed: u64) -> Result<()> {
+    let list = "python3 work.py list /opt";
+    let by_hand = |options: &[&str], image: &str| Ok::<_, anyhow::Error>(stacked(desk, options, image, list)?.stdout);
+    let ours = |layers: &str| Ok::<_, anyhow::Error>(desk.srun_in(layers, list)?.success()?.stdout);
+    stacked(desk, &[], "env.img", &format!("python3 work.py {seed} /opt"))?;
+    let expected = by_hand(&[], "env.img")?;
+    desk.run(&["condatainer", "overlay", "check", "--fix", "env.img"])?.success()?.complains("names .wh.*")?;
+    desk.is_clean("env.img")?;
+    let plain = !needs_fuse(desk, "low.sqf,env.img")?;
+    same("our reader", &expected, &ours("low.sqf,env.img")?)?;
+    if plain {
+        same("a reader by hand", &expected, &by_hand(&[], "env.img:ro")?)?;
+    }
+    same("a reader with fuse-overlayfs", &expected, &by_hand(&["-c", "driver.conf"], "env.img:ro")?)?;
+    same("a writer by hand", &expected, &by_hand(&[], "env.img")?)?;
+    same("our writer", &expected, &ours("low.sqf,env.img:rw")?)?;
+    desk.run(&["condatainer", "-q", "overlay", "seal", "--force", "-o", "low.sqf", "env.img"])?.success()?;
+    same("the sealed layer", &expected, &ours("low.sqf,env.sqf")?)?;
+    desk.is_clean("env.img")
+}
+
+/// Apptainer by hand, with the layer below the image.
+fn stacked(desk: &Desk, options: &[&str], image: &str, shell: &str) -> Result<cluster::Output> {
+    let stack = ["exec", "--overlay", "low.sqf:ro", "--overlay", image, "/srv/base/base.sqf", "sh", "-c", shell];
+    desk.run(&[&["apptainer", "-q"], options, &stack].concat())?.success()
+}
+
+fn same(who: &str, expected: &str, found: &str) -> Result<()> {
+    let lines = |text: &str| text.lines().map(String::from).collect::<std::collections::BTreeSet<_>>();
+    let (expected, found) = (lines(expected), lines(found));
+    let (lacks, has): (Vec<_>, Vec<_>) = (expected.difference(&found).collect(), found.difference(&expected).collect());
+    ensure!(lacks.is_empty() && has.is_empty(), "{who} lacks {lacks:#?} and has {has:#?}");
+    Ok(())
 }
