@@ -47,6 +47,13 @@ impl Stamp {
         let state = before.state & !VALID;
         *self == Self { state, mtime, wtime, mnt_count, ..*before }
     }
+
+    /// Whether the two can be those of one file system that was mounted and unmounted in between, and not written to.
+    #[must_use]
+    pub fn differs_only_by_mounts(&self, other: &Self) -> bool {
+        let Self { state, mtime, wtime, mnt_count, .. } = *self;
+        *self == Self { state, mtime, wtime, mnt_count, ..*other }
+    }
 }
 
 #[cfg(test)]
@@ -64,6 +71,8 @@ mod tests {
             "it has ended, and may have been a writer"
         );
         assert!(!Stamp { mnt_count: 1, ..mounted }.is_one_mount_after(&before));
+        assert!(Stamp { mnt_count: 1, ..mounted }.differs_only_by_mounts(&before));
+        assert!(!Stamp { lastcheck: 1, ..mounted }.differs_only_by_mounts(&before));
         assert!(!Stamp { free_inodes_count: 1, ..mounted }.is_one_mount_after(&before));
     }
 }

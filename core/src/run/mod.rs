@@ -5,6 +5,7 @@ mod child;
 pub mod daemons;
 mod descriptors;
 mod engine_config;
+mod knowledge;
 mod link;
 mod look_again;
 mod repair;
@@ -21,6 +22,7 @@ use crate::holder::{Holder, Published};
 use crate::plan::Plan;
 use crate::refusal::Refusal;
 use crate::run::child::Child;
+use crate::run::knowledge::Known;
 use crate::run::link::{Link, Report};
 use crate::run::scratch::Scratch;
 
@@ -105,9 +107,11 @@ pub fn run(plan: &Plan, options: &mut Options<'_>) -> Result<Ended, RunError> {
         child.abandon();
         return Err(error);
     }
+    let known = knowledge::keep(plan);
     let note = plan.holds.as_ref().and_then(|image| Published::new(image, &options.holder).ok());
     child.let_go()?;
     let ended = child.wait()?;
+    known.into_iter().for_each(Known::renew);
     drop(note);
     settle(plan);
     if let Some(image) = &plan.holds {
