@@ -66,7 +66,7 @@ soak:
 	CONDATAINER_SOAK=1 $(CARGO) test --locked -p condatainer-core --test killed --test killed_resize -- --nocapture
 
 bench: stage
-	@$(CARGO) build --release --locked -p condatainer-core --example probe_time --example chown_time --example table_time
+	@$(CARGO) build --release --locked -p condatainer-core --example probe_time --example chown_time --example table_time --example whiteouts_time
 	@tests/bench/run $(BUILT) $(STAGE)
 
 # A node may start tasks while this runs, so programs are put beside the old ones and renamed.
