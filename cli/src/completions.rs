@@ -7,10 +7,14 @@ use clap::CommandFactory;
 
 use crate::args::Cli;
 use crate::exit::Failure;
+use crate::print;
 
 /// Prints a completion script.
 pub(crate) fn print(shell: clap_complete::Shell) -> Result<ExitCode, Failure> {
-    clap_complete::generate(shell, &mut Cli::command(), "condatainer", &mut std::io::stdout());
+    // Into memory first: the generator panics where it cannot write.
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "condatainer", &mut script);
+    print::text(String::from_utf8_lossy(&script).trim_end())?;
     Ok(ExitCode::SUCCESS)
 }
 

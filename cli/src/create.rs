@@ -19,6 +19,7 @@ use crate::report;
 /// The report of `--json`.
 #[derive(Debug, Serialize)]
 struct Report<'a> {
+    #[serde(serialize_with = "condatainer_core::shown::path")]
     path: &'a PathBuf,
     kind: &'static str,
     size_bytes: u64,
@@ -33,6 +34,7 @@ struct Report<'a> {
     fakeroot: Option<Fakeroot>,
     #[serde(skip_serializing_if = "Option::is_none")]
     fakeroot_problem: Option<&'a str>,
+    #[serde(serialize_with = "condatainer_core::shown::paths")]
     removed: &'a [PathBuf],
 }
 

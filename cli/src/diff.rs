@@ -26,8 +26,11 @@ use crate::start::Surroundings;
 /// The report; the field names are the contract of `--json`.
 #[derive(Debug, Serialize)]
 struct Report<'a> {
+    #[serde(serialize_with = "condatainer_core::shown::path")]
     image: &'a Path,
+    #[serde(serialize_with = "condatainer_core::shown::maybe")]
     base: Option<&'a Path>,
+    #[serde(serialize_with = "condatainer_core::shown::paths")]
     layers: &'a [PathBuf],
     in_use: bool,
     #[serde(flatten)]

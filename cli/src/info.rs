@@ -1,7 +1,6 @@
 //! `condatainer overlay info`: what an image is, whom it belongs to, and whether it is in use.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -11,7 +10,7 @@ use condatainer_core::info::{self, Content, DirectoryInfo, ExtInfo, Info, Partit
 
 use crate::args::InfoArgs;
 use crate::exit::Failure;
-use crate::report;
+use crate::print;
 
 /// Room for the names of the lines.
 const WIDTH: usize = 12;
@@ -22,10 +21,9 @@ type Line = (&'static str, String, Style);
 pub(crate) fn info(args: &InfoArgs) -> Result<ExitCode, Failure> {
     let info = info::info(&args.image, args.scan).map_err(Failure::failed)?;
     if args.json {
-        report::print(&info)?;
+        print::json(&info)?;
     } else {
-        // Leaves colours out where they are not wanted: NO_COLOR, a pipe, a terminal without.
-        anstream::stdout().write_all(text(&info).as_bytes()).map_err(Failure::failed)?;
+        print::styled(&text(&info))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -12,6 +12,7 @@ mod exec;
 mod exit;
 mod info;
 mod plain;
+mod print;
 mod progress;
 mod report;
 mod resize;

@@ -1,32 +1,19 @@
 //! What the reports of several verbs have in common: JSON on stdout, and the same words for the same thing.
 
-use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use serde::Serialize;
 
 use crate::exit::Failure;
-use crate::say;
+use crate::{print, say};
 
 /// Prints the report as `--json` promises it, else says the lines.
 pub(crate) fn give(json: bool, report: &impl Serialize, lines: impl FnOnce() -> Vec<String>) -> Result<(), Failure> {
     if json {
-        return print(report);
+        return print::json(report);
     }
     lines().iter().for_each(|line| say::notice(line));
     Ok(())
-}
-
-/// JSON on stdout.
-pub(crate) fn print(report: &impl Serialize) -> Result<(), Failure> {
-    let text = serde_json::to_string_pretty(report).map_err(Failure::failed)?;
-    match writeln!(std::io::stdout(), "{text}") {
-        // Whoever reads has seen enough.
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(Failure::failed(format!("cannot write the report: {error}")))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Said first, where it is so: nothing keeps others away from the image.

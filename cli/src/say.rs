@@ -26,13 +26,13 @@ pub(crate) fn is_quiet() -> bool {
 
 /// A failure: always said.
 pub(crate) fn error(line: &str) {
-    write(line);
+    write(&one_line(line));
 }
 
 /// Something worth knowing: said unless `-q`.
 pub(crate) fn notice(line: &str) {
     if LEVEL.load(Ordering::Relaxed) >= NORMAL {
-        write(line);
+        write(&one_line(line));
     }
 }
 
@@ -43,7 +43,21 @@ pub(crate) fn detail(line: &str) {
     }
 }
 
+/// Names are any bytes: none of them ends the line, or reaches a terminal as a command.
+fn one_line(line: &str) -> String {
+    let shown = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    line.chars().map(shown).collect()
+}
+
 /// One write, so that the lines of several tasks do not mix; nobody can be told when stderr is closed.
 fn write(line: &str) {
     let _ = std::io::stderr().write_all(format!("condatainer: {line}\n").as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_message_is_one_line_whatever_it_names() {
+        assert_eq!(super::one_line("a\nb\u{1b}[2J.img: is größer"), "a\\nb\\u{1b}[2J.img: is größer");
+    }
 }

@@ -16,7 +16,8 @@ use condatainer_core::survey;
 
 use crate::args::{DryRun, StartArgs};
 use crate::exit::{Code, Failure};
-use crate::{report, say};
+use crate::print;
+use crate::say;
 
 /// How long an image may be held by somebody who does not say who he is: a step that is just ending, another task's repair, or a
 /// writer that is just starting and will have left its note when we look again.
@@ -98,8 +99,8 @@ impl Surroundings {
 /// Prints the plan.
 pub(crate) fn show(plan: &Plan, format: DryRun) -> Result<ExitCode, Failure> {
     match format {
-        DryRun::Text => println!("{}", plan.to_shell()),
-        DryRun::Json => report::print(plan)?,
+        DryRun::Text => print::text(&plan.to_shell())?,
+        DryRun::Json => print::json(plan)?,
     }
     Ok(ExitCode::SUCCESS)
 }

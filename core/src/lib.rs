@@ -38,6 +38,7 @@ pub mod resize;
 pub mod run;
 #[cfg(feature = "lower")]
 pub mod seal;
+pub mod shown;
 mod sparse;
 #[cfg(feature = "lower")]
 pub mod squashfs;

@@ -51,6 +51,7 @@ pub struct Request {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Report {
     /// As given.
+    #[serde(serialize_with = "crate::shown::path")]
     pub path: PathBuf,
     /// `ext3`, `squashfs`, `sif`, `directory`.
     pub kind: &'static str,
@@ -67,6 +68,7 @@ pub struct Report {
     /// Names in `lost+found`, where e2fsck puts what has lost its own.
     pub lost_and_found: Vec<String>,
     /// Where the image is kept as it was before a repair that could lose data.
+    #[serde(serialize_with = "crate::shown::maybe")]
     pub kept: Option<PathBuf>,
     /// What e2fsck said, the first thousand lines.
     pub e2fsck: Vec<String>,

@@ -18,6 +18,7 @@ use crate::image::{self, ImageError, Kind, Opened, Partition, PartitionFs, Role,
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Info {
     /// As given.
+    #[serde(serialize_with = "crate::shown::path")]
     pub path: PathBuf,
     /// `ext2`, `ext3`, `ext4`, `squashfs`, `sif` or `directory`.
     pub kind: &'static str,

@@ -61,6 +61,7 @@ pub enum Stage {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Report {
     /// The image.
+    #[serde(serialize_with = "crate::shown::path")]
     pub path: PathBuf,
     /// Size of the file system before, in bytes.
     pub before_bytes: u64,

@@ -118,10 +118,13 @@ impl Request {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Report {
     /// The image.
+    #[serde(serialize_with = "crate::shown::path")]
     pub image: PathBuf,
     /// The layer.
+    #[serde(serialize_with = "crate::shown::path")]
     pub layer: PathBuf,
     /// The file of variables beside it, where there is something to say.
+    #[serde(serialize_with = "crate::shown::maybe")]
     pub environment: Option<PathBuf>,
     /// Size of the layer, in bytes.
     pub size_bytes: u64,

@@ -12,7 +12,7 @@ tests! {
         e_takes_the_workspace_image, e_opens_a_shell, overlay_info_in_json, overlay_info_of_an_image_in_use, overlay_info_of_every_kind, overlay_chown_and_back,
         a_dry_run_starts_nothing, user_namespaces_switched_off_is_said, the_user_configures_a_base,
     ];
-    Slurm, Desk: [usage_errors_are_2, o_never_overwrites, completions_are_printed];
+    Slurm, Desk: [usage_errors_are_2, o_never_overwrites, completions_are_printed, any_name_can_be_told, who_has_seen_enough_may_go];
 }
 
 /// Runs the program with these arguments.
@@ -310,5 +310,32 @@ fn completions_are_printed(desk: &Desk) -> Result<()> {
         let output = condatainer(desk, &["completions", shell])?.success()?;
         ensure!(output.stdout.contains("condatainer"), "{shell}: {output:?}");
     }
+    Ok(())
+}
+
+/// A name that is no text, with a line's end in it. The JSON is text all the same, and a message is one line.
+fn any_name_can_be_told(desk: &Desk) -> Result<()> {
+    desk.image("env.img")?;
+    let verbs = "name=$(printf 'b\\377d\\nx.img'); mv env.img \"$name\"
+        condatainer overlay chown --json \"$name\" | head -c 1 | grep -q {
+        for verb in info check diff 'resize -s 80M' seal; do
+            condatainer overlay $verb --json \"$name\" > said 2> err || { echo $verb; cat err; continue; }
+            grep -q $'b\\uFFFDd' said || { echo $verb; cat said; }
+        done
+        condatainer -q overlay info $'no\nsuch.img' 2>&1 | wc -l";
+    desk.script(&format!("export LC_ALL=C.UTF-8\n{verbs}"))?.says("1")?;
+    Ok(())
+}
+
+/// The reader of a pipe that is closed is no failure, and a panic even less.
+fn who_has_seen_enough_may_go(desk: &Desk) -> Result<()> {
+    desk.image("env.img")?;
+    let verbs = "for verb in 'overlay info' 'overlay info --json' 'overlay check --json' 'overlay chown --json' 'completions bash'; do
+            image=env.img; [ \"$verb\" = 'completions bash' ] && image=
+            { sleep 0.1; condatainer $verb $image; echo $? >> codes; } 2>> err | :
+            condatainer $verb $image > /dev/full 2>> full; echo $? >> codes
+        done; cat err; xargs < codes; sort -u full";
+    let full = "condatainer: cannot write the result: No space left on device (os error 28)";
+    desk.script(verbs)?.says(&format!("0 1 0 1 0 1 0 1 0 1\n{full}"))?;
     Ok(())
 }
