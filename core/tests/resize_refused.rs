@@ -131,7 +131,10 @@ fn a_directory_that_cannot_be_written_to() {
     let message = refusal(&image, &Request::new(Wish::To(100 * MIB)));
     let report = resize(&image, &in_place(Wish::To(100 * MIB)), &mut |_| {});
     chattr("-i");
-    let reason = format!("no copy of it can be made in {}: permission denied; use --in-place", directory.display());
+    let reason = format!(
+        "no copy of it can be made in {}: Operation not permitted (os error 1); use --in-place",
+        directory.display()
+    );
     assert!(message.contains(&reason), "{message}");
     assert_eq!((report.unwrap().after_bytes, fsck(&image)), (100 * MIB, Ok(())));
 }
