@@ -146,8 +146,10 @@ fn asked_to_stop() {
             let ended = start("copy", case.to, &case.image).end_after(some_of(case.whole_run), signal);
             assert_eq!(names_in(case.image.parent().unwrap()), ["env.img"], "{ended}");
             let size = case.look();
-            assert!(size == case.from || ended.success(), "{ended}");
-            refused += u32::from(ended.code() == Some(101));
+            // A signal may also come when all is done and the process about to end.
+            let given_up = ended.code() == Some(101);
+            assert!(size == case.from || (size == case.to && !given_up), "{size}: {ended}");
+            refused += u32::from(given_up);
         }
         assert!(refused > 0, "never was the signal heard on the way");
     }
