@@ -97,11 +97,19 @@ fn at_any_instant() {
             } else {
                 unfinished += 1;
             }
-            // The next one works, and tidies up.
-            assert!(start(&image, tmpdir).wait().unwrap().success(), "after {left:?}");
-            assert_complete(&image);
-            assert_eq!((names(bench.dir.path()), names(far.path()).len()), (vec!["env.img".into()], 0));
-            fs::remove_file(&image).unwrap();
+            // The next one works, and tidies up; or the one after it, where a tool has outlived its master for a moment and
+            // still holds the draft.
+            let deadline = Instant::now() + Duration::from_secs(20);
+            loop {
+                assert!(start(&image, tmpdir).wait().unwrap().success(), "after {left:?}");
+                assert_complete(&image);
+                let after = (names(bench.dir.path()), names(far.path()).len());
+                fs::remove_file(&image).unwrap();
+                if after == (vec!["env.img".into()], 0) {
+                    break;
+                }
+                assert!(Instant::now() < deadline, "after {left:?}: {after:?}");
+            }
         }
         eprintln!("{tmpdir:?}: of {} runs {unfinished} made nothing, {drafts} left a draft", instants / 2);
         assert!(unfinished > 3 && drafts > 0, "the kills came too late or too early");
