@@ -14,8 +14,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use support::checking::{RECIPE, content, cured, drafts, errors, look, refusal, rich, root, run, run_as};
 use support::{
-    Bench, Part, acl, debugfs, debugfs_script, debugfs_write, fsck, outside, rich_tree, set_mode, sif, snapshot, stat,
-    superblock_field, whole,
+    Bench, Part, acl, copy, debugfs, debugfs_script, debugfs_write, fsck, memory, names_in, outside, rich_tree,
+    set_mode, sif, snapshot, stat, superblock_field, whole,
 };
 
 /// Where the whiteouts of an image are remembered.
@@ -51,6 +51,33 @@ fn missing_directories_are_made() {
         fs::remove_dir_all(tree).unwrap();
         fs::remove_file(image).unwrap();
     }
+}
+
+/// The repair works on a copy, for which there is no room, or not enough.
+#[test]
+fn a_full_disk_leaves_the_image_as_it_was() {
+    let bench = Bench::new();
+    let tree = bench.path("bare");
+    fs::create_dir_all(tree.join("upper")).unwrap();
+    fs::write(tree.join("upper/data"), vec![7; 6 << 20]).unwrap();
+    let original = bench.image_of("original.img", RECIPE, 64, &tree);
+    let disk = memory(48);
+    let image = disk.at.path().join("env.img");
+    copy(&original, &image);
+    let bytes = fs::read(&image).unwrap();
+    for kib in [0, 64, 2048, 5000] {
+        let room = || nix::sys::statvfs::statvfs(disk.at.path()).unwrap();
+        let filler = disk.at.path().join("filler");
+        fs::write(&filler, vec![1; (room().blocks_available() * room().fragment_size()) as usize - kib * 1024])
+            .unwrap();
+        let message = refusal(&image, Fix::Safe);
+        assert!(message.contains("No space left") && message.contains("the image is as it was"), "{kib}: {message}");
+        assert!(fs::read(&image).unwrap() == bytes, "{kib}: the image changed");
+        fs::remove_file(filler).unwrap();
+        assert_eq!(names_in(disk.at.path()), ["env.img"], "{kib}");
+    }
+    assert!(run(&image, Fix::Safe).ok);
+    assert_eq!(fsck(&image), Ok(()));
 }
 
 #[test]
