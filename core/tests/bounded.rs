@@ -98,7 +98,7 @@ fn files_that_share_all_their_blocks() {
         debugfs_write(&image, "copy_inode /upper/large /upper/second");
         let (reader, window) = Counted::open(&image);
         let tree = Tree::open(&reader, window).unwrap();
-        let upper = tree.node(tree.upper_and_work().unwrap()[0].unwrap()).unwrap();
+        let upper = tree.upper().unwrap();
         let read = |name: &[u8]| {
             let node = tree.node(tree.child(&upper, name).unwrap().unwrap()).unwrap();
             tree.open_file(&node).map(|mut content| content.read_to_end(&mut Vec::new()).unwrap())
@@ -138,7 +138,7 @@ fn attributes_without_end() {
     drop(mounted);
     let (reader, window) = Counted::open(&image);
     let tree = Tree::open(&reader, window).unwrap();
-    let upper = tree.node(tree.upper_and_work().unwrap()[0].unwrap()).unwrap();
+    let upper = tree.upper().unwrap();
     let error = tree.xattrs(&upper).map(|all| all.len()).unwrap_err().to_string();
     assert!(error.contains("more than 1 MiB of extended attributes"), "{error}");
     assert!(reader.read.get() < 2 << 20, "{} bytes", reader.read.get());

@@ -14,7 +14,8 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 use condatainer_core::ext::{FileType, Ids, Node, Tree};
-use support::{Bench, GEOMETRIES, Mounted, debugfs_script, populate, rich_tree, whole};
+use condatainer_core::whiteout;
+use support::{Bench, GEOMETRIES, Mounted, debugfs_script, debugfs_write, populate, rich_tree, whole};
 
 const OWNER: Ids = Ids { uid: 70_000, gid: 1_234_567 };
 
@@ -149,11 +150,28 @@ fn holes_are_known() {
         let image = bench.image_of("image", options, 64, &source);
         let file = File::open(&image).unwrap();
         let tree = Tree::open(&file, whole(&image)).unwrap();
-        let [upper, _] = tree.upper_and_work().unwrap();
-        let upper = tree.node(upper.unwrap()).unwrap();
+        let upper = tree.upper().unwrap();
         let sparse = tree.node(tree.child(&upper, b"sparse").unwrap().unwrap()).unwrap();
         let extents = tree.extents(&sparse).unwrap();
         assert_eq!(extents.iter().map(|e| e.offset >> 20).collect::<Vec<_>>(), [0, 1, 9, 70], "{options:?}");
         assert_eq!(extents.iter().map(|e| e.length).sum::<u64>(), 4 * 4096);
     }
+}
+
+#[test]
+fn an_upper_that_is_no_directory_is_named_as_such() {
+    let bench = Bench::new();
+    let empty = bench.path("empty");
+    fs::create_dir(&empty).unwrap();
+    let image = bench.image_of("odd.img", &["-t", "ext3"], 16, &empty);
+    let why = || {
+        let file = File::open(&image).unwrap();
+        let tree = Tree::open(&file, whole(&image)).unwrap();
+        let searched = whiteout::scan(&tree, None).map(drop).unwrap_err().to_string();
+        assert_eq!(searched, tree.upper().unwrap_err().to_string());
+        searched
+    };
+    assert_eq!(why(), "uses a layout without a directory upper/, which condatainer does not support");
+    debugfs_write(&image, "symlink upper lost+found");
+    assert_eq!(why(), "uses a layout in which upper is a symbolic link, which condatainer does not support");
 }

@@ -103,7 +103,7 @@ impl Examination {
 
     fn look_for_lost(&mut self, held: &Held) -> Result<(), ExtError> {
         let tree = Tree::open(&held.file, held.window)?;
-        let Some(directory) = tree.child(&tree.node(ROOT)?, b"lost+found")? else { return Ok(()) };
+        let Some(directory) = tree.child(&tree.root()?, b"lost+found")? else { return Ok(()) };
         let names = tree.names(&tree.node(directory)?)?;
         let shown = |name: &ext::Name| String::from_utf8_lossy(&name.name).escape_debug().to_string();
         self.lost_and_found = names.iter().take(MOST_NAMES).map(shown).collect();
@@ -116,6 +116,3 @@ impl Examination {
         Ok(())
     }
 }
-
-/// The root directory, by definition.
-const ROOT: u32 = 2;

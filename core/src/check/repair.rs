@@ -96,7 +96,7 @@ impl Repaired {
 
     /// debugfs does not tell when there was no room for a directory.
     fn require_directories(&self, twin: &Twin) -> Result<(), CheckError> {
-        let made = super::examine::probe(&twin.held)?;
+        let made = probe(&twin.held)?;
         match made.upper == Found::Missing || made.work == Found::Missing {
             true => Err(CheckError::copy(
                 &self.held.image.path,

@@ -173,7 +173,7 @@ pub(crate) fn find_roots<R: ReadAt + ?Sized>(fs: &Fs<'_, R>) -> Result<Roots, Ex
         return Err(ExtError::unsupported(format!("a file system that begins at byte {}", fs.window().offset)));
     }
     let [upper, work] = find_upper_and_work(fs)?;
-    let upper = upper.ok_or_else(|| ExtError::unsupported("a layout without a directory upper/"))?;
+    let upper = upper.ok_or_else(|| ExtError::without_directory("upper"))?;
     for (root, name) in [(Some(upper), "upper"), (work, "work")] {
         root.map(|ino| require_directory(fs, ino, name)).transpose()?;
     }
@@ -186,6 +186,6 @@ fn require_directory<R: ReadAt + ?Sized>(fs: &Fs<'_, R>, ino: u32, name: &str) -
     match inode.file_type() {
         FileType::Directory if sound => Ok(()),
         FileType::Directory => Err(ExtError::corrupt(format!("{name} has an inode that is not for files"))),
-        other => Err(ExtError::unsupported(format!("a layout in which {name} is {}", other.describe()))),
+        other => Err(ExtError::other_than_directory(name, other)),
     }
 }

@@ -16,7 +16,7 @@ mod walk;
 pub use entry::{Aspect, Change, Entry, Facts};
 pub use summary::{Count, Summary, Totals, by_directory};
 
-use crate::ext::{ExtError, FileType, ReadAt, Tree, Window};
+use crate::ext::{ExtError, ReadAt, Tree, Window};
 use crate::image::{Image, ImageError, Opened};
 use crate::lower::{Lower, LowerError};
 use std::path::{Path, PathBuf};
@@ -75,14 +75,8 @@ pub fn require_ext(image: &Image) -> Result<Window, DiffError> {
 
 /// As [`diff`], over an open tree; `path` is for messages.
 fn changes<R: ReadAt + ?Sized>(path: &Path, tree: &Tree<'_, R>, lower: &Lower) -> Result<Changes, DiffError> {
-    let ext = |error| told(path, error);
-    let [upper, _] = tree.upper_and_work().map_err(ext)?;
-    let upper = upper.ok_or_else(|| ext(ExtError::unsupported("a layout without a directory upper/")))?;
-    let root = tree.node(upper).map_err(ext)?;
-    if root.kind != FileType::Directory {
-        return Err(ext(ExtError::unsupported(format!("a layout in which upper is {}", root.kind.describe()))));
-    }
-    Walk::new(path, tree, lower, root.ids).all(upper)
+    let upper = tree.upper().map_err(|error| told(path, error))?;
+    Walk::new(path, tree, lower, upper.ids).all(upper.ino)
 }
 
 fn told(path: &Path, error: ExtError) -> DiffError {

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use super::inode::FileType;
+
 /// Why an ext file system could not be read. The path is added by the caller, who knows it.
 #[derive(Debug, thiserror::Error)]
 pub enum ExtError {
@@ -34,5 +36,15 @@ impl ExtError {
 
     pub(crate) fn unsupported(what: impl Into<String>) -> Self {
         Self::Unsupported(what.into())
+    }
+
+    /// The image's root has no directory `name`.
+    pub(crate) fn without_directory(name: &str) -> Self {
+        Self::unsupported(format!("a layout without a directory {name}/"))
+    }
+
+    /// In the image's root `name` is something else than a directory.
+    pub(crate) fn other_than_directory(name: &str, kind: FileType) -> Self {
+        Self::unsupported(format!("a layout in which {name} is {}", kind.describe()))
     }
 }

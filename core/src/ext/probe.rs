@@ -67,8 +67,8 @@ impl Found {
     pub fn require(&self, name: &str) -> Result<Owner, ExtError> {
         match self {
             Self::Directory(owner) => Ok(*owner),
-            Self::Missing => Err(ExtError::unsupported(format!("a layout without a directory {name}/"))),
-            Self::Other(kind) => Err(ExtError::unsupported(format!("a layout in which {name} is {}", kind.describe()))),
+            Self::Missing => Err(ExtError::without_directory(name)),
+            Self::Other(kind) => Err(ExtError::other_than_directory(name, *kind)),
             Self::Unreadable(why) => Err(ExtError::corrupt(format!("{name}/ cannot be looked up: {why}"))),
         }
     }

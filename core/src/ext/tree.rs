@@ -17,6 +17,7 @@ use super::inode::{FileType, Ids, Inode, is_live};
 use super::map::physical_block;
 use super::probe::find_upper_and_work;
 use super::source::{ReadAt, Window};
+use super::superblock::ROOT_INO;
 use super::xattr::{Xattr, xattrs};
 
 /// Neighbouring inodes are read together.
@@ -120,12 +121,25 @@ impl<'a, R: ReadAt + ?Sized> Tree<'a, R> {
         Ok((number, self.fs.read_block(number, "a directory")?))
     }
 
-    /// The inodes of `upper` and `work`.
+    /// The directory `upper`, which a container sees.
     ///
     /// # Errors
-    /// A root directory that cannot be read.
-    pub fn upper_and_work(&self) -> Result<[Option<u32>; 2], ExtError> {
-        find_upper_and_work(&self.fs)
+    /// It is missing, is something else, or cannot be read.
+    pub fn upper(&self) -> Result<Node, ExtError> {
+        let [upper, _] = find_upper_and_work(&self.fs)?;
+        let upper = self.node(upper.ok_or_else(|| ExtError::without_directory("upper"))?)?;
+        match upper.kind {
+            FileType::Directory => Ok(upper),
+            other => Err(ExtError::other_than_directory("upper", other)),
+        }
+    }
+
+    /// The root directory of the file system.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn root(&self) -> Result<Node, ExtError> {
+        self.node(ROOT_INO)
     }
 
     /// Highest inode number.

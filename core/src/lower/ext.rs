@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::error::LowerError;
 use super::layer::{Child, Layer};
 use super::node::{At, LowerNode};
+use crate::ext::raw::ROOT_INO;
 use crate::ext::{ExtError, FileType, Node, Tree, Window};
 use crate::whiteout;
 
@@ -24,25 +25,13 @@ pub(super) enum Start {
     Upper,
 }
 
-/// The inode of every ext's root directory.
-const ROOT: u32 = 2;
-
 impl ExtLayer {
     pub(super) fn open(path: &Path, file: File, window: Window, start: Start) -> Result<Self, LowerError> {
-        let mut layer = Self { path: path.into(), file, window, root: ROOT };
+        let mut layer = Self { path: path.into(), file, window, root: ROOT_INO };
         if start == Start::Upper {
-            layer.root = layer.with(Self::find_upper)?;
+            layer.root = layer.with(|tree| tree.upper())?.ino;
         }
         Ok(layer)
-    }
-
-    fn find_upper(tree: &Tree<'_, File>) -> Result<u32, ExtError> {
-        let [upper, _] = tree.upper_and_work()?;
-        let upper = upper.ok_or_else(|| ExtError::unsupported("a layout without a directory upper/"))?;
-        match tree.node(upper)?.kind {
-            FileType::Directory => Ok(upper),
-            other => Err(ExtError::unsupported(format!("a layout in which upper is {}", other.describe()))),
-        }
     }
 
     /// Opening anew costs one small read, where a tree cannot be kept beside the file that it borrows.

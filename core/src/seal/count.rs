@@ -4,7 +4,7 @@
 
 use super::archive::{self, mtime_of};
 use super::walk::{Entry, What};
-use crate::ext::{ExtError, FileType, Ids, ReadAt, Tree};
+use crate::ext::{ExtError, FileType, Ids, ReadAt, Tree, Xattr};
 
 /// Where a Conda environment lies in an image.
 const CONDA: &[u8] = b"ext3/env/bin";
@@ -20,7 +20,7 @@ pub(super) struct Root {
     pub(super) ids: (u32, u32),
     pub(super) mtime: u32,
     /// Attributes that squashfs can hold.
-    pub(super) xattrs: Vec<crate::ext::Xattr>,
+    pub(super) xattrs: Vec<Xattr>,
 }
 
 /// See the module.
@@ -104,14 +104,14 @@ impl Count {
         Ok(())
     }
 
-    fn attributes(&mut self, xattrs: &[crate::ext::Xattr]) {
-        self.acls += u64::from(xattrs.iter().any(crate::ext::Xattr::is_acl));
+    fn attributes(&mut self, xattrs: &[Xattr]) {
+        self.acls += u64::from(xattrs.iter().any(Xattr::is_acl));
         self.lost_xattrs += xattrs.iter().filter(|xattr| archive::is_lost(xattr)).count() as u64;
     }
 }
 
 /// The root's attributes travel on a command line, in a little language with blanks and quotes.
-fn fits_in_an_option(xattr: &crate::ext::Xattr) -> bool {
+fn fits_in_an_option(xattr: &Xattr) -> bool {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
     xattr.name.iter().all(plain) && xattr.value.len() <= LONGEST_IN_AN_OPTION
 }

@@ -39,7 +39,7 @@ impl Job<'_> {
     pub(super) fn run(&self, watch: Watch<'_>) -> Result<Report, SealError> {
         let held = &self.peace.held;
         let tree = Tree::open(&held.file, held.window).map_err(|e| self.ext(e))?;
-        let upper = self.upper(&tree)?;
+        let upper = tree.upper().map_err(|e| self.ext(e))?.ino;
         let below = Lazy::new(self.request, &held.image.kind);
         let (count, translated) = self.count(&tree, upper, &below)?;
         let variables = sidecar::text(&self.request.image, &count)?;
@@ -52,11 +52,6 @@ impl Job<'_> {
         let size_bytes = draft.file().metadata().map_err(|e| SealError::io(&self.request.layer, e))?.len();
         let environment = self.target.publish(draft, variables.as_deref())?;
         Ok(Report { environment, size_bytes, ..self.report(&count, translated) })
-    }
-
-    fn upper(&self, tree: &Tree<'_, File>) -> Result<u32, SealError> {
-        let [upper, _] = tree.upper_and_work().map_err(|e| self.ext(e))?;
-        upper.ok_or_else(|| self.ext(ExtError::unsupported("a layout without a directory upper/")))
     }
 
     /// No later time is in the layer.

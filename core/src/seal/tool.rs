@@ -10,7 +10,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 
 use super::count::{Count, Owner};
 use super::{Compression, Request};
-use crate::ext::Ids;
+use crate::ext::{Ids, Xattr};
 use crate::programs;
 
 /// The first release that reads tar archives.
@@ -124,7 +124,7 @@ impl Tool {
 }
 
 /// A definition `/ x NAME=0xVALUE`.
-fn pseudo_xattr(xattr: &crate::ext::Xattr) -> String {
+fn pseudo_xattr(xattr: &Xattr) -> String {
     let value: String = xattr.value.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("/ x {}=0x{value}", String::from_utf8_lossy(&xattr.name))
 }

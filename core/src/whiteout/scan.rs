@@ -62,8 +62,7 @@ impl Found {
 /// # Errors
 /// A tree that cannot be read, or has no `upper`.
 pub fn scan<R: ReadAt + ?Sized>(tree: &Tree<'_, R>, deadline: Option<Instant>) -> Result<Option<Found>, ExtError> {
-    let [upper, _] = tree.upper_and_work()?;
-    let upper = upper.ok_or_else(|| ExtError::unsupported("a layout without a directory upper/"))?;
+    let upper = tree.upper()?.ino;
     let found = Found { opaque: Some(Vec::new()), ..Found::default() };
     let mut search = Search { tree, found, pending: vec![(upper, Some(Vec::new()))], entered: InoSet::default() };
     while let Some((ino, path)) = search.pending.pop() {

@@ -60,10 +60,9 @@ struct Directory {
 
 impl Findings {
     pub(super) fn of(tree: &Tree<'_, File>) -> Result<Self, ExtError> {
-        let [upper, _] = tree.upper_and_work()?;
-        let upper = upper.ok_or_else(|| ExtError::unsupported("a layout without a directory upper/"))?;
-        let mut found = Self::none(tree.node(upper)?.ids);
-        let (mut pending, mut entered) = (vec![upper], InoSet::default());
+        let upper = tree.upper()?;
+        let mut found = Self::none(upper.ids);
+        let (mut pending, mut entered) = (vec![upper.ino], InoSet::default());
         while let Some(ino) = pending.pop() {
             if entered.insert(ino) {
                 found.look_into(tree, &tree.node(ino)?, &mut pending)?;
