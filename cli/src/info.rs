@@ -9,6 +9,7 @@ use condatainer_core::image::SquashfsInfo;
 use condatainer_core::info::{self, Content, DirectoryInfo, ExtInfo, Info, PartitionInfo, Top};
 
 use crate::args::InfoArgs;
+use crate::escape::one_line;
 use crate::exit::Failure;
 use crate::print;
 
@@ -30,7 +31,7 @@ pub(crate) fn info(args: &InfoArgs) -> Result<ExitCode, Failure> {
 
 fn text(info: &Info) -> String {
     let mut lines = vec![
-        plain("path", shown(&info.path.to_string_lossy())),
+        plain("path", one_line(&info.path.to_string_lossy())),
         plain("kind", info.kind.into()),
         plain("size", format!("{} ({} on disk)", bytes(info.size_bytes), bytes(info.allocated_bytes))),
     ];
@@ -57,7 +58,7 @@ fn of_ext(ext: &ExtInfo) -> Vec<Line> {
         top("upper", ext.upper.as_ref(), ext.upper_problem.as_deref()),
         top("work", ext.work.as_ref(), ext.work_problem.as_deref()),
         ("state", ext.state.into(), style_of(ext.state)),
-        plain("locked by", ext.locked_by.as_deref().map_or_else(|| "nobody".into(), shown)),
+        plain("locked by", ext.locked_by.as_deref().map_or_else(|| "nobody".into(), one_line)),
     ];
     lines.extend(whiteouts(ext));
     lines.push(match &ext.apptainer_reason {
@@ -65,7 +66,7 @@ fn of_ext(ext: &ExtInfo) -> Vec<Line> {
         Some(why) => ("apptainer", format!("refuses it: {why}"), bad()),
     });
     if !ext.label.is_empty() {
-        lines.push(plain("label", shown(&ext.label)));
+        lines.push(plain("label", one_line(&ext.label)));
     }
     lines.push(plain("uuid", ext.uuid.clone()));
     lines.push(plain("features", ext.features.join(" ")));
@@ -121,7 +122,7 @@ fn of_directory(directory: &DirectoryInfo) -> Vec<Line> {
 fn partition(partition: &PartitionInfo) -> Line {
     let word = |value: String| value.to_lowercase();
     let (kind, role) = (word(format!("{:?}", partition.kind)), word(format!("{:?}", partition.role)));
-    let name = shown(&partition.name);
+    let name = one_line(&partition.name);
     plain(
         "partition",
         format!("{} {role}, {kind}, {} {name}", partition.id, bytes(partition.size_bytes)).trim_end().into(),
@@ -131,7 +132,7 @@ fn partition(partition: &PartitionInfo) -> Line {
 fn top(name: &'static str, found: Option<&Top>, problem: Option<&str>) -> Line {
     match (found, problem) {
         (Some(top), _) => plain(name, format!("{}:{} {}", top.uid, top.gid, top.mode)),
-        (None, problem) => (name, problem.map_or_else(|| "missing".into(), shown), bad()),
+        (None, problem) => (name, problem.map_or_else(|| "missing".into(), one_line), bad()),
     }
 }
 
@@ -151,23 +152,7 @@ fn style_of(state: &str) -> Style {
     }
 }
 
-/// Names and labels are a stranger's text: control characters must not reach a terminal.
-fn shown(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
-}
-
 /// Bytes in binary units.
 fn bytes(count: u64) -> String {
     indicatif::BinaryBytes(count).to_string()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_strangers_text_is_harmless() {
-        assert_eq!(shown("a\u{1b}[2Jb\n"), "a\\u{1b}[2Jb\\n");
-        assert_eq!(shown("Größe \"x\""), "Größe \"x\"");
-    }
 }

@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use crate::escape::one_line;
+
 const QUIET: u8 = 0;
 const NORMAL: u8 = 1;
 const VERBOSE: u8 = 2;
@@ -43,21 +45,7 @@ pub(crate) fn detail(line: &str) {
     }
 }
 
-/// Names are any bytes: none of them ends the line, or reaches a terminal as a command.
-fn one_line(line: &str) -> String {
-    let shown = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
-    line.chars().map(shown).collect()
-}
-
 /// One write, so that the lines of several tasks do not mix; nobody can be told when stderr is closed.
 fn write(line: &str) {
     let _ = std::io::stderr().write_all(format!("condatainer: {line}\n").as_bytes());
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn a_message_is_one_line_whatever_it_names() {
-        assert_eq!(super::one_line("a\nb\u{1b}[2J.img: is größer"), "a\\nb\\u{1b}[2J.img: is größer");
-    }
 }
