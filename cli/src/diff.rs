@@ -1,6 +1,6 @@
 //! `condatainer overlay diff`: what an image changes against what lies below it.
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -19,7 +19,7 @@ use serde::Serialize;
 use crate::args::DiffArgs;
 use crate::escape::escape;
 use crate::exit::Failure;
-use crate::plain::Plain;
+use crate::print;
 use crate::say;
 use crate::start::Surroundings;
 
@@ -67,12 +67,10 @@ pub(crate) fn diff(args: &DiffArgs) -> Result<ExitCode, Failure> {
         directories: args.summary.then(|| diff::by_directory(&changes.entries)),
         entries: (!args.summary).then_some(&changes.entries),
     };
-    match print(args, &report) {
-        // Whoever reads has seen enough.
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            return Err(Failure::failed(format!("cannot write the result: {error}")));
-        }
-        _ => {}
+    if args.json {
+        print::json(&report)?
+    } else {
+        print::stream(|out| put(&report, out))?
     }
     notices(args, &changes).iter().for_each(|line| say::notice(line));
     Ok(ExitCode::SUCCESS)
@@ -143,19 +141,9 @@ fn warn(opened: &Opened) -> Result<bool, Failure> {
     Ok(matches!(usage, Usage::Writer { .. }))
 }
 
-fn print(args: &DiffArgs, report: &Report<'_>) -> io::Result<()> {
-    let mut out = io::BufWriter::new(io::stdout().lock());
-    if args.json {
-        serde_json::to_writer_pretty(Plain(&mut out), report)?;
-        writeln!(out)?;
-    }
-    for entry in report.entries.iter().copied().flatten().filter(|_| !args.json) {
-        writeln!(out, "{}", line(entry))?;
-    }
-    for summary in report.directories.iter().flatten().filter(|_| !args.json) {
-        writeln!(out, "{}", summary_line(summary))?;
-    }
-    out.flush()
+fn put(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
+    report.entries.iter().copied().flatten().try_for_each(|entry| writeln!(out, "{}", line(entry)))?;
+    report.directories.iter().flatten().try_for_each(|summary| writeln!(out, "{}", summary_line(summary)))
 }
 
 /// `M    1.20 KiB /etc/passwd (mode 0600, was 0644)`

@@ -1,19 +1,29 @@
 //! What a verb has to show, on standard output. A reader who has seen enough (`| head`) is no failure of what was done.
 
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 
 use serde::Serialize;
 
 use crate::exit::Failure;
+use crate::plain::Plain;
 
-/// A report as JSON.
+/// A report as JSON, in which nothing is left that a terminal obeys.
 pub(crate) fn json(report: &impl Serialize) -> Result<(), Failure> {
-    text(&serde_json::to_string_pretty(report).map_err(Failure::failed)?)
+    stream(|out| {
+        serde_json::to_writer_pretty(Plain(&mut *out), report)?;
+        writeln!(out)
+    })
 }
 
 /// Lines of text, and the end of the last one.
 pub(crate) fn text(text: &str) -> Result<(), Failure> {
-    written(std::io::stdout().write_all(format!("{text}\n").as_bytes()))
+    stream(|out| writeln!(out, "{text}"))
+}
+
+/// Whatever `put` writes, piece by piece: a list may be long.
+pub(crate) fn stream(put: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    written(put(&mut out).and_then(|()| out.flush()))
 }
 
 /// Text with colours, which are left out where they are not wanted: NO_COLOR, a pipe, a terminal without.
@@ -21,7 +31,7 @@ pub(crate) fn styled(text: &str) -> Result<(), Failure> {
     written(anstream::stdout().write_all(text.as_bytes()))
 }
 
-fn written(outcome: std::io::Result<()>) -> Result<(), Failure> {
+fn written(outcome: io::Result<()>) -> Result<(), Failure> {
     match outcome {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(Failure::failed(format!("cannot write the result: {error}")))

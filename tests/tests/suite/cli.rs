@@ -12,7 +12,7 @@ tests! {
         e_takes_the_workspace_image, e_opens_a_shell, overlay_info_in_json, overlay_info_of_an_image_in_use, overlay_info_of_every_kind, overlay_chown_and_back,
         a_dry_run_starts_nothing, user_namespaces_switched_off_is_said, the_user_configures_a_base,
     ];
-    Slurm, Desk: [usage_errors_are_2, o_never_overwrites, completions_are_printed, any_name_can_be_told, who_has_seen_enough_may_go];
+    Slurm, Desk: [usage_errors_are_2, o_never_overwrites, completions_are_printed, any_name_can_be_told, json_has_nothing_that_a_terminal_obeys, who_has_seen_enough_may_go];
 }
 
 /// Runs the program with these arguments.
@@ -194,6 +194,25 @@ fn overlay_info_of_an_image_in_use(desk: &Desk) -> Result<()> {
         "{value}"
     );
     desk.wait_until("[ \"$(condatainer overlay info --json env.img | grep -c in-use)\" = 0 ]")?;
+    Ok(())
+}
+
+/// C1 characters and DEL are valid in JSON as they are, and some terminals obey them.
+fn json_has_nothing_that_a_terminal_obeys(desk: &Desk) -> Result<()> {
+    let odd = "odd\u{9b}31m\u{7f}.img";
+    desk.image("env.img")?;
+    desk.run(&["mv", "env.img", odd])?.success()?;
+    for verb in [&["info"][..], &["check"], &["chown", "--dry-run"], &["resize", "--dry-run", "-s", "80M"], &["diff"]] {
+        let output = condatainer(desk, &[&["overlay"], verb, &["--json", odd]].concat())?.success()?;
+        let obeyed = |c: char| c.is_control() && c != '\n';
+        ensure!(!output.stdout.contains(obeyed) && !output.stderr.contains(obeyed), "{verb:?}: {output:?}");
+        let value: Value = serde_json::from_str(&output.stdout)?;
+        let path = ["path", "image"].iter().find_map(|key| value[key].as_str());
+        ensure!(path.is_none_or(|path| path == odd), "{verb:?}: {value}");
+    }
+    ensure!(info(desk, odd)?["path"] == odd, "{}", info(desk, odd)?);
+    let text = condatainer(desk, &["overlay", "info", odd])?.success()?.stdout;
+    ensure!(text.contains(r"odd\u{9b}31m\u{7f}.img"), "{text:?}");
     Ok(())
 }
 
