@@ -27,7 +27,7 @@ fn message(text: &str) -> String {
 fn environment_over_user_over_site() {
     let dir = tempfile::tempdir().unwrap();
     let site = Config {
-        settings: Settings { base: Some("/site".into()), tmpdir: Some("/t".into()), fakeroot: None },
+        site: Settings { base: Some("/site".into()), tmpdir: Some("/t".into()), ..Settings::default() },
         ..Config::default()
     };
     let user = file(&dir, "c.toml", "base = \"/user\"\nfakeroot = false");
@@ -53,7 +53,10 @@ fn mistakes_name_file_line_and_key() {
     assert!(message("base = \"/b\"\nbsae = 1").starts_with("FILE: line 2: unknown field `bsae`"));
     assert!(message("base = 1").starts_with("FILE: line 1: invalid type"));
     assert_eq!(message("base = \"b.sif\""), "FILE: base = 'b.sif' is not an absolute path");
-    assert!(message("apptainer = \"/tmp/mine\"").contains("unknown field"), "users do not choose the engine");
+    for (text, key) in [("apptainer = \"/tmp/mine\"", "apptainer"), ("[fixed]\nbase = \"/b\"", "[fixed]")] {
+        assert_eq!(message(text), format!("FILE: {key} is for the site's file only: take it out"));
+    }
+    assert_eq!(message("image_dirs = [\"x\"]"), "FILE: image_dirs = 'x' is not an absolute path");
 }
 
 #[test]
@@ -92,4 +95,34 @@ fn the_users_file_follows_xdg() {
         Some("/x/condatainer/config.toml".into())
     );
     assert_eq!(user_file(&env(&[("XDG_CONFIG_HOME", "relative")])), None);
+}
+
+#[test]
+fn image_dirs_are_searched_from_the_nearest() {
+    let dirs = |list: &[&str]| Some(list.iter().map(PathBuf::from).collect());
+    let site = Config { site: Settings { image_dirs: dirs(&["/site"]), ..Settings::default() }, ..Config::default() };
+    let config = site.with_user(None, &env(&[("CONDATAINER_IMAGE_DIRS", "/a:/b")])).unwrap();
+    let found = |config: &Config| -> Vec<_> {
+        config.image_dirs(Some("/own".into())).into_iter().map(|(dir, _)| dir).collect()
+    };
+    assert_eq!(found(&config), ["/a", "/b", "/own", "/site"].map(PathBuf::from));
+    let fixed = Config { fixed: Settings { image_dirs: dirs(&["/only"]), ..Settings::default() }, ..config };
+    assert_eq!(found(&fixed), [PathBuf::from("/only")]);
+}
+
+#[test]
+fn every_value_says_where_it_comes_from() {
+    let dir = tempfile::tempdir().unwrap();
+    let user = file(&dir, "c.toml", "tmpdir = \"/user\"");
+    let fixed = Settings { fakeroot: Some(false), ..Settings::default() };
+    let config = Config { fixed, site_file: Some("/site.toml".into()), ..Config::default() };
+    let config = config.with_user(Some(&user), &env(&[("CONDATAINER_BASE", "/b")])).unwrap();
+    let shown: Vec<_> = config.shown().into_iter().map(|s| format!("{} {} {}", s.key, s.value, s.source)).collect();
+    let expected = [
+        "base \"/b\" CONDATAINER_BASE".into(),
+        format!("tmpdir \"/user\" {}", user.display()),
+        "fakeroot false /site.toml [fixed]".into(),
+        "image_dirs null default".into(),
+    ];
+    assert_eq!(shown[..4], expected);
 }

@@ -1,0 +1,76 @@
+//! The keys, as one file or the environment sets them.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::error::ConfigError;
+use super::read::{absolute, parse_bool};
+
+/// What one source sets; `None` where it is silent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// The base image where none is named.
+    pub base: Option<PathBuf>,
+    /// Node-local directory for `:tmp` layers.
+    pub tmpdir: Option<PathBuf>,
+    /// `true`: always fakeroot; `false`: never, also not automatically.
+    pub fakeroot: Option<bool>,
+    /// Directories in which layers are found by name, first match first. `{user}` stands for the caller's name, `{group}` for each
+    /// of the caller's groups.
+    pub image_dirs: Option<Vec<PathBuf>>,
+    /// The first part that may be left out of a layer's name: with `debian13`, `git` also finds `debian13/git`.
+    pub default_distro: Option<String>,
+    /// The program that makes Conda environments; `None`: micromamba, mamba or conda from PATH.
+    pub conda: Option<PathBuf>,
+    /// Site only: the container engine; `None`: what is found in PATH.
+    pub apptainer: Option<PathBuf>,
+    /// Site only: directories that exist on compute nodes only.
+    pub node_paths: Option<Vec<PathBuf>>,
+    /// Site only: what wins over everything.
+    pub fixed: Option<Box<Settings>>,
+}
+
+impl Settings {
+    /// What the `CONDATAINER_…` variables say. An empty one is as good as none.
+    pub(super) fn from_env(env: &HashMap<String, String>) -> Result<Self, ConfigError> {
+        let text = |name: &str| env.get(name).filter(|value| !value.is_empty());
+        let path = |name: &str| text(name).map(PathBuf::from);
+        let fakeroot = text("CONDATAINER_FAKEROOT");
+        let settings = Self {
+            base: path("CONDATAINER_BASE"),
+            tmpdir: path("CONDATAINER_TMPDIR"),
+            fakeroot: fakeroot.map(|value| parse_bool("CONDATAINER_FAKEROOT", value)).transpose()?,
+            image_dirs: text("CONDATAINER_IMAGE_DIRS").map(|list| std::env::split_paths(list).collect()),
+            default_distro: text("CONDATAINER_DEFAULT_DISTRO").cloned(),
+            conda: path("CONDATAINER_CONDA"),
+            ..Self::default()
+        };
+        absolute("CONDATAINER_TMPDIR", "tmpdir", &settings.tmpdir)?;
+        absolute("CONDATAINER_IMAGE_DIRS", "image_dirs", settings.image_dirs.iter().flatten())?;
+        Ok(settings)
+    }
+
+    /// Whether the values can be used by whoever reads them.
+    pub(super) fn check(&self, origin: &str) -> Result<(), ConfigError> {
+        absolute(origin, "base", &self.base)?;
+        absolute(origin, "tmpdir", &self.tmpdir)?;
+        absolute(origin, "conda", &self.conda)?;
+        absolute(origin, "image_dirs", self.image_dirs.iter().flatten())
+    }
+
+    /// A key that this source sets although it belongs to the site, or to its first level.
+    pub(super) fn refuse_site_keys(&self, path: &Path, whose: &'static str) -> Result<(), ConfigError> {
+        let keys = [
+            ("apptainer", self.apptainer.is_some()),
+            ("node_paths", self.node_paths.is_some()),
+            ("[fixed]", self.fixed.is_some()),
+        ];
+        match keys.into_iter().find(|(_, set)| *set) {
+            Some((key, _)) => Err(ConfigError::SiteOnly { path: path.into(), key, whose }),
+            None => Ok(()),
+        }
+    }
+}
