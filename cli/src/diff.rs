@@ -84,7 +84,7 @@ fn below(args: &DiffArgs, image: &Opened) -> Result<Below, Failure> {
 
 /// As for a start; but a SIF with an overlay has its base in itself unless another is named.
 fn base(args: &DiffArgs, image: &Opened, around: &Surroundings) -> Result<Option<PathBuf>, Failure> {
-    let named = args.base.as_ref().map(|base| around.cwd.join(base));
+    let named = around.base(args.base.as_deref()).map_err(Failure::of_a_verb)?;
     if named.is_none() && matches!(image.image.kind, Kind::Sif(_)) {
         return Ok(None);
     }

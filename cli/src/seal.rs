@@ -33,7 +33,7 @@ pub(crate) fn seal(args: &SealArgs) -> Result<ExitCode, Failure> {
 fn request(args: &SealArgs) -> Result<Request, Failure> {
     let surroundings = Surroundings::look(Path::new(SYSTEM_FILE)).map_err(Failure::of_a_verb)?;
     let layers = surroundings.layers(&args.overlays).map_err(Failure::of_a_verb)?;
-    let base = args.base.as_ref().map(|base| surroundings.cwd.join(base));
+    let base = surroundings.base(args.base.as_deref()).map_err(Failure::of_a_verb)?;
     Ok(Request {
         base: surroundings.config.base(base),
         layers: layers.into_iter().map(|layer| layer.path).collect(),

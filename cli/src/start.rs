@@ -9,6 +9,7 @@ use condatainer_core::bind::Bind;
 use condatainer_core::config::{self, Config};
 use condatainer_core::holder::{BATCH_STEP, Holder};
 use condatainer_core::layer::Layer;
+use condatainer_core::names::{Finder, Library};
 use condatainer_core::plan::{self, Command, Plan};
 use condatainer_core::request::{Request, parse_assignment};
 use condatainer_core::run::{self, Ended, Forward, Options};
@@ -30,6 +31,7 @@ pub(crate) struct Surroundings {
     pub(crate) home: Option<PathBuf>,
     pub(crate) env: HashMap<String, String>,
     pub(crate) config: Config,
+    pub(crate) library: Library,
 }
 
 impl Surroundings {
@@ -41,12 +43,23 @@ impl Surroundings {
             std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect();
         let config = Config::system(system).and_then(|c| c.with_user(config::user_file(&env).as_deref(), &env));
         let home = env.get("HOME").filter(|h| !h.is_empty()).map(PathBuf::from);
-        Ok(Self { cwd, home, config: config.map_err(Failure::not_started)?, env })
+        let config = config.map_err(Failure::not_started)?;
+        Ok(Self { cwd, home, library: Library::configured(&config, &env), config, env })
     }
 
     /// The layers of repeated, comma-separated options.
     pub(crate) fn layers(&self, lists: &[String]) -> Result<Vec<Layer>, Failure> {
-        Layer::resolve(lists, &self.cwd, self.home.as_deref()).map_err(Failure::not_started)
+        self.finder().layers(lists).map_err(Failure::not_started)
+    }
+
+    /// Looks names and paths up from here.
+    pub(crate) fn finder(&self) -> Finder<'_> {
+        Finder { cwd: &self.cwd, home: self.home.as_deref(), library: &self.library }
+    }
+
+    /// The base that a flag names.
+    pub(crate) fn base(&self, flag: Option<&Path>) -> Result<Option<PathBuf>, Failure> {
+        flag.map(|base| self.finder().base(base)).transpose().map_err(Failure::not_started)
     }
 
     /// The request that the common options make, without layers.
@@ -67,7 +80,7 @@ impl Surroundings {
             _ => None,
         };
         Ok(Request {
-            base: args.base.as_ref().map(|base| self.cwd.join(base)),
+            base: self.base(args.base.as_deref())?,
             fakeroot: flag,
             bind,
             env,

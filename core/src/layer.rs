@@ -45,7 +45,7 @@ impl fmt::Display for Mode {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Layer {
-    /// Path of the image or directory; absolute once [`Layer::absolute`] has run.
+    /// Path of the image or directory, or a name; an absolute path once [`crate::names::Finder`] has seen it.
     pub path: PathBuf,
     /// The mode that the user wrote, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -108,20 +108,6 @@ impl Layer {
         split_list(text)
             .map(|part| if part.is_empty() { Err(LayerError::Empty(text.into())) } else { Self::parse(part) })
             .collect()
-    }
-
-    /// The layers of repeated options, each a list, with absolute paths.
-    ///
-    /// # Errors
-    /// As [`Layer::parse_list`] and [`Layer::absolute`].
-    pub fn resolve(lists: &[String], cwd: &Path, home: Option<&Path>) -> Result<Vec<Self>, LayerError> {
-        let mut layers = Vec::new();
-        for list in lists {
-            for layer in Self::parse_list(list)? {
-                layers.push(layer.absolute(cwd, home)?);
-            }
-        }
-        Ok(layers)
     }
 
     /// The same layer with an absolute path: relative to `cwd`, `~/` to `home`.

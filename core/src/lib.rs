@@ -28,6 +28,7 @@ pub mod litter;
 pub mod lock;
 #[cfg(feature = "lower")]
 pub mod lower;
+pub mod names;
 pub mod plan;
 mod preen;
 pub mod programs;

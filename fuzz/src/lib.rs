@@ -14,6 +14,7 @@ use std::path::Path;
 use condatainer_core::bind::Bind;
 use condatainer_core::image::{Kind, kind_of};
 use condatainer_core::layer::Layer;
+use condatainer_core::names::{Finder, Library};
 use condatainer_core::request::{self, Request};
 
 pub use image::{Padded, Sparse};
@@ -69,7 +70,8 @@ pub fn layers(data: &[u8]) {
     }
     let (cwd, home) = (Path::new("/somewhere"), Path::new("/home/u"));
     let lists = [text.clone().into_owned()];
-    let resolved = Layer::resolve(&lists, cwd, Some(home)).unwrap_or_default();
+    let finder = Finder { cwd, home: Some(home), library: &Library::default() };
+    let resolved = finder.layers(&lists).unwrap_or_default();
     assert!(resolved.iter().all(|layer| layer.path.is_absolute()), "{text:?}: {resolved:?}");
     for home in [Some(home), None] {
         let binds = Bind::parse_list(&text, cwd, home).unwrap_or_default();

@@ -9,7 +9,8 @@ use condatainer_core::bind::Bind;
 use condatainer_core::config::{self, Config};
 use condatainer_core::facts::{BaseFacts, LayerFacts};
 use condatainer_core::image::ImageError;
-use condatainer_core::layer::{Layer, Mode};
+use condatainer_core::layer::Mode;
+use condatainer_core::names::{Finder, Library};
 use condatainer_core::plan;
 use condatainer_core::request::{Part, Request, Scope, VARIABLE, parse_assignment};
 use condatainer_core::survey::{self, Moment, SurveyError};
@@ -68,11 +69,11 @@ fn request(context: Context, given: &Given, inherited: Option<&str>, place: &Pla
             "--condatainer-scope=batch leaves every srun step on the host: use --condatainer-off to say that".into()
         );
     }
-    let mut request = merge(given, inherited.unwrap_or_default(), place)?;
+    let config = configuration(place)?;
+    let mut request = merge(given, inherited.unwrap_or_default(), place, &config)?;
     if !request.is_container() {
         return Err("nothing to run in: add --condatainer-overlay=LAYER or --condatainer-base=IMAGE".into());
     }
-    let config = configuration(place)?;
     request.base = config.base(request.base.take());
     request.fakeroot = config.fakeroot(request.fakeroot);
     if context == Context::Allocator || request.scope.covers(Part::Step) {
@@ -82,13 +83,15 @@ fn request(context: Context, given: &Given, inherited: Option<&str>, place: &Pla
 }
 
 /// What was given replaces what was inherited, option by option.
-fn merge(given: &Given, mut request: Request, place: &Place) -> Result<Request, String> {
+fn merge(given: &Given, mut request: Request, place: &Place, config: &Config) -> Result<Request, String> {
     let home = place.env.get("HOME").filter(|h| !h.is_empty()).map(Path::new);
+    let library = Library::configured(config, &place.env);
+    let finder = Finder { cwd: &place.cwd, home, library: &library };
     if let Some(lists) = given.overlay.values() {
-        request.layers = Layer::resolve(lists, &place.cwd, home).map_err(|e| e.to_string())?;
+        request.layers = finder.layers(lists).map_err(|e| e.to_string())?;
     }
     if let Some(base) = &given.base {
-        request.base = Some(place.cwd.join(base));
+        request.base = Some(finder.base(Path::new(base)).map_err(|e| e.to_string())?);
     }
     if let Some(lists) = given.bind.values() {
         let binds: Result<Vec<_>, _> = lists.iter().map(|list| Bind::parse_list(list, &place.cwd, home)).collect();

@@ -1,0 +1,39 @@
+//! Why a name means no file.
+
+use std::path::PathBuf;
+
+/// See the module.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// It cannot be a name.
+    #[error(
+        "'{written}': neither a path nor a name: write PATH (with a '/' or an ending such as .sqf) or NAME[/VERSION][>=LEAST]"
+    )]
+    Malformed {
+        /// As written.
+        written: String,
+    },
+    /// Nothing is called so.
+    #[error("{name}: no such layer{}", cure(near, dirs))]
+    NotFound {
+        /// The name.
+        name: String,
+        /// Names that are like it, the nearest first.
+        near: Vec<String>,
+        /// Where it was looked for.
+        dirs: Vec<PathBuf>,
+    },
+}
+
+fn cure(near: &[String], dirs: &[PathBuf]) -> String {
+    match (near, dirs) {
+        ([], []) => {
+            ": no image directory is configured (image_dirs, CONDATAINER_IMAGE_DIRS) and HOME is not set".into()
+        }
+        ([], dirs) => {
+            let dirs: Vec<_> = dirs.iter().map(|dir| dir.display().to_string()).collect();
+            format!(" in {}: 'condatainer list' shows what there is; a file is written ./FILE", dirs.join(", "))
+        }
+        (near, _) => format!(": did you mean {}?", near.join(" or ")),
+    }
+}

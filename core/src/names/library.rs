@@ -1,0 +1,139 @@
+//! The library: the layers in all image directories.
+//!
+//! A name that is written in full costs a few system calls; only ranges, lists and advice read the directories.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::path::PathBuf;
+
+use super::dirs::{self, ImageDir};
+use super::error::NameError;
+use super::name::Name;
+use super::{SUFFIXES, version};
+use crate::config::Config;
+
+/// Names that are this much alike (0 to 1) are offered; less alike ones are noise.
+const ALIKE: f64 = 0.8;
+const MOST_OFFERED: usize = 3;
+
+/// See the module.
+#[derive(Clone, Debug, Default)]
+pub struct Library {
+    dirs: Vec<ImageDir>,
+    distro: Option<String>,
+}
+
+/// One layer of the library.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its name.
+    pub name: Name,
+    /// Its file.
+    pub path: PathBuf,
+    /// The position of its directory.
+    pub dir: usize,
+    /// Another directory before this one has the same name.
+    pub hidden: bool,
+}
+
+impl Library {
+    /// The library that the configuration describes.
+    #[must_use]
+    pub fn configured(config: &Config, env: &HashMap<String, String>) -> Self {
+        Self { dirs: dirs::configured(config, env), distro: config.default_distro() }
+    }
+
+    /// The directories in the order in which they are searched.
+    #[must_use]
+    pub fn dirs(&self) -> &[ImageDir] {
+        &self.dirs
+    }
+
+    /// The file of the layer that this name means.
+    ///
+    /// # Errors
+    /// There is none; the error names what is like it.
+    pub fn layer(&self, name: &Name) -> Result<PathBuf, NameError> {
+        self.find(name, &SUFFIXES)
+    }
+
+    pub(super) fn find(&self, name: &Name, suffixes: &[&str]) -> Result<PathBuf, NameError> {
+        let short = self.distro.as_deref().map(|distro| name.below(distro));
+        let mut names = std::iter::once(name).chain(&short);
+        let newest = |name: &Name| if name.is_range() { self.newest_within(name) } else { None };
+        let found = names.clone().find_map(newest).or_else(|| names.find_map(|name| self.exact(name, suffixes)));
+        found.ok_or_else(|| self.not_found(name))
+    }
+
+    fn exact(&self, name: &Name, suffixes: &[&str]) -> Option<PathBuf> {
+        let stem = name.file_stem();
+        let files = |dir: &ImageDir| {
+            let path = dir.path.clone();
+            suffixes.iter().map(|suffix| path.join(format!("{stem}.{suffix}"))).collect::<Vec<_>>()
+        };
+        self.dirs.iter().flat_map(files).find(|path| path.exists())
+    }
+
+    /// The newest version that will do; where two directories have it, the first one's.
+    fn newest_within(&self, name: &Name) -> Option<PathBuf> {
+        let all = self.all();
+        let fitting = all
+            .iter()
+            .filter(|found| !found.hidden)
+            .filter_map(|found| Some((found, name.version_within(&found.name)?)));
+        fitting.max_by(|(_, a), (_, b)| version::compare(a, b)).map(|(found, _)| found.path.clone())
+    }
+
+    /// Every layer, directory by directory, by name. A directory that is missing or cannot be read has none.
+    #[must_use]
+    pub fn all(&self) -> Vec<Found> {
+        let mut seen = BTreeMap::new();
+        let mut all = Vec::new();
+        for (dir, place) in self.dirs.iter().enumerate() {
+            let entries = fs::read_dir(&place.path).into_iter().flatten().flatten();
+            let names = entries.filter_map(|entry| {
+                let name = Name::of_file(entry.file_name().to_str()?)?;
+                Some((name, entry.path()))
+            });
+            let mut here: Vec<_> = names.collect();
+            here.sort();
+            for (name, path) in here {
+                let hidden = *seen.entry(name.clone()).or_insert(dir) != dir;
+                all.push(Found { name, path, dir, hidden });
+            }
+        }
+        all
+    }
+
+    fn not_found(&self, name: &Name) -> NameError {
+        let mut near: Vec<(f64, String)> = Vec::new();
+        for found in self.all().into_iter().filter(|found| !found.hidden) {
+            let alike = likeness(name.as_str(), found.name.as_str());
+            if alike >= ALIKE {
+                let name = found.name.as_str();
+                let short = self.distro.as_deref().and_then(|distro| name.strip_prefix(distro)?.strip_prefix('/'));
+                near.push((alike, short.unwrap_or(name).into()));
+            }
+        }
+        near.sort_by(|(a, x), (b, y)| b.total_cmp(a).then_with(|| version::compare(version_of(y), version_of(x))));
+        near.truncate(MOST_OFFERED);
+        NameError::NotFound {
+            name: name.to_string(),
+            near: near.into_iter().map(|(_, name)| name).collect(),
+            dirs: self.dirs.iter().map(|dir| dir.path.clone()).collect(),
+        }
+    }
+}
+
+fn version_of(name: &str) -> &str {
+    name.rsplit_once('/').map_or("", |(_, version)| version)
+}
+
+/// How much two names are alike: another version of the same program is the next best thing, then a slip of the finger.
+fn likeness(asked: &str, there: &str) -> f64 {
+    let first = |name: &str| name.split('/').next().unwrap_or_default().to_lowercase();
+    // The last part too: it is the program where the first one is a distro.
+    let last = there.rsplit('/').next().unwrap_or_default().to_lowercase();
+    let alike = |there: &str| strsim::normalized_damerau_levenshtein(&first(asked), there);
+    alike(&first(there)).max(alike(&last))
+}
