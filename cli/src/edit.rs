@@ -1,26 +1,26 @@
-//! `condatainer e`: work in an image, by default in `./env.img`, by default in a shell.
+//! `condatainer e`: work in an image, by default in the workspace's own, by default in a shell.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use condatainer_core::config::SYSTEM_FILE;
 use condatainer_core::image::{self, Kind};
 use condatainer_core::layer::Layer;
-use condatainer_core::plan::Command;
 use condatainer_core::request::Request;
 
 use crate::args::EditArgs;
 use crate::exit::Failure;
-use crate::start::{self, Surroundings};
+use crate::say;
+use crate::start::{self, Surroundings, command};
 
-/// The workspace image that is taken where none is named.
-const WORKSPACE: &str = "env.img";
+/// Where the image of a workspace lies, the nearest first; as in the original CondaTainer.
+const WORKSPACES: [&str; 3] = ["", "overlay", "src/overlay"];
 
 pub(crate) fn edit(args: EditArgs) -> Result<ExitCode, Failure> {
     let around = Surroundings::look(Path::new(SYSTEM_FILE))?;
     let mut layers = around.layers(&args.layers)?;
     if !args.no_autoload && !layers.iter().any(is_image) {
-        layers.push(workspace(&around.cwd)?);
+        layers.extend(workspace(&around, layers.is_empty())?);
     }
     let write = !args.read_only && layers.iter().any(|layer| layer.mode.is_none() && is_image(layer));
     let request = Request { layers, write, ..around.request(&args.start)? };
@@ -31,13 +31,34 @@ pub(crate) fn edit(args: EditArgs) -> Result<ExitCode, Failure> {
     }
 }
 
-fn workspace(cwd: &Path) -> Result<Layer, Failure> {
-    let path = cwd.join(WORKSPACE);
-    if path.exists() {
-        return Ok(Layer { path, mode: None });
+/// The image of this workspace. Layers alone are worth a start too, but nothing at all is a mistake.
+fn workspace(around: &Surroundings, is_needed: bool) -> Result<Option<Layer>, Failure> {
+    let user = around.env.get("USER").filter(|user| !user.is_empty() && !user.contains('/'));
+    let found = candidates(&around.cwd, user.map(String::as_str)).find(|path| path.is_file());
+    match found {
+        Some(path) => {
+            if path.parent() != Some(&around.cwd) {
+                say::notice(&format!("taking {} (-n does not)", path.display()));
+            }
+            Ok(Some(Layer { path, mode: None }))
+        }
+        None if is_needed => {
+            let path = around.cwd.join("env.img");
+            let message = format!("{}: no such image: 'condatainer o' makes it, -n goes on without", path.display());
+            Err(Failure::not_started(message))
+        }
+        None => Ok(None),
     }
-    let message = format!("{}: no such image: 'condatainer o' makes it, -n goes on without", path.display());
-    Err(Failure::not_started(message))
+}
+
+/// `env-USER.img`, for workspaces that several people share, before `env.img`, in each place.
+fn candidates(cwd: &Path, user: Option<&str>) -> impl Iterator<Item = PathBuf> {
+    let names: Vec<String> = user.map(|user| format!("env-{user}.img")).into_iter().chain(["env.img".into()]).collect();
+    let cwd = cwd.to_owned();
+    WORKSPACES.into_iter().flat_map(move |place| {
+        let dir = if place.is_empty() { cwd.clone() } else { cwd.join(place) };
+        names.clone().into_iter().map(move |name| dir.join(name))
+    })
 }
 
 /// Whether a layer can be written to. One that cannot be read is reported by the survey, with its reason.
@@ -45,6 +66,22 @@ fn is_image(layer: &Layer) -> bool {
     image::identify(&layer.path).is_ok_and(|image| !matches!(image.kind, Kind::Squashfs))
 }
 
-fn command(around: &Surroundings, command: Vec<String>) -> Command {
-    if command.is_empty() { Command::Shell(around.env.get("SHELL").map(Into::into)) } else { Command::Argv(command) }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_workspace_first() {
+        let found: Vec<_> = candidates(Path::new("/w"), Some("bob")).map(|p| p.display().to_string()).collect();
+        let expected = [
+            "/w/env-bob.img",
+            "/w/env.img",
+            "/w/overlay/env-bob.img",
+            "/w/overlay/env.img",
+            "/w/src/overlay/env-bob.img",
+            "/w/src/overlay/env.img",
+        ];
+        assert_eq!(found, expected);
+        assert_eq!(candidates(Path::new("/w"), None).count(), 3);
+    }
 }

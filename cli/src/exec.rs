@@ -1,21 +1,20 @@
-//! `condatainer exec`: one command in a stack of layers.
+//! `condatainer exec`: one command, or a shell, in a stack of layers.
 
 use std::path::Path;
 use std::process::ExitCode;
 
 use condatainer_core::config::SYSTEM_FILE;
-use condatainer_core::plan::Command;
 use condatainer_core::request::Request;
 
 use crate::args::ExecArgs;
 use crate::exit::Failure;
-use crate::start::{self, Surroundings};
+use crate::start::{self, Surroundings, command};
 
 pub(crate) fn exec(args: ExecArgs) -> Result<ExitCode, Failure> {
     let around = Surroundings::look(Path::new(SYSTEM_FILE))?;
     let request =
         Request { layers: around.layers(&args.overlays)?, write: args.writable, ..around.request(&args.start)? };
-    let plan = around.plan(request, Command::Argv(args.command))?;
+    let plan = around.plan(request, command(&around, args.command))?;
     match args.start.dry_run {
         Some(format) => start::show(&plan, format),
         None => start::run_at_prompt(&plan, around.holder(None)),

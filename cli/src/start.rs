@@ -1,6 +1,7 @@
 //! From a request to its end: what `exec`, `e` and Slurm tasks have in common.
 
 use std::collections::HashMap;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -109,6 +110,11 @@ impl Surroundings {
     }
 }
 
+/// What runs: the command, or the user's shell where there is none.
+pub(crate) fn command(around: &Surroundings, command: Vec<String>) -> Command {
+    if command.is_empty() { Command::Shell(around.env.get("SHELL").map(Into::into)) } else { Command::Argv(command) }
+}
+
 /// Prints the plan.
 pub(crate) fn show(plan: &Plan, format: DryRun) -> Result<ExitCode, Failure> {
     match format {
@@ -127,6 +133,9 @@ pub(crate) fn run(plan: &Plan, forward: Forward, holder: Holder) -> Result<Ended
 
 /// Carries the plan out at a prompt: a signal becomes 128 + its number.
 pub(crate) fn run_at_prompt(plan: &Plan, holder: Holder) -> Result<ExitCode, Failure> {
+    if matches!(plan.command, Command::Shell(_)) && std::io::stderr().is_terminal() {
+        plan.remarks.iter().for_each(|remark| say::notice(remark));
+    }
     match run(plan, Forward::FromProcesses, holder)? {
         Ended::Signaled(signal) => Ok(exit_code(128 + signal)),
         Ended::Exited(code) => Ok(exit_code(code)),

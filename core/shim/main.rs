@@ -6,13 +6,14 @@
 //! statically, lives in a memory file and is started through an inherited descriptor, so the image needs no mount point, no
 //! shell and no libc for it.
 //!
-//! Called as `/proc/self/fd/IMAGE SOCKET IMAGE [--set NAME=VALUE]... [--shell SHELL] -- [COMMAND [ARG]...]`.
+//! Called as `/proc/self/fd/IMAGE SOCKET IMAGE [--path DIR]... [--workspace] [--set NAME=VALUE]... [--shell SHELL] -- [COMMAND
+//! [ARG]...]`.
 //! Says on the socket: `S` when it runs; then, after the answer `G`, `E` and the errno in decimal if the exec failed.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{Error, Read, Write};
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -20,6 +21,10 @@ use std::process::{Command, ExitCode};
 
 /// Where environments are kept in a workspace image.
 const WORKSPACE_ENV: &str = "/ext3/env";
+/// Where the C library keeps its locales, one directory each or all in `locale-archive`.
+const LOCALES: &str = "/usr/lib/locale";
+/// Variables that name files of the host, which mean nothing where there are none.
+const HOST_FILES: [&str; 2] = ["CURL_CA_BUNDLE", "SSL_CERT_FILE"];
 const NOT_STARTED: u8 = 125;
 const NOT_EXECUTABLE: u8 = 126;
 const NOT_FOUND: u8 = 127;
@@ -31,6 +36,8 @@ const ELIBBAD: i32 = 80;
 struct Job {
     socket: RawFd,
     image: RawFd,
+    path: Vec<OsString>,
+    workspace: bool,
     set: Vec<(OsString, OsString)>,
     shell: Option<OsString>,
     command: Vec<OsString>,
@@ -50,9 +57,12 @@ fn main() -> ExitCode {
 fn parse(mut args: impl Iterator<Item = OsString>) -> Option<Job> {
     let number = |arg: OsString| arg.to_str()?.parse().ok();
     let (socket, image) = (number(args.next()?)?, number(args.next()?)?);
-    let mut job = Job { socket, image, set: Vec::new(), shell: None, command: Vec::new() };
+    let mut job =
+        Job { socket, image, path: Vec::new(), workspace: false, set: Vec::new(), shell: None, command: Vec::new() };
     loop {
         match args.next()?.as_bytes() {
+            b"--path" => job.path.push(args.next()?),
+            b"--workspace" => job.workspace = true,
             b"--set" => job.set.push(split_assignment(&args.next()?)?),
             b"--shell" => job.shell = Some(args.next()?),
             b"--" => break,
@@ -108,19 +118,44 @@ fn shells(job: &Job) -> Vec<Vec<OsString>> {
 
 fn command(job: &Job, argv: &[OsString]) -> Command {
     let mut command = Command::new(&argv[0]);
-    command.args(&argv[1..]);
+    command.args(&argv[1..]).env("PATH", search_path(job));
     if Path::new(WORKSPACE_ENV).join("bin").is_dir() {
-        command.env("PATH", workspace_path()).env("CONDA_PREFIX", WORKSPACE_ENV);
+        command.envs([
+            ("CONDA_PREFIX", WORKSPACE_ENV),
+            ("CONDA_DEFAULT_ENV", "env"),
+            ("MAMBA_ROOT_PREFIX", WORKSPACE_ENV),
+        ]);
+        let python = Path::new(WORKSPACE_ENV).join("bin/python");
+        command.envs(python.exists().then_some(("RETICULATE_PYTHON", python)));
+    }
+    for name in HOST_FILES.iter().filter(|name| std::env::var_os(name).is_some_and(|file| !Path::new(&file).exists())) {
+        command.env_remove(name);
+    }
+    if !locale_exists() {
+        command.envs([("LANG", "C.UTF-8"), ("LC_ALL", "C.UTF-8")]);
     }
     command.envs(job.set.iter().map(|(name, value)| (name, value)));
     command
 }
 
-fn workspace_path() -> OsString {
-    let mut path = format!("{WORKSPACE_ENV}/bin").into_bytes();
-    if let Some(old) = std::env::var_os("PATH").filter(|p| !p.is_empty()) {
-        path.push(b':');
-        path.extend(old.as_bytes());
-    }
-    OsString::from_vec(path)
+/// The programs of the topmost layer first, then those below, then the container's own.
+fn search_path(job: &Job) -> OsString {
+    let workspace = Path::new(WORKSPACE_ENV).join("bin");
+    let own = std::env::var_os("PATH").filter(|path| !path.is_empty());
+    let has_workspace = job.workspace || workspace.is_dir();
+    let workspace = has_workspace.then(|| workspace.into_os_string());
+    let dirs: Vec<OsString> = workspace.into_iter().chain(job.path.iter().rev().cloned()).chain(own).collect();
+    dirs.join(OsStr::new(":"))
+}
+
+/// Whether the container has the language that the host is set to: else every program warns.
+fn locale_exists() -> bool {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    let Some(name) = set("LC_ALL").or_else(|| set("LANG")) else { return true };
+    let Some(name) = name.to_str() else { return true };
+    let language = name.split('.').next().unwrap_or_default();
+    let places = [Path::new(LOCALES).join(name), Path::new(LOCALES).join(format!("{language}.utf8"))];
+    matches!(language, "C" | "POSIX")
+        || Path::new(LOCALES).join("locale-archive").exists()
+        || places.iter().any(|place| place.exists())
 }

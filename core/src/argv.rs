@@ -68,8 +68,9 @@ impl Plan {
     /// What the shim is told after its two descriptors: variables, shell, command.
     #[must_use]
     pub fn shim_argv(&self) -> Vec<String> {
-        let mut argv: Vec<String> =
-            self.env.iter().flat_map(|(name, value)| ["--set".into(), format!("{name}={value}")]).collect();
+        let mut argv: Vec<String> = self.path.iter().flat_map(|dir| ["--path".into(), dir.clone()]).collect();
+        argv.extend(self.workspace.then(|| "--workspace".into()));
+        argv.extend(self.env.iter().flat_map(|(name, value)| ["--set".into(), format!("{name}={value}")]));
         match &self.command {
             Command::Argv(command) => {
                 argv.push("--".into());

@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::ext::Stamp;
 use crate::holder::Holder;
 use crate::layer::Mode;
+use crate::module::Module;
 use crate::user::Caller;
 
 /// Everything that a plan depends on.
@@ -18,6 +19,10 @@ pub struct Facts {
     pub caller: Caller,
     /// The Slurm job that the caller runs in, if any.
     pub job: Option<String>,
+    /// What the job has been given, as variables.
+    pub job_variables: Vec<(String, String)>,
+    /// Containers of ours around the caller.
+    pub nesting: u32,
     /// The base image.
     pub base: BaseFacts,
     /// The layers in the order of the request.
@@ -99,6 +104,8 @@ pub struct LayerFacts {
     pub writable: bool,
     /// For an ext image (or the ext overlay inside a SIF): what it holds.
     pub image: Option<ImageFacts>,
+    /// What it brings to the environment.
+    pub module: Module,
 }
 
 /// What an ext image says about itself.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::bind::Bind;
+use crate::environment;
 use crate::ext::Stamp;
 use crate::facts::{BaseFacts, Engine, Facts, Gpu, ImageFacts, Kind, LayerFacts, State, Usage, Whiteouts};
 use crate::fakeroot::{self, Fakeroot};
@@ -69,8 +70,14 @@ pub struct Plan {
     pub bind: Vec<Bind>,
     /// Working directory, if not the caller's.
     pub workdir: Option<PathBuf>,
+    /// Directories that are put in front of the container's PATH, each before the one before it.
+    pub path: Vec<String>,
+    /// Whether a workspace image is written to: its programs are found also if they are installed only now.
+    pub workspace: bool,
     /// Variables of the command, literally.
     pub env: Vec<(String, String)>,
+    /// Remarks about variables of the layers, for a terminal.
+    pub remarks: Vec<String>,
     /// What runs.
     pub command: Command,
     /// Lines to say before the start.
@@ -119,7 +126,10 @@ pub fn decide(request: &Request, facts: &Facts, command: Command) -> Result<Plan
         gpus: facts.gpus.clone(),
         bind: request.bind.clone(),
         workdir: request.workdir.clone(),
-        env: request.env.clone(),
+        path: environment::path(&layers),
+        workspace: writer.is_some_and(|writer| writer.image.is_some()),
+        env: environment::variables(request, facts, &layers, &command),
+        remarks: environment::remarks(&layers),
         command,
         notices: notices(request, facts, fakeroot, &layers),
         repair: layers.iter().filter(|(l, mode)| needs_repair(l, *mode)).map(|(l, _)| l.path.clone()).collect(),
@@ -224,7 +234,9 @@ fn notices(request: &Request, facts: &Facts, fakeroot: Option<Fakeroot>, layers:
         )),
         _ => None,
     });
-    fakeroot::notice(request, facts, fakeroot, layers).into_iter().chain(unlocked).collect()
+    let unread = layers.iter().filter_map(|(layer, _)| layer.module.problem.as_ref());
+    let unread = unread.map(|problem| format!("{problem}: the variables in it are not set"));
+    fakeroot::notice(request, facts, fakeroot, layers).into_iter().chain(unlocked).chain(unread).collect()
 }
 
 /// A killed writer left it, and nobody uses it. A reader repairs it too if he may: fuse2fs marks what it has mounted as clean

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::*;
 use crate::facts::{BaseFacts, Engine};
 use crate::holder::Holder;
+use crate::module::{Module, Variable};
 use crate::user::Caller;
 
 const ALICE: (u32, u32) = (1001, 1001);
@@ -18,6 +19,8 @@ fn machine() -> Facts {
     Facts {
         caller: caller(1001, true),
         job: None,
+        job_variables: Vec::new(),
+        nesting: 0,
         base: BaseFacts { path: "/base.sqf".into(), kind: Kind::Squashfs, shows_deleted: false },
         layers: Vec::new(),
         engine: Some(Engine { program: "/usr/bin/apptainer".into(), config: None, setuid: false, interposers: None }),
@@ -30,7 +33,7 @@ fn machine() -> Facts {
 }
 
 fn layer(path: &str, mode: Option<Mode>, kind: Kind, image: Option<ImageFacts>) -> LayerFacts {
-    LayerFacts { path: path.into(), mode, kind, identity: (1, 2), writable: true, image }
+    LayerFacts { path: path.into(), mode, kind, identity: (1, 2), writable: true, image, module: Module::default() }
 }
 
 fn sqf(path: &str) -> LayerFacts {
@@ -143,7 +146,7 @@ fn options_become_arguments() {
         line(&plan),
         "/usr/bin/apptainer -q exec --nv --mount 'type=bind,source=/a,destination=/b,ro' --pwd /w /base.sqf true"
     );
-    assert_eq!(plan.shim_argv(), ["--set", "A=b c", "--", "true"]);
+    assert_eq!(plan.shim_argv(), ["--set", "IN_CONDATAINER=1", "--set", "A=b c", "--", "true"]);
 }
 
 #[test]
@@ -334,4 +337,48 @@ fn locks_that_do_not_exist_are_said_aloud() {
         image.usage = Usage::Unknown { reason: "No locks available".into() };
     });
     assert!(decided(&ANY(), vec![unlocked]).unwrap().notices[0].contains("has no locks (No locks available)"));
+}
+
+fn module(mut layer: LayerFacts, root: &str, variables: &[(&str, &str)]) -> LayerFacts {
+    let variable = |(name, value): &(&str, &str)| Variable { name: (*name).into(), value: (*value).into(), note: None };
+    layer.module = Module {
+        root: Some(root.into()),
+        has_bin: true,
+        variables: variables.iter().map(variable).collect(),
+        ..Module::default()
+    };
+    layer
+}
+
+#[test]
+fn later_layers_win_and_the_caller_wins_over_all() {
+    let layers = vec![
+        module(img("/w.img", Some(Mode::Rw), ALICE), "/cnt/w", &[("WHO", "image")]),
+        module(sqf("/a--1.sqf"), "/cnt/a/1", &[("WHO", "a"), ("A", "1"), ("B", "a")]),
+        module(sqf("/b--2.sqf"), "/cnt/b/2", &[("WHO", "b"), ("B", "b")]),
+    ];
+    let facts = Facts {
+        job_variables: vec![("NCPUS".into(), "4".into()), ("B".into(), "job".into())],
+        nesting: 1,
+        ..machine()
+    };
+    let request = Request { env: vec![("A".into(), "mine, $x".into())], ..ANY() };
+    let plan = on(facts, &request, layers).unwrap();
+    assert_eq!(plan.path, ["/cnt/a/1/bin", "/cnt/b/2/bin", "/cnt/w/bin"]);
+    let told: Vec<_> = plan.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let expected = ["NCPUS=4", "IN_CONDATAINER=2", "CNT_CONDA_PREFIX=/ext3/env", "B=b", "WHO=image", "A=mine, $x"];
+    assert_eq!(told, expected);
+    assert!(plan.workspace && plan.remarks.contains(&"WHO: image".into()));
+    assert_eq!(
+        plan.shim_argv()[..7],
+        ["--path", "/cnt/a/1/bin", "--path", "/cnt/b/2/bin", "--path", "/cnt/w/bin", "--workspace"]
+    );
+}
+
+#[test]
+fn variables_that_cannot_be_read_are_said() {
+    let mut layer = sqf("/a.sqf");
+    layer.module.problem = Some("/a.sqf.env: Permission denied (os error 13)".into());
+    let notices = decided(&ANY(), vec![layer]).unwrap().notices;
+    assert_eq!(notices, ["/a.sqf.env: Permission denied (os error 13): the variables in it are not set"]);
 }

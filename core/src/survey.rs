@@ -12,8 +12,10 @@ use crate::facts::{BaseFacts, Engine, Facts, Gpu, ImageFacts, Kind, LayerFacts, 
 use crate::fakeroot::{self, Fakeroot};
 use crate::holder;
 use crate::image::{self, ImageError, Opened};
+use crate::job;
 use crate::layer::{Layer, Mode};
 use crate::lock::{self, Access, Availability};
+use crate::module::Module;
 use crate::programs;
 use crate::refusal::Refusal;
 use crate::request::Request;
@@ -70,6 +72,8 @@ pub fn survey(request: &Request, config: &Config, env: &HashMap<String, String>)
         tmpdir_problem: tmpdir_problem(&tmpdir),
         tmpdir,
         job: env.get("SLURM_JOB_ID").cloned(),
+        job_variables: job::variables(env),
+        nesting: env.get("IN_CONDATAINER").and_then(|level| level.parse().ok()).unwrap_or(0),
         caller,
     })
 }
@@ -101,10 +105,16 @@ fn layer(layer: &Layer, moment: Moment) -> Result<LayerFacts, ImageError> {
         identity: (opened.image.dev, opened.image.ino),
         writable: access(&layer.path, AccessFlags::W_OK).is_ok(),
         image: image_facts(&opened, moment)?,
+        module: match moment {
+            Moment::Start => Module::read(&layer.path, &opened, kind(&opened.image.kind)),
+            Moment::Submission => Module::default(),
+        },
     })
 }
 
-fn kind(kind: &image::Kind) -> Kind {
+/// The kind of an image, in a word.
+#[must_use]
+pub fn kind(kind: &image::Kind) -> Kind {
     match kind {
         image::Kind::Ext(_) => Kind::Ext,
         image::Kind::Squashfs => Kind::Squashfs,

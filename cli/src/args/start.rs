@@ -13,7 +13,7 @@ pub(crate) struct StartArgs {
     /// Never run as root inside
     #[arg(long, overrides_with = "fakeroot")]
     pub(crate) no_fakeroot: bool,
-    /// The base image: a .sif, a .sqf or a directory [env: CONDATAINER_BASE]
+    /// The base image: a .sif, a .sqf, a directory, or a name [env: CONDATAINER_BASE]
     #[arg(short, long, value_name = "IMAGE", value_hint = clap::ValueHint::FilePath)]
     pub(crate) base: Option<PathBuf>,
     /// Show a host path inside; a list, repeatable
@@ -40,7 +40,7 @@ pub(crate) enum DryRun {
 
 #[derive(Debug, Args)]
 pub(crate) struct ExecArgs {
-    /// A layer: PATH[:ro|:rw|:tmp], lowest first; a list, repeatable
+    /// A layer: PATH or NAME[:ro|:rw|:tmp], lowest first; a list, repeatable
     #[arg(short, long = "overlay", value_name = "LAYER", value_hint = clap::ValueHint::FilePath)]
     pub(crate) overlays: Vec<String>,
     /// Write to the last image that has no mode of its own
@@ -48,20 +48,20 @@ pub(crate) struct ExecArgs {
     pub(crate) writable: bool,
     #[command(flatten)]
     pub(crate) start: StartArgs,
-    /// The command and its arguments
-    #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND", value_hint = clap::ValueHint::CommandWithArguments)]
+    /// The command and its arguments; without one, a shell
+    #[arg(trailing_var_arg = true, value_name = "COMMAND", value_hint = clap::ValueHint::CommandWithArguments)]
     pub(crate) command: Vec<String>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct EditArgs {
-    /// Layers: PATH[:ro|:rw|:tmp], lowest first; ./env.img is added if no image is named
+    /// Layers: PATH or NAME[:ro|:rw|:tmp], lowest first; the workspace's env.img is added if no image is named
     #[arg(value_name = "LAYER", value_hint = clap::ValueHint::FilePath)]
     pub(crate) layers: Vec<String>,
     /// Read only
     #[arg(short, long)]
     pub(crate) read_only: bool,
-    /// Do not add ./env.img
+    /// Do not add the workspace's env.img
     #[arg(short, long)]
     pub(crate) no_autoload: bool,
     #[command(flatten)]

@@ -13,6 +13,8 @@ pub use directory::DirectoryInfo;
 pub use ext::{ExtInfo, Top, WhiteoutCounts};
 
 use crate::image::{self, ImageError, Kind, Opened, Partition, PartitionFs, Role, SquashfsInfo};
+use crate::module::Module;
+use crate::survey;
 
 /// The report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -32,6 +34,9 @@ pub struct Info {
     /// A SIF's partitions.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub partitions: Vec<PartitionInfo>,
+    /// What it brings to the environment of a command.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub module: Option<Module>,
 }
 
 /// What only some kinds have.
@@ -85,6 +90,7 @@ impl PartitionInfo {
 pub fn info(path: &Path, scan: bool) -> Result<Info, ImageError> {
     let opened = image::open(path)?;
     let (content, partitions) = (content(&opened, scan)?, partitions(&opened));
+    let module = Module::read(path, &opened, survey::kind(&opened.image.kind));
     let image = opened.image;
     Ok(Info {
         path: image.path,
@@ -93,6 +99,7 @@ pub fn info(path: &Path, scan: bool) -> Result<Info, ImageError> {
         allocated_bytes: image.allocated_bytes,
         content,
         partitions,
+        module: (module != Module::default()).then_some(module),
     })
 }
 

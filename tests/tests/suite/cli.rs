@@ -311,7 +311,7 @@ fn the_user_configures_a_base(desk: &Desk) -> Result<()> {
 
 fn usage_errors_are_2(desk: &Desk) -> Result<()> {
     for arguments in [
-        &["exec"][..],
+        &["exec", "-o"][..],
         &["no-such-verb"],
         &["exec", "--no-such-option", "true"],
         &["overlay", "chown", "--root", "-u", "1", "-g", "1", "x"],

@@ -25,7 +25,7 @@ fn the_plugin_loads_without_a_word(desk: &Desk) -> Result<()> {
 
 fn the_request_travels_in_one_variable(desk: &Desk) -> Result<()> {
     desk.squashfs("a.sqf", "")?;
-    let text = "printenv SLURM_CONDATAINER; env | grep -c CONDATAINER";
+    let text = "printenv SLURM_CONDATAINER; env | grep -c ^SLURM_CONDATAINER";
     let output = desk.srun(&["--condatainer-overlay=a.sqf", "--condatainer-env=A=b", "sh", "-c", text])?.success()?;
     let (json, count) = output.stdout.split_once('\n').unwrap_or_default();
     let value: serde_json::Value = serde_json::from_str(json)?;
