@@ -1,17 +1,22 @@
-//! `condatainer overlay info`: what an image is, whom it belongs to, and whether it is in use.
+//! `condatainer overlay info` and `condatainer info`: what an image is, whom it belongs to, and whether it is in use.
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, UNIX_EPOCH};
 
 use anstyle::{AnsiColor, Style};
+use condatainer_core::config::SYSTEM_FILE;
 use condatainer_core::image::SquashfsInfo;
 use condatainer_core::info::{self, Content, DirectoryInfo, ExtInfo, Info, PartitionInfo, Top};
+use condatainer_core::layer::Layer;
+use condatainer_core::module::Module;
 
-use crate::args::InfoArgs;
+use crate::args::{InfoArgs, LayerInfoArgs};
 use crate::escape::one_line;
 use crate::exit::Failure;
 use crate::print;
+use crate::start::Surroundings;
 
 /// Room for the names of the lines.
 const WIDTH: usize = 12;
@@ -20,8 +25,20 @@ const WIDTH: usize = 12;
 type Line = (&'static str, String, Style);
 
 pub(crate) fn info(args: &InfoArgs) -> Result<ExitCode, Failure> {
-    let info = info::info(&args.image, args.scan).map_err(Failure::failed)?;
-    if args.json {
+    show(&args.image, args.scan, args.json)
+}
+
+/// As [`info`], of a layer that may be named.
+pub(crate) fn layer(args: &LayerInfoArgs) -> Result<ExitCode, Failure> {
+    let around = Surroundings::look(Path::new(SYSTEM_FILE)).map_err(Failure::of_a_verb)?;
+    let written = Layer { path: args.layer.clone(), mode: None };
+    let layer = around.finder().layer(written).map_err(Failure::failed)?;
+    show(&layer.path, args.scan, args.json)
+}
+
+fn show(path: &Path, scan: bool, json: bool) -> Result<ExitCode, Failure> {
+    let info = info::info(path, scan).map_err(Failure::failed)?;
+    if json {
         print::json(&info)?;
     } else {
         print::styled(&text(&info))?;
@@ -42,6 +59,7 @@ fn text(info: &Info) -> String {
         Content::Directory(directory) => of_directory(directory),
         Content::Nothing {} => Vec::new(),
     });
+    lines.extend(info.module.iter().flat_map(of_module));
     let bold = Style::new().bold();
     lines.iter().fold(String::new(), |mut text, (name, value, style)| {
         let _ = writeln!(text, "{bold}{name:<WIDTH$}{bold:#}{style}{value}{style:#}");
@@ -70,6 +88,21 @@ fn of_ext(ext: &ExtInfo) -> Vec<Line> {
     }
     lines.push(plain("uuid", ext.uuid.clone()));
     lines.push(plain("features", ext.features.join(" ")));
+    lines
+}
+
+fn of_module(module: &Module) -> Vec<Line> {
+    let mut lines: Vec<Line> = Vec::new();
+    lines.extend(module.whatis.as_ref().map(|whatis| plain("what it is", one_line(whatis))));
+    lines.extend(module.root.as_ref().map(|root| plain("lies at", one_line(root))));
+    if let (true, Some(root)) = (module.has_bin, &module.root) {
+        lines.push(plain("in PATH", one_line(&format!("{root}/bin"))));
+    }
+    for variable in &module.variables {
+        let note = variable.note.as_ref().map(|note| format!("  ({note})")).unwrap_or_default();
+        lines.push(plain("sets", one_line(&format!("{}={}{note}", variable.name, variable.value))));
+    }
+    lines.extend(module.problem.as_ref().map(|problem| ("variables", one_line(problem), bad())));
     lines
 }
 

@@ -4,6 +4,7 @@ mod args;
 mod check;
 mod chown;
 mod completions;
+mod config;
 mod create;
 mod diff;
 mod edit;
@@ -11,9 +12,11 @@ mod escape;
 mod exec;
 mod exit;
 mod info;
+mod list;
 mod plain;
 mod print;
 mod progress;
+mod remove;
 mod report;
 mod resize;
 mod say;
@@ -51,6 +54,10 @@ fn dispatch(verb: Verb) -> Result<ExitCode, Failure> {
         Verb::E(args) => edit::edit(args),
         Verb::O(args) => overlay(OverlayVerb::Create(args)),
         Verb::Overlay(verb) => overlay(verb),
+        Verb::List(args) => list::list(&args),
+        Verb::Info(args) => info::layer(&args),
+        Verb::Remove(args) => remove::remove(&args),
+        Verb::Config(args) => config::config(&args),
         Verb::Completions { shell } => completions::print(shell),
         Verb::Man { dir } => completions::man(&dir),
         Verb::Task(args) => task::task(args),

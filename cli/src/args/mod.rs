@@ -5,6 +5,7 @@ mod chown;
 mod create;
 mod diff;
 mod info;
+mod library;
 mod resize;
 mod seal;
 mod start;
@@ -15,6 +16,7 @@ pub(crate) use chown::ChownArgs;
 pub(crate) use create::{CreateArgs, Profile};
 pub(crate) use diff::DiffArgs;
 pub(crate) use info::InfoArgs;
+pub(crate) use library::{ConfigArgs, LayerInfoArgs, ListArgs, RemoveArgs};
 pub(crate) use resize::ResizeArgs;
 pub(crate) use seal::{Compression, SealArgs};
 pub(crate) use start::{DryRun, EditArgs, ExecArgs, StartArgs};
@@ -42,12 +44,12 @@ pub(crate) struct Cli {
 pub(crate) enum Verb {
     /// Run a command in a stack of layers (read-only unless said otherwise)
     #[command(
-        after_help = "Examples:\n  condatainer exec -o tools.sqf -o env.img python train.py\n  condatainer exec -w -o env.img -- pip install numpy\n  condatainer exec --dry-run -o env.img true\n\nExit code: the command's own; 125 it could not be started, 126 not executable, 127 not found."
+        after_help = "Examples:\n  condatainer exec -o samtools/1.16 -o env.img python train.py\n  condatainer exec -w -o env.img -- pip install numpy\n  condatainer exec --dry-run -o env.img true\n\nExit code: the command's own; 125 it could not be started, 126 not executable, 127 not found."
     )]
     Exec(ExecArgs),
     /// Work in an image: writable, a shell unless a command is given
     #[command(
-        after_help = "Examples:\n  condatainer e                        a shell in ./env.img\n  condatainer e tools.sqf -- R         R, with tools.sqf below ./env.img\n  condatainer e -r env.img -- ls /ext3 read-only"
+        after_help = "Examples:\n  condatainer e                        a shell in ./env.img\n  condatainer e r4.4.3 tools.sqf -- R  R, with two layers below ./env.img\n  condatainer e -r env.img -- ls /ext3 read-only"
     )]
     E(EditArgs),
     /// Make a workspace image (the same as 'overlay create')
@@ -58,6 +60,25 @@ pub(crate) enum Verb {
     /// Make and maintain overlay images
     #[command(subcommand)]
     Overlay(OverlayVerb),
+    /// Show the layers that can be named
+    #[command(
+        visible_alias = "ls",
+        after_help = "Examples:\n  condatainer list                 all, directory by directory\n  condatainer list samtools 1.2    names that contain both\n  condatainer list 'r*' -w         with what they are for"
+    )]
+    List(ListArgs),
+    /// Show what a layer is: its kind, its programs and variables; for an image, whose it is and who uses it
+    #[command(
+        after_help = "Examples:\n  condatainer info samtools/1.16\n  condatainer info env.img        the same as 'overlay info env.img'"
+    )]
+    Info(LayerInfoArgs),
+    /// Remove layers, after asking
+    #[command(
+        visible_alias = "rm",
+        after_help = "Examples:\n  condatainer remove samtools/1.16\n  condatainer remove 'samtools/*'\n  condatainer remove -y ./old.sqf"
+    )]
+    Remove(RemoveArgs),
+    /// Show every setting, its value and where it comes from
+    Config(ConfigArgs),
     /// Print a completion script for a shell
     Completions {
         /// The shell

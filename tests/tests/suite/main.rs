@@ -18,6 +18,7 @@ mod fakeroot;
 mod inherit;
 mod layers;
 mod modes;
+mod names;
 mod refusals;
 mod releases;
 mod resize;
@@ -65,6 +66,7 @@ fn suite() -> Suite {
             Theme { name: "writers", tests: writers::tests() },
             Theme { name: "check", tests: check::tests() },
             Theme { name: "layers", tests: layers::tests() },
+            Theme { name: "names", tests: names::tests() },
             Theme { name: "fakeroot", tests: fakeroot::tests() },
             Theme { name: "exits", tests: exits::tests() },
             Theme { name: "inherit", tests: inherit::tests() },

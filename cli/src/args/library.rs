@@ -1,0 +1,48 @@
+//! Arguments of the verbs about layers that are found by name: `list`, `info`, `remove`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// Only names that contain each of these; * and ? stand for anything
+    #[arg(value_name = "TERM")]
+    pub(crate) terms: Vec<String>,
+    /// Also say what each is for, which opens every file
+    #[arg(short, long)]
+    pub(crate) whatis: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LayerInfoArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Also look for whiteouts, the marks of deleted files; takes a look at every directory in an image
+    #[arg(long)]
+    pub(crate) scan: bool,
+    /// A layer: its name or its path
+    #[arg(value_name = "LAYER", value_hint = clap::ValueHint::FilePath)]
+    pub(crate) layer: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RemoveArgs {
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// Layers: names (* and ? stand for anything) or paths
+    #[arg(value_name = "LAYER", required = true, value_hint = clap::ValueHint::FilePath)]
+    pub(crate) layers: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConfigArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
