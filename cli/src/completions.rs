@@ -6,14 +6,14 @@ use std::process::ExitCode;
 use clap::CommandFactory;
 
 use crate::args::Cli;
+use crate::complete;
 use crate::exit::Failure;
 use crate::print;
 
 /// Prints a completion script.
 pub(crate) fn print(shell: clap_complete::Shell) -> Result<ExitCode, Failure> {
-    // Into memory first: the generator panics where it cannot write.
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "condatainer", &mut script);
+    let script = complete::script(&shell.to_string());
+    let script = script.ok_or_else(|| Failure::failed(format!("{shell}: there are no completions for this shell")))?;
     print::text(String::from_utf8_lossy(&script).trim_end())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -3,6 +3,7 @@
 mod args;
 mod check;
 mod chown;
+mod complete;
 mod completions;
 mod config;
 mod create;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
     if std::env::args_os().next().is_some_and(|program| daemons::is_interposer(&program)) {
         return Failure::failed(daemons::become_daemon(std::env::args_os().collect())).report();
     }
+    complete::answer();
     let cli = match task::arguments() {
         Ok(arguments) => Cli::parse_from(arguments),
         Err(failure) => return failure.report(),

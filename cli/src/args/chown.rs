@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use clap_complete::engine::ArgValueCompleter;
+
+use crate::complete;
 
 #[derive(Debug, Args)]
 pub(crate) struct ChownArgs {
@@ -34,7 +37,7 @@ pub(crate) struct ChownArgs {
     #[arg(long)]
     pub(crate) json: bool,
     /// The image
-    #[arg(value_name = "IMG", value_hint = clap::ValueHint::FilePath)]
+    #[arg(value_name = "IMG", add = ArgValueCompleter::new(complete::images))]
     pub(crate) image: PathBuf,
 }
 

@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use clap_complete::engine::ArgValueCompleter;
+
+use crate::complete;
 
 #[derive(Debug, Args)]
 pub(crate) struct ListArgs {
@@ -26,7 +29,7 @@ pub(crate) struct LayerInfoArgs {
     #[arg(long)]
     pub(crate) scan: bool,
     /// A layer: its name or its path
-    #[arg(value_name = "LAYER", value_hint = clap::ValueHint::FilePath)]
+    #[arg(value_name = "LAYER", add = ArgValueCompleter::new(complete::layers))]
     pub(crate) layer: PathBuf,
 }
 
@@ -36,7 +39,7 @@ pub(crate) struct RemoveArgs {
     #[arg(short, long)]
     pub(crate) yes: bool,
     /// Layers: names (* and ? stand for anything) or paths
-    #[arg(value_name = "LAYER", required = true, value_hint = clap::ValueHint::FilePath)]
+    #[arg(value_name = "LAYER", required = true, add = ArgValueCompleter::new(complete::layers))]
     pub(crate) layers: Vec<String>,
 }
 

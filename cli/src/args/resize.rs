@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use clap_complete::engine::ArgValueCompleter;
 use condatainer_core::resize::Wish;
 
 use super::parse_size;
+use crate::complete;
 
 #[derive(Debug, Args)]
 pub(crate) struct ResizeArgs {
@@ -32,7 +34,7 @@ pub(crate) struct ResizeArgs {
     #[arg(long)]
     pub(crate) json: bool,
     /// The image
-    #[arg(value_name = "IMG", value_hint = clap::ValueHint::FilePath)]
+    #[arg(value_name = "IMG", add = ArgValueCompleter::new(complete::images))]
     pub(crate) image: PathBuf,
 }
 

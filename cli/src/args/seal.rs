@@ -3,16 +3,18 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use clap_complete::engine::ArgValueCompleter;
 
 use super::parse_size;
+use crate::complete;
 
 #[derive(Debug, Args)]
 pub(crate) struct SealArgs {
     /// The base that the image is used on [env: CONDATAINER_BASE]
-    #[arg(short, long, value_name = "IMAGE", value_hint = clap::ValueHint::FilePath)]
+    #[arg(short, long, value_name = "IMAGE", add = ArgValueCompleter::new(complete::bases))]
     pub(crate) base: Option<PathBuf>,
     /// A layer between base and image, lowest first; a list, repeatable
-    #[arg(short, long = "overlay", value_name = "LAYER", value_hint = clap::ValueHint::FilePath)]
+    #[arg(short, long = "overlay", value_name = "LAYER", add = ArgValueCompleter::new(complete::layers))]
     pub(crate) overlays: Vec<String>,
     /// Give everything in the layer to root
     #[arg(long)]
@@ -36,7 +38,7 @@ pub(crate) struct SealArgs {
     #[arg(long)]
     pub(crate) json: bool,
     /// The image
-    #[arg(value_name = "IMG", value_hint = clap::ValueHint::FilePath)]
+    #[arg(value_name = "IMG", add = ArgValueCompleter::new(complete::images))]
     pub(crate) image: PathBuf,
     /// The layer; the image's name with .sqf unless named
     #[arg(value_name = "OUT.sqf", value_hint = clap::ValueHint::FilePath)]

@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use clap_complete::engine::ArgValueCompleter;
+
+use crate::complete;
 
 /// Options that every start has.
 #[derive(Debug, Args)]
@@ -14,7 +17,7 @@ pub(crate) struct StartArgs {
     #[arg(long, overrides_with = "fakeroot")]
     pub(crate) no_fakeroot: bool,
     /// The base image: a .sif, a .sqf, a directory, or a name [env: CONDATAINER_BASE]
-    #[arg(short, long, value_name = "IMAGE", value_hint = clap::ValueHint::FilePath)]
+    #[arg(short, long, value_name = "IMAGE", add = ArgValueCompleter::new(complete::bases))]
     pub(crate) base: Option<PathBuf>,
     /// Show a host path inside; a list, repeatable
     #[arg(long, value_name = "SOURCE[:DEST[:ro]]")]
@@ -41,7 +44,7 @@ pub(crate) enum DryRun {
 #[derive(Debug, Args)]
 pub(crate) struct ExecArgs {
     /// A layer: PATH or NAME[:ro|:rw|:tmp], lowest first; a list, repeatable
-    #[arg(short, long = "overlay", value_name = "LAYER", value_hint = clap::ValueHint::FilePath)]
+    #[arg(short, long = "overlay", value_name = "LAYER", add = ArgValueCompleter::new(complete::layers))]
     pub(crate) overlays: Vec<String>,
     /// Write to the last image that has no mode of its own
     #[arg(short, long)]
@@ -56,7 +59,7 @@ pub(crate) struct ExecArgs {
 #[derive(Debug, Args)]
 pub(crate) struct EditArgs {
     /// Layers: PATH or NAME[:ro|:rw|:tmp], lowest first; the workspace's env.img is added if no image is named
-    #[arg(value_name = "LAYER", value_hint = clap::ValueHint::FilePath)]
+    #[arg(value_name = "LAYER", add = ArgValueCompleter::new(complete::layers))]
     pub(crate) layers: Vec<String>,
     /// Read only
     #[arg(short, long)]

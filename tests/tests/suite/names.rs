@@ -11,7 +11,7 @@ tests! {
         a_job_tells_what_it_has, a_writer_finds_what_it_installs, the_hosts_language_does_no_harm, workspaces_are_found,
         remarks_are_for_a_terminal,
     ];
-    Slurm, Desk: [a_miss_is_helped_at_the_prompt, layers_are_listed, layers_are_removed, layers_in_use_are_not_removed, settings_say_where_they_come_from];
+    Slurm, Desk: [a_miss_is_helped_at_the_prompt, layers_are_listed, layers_are_removed, layers_in_use_are_not_removed, the_tab_key_knows_layers, settings_say_where_they_come_from];
 }
 
 /// The user's image directory of this desk.
@@ -210,6 +210,35 @@ fn layers_in_use_are_not_removed(desk: &Desk) -> Result<()> {
         until [ -s locked ]; do sleep 0.05; done; condatainer rm -y ./env.img; rc=$?; kill %1; exit $rc";
     here(desk, held)?.ends_with(1)?.complains("in use for writing by")?;
     ensure!(desk.files()?.contains(&"env.img".into()), "it is still there");
+    Ok(())
+}
+
+/// A real bash, asked for what it would offer.
+fn the_tab_key_knows_layers(desk: &Desk) -> Result<()> {
+    module(desk, "samtools", "1.16", "")?;
+    module(desk, "samtools", "1.9", "")?;
+    desk.script("touch env.img sample.txt; mkdir -p sam.d")?.success()?;
+    let offered = |line: &str| {
+        let text = format!(
+            "source <(condatainer completions bash); COMP_WORDS=({line}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); COMP_TYPE=9
+            _clap_complete_condatainer condatainer \"${{COMP_WORDS[COMP_CWORD]}}\" ''; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+        );
+        let output = here(desk, &text)?.success()?;
+        Ok::<_, anyhow::Error>(output.stdout.lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>())
+    };
+    ensure!(
+        offered("condatainer exec -o sam")? == ["samtools/1.16", "samtools/1.9", "sam.d/"],
+        "{:?}",
+        offered("condatainer exec -o sam")?
+    );
+    ensure!(offered("condatainer e e")? == ["env.img"], "{:?}", offered("condatainer e e")?);
+    ensure!(
+        offered("condatainer exec -o x.sqf,samtools/1.1")? == ["x.sqf,samtools/1.16"],
+        "{:?}",
+        offered("condatainer exec -o x.sqf,samtools/1.1")?
+    );
+    ensure!(offered("condatainer overlay chown s")? == ["sam.d/"], "{:?}", offered("condatainer overlay chown s")?);
+    ensure!(offered("condatainer rem")? == ["remove"], "{:?}", offered("condatainer rem")?);
     Ok(())
 }
 

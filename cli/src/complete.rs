@@ -1,0 +1,76 @@
+//! What the Tab key offers: names of layers, and files that can be one, besides what the definitions of the arguments tell.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use clap::CommandFactory;
+use clap_complete::engine::{CompletionCandidate, PathCompleter, ValueCompleter};
+use clap_complete::env::{CompleteEnv, Shells};
+use condatainer_core::config::SYSTEM_FILE;
+use condatainer_core::names::is_path;
+
+use crate::args::Cli;
+use crate::start::Surroundings;
+
+/// Set by the shell's script when it asks for candidates. Not clap's own `COMPLETE`, which anybody might have set.
+const VARIABLE: &str = "CONDATAINER_COMPLETE";
+const PROGRAM: &str = "condatainer";
+
+/// Answers the shell, if it is the shell that asks.
+pub(crate) fn answer() {
+    if std::env::var_os(VARIABLE).is_some() {
+        CompleteEnv::with_factory(Cli::command).var(VARIABLE).complete();
+    }
+}
+
+/// The script that makes a shell ask; `None` for one that is not known.
+pub(crate) fn script(shell: &str) -> Option<Vec<u8>> {
+    let mut script = Vec::new();
+    let shells = Shells::builtins();
+    shells.completer(shell)?.write_registration(VARIABLE, PROGRAM, PROGRAM, PROGRAM, &mut script).ok()?;
+    Some(script)
+}
+
+/// Layers: names, and files that can be one; in a list the last of them.
+pub(crate) fn layers(current: &OsStr) -> Vec<CompletionCandidate> {
+    let bytes = current.as_bytes();
+    let last = bytes.iter().rposition(|byte| *byte == b',').map_or(0, |comma| comma + 1);
+    let (before, current) = (OsStr::from_bytes(&bytes[..last]), OsStr::from_bytes(&bytes[last..]));
+    let all = names(current).into_iter().chain(files(current, &["sqf", "sqsh", "squashfs", "img", "ext3", "sif"]));
+    all.map(|candidate| candidate.add_prefix(before)).collect()
+}
+
+/// Bases: as layers, without what cannot be one.
+pub(crate) fn bases(current: &OsStr) -> Vec<CompletionCandidate> {
+    names(current).into_iter().chain(files(current, &["sif", "sqf", "sqsh", "squashfs"])).collect()
+}
+
+/// Images that are written to.
+pub(crate) fn images(current: &OsStr) -> Vec<CompletionCandidate> {
+    files(current, &["img", "ext3"])
+}
+
+fn names(current: &OsStr) -> Vec<CompletionCandidate> {
+    let current = current.to_string_lossy();
+    if is_path(Path::new(&*current)) {
+        return Vec::new();
+    }
+    let Ok(around) = Surroundings::look(Path::new(SYSTEM_FILE)) else { return Vec::new() };
+    let distro = around.config.default_distro().map(|distro| format!("{distro}/"));
+    let mut names: Vec<String> = Vec::new();
+    for found in around.library.all().into_iter().filter(|found| !found.hidden) {
+        let name = found.name.to_string();
+        names.extend(distro.as_ref().and_then(|distro| name.strip_prefix(distro)).map(String::from));
+        names.push(name);
+    }
+    names.retain(|name| name.starts_with(&*current));
+    names.sort();
+    names.dedup();
+    names.into_iter().map(CompletionCandidate::new).collect()
+}
+
+fn files(current: &OsStr, endings: &'static [&'static str]) -> Vec<CompletionCandidate> {
+    let fits = |path: &Path| path.extension().is_some_and(|ending| endings.iter().any(|known| ending == *known));
+    PathCompleter::any().filter(move |path| path.is_dir() || fits(path)).complete(current)
+}
