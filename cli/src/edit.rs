@@ -1,12 +1,15 @@
 //! `condatainer e`: work in an image, by default in the workspace's own, by default in a shell.
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use condatainer_core::config::SYSTEM_FILE;
 use condatainer_core::image::{self, Kind};
 use condatainer_core::layer::Layer;
+use condatainer_core::plan::Plan;
 use condatainer_core::request::Request;
+use condatainer_core::seal;
 
 use crate::args::EditArgs;
 use crate::exit::Failure;
@@ -27,7 +30,20 @@ pub(crate) fn edit(args: EditArgs) -> Result<ExitCode, Failure> {
     let plan = around.plan(request, command(&around, args.command))?;
     match args.start.dry_run {
         Some(format) => start::show(&plan, format),
-        None => start::run_at_prompt(&plan, around.holder(None)),
+        None => {
+            let code = start::run_at_prompt(&plan, around.holder(None))?;
+            advise(&plan, args.start.base.is_some());
+            Ok(code)
+        }
+    }
+}
+
+/// After work in an image: whether it would be better sealed.
+fn advise(plan: &Plan, base_was_named: bool) {
+    let Some(image) = plan.holds.as_ref().filter(|_| std::io::stderr().is_terminal()) else { return };
+    let below: Vec<PathBuf> = plan.below(image).into_iter().skip(1).collect();
+    if let Some(line) = seal::advice(image, base_was_named.then_some(plan.base.as_path()), &below) {
+        say::notice(&line);
     }
 }
 

@@ -92,7 +92,8 @@ pub struct Plan {
 
 impl Plan {
     /// What lies below the layer at `path`, lowest first, the base among them.
-    pub(crate) fn below(&self, path: &Path) -> Vec<PathBuf> {
+    #[must_use]
+    pub fn below(&self, path: &Path) -> Vec<PathBuf> {
         let layers = self.stack.iter().filter_map(|overlay| match overlay {
             Overlay::Ro(path) | Overlay::Rw(path) => Some(path),
             Overlay::Scratch(_) => None,

@@ -3,6 +3,7 @@
 //! The image is read natively, without a mount, and handed to mksquashfs as a tar stream. Whiteouts of both kinds become what
 //! every stack understands, devices 0/0. The same content gives the same bytes.
 
+mod advice;
 mod archive;
 mod below;
 mod count;
@@ -19,6 +20,7 @@ mod walk;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
+pub use advice::advice;
 pub use error::SealError;
 pub use tool::ToolError;
 

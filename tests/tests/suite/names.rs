@@ -9,7 +9,7 @@ tests! {
     Apptainer, Desk: [
         a_name_means_the_same_everywhere, a_module_of_the_original_works_unchanged, the_topmost_is_found_first, a_renamed_module_is_found,
         a_job_tells_what_it_has, a_writer_finds_what_it_installs, the_hosts_language_does_no_harm, workspaces_are_found,
-        remarks_are_for_a_terminal,
+        remarks_are_for_a_terminal, a_large_image_is_advised_to_be_sealed_once,
     ];
     Slurm, Desk: [a_miss_is_helped_at_the_prompt, layers_are_listed, layers_are_removed, layers_in_use_are_not_removed, the_tab_key_knows_layers, settings_say_where_they_come_from];
 }
@@ -153,6 +153,20 @@ fn remarks_are_for_a_terminal(desk: &Desk) -> Result<()> {
     let shell = desk.command().terminal().stdin("exit\n").run(&["bash", "-c", &text])?.ends_with(0)?;
     ensure!(format!("{}{}", shell.stdout, shell.stderr).contains("condatainer: GENOME: a genome"), "{shell:?}");
     here(desk, "echo exit | condatainer e -n data/1")?.success()?.without_a_word()?;
+    Ok(())
+}
+
+fn a_large_image_is_advised_to_be_sealed_once(desk: &Desk) -> Result<()> {
+    desk.squashfs("low.sqf", "")?;
+    desk.image_with("env.img", "$SUDO_UID:$SUDO_GID", "mkdir -p opt/many; cd opt/many; seq 10500 | xargs touch")?;
+    let work = || desk.command().terminal().stdin("exit\n").run(&["condatainer", "e", "low.sqf"]);
+    let told =
+        |output: &cluster::Output| format!("{}{}", output.stdout, output.stderr).contains("starts faster sealed: ");
+    let first = work()?.ends_with(0)?;
+    let command = format!("condatainer overlay seal -o {} {}", desk.path("low.sqf"), desk.path("env.img"));
+    ensure!(told(&first) && format!("{}{}", first.stdout, first.stderr).contains(&command), "{first:?}");
+    ensure!(!told(&work()?.ends_with(0)?), "once is enough");
+    desk.script(&command)?.success()?;
     Ok(())
 }
 
