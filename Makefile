@@ -66,7 +66,7 @@ soak:
 	CONDATAINER_SOAK=1 $(CARGO) test --locked -p condatainer-core --test killed --test killed_resize --test killed_check --test create_killed --test whiteout -- --nocapture
 
 bench: stage
-	@$(CARGO) build --release --locked -p condatainer-core --example probe_time --example chown_time --example table_time --example whiteouts_time
+	@$(CARGO) build --release --locked -p condatainer-core --example probe_time --example chown_time --example table_time --example whiteouts_time --example names_time
 	@tests/bench/run $(BUILT) $(STAGE)
 
 # A node may start tasks while this runs, so programs are put beside the old ones and renamed.
