@@ -1,6 +1,6 @@
 //! `condatainer o`, `condatainer overlay create`: makes a workspace image.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use condatainer_core::create::{self, Made, Spec};
@@ -57,7 +57,15 @@ fn spec(args: &CreateArgs, caller: &Caller) -> Spec {
         label: args.label.clone(),
         allocate: args.allocate,
         tmpdir: args.tmpdir.clone(),
-        ..Spec::new(args.image.clone(), args.size, owner)
+        ..Spec::new(with_ending(&args.image), args.size, owner)
+    }
+}
+
+/// A bare word would be taken for a name wherever a layer is asked for.
+fn with_ending(image: &Path) -> PathBuf {
+    match (image.extension(), image.file_name()) {
+        (None, Some(_)) => image.with_extension("img"),
+        _ => image.into(),
     }
 }
 

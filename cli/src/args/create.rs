@@ -12,7 +12,7 @@ pub(crate) struct CreateArgs {
     #[arg(short, long, default_value = "10G", value_parser = parse_size)]
     pub(crate) size: u64,
     /// What it will hold: many small files, a mixture, or few large ones
-    #[arg(short, long, value_enum, default_value_t = Profile::Balanced)]
+    #[arg(short, long, alias = "type", short_alias = 't', value_enum, default_value_t = Profile::Balanced)]
     pub(crate) profile: Profile,
     /// Give it to root, for work under fakeroot (apt, dpkg)
     #[arg(long)]
@@ -26,10 +26,13 @@ pub(crate) struct CreateArgs {
     /// Volume label, up to 16 bytes
     #[arg(long, value_name = "NAME")]
     pub(crate) label: Option<String>,
+    /// Options of the original CondaTainer for what is always so here
+    #[arg(short = 'S', long, alias = "no-tmp", hide = true)]
+    pub(crate) sparse: bool,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
-    /// Where to make it
+    /// Where to make it; .img is added to a name without an ending
     #[arg(default_value = "env.img", value_name = "IMG", value_hint = clap::ValueHint::FilePath)]
     pub(crate) image: PathBuf,
 }
@@ -37,9 +40,11 @@ pub(crate) struct CreateArgs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Profile {
     /// Many small files
+    #[value(aliases = ["conda", "python"])]
     Small,
     /// A mixture
     Balanced,
     /// Few large files
+    #[value(aliases = ["data", "genome"])]
     Large,
 }

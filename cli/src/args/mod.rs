@@ -147,6 +147,25 @@ mod tests {
     }
 
     #[test]
+    fn options_of_the_original_are_understood() {
+        let parse = |line: &str| Cli::try_parse_from(line.split(' ')).map(|cli| cli.verb).map_err(|e| e.to_string());
+        let made = |line: &str| match parse(line) {
+            Ok(Verb::O(args)) => Some((args.size, args.profile, args.image.display().to_string())),
+            _ => None,
+        };
+        assert_eq!(made("condatainer o -s 20g -t conda -S my"), Some((20 << 30, Profile::Small, "my".into())));
+        assert_eq!(made("condatainer o --no-tmp -p genome"), Some((10 << 30, Profile::Large, "env.img".into())));
+        for line in [
+            "exec --writable-img -o env.img --base-image b.sif bash",
+            "e -b b.sif samtools/1.22 -- samtools",
+            "ls",
+            "rm x",
+        ] {
+            assert!(parse(&format!("condatainer {line}")).is_ok(), "{line}");
+        }
+    }
+
+    #[test]
     fn sizes_are_binary() {
         assert_eq!(parse_size("1G"), Ok(1 << 30));
         assert_eq!(parse_size("512MiB"), Ok(512 << 20));

@@ -17,7 +17,7 @@ pub(crate) struct StartArgs {
     #[arg(long, overrides_with = "fakeroot")]
     pub(crate) no_fakeroot: bool,
     /// The base image: a .sif, a .sqf, a directory, or a name [env: CONDATAINER_BASE]
-    #[arg(short, long, value_name = "IMAGE", add = ArgValueCompleter::new(complete::bases))]
+    #[arg(short, long, alias = "base-image", value_name = "IMAGE", add = ArgValueCompleter::new(complete::bases))]
     pub(crate) base: Option<PathBuf>,
     /// Show a host path inside; a list, repeatable
     #[arg(long, value_name = "SOURCE[:DEST[:ro]]")]
@@ -47,7 +47,7 @@ pub(crate) struct ExecArgs {
     #[arg(short, long = "overlay", value_name = "LAYER", add = ArgValueCompleter::new(complete::layers))]
     pub(crate) overlays: Vec<String>,
     /// Write to the last image that has no mode of its own
-    #[arg(short, long)]
+    #[arg(short, long, alias = "writable-img")]
     pub(crate) writable: bool,
     #[command(flatten)]
     pub(crate) start: StartArgs,
