@@ -97,3 +97,22 @@ fn assignment(line: &str) -> Option<(&str, &str)> {
     let (name, value) = (name.trim(), value.trim());
     (!name.is_empty() && !line.contains('\0')).then_some((name, value))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_text_is_read(text in "(#(ENV|ENVNOTE|WHATIS):)?[A-Z=# a\\PC\n$]{0,40}(\n#ENV(NOTE)?:A=\\PC{0,9}){0,3}") {
+            let mut module = Module::default();
+            script::merge(&mut module, &text);
+            sidecar::merge(&mut module, &text);
+            for variable in &module.variables {
+                prop_assert!(!variable.name.is_empty() && !variable.name.contains(['=', '\0', '\n']));
+                prop_assert!(!variable.value.contains(['\0', '\n']));
+            }
+        }
+    }
+}
