@@ -8,6 +8,7 @@ mod completions;
 mod config;
 mod create;
 mod diff;
+mod doctor;
 mod edit;
 mod escape;
 mod exec;
@@ -60,6 +61,7 @@ fn dispatch(verb: Verb) -> Result<ExitCode, Failure> {
         Verb::Info(args) => info::layer(&args),
         Verb::Remove(args) => remove::remove(&args),
         Verb::Config(args) => config::config(&args),
+        Verb::Doctor(args) => doctor::doctor(&args),
         Verb::Completions { shell } => completions::print(shell),
         Verb::Man { dir } => completions::man(&dir),
         Verb::Task(args) => task::task(args),

@@ -14,6 +14,7 @@ pub mod config;
 pub mod create;
 #[cfg(feature = "lower")]
 pub mod diff;
+pub mod doctor;
 mod draft;
 pub mod e2fsprogs;
 mod environment;

@@ -195,7 +195,7 @@ pub(crate) fn is_locked(path: &Path, access: Access) -> bool {
     matches!(lock::query(&opened.file, window, access), Ok(Availability::Held(_)))
 }
 
-fn engine(config: &Config) -> Option<Engine> {
+pub(crate) fn engine(config: &Config) -> Option<Engine> {
     let program = config.apptainer.clone().or_else(|| programs::find("apptainer"))?;
     let real = std::fs::canonicalize(&program).ok()?;
     let prefix = real.parent().and_then(Path::parent).unwrap_or(Path::new("/usr"));

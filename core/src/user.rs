@@ -7,7 +7,7 @@ use nix::unistd::{Gid, Uid, User};
 use serde::Serialize;
 
 /// Ids that a subuid and a subgid range must hold for a full user namespace (Apptainer maps 65,536).
-const FULL_RANGE: u64 = 65_536;
+pub(crate) const FULL_RANGE: u64 = 65_536;
 
 /// Who runs the command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -49,22 +49,23 @@ impl Caller {
 
 fn has_range(path: &str, name: &str, uid: Uid) -> io::Result<bool> {
     match std::fs::read_to_string(path) {
-        Ok(text) => Ok(lists_full_range(&text, name, uid.as_raw())),
+        Ok(text) => Ok(widest_range(&text, name, uid.as_raw()) >= FULL_RANGE),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(e) => Err(io::Error::new(e.kind(), format!("{path}: {e}"))),
     }
 }
 
-/// Whether a subuid(5) file gives `name` (or its number) at least [`FULL_RANGE`] ids in one line.
-fn lists_full_range(text: &str, name: &str, uid: u32) -> bool {
+/// How many ids a subuid(5) file gives `name` (or its number) in one line at most.
+pub(crate) fn widest_range(text: &str, name: &str, uid: u32) -> u64 {
     let uid = uid.to_string();
-    text.lines().any(|line| {
+    let of_line = |line: &str| {
         let mut fields = line.trim().split(':');
         let owner = fields.next().unwrap_or_default();
-        let start: Option<u32> = fields.next().and_then(|s| s.parse().ok());
-        let count: Option<u64> = fields.next().and_then(|s| s.parse().ok());
-        (owner == name || owner == uid) && start.is_some_and(|s| s > 0) && count.is_some_and(|c| c >= FULL_RANGE)
-    })
+        let start: u32 = fields.next().and_then(|s| s.parse().ok())?;
+        let count: u64 = fields.next().and_then(|s| s.parse().ok())?;
+        ((owner == name || owner == uid) && start > 0).then_some(count)
+    };
+    text.lines().filter_map(of_line).max().unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -74,10 +75,10 @@ mod tests {
     #[test]
     fn subid_files() {
         let text = "# comment\nalice:100000:65536\n1002:200000:65536\ncarol:300000:1000\ndave:bad:65536\n";
-        assert!(lists_full_range(text, "alice", 1001));
-        assert!(lists_full_range(text, "bob", 1002));
-        assert!(!lists_full_range(text, "carol", 1003));
-        assert!(!lists_full_range(text, "dave", 1004));
-        assert!(!lists_full_range(text, "eve", 1005));
+        assert_eq!(widest_range(text, "alice", 1001), 65_536);
+        assert_eq!(widest_range(text, "bob", 1002), 65_536);
+        assert_eq!(widest_range(text, "carol", 1003), 1000);
+        assert_eq!(widest_range(text, "dave", 1004), 0);
+        assert_eq!(widest_range(text, "eve", 1005), 0);
     }
 }

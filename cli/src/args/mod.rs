@@ -4,6 +4,7 @@ mod check;
 mod chown;
 mod create;
 mod diff;
+mod doctor;
 mod info;
 mod library;
 mod resize;
@@ -15,6 +16,7 @@ pub(crate) use check::{CheckArgs, FixArg};
 pub(crate) use chown::ChownArgs;
 pub(crate) use create::{CreateArgs, Profile};
 pub(crate) use diff::DiffArgs;
+pub(crate) use doctor::DoctorArgs;
 pub(crate) use info::InfoArgs;
 pub(crate) use library::{ConfigArgs, LayerInfoArgs, ListArgs, RemoveArgs};
 pub(crate) use resize::ResizeArgs;
@@ -79,6 +81,11 @@ pub(crate) enum Verb {
     Remove(RemoveArgs),
     /// Show every setting, its value and where it comes from
     Config(ConfigArgs),
+    /// Say whether containers can start on this machine, and what to do where they cannot
+    #[command(
+        after_help = "Examples:\n  condatainer doctor                 everything, and locks in the working directory\n  condatainer doctor --start         start a container too\n  condatainer doctor /scratch/me     do locks work there?\n  condatainer doctor --node          as root: is this node fit? Silent if it is\n\nExit code: 0 nothing failed (there may be warnings), 1 something failed."
+    )]
+    Doctor(DoctorArgs),
     /// Print a completion script for a shell
     Completions {
         /// The shell

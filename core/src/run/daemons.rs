@@ -30,7 +30,7 @@ pub(crate) const BLOCKED: [Signal; 7] = [
 ];
 
 /// Names as the kernel keeps them (15 bytes), topmost mount first: a lower one cannot end before what stands on it.
-const NAMES: [&str; 4] = ["fuse-overlayfs", "fuse2fs", "squashfuse_ll", "squashfuse"];
+pub(crate) const NAMES: [&str; 4] = ["fuse-overlayfs", "fuse2fs", "squashfuse_ll", "squashfuse"];
 
 /// The directory with the links, as `make install` makes it beside the directory of our program.
 pub(crate) fn interposers() -> Option<PathBuf> {

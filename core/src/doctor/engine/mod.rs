@@ -1,0 +1,137 @@
+//! The container engine: which one, its configuration, and the FUSE programs that it starts.
+
+mod config;
+mod fuse;
+mod read;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::path::PathBuf;
+
+use super::Check;
+use super::version::{self, Version};
+
+pub(crate) use read::read;
+
+/// Unprivileged mounts of images by FUSE came with these.
+const APPTAINER: Version = Version(1, 1, 0);
+const SINGULARITY: Version = Version(4, 1, 0);
+
+/// Engines that understand the same command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Product {
+    Apptainer,
+    SingularityCe,
+}
+
+impl fmt::Display for Product {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Apptainer => "Apptainer",
+            Self::SingularityCe => "SingularityCE",
+        })
+    }
+}
+
+/// What is known about the engine and its helpers.
+#[derive(Clone, Debug)]
+pub(super) struct Facts {
+    /// The one that starts use.
+    pub(super) engine: Option<Engine>,
+    /// An engine that is here and that starts do not use.
+    pub(super) unused: Option<PathBuf>,
+    /// fuse2fs, fuse-overlayfs, squashfuse.
+    pub(super) helpers: [Helper; 3],
+    /// fusermount3 or fusermount, and whether it is setuid root.
+    pub(super) fusermount: Option<(PathBuf, bool)>,
+    /// Our links with the names of the FUSE programs, those that are missing, and where they are looked for.
+    pub(super) interposers: Interposers,
+}
+
+/// The engine that was found.
+#[derive(Clone, Debug)]
+pub(super) struct Engine {
+    pub(super) program: PathBuf,
+    /// What `--version` printed, or why it did not.
+    pub(super) said: Result<String, String>,
+    /// Installed with its setuid starter.
+    pub(super) setuid: bool,
+    /// Its configuration file and text.
+    pub(super) config: Option<(PathBuf, String)>,
+}
+
+/// A FUSE program.
+#[derive(Clone, Debug)]
+pub(super) struct Helper {
+    pub(super) name: &'static str,
+    pub(super) path: Option<PathBuf>,
+    pub(super) version: Option<Version>,
+    /// It comes with the engine, which then takes no other.
+    pub(super) bundled: bool,
+}
+
+/// See [`crate::run::daemons`].
+#[derive(Clone, Debug)]
+pub(super) struct Interposers {
+    pub(super) directory: Option<PathBuf>,
+    pub(super) missing: Vec<&'static str>,
+}
+
+pub(crate) fn judge(facts: &Facts) -> Vec<Check> {
+    let mut checks = vec![engine(facts), config::judge(facts.engine.as_ref())];
+    checks.extend(facts.helpers.iter().map(fuse::helper));
+    checks.push(fuse::fusermount(facts.fusermount.as_ref()));
+    checks.push(fuse::interposers(facts));
+    checks
+}
+
+fn engine(facts: &Facts) -> Check {
+    const ID: &str = "engine";
+    let Some(engine) = &facts.engine else {
+        let cure = format!(
+            "install Apptainer {APPTAINER} or later (unprivileged), or set 'apptainer' in /etc/condatainer/config.toml"
+        );
+        return match &facts.unused {
+            Some(other) => Check::failed(ID, format!("{} is here, but starts cannot use it", other.display()), cure),
+            None => Check::failed(ID, "no Apptainer in PATH", cure),
+        };
+    };
+    let program = engine.program.display();
+    let said = match &engine.said {
+        Ok(said) => said,
+        Err(why) => return Check::failed(ID, format!("{program} cannot be run: {why}"), "install Apptainer again"),
+    };
+    match product(said) {
+        None => Check::warning(
+            ID,
+            format!("{program} does not say that it is Apptainer"),
+            "see what it is; condatainer doctor --start shows whether it works",
+        ),
+        Some((product, version)) => released(engine, product, version),
+    }
+}
+
+fn released(engine: &Engine, product: Product, version: Version) -> Check {
+    const ID: &str = "engine";
+    let oldest = if product == Product::Apptainer { APPTAINER } else { SINGULARITY };
+    let found = format!("{product} {version}, {}", engine.program.display());
+    if version < oldest {
+        let found = format!("{found}: before {oldest} it cannot mount images without privileges");
+        return Check::failed(ID, found, format!("install {product} {oldest} or later"));
+    }
+    if engine.setuid {
+        return Check::warning(
+            ID,
+            format!("{found}: setuid, so that read-only images in which files were deleted are refused"),
+            "as root: remove its setuid part (package apptainer-suid), or install it unprivileged elsewhere and set 'apptainer'",
+        );
+    }
+    Check::ok(ID, format!("{found}, unprivileged"))
+}
+
+/// Which product a version belongs to.
+fn product(said: &str) -> Option<(Product, Version)> {
+    let names = [("apptainer", Product::Apptainer), ("singularity-ce", Product::SingularityCe)];
+    names.into_iter().find_map(|(name, product)| version::of(name, said).map(|version| (product, version)))
+}

@@ -1,0 +1,118 @@
+//! Looks for the engine as a start does, and asks it and its helpers for their versions.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use super::super::{said, version};
+use super::{Engine, Facts, Helper, Interposers};
+use crate::config::Config;
+use crate::programs;
+use crate::run::daemons;
+use crate::survey;
+
+const SETUID: u32 = 0o4000;
+/// Other engines that may be here.
+const OTHERS: [&str; 2] = ["apptainer", "singularity"];
+/// What is found first is what the engine takes.
+const HELPERS: [(&str, &[&str], &str); 3] = [
+    ("fuse2fs", &["fuse2fs"], "-V"),
+    ("fuse-overlayfs", &["fuse-overlayfs"], "--version"),
+    ("squashfuse", &["squashfuse_ll", "squashfuse"], "--version"),
+];
+
+pub(crate) fn read(config: &Config) -> Facts {
+    let found = survey::engine(config);
+    let build = found.as_ref().map(|engine| BuildConfig::of(&engine.program)).unwrap_or_default();
+    let engine = found.map(|found| {
+        let path = build.file("CONF_FILE").or(found.config);
+        Engine {
+            said: version_of(&found.program),
+            setuid: found.setuid || build.has_setuid_starter(),
+            config: path.and_then(|path| fs::read_to_string(&path).ok().map(|text| (path, text))),
+            program: found.program,
+        }
+    });
+    Facts {
+        unused: OTHERS.into_iter().find_map(programs::find).filter(|_| engine.is_none()),
+        engine,
+        helpers: helpers(&build),
+        fusermount: ["fusermount3", "fusermount"].into_iter().find_map(programs::find).map(|path| {
+            let setuid = fs::metadata(&path).is_ok_and(|meta| meta.mode() & SETUID != 0 && meta.uid() == 0);
+            (path, setuid)
+        }),
+        interposers: interposers(),
+    }
+}
+
+fn version_of(program: &Path) -> Result<String, String> {
+    match said::said(program, &["--version"]) {
+        Ok(said) if said.success => Ok(said.all()),
+        Ok(said) => Err(said.complaint()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// What the engine was built with: `NAME=VALUE`, a line each.
+#[derive(Default)]
+struct BuildConfig(String);
+
+impl BuildConfig {
+    fn of(program: &Path) -> Self {
+        Self(said::said(program, &["buildcfg"]).map(|said| said.stdout).unwrap_or_default())
+    }
+
+    /// `APPTAINER_…` or `SINGULARITY_…`.
+    fn file(&self, name: &str) -> Option<PathBuf> {
+        let mut lines = self.0.lines().filter_map(|line| line.split_once('='));
+        lines.find(|(key, _)| key.ends_with(name)).map(|(_, value)| PathBuf::from(value)).filter(|path| path.is_file())
+    }
+
+    /// The directories in which the engine has programs of its own.
+    fn own(&self) -> Vec<PathBuf> {
+        let mut lines = self.0.lines().filter_map(|line| line.strip_prefix("LIBEXECDIR="));
+        let libexec = lines.next().map(Path::new);
+        libexec.into_iter().flat_map(|dir| OTHERS.map(|name| dir.join(name).join("bin"))).collect()
+    }
+
+    fn has_setuid_starter(&self) -> bool {
+        let starters = self.own().into_iter().map(|dir| dir.join("starter-suid"));
+        starters.into_iter().any(|path| fs::metadata(path).is_ok_and(|meta| meta.mode() & SETUID != 0))
+    }
+}
+
+fn helpers(build: &BuildConfig) -> [Helper; 3] {
+    let own = build.own();
+    thread::scope(|scope| {
+        let asked = HELPERS.map(|(name, programs, question)| scope.spawn(|| helper(&own, name, programs, question)));
+        let mut asked = asked.into_iter().zip(HELPERS);
+        std::array::from_fn(|_| {
+            let next = asked.next();
+            let name = next.as_ref().map_or("", |(_, (name, ..))| name);
+            let found = next.and_then(|(thread, _)| thread.join().ok());
+            found.unwrap_or(Helper { name, path: None, version: None, bundled: false })
+        })
+    })
+}
+
+/// Our own links are passed over: they are asked about by themselves.
+fn helper(own: &[PathBuf], name: &'static str, programs: &[&str], question: &str) -> Helper {
+    let bundled =
+        programs.iter().flat_map(|name| own.iter().map(move |dir| dir.join(name))).find(|path| path.is_file());
+    let ours = std::env::current_exe().ok();
+    let elsewhere = || programs.iter().find_map(|name| programs::find_except(name.as_bytes(), ours.as_deref()));
+    let (is_bundled, path) = (bundled.is_some(), bundled.or_else(elsewhere));
+    let said = path.as_deref().and_then(|path| said::said(path, &[question]).ok());
+    Helper { name, version: said.and_then(|said| version::of(name, &said.all())), path, bundled: is_bundled }
+}
+
+fn interposers() -> Interposers {
+    let directory = daemons::interposers();
+    let ours = std::env::current_exe().ok().and_then(|path| path.canonicalize().ok());
+    let leads_here = |link: &Path| link.canonicalize().ok() == ours;
+    let missing = directory
+        .as_ref()
+        .map_or_else(Vec::new, |dir| daemons::NAMES.into_iter().filter(|name| !leads_here(&dir.join(name))).collect());
+    Interposers { directory, missing }
+}

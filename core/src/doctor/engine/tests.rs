@@ -1,0 +1,79 @@
+//! Verdicts about engines.
+
+use super::*;
+use crate::doctor::Status;
+
+fn with(said: &str, setuid: bool) -> Engine {
+    Engine { program: "/usr/bin/apptainer".into(), said: Ok(said.into()), setuid, config: None }
+}
+
+fn helper(name: &'static str, version: Version, bundled: bool) -> Helper {
+    Helper { name, path: Some(format!("/usr/bin/{name}").into()), version: Some(version), bundled }
+}
+
+fn facts(engine: Option<Engine>) -> Facts {
+    let helpers = [
+        helper("fuse2fs", Version(1, 47, 4), false),
+        helper("fuse-overlayfs", Version(1, 13, 0), false),
+        helper("squashfuse", Version(0, 5, 2), false),
+    ];
+    let interposers = Interposers { directory: Some("/usr/local/libexec/condatainer".into()), missing: Vec::new() };
+    Facts { engine, unused: None, helpers, fusermount: None, interposers }
+}
+
+fn verdict(said: &str, setuid: bool) -> Check {
+    engine(&facts(Some(with(said, setuid))))
+}
+
+#[test]
+fn products_and_releases() {
+    let check = verdict("apptainer version 1.4.5\n", false);
+    assert_eq!((check.status, check.found.as_str()), (Status::Ok, "Apptainer 1.4.5, /usr/bin/apptainer, unprivileged"));
+    assert_eq!(verdict("apptainer version 1.0.3-1.el8\n", false).status, Status::Failed);
+    let check = verdict("singularity-ce version 4.3.1-jammy\n", false);
+    assert!(check.status == Status::Ok && check.found.starts_with("SingularityCE 4.3.1"), "{check:?}");
+    assert_eq!(verdict("singularity-ce version 3.11.5\n", false).status, Status::Failed);
+    assert_eq!(verdict("something else 1.2.3\n", false).status, Status::Warning);
+    assert_eq!(verdict("apptainer version 1.4.5\n", true).status, Status::Warning);
+}
+
+#[test]
+fn without_an_engine() {
+    assert_eq!(engine(&facts(None)).found, "no Apptainer in PATH");
+    let unused = Facts { unused: Some("/usr/bin/singularity".into()), ..facts(None) };
+    assert_eq!(engine(&unused).found, "/usr/bin/singularity is here, but starts cannot use it");
+    let broken = Engine { said: Err("Permission denied".into()), ..with("", false) };
+    assert_eq!(engine(&facts(Some(broken))).status, Status::Failed);
+}
+
+#[test]
+fn helpers_and_their_bad_releases() {
+    let of = |name, version, bundled| fuse::helper(&helper(name, version, bundled)).status;
+    assert_eq!(of("fuse2fs", Version(1, 47, 4), false), Status::Ok);
+    assert_eq!(of("fuse2fs", Version(1, 47, 3), false), Status::Warning);
+    assert_eq!(of("fuse2fs", Version(1, 47, 3), true), Status::Ok);
+    assert_eq!(of("squashfuse", Version(0, 1, 104), false), Status::Warning);
+    assert_eq!(of("squashfuse", Version(0, 5, 2), false), Status::Ok);
+    assert_eq!(of("fuse-overlayfs", Version(1, 10, 0), false), Status::Ok);
+    let missing = fuse::helper(&Helper { path: None, ..helper("fuse2fs", Version(0, 0, 0), false) });
+    assert!(missing.status == Status::Failed && missing.found.contains("env.img"), "{missing:?}");
+}
+
+#[test]
+fn fusermount_is_for_others() {
+    assert_eq!(fuse::fusermount(None).status, Status::Skipped);
+    assert_eq!(fuse::fusermount(Some(&("/usr/bin/fusermount3".into(), true))).status, Status::Ok);
+    assert_eq!(fuse::fusermount(Some(&("/usr/bin/fusermount3".into(), false))).status, Status::Warning);
+}
+
+#[test]
+fn links_in_front_of_the_helpers() {
+    let mut facts = facts(None);
+    assert_eq!(fuse::interposers(&facts).status, Status::Ok);
+    facts.interposers.missing = vec!["squashfuse"];
+    assert_eq!(fuse::interposers(&facts).status, Status::Warning);
+    facts.interposers.directory = None;
+    assert_eq!(fuse::interposers(&facts).status, Status::Warning);
+    facts.helpers.iter_mut().for_each(|helper| helper.bundled = true);
+    assert_eq!(fuse::interposers(&facts).status, Status::Skipped);
+}

@@ -1,0 +1,121 @@
+//! What the site and the user have set up: the configuration, the base image, the directory for `:tmp` layers.
+
+mod read;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+
+use super::{Asker, Check};
+use crate::facts::Kind;
+
+pub(crate) use read::read;
+
+/// Less room than this is used up by the first package that somebody installs.
+const ROOM: u64 = 1 << 30;
+
+/// What was set up.
+#[derive(Clone, Debug)]
+pub(super) struct Facts {
+    /// The configuration files that are there and the keys in them, or what is wrong with them.
+    pub(super) configuration: Result<Vec<(PathBuf, Vec<String>)>, String>,
+    /// The base, and what it is or why it cannot be used; `None` where none is named.
+    pub(super) base: Option<(PathBuf, Result<Kind, String>)>,
+    pub(super) tmpdir: Tmpdir,
+}
+
+/// The directory for what `:tmp` layers write.
+#[derive(Clone, Debug)]
+pub(super) struct Tmpdir {
+    pub(super) path: PathBuf,
+    /// Why nothing can be made there.
+    pub(super) problem: Option<String>,
+    /// For root, who may write everywhere: whether others may.
+    pub(super) open_to_all: bool,
+    /// Bytes that the caller can use.
+    pub(super) free: Option<u64>,
+    /// The file system, if it is one of the network.
+    pub(super) network: Option<String>,
+}
+
+pub(crate) fn judge(facts: &Facts, asker: &Asker) -> Vec<Check> {
+    vec![configuration(facts), base(facts, asker), tmpdir(&facts.tmpdir, asker)]
+}
+
+fn configuration(facts: &Facts) -> Check {
+    const ID: &str = "configuration";
+    match &facts.configuration {
+        Err(why) => {
+            Check::failed(ID, why.as_str(), "correct the file: it is ours to complain, and nothing starts before")
+        }
+        Ok(files) if files.is_empty() => Check::ok(ID, "no file: everything is as it comes"),
+        Ok(files) => {
+            let shown = files.iter().map(|(path, keys)| match keys.as_slice() {
+                [] => format!("{} (empty)", path.display()),
+                keys => format!("{} ({})", path.display(), keys.join(", ")),
+            });
+            Check::ok(ID, shown.collect::<Vec<_>>().join(", "))
+        }
+    }
+}
+
+fn base(facts: &Facts, asker: &Asker) -> Check {
+    const ID: &str = "base";
+    const CURE: &str = "set 'base' in the configuration; 'apptainer pull base.sif docker://debian' makes one";
+    match &facts.base {
+        // The users of a site without a base have their own.
+        None if !asker.is_user() => Check::warning(ID, "none is configured: users must name one", CURE),
+        None => Check::failed(ID, "none is configured: a start must name one with -b", CURE),
+        Some((path, Err(why))) => {
+            Check::failed(ID, about(path, why), "correct its path in the configuration, or the file's mode")
+        }
+        Some((path, Ok(Kind::Ext))) => Check::failed(
+            ID,
+            format!("{} is an ext image, which can be a layer only", path.display()),
+            "name a .sif, a .sqf or a directory",
+        ),
+        Some((path, Ok(kind))) => Check::ok(ID, format!("{}, {}", path.display(), name(*kind))),
+    }
+}
+
+/// An error of an image mostly names it already.
+fn about(path: &std::path::Path, why: &str) -> String {
+    let path = path.display().to_string();
+    if why.starts_with(&path) { why.into() } else { format!("{path}: {why}") }
+}
+
+fn name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Ext => "ext",
+        Kind::Squashfs => "squashfs",
+        Kind::Sif => "sif",
+        Kind::Directory => "directory",
+    }
+}
+
+fn tmpdir(dir: &Tmpdir, asker: &Asker) -> Check {
+    const ID: &str = "tmpdir";
+    const CURE: &str = "set tmpdir in the configuration, or TMPDIR, to a directory on this node's own disk";
+    let path = dir.path.display();
+    if let Some(why) = &dir.problem {
+        return Check::failed(ID, format!("{path}: cannot hold what :tmp layers write: {why}"), CURE);
+    }
+    if asker.is_root() && !dir.open_to_all {
+        let cure = format!("as root: chmod 1777 {path}; or {CURE}");
+        return Check::failed(ID, format!("{path}: users cannot write there"), cure);
+    }
+    if let Some(kind) = &dir.network {
+        return Check::warning(
+            ID,
+            format!("{path}: lies on {kind}: :tmp layers are slow there, and others see the files"),
+            CURE,
+        );
+    }
+    match dir.free {
+        Some(free) if free < ROOM => {
+            Check::warning(ID, format!("{path}: {} MiB are free, which is little", free >> 20), CURE)
+        }
+        Some(free) => Check::ok(ID, format!("{path}, {} GiB free", free >> 30)),
+        None => Check::ok(ID, path.to_string()),
+    }
+}

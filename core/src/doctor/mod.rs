@@ -1,0 +1,101 @@
+//! The doctor: everything that a container start needs on this machine, each with what was found and what to do about it.
+//!
+//! A topic is a module: its `read` looks at the machine and gives plain facts, its `judge` turns facts into checks without looking
+//! at anything, so that every verdict is tested with values. Readers change nothing: programs are only asked for their versions,
+//! namespaces end with the process that made them, and the lock of a user's image is asked about, never taken.
+
+mod check;
+mod engine;
+mod files;
+mod ids;
+mod machine;
+mod place;
+mod said;
+mod slurm;
+mod start;
+mod tools;
+mod version;
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use crate::config::{self, Config, SYSTEM_FILE};
+use crate::user::Caller;
+
+pub use check::{Check, Group, IDS, Report, Status};
+
+/// What is to be examined, and for whom.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// Directories and images whose file systems must have locks, absolute.
+    pub places: Vec<PathBuf>,
+    /// Only what is the machine's and not the caller's, as a health check of a node wants it.
+    pub node: bool,
+    /// Checks that do not count, by id.
+    pub skip: Vec<String>,
+    /// Also start a container.
+    pub start: bool,
+    /// The caller's variables.
+    pub env: HashMap<String, String>,
+}
+
+/// Who asks, as far as verdicts depend on it.
+#[derive(Clone, Debug)]
+pub(crate) struct Asker {
+    pub(crate) caller: Caller,
+    /// What belongs to a user is left out.
+    pub(crate) node: bool,
+}
+
+impl Asker {
+    /// What root can do says nothing about what users can.
+    pub(crate) fn is_root(&self) -> bool {
+        self.caller.uid == 0
+    }
+
+    /// Whether this is about one user: root starts no containers for himself.
+    pub(crate) fn is_user(&self) -> bool {
+        !self.is_root() && !self.node
+    }
+}
+
+/// Looks at everything.
+///
+/// # Errors
+/// The caller cannot be told.
+pub fn examine(request: &Request) -> io::Result<Report> {
+    let asker = Asker { caller: Caller::current()?, node: request.node };
+    let read = configuration(request);
+    let config = read.as_ref().cloned().unwrap_or_default();
+    let mut checks = thread::scope(|scope| {
+        // Other programs are asked meanwhile.
+        let topics = [
+            scope.spawn(|| machine::judge(&machine::read(&asker), &asker)),
+            scope.spawn(|| engine::judge(&engine::read(&config))),
+            scope.spawn(|| tools::judge(&tools::read())),
+            scope.spawn(|| slurm::judge(&slurm::read(&request.env))),
+        ];
+        let mut checks = ids::judge(&ids::read(&asker), &asker);
+        checks.extend(files::judge(&files::read(&read, &config, request), &asker));
+        checks.extend(request.places.iter().map(|path| place::judge(&place::read(path))));
+        topics.into_iter().fold(checks, |mut all, topic| {
+            all.extend(topic.join().unwrap_or_else(|_| Vec::new()));
+            all
+        })
+    });
+    checks.push(start::check(request, &read, &asker));
+    Ok(Report::new(checks, &request.skip))
+}
+
+/// The configuration that a start would have; of a node, that of the site alone.
+fn configuration(request: &Request) -> Result<Config, String> {
+    let site = Config::system(Path::new(SYSTEM_FILE));
+    let all = if request.node {
+        site
+    } else {
+        site.and_then(|site| site.with_user(config::user_file(&request.env).as_deref(), &request.env))
+    };
+    all.map_err(|error| error.to_string())
+}

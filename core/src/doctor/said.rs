@@ -1,0 +1,80 @@
+//! What another program says: with a limit on the time it takes, because a health check must end.
+
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
+/// srun may wait for a controller that does not answer.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// How a program ended, and what it printed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Said {
+    /// Whether it ended with 0.
+    pub(crate) success: bool,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Said {
+    /// Both streams: programs do not agree where a version belongs.
+    pub(crate) fn all(&self) -> String {
+        format!("{}\n{}", self.stdout, self.stderr)
+    }
+
+    /// The first line of its complaint.
+    pub(crate) fn complaint(&self) -> String {
+        let line = self.stderr.lines().chain(self.stdout.lines()).find(|line| !line.trim().is_empty());
+        line.unwrap_or("it ended with an error and said nothing").trim().to_owned()
+    }
+}
+
+/// Runs a program with these arguments, in English.
+///
+/// # Errors
+/// Why it did not start, or that it was ended because it took too long.
+pub(crate) fn said(program: &Path, arguments: &[&str]) -> io::Result<Said> {
+    let mut command = Command::new(program);
+    command.args(arguments);
+    run(command)
+}
+
+/// As [`said`], for any command.
+pub(crate) fn run(mut command: Command) -> io::Result<Said> {
+    command.env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    let child = command.spawn()?;
+    let group = Pid::from_raw(i32::try_from(child.id()).map_err(io::Error::other)?);
+    let (sender, receiver) = channel();
+    thread::spawn(move || sender.send(child.wait_with_output()));
+    match receiver.recv_timeout(LIMIT) {
+        Ok(output) => output.map(of),
+        Err(_) => {
+            let _ = killpg(group, Signal::SIGKILL);
+            Err(io::Error::new(io::ErrorKind::TimedOut, format!("it did not answer within {} s", LIMIT.as_secs())))
+        }
+    }
+}
+
+fn of(output: Output) -> Said {
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Said { success: output.status.success(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_streams_and_the_end() {
+        let said = said(Path::new("/bin/sh"), &["-c", "echo out; echo; echo err >&2; exit 3"]).unwrap();
+        assert!(!said.success && said.stdout == "out\n\n" && said.complaint() == "err");
+        assert!(super::said(Path::new("/no/such"), &[]).is_err());
+    }
+}

@@ -1,0 +1,147 @@
+//! Slurm: its release, whether this is in a job, and whether it loads the plugin.
+
+mod plugstack;
+mod read;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+
+use super::Check;
+use super::version::Version;
+
+pub(crate) use read::read;
+
+/// The releases whose interface the plugin knows.
+const OLDEST: (u32, u32) = (22, 5);
+const NEWEST: (u32, u32) = (26, 5);
+
+/// What is known about Slurm here.
+#[derive(Clone, Debug)]
+pub(super) struct Facts {
+    /// Whether there is an srun.
+    pub(super) here: bool,
+    /// Its release, or what it complained about.
+    pub(super) version: Result<Version, String>,
+    /// The job and step that this runs in.
+    pub(super) job: Option<(String, Option<String>)>,
+    /// Whether srun's help shows our options, or what it complained about.
+    pub(super) shows: Result<bool, String>,
+    /// The plugstack.conf that was found.
+    pub(super) plugstack: Option<PathBuf>,
+    /// Our line in it.
+    pub(super) line: Option<Line>,
+}
+
+/// A line of plugstack.conf, and what it leads to.
+#[derive(Clone, Debug)]
+pub(super) struct Line {
+    /// The file that it is in: one may include others.
+    pub(super) file: PathBuf,
+    pub(super) required: bool,
+    pub(super) plugin: PathBuf,
+    /// What is wrong with the plugin's file.
+    pub(super) plugin_problem: Option<String>,
+    pub(super) wrapper: PathBuf,
+    /// Why the wrapper cannot be run.
+    pub(super) wrapper_problem: Option<String>,
+    /// Why the configuration that it names cannot be used.
+    pub(super) config_problem: Option<String>,
+}
+
+pub(crate) fn judge(facts: &Facts) -> Vec<Check> {
+    if !facts.here {
+        let why = "there is no srun here: this is no host of Slurm";
+        return vec![Check::skipped("slurm", why), Check::skipped("plugin", why)];
+    }
+    vec![slurm(facts), plugin(facts)]
+}
+
+fn slurm(facts: &Facts) -> Check {
+    const ID: &str = "slurm";
+    let place = match &facts.job {
+        None => "not in a job".into(),
+        Some((job, None)) => format!("in job {job}"),
+        Some((job, Some(step))) => format!("in job {job}, step {step}"),
+    };
+    match &facts.version {
+        Err(why) => {
+            Check::warning(ID, format!("srun does not tell its version: {why}"), "see to Slurm: srun --version")
+        }
+        Ok(version) if !(OLDEST..=NEWEST).contains(&(version.0, version.1)) => Check::warning(
+            ID,
+            format!(
+                "{} is none of the releases that the plugin knows ({} to {})",
+                release(version),
+                named(OLDEST),
+                named(NEWEST)
+            ),
+            "install a condatainer that knows it",
+        ),
+        Ok(version) => Check::ok(ID, format!("{}, {place}", release(version))),
+    }
+}
+
+/// Slurm writes 22.05.8.
+fn release(version: &Version) -> String {
+    format!("{}.{}", named((version.0, version.1)), version.2)
+}
+
+fn named((year, month): (u32, u32)) -> String {
+    format!("{year}.{month:02}")
+}
+
+fn plugin(facts: &Facts) -> Check {
+    const ID: &str = "plugin";
+    let Some(line) = &facts.line else { return not_enabled(facts) };
+    let file = line.file.display();
+    let problem = line.plugin_problem.as_ref().map(|why| (&line.plugin, why));
+    let problem = problem.or(line.wrapper_problem.as_ref().map(|why| (&line.wrapper, why)));
+    if let Some((path, why)) = problem {
+        let path = path.display();
+        return Check::failed(
+            ID,
+            format!("{path}: {why} ({file})"),
+            format!("install it again on this node, or correct {file}"),
+        );
+    }
+    if let Some(why) = &line.config_problem {
+        return Check::failed(ID, format!("every container of Slurm's is refused: {why}"), "correct the configuration");
+    }
+    match &facts.shows {
+        Err(why) => Check::failed(ID, format!("srun does not load it: {why}"), format!("see {file} and slurmd's log")),
+        Ok(false) => Check::failed(
+            ID,
+            format!("{} is in {file}, but srun does not show its options", line.plugin.display()),
+            "see whether Slurm reads that file, and slurmd's log",
+        ),
+        Ok(true) if !line.required => Check::warning(
+            ID,
+            format!("loaded, but as optional: on a node where it does not load, tasks run outside of their containers"),
+            format!("as root: write 'required' in {file}"),
+        ),
+        Ok(true) => Check::ok(ID, format!("loaded from {}, required", line.plugin.display())),
+    }
+}
+
+/// Without a line that we can read; Slurm may read one all the same ("configless").
+fn not_enabled(facts: &Facts) -> Check {
+    const ID: &str = "plugin";
+    match (&facts.shows, &facts.plugstack) {
+        (Ok(true), _) => Check::ok(ID, "loaded (plugstack.conf is not on this host)"),
+        (Err(why), _) => Check::failed(ID, format!("srun does not work: {why}"), "see to Slurm: srun --help"),
+        (Ok(false), Some(path)) => Check::failed(
+            ID,
+            format!("not in {}: srun --condatainer-overlay is unknown here", path.display()),
+            format!(
+                "as root: add 'include PREFIX/share/condatainer/plugstack.conf' to {}; or leave this check out (--skip plugin)",
+                path.display()
+            ),
+        ),
+        (Ok(false), None) => Check::failed(
+            ID,
+            "there is no plugstack.conf: srun --condatainer-overlay is unknown here",
+            "as root: enable it as docs/admin.md says; or leave this check out (--skip plugin)",
+        ),
+    }
+}

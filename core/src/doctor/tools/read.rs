@@ -1,0 +1,22 @@
+//! Looks for the programs, and asks the first of each package for its version.
+
+use super::super::{said, version};
+use super::{Facts, Tool};
+use crate::programs;
+
+pub(crate) fn read() -> Facts {
+    Facts {
+        e2fsprogs: vec![asked("mke2fs", "-V"), found("debugfs"), found("e2fsck"), found("resize2fs")],
+        mksquashfs: asked("mksquashfs", "-version"),
+    }
+}
+
+fn found(name: &'static str) -> Tool {
+    Tool { name, path: programs::find(name), version: None }
+}
+
+fn asked(name: &'static str, question: &str) -> Tool {
+    let tool = found(name);
+    let answer = tool.path.as_deref().and_then(|path| said::said(path, &[question]).ok());
+    Tool { version: answer.and_then(|answer| version::of(name, &answer.all())), ..tool }
+}
