@@ -82,11 +82,12 @@ install:
 	for f in fuse2fs fuse-overlayfs squashfuse squashfuse_ll; do \
 	    ln -sfn ../../bin/condatainer $(DESTDIR)$(PREFIX)/libexec/condatainer/$$f; \
 	done
-	for f in plugstack.conf:plugstack.conf.in config.toml.example:config.toml.example; do \
+	for f in plugstack.conf:plugstack.conf.in config.toml.example:config.toml.example health-check:health-check.in; do \
 	    sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@SYSCONFDIR@|$(SYSCONFDIR)|g' packaging/$${f#*:} \
 	        > $(DESTDIR)$(PREFIX)/share/condatainer/$${f%:*}; \
 	    chmod 0644 $(DESTDIR)$(PREFIX)/share/condatainer/$${f%:*}; \
 	done
+	chmod 0755 $(DESTDIR)$(PREFIX)/share/condatainer/health-check
 	$(BUILT)/condatainer man $(DESTDIR)$(PREFIX)/share/man/man1
 	$(BUILT)/condatainer completions bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/condatainer
 	$(BUILT)/condatainer completions zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_condatainer

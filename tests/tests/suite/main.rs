@@ -13,6 +13,7 @@ mod admin;
 mod check;
 mod cli;
 mod diff;
+mod doctor;
 mod exits;
 mod fakeroot;
 mod inherit;
@@ -75,6 +76,7 @@ fn suite() -> Suite {
             Theme { name: "releases", tests: releases::tests() },
             Theme { name: "cli", tests: cli::tests() },
             Theme { name: "diff", tests: diff::tests() },
+            Theme { name: "doctor", tests: doctor::tests() },
             Theme { name: "resize", tests: resize::tests() },
             Theme { name: "seal", tests: seal::tests() },
         ],

@@ -63,9 +63,9 @@ pub(super) fn judge(engine: Option<&Engine>) -> Check {
 /// The last line with a directive counts.
 fn value<'a>(text: &'a str, key: &str) -> &'a str {
     let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
-    let values = lines.filter_map(|line| line.split_once('=')).filter(|(name, _)| name.trim() == key);
+    let mut values = lines.filter_map(|line| line.split_once('=')).filter(|(name, _)| name.trim() == key);
     let default = DEFAULTS.iter().find(|(name, _)| *name == key).map_or("", |(_, value)| value);
-    values.last().map_or(default, |(_, value)| value.trim())
+    values.next_back().map_or(default, |(_, value)| value.trim())
 }
 
 #[cfg(test)]

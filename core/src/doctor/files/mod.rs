@@ -45,9 +45,7 @@ pub(crate) fn judge(facts: &Facts, asker: &Asker) -> Vec<Check> {
 fn configuration(facts: &Facts) -> Check {
     const ID: &str = "configuration";
     match &facts.configuration {
-        Err(why) => {
-            Check::failed(ID, why.as_str(), "correct the file: it is ours to complain, and nothing starts before")
-        }
+        Err(why) => Check::failed(ID, why.as_str(), "correct it: nothing starts before"),
         Ok(files) if files.is_empty() => Check::ok(ID, "no file: everything is as it comes"),
         Ok(files) => {
             let shown = files.iter().map(|(path, keys)| match keys.as_slice() {

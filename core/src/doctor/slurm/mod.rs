@@ -117,7 +117,7 @@ fn plugin(facts: &Facts) -> Check {
         ),
         Ok(true) if !line.required => Check::warning(
             ID,
-            format!("loaded, but as optional: on a node where it does not load, tasks run outside of their containers"),
+            "loaded, but as optional: on a node where it does not load, tasks run outside of their containers",
             format!("as root: write 'required' in {file}"),
         ),
         Ok(true) => Check::ok(ID, format!("loaded from {}, required", line.plugin.display())),

@@ -5,12 +5,13 @@ use cluster::Release;
 use crate::support::{Needs, Suite};
 
 /// What no test of this suite can show on a build machine.
-const NOT_HERE: [&str; 5] = [
+const NOT_HERE: [&str; 6] = [
     "NVIDIA and ROCm GPUs in a container (no such devices): only the planned options are tested, in core",
     "locks of Lustre and NFS, and writers on different hosts (one kernel here)",
     "an Apptainer installed setuid (Debian's is unprivileged)",
     "cgroup v2 as Slurm's process tracker, and cgroup v1 with a real Apptainer (bookworm's stand-in is what runs there)",
     "user namespaces switched off on a whole node: shown for the command line only, since the switch is the kernel's",
+    "AppArmor that restricts user namespaces, kernels before 5.11, file capabilities instead of setuid bits: doctor's verdicts only, in core",
 ];
 
 /// Prints it, at the end of every run.
