@@ -48,6 +48,10 @@ pub(super) fn judge(engine: Option<&Engine>) -> Check {
         let (found, cure) = (format!("{path}: '{key} = no': {what}"), format!("as root: set '{key} = yes' there"));
         return if *everything { Check::failed(ID, found, cure) } else { Check::warning(ID, found, cure) };
     }
+    if value(text, "oci mode") == "yes" {
+        let found = format!("{path}: 'oci mode = yes': OCI containers know no image layers");
+        return Check::failed(ID, found, "as root: set 'oci mode = no' there");
+    }
     if engine.setuid && value(text, "max loop devices") == "0" {
         let found = format!("{path}: 'max loop devices = 0': a setuid engine mounts no image");
         return Check::failed(ID, found, "as root: set 'max loop devices = 256' there");
@@ -100,6 +104,7 @@ mod tests {
         let both = with("user bind control = no\nallow container squashfs = no");
         assert!(both.status == Status::Failed && both.found.contains("squashfs"), "the worst is said: {both:?}");
         assert_eq!(with("allow container sif = no").status, Status::Warning);
+        assert_eq!(with("oci mode = yes").status, Status::Failed);
         let limited = with("limit container paths = /shared, /scratch");
         assert!(limited.status == Status::Warning && limited.found.contains("/shared, /scratch"), "{limited:?}");
     }

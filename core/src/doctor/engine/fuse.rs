@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Facts, Helper};
+use super::{Facts, Helper, Product};
 use crate::doctor::Check;
 use crate::doctor::version::Version;
 
@@ -22,10 +22,13 @@ fn purpose(name: &str) -> (&'static str, &'static str) {
     }
 }
 
-pub(super) fn helper(helper: &Helper) -> Check {
+pub(super) fn helper(helper: &Helper, engine: Option<Product>) -> Check {
     let id = helper.name;
     let (without, package) = purpose(id);
     let Some(path) = &helper.path else {
+        if engine == Some(Product::SingularityCe) {
+            return Check::skipped(id, "not installed; SingularityCE has the kernel mount image layers");
+        }
         return Check::failed(id, format!("not installed: {without}"), format!("install the package {package}"));
     };
     let path = path.display();

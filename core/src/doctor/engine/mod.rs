@@ -14,9 +14,8 @@ use super::version::{self, Version};
 
 pub(crate) use read::read;
 
-/// Unprivileged mounts of images by FUSE came with these.
+/// Unprivileged mounts of images by FUSE came with it.
 const APPTAINER: Version = Version(1, 1, 0);
-const SINGULARITY: Version = Version(4, 1, 0);
 
 /// Engines that understand the same command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +79,8 @@ pub(super) struct Interposers {
 
 pub(crate) fn judge(facts: &Facts) -> Vec<Check> {
     let mut checks = vec![engine(facts), config::judge(facts.engine.as_ref())];
-    checks.extend(facts.helpers.iter().map(fuse::helper));
+    let product = facts.engine.as_ref().and_then(Engine::product);
+    checks.extend(facts.helpers.iter().map(|helper| fuse::helper(helper, product)));
     checks.push(fuse::fusermount(facts.fusermount.as_ref()));
     checks.push(fuse::interposers(facts));
     checks
@@ -114,20 +114,32 @@ fn engine(facts: &Facts) -> Check {
 
 fn released(engine: &Engine, product: Product, version: Version) -> Check {
     const ID: &str = "engine";
-    let oldest = if product == Product::Apptainer { APPTAINER } else { SINGULARITY };
     let found = format!("{product} {version}, {}", engine.program.display());
-    if version < oldest {
-        let found = format!("{found}: before {oldest} it cannot mount images without privileges");
-        return Check::failed(ID, found, format!("install {product} {oldest} or later"));
-    }
-    if engine.setuid {
-        return Check::warning(
+    match (product, engine.setuid) {
+        (Product::Apptainer, _) if version < APPTAINER => Check::failed(
+            ID,
+            format!("{found}: before {APPTAINER} it cannot mount images without privileges"),
+            format!("install Apptainer {APPTAINER} or later"),
+        ),
+        (Product::Apptainer, true) => Check::warning(
             ID,
             format!("{found}: setuid, so that read-only images in which files were deleted are refused"),
             "as root: remove its setuid part (package apptainer-suid), or install it unprivileged elsewhere and set 'apptainer'",
-        );
+        ),
+        (Product::SingularityCe, false) => Check::warning(
+            ID,
+            format!("{found}: mounts image layers only where it is setuid, and here it is not"),
+            format!("install Apptainer {APPTAINER} or later, or SingularityCE with its setuid starter"),
+        ),
+        (Product::Apptainer, false) => Check::ok(ID, format!("{found}, unprivileged")),
+        (Product::SingularityCe, true) => Check::ok(ID, format!("{found}, setuid")),
     }
-    Check::ok(ID, format!("{found}, unprivileged"))
+}
+
+impl Engine {
+    fn product(&self) -> Option<Product> {
+        self.said.as_ref().ok().and_then(|said| product(said)).map(|(product, _)| product)
+    }
 }
 
 /// Which product a version belongs to.

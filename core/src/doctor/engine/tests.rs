@@ -30,9 +30,9 @@ fn products_and_releases() {
     let check = verdict("apptainer version 1.4.5\n", false);
     assert_eq!((check.status, check.found.as_str()), (Status::Ok, "Apptainer 1.4.5, /usr/bin/apptainer, unprivileged"));
     assert_eq!(verdict("apptainer version 1.0.3-1.el8\n", false).status, Status::Failed);
-    let check = verdict("singularity-ce version 4.3.1-jammy\n", false);
-    assert!(check.status == Status::Ok && check.found.starts_with("SingularityCE 4.3.1"), "{check:?}");
-    assert_eq!(verdict("singularity-ce version 3.11.5\n", false).status, Status::Failed);
+    let check = verdict("singularity-ce version 4.5.1-noble\n", true);
+    assert!(check.status == Status::Ok && check.found.starts_with("SingularityCE 4.5.1"), "{check:?}");
+    assert_eq!(verdict("singularity-ce version 4.5.1\n", false).status, Status::Warning);
     assert_eq!(verdict("something else 1.2.3\n", false).status, Status::Warning);
     assert_eq!(verdict("apptainer version 1.4.5\n", true).status, Status::Warning);
 }
@@ -48,14 +48,16 @@ fn without_an_engine() {
 
 #[test]
 fn helpers_and_their_bad_releases() {
-    let of = |name, version, bundled| fuse::helper(&helper(name, version, bundled)).status;
+    let of = |name, version, bundled| fuse::helper(&helper(name, version, bundled), None).status;
     assert_eq!(of("fuse2fs", Version(1, 47, 4), false), Status::Ok);
     assert_eq!(of("fuse2fs", Version(1, 47, 3), false), Status::Warning);
     assert_eq!(of("fuse2fs", Version(1, 47, 3), true), Status::Ok);
     assert_eq!(of("squashfuse", Version(0, 1, 104), false), Status::Warning);
     assert_eq!(of("squashfuse", Version(0, 5, 2), false), Status::Ok);
     assert_eq!(of("fuse-overlayfs", Version(1, 10, 0), false), Status::Ok);
-    let missing = fuse::helper(&Helper { path: None, ..helper("fuse2fs", Version(0, 0, 0), false) });
+    let missing = |engine| fuse::helper(&Helper { path: None, ..helper("fuse2fs", Version(0, 0, 0), false) }, engine);
+    assert_eq!(missing(Some(Product::SingularityCe)).status, Status::Skipped, "it does without");
+    let missing = missing(Some(Product::Apptainer));
     assert!(missing.status == Status::Failed && missing.found.contains("env.img"), "{missing:?}");
 }
 
