@@ -9,7 +9,7 @@ use crate::plan::{Command, Overlay, Plan};
 
 /// Variables that would change the stack, the mode or the working directory behind the plan's back. Everything else that users
 /// and sites set for Apptainer (binds, cache, GPU, verbosity, `APPTAINERENV_…`) stays.
-const CONTRADICTING: [&str; 21] = [
+const CONTRADICTING: [&str; 25] = [
     "APP",
     "APPNAME",
     "BOOT",
@@ -21,6 +21,8 @@ const CONTRADICTING: [&str; 21] = [
     "IGNORE_FAKEROOT_COMMAND",
     "IGNORE_SUBUID",
     "IGNORE_USERNS",
+    "NO_OCI",
+    "OCI",
     "OVERLAY",
     "OVERLAYIMAGE",
     "PWD",
@@ -28,10 +30,15 @@ const CONTRADICTING: [&str; 21] = [
     "TARGET_CWD",
     "TARGET_PWD",
     "UNDERLAY",
+    "UNSHARE_USERNS",
     "UNSQUASH",
+    "USERNS",
     "WRITABLE",
     "WRITABLE_TMPFS",
 ];
+
+/// The image for what `:tmp` layers write, in their directory.
+pub(crate) const SCRATCH_IMAGE: &str = "tmp.img";
 
 /// Names to take out of the engine's environment.
 pub(crate) fn contradicting_variables() -> impl Iterator<Item = String> {
@@ -51,7 +58,10 @@ impl Plan {
             argv.extend(["-c".into(), config.into()]);
         }
         argv.extend(["-q".into(), "exec".into()]);
-        if self.engine.setuid && self.fakeroot != Some(Fakeroot::Root) {
+        if self.engine.oci_mode {
+            argv.push("--no-oci".into());
+        }
+        if self.userns {
             argv.push("--userns".into());
         }
         if self.fakeroot.is_some_and(|f| f != Fakeroot::Root) {
@@ -101,7 +111,7 @@ impl Plan {
     /// The directory below which `:tmp` writes are kept, if there is a `:tmp` layer; else the root, which is not used.
     pub(crate) fn scratch_parent(&self) -> &Path {
         let parent = self.stack.iter().find_map(|overlay| match overlay {
-            Overlay::Scratch(parent) => Some(parent.as_path()),
+            Overlay::Scratch(parent) | Overlay::ScratchImage(parent) => Some(parent.as_path()),
             _ => None,
         });
         parent.unwrap_or(Path::new("/"))
@@ -120,6 +130,7 @@ fn overlay_value(overlay: &Overlay, scratch: &Path) -> String {
         Overlay::Ro(path) => format!("{}:ro", path.display()),
         Overlay::Rw(path) => path.display().to_string(),
         Overlay::Scratch(_) => scratch.display().to_string(),
+        Overlay::ScratchImage(_) => scratch.join(SCRATCH_IMAGE).display().to_string(),
     })
 }
 

@@ -27,6 +27,8 @@ pub struct Facts {
     pub base: BaseFacts,
     /// The layers in the order of the request.
     pub layers: Vec<LayerFacts>,
+    /// The first squashfs file of the stack that SingularityCE does not accept, and how it is compressed.
+    pub unknown_compression: Option<(PathBuf, String)>,
     /// The container engine; `None` where none is installed.
     pub engine: Option<Engine>,
     /// Whether an unprivileged process may make a user namespace.
@@ -41,15 +43,37 @@ pub struct Facts {
     pub tmpdir_problem: Option<String>,
 }
 
+/// Which of the two programs that go back to Singularity starts the containers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Flavour {
+    /// Apptainer: FUSE and user namespaces, everything works.
+    Apptainer,
+    /// SingularityCE: mounts image files by the kernel, so only where it is setuid; see [`crate::singularity`].
+    SingularityCE,
+}
+
+impl std::fmt::Display for Flavour {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Apptainer => "Apptainer",
+            Self::SingularityCE => "SingularityCE",
+        })
+    }
+}
+
 /// The engine that starts containers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Engine {
-    /// The `apptainer` program.
+    /// What it is.
+    pub flavour: Flavour,
+    /// The `apptainer` or `singularity` program.
     pub program: PathBuf,
     /// Its configuration file, where it was found.
     pub config: Option<PathBuf>,
-    /// Whether it is a setuid installation.
+    /// Whether it is a setuid installation that may be used as such.
     pub setuid: bool,
+    /// Whether its configuration turns on OCI mode, which knows no image layers.
+    pub oci_mode: bool,
     /// Directory with our stand-ins for its FUSE programs, which keep signals from them.
     pub interposers: Option<PathBuf>,
 }

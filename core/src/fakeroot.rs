@@ -8,6 +8,7 @@ use crate::layer::Mode;
 use crate::plan::Moded;
 use crate::refusal::Refusal;
 use crate::request::Request;
+use crate::singularity;
 use crate::user::Caller;
 
 /// How the caller becomes root in the container.
@@ -34,9 +35,16 @@ pub(crate) fn decide(
     facts: &Facts,
     writer: Option<&LayerFacts>,
 ) -> Result<Option<Fakeroot>, Refusal> {
-    let wanted = request.fakeroot.unwrap_or_else(|| first_of_root(&facts.layers).is_some());
+    // SingularityCE's fakeroot leaves images out, so it would help nobody.
+    let is_singularity = facts.engine.as_ref().is_some_and(singularity::is);
+    let automatic = || !is_singularity && first_of_root(&facts.layers).is_some();
+    let wanted = request.fakeroot.unwrap_or_else(automatic);
     let fakeroot = wanted.then(|| offered(&facts.caller, facts.newuidmap)).transpose()?;
     match writer {
+        Some(layer) if is_singularity && fakeroot.is_none() => {
+            singularity::check_owner(layer, facts.caller.uid)?;
+            check_owner(layer, fakeroot, facts).map(|()| fakeroot)
+        }
         Some(layer) => check_owner(layer, fakeroot, facts).map(|()| fakeroot),
         None => Ok(fakeroot),
     }

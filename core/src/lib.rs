@@ -44,6 +44,7 @@ pub mod run;
 #[cfg(feature = "lower")]
 pub mod seal;
 pub mod shown;
+mod singularity;
 mod sparse;
 #[cfg(feature = "lower")]
 pub mod squashfs;

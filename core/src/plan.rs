@@ -10,11 +10,12 @@ use serde::Serialize;
 use crate::bind::Bind;
 use crate::environment;
 use crate::ext::Stamp;
-use crate::facts::{BaseFacts, Engine, Facts, Gpu, ImageFacts, Kind, LayerFacts, State, Usage, Whiteouts};
+use crate::facts::{BaseFacts, Engine, Facts, Flavour, Gpu, ImageFacts, Kind, LayerFacts, State, Usage, Whiteouts};
 use crate::fakeroot::{self, Fakeroot};
 use crate::layer::Mode;
 use crate::refusal::Refusal;
 use crate::request::Request;
+use crate::singularity;
 
 /// One `--overlay` of the engine, in stack order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -26,6 +27,8 @@ pub enum Overlay {
     Rw(PathBuf),
     /// A new directory below this one takes the writes and is removed at the end.
     Scratch(PathBuf),
+    /// As `Scratch`, an image in that directory.
+    ScratchImage(PathBuf),
 }
 
 /// What the container runs.
@@ -62,6 +65,8 @@ pub struct Plan {
     pub stack: Vec<Overlay>,
     /// The kind of fakeroot, if any.
     pub fakeroot: Option<Fakeroot>,
+    /// The engine is told to leave its setuid starter alone and to make a user namespace.
+    pub userns: bool,
     /// FUSE whiteouts below must be honoured: run the overlay by fuse-overlayfs also where nothing is written.
     pub overlay_driver: bool,
     /// GPU stacks to pass on.
@@ -96,7 +101,7 @@ impl Plan {
     pub fn below(&self, path: &Path) -> Vec<PathBuf> {
         let layers = self.stack.iter().filter_map(|overlay| match overlay {
             Overlay::Ro(path) | Overlay::Rw(path) => Some(path),
-            Overlay::Scratch(_) => None,
+            Overlay::Scratch(_) | Overlay::ScratchImage(_) => None,
         });
         std::iter::once(&self.base).chain(layers).take_while(|layer| *layer != path).cloned().collect()
     }
@@ -108,20 +113,27 @@ impl Plan {
 /// A [`Refusal`] for whatever cannot work, before anything is started or changed.
 pub fn decide(request: &Request, facts: &Facts, command: Command) -> Result<Plan, Refusal> {
     let engine = facts.engine.clone().ok_or(Refusal::NoEngine)?;
-    if !facts.user_namespaces && facts.caller.uid != 0 {
-        return Err(Refusal::NoUserNamespaces);
+    let by_kernel = singularity::mounts_by_kernel(&engine, facts);
+    if !facts.user_namespaces && facts.caller.uid != 0 && !by_kernel {
+        return Err(Refusal::NoUserNamespaces(engine.flavour));
     }
-    let layers = check(request, &facts.base, &facts.layers, facts.job.as_deref())?;
+    let checked = check(request, &facts.base, &facts.layers, facts.job.as_deref());
+    let layers = checked.map_err(|refusal| refusal.of(engine.flavour))?;
     let writer = layers.iter().find(|(_, mode)| *mode == Mode::Rw).map(|(layer, _)| *layer);
     let fakeroot = fakeroot::decide(request, facts, writer)?;
-    let overlay_driver = needs_overlay_driver(&facts.base, &layers);
+    let is_singularity = singularity::is(&engine);
+    if is_singularity {
+        singularity::check(&engine, facts, &layers, fakeroot)?;
+    }
+    let overlay_driver = !is_singularity && needs_overlay_driver(&facts.base, &layers);
     if overlay_driver && engine.setuid && facts.caller.uid != 0 {
         return Err(Refusal::SetuidEngine { program: engine.program });
     }
     Ok(Plan {
+        userns: needs_user_namespace(&engine, facts, fakeroot),
+        stack: stack(&layers, facts, singularity::wants_scratch_image(&engine, facts, &layers))?,
         engine,
         base: facts.base.path.clone(),
-        stack: stack(&layers, facts)?,
         fakeroot,
         overlay_driver,
         gpus: facts.gpus.clone(),
@@ -137,6 +149,17 @@ pub fn decide(request: &Request, facts: &Facts, command: Command) -> Result<Plan
         watch: facts.layers.iter().map(|layer| watch(layer, overlay_driver)).collect(),
         holds: writer.filter(|w| w.image.is_some()).map(|w| w.path.clone()),
     })
+}
+
+/// An unprivileged installation makes one unasked.
+fn needs_user_namespace(engine: &Engine, facts: &Facts, fakeroot: Option<Fakeroot>) -> bool {
+    match engine.flavour {
+        Flavour::Apptainer => engine.setuid && fakeroot != Some(Fakeroot::Root),
+        Flavour::SingularityCE => {
+            let in_fakeroot = fakeroot.is_some_and(|fakeroot| fakeroot != Fakeroot::Root);
+            in_fakeroot || !singularity::mounts_by_kernel(engine, facts)
+        }
+    }
 }
 
 /// Gives every layer its mode and checks what the images alone decide: this much is known wherever a job is submitted too.
@@ -189,7 +212,7 @@ fn one_writer(layers: &[Moded<'_>]) -> Result<(), Refusal> {
 fn check_layer(layer: &LayerFacts, mode: Mode, job: Option<&str>) -> Result<(), Refusal> {
     let path = || layer.path.clone();
     if layer.path.to_string_lossy().contains(':') {
-        return Err(Refusal::ColonInPath { path: path() });
+        return Err(Refusal::ColonInPath { path: path(), engine: Flavour::Apptainer });
     }
     match (layer.kind, mode) {
         (Kind::Squashfs, Mode::Rw | Mode::Tmp) => return Err(Refusal::SquashfsIsReadOnly { path: path(), mode }),
@@ -203,7 +226,7 @@ fn check_layer(layer: &LayerFacts, mode: Mode, job: Option<&str>) -> Result<(), 
 fn check_image(layer: &LayerFacts, image: &ImageFacts, mode: Mode, job: Option<&str>) -> Result<(), Refusal> {
     let path = layer.path.clone();
     if let Some(reason) = &image.refused_by_engine {
-        return Err(Refusal::EngineRefuses { path, reason: reason.clone() });
+        return Err(Refusal::EngineRefuses { path, reason: reason.clone(), engine: Flavour::Apptainer });
     }
     if image.upper.is_none() {
         return Err(Refusal::NoUpper { path });
@@ -243,7 +266,7 @@ fn notices(request: &Request, facts: &Facts, fakeroot: Option<Fakeroot>, layers:
 /// A killed writer left it, and nobody uses it. A reader repairs it too if he may: fuse2fs marks what it has mounted as clean
 /// when it ends, even read-only, and the next writer would believe that. Only where locks tell that nobody has the image: without
 /// them its writer may be at work on another node, and a journal may belong to a kernel that has it mounted.
-fn needs_repair(layer: &LayerFacts, mode: Mode) -> bool {
+pub(crate) fn needs_repair(layer: &LayerFacts, mode: Mode) -> bool {
     let left_behind = |image: &ImageFacts| match image.state {
         State::Dirty | State::NeedsRecovery => image.usage == Usage::Free,
         State::Clean | State::Errors => false,
@@ -267,7 +290,7 @@ fn shows_deleted(layer: &LayerFacts, mode: Mode) -> bool {
 }
 
 /// Squashfs in the order given, images on top of them, the written one on top of all.
-fn stack(layers: &[Moded<'_>], facts: &Facts) -> Result<Vec<Overlay>, Refusal> {
+fn stack(layers: &[Moded<'_>], facts: &Facts, scratch_image: bool) -> Result<Vec<Overlay>, Refusal> {
     let read_only = |want_squashfs: bool| {
         layers
             .iter()
@@ -279,7 +302,8 @@ fn stack(layers: &[Moded<'_>], facts: &Facts) -> Result<Vec<Overlay>, Refusal> {
         if let Some(reason) = &facts.tmpdir_problem {
             return Err(Refusal::NoTmpdir { path: facts.tmpdir.clone(), reason: reason.clone() });
         }
-        stack.push(Overlay::Scratch(facts.tmpdir.clone()));
+        let scratch = if scratch_image { Overlay::ScratchImage } else { Overlay::Scratch };
+        stack.push(scratch(facts.tmpdir.clone()));
     }
     stack.extend(layers.iter().filter(|(_, m)| *m == Mode::Rw).map(|(l, _)| Overlay::Rw(l.path.clone())));
     Ok(stack)

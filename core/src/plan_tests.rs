@@ -14,6 +14,17 @@ fn caller(uid: u32, has_subids: bool) -> Caller {
     Caller { uid, gid: uid, name: "alice".into(), home: None, shell: None, has_subids }
 }
 
+fn apptainer(setuid: bool) -> Engine {
+    Engine {
+        flavour: Flavour::Apptainer,
+        program: "/usr/bin/apptainer".into(),
+        config: None,
+        setuid,
+        oci_mode: false,
+        interposers: None,
+    }
+}
+
 /// A machine where everything works: alice, a squashfs base, no layers.
 fn machine() -> Facts {
     Facts {
@@ -23,7 +34,8 @@ fn machine() -> Facts {
         nesting: 0,
         base: BaseFacts { path: "/base.sqf".into(), kind: Kind::Squashfs, shows_deleted: false },
         layers: Vec::new(),
-        engine: Some(Engine { program: "/usr/bin/apptainer".into(), config: None, setuid: false, interposers: None }),
+        unknown_compression: None,
+        engine: Some(apptainer(false)),
         user_namespaces: true,
         newuidmap: true,
         gpus: Vec::new(),
@@ -315,7 +327,7 @@ fn images_that_cannot_work_are_refused() {
 fn machines_that_cannot_start_anything_say_so() {
     let refused = |facts| on(facts, &ANY(), vec![]).unwrap_err();
     assert_eq!(refused(Facts { engine: None, ..machine() }), Refusal::NoEngine);
-    assert_eq!(refused(Facts { user_namespaces: false, ..machine() }), Refusal::NoUserNamespaces);
+    assert_eq!(refused(Facts { user_namespaces: false, ..machine() }), Refusal::NoUserNamespaces(Flavour::Apptainer));
     let ext = BaseFacts { path: "/b.img".into(), kind: Kind::Ext, shows_deleted: false };
     assert!(matches!(refused(Facts { base: ext, ..machine() }), Refusal::ExtBase { .. }));
     let forced = Request { fakeroot: Some(true), ..ANY() };
@@ -324,8 +336,7 @@ fn machines_that_cannot_start_anything_say_so() {
 
 #[test]
 fn a_setuid_engine_is_started_in_a_user_namespace() {
-    let engine = Engine { program: "/usr/bin/apptainer".into(), config: None, setuid: true, interposers: None };
-    let setuid = || Facts { engine: Some(engine.clone()), ..machine() };
+    let setuid = || Facts { engine: Some(apptainer(true)), ..machine() };
     let plan = on(setuid(), &ANY(), vec![img("/e.img", Some(Mode::Rw), ALICE)]).unwrap();
     assert!(line(&plan).contains(" --userns "));
     assert!(matches!(on(setuid(), &ANY(), vec![img("/e.img", None, ALICE)]), Err(Refusal::SetuidEngine { .. })));

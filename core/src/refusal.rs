@@ -4,23 +4,25 @@
 
 use std::path::PathBuf;
 
+use crate::facts::Flavour;
 use crate::fakeroot::Fakeroot;
 use crate::holder::Holder;
 use crate::layer::Mode;
+pub use crate::singularity::Limit;
 
 /// A start that would not work, or would do harm.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Refusal {
     #[error(
-        "Apptainer is not installed here: no 'apptainer' in PATH; install it, or set 'apptainer' in the system configuration"
+        "Apptainer is not installed here, nor is SingularityCE: no 'apptainer' or 'singularity' in PATH; install it, or set 'apptainer' in the system configuration"
     )]
     /// No container engine.
     NoEngine,
     #[error(
-        "user namespaces are switched off on this machine, and Apptainer needs them: set sysctl user.max_user_namespaces and kernel.unprivileged_userns_clone"
+        "user namespaces are switched off on this machine, and {0} needs them: set sysctl user.max_user_namespaces and kernel.unprivileged_userns_clone"
     )]
     /// The kernel's or the site's choice.
-    NoUserNamespaces,
+    NoUserNamespaces(Flavour),
     #[error("{}: an ext image cannot be the base: give it as a layer (-o), and a .sif, a .sqf or a directory as base", path.display())]
     /// Base and layer mixed up.
     ExtBase {
@@ -46,11 +48,13 @@ pub enum Refusal {
         /// The `:rw` layer.
         rw: PathBuf,
     },
-    #[error("{}: a ':' in the path of a layer cannot be passed to Apptainer: rename the file or use a symbolic link", path.display())]
-    /// Apptainer splits at colons.
+    #[error("{}: a ':' in the path of a layer cannot be passed to {engine}: rename the file or use a symbolic link", path.display())]
+    /// The engine splits at colons.
     ColonInPath {
         /// The layer.
         path: PathBuf,
+        /// The engine.
+        engine: Flavour,
     },
     #[error("{}: a squashfs layer is read-only and cannot be :{mode}: use an ext3 image ('condatainer o') to write", path.display())]
     /// `:rw` or `:tmp` on squashfs.
@@ -72,11 +76,13 @@ pub enum Refusal {
         /// The layer.
         path: PathBuf,
     },
-    #[error("{}: Apptainer does not accept this image: {reason}; make one with 'condatainer o' and copy the files over", path.display())]
-    /// Features that Apptainer does not know.
+    #[error("{}: {engine} does not accept this image: {reason}; make one with 'condatainer o' and copy the files over", path.display())]
+    /// Features that the engine does not know.
     EngineRefuses {
         /// The layer.
         path: PathBuf,
+        /// The engine.
+        engine: Flavour,
         /// Which ones.
         reason: String,
     },
@@ -159,9 +165,32 @@ pub enum Refusal {
         /// The engine.
         program: PathBuf,
     },
+    #[error("{}: {}", path.display(), limit.said_of(path))]
+    /// What SingularityCE cannot do.
+    SingularityCE {
+        /// The image or directory.
+        path: PathBuf,
+        /// What, and the way out.
+        limit: Limit,
+    },
+    #[error(
+        "fakeroot: SingularityCE's needs a subuid range, and you have none in /etc/subuid: ask for one, or drop --fakeroot"
+    )]
+    /// Apptainer would map root alone.
+    NoSubuidRange,
 }
 
 impl Refusal {
+    /// The same, said of the engine that is really used.
+    #[must_use]
+    pub(crate) fn of(self, engine: Flavour) -> Self {
+        match self {
+            Self::EngineRefuses { path, reason, .. } => Self::EngineRefuses { path, reason, engine },
+            Self::ColonInPath { path, .. } => Self::ColonInPath { path, engine },
+            other => other,
+        }
+    }
+
     /// Whether the reason may be gone in a moment: the image is locked, and its holder has not left a note, or does work that is
     /// soon over (a chown).
     #[must_use]

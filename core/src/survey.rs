@@ -8,7 +8,7 @@ use nix::unistd::{AccessFlags, access};
 
 use crate::config::Config;
 use crate::ext;
-use crate::facts::{BaseFacts, Engine, Facts, Gpu, ImageFacts, Kind, LayerFacts, State, Usage, Whiteouts};
+use crate::facts::{BaseFacts, Facts, Flavour, Gpu, ImageFacts, Kind, LayerFacts, State, Usage, Whiteouts};
 use crate::fakeroot::{self, Fakeroot};
 use crate::holder;
 use crate::image::{self, ImageError, Opened};
@@ -19,10 +19,12 @@ use crate::module::Module;
 use crate::programs;
 use crate::refusal::Refusal;
 use crate::request::Request;
-use crate::run::daemons;
 use crate::user::Caller;
 
+mod engine;
 mod whiteouts;
+
+pub use engine::engine;
 
 /// Why the facts could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -58,14 +60,17 @@ pub fn survey(request: &Request, config: &Config, env: &HashMap<String, String>)
     let mut base = base(config.base(request.base.clone()).as_deref())?;
     base.shows_deleted = whiteouts::are_in_base(&base);
     let mut layers = layers(&request.layers, Moment::Start)?;
-    if whiteouts::matter(request) {
-        whiteouts::look(&base, &mut layers);
+    let engine = engine(config);
+    if whiteouts::matter(request, engine.as_ref()) {
+        whiteouts::look(&base, &mut layers, whiteouts::mounter(engine.as_ref()));
     }
+    let unknown_compression = engine.as_ref().and_then(|engine| engine::unknown_compression(engine, &base, &layers));
     let tmpdir = config.tmpdir().or_else(|| env.get("TMPDIR").map(PathBuf::from)).unwrap_or_else(|| "/tmp".into());
     Ok(Facts {
         base,
         layers,
-        engine: engine(config),
+        unknown_compression,
+        engine,
         user_namespaces: user_namespaces(),
         newuidmap: newuidmap(),
         gpus: gpus(env),
@@ -188,29 +193,16 @@ pub(crate) fn busy(path: &Path, mode: Mode) -> Option<Refusal> {
     }
 }
 
-/// Whether a lock is held that excludes this access.
-pub(crate) fn is_locked(path: &Path, access: Access) -> bool {
+/// Whether a lock is held that excludes this access, or the kernel still has the image mounted: SingularityCE's loop devices go a
+/// moment after their lock.
+pub(crate) fn is_taken(path: &Path, access: Access) -> bool {
     let Ok(opened) = image::open(path) else { return false };
     let Some(window) = opened.image.ext_window() else { return false };
+    let attached = lock::loops(opened.image.dev, opened.image.ino);
+    if attached.iter().any(|device| device.touches(window) && (access == Access::Write || !device.read_only)) {
+        return true;
+    }
     matches!(lock::query(&opened.file, window, access), Ok(Availability::Held(_)))
-}
-
-pub(crate) fn engine(config: &Config) -> Option<Engine> {
-    let program = config.apptainer.clone().or_else(|| programs::find("apptainer"))?;
-    let real = std::fs::canonicalize(&program).ok()?;
-    let prefix = real.parent().and_then(Path::parent).unwrap_or(Path::new("/usr"));
-    let setuid = is_setuid(&prefix.join("libexec/apptainer/bin/starter-suid"));
-    Some(Engine { config: engine_config(prefix), setuid, interposers: daemons::interposers(), program })
-}
-
-/// Apptainer's build knows its configuration's place; this is where its packages and `make install` put it.
-fn engine_config(prefix: &Path) -> Option<PathBuf> {
-    let packaged = (prefix == Path::new("/usr")).then(|| PathBuf::from("/etc/apptainer/apptainer.conf"));
-    packaged.into_iter().chain([prefix.join("etc/apptainer/apptainer.conf")]).find(|path| path.is_file())
-}
-
-fn is_setuid(path: &Path) -> bool {
-    std::fs::metadata(path).is_ok_and(|meta| std::os::unix::fs::PermissionsExt::mode(&meta.permissions()) & 0o4000 != 0)
 }
 
 /// The kind of fakeroot that the caller would get on this machine.
@@ -219,7 +211,7 @@ fn is_setuid(path: &Path) -> bool {
 /// Why it is not usable.
 pub fn fakeroot(caller: &Caller) -> Result<Fakeroot, Refusal> {
     if !user_namespaces() {
-        return Err(Refusal::NoUserNamespaces);
+        return Err(Refusal::NoUserNamespaces(Flavour::Apptainer));
     }
     fakeroot::offered(caller, newuidmap())
 }

@@ -61,7 +61,7 @@ pub(crate) fn who_was_faster(plan: &Plan) -> Option<Refusal> {
     plan.stack.iter().find_map(|overlay| match overlay {
         Overlay::Rw(path) => survey::busy(path, Mode::Rw),
         Overlay::Ro(path) => survey::busy(path, Mode::Ro),
-        Overlay::Scratch(_) => None,
+        Overlay::Scratch(_) | Overlay::ScratchImage(_) => None,
     })
 }
 
@@ -69,7 +69,7 @@ pub(crate) fn who_was_faster(plan: &Plan) -> Option<Refusal> {
 /// writer who has left his note, have come after that.
 pub(crate) fn wait_for_writer(image: &Path) {
     let deadline = Instant::now() + PATIENCE;
-    while Instant::now() < deadline && survey::is_locked(image, Access::Read) && holder::read(image).is_none() {
+    while Instant::now() < deadline && survey::is_taken(image, Access::Read) && holder::read(image).is_none() {
         std::thread::sleep(INTERVAL);
     }
 }

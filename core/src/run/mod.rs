@@ -17,6 +17,8 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 
+use crate::create::CreateError;
+use crate::facts::Flavour;
 use crate::held::HeldError;
 use crate::holder::{Holder, Published};
 use crate::plan::Plan;
@@ -49,9 +51,14 @@ pub enum RunError {
     Refused(#[from] Refusal),
     /// The engine gave up before the container stood; it has said why.
     #[error(
-        "Apptainer could not start the container (it ended with {0}); its own message is above; -v shows the full command"
+        "{engine} could not start the container (it ended with {ended}); its own message is above; -v shows the full command"
     )]
-    Engine(String),
+    Engine {
+        /// Which one.
+        engine: Flavour,
+        /// Its exit code or signal.
+        ended: String,
+    },
     /// A file changed while the container was being set up.
     #[error("{}: {what} while the container was being started: start again", path.display())]
     Changed {
@@ -63,6 +70,9 @@ pub enum RunError {
     /// The last writer was killed, and the image could not be repaired.
     #[error(transparent)]
     Repair(#[from] HeldError),
+    /// The image for what `:tmp` layers write could not be made.
+    #[error("an image for what :tmp layers write: {0}")]
+    Scratch(#[source] CreateError),
     /// The system refused something that a start needs.
     #[error("{what}: {source}")]
     System {
@@ -147,7 +157,7 @@ fn engine_failed(plan: &Plan, child: &mut Child) -> RunError {
     settle(plan);
     match look_again::who_was_faster(plan) {
         Some(refusal) => RunError::Refused(refusal),
-        None => RunError::Engine(ended),
+        None => RunError::Engine { engine: plan.engine.flavour, ended },
     }
 }
 

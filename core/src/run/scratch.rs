@@ -7,9 +7,18 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
+use nix::sys::statvfs::statvfs;
+use nix::unistd::{getegid, geteuid};
+
+use crate::argv::SCRATCH_IMAGE;
+use crate::create::{self, Spec};
+use crate::ext::Ids;
 use crate::fakeroot::Fakeroot;
 use crate::plan::{Overlay, Plan};
 use crate::run::{RunError, system};
+
+/// The largest image for `:tmp`, in bytes; empty, it takes some 25 MiB and 20 ms.
+const LARGEST: u64 = 64 << 30;
 
 /// A directory below the plan's tmpdir, or nothing where the plan needs none.
 #[derive(Debug)]
@@ -21,13 +30,19 @@ pub(crate) struct Scratch {
 impl Scratch {
     /// Makes the directory if the plan has a `:tmp` layer.
     pub(crate) fn for_plan(plan: &Plan) -> Result<Self, RunError> {
-        let wanted = plan.stack.iter().any(|overlay| matches!(overlay, Overlay::Scratch(_)));
+        let wanted = |kind: fn(&Overlay) -> bool| plan.stack.iter().any(kind);
+        let image = wanted(|overlay| matches!(overlay, Overlay::ScratchImage(_)));
+        let directory = image || wanted(|overlay| matches!(overlay, Overlay::Scratch(_)));
         let make = || {
             let parent = plan.scratch_parent();
             let made = tempfile::Builder::new().prefix("condatainer-").tempdir_in(parent);
             made.map_err(system(format!("{}: cannot make a directory for :tmp", parent.display())))
         };
-        Ok(Self { dir: wanted.then(make).transpose()?, subuid: plan.fakeroot == Some(Fakeroot::Subuid) })
+        let scratch = Self { dir: directory.then(make).transpose()?, subuid: plan.fakeroot == Some(Fakeroot::Subuid) };
+        if image {
+            make_image(scratch.path())?;
+        }
+        Ok(scratch)
     }
 
     /// Its path; empty where there is none.
@@ -51,6 +66,15 @@ impl Scratch {
         let path = dir.path().display().to_string();
         dir.close().err().map(|error| format!("{path}: what :tmp layers wrote could not be removed: {error}"))
     }
+}
+
+/// As large as there is room, since its size is the limit of what can be written; it takes what is written and some MiB.
+fn make_image(dir: &Path) -> Result<(), RunError> {
+    let room = statvfs(dir).map_or(0, |stat| stat.blocks_available().saturating_mul(stat.fragment_size()));
+    let size = (room / 10 * 9).clamp(create::MIN_SIZE, LARGEST);
+    let owner = Ids { uid: geteuid().as_raw(), gid: getegid().as_raw() };
+    let spec = Spec::new(dir.join(SCRATCH_IMAGE), size, owner);
+    create::create(&spec, &mut |_, _| {}).map(drop).map_err(RunError::Scratch)
 }
 
 /// A start that failed has written nothing that anybody would miss.

@@ -3,30 +3,38 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::facts::{BaseFacts, Kind, LayerFacts, State, Usage, Whiteouts};
+use crate::facts::{BaseFacts, Engine, Flavour, Kind, LayerFacts, State, Usage, Whiteouts};
 use crate::image::{self, Opened};
 use crate::layer::{Layer, Mode};
 use crate::request::Request;
-use crate::whiteout;
+use crate::whiteout::{self, Mounter};
 
 /// How long a start may search an image: about what it costs to honour whiteouts without knowing whether there are any.
 const SEARCH: Duration = Duration::from_millis(100);
 
-/// Where anything is written, Apptainer takes fuse-overlayfs by itself.
-pub(super) fn matter(request: &Request) -> bool {
+/// Where anything is written, Apptainer takes fuse-overlayfs by itself; SingularityCE never does.
+pub(super) fn matter(request: &Request, engine: Option<&Engine>) -> bool {
     let only_read = |layer: &Layer| matches!(layer.mode, None | Some(Mode::Ro));
-    !request.write && request.layers.iter().all(only_read)
+    mounter(engine) == Mounter::Root || (!request.write && request.layers.iter().all(only_read))
+}
+
+/// Whose overlay reads the images that this engine mounts.
+pub(super) fn mounter(engine: Option<&Engine>) -> Mounter {
+    match engine.map(|engine| engine.flavour) {
+        Some(Flavour::SingularityCE) => Mounter::Root,
+        Some(Flavour::Apptainer) | None => Mounter::User,
+    }
 }
 
 /// Looks at every image that nobody can have changed since its last mount.
-pub(super) fn look(base: &BaseFacts, layers: &mut [LayerFacts]) {
+pub(super) fn look(base: &BaseFacts, layers: &mut [LayerFacts], mounter: Mounter) {
     // As the plan stacks them: images on top of everything else.
     let squashfs = layers.iter().filter(|layer| layer.kind == Kind::Squashfs).map(|layer| layer.path.clone());
     let mut below: Vec<PathBuf> = std::iter::once(base.path.clone()).chain(squashfs).collect();
     for layer in layers.iter_mut().filter(|layer| layer.kind != Kind::Squashfs) {
         let path = layer.path.clone();
         if let Some(image) = layer.image.as_mut().filter(|image| is_settled(image.state, &image.usage)) {
-            image.whiteouts = whiteouts(&path, &below);
+            image.whiteouts = whiteouts(&path, &below, mounter);
         }
         below.push(path);
     }
@@ -50,17 +58,17 @@ fn is_settled(state: State, usage: &Usage) -> bool {
     state == State::Clean || *usage == Usage::Readers
 }
 
-fn whiteouts(path: &Path, below: &[PathBuf]) -> Whiteouts {
+fn whiteouts(path: &Path, below: &[PathBuf], mounter: Mounter) -> Whiteouts {
     let look = || {
         let opened = image::open(path).ok()?;
         let window = opened.image.ext_window()?;
         let stamp = opened.probe().ok()??.stamp;
-        let found = whiteout::find(&opened.file, window, Some(SEARCH)).ok()??;
-        Some((stamp, found))
+        let honoured = whiteout::honoured_by(mounter, &opened.file, window, below, Some(SEARCH)).ok()??;
+        Some((stamp, honoured))
     };
     match look() {
-        Some((stamp, found)) if whiteout::honoured(&found, below) => Whiteouts::Honoured(stamp),
-        Some(_) => Whiteouts::OfFuse,
+        Some((stamp, true)) => Whiteouts::Honoured(stamp),
+        Some((_, false)) => Whiteouts::OfFuse,
         None => Whiteouts::Unknown,
     }
 }

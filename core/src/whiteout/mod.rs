@@ -10,7 +10,7 @@ mod mark;
 mod scan;
 mod translate;
 
-pub use honoured::{honoured, honoured_on_anything};
+pub use honoured::{Mounter, honoured, honoured_by, honoured_on_anything};
 pub(crate) use mark::MARK;
 pub use mark::{find, remember, remembered};
 pub use scan::{Found, Kinds, scan};
@@ -55,6 +55,11 @@ pub fn is_opaque(xattr: &Xattr) -> bool {
 /// Whether an attribute makes its directory opaque also for a fuse-overlayfs without privileges, which sees no `trusted` ones.
 pub(crate) fn is_opaque_for_everybody(xattr: &Xattr) -> bool {
     is_opaque(xattr) && xattr.name.starts_with(b"user.")
+}
+
+/// Whether an attribute makes its directory opaque for an overlay that root has mounted.
+pub(crate) fn is_opaque_for_root(xattr: &Xattr) -> bool {
+    is_opaque(xattr) && xattr.name.starts_with(b"trusted.")
 }
 
 /// Whether a directory's attribute says that it goes on with another directory below, from which a kernel overlay renamed it.

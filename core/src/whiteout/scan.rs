@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Meaning, is_opaque, meaning};
 use crate::ext::raw::InoSet;
-use crate::ext::{ExtError, FileType, Met, ReadAt, Tree};
+use crate::ext::{ExtError, FileType, Met, ReadAt, Tree, Xattr};
 
 /// Paths of opaque directories are remembered up to this many bytes: an extended attribute has no room for more.
 const MOST_PATHS: usize = 2048;
@@ -62,9 +62,19 @@ impl Found {
 /// # Errors
 /// A tree that cannot be read, or has no `upper`.
 pub fn scan<R: ReadAt + ?Sized>(tree: &Tree<'_, R>, deadline: Option<Instant>) -> Result<Option<Found>, ExtError> {
+    scan_with(tree, deadline, |xattrs| xattrs.iter().any(is_opaque))
+}
+
+/// As [`scan`], where `opaque` says which attributes of a directory count.
+pub(super) fn scan_with<R: ReadAt + ?Sized>(
+    tree: &Tree<'_, R>,
+    deadline: Option<Instant>,
+    opaque: fn(&[Xattr]) -> bool,
+) -> Result<Option<Found>, ExtError> {
     let upper = tree.upper()?.ino;
     let found = Found { opaque: Some(Vec::new()), ..Found::default() };
-    let mut search = Search { tree, found, pending: vec![(upper, Some(Vec::new()))], entered: InoSet::default() };
+    let pending = vec![(upper, Some(Vec::new()))];
+    let mut search = Search { tree, opaque, found, pending, entered: InoSet::default() };
     while let Some((ino, path)) = search.pending.pop() {
         search.enter(ino, path)?;
         if deadline.is_some_and(|deadline| Instant::now() > deadline) {
@@ -79,6 +89,7 @@ type Path = Option<Vec<u8>>;
 
 struct Search<'a, 'b, R: ?Sized> {
     tree: &'a Tree<'b, R>,
+    opaque: fn(&[Xattr]) -> bool,
     found: Found,
     pending: Vec<(u32, Path)>,
     entered: InoSet,
@@ -90,7 +101,7 @@ impl<R: ReadAt + ?Sized> Search<'_, '_, R> {
             return Ok(());
         }
         let (tree, directory) = (self.tree, self.tree.node(ino)?);
-        let (mut opaque, mut failed) = (tree.xattrs(&directory)?.iter().any(is_opaque), None);
+        let (mut opaque, mut failed) = ((self.opaque)(&tree.xattrs(&directory)?), None);
         let mut below = Vec::new();
         let _ = tree.each_name(&directory, &mut |met| match self.meet(met, &mut below) {
             Ok(marks) => {

@@ -1,0 +1,48 @@
+//! The limits of SingularityCE in words, each with the way out.
+
+use std::path::{Path, PathBuf};
+
+/// A limit of SingularityCE.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// Its check of squashfs files is older than this compression.
+    Compression(String),
+    /// Image layers are mounted by the kernel, which this installation may not ask for it.
+    NotSetuid(PathBuf),
+    /// It would start without the layer, and not say so.
+    FakerootWithImages,
+    /// It lets only root have both.
+    DirectoryWithImages,
+    /// No mode can write the image.
+    OwnedByRoot,
+    /// Whiteouts of fuse-overlayfs.
+    Deletions,
+}
+
+impl Limit {
+    /// What there is to say about the image or directory at `path`.
+    pub(crate) fn said_of(&self, path: &Path) -> String {
+        let path = path.display();
+        match self {
+            Self::Compression(name) => format!(
+                "SingularityCE does not accept a squashfs file that is compressed with {name}: make it anew with gzip ('mksquashfs -comp gzip', 'condatainer overlay seal --compression gzip'), or use Apptainer"
+            ),
+            Self::NotSetuid(program) => format!(
+                "SingularityCE mounts image layers only where it is installed setuid, and {} is not: use a directory as layer, or Apptainer",
+                program.display()
+            ),
+            Self::FakerootWithImages => {
+                "SingularityCE leaves image layers out under fakeroot: drop --fakeroot, or use Apptainer".into()
+            }
+            Self::DirectoryWithImages => {
+                "a setuid SingularityCE stacks no directory together with image layers: put it into a squashfs file ('mksquashfs -comp gzip'), or use Apptainer".into()
+            }
+            Self::OwnedByRoot => format!(
+                "its upper belongs to root, and SingularityCE's fakeroot leaves image layers out, so nobody but root could write it: run 'condatainer overlay chown {path}', or use Apptainer"
+            ),
+            Self::Deletions => format!(
+                "SingularityCE would show again what Apptainer has deleted in it: run 'condatainer overlay check --fix {path}'; where that does not help, use Apptainer"
+            ),
+        }
+    }
+}

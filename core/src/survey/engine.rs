@@ -1,0 +1,161 @@
+//! Which container engine there is: Apptainer, or SingularityCE where it is absent. Read from files alone; no process is started.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::config::Config;
+use crate::facts::{BaseFacts, Engine, Flavour, Kind, LayerFacts};
+use crate::image;
+use crate::programs;
+use crate::run::daemons;
+
+/// What SingularityCE looks for in the superblock of a squashfs file; it takes anything else for damage.
+const KNOWN_COMPRESSION: [&str; 5] = ["gzip", "lzma", "lzo", "xz", "lz4"];
+
+/// The engine that the configuration names, else `apptainer` from PATH, else a `singularity` that is one.
+#[must_use]
+pub fn engine(config: &Config) -> Option<Engine> {
+    let named = config.apptainer.clone().or_else(|| programs::find("apptainer"));
+    let program = named.or_else(|| programs::find("singularity").filter(|program| is_an_engine(program)))?;
+    let real = fs::canonicalize(&program).ok()?;
+    let prefix = prefix(&real);
+    Some(match flavour(&real) {
+        Flavour::Apptainer => apptainer(program, prefix),
+        Flavour::SingularityCE => singularity(program, prefix),
+    })
+}
+
+/// Apptainer installs a link `singularity`, which leads to itself.
+fn flavour(real: &Path) -> Flavour {
+    if real.file_name().is_some_and(|name| name == "singularity") { Flavour::SingularityCE } else { Flavour::Apptainer }
+}
+
+/// Other programs are called `singularity` too; ours has a starter, or leads to Apptainer.
+fn is_an_engine(program: &Path) -> bool {
+    let Ok(real) = fs::canonicalize(program) else { return false };
+    flavour(&real) == Flavour::Apptainer || starter(prefix(&real), "starter").is_some()
+}
+
+fn prefix(real: &Path) -> &Path {
+    real.parent().and_then(Path::parent).unwrap_or(Path::new("/usr"))
+}
+
+fn apptainer(program: PathBuf, prefix: &Path) -> Engine {
+    Engine {
+        flavour: Flavour::Apptainer,
+        config: config_file(prefix, "apptainer/apptainer.conf"),
+        setuid: is_setuid(&prefix.join("libexec/apptainer/bin/starter-suid")),
+        oci_mode: false,
+        interposers: daemons::interposers(),
+        program,
+    }
+}
+
+fn singularity(program: PathBuf, prefix: &Path) -> Engine {
+    let config = config_file(prefix, "singularity/singularity.conf");
+    let text = config.as_ref().and_then(|path| fs::read_to_string(path).ok()).unwrap_or_default();
+    let setuid = starter(prefix, "starter-suid").is_some_and(|path| is_setuid(&path));
+    Engine {
+        flavour: Flavour::SingularityCE,
+        config,
+        setuid: setuid && value(&text, "allow setuid") != Some("no"),
+        oci_mode: value(&text, "oci mode") == Some("yes"),
+        interposers: daemons::interposers(),
+        program,
+    }
+}
+
+/// Where the packages of the distributions and `make install` put SingularityCE's second half.
+fn starter(prefix: &Path, name: &str) -> Option<PathBuf> {
+    let multiarch = format!("lib/{}-linux-gnu", std::env::consts::ARCH);
+    let directories = ["libexec", &multiarch, "lib", "lib64"];
+    directories.iter().map(|dir| prefix.join(dir).join("singularity/bin").join(name)).find(|path| path.is_file())
+}
+
+/// An engine's build knows its configuration's place; this is where its packages and `make install` put it.
+fn config_file(prefix: &Path, name: &str) -> Option<PathBuf> {
+    let packaged = (prefix == Path::new("/usr")).then(|| Path::new("/etc").join(name));
+    packaged.into_iter().chain([prefix.join("etc").join(name)]).find(|path| path.is_file())
+}
+
+/// The value of a key in an engine's configuration; the last line counts.
+fn value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    let pairs = text.lines().filter_map(|line| line.split_once('='));
+    pairs.filter(|(name, _)| name.trim() == key).map(|(_, value)| value.trim()).last()
+}
+
+fn is_setuid(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|meta| meta.permissions().mode() & 0o4000 != 0)
+}
+
+/// The first squashfs file that SingularityCE does not accept. Inside a SIF it looks at no superblock.
+pub(super) fn unknown_compression(
+    engine: &Engine,
+    base: &BaseFacts,
+    layers: &[LayerFacts],
+) -> Option<(PathBuf, String)> {
+    if engine.flavour != Flavour::SingularityCE {
+        return None;
+    }
+    let files = std::iter::once((&base.path, base.kind)).chain(layers.iter().map(|layer| (&layer.path, layer.kind)));
+    files.filter(|(_, kind)| *kind == Kind::Squashfs).find_map(|(path, _)| {
+        let compression = image::squashfs_info(&image::open(path).ok()?).ok()?.compression;
+        (!KNOWN_COMPRESSION.contains(&compression)).then(|| (path.clone(), compression.into()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn install(dir: &Path, files: &[(&str, u32, &str)]) {
+        for (name, mode, text) in files {
+            let path = dir.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(*mode)).unwrap();
+        }
+    }
+
+    fn named(program: PathBuf) -> Engine {
+        engine(&Config { apptainer: Some(program), ..Config::default() }).unwrap()
+    }
+
+    #[test]
+    fn the_name_behind_all_links_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        install(dir.path(), &[("bin/apptainer", 0o755, "")]);
+        std::os::unix::fs::symlink("apptainer", dir.path().join("bin/singularity")).unwrap();
+        assert_eq!(named(dir.path().join("bin/singularity")).flavour, Flavour::Apptainer);
+        assert!(is_an_engine(&dir.path().join("bin/singularity")));
+    }
+
+    #[test]
+    fn a_game_of_that_name_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        install(dir.path(), &[("games/singularity", 0o755, "")]);
+        assert!(!is_an_engine(&dir.path().join("games/singularity")));
+    }
+
+    #[test]
+    fn a_site_may_forbid_setuid() {
+        let dir = tempfile::tempdir().unwrap();
+        let conf = "# allow setuid = no\nallow setuid = yes\noci mode = no\n";
+        install(
+            dir.path(),
+            &[
+                ("bin/singularity", 0o755, ""),
+                ("libexec/singularity/bin/starter", 0o755, ""),
+                ("libexec/singularity/bin/starter-suid", 0o4755, ""),
+                ("etc/singularity/singularity.conf", 0o644, conf),
+            ],
+        );
+        let program = dir.path().join("bin/singularity");
+        let found = named(program.clone());
+        assert_eq!((found.flavour, found.setuid, found.oci_mode), (Flavour::SingularityCE, true, false));
+        assert!(is_an_engine(&program));
+        install(dir.path(), &[("etc/singularity/singularity.conf", 0o644, "allow setuid=no\noci mode = yes\n")]);
+        assert_eq!((named(program.clone()).setuid, named(program).oci_mode), (false, true));
+    }
+}
