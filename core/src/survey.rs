@@ -151,26 +151,26 @@ pub fn state(state: ext::State) -> State {
     }
 }
 
-/// Who uses the image, asked without taking a lock: for writing, because that finds readers too.
+/// Who uses the image, asked without taking a lock: for writing, because that finds readers too. A mount by the kernel may come
+/// with a lock (SingularityCE's, whose writer has left a note) or without one (root's, by hand).
 #[must_use]
 pub fn usage(opened: &Opened) -> Usage {
     let image = &opened.image;
     let Some(window) = image.ext_window() else { return Usage::Free };
-    let attached = lock::loops(image.dev, image.ino).into_iter().find(|device| device.touches(window));
-    match attached {
-        Some(device) if device.read_only => return Usage::Readers,
-        Some(device) => {
-            let seen = Some(format!("the loop device {} (mounted by root?)", device.name));
-            return Usage::Writer { holder: None, seen };
-        }
-        None => {}
+    let lock = lock::query(&opened.file, window, Access::Write);
+    if let Ok(Availability::Held(Access::Write)) = lock {
+        return Usage::Writer { holder: holder::read(&image.path), seen: own_users(image) };
     }
-    match lock::query(&opened.file, window, Access::Write) {
+    let attached = lock::loops(image.dev, image.ino);
+    let mounted = || attached.iter().filter(|device| device.touches(window));
+    if let Some(device) = mounted().find(|device| !device.read_only) {
+        let seen = Some(format!("the loop device {} (mounted by root?)", device.name));
+        return Usage::Writer { holder: None, seen };
+    }
+    match lock {
+        Ok(Availability::Held(_)) => Usage::Readers,
+        _ if mounted().next().is_some() => Usage::Readers,
         Ok(Availability::Free) => Usage::Free,
-        Ok(Availability::Held(Access::Read)) => Usage::Readers,
-        Ok(Availability::Held(Access::Write)) => {
-            Usage::Writer { holder: holder::read(&image.path), seen: own_users(image) }
-        }
         Ok(Availability::Unsupported(errno)) => Usage::Unknown { reason: errno.desc().into() },
         Err(error) => Usage::Unknown { reason: error.to_string() },
     }

@@ -10,10 +10,11 @@ use crate::image::{self, Opened};
 use crate::layer::Mode;
 use crate::lock::Access;
 use crate::plan::{Overlay, Plan};
-use crate::refusal::Refusal;
+use crate::refusal::{Limit, Refusal};
 use crate::run::RunError;
+use crate::singularity;
 use crate::survey;
-use crate::whiteout;
+use crate::whiteout::{self, Mounter};
 
 /// The engine's FUSE processes end within milliseconds; a slow disk may keep them syncing.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -36,6 +37,11 @@ pub(crate) fn look_again(plan: &Plan) -> Result<(), RunError> {
             (Some(before), Some(probe)) if !still_honoured(plan, &now, before, probe.stamp) => {
                 Err(changed("was written to"))
             }
+            // It was repaired just now, and nobody has looked since.
+            (None, Some(_)) if singularity::is(&plan.engine) && !is_honoured(plan, &now) => {
+                let (path, limit) = (watch.path.clone(), Limit::Deletions);
+                Err(RunError::Refused(Refusal::SingularityCE { path, limit }))
+            }
             _ => Ok(()),
         }
     })
@@ -45,15 +51,20 @@ pub(crate) fn look_again(plan: &Plan) -> Result<(), RunError> {
 /// stays so; it was mounted once since the plan was made, and that is remembered for the next start. Anything else may have been
 /// a writer, and is worth a search of any length.
 fn still_honoured(plan: &Plan, opened: &Opened, before: Stamp, now: Stamp) -> bool {
-    let Some(window) = opened.image.ext_window() else { return false };
     if now.is_one_mount_after(&before)
         && let Some(found) = whiteout::remembered(&opened.file, &before)
     {
         whiteout::remember(&opened.file, &now, &found);
     }
     let mounted_by_us = now == before || now.is_one_mount_after(&before);
-    let found = || whiteout::find(&opened.file, window, None);
-    mounted_by_us || matches!(found(), Ok(Some(found)) if whiteout::honoured(&found, &plan.below(&opened.image.path)))
+    mounted_by_us || is_honoured(plan, opened)
+}
+
+fn is_honoured(plan: &Plan, opened: &Opened) -> bool {
+    let Some(window) = opened.image.ext_window() else { return false };
+    let mounter = if singularity::is(&plan.engine) { Mounter::Root } else { Mounter::User };
+    let below = plan.below(&opened.image.path);
+    matches!(whiteout::honoured_by(mounter, &opened.file, window, &below, None), Ok(Some(true)))
 }
 
 /// After a failed start: the refusal that explains it, if another process took an image in between.

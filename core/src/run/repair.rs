@@ -7,6 +7,8 @@ use crate::ext::State;
 use crate::held::{Held, HeldError, Purpose};
 use crate::plan::Plan;
 use crate::run::look_again::wait_for_writer;
+use crate::singularity;
+use crate::whiteout;
 
 /// Runs `e2fsck -p` on every image of the plan that needs it, while holding the image's lock.
 ///
@@ -20,6 +22,10 @@ pub(crate) fn repair(plan: &Plan, say: &mut dyn FnMut(&str)) -> Result<(), HeldE
                     say(&format!("{}: {} (e2fsck -p)", path.display(), why(state)));
                 }
                 held.make_clean(true)?;
+                if singularity::is(&plan.engine) {
+                    // What is not understood stays as it is: the second look finds it.
+                    let _ = whiteout::translate(&held.file, held.window);
+                }
             }
             Err(HeldError::Busy { .. }) if plan.holds.as_ref() != Some(path) => wait_for_writer(path),
             Err(error) => return Err(error),

@@ -24,6 +24,7 @@ mod refusals;
 mod releases;
 mod resize;
 mod seal;
+mod singularity;
 mod support;
 mod whiteouts;
 mod writers;
@@ -79,6 +80,7 @@ fn suite() -> Suite {
             Theme { name: "doctor", tests: doctor::tests() },
             Theme { name: "resize", tests: resize::tests() },
             Theme { name: "seal", tests: seal::tests() },
+            Theme { name: "singularity", tests: singularity::tests() },
         ],
     }
 }

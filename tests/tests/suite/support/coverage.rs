@@ -2,7 +2,7 @@
 
 use cluster::Release;
 
-use crate::support::{Needs, Suite};
+use crate::support::{Needs, SINGULARITY, Suite, singularity};
 
 /// What no test of this suite can show on a build machine.
 const NOT_HERE: [&str; 6] = [
@@ -23,6 +23,11 @@ pub(crate) fn report(suite: &Suite) {
             "\nnot covered on {release} (it has no Apptainer; the rest ran with a stand-in): {}",
             names.join(", ")
         );
+    }
+    if singularity().is_none() {
+        let names = suite.tests().filter(|(_, test)| test.needs == Needs::SingularityCE);
+        let names: Vec<_> = names.map(|(theme, test)| format!("{theme}::{}", test.name)).collect();
+        println!("\nnot covered without SingularityCE ({SINGULARITY}=DIR names one): {}", names.join(", "));
     }
     println!("\nnot covered here: {}\n", NOT_HERE.join("; "));
 }

@@ -5,6 +5,15 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result, ensure};
 
+/// Names a tree with SingularityCE, as its `make install DESTDIR=DIR` (prefix /usr, sysconfdir /etc) leaves it. The archive has no
+/// package of it.
+pub(crate) const SINGULARITY: &str = "CONDATAINER_SINGULARITY";
+
+/// The tree with SingularityCE, if there is one.
+pub(crate) fn singularity() -> Option<PathBuf> {
+    std::env::var_os(SINGULARITY).filter(|dir| !dir.is_empty()).map(PathBuf::from)
+}
+
 /// The command line program and the plugin.
 #[derive(Clone, Debug)]
 pub(crate) struct Programs {

@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use cluster::{Cluster, Install, Options, Proctrack, Release};
 
-use crate::support::Programs;
+use crate::support::{Programs, SINGULARITY, singularity};
 
 /// Where the program is installed.
 pub(crate) const PROGRAM: &str = "/usr/local/bin/condatainer";
@@ -21,6 +21,10 @@ const SITE_CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/suite/supp
 const LINKS: &str = "mkdir -p libexec/condatainer && cd libexec/condatainer &&
     for daemon in fuse-overlayfs fuse2fs squashfuse squashfuse_ll; do ln -s ../../bin/condatainer $daemon; done";
 
+/// It takes no zstd, and `/etc/condatainer` names a base of that kind. The session directory is empty, and trees have files only.
+const ONLY_SINGULARITY: &str = "rm /usr/bin/apptainer && mkdir -p /var/singularity/mnt/session &&
+    sed -i 's/base.sqf/base.sif/' /etc/condatainer/config.toml";
+
 /// What a cluster is to have.
 #[derive(Clone, Debug)]
 pub(crate) struct Setup {
@@ -31,25 +35,37 @@ pub(crate) struct Setup {
     pub(crate) plugin_file: Option<PathBuf>,
     /// Whether a stand-in is installed where there is no Apptainer.
     pub(crate) stand_in: bool,
+    /// Whether SingularityCE takes Apptainer's place.
+    pub(crate) singularity: bool,
     /// How steps are tracked.
     pub(crate) proctrack: Proctrack,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { nodes: 1, plugin: Some("required"), plugin_file: None, stand_in: true, proctrack: Proctrack::LinuxProc }
+        Self {
+            nodes: 1,
+            plugin: Some("required"),
+            plugin_file: None,
+            stand_in: true,
+            singularity: false,
+            proctrack: Proctrack::LinuxProc,
+        }
     }
 }
 
 impl Setup {
     /// Starts a cluster like this.
     pub(crate) fn start(&self, release: Release, programs: &Programs) -> Result<Cluster> {
-        let cluster = Cluster::start(&self.options(release, programs))?;
+        let cluster = Cluster::start(&self.options(release, programs)?)?;
         cluster.command("root").cwd("/usr/local").script(LINKS)?.success()?;
+        if self.singularity {
+            cluster.command("root").script(ONLY_SINGULARITY)?.success()?;
+        }
         Ok(cluster)
     }
 
-    fn options(&self, release: Release, programs: &Programs) -> Options {
+    fn options(&self, release: Release, programs: &Programs) -> Result<Options> {
         let mut options = Options::new(release);
         options.nodes = self.nodes;
         options.proctrack = self.proctrack;
@@ -64,8 +80,12 @@ impl Setup {
             options.install.push(install(Path::new(FAKE_APPTAINER), "/usr/bin/apptainer", 0o755));
             options.install.push(install(Path::new("/dev/null"), "/etc/apptainer/apptainer.conf", 0o644));
         }
+        if self.singularity {
+            let tree = singularity().with_context(|| format!("{SINGULARITY} is not set"))?;
+            options.install.extend(Install::tree(&tree)?);
+        }
         options.plugstack = self.plugin.map(|word| format!("{word} {PLUGIN} condatainer={PROGRAM} config={CONFIG}\n"));
-        options
+        Ok(options)
     }
 }
 

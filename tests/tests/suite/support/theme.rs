@@ -3,7 +3,7 @@
 use anyhow::Result;
 use cluster::Release;
 
-use crate::support::{Desk, World};
+use crate::support::{Desk, World, singularity};
 
 /// All themes.
 pub(crate) struct Suite {
@@ -23,6 +23,8 @@ pub(crate) enum Needs {
     Slurm,
     /// The real Apptainer: images are really mounted.
     Apptainer,
+    /// SingularityCE in Apptainer's place, on the newest release; where somebody has brought it.
+    SingularityCE,
     /// One release, whose own ways are shown.
     Only(Release),
 }
@@ -50,6 +52,7 @@ impl Test {
         match self.needs {
             Needs::Slurm => true,
             Needs::Apptainer => release.has_apptainer(),
+            Needs::SingularityCE => release == Release::Sid && singularity().is_some(),
             Needs::Only(only) => only == release,
         }
     }

@@ -2,12 +2,15 @@
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, anyhow};
 use cluster::{Cluster, Release};
 
 use crate::support::{Desk, Place, Programs, Setup, Test};
+
+static OWN_CLUSTERS: AtomicUsize = AtomicUsize::new(0);
 
 type Shared = Arc<Mutex<Option<Result<Arc<Cluster>, String>>>>;
 
@@ -43,7 +46,9 @@ impl World {
         run: impl FnOnce(&Desk) -> Result<()>,
     ) -> Result<()> {
         let cluster = setup.start(release, &self.programs)?;
-        let desk = Desk::new(&cluster, release, "own")?;
+        // A loop device tells the path of its file, and every mount namespace of this machine sees it.
+        let number = OWN_CLUSTERS.fetch_add(1, Ordering::Relaxed);
+        let desk = Desk::new(&cluster, release, &format!("own{number}"))?;
         keeping_logs(&cluster, || run(&desk))
     }
 
