@@ -64,17 +64,16 @@ fn a_command_ends_as_without_a_container(world: &World, release: Release) -> Res
         desk.srun(&["--condatainer-overlay=env.img", "no-such-command"])?.ends_with(127)?;
         desk.script("echo text > plain")?.success()?;
         desk.srun(&["--condatainer-overlay=env.img", &desk.path("plain")])?.ends_with(126)?;
-        desk.run(&["mkdir", "empty"])?.success()?;
-        exec(desk, &["-b", "empty"], "true")?
-            .ends_with(125)?
-            .complains("SingularityCE could not start the container")?;
         exec(desk, &["-o", "env.img"], "kill -USR1 $$")?.ends_with(128 + 10)?;
         desk.srun_in("env.img", "kill -USR1 $$")?.ends_with(10)?;
         let text = "condatainer exec -o env.img:rw -- sh -c 'trap \"echo saved > /saved; exit 3\" TERM; touch ready; sleep 30 & wait' &
             while ! [ -e ready ]; do sleep 0.05; done; kill -TERM $!; wait $!";
         desk.script(text)?.ends_with(3)?;
         exec(desk, &["-o", "env.img"], "cat /saved")?.says("saved")?;
-        desk.is_clean("env.img")
+        desk.is_clean("env.img")?;
+        desk.as_root("echo limit container paths = /nowhere >> /etc/singularity/singularity.conf")?.success()?;
+        let failed = exec(desk, &["-o", "env.img"], "echo RAN")?.ends_with(125)?;
+        failed.complains("SingularityCE could not start the container (it ended with exit code 255)").map(drop)
     })
 }
 
