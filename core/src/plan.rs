@@ -324,4 +324,4 @@ fn watch(layer: &LayerFacts, overlay_driver: bool) -> Watch {
 
 #[cfg(test)]
 #[path = "plan_tests.rs"]
-mod tests;
+pub(crate) mod tests;

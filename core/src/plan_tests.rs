@@ -26,7 +26,7 @@ fn apptainer(setuid: bool) -> Engine {
 }
 
 /// A machine where everything works: alice, a squashfs base, no layers.
-fn machine() -> Facts {
+pub(crate) fn machine() -> Facts {
     Facts {
         caller: caller(1001, true),
         job: None,
@@ -44,7 +44,7 @@ fn machine() -> Facts {
     }
 }
 
-fn layer(path: &str, mode: Option<Mode>, kind: Kind, image: Option<ImageFacts>) -> LayerFacts {
+pub(crate) fn layer(path: &str, mode: Option<Mode>, kind: Kind, image: Option<ImageFacts>) -> LayerFacts {
     LayerFacts { path: path.into(), mode, kind, identity: (1, 2), writable: true, image, module: Module::default() }
 }
 

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::ext::Stamp;
-use crate::facts::{Gpu, ImageFacts, State, Usage};
+use crate::facts::{ImageFacts, State, Usage};
+use crate::plan::tests::{layer, machine};
 use crate::plan::{Command, Plan, decide};
 use crate::request::Request;
 use crate::user::Caller;
@@ -19,23 +20,8 @@ fn engine(setuid: bool) -> Engine {
 }
 
 fn facts(setuid: bool, layers: Vec<LayerFacts>) -> Facts {
-    Facts {
-        caller: Caller { uid: 1001, gid: 1001, name: "alice".into(), home: None, shell: None, has_subids: true },
-        job: None,
-        base: BaseFacts { path: "/base.sif".into(), kind: Kind::Sif, shows_deleted: false },
-        layers,
-        unknown_compression: None,
-        engine: Some(engine(setuid)),
-        user_namespaces: true,
-        newuidmap: true,
-        gpus: Vec::<Gpu>::new(),
-        tmpdir: "/tmp".into(),
-        tmpdir_problem: None,
-    }
-}
-
-fn layer(path: &str, mode: Option<Mode>, kind: Kind, image: Option<ImageFacts>) -> LayerFacts {
-    LayerFacts { path: path.into(), mode, kind, identity: (1, 2), writable: true, image }
+    let base = BaseFacts { path: "/base.sif".into(), kind: Kind::Sif, shows_deleted: false };
+    Facts { base, layers, engine: Some(engine(setuid)), ..machine() }
 }
 
 fn img(mode: Mode, owner: u32, whiteouts: Whiteouts) -> LayerFacts {

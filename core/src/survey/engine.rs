@@ -119,7 +119,9 @@ mod tests {
     }
 
     fn named(program: PathBuf) -> Engine {
-        engine(&Config { apptainer: Some(program), ..Config::default() }).unwrap()
+        let mut config = Config::default();
+        config.apptainer = Some(program);
+        engine(&config).unwrap()
     }
 
     #[test]
