@@ -10,6 +10,7 @@ use crate::ext::Stamp;
 use crate::holder::Holder;
 use crate::layer::Mode;
 use crate::module::Module;
+use crate::singularity::Limit;
 use crate::user::Caller;
 
 /// Everything that a plan depends on.
@@ -27,8 +28,8 @@ pub struct Facts {
     pub base: BaseFacts,
     /// The layers in the order of the request.
     pub layers: Vec<LayerFacts>,
-    /// The first squashfs file of the stack that SingularityCE does not accept, and how it is compressed.
-    pub unknown_compression: Option<(PathBuf, String)>,
+    /// The first file or directory of the stack that SingularityCE does not accept or would show otherwise, where it is the engine.
+    pub limit: Option<(PathBuf, Limit)>,
     /// The container engine; `None` where none is installed.
     pub engine: Option<Engine>,
     /// Whether an unprivileged process may make a user namespace.

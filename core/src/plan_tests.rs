@@ -34,7 +34,7 @@ pub(crate) fn machine() -> Facts {
         nesting: 0,
         base: BaseFacts { path: "/base.sqf".into(), kind: Kind::Squashfs, shows_deleted: false },
         layers: Vec::new(),
-        unknown_compression: None,
+        limit: None,
         engine: Some(apptainer(false)),
         user_namespaces: true,
         newuidmap: true,

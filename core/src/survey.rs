@@ -64,12 +64,12 @@ pub fn survey(request: &Request, config: &Config, env: &HashMap<String, String>)
     if whiteouts::matter(request, engine.as_ref()) {
         whiteouts::look(&base, &mut layers, whiteouts::mounter(engine.as_ref()));
     }
-    let unknown_compression = engine.as_ref().and_then(|engine| engine::unknown_compression(engine, &base, &layers));
+    let limit = engine.as_ref().and_then(|engine| engine::limit(engine, &base, &layers));
     let tmpdir = config.tmpdir().or_else(|| env.get("TMPDIR").map(PathBuf::from)).unwrap_or_else(|| "/tmp".into());
     Ok(Facts {
         base,
         layers,
-        unknown_compression,
+        limit,
         engine,
         user_namespaces: user_namespaces(),
         newuidmap: newuidmap(),

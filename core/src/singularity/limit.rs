@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 /// A limit of SingularityCE.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Limit {
     /// Its check of squashfs files is older than this compression.
     Compression(String),
@@ -15,8 +16,10 @@ pub enum Limit {
     DirectoryWithImages,
     /// No mode can write the image.
     OwnedByRoot,
-    /// Whiteouts of fuse-overlayfs.
+    /// Whiteouts of fuse-overlayfs in an image.
     Deletions,
+    /// The same in a directory.
+    DeletionsInDirectory,
 }
 
 impl Limit {
@@ -40,6 +43,9 @@ impl Limit {
             Self::OwnedByRoot => format!(
                 "its upper belongs to root, and SingularityCE's fakeroot leaves image layers out, so nobody but root could write it: run 'condatainer overlay chown {path}', or use Apptainer"
             ),
+            Self::DeletionsInDirectory => {
+                "SingularityCE would show again what Apptainer has deleted in this directory (it holds files .wh.NAME): use an image, or Apptainer".into()
+            }
             Self::Deletions => format!(
                 "SingularityCE would show again what Apptainer has deleted in it: run 'condatainer overlay check --fix {path}'; where that does not help, use Apptainer"
             ),

@@ -33,9 +33,8 @@ pub(crate) fn check(
     fakeroot: Option<Fakeroot>,
 ) -> Result<(), Refusal> {
     let refused = |layer: &LayerFacts, limit| Err(Refusal::SingularityCE { path: layer.path.clone(), limit });
-    if let Some((path, compression)) = &facts.unknown_compression {
-        let limit = Limit::Compression(compression.clone());
-        return Err(Refusal::SingularityCE { path: path.clone(), limit });
+    if let Some((path, limit)) = &facts.limit {
+        return Err(Refusal::SingularityCE { path: path.clone(), limit: limit.clone() });
     }
     let file = layers.iter().map(|(layer, _)| *layer).find(|layer| is_file(layer));
     let directory = layers.iter().map(|(layer, _)| *layer).find(|layer| !is_file(layer));

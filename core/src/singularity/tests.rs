@@ -124,7 +124,8 @@ fn fakeroot_is_never_turned_on_for_an_image() {
 
 #[test]
 fn a_new_compression_is_refused_by_name() {
-    let zstd = Facts { unknown_compression: Some(("/a.sqf".into(), "zstd".into())), ..facts(true, vec![sqf()]) };
+    let limit = Some(("/a.sqf".into(), Limit::Compression("zstd".into())));
+    let zstd = Facts { limit, ..facts(true, vec![sqf()]) };
     let refused = decided(&zstd, &ANY()).unwrap_err().to_string();
     assert!(refused.starts_with("/a.sqf: SingularityCE does not accept a squashfs file that is compressed with zstd"));
 }

@@ -1,6 +1,7 @@
 //! Which container engine there is: Apptainer, or SingularityCE where it is absent. Read from files alone; no process is started.
 
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +10,8 @@ use crate::facts::{BaseFacts, Engine, Flavour, Kind, LayerFacts};
 use crate::image;
 use crate::programs;
 use crate::run::daemons;
+use crate::singularity::Limit;
+use crate::whiteout::{self, Meaning};
 
 /// What SingularityCE looks for in the superblock of a squashfs file; it takes anything else for damage.
 const KNOWN_COMPRESSION: [&str; 5] = ["gzip", "lzma", "lzo", "xz", "lz4"];
@@ -81,28 +84,51 @@ fn config_file(prefix: &Path, name: &str) -> Option<PathBuf> {
 
 /// The value of a key in an engine's configuration; the last line counts.
 fn value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
-    let pairs = text.lines().filter_map(|line| line.split_once('='));
-    pairs.filter(|(name, _)| name.trim() == key).map(|(_, value)| value.trim()).last()
+    let mut pairs = text.lines().filter_map(|line| line.split_once('='));
+    pairs.rfind(|(name, _)| name.trim() == key).map(|(_, value)| value.trim())
 }
 
 fn is_setuid(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|meta| meta.permissions().mode() & 0o4000 != 0)
 }
 
-/// The first squashfs file that SingularityCE does not accept. Inside a SIF it looks at no superblock.
-pub(super) fn unknown_compression(
-    engine: &Engine,
-    base: &BaseFacts,
-    layers: &[LayerFacts],
-) -> Option<(PathBuf, String)> {
+/// The first of the stack that SingularityCE does not accept, or would show otherwise than Apptainer has left it.
+pub(super) fn limit(engine: &Engine, base: &BaseFacts, layers: &[LayerFacts]) -> Option<(PathBuf, Limit)> {
     if engine.flavour != Flavour::SingularityCE {
         return None;
     }
-    let files = std::iter::once((&base.path, base.kind)).chain(layers.iter().map(|layer| (&layer.path, layer.kind)));
-    files.filter(|(_, kind)| *kind == Kind::Squashfs).find_map(|(path, _)| {
-        let compression = image::squashfs_info(&image::open(path).ok()?).ok()?.compression;
-        (!KNOWN_COMPRESSION.contains(&compression)).then(|| (path.clone(), compression.into()))
-    })
+    let base_limit = unknown_compression(&base.path, base.kind).map(|limit| (base.path.clone(), limit));
+    let mut limits = layers.iter().filter_map(|layer| {
+        let deletions = || layer.kind == Kind::Directory && holds_whiteouts(&layer.path);
+        let limit = unknown_compression(&layer.path, layer.kind);
+        let limit = limit.or_else(|| deletions().then_some(Limit::DeletionsInDirectory))?;
+        Some((layer.path.clone(), limit))
+    });
+    base_limit.or_else(|| limits.next())
+}
+
+/// Inside a SIF it looks at no superblock.
+fn unknown_compression(path: &Path, kind: Kind) -> Option<Limit> {
+    let info = || image::squashfs_info(&image::open(path).ok()?).ok();
+    let compression = (kind == Kind::Squashfs).then(info)??.compression;
+    (!KNOWN_COMPRESSION.contains(&compression)).then(|| Limit::Compression(compression.into()))
+}
+
+/// Whether fuse-overlayfs has deleted something in a directory layer. The kernel's own whiteouts count everywhere.
+fn holds_whiteouts(dir: &Path) -> bool {
+    let upper = dir.join("upper");
+    let mut pending = vec![if upper.is_dir() { upper } else { dir.into() }];
+    while let Some(dir) = pending.pop() {
+        for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+            if whiteout::meaning(entry.file_name().as_bytes()) != Meaning::Itself {
+                return true;
+            }
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                pending.push(entry.path());
+            }
+        }
+    }
+    false
 }
 
 #[cfg(test)]

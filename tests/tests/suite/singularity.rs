@@ -65,7 +65,7 @@ fn a_command_ends_as_without_a_container(world: &World, release: Release) -> Res
         desk.script("echo text > plain")?.success()?;
         desk.srun(&["--condatainer-overlay=env.img", &desk.path("plain")])?.ends_with(126)?;
         exec(desk, &["-o", "env.img"], "kill -USR1 $$")?.ends_with(128 + 10)?;
-        desk.srun_in("env.img", "kill -USR1 $$")?.ends_with(10)?;
+        desk.srun_in("env.img", "kill -USR1 $$")?.ends_with(128 + 10)?.complains("User defined signal 1")?;
         let text = "condatainer exec -o env.img:rw -- sh -c 'trap \"echo saved > /saved; exit 3\" TERM; touch ready; sleep 30 & wait' &
             while ! [ -e ready ]; do sleep 0.05; done; kill -TERM $!; wait $!";
         desk.script(text)?.ends_with(3)?;
@@ -174,6 +174,8 @@ fn directories_work_in_a_user_namespace(world: &World, release: Release) -> Resu
         exec(desk, &["-o", "d:tmp"], "cat /file; echo lost > /file")?.says("kept")?;
         exec(desk, &["-f", "-o", "d:rw"], "id -u; cat /file; chown 42:42 /file; stat -c %u /file")?
             .says("0\nkept\n42")?;
+        desk.script("mkdir -p old/upper/etc old/work && touch old/upper/etc/.wh.hostname")?.success()?;
+        desk.refused(exec(desk, &["-o", "old"], "echo RAN")?, "what Apptainer has deleted in this directory")?;
         desk.image("env.img")?;
         let both = exec(desk, &["-o", "d", "-o", "env.img"], "echo RAN")?;
         desk.refused(both, "stacks no directory together with image layers")?.ends_with(125)?;
