@@ -6,6 +6,7 @@ pub mod daemons;
 mod descriptors;
 mod engine_config;
 mod knowledge;
+mod leftovers;
 mod link;
 mod look_again;
 mod repair;
@@ -25,6 +26,7 @@ use crate::plan::Plan;
 use crate::refusal::Refusal;
 use crate::run::child::Child;
 use crate::run::knowledge::Known;
+use crate::run::leftovers::Leftovers;
 use crate::run::link::{Link, Report};
 use crate::run::scratch::Scratch;
 
@@ -118,9 +120,13 @@ pub fn run(plan: &Plan, options: &mut Options<'_>) -> Result<Ended, RunError> {
         return Err(error);
     }
     let known = knowledge::keep(plan);
+    let leftovers = Leftovers::of(plan, report);
     let note = plan.holds.as_ref().and_then(|image| Published::new(image, &options.holder).ok());
     child.let_go()?;
     let ended = child.wait()?;
+    if let Some(leftovers) = leftovers {
+        leftovers.end();
+    }
     known.into_iter().for_each(Known::renew);
     drop(note);
     settle(plan);

@@ -142,7 +142,7 @@ fn a_missing_apptainer_is_said(world: &World, release: Release) -> Result<()> {
         desk.squashfs("a.sqf", "")?;
         desk.as_root("rm -f /usr/bin/apptainer")?.success()?;
         let output = desk.srun(&[OVERLAY, "echo", "RAN"])?;
-        let text = "condatainer: Apptainer is not installed here: no 'apptainer' in PATH; install it, or set 'apptainer' in the system configuration";
+        let text = "condatainer: Apptainer is not installed here, nor is SingularityCE: no 'apptainer' or 'singularity' in PATH; install it, or set 'apptainer' in the system configuration";
         desk.refused(output, text)?.ends_with(125)?;
         second_node_is_well(desk)
     })

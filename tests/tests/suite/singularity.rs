@@ -10,6 +10,7 @@ tests! {
     SingularityCE, OwnCluster: [
         images_and_squashfs_layers_work_in_a_step_and_by_hand, the_stack_stays_when_the_user_asks_for_another,
         a_command_ends_as_without_a_container, writers_and_readers_exclude_each_other,
+        what_is_left_behind_is_ended,
         what_is_deleted_stays_deleted, deletions_of_apptainer_are_refused_until_they_are_translated,
         writes_over_a_tmp_image_vanish, what_a_crash_has_left_is_repaired, directories_work_in_a_user_namespace,
         fakeroot_and_images_of_root_are_refused, zstd_is_refused, without_its_setuid_starter_images_are_refused,
@@ -107,6 +108,18 @@ const BASE: &str =
     "mkdir -p base; cp -a /srv/base/base/. base; mkdir base/opt/tree; touch base/opt/tree/old base/opt/one";
 
 /// Users may not touch what the base's root owns, so the base is one of theirs.
+fn what_is_left_behind_is_ended(world: &World, release: Release) -> Result<()> {
+    on_a_cluster(world, release, |desk| {
+        desk.image("env.img")?;
+        let leave = "trap '' TERM; (while :; do echo x >> /file; sleep 0.1; done) > /dev/null 2>&1 & echo started";
+        exec(desk, &["-o", "env.img:rw"], leave)?.says("started")?;
+        ensure!(!desk.run(&["pgrep", "-u", "alice", "sleep"])?.stdout.contains(char::is_numeric), "it is still there");
+        let unlocked = desk.run(&["condatainer", "overlay", "info", "env.img"])?.success()?.stdout;
+        ensure!(unlocked.contains("state       clean") && unlocked.contains("locked by   nobody"), "{unlocked}");
+        desk.is_clean("env.img")
+    })
+}
+
 fn what_is_deleted_stays_deleted(world: &World, release: Release) -> Result<()> {
     on_a_cluster(world, release, |desk| {
         desk.image("env.img")?;
