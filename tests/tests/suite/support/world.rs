@@ -10,7 +10,7 @@ use cluster::{Cluster, Release};
 
 use crate::support::{Desk, Place, Programs, Setup, Test};
 
-static OWN_CLUSTERS: AtomicUsize = AtomicUsize::new(0);
+static OWN_DESKS: AtomicUsize = AtomicUsize::new(0);
 
 type Shared = Arc<Mutex<Option<Result<Arc<Cluster>, String>>>>;
 
@@ -46,9 +46,7 @@ impl World {
         run: impl FnOnce(&Desk) -> Result<()>,
     ) -> Result<()> {
         let cluster = setup.start(release, &self.programs)?;
-        // A loop device tells the path of its file, and every mount namespace of this machine sees it.
-        let number = OWN_CLUSTERS.fetch_add(1, Ordering::Relaxed);
-        let desk = Desk::new(&cluster, release, &format!("own{number}"))?;
+        let desk = Desk::new(&cluster, release, &own_desk(setup))?;
         keeping_logs(&cluster, || run(&desk))
     }
 
@@ -68,6 +66,14 @@ impl World {
             Setup::default().start(release, &self.programs).map(Arc::new).map_err(|error| format!("{error:#}"))
         });
         cluster.clone().map_err(|error| anyhow!("the {release} cluster does not start: {error}"))
+    }
+}
+
+/// SingularityCE mounts by loop devices: one tells the path of its file, and every mount namespace of this machine sees it.
+fn own_desk(setup: &Setup) -> String {
+    match setup.singularity {
+        true => format!("own{}", OWN_DESKS.fetch_add(1, Ordering::Relaxed)),
+        false => "own".into(),
     }
 }
 
