@@ -34,7 +34,9 @@ impl Name {
             Some((name, rest)) => (name, Some(least(rest).ok_or_else(refuse)?)),
         };
         let text = name.trim().replace(['=', '@'], "/").replace("--", "/");
-        let sound = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.contains(|c: char| c.is_control());
+        // A dash at the edge of a part would run into the two that join parts in a file's name.
+        let edges = |part: &str| part.starts_with(['.', '-']) || part.ends_with('-');
+        let sound = |part: &str| !part.is_empty() && !edges(part) && !part.contains(|c: char| c.is_control());
         if text.split('/').all(sound) { Ok(Self { text, least }) } else { Err(refuse()) }
     }
 
@@ -129,8 +131,10 @@ mod tests {
 
     #[test]
     fn what_is_no_name() {
-        for written in ["", " ", "a//b", "a/", "/a", "a/../b", ".hidden", "a>", "a>=", "a>=x", "a>=1>2", "a\0b", "a\n"]
-        {
+        for written in [
+            "", " ", "a//b", "a/", "/a", "a/../b", ".hidden", "a-/b", "a/-b", "a>", "a>=", "a>=x", "a>=1>2", "a\0b",
+            "a\n",
+        ] {
             // A line break at the end is trimmed away like a blank.
             assert!(Name::parse(written).is_err() || written == "a\n", "{written:?}");
         }
