@@ -1,10 +1,11 @@
 //! Bind mounts as users write them: `SOURCE[:DESTINATION[:ro|:rw]]`, alone or in a comma-separated list.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::layer::{split_list, unescape, unescaped};
+use crate::layer::{escape, split_list, unescape, unescaped};
 
 /// A host path that is to appear inside the container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +62,14 @@ impl Bind {
     }
 }
 
+/// As it is written in a list.
+impl fmt::Display for Bind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mode = if self.read_only { ":ro" } else { "" };
+        write!(f, "{}:{}{mode}", escape(&self.source), escape(&self.destination))
+    }
+}
+
 fn split_colons(text: &str) -> Vec<String> {
     let mut parts = Vec::new();
     let mut start = 0;
@@ -96,6 +105,7 @@ mod tests {
         assert_eq!(parse("/a").unwrap(), [bind("/a", "/a", false)]);
         assert_eq!(parse("a:/b:ro,~/c").unwrap(), [bind("/w/a", "/b", true), bind("/home/u/c", "/home/u/c", false)]);
         assert_eq!(parse(r"/a\,b:/c\:d:rw").unwrap(), [bind("/a,b", "/c:d", false)]);
+        assert_eq!(bind("/a,b", "/c:d", true).to_string(), r"/a\,b:/c\:d:ro");
     }
 
     #[test]

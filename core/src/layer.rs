@@ -123,6 +123,14 @@ impl Layer {
     }
 }
 
+/// As it is written in a list.
+impl fmt::Display for Layer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&escape(&self.path))?;
+        self.mode.map_or(Ok(()), |mode| write!(f, ":{mode}"))
+    }
+}
+
 /// The parts between unescaped commas, escapes left in place.
 pub(crate) fn split_list(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(text);
@@ -140,6 +148,11 @@ pub(crate) fn split_list(text: &str) -> impl Iterator<Item = &str> {
 /// Takes the backslash away from `\,` and `\:`; any other backslash belongs to the name.
 pub(crate) fn unescape(text: &str) -> String {
     text.replace("\\,", ",").replace("\\:", ":")
+}
+
+/// The inverse of [`unescape`].
+pub(crate) fn escape(path: &Path) -> String {
+    path.display().to_string().replace(',', "\\,").replace(':', "\\:")
 }
 
 fn first_unescaped(text: &str, wanted: char) -> Option<usize> {
@@ -179,6 +192,7 @@ mod tests {
         assert_eq!(Layer::parse("/a/b.sqf:tmp"), Ok(layer("/a/b.sqf", Some(Mode::Tmp))));
         assert_eq!(Layer::parse(r"a\:b.img:rw"), Ok(layer("a:b.img", Some(Mode::Rw))));
         assert_eq!(Layer::parse(r"a\b.img"), Ok(layer(r"a\b.img", None)));
+        assert_eq!(layer("a:b,c.img", Some(Mode::Rw)).to_string(), r"a\:b\,c.img:rw");
     }
 
     #[test]
@@ -218,8 +232,7 @@ mod tests {
 
         #[test]
         fn an_escaped_path_survives(paths in prop::collection::vec("[a-z,:. ]{1,12}", 1..4)) {
-            let escape = |p: &String| p.replace(',', "\\,").replace(':', "\\:");
-            let text = paths.iter().map(escape).collect::<Vec<_>>().join(",");
+            let text = paths.iter().map(|path| layer(path, None).to_string()).collect::<Vec<_>>().join(",");
             let parsed: Vec<_> = Layer::parse_list(&text).unwrap().into_iter().map(|l| l.path).collect();
             prop_assert_eq!(parsed, paths.iter().map(PathBuf::from).collect::<Vec<_>>());
         }

@@ -41,6 +41,7 @@ pub mod refusal;
 pub mod request;
 pub mod resize;
 pub mod run;
+pub mod script;
 #[cfg(feature = "lower")]
 pub mod seal;
 pub mod shown;
@@ -49,6 +50,7 @@ mod sparse;
 #[cfg(feature = "lower")]
 pub mod squashfs;
 pub mod stop;
+pub mod submission;
 pub mod survey;
 pub mod user;
 pub mod whiteout;

@@ -95,6 +95,10 @@ pub struct Request {
     /// Which parts of a job are meant; of no consequence outside Slurm.
     #[serde(skip_serializing_if = "is_default")]
     pub scope: Scope,
+    /// Where a batch job was submitted, its script's own lines were read: they are in here, or there are none, or they are not to
+    /// count.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub lines_read: bool,
 }
 
 fn is_default(scope: &Scope) -> bool {
@@ -137,6 +141,37 @@ impl Request {
     #[must_use]
     pub fn is_container(&self) -> bool {
         !self.layers.is_empty() || self.base.is_some()
+    }
+
+    /// A request of a batch job to stay on the host, whatever its script says.
+    #[must_use]
+    pub fn off() -> Self {
+        Self { lines_read: true, ..Self::default() }
+    }
+
+    /// Whether this is [`Request::off`].
+    #[must_use]
+    pub fn is_off(&self) -> bool {
+        !self.is_container() && self.lines_read
+    }
+
+    /// The same request with what was asked for afterwards: lists grow at their end, all else is replaced. A layer that is named
+    /// again, perhaps with another mode, lies where it is named last.
+    #[must_use]
+    pub fn overridden_by(mut self, later: Self) -> Self {
+        self.layers.retain(|layer| later.layers.iter().all(|other| other.path != layer.path));
+        self.layers.extend(later.layers);
+        self.bind.extend(later.bind);
+        self.env.extend(later.env);
+        Self {
+            write: self.write || later.write,
+            base: later.base.or(self.base),
+            fakeroot: later.fakeroot.or(self.fakeroot),
+            workdir: later.workdir.or(self.workdir),
+            scope: later.scope,
+            lines_read: self.lines_read || later.lines_read,
+            ..self
+        }
     }
 
     /// The request as one line of JSON.
@@ -211,6 +246,7 @@ mod tests {
             workdir: Some("/w".into()),
             scope: Scope::Steps,
             write: false,
+            lines_read: true,
         }
     }
 
@@ -219,6 +255,25 @@ mod tests {
         let request = example();
         assert_eq!(Request::decode(&request.encode().unwrap()).unwrap(), request);
         assert_eq!(Request::default().encode().unwrap(), r#"{"v":1,"request":{}}"#);
+        assert!(Request::off().is_off() && !Request::default().is_off() && !example().is_off());
+    }
+
+    #[test]
+    fn what_is_asked_later_wins_and_adds() {
+        let layer = |path: &str, mode| Layer { path: path.into(), mode };
+        let later = Request {
+            layers: vec![layer("/c.sqf", None), layer("/d/env.img", None)],
+            env: vec![("B".into(), "2".into())],
+            fakeroot: Some(true),
+            write: true,
+            ..Request::default()
+        };
+        let both = example().overridden_by(later);
+        assert_eq!(both.layers, [layer("/a,b.sqf", None), layer("/c.sqf", None), layer("/d/env.img", None)]);
+        assert_eq!((both.env.len(), both.env[1].1.as_str(), both.bind.len()), (2, "2", 1));
+        assert_eq!((both.fakeroot, both.write, both.scope), (Some(true), true, Scope::All));
+        assert_eq!((both.base.as_deref(), both.workdir.as_deref()), (Some("/base.sqf".as_ref()), Some("/w".as_ref())));
+        assert_eq!(example().overridden_by(Request { scope: Scope::Steps, ..Request::default() }), example());
     }
 
     #[test]

@@ -1,0 +1,102 @@
+//! A script's own lines about its container: `#DEP:` names a layer, `#CNT` gives options. They are those of the original CondaTainer.
+//!
+//! One reader serves `run`, `check` and the plugin, so that a script means the same however it is started. Reading is pure and
+//! bounded; what a dependency means on this machine is asked of the library afterwards.
+
+mod dependencies;
+mod error;
+mod header;
+mod request;
+mod settings;
+
+pub use dependencies::Dependency;
+pub use error::{LineError, ScriptError};
+pub use header::Header;
+pub use settings::Settings;
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use dependencies::Dependencies;
+
+/// What is read of a file at most, in bytes: as much as the largest batch script that Slurm takes by default. What follows is an
+/// archive inside the script and no lines of it.
+pub const MOST_READ: u64 = 4 << 20;
+
+/// What a script says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Script {
+    /// Its file.
+    pub path: PathBuf,
+    /// The layers that it needs, in order, none twice.
+    pub dependencies: Vec<Dependency>,
+    /// What its `#CNT` lines ask for.
+    pub settings: Settings,
+    /// What others read in it: the interpreter and the lines for Slurm.
+    pub header: Header,
+}
+
+impl Script {
+    /// Reads the script in a file. With `modules`, `module load` and `ml` lines are dependencies too.
+    ///
+    /// # Errors
+    /// No regular file that can be read, or a line that cannot be right.
+    pub fn read(path: &Path, modules: bool) -> Result<Self, ScriptError> {
+        let text = contents(path).map_err(|source| ScriptError::Read { path: path.into(), source })?;
+        Self::parse(path, &text, modules)
+    }
+
+    /// As [`Script::read`], from its bytes.
+    ///
+    /// # Errors
+    /// A line that cannot be right.
+    pub fn parse(path: &Path, text: &[u8], modules: bool) -> Result<Self, ScriptError> {
+        let mut dependencies = Dependencies::default();
+        let mut settings = Settings::default();
+        for (number, line) in lines(text) {
+            let refuse = |why| ScriptError::Line { path: path.into(), number, why };
+            if let Some(text) = settings::text_of(line) {
+                settings.add(text).map_err(refuse)?;
+            } else {
+                dependencies.add(number, line, modules).map_err(refuse)?;
+            }
+        }
+        Ok(Self { path: path.into(), dependencies: dependencies.found, settings, header: Header::parse(text) })
+    }
+
+    /// Whether it says anything about its container.
+    #[must_use]
+    pub fn asks_for_something(&self) -> bool {
+        !self.dependencies.is_empty() || self.settings != Settings::default()
+    }
+}
+
+/// Whether a file is a script with lines of ours, as far as a glance tells: what cannot be read has none. For whoever must not fail.
+#[must_use]
+pub fn has_lines(path: &Path) -> bool {
+    contents(path).is_ok_and(|text| {
+        let header = Header::parse(&text);
+        let ours = |line: &[u8]| line.starts_with(dependencies::MARK) || settings::text_of(line).is_some();
+        header.interpreter.is_some() && !header.starts_us() && lines(&text).any(|(_, line)| ours(line))
+    })
+}
+
+/// The lines with their numbers. One with a NUL byte belongs to something that is no text.
+fn lines(text: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+    let lines = text.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    (1..).zip(lines).filter(|(_, line)| !line.contains(&0))
+}
+
+fn contents(path: &Path) -> io::Result<Vec<u8>> {
+    // Opening a pipe would wait for its writer, and what is read from one is gone for the interpreter.
+    if !path.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a script must be a regular file"));
+    }
+    let mut text = Vec::new();
+    File::open(path)?.take(MOST_READ).read_to_end(&mut text)?;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,61 @@
+//! A look at a request where a job is submitted, so that a mistake costs seconds and not hours in the queue.
+//!
+//! Locks and states may change until the job starts, and a node may have files that are not here; all else is checked.
+
+use crate::config::Config;
+use crate::facts::{BaseFacts, LayerFacts};
+use crate::image::ImageError;
+use crate::layer::Mode;
+use crate::plan;
+use crate::refusal::Refusal;
+use crate::request::Request;
+use crate::survey::{self, Moment, SurveyError};
+
+/// Why a job would not start.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmissionError {
+    /// Something is no image, or missing.
+    #[error(transparent)]
+    Survey(#[from] SurveyError),
+    /// The parts do not go together.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+}
+
+/// Looks at every image that must exist here; one below a node-local directory may exist on the nodes only. With all of them here,
+/// `-w` becomes the mode of the layer that it means.
+///
+/// # Errors
+/// What cannot work wherever the job starts.
+pub fn check(request: &mut Request, config: &Config) -> Result<(), SubmissionError> {
+    let base = here(survey::base(request.base.as_deref()), config)?;
+    let mut layers: Vec<LayerFacts> = Vec::new();
+    let mut complete = true;
+    for layer in &request.layers {
+        match here(survey::layers(std::slice::from_ref(layer), Moment::Submission), config)? {
+            Some(found) => layers.extend(found),
+            None => complete = false,
+        }
+    }
+    match base {
+        Some(base) if complete => check_together(request, &base, &layers),
+        _ => Ok(()),
+    }
+}
+
+fn check_together(request: &mut Request, base: &BaseFacts, layers: &[LayerFacts]) -> Result<(), SubmissionError> {
+    let written = plan::check(request, base, layers, None)?.iter().position(|(_, mode)| *mode == Mode::Rw);
+    if let Some(layer) = written.and_then(|at| request.layers.get_mut(at)) {
+        layer.mode = Some(Mode::Rw);
+        request.write = false;
+    }
+    Ok(())
+}
+
+fn here<T>(found: Result<T, SurveyError>, config: &Config) -> Result<Option<T>, SurveyError> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(SurveyError::Image(ImageError::NotFound { path })) if config.is_node_path(&path) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
