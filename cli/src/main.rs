@@ -7,6 +7,7 @@ mod complete;
 mod completions;
 mod config;
 mod create;
+mod dependencies;
 mod diff;
 mod doctor;
 mod edit;
@@ -21,6 +22,7 @@ mod progress;
 mod remove;
 mod report;
 mod resize;
+mod run;
 mod say;
 mod seal;
 mod start;
@@ -55,6 +57,8 @@ fn dispatch(verb: Verb) -> Result<ExitCode, Failure> {
     match verb {
         Verb::Exec(args) => exec::exec(args),
         Verb::E(args) => edit::edit(args),
+        Verb::Run(args) => run::run(&args),
+        Verb::Check(args) => dependencies::check(&args),
         Verb::O(args) => overlay(OverlayVerb::Create(args)),
         Verb::Overlay(verb) => overlay(verb),
         Verb::List(args) => list::list(&args),

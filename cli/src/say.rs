@@ -26,6 +26,11 @@ pub(crate) fn is_quiet() -> bool {
     LEVEL.load(Ordering::Relaxed) == QUIET
 }
 
+/// Whether what is being done is to be said too.
+pub(crate) fn is_verbose() -> bool {
+    LEVEL.load(Ordering::Relaxed) >= VERBOSE
+}
+
 /// A failure: always said.
 pub(crate) fn error(line: &str) {
     write(&one_line(line));
@@ -40,7 +45,7 @@ pub(crate) fn notice(line: &str) {
 
 /// What is being done: said with `-v`.
 pub(crate) fn detail(line: &str) {
-    if LEVEL.load(Ordering::Relaxed) >= VERBOSE {
+    if is_verbose() {
         write(line);
     }
 }

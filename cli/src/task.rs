@@ -10,6 +10,7 @@ use condatainer_core::config::SYSTEM_FILE;
 use condatainer_core::plan::Command;
 use condatainer_core::request::{ARGUMENTS_VARIABLE, Request, VARIABLE, decode_words};
 use condatainer_core::run::{Ended, Forward};
+use condatainer_core::script::Script;
 use nix::sys::resource::{Resource, setrlimit};
 
 use crate::args::{TaskArgs, TaskPart};
@@ -27,11 +28,16 @@ pub(crate) fn arguments() -> Result<Vec<std::ffi::OsString>, Failure> {
 
 pub(crate) fn task(args: TaskArgs) -> Result<ExitCode, Failure> {
     let around = Surroundings::look(&args.config.unwrap_or_else(|| PathBuf::from(SYSTEM_FILE)))?;
-    let text = around
-        .env
-        .get(VARIABLE)
-        .ok_or_else(|| Failure::not_started(format!("{VARIABLE} is not set: this verb is for Slurm")))?;
-    let mut request = Request::decode(text).map_err(Failure::not_started)?;
+    let mut request = match around.env.get(VARIABLE) {
+        Some(text) => Request::decode(text).map_err(Failure::not_started)?,
+        None if args.script => Request::default(),
+        None => return Err(Failure::not_started(format!("{VARIABLE} is not set: this verb is for Slurm"))),
+    };
+    if args.script {
+        let path = around.cwd.join(args.command.first().map_or("", String::as_str));
+        let script = Script::read(&path, false).map_err(Failure::not_started)?;
+        request = script.request(&around.finder()).map_err(Failure::not_started)?.overridden_by(request);
+    }
     let (forward, step) = match args.part {
         TaskPart::Batch => (Forward::FromProcesses, Some(start::batch_step())),
         TaskPart::Step => (step_forwarding(), None),

@@ -8,6 +8,7 @@ mod doctor;
 mod info;
 mod library;
 mod resize;
+mod run;
 mod seal;
 mod start;
 mod task;
@@ -20,6 +21,7 @@ pub(crate) use doctor::DoctorArgs;
 pub(crate) use info::InfoArgs;
 pub(crate) use library::{ConfigArgs, LayerInfoArgs, ListArgs, RemoveArgs};
 pub(crate) use resize::ResizeArgs;
+pub(crate) use run::{RunArgs, ScriptCheckArgs};
 pub(crate) use seal::{Compression, SealArgs};
 pub(crate) use start::{DryRun, EditArgs, ExecArgs, StartArgs};
 pub(crate) use task::{TaskArgs, TaskPart};
@@ -54,6 +56,16 @@ pub(crate) enum Verb {
         after_help = "Examples:\n  condatainer e                        a shell in ./env.img\n  condatainer e r4.4.3 tools.sqf -- R  R, with two layers below ./env.img\n  condatainer e -r env.img -- ls /ext3 read-only"
     )]
     E(EditArgs),
+    /// Run a script with the layers that its #DEP: lines name; a script with #SBATCH lines is submitted
+    #[command(
+        after_help = "Examples:\n  condatainer run job.sh sample1              here, in a job, or submitted if it has #SBATCH lines\n  condatainer run --no-submit job.sh          right here\n  condatainer run --sbatch=--mem=16G job.sh   another option for sbatch\n  sbatch --wrap 'condatainer run job.sh'\n\nLines of a script:\n  #DEP: samtools/1.22      a layer: a name or a path, lowest first\n  #CNT -w --env NAME=VALUE options: -w -f --no-fakeroot -b -o --bind --env --pwd\n\nPrints the job's number when it was submitted. Exit code: the script's own; 125 it could not be started."
+    )]
+    Run(RunArgs),
+    /// Look whether everything is there that scripts need
+    #[command(
+        after_help = "Examples:\n  condatainer check job.sh\n  condatainer check scripts/    every .sh file in a directory\n\nExit code: 0 nothing is missing, 1 something is."
+    )]
+    Check(ScriptCheckArgs),
     /// Make a workspace image (the same as 'overlay create')
     #[command(
         after_help = "Examples:\n  condatainer o                make env.img, 10 GiB\n  condatainer o -s 1G my.img   another size and name"

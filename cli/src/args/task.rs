@@ -9,6 +9,9 @@ pub(crate) struct TaskArgs {
     /// Which part of the job this is
     #[arg(long, value_enum)]
     pub(crate) part: TaskPart,
+    /// The command is a script with lines of ours that nobody has read yet
+    #[arg(long)]
+    pub(crate) script: bool,
     /// The system configuration
     #[arg(long)]
     pub(crate) config: Option<PathBuf>,
