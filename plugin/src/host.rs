@@ -51,6 +51,8 @@ pub(crate) trait Task {
     fn task_count(&self) -> u32;
     /// A variable of the task.
     fn variable(&self, name: &str) -> Variable;
+    /// The task's program; for a batch script, the script's file on this node.
+    fn program(&self) -> Option<String>;
     /// Puts words in front of the task's command.
     ///
     /// # Errors

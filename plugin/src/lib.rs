@@ -12,5 +12,6 @@ mod given;
 mod host;
 mod node;
 mod options;
+mod script;
 mod settings;
 mod submit;

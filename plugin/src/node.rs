@@ -5,6 +5,7 @@
 use std::path::Path;
 
 use condatainer_core::request::{ARGUMENTS_VARIABLE, Part, Request, VARIABLE, encode_words};
+use condatainer_core::script;
 use nix::unistd::{AccessFlags, access};
 
 use crate::host::{Step, Task, Variable};
@@ -26,9 +27,10 @@ pub(crate) struct Seen {
 /// One line for the user; the task must not start.
 pub(crate) fn start_task(task: &mut impl Task, seen: Seen, settings: Result<&Settings, &str>) -> Result<(), String> {
     let Step::Part(part) = task.step() else { return Ok(()) };
-    let value = match task.variable(VARIABLE) {
-        Variable::Set(value) => value,
-        Variable::Missing if !seen.container || seen.off => return Ok(()),
+    let request = match task.variable(VARIABLE) {
+        Variable::Set(value) => Some(Request::decode(&value).map_err(|e| e.to_string())?),
+        Variable::Missing if seen.off => return Ok(()),
+        Variable::Missing if !seen.container => None,
         Variable::Missing => {
             return Err(format!(
                 "a container was asked for, but {VARIABLE} did not reach the node: load the plugin where you submit, and keep SLURM_ variables"
@@ -36,30 +38,42 @@ pub(crate) fn start_task(task: &mut impl Task, seen: Seen, settings: Result<&Set
         }
         Variable::Unusable => return Err(format!("{VARIABLE} is not a value that condatainer wrote: submit again")),
     };
-    let request = Request::decode(&value).map_err(|e| e.to_string())?;
-    if !request.scope.covers(part) {
-        return Ok(());
+    let lines = part == Part::Batch && has_unread_lines(task, request.as_ref());
+    match &request {
+        None if !lines => return Ok(()),
+        Some(request) if request.is_off() => return Ok(()),
+        Some(request) if !request.scope.covers(part) => {
+            return if lines { Err(UNREAD_LINES.into()) } else { Ok(()) };
+        }
+        _ => {}
     }
-    if let (Part::Step, Some(refusal)) = (part, refuse_shared_writing(&request, task.task_count())) {
+    let shared = request.as_ref().filter(|_| part == Part::Step);
+    if let Some(refusal) = shared.and_then(|request| refuse_shared_writing(request, task.task_count())) {
         return Err(refusal);
     }
     let settings = settings.map_err(String::from)?;
     check_program(&settings.program)?;
-    task.prepend(&words(settings, part))
+    task.prepend(&words(settings, part, lines))
 }
 
-fn words(settings: &Settings, part: Part) -> Vec<String> {
+const UNREAD_LINES: &str = "the script has #DEP: or #CNT lines, but was not there to be read when it was submitted, so its steps would run without them: submit it as a file";
+
+/// Whether the batch script has lines of ours that nobody has read: it came through a pipe, or from a host without the plugin. This
+/// is a glance, in the task's own process and as its user; they are read by the program that is put in front.
+fn has_unread_lines(task: &impl Task, request: Option<&Request>) -> bool {
+    !request.is_some_and(|request| request.lines_read)
+        && task.program().is_some_and(|program| script::has_lines(Path::new(&program)))
+}
+
+fn words(settings: &Settings, part: Part, lines: bool) -> Vec<String> {
     let part = match part {
         Part::Batch => "batch",
         Part::Step => "step",
     };
-    vec![
-        settings.program.display().to_string(),
-        "task".into(),
-        format!("--part={part}"),
-        format!("--config={}", settings.config.display()),
-        "--".into(),
-    ]
+    let mut words = vec![settings.program.display().to_string(), "task".into(), format!("--part={part}")];
+    words.extend(lines.then(|| "--script".into()));
+    words.extend([format!("--config={}", settings.config.display()), "--".into()]);
+    words
 }
 
 fn check_program(program: &Path) -> Result<(), String> {

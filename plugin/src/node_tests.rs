@@ -8,6 +8,7 @@ struct FakeTask {
     step: Step,
     tasks: u32,
     value: Variable,
+    program: String,
     prepended: Vec<String>,
 }
 
@@ -22,6 +23,9 @@ impl Task for FakeTask {
         assert_eq!(name, VARIABLE);
         self.value.clone()
     }
+    fn program(&self) -> Option<String> {
+        Some(self.program.clone())
+    }
     fn prepend(&mut self, words: &[String]) -> Result<(), String> {
         self.prepended = words.to_vec();
         Ok(())
@@ -29,7 +33,7 @@ impl Task for FakeTask {
 }
 
 fn task(value: Variable) -> FakeTask {
-    FakeTask { step: Step::Part(Part::Step), tasks: 1, value, prepended: Vec::new() }
+    FakeTask { step: Step::Part(Part::Step), tasks: 1, value, program: "/bin/true".into(), prepended: Vec::new() }
 }
 
 fn asking(mode: Mode, scope: Scope) -> FakeTask {
@@ -96,6 +100,48 @@ fn whatever_is_in_doubt_is_refused() {
         start_task(&mut asking(Mode::Ro, Scope::All), NOTHING, Err("bad plugstack")),
         Err("bad plugstack".into())
     );
+}
+
+/// A batch job of a script with this text, and what the submitting side left.
+fn batch(dir: &tempfile::TempDir, text: &str, value: Variable) -> FakeTask {
+    let script = dir.path().join("slurm_script");
+    std::fs::write(&script, text).unwrap();
+    FakeTask { step: Step::Part(Part::Batch), program: script.display().to_string(), ..task(value) }
+}
+
+#[test]
+fn lines_that_nobody_has_read_are_not_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut job = batch(&dir, "#!/bin/sh\n#DEP: a.sqf\n", Variable::Missing);
+    start(&mut job, NOTHING).unwrap();
+    assert_eq!(job.prepended[1..4], ["task", "--part=batch", "--script"]);
+    job.value = asking(Mode::Ro, Scope::All).value;
+    start(&mut job, NOTHING).unwrap();
+    assert_eq!(job.prepended[3], "--script", "options given beside a script from a pipe");
+    job.value = asking(Mode::Ro, Scope::Steps).value;
+    assert!(start(&mut job, NOTHING).unwrap_err().contains("submit it as a file"));
+    job.step = Step::Part(Part::Step);
+    job.prepended.clear();
+    start(&mut job, NOTHING).unwrap();
+    assert!(!job.prepended.contains(&"--script".into()), "a step has no lines");
+}
+
+#[test]
+fn lines_that_were_read_or_switched_off_are_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let off = Variable::Set(Request::off().encode().unwrap());
+    let mut job = batch(&dir, "#!/bin/sh\n#DEP: a.sqf\n", off);
+    start(&mut job, NOTHING).unwrap();
+    job.value = Variable::Missing;
+    start(&mut job, Seen { container: false, off: true }).unwrap();
+    let mut plain = batch(&dir, "#!/bin/sh\necho\n", Variable::Missing);
+    start(&mut plain, NOTHING).unwrap();
+    assert!(job.prepended.is_empty() && plain.prepended.is_empty());
+    let layer = Layer { path: "/a.sqf".into(), mode: None };
+    let read = Request { layers: vec![layer], lines_read: true, ..Request::default() };
+    job.value = Variable::Set(read.encode().unwrap());
+    start(&mut job, NOTHING).unwrap();
+    assert!(!job.prepended.is_empty() && !job.prepended.contains(&"--script".into()));
 }
 
 #[test]

@@ -66,7 +66,7 @@ pub(crate) static ALL: [Definition; 9] = [
         Some(c"all|batch|steps"),
         c"[condatainer] what runs in the container: the batch script, the steps, or all"
     ),
-    option!(Off, c"condatainer-off", None, c"[condatainer] run this step on the host"),
+    option!(Off, c"condatainer-off", None, c"[condatainer] run on the host"),
 ];
 
 /// The option with this number.

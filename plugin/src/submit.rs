@@ -7,13 +7,11 @@ use std::path::{Path, PathBuf};
 
 use condatainer_core::bind::Bind;
 use condatainer_core::config::{self, Config};
-use condatainer_core::facts::{BaseFacts, LayerFacts};
-use condatainer_core::image::ImageError;
 use condatainer_core::layer::Mode;
 use condatainer_core::names::{Finder, Library};
-use condatainer_core::plan;
 use condatainer_core::request::{Part, Request, Scope, VARIABLE, parse_assignment};
-use condatainer_core::survey::{self, Moment, SurveyError};
+use condatainer_core::script::Script;
+use condatainer_core::submission;
 
 use crate::given::Given;
 use crate::host::{Context, Submitter};
@@ -24,6 +22,8 @@ pub(crate) struct Place {
     pub(crate) cwd: PathBuf,
     pub(crate) env: HashMap<String, String>,
     pub(crate) system_config: PathBuf,
+    /// The batch script, where it is known.
+    pub(crate) script: Option<PathBuf>,
 }
 
 /// Variables that a job's environment carries for options given to its sbatch or salloc. Slurm would replay them into an inner
@@ -57,11 +57,13 @@ fn request(context: Context, given: &Given, inherited: Option<&str>, place: &Pla
         return if given.asks_for_something() {
             Err("--condatainer-off: cannot be combined with other --condatainer options".into())
         } else {
-            Ok(None)
+            Ok((context == Context::Allocator).then(Request::off))
         };
     }
     let inherited = inherited.map(Request::decode).transpose().map_err(|e| e.to_string())?;
-    if !given.asks_for_something() && inherited.is_none() {
+    let inherited = inherited.filter(|request| !request.is_off());
+    let script = script(place)?;
+    if !given.asks_for_something() && inherited.is_none() && script.is_none() {
         return Ok(None);
     }
     if context == Context::Local && given.scope == Some(Scope::Batch) {
@@ -71,22 +73,39 @@ fn request(context: Context, given: &Given, inherited: Option<&str>, place: &Pla
     }
     let config = configuration(place)?;
     let mut request = merge(given, inherited.unwrap_or_default(), place, &config)?;
-    if !request.is_container() {
+    if let Some(script) = &script {
+        let library = Library::configured(&config, &place.env);
+        request = script.request(&finder(place, &library)).map_err(|e| e.to_string())?.overridden_by(request);
+    } else if !request.is_container() {
         return Err("nothing to run in: add --condatainer-overlay=LAYER or --condatainer-base=IMAGE".into());
     }
+    request.lines_read |= place.script.is_some();
     request.base = config.base(request.base.take());
     request.fakeroot = config.fakeroot(request.fakeroot);
     if context == Context::Allocator || request.scope.covers(Part::Step) {
-        check_images(&request, &config)?;
+        submission::check(&mut request, &config).map_err(|e| e.to_string())?;
     }
     Ok(Some(request))
 }
 
+/// The batch script, if it says anything about its container and leaves it to us to make that.
+fn script(place: &Place) -> Result<Option<Script>, String> {
+    let script = place.script.as_ref().map(|path| Script::read(path, false)).transpose().map_err(|e| e.to_string())?;
+    Ok(script.filter(|script| script.asks_for_something() && !script.header.starts_us()))
+}
+
+fn finder<'a>(place: &'a Place, library: &'a Library) -> Finder<'a> {
+    Finder { cwd: &place.cwd, home: home(place), library }
+}
+
+fn home(place: &Place) -> Option<&Path> {
+    place.env.get("HOME").filter(|h| !h.is_empty()).map(Path::new)
+}
+
 /// What was given replaces what was inherited, option by option.
 fn merge(given: &Given, mut request: Request, place: &Place, config: &Config) -> Result<Request, String> {
-    let home = place.env.get("HOME").filter(|h| !h.is_empty()).map(Path::new);
     let library = Library::configured(config, &place.env);
-    let finder = Finder { cwd: &place.cwd, home, library: &library };
+    let finder = finder(place, &library);
     if let Some(lists) = given.overlay.values() {
         request.layers = finder.layers(lists).map_err(|e| e.to_string())?;
     }
@@ -94,7 +113,8 @@ fn merge(given: &Given, mut request: Request, place: &Place, config: &Config) ->
         request.base = Some(finder.base(Path::new(base)).map_err(|e| e.to_string())?);
     }
     if let Some(lists) = given.bind.values() {
-        let binds: Result<Vec<_>, _> = lists.iter().map(|list| Bind::parse_list(list, &place.cwd, home)).collect();
+        let binds: Result<Vec<_>, _> =
+            lists.iter().map(|list| Bind::parse_list(list, &place.cwd, home(place))).collect();
         request.bind = binds.map_err(|e| e.to_string())?.concat();
     }
     if let Some(settings) = given.env.values() {
@@ -112,38 +132,11 @@ fn configuration(place: &Place) -> Result<Config, String> {
     system.with_user(config::user_file(&place.env).as_deref(), &place.env).map_err(|e| e.to_string())
 }
 
-/// Looks at every image that must exist here. One below a node-local directory may exist on the nodes only.
-fn check_images(request: &Request, config: &Config) -> Result<(), String> {
-    let base = here(survey::base(request.base.as_deref()), config)?;
-    let mut layers: Vec<LayerFacts> = Vec::new();
-    let mut complete = true;
-    for layer in &request.layers {
-        match here(survey::layers(std::slice::from_ref(layer), Moment::Submission), config)? {
-            Some(found) => layers.extend(found),
-            None => complete = false,
-        }
-    }
-    match base {
-        Some(base) if complete => check_together(request, &base, &layers),
-        _ => Ok(()),
-    }
-}
-
-fn check_together(request: &Request, base: &BaseFacts, layers: &[LayerFacts]) -> Result<(), String> {
-    plan::check(request, base, layers, None).map(drop).map_err(|refusal| refusal.to_string())
-}
-
-fn here<T>(found: Result<T, SurveyError>, config: &Config) -> Result<Option<T>, String> {
-    match found {
-        Ok(found) => Ok(Some(found)),
-        Err(SurveyError::Image(ImageError::NotFound { path })) if config.is_node_path(&path) => Ok(None),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
 /// The refusal for a step whose tasks would all write to one image.
 pub(crate) fn refuse_shared_writing(request: &Request, tasks: u32) -> Option<String> {
-    let written = request.layers.iter().find(|layer| layer.mode == Some(Mode::Rw))?;
+    // `-w` is a mode by now, except where the image was not there to be looked at.
+    let without_mode = || request.layers.iter().rfind(|layer| request.write && layer.mode.is_none());
+    let written = request.layers.iter().find(|layer| layer.mode == Some(Mode::Rw)).or_else(without_mode)?;
     (tasks > 1).then(|| {
         format!(
             "{}: {tasks} tasks cannot write to one image: run a single task (-n1), or use :ro, or :tmp for writes that need not last",

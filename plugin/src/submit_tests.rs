@@ -23,6 +23,7 @@ impl Submitter for Shell {
 struct Fixture {
     dir: tempfile::TempDir,
     shell: Shell,
+    script: Option<PathBuf>,
 }
 
 impl Fixture {
@@ -31,7 +32,7 @@ impl Fixture {
         for name in ["base", "a", "b"] {
             std::fs::create_dir(dir.path().join(name)).unwrap();
         }
-        Self { dir, shell: Shell::default() }
+        Self { dir, shell: Shell::default(), script: None }
     }
 
     fn submit(&mut self, context: Context, options: &[(Name, &str)]) -> Result<Option<Request>, String> {
@@ -40,13 +41,22 @@ impl Fixture {
             given.add(*name, value, Origin::CommandLine)?;
         }
         let env = HashMap::from([("CONDATAINER_BASE".into(), self.path("base").display().to_string())]);
-        let place = Place { cwd: self.dir.path().into(), env, system_config: self.path("none.toml") };
+        let (cwd, script) = (self.dir.path().into(), self.script.clone());
+        let place = Place { cwd, env, script, system_config: self.path("none.toml") };
         submit(context, &given, &place, &mut self.shell)?;
         Ok(self.shell.variable(VARIABLE).map(|value| Request::decode(&value).unwrap()))
     }
 
     fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
+    }
+
+    /// With a batch script of this text.
+    fn script(mut self, text: &str) -> Self {
+        let path = self.path("job.sh");
+        std::fs::write(&path, text).unwrap();
+        self.script = Some(path);
+        self
     }
 
     fn in_job(mut self) -> Self {
@@ -98,6 +108,51 @@ fn off_turns_it_off_and_stands_alone() {
         f.submit(Context::Local, &[(Name::Off, ""), (Name::Overlay, "b")]).unwrap_err().contains("--condatainer-off")
     );
     assert_eq!(f.submit(Context::Local, &[(Name::Off, "")]), Ok(None));
+}
+
+#[test]
+fn a_scripts_lines_lie_below_the_options() {
+    let mut f = Fixture::new().script("#!/bin/sh\n#DEP: ./a\n#CNT -w --env X=1 --pwd /script\n");
+    let plain = f.submit(Context::Allocator, &[]).unwrap().unwrap();
+    assert_eq!((plain.layers[0].path.clone(), plain.layers[0].mode), (f.path("a"), Some(Mode::Rw)));
+    assert!(plain.lines_read && !plain.write);
+    let options = [(Name::Overlay, "./b:rw"), (Name::Env, "X=2"), (Name::Workdir, "/line"), (Name::Scope, "steps")];
+    let both = f.submit(Context::Allocator, &options).unwrap_err();
+    assert!(both.contains("only one layer"), "{both}");
+    f = f.script("#!/bin/sh\n#DEP: ./a\n#CNT --env X=1 --pwd /script\n");
+    let both = f.submit(Context::Allocator, &options).unwrap().unwrap();
+    assert_eq!(both.layers.iter().map(|l| l.path.clone()).collect::<Vec<_>>(), [f.path("a"), f.path("b")]);
+    assert_eq!(both.env, [("X".to_string(), "1".to_string()), ("X".into(), "2".into())]);
+    assert_eq!((both.workdir.as_deref(), both.scope), (Some(Path::new("/line")), Scope::Steps));
+}
+
+#[test]
+fn a_script_without_lines_asks_for_nothing() {
+    for text in ["#!/bin/sh\necho\n", "#!/usr/bin/env -S condatainer run\n#DEP: a\n"] {
+        assert_eq!(Fixture::new().script(text).submit(Context::Allocator, &[]), Ok(None), "{text}");
+    }
+    let with_options = Fixture::new().script("#!/bin/sh\n").submit(Context::Allocator, &[(Name::Overlay, "a")]);
+    assert!(with_options.unwrap().unwrap().lines_read);
+    let only_settings = Fixture::new().script("#!/bin/sh\n#CNT --env A=1\n").submit(Context::Allocator, &[]);
+    assert!(only_settings.unwrap().unwrap().base.is_some(), "the configured base alone is a container too");
+}
+
+#[test]
+fn off_travels_to_where_a_scripts_lines_would_be_read() {
+    let mut f = Fixture::new().script("#!/bin/sh\n#DEP: nowhere.sqf\n").in_job();
+    let off = f.submit(Context::Allocator, &[(Name::Off, "")]).unwrap().unwrap();
+    assert!(off.is_off());
+    f.script = None;
+    assert_eq!(f.submit(Context::Local, &[]), Ok(None), "a step inherits nothing from it");
+}
+
+#[test]
+fn a_scripts_mistakes_fail_at_the_prompt() {
+    let fails = |text: &str| Fixture::new().script(text).submit(Context::Allocator, &[]).unwrap_err();
+    assert!(fails("#!/bin/sh\n#DEP: none.sqf\n").ends_with("none.sqf: no such file or directory"));
+    assert!(fails("#!/bin/sh\n\n#CNT --nonsense\n").contains("job.sh: line 3: #CNT does not know '--nonsense'"));
+    let unknown = fails("#!/bin/sh\n#DEP: none/1.0\n");
+    assert!(unknown.contains("job.sh: line 2: none/1.0: no such layer"), "{unknown}");
 }
 
 #[test]

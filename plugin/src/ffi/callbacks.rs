@@ -5,6 +5,7 @@
 
 #![allow(unreachable_pub, reason = "these symbols are looked up by Slurm")]
 
+use std::collections::HashMap;
 use std::ffi::{CStr, c_char, c_int};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -16,7 +17,7 @@ use crate::host::{Context, Submitter, Task};
 use crate::options::{self, Definition, Name};
 use crate::settings::Settings;
 use crate::submit::{self, Place};
-use crate::{node, submit::refuse_shared_writing};
+use crate::{node, script, submit::refuse_shared_writing};
 use condatainer_core::request::{Part, Request, VARIABLE};
 
 const OK: c_int = 0;
@@ -176,7 +177,10 @@ fn place(settings: Settings) -> Result<Place, String> {
     let cwd = std::env::current_dir().map_err(|e| format!("the working directory cannot be used: {e}"))?;
     let env =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    Ok(Place { cwd, env: env.collect(), system_config: settings.config })
+    let env: HashMap<String, String> = env.collect();
+    let script = submitter::sbatch_command_line()
+        .and_then(|(argv, at)| script::find(&argv, at, &cwd, env.get("PATH").map_or("", String::as_str)));
+    Ok(Place { cwd, env, script, system_config: settings.config })
 }
 
 fn strings(count: c_int, argv: Argv) -> Vec<String> {

@@ -1,6 +1,6 @@
 //! The submitting process's own environment, and where its command line lies in memory.
 
-use std::ffi::{CString, c_char};
+use std::ffi::{CString, OsString, c_char, c_int};
 
 use crate::given::Origin;
 use crate::host::Submitter;
@@ -23,6 +23,20 @@ impl Submitter for Process {
             _ => unsafe { libc::unsetenv(name.as_ptr()) },
         };
     }
+}
+
+unsafe extern "C" {
+    /// getopt's index of the first word that is no option (POSIX).
+    static optind: c_int;
+}
+
+/// The command line of this process, if it is an sbatch, and where its script stands there: sbatch has just read its options.
+pub(crate) fn sbatch_command_line() -> Option<(Vec<OsString>, usize)> {
+    let program = std::env::current_exe().ok()?;
+    program.file_name()?.to_str()?.starts_with("sbatch").then_some(())?;
+    // SAFETY: an int of libc's that only this thread, which runs Slurm's getopt, changes.
+    let at = unsafe { optind };
+    Some((std::env::args_os().collect(), usize::try_from(at).ok()?))
 }
 
 /// Whether an option's argument was typed on the command line: then getopt points into the process's argument strings. Lines of a

@@ -35,18 +35,22 @@ impl SpankTask {
         (rc == success()).then_some(value)
     }
 
-    /// Slurm before 23.11: the program in argv is replaced, and what belongs in front travels in a variable.
-    fn replace_program(&mut self, words: &[String]) -> Result<(), String> {
+    /// Where Slurm keeps the task's command: the first of at least one string.
+    fn argv(&self) -> Result<*mut *mut c_char, String> {
         let (mut count, mut argv): (c_int, *mut *mut c_char) = (0, std::ptr::null_mut());
         // SAFETY: S_JOB_ARGV takes `int *, char ***` (spank.h); both point to locals of these types.
         let rc = unsafe { abi::spank_get_item(self.spank, abi::S_JOB_ARGV, &raw mut count, &raw mut argv) };
         if rc != success() || count < 1 || argv.is_null() {
             return Err(format!("Slurm does not show the task's command (error {rc})"));
         }
-        // SAFETY: Slurm's argv has `count` >= 1 valid strings.
-        let program =
-            unsafe { CStr::from_ptr(*argv) }.to_str().map_err(|_| "the command's name is not UTF-8".to_string())?;
-        let (name, value) = arguments_value(words, program);
+        Ok(argv)
+    }
+
+    /// Slurm before 23.11: the program in argv is replaced, and what belongs in front travels in a variable.
+    fn replace_program(&mut self, words: &[String]) -> Result<(), String> {
+        let argv = self.argv()?;
+        let program = self.program().ok_or("the command's name is not UTF-8")?;
+        let (name, value) = arguments_value(words, &program);
         self.set_variable(name, &value)?;
         let wrapper = CString::new(words.first().map_or("", String::as_str)).map_err(|e| e.to_string())?;
         // SAFETY: the entry is Slurm's to read until execve; the new string is never freed, and this process execs next.
@@ -87,6 +91,12 @@ impl Task for SpankTask {
             Ok(abi::CONDATAINER_ESPANK_ENV_NOEXIST) => Variable::Missing,
             _ => Variable::Unusable,
         }
+    }
+
+    fn program(&self) -> Option<String> {
+        let argv = self.argv().ok()?;
+        // SAFETY: Slurm's argv has at least one valid string.
+        unsafe { CStr::from_ptr(*argv) }.to_str().ok().map(String::from)
     }
 
     fn prepend(&mut self, words: &[String]) -> Result<(), String> {
