@@ -23,6 +23,7 @@ mod names;
 mod refusals;
 mod releases;
 mod resize;
+mod script;
 mod seal;
 mod singularity;
 mod support;
@@ -79,6 +80,7 @@ fn suite() -> Suite {
             Theme { name: "diff", tests: diff::tests() },
             Theme { name: "doctor", tests: doctor::tests() },
             Theme { name: "resize", tests: resize::tests() },
+            Theme { name: "script", tests: script::tests() },
             Theme { name: "seal", tests: seal::tests() },
             Theme { name: "singularity", tests: singularity::tests() },
         ],
