@@ -45,7 +45,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
 }
 
 /// What the script's own lines ask for, and that the script itself is seen inside.
-pub(crate) fn prepare(script: &Script, around: &Surroundings) -> Result<Request, Failure> {
+fn prepare(script: &Script, around: &Surroundings) -> Result<Request, Failure> {
     let mut request = script.request(&around.finder()).map_err(Failure::not_started)?;
     request.bind.extend(show(&script.path, &around.cwd));
     Ok(request)

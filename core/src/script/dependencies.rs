@@ -6,7 +6,7 @@ use crate::names::{Name, NameError, is_path};
 use super::error::LineError;
 
 /// What a dependency's line begins with.
-pub(super) const MARK: &[u8] = b"#DEP:";
+const MARK: &[u8] = b"#DEP:";
 
 /// What `ml` does besides loading; what follows is not to be loaded.
 const OTHER_VERBS: [&str; 24] = [

@@ -72,13 +72,13 @@ impl Script {
     }
 }
 
-/// Whether a file is a script with lines of ours, as far as a glance tells: what cannot be read has none. For whoever must not fail.
+/// Whether a file is a script that asks for something, or tries to: what cannot be read asks for nothing. For whoever must not fail.
 #[must_use]
 pub fn has_lines(path: &Path) -> bool {
     contents(path).is_ok_and(|text| {
         let header = Header::parse(&text);
-        let ours = |line: &[u8]| line.starts_with(dependencies::MARK) || settings::text_of(line).is_some();
-        header.interpreter.is_some() && !header.starts_us() && lines(&text).any(|(_, line)| ours(line))
+        let asks = || Script::parse(path, &text, false).map_or(true, |script| script.asks_for_something());
+        header.interpreter.is_some() && !header.starts_us() && asks()
     })
 }
 
