@@ -27,10 +27,11 @@ pub(crate) fn edit(args: EditArgs) -> Result<ExitCode, Failure> {
     }
     let write = !args.read_only && layers.iter().any(|layer| layer.mode.is_none() && is_image(layer));
     let request = Request { layers, write, ..around.request(&args.start)? };
-    let plan = around.plan(request, command(&around, args.command))?;
+    let command = command(&around, args.command);
     match args.start.dry_run {
-        Some(format) => start::show(&plan, format),
+        Some(format) => start::show(&around.preview(request, command, None)?, format),
         None => {
+            let plan = around.plan(request, command)?;
             let code = start::run_at_prompt(&plan, around.holder(None))?;
             advise(&plan, args.start.base.is_some());
             Ok(code)

@@ -14,9 +14,9 @@ pub(crate) fn exec(args: ExecArgs) -> Result<ExitCode, Failure> {
     let around = Surroundings::look(Path::new(SYSTEM_FILE))?;
     let request =
         Request { layers: around.layers(&args.overlays)?, write: args.writable, ..around.request(&args.start)? };
-    let plan = around.plan(request, command(&around, args.command))?;
+    let command = command(&around, args.command);
     match args.start.dry_run {
-        Some(format) => start::show(&plan, format),
-        None => start::run_at_prompt(&plan, around.holder(None)),
+        Some(format) => start::show(&around.preview(request, command, None)?, format),
+        None => start::run_at_prompt(&around.plan(request, command)?, around.holder(None)),
     }
 }

@@ -27,6 +27,7 @@ mod say;
 mod seal;
 mod start;
 mod task;
+mod with_root;
 
 use std::process::ExitCode;
 
@@ -83,5 +84,6 @@ fn overlay(verb: OverlayVerb) -> Result<ExitCode, Failure> {
         OverlayVerb::Resize(args) => resize::resize(&args),
         OverlayVerb::Info(args) => info::info(&args),
         OverlayVerb::Seal(args) => seal::seal(&args),
+        OverlayVerb::WithRoot(args) => with_root::with_root(args),
     }
 }

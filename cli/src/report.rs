@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use condatainer_core::ext::Ids;
+use condatainer_core::user::Caller;
 use serde::Serialize;
 
 use crate::exit::Failure;
@@ -24,4 +26,10 @@ pub(crate) fn unlocked(image: &Path, is_so: bool) -> Option<String> {
 /// Said first, where it is so: e2fsck has changed the image.
 pub(crate) fn repaired(image: &Path, is_so: bool) -> Option<String> {
     is_so.then(|| format!("{}: was not cleanly unmounted: repaired first (e2fsck -p)", image.display()))
+}
+
+/// To whom something belongs, in words.
+pub(crate) fn whose(owner: Ids) -> String {
+    let is_mine = Caller::current().is_ok_and(|caller| caller.uid == owner.uid);
+    if is_mine { "you".into() } else { owner.to_string() }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use condatainer_core::bind::Bind;
 use condatainer_core::config::{self, Config};
+use condatainer_core::facts::LayerFacts;
 use condatainer_core::holder::{BATCH_STEP, Holder};
 use condatainer_core::layer::Layer;
 use condatainer_core::names::{Finder, Library};
@@ -15,10 +16,12 @@ use condatainer_core::plan::{self, Command, Plan};
 use condatainer_core::request::{Request, parse_assignment};
 use condatainer_core::run::{self, Ended, Forward, Options};
 use condatainer_core::survey;
+use condatainer_core::with_root;
 
 use crate::args::{DryRun, StartArgs};
 use crate::exit::{Code, Failure};
 use crate::print;
+use crate::report;
 use crate::say;
 
 /// How long an image may be held by somebody who does not say who he is: a step that is just ending, another task's repair, or a
@@ -90,12 +93,23 @@ impl Surroundings {
         })
     }
 
-    /// Decides about the request here and now.
-    pub(crate) fn plan(&self, mut request: Request, command: Command) -> Result<Plan, Failure> {
+    /// Decides about the request here and now, to have it carried out: an image that a killed `overlay with-root` has left to root
+    /// goes back to its owner first.
+    pub(crate) fn plan(&self, request: Request, command: Command) -> Result<Plan, Failure> {
+        request.layers.iter().for_each(|layer| finish_loan(&layer.path));
+        self.preview(request, command, None)
+    }
+
+    /// Decides about the request, and changes nothing. The image at `lent` is taken for one of root's, which it is going to be.
+    pub(crate) fn preview(&self, mut request: Request, command: Command, lent: Option<&Path>) -> Result<Plan, Failure> {
         request.fakeroot = self.config.fakeroot(request.fakeroot);
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let facts = survey::survey(&request, &self.config, &self.env).map_err(Failure::not_started)?;
+            let mut facts = survey::survey(&request, &self.config, &self.env).map_err(Failure::not_started)?;
+            let is_lent = |layer: &&mut LayerFacts| Some(layer.path.as_path()) == lent;
+            for image in facts.layers.iter_mut().filter(is_lent).filter_map(|layer| layer.image.as_mut()) {
+                image.upper = image.upper.and(Some((0, 0)));
+            }
             match plan::decide(&request, &facts, command.clone()) {
                 Err(refusal) if refusal.may_be_momentary() && Instant::now() < deadline => std::thread::sleep(INTERVAL),
                 decided => return decided.map_err(Failure::not_started),
@@ -113,6 +127,18 @@ impl Surroundings {
 /// What runs: the command, or the user's shell where there is none.
 pub(crate) fn command(around: &Surroundings, command: Vec<String>) -> Command {
     if command.is_empty() { Command::Shell(around.env.get("SHELL").map(Into::into)) } else { Command::Argv(command) }
+}
+
+fn finish_loan(image: &Path) {
+    let shown = image.display();
+    match with_root::finish(image) {
+        Some(Ok(owner)) => say::notice(&format!(
+            "{shown}: an 'overlay with-root' was killed here: given back to {} first",
+            report::whose(owner)
+        )),
+        Some(Err(error)) => say::detail(&format!("it is still root's after a killed 'overlay with-root': {error}")),
+        None => {}
+    }
 }
 
 /// Prints the plan.

@@ -103,7 +103,8 @@ fn open_note(path: &Path) -> io::Result<fs::File> {
     fs::OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)
 }
 
-fn is_alive(pid: u32) -> bool {
+/// Whether there is such a process on this host.
+pub(crate) fn is_alive(pid: u32) -> bool {
     Path::new("/proc").join(pid.to_string()).exists()
 }
 

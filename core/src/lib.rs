@@ -54,3 +54,4 @@ pub mod submission;
 pub mod survey;
 pub mod user;
 pub mod whiteout;
+pub mod with_root;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use signal_hook::SigId;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -15,7 +15,8 @@ static LISTENERS: AtomicUsize = AtomicUsize::new(0);
 /// owner's business: [`crate::litter::remove_on_signals`] keeps still meanwhile.
 #[derive(Debug)]
 pub struct Stop {
-    asked: Arc<AtomicBool>,
+    /// The last signal that came; 0 while none did.
+    asked: Arc<AtomicUsize>,
     _handlers: Handlers,
     _listener: Listener,
 }
@@ -26,10 +27,11 @@ impl Stop {
     /// # Errors
     /// The handlers cannot be set up.
     pub fn listen() -> io::Result<Self> {
-        let asked = Arc::new(AtomicBool::new(false));
+        let asked = Arc::new(AtomicUsize::new(0));
         let mut handlers = Handlers(Vec::new());
         for signal in meant_for_us() {
-            handlers.0.push(signal_hook::flag::register(signal, asked.clone())?);
+            let number = usize::try_from(signal).unwrap_or_default();
+            handlers.0.push(signal_hook::flag::register_usize(signal, asked.clone(), number)?);
         }
         // Not before: a signal must not find somebody who does not hear it yet.
         LISTENERS.fetch_add(1, Ordering::SeqCst);
@@ -39,7 +41,13 @@ impl Stop {
     /// Whether one of them came.
     #[must_use]
     pub fn is_asked(&self) -> bool {
-        self.asked.load(Ordering::Relaxed)
+        self.signal().is_some()
+    }
+
+    /// The last of them that came.
+    #[must_use]
+    pub fn signal(&self) -> Option<i32> {
+        i32::try_from(self.asked.load(Ordering::Relaxed)).ok().filter(|signal| *signal != 0)
     }
 }
 

@@ -43,6 +43,11 @@ pub enum ChownError {
 }
 
 impl ChownError {
+    /// Whether something in the image may be different from before.
+    pub(crate) fn may_have_written(&self) -> bool {
+        matches!(self, Self::Interrupted { .. } | Self::Unverified { .. })
+    }
+
     pub(crate) fn ext(path: &Path, error: ExtError) -> Self {
         Self::Image(ImageError::ext(path, error))
     }

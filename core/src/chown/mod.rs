@@ -22,6 +22,7 @@ pub(crate) use table::{Holes, each_chunk};
 use crate::ext::raw::Fs;
 use crate::ext::{Ids, ReadAt, Window};
 use crate::held::{Held, Purpose};
+use crate::with_root;
 use job::Job;
 
 /// What is to be done.
@@ -93,6 +94,9 @@ pub fn chown(path: &Path, request: &Request, progress: &mut dyn FnMut(u64, u64))
         Held::open(path, if request.dry_run { Purpose::Look } else { Purpose::Change })?.announce("overlay chown");
     let replayed = held.make_clean(request.replay && !request.dry_run)?;
     let report = chown_held(&held, request, progress)?;
+    if !request.dry_run && request.paths.is_empty() && request.from.is_none() {
+        with_root::settle(&held);
+    }
     Ok(Report { replayed, ..report })
 }
 

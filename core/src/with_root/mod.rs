@@ -1,0 +1,95 @@
+//! An image that is lent to root for one command, and then given back to whom it belonged.
+//!
+//! `apt` and `dpkg` want to be root in an image of root's; everything else is better done in an image of one's own. The steps are:
+//! note on the image whose it is, give it to root, run the command, give it back, strike the note out. Each can be cut off at any
+//! instant. An image that is found with a note, and free, is given back by the next who has a use for it.
+
+mod note;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::chown::{ChownError, Report, Request, chown_held};
+use crate::ext::{Ids, probe};
+use crate::held::{Held, HeldError, Purpose};
+
+use note::Note;
+
+/// What others are told who want the image meanwhile.
+const VERB: &str = "overlay with-root";
+/// How long the way back waits for an image that is in use: a start that came in between and is refused ends soon.
+const PATIENCE: Duration = Duration::from_secs(5);
+const INTERVAL: Duration = Duration::from_millis(50);
+
+/// An image that is root's now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lent {
+    /// To whom it goes back; `None` for an image that is root's anyway.
+    pub owner: Option<Ids>,
+    /// Whether the image says so itself: without the note nobody will know if this process is killed.
+    pub noted: bool,
+    /// Whether e2fsck cleaned the image first.
+    pub replayed: bool,
+}
+
+/// Gives the image at `path` to root, after noting on it whose it is. One that is on loan already goes back to its first owner.
+///
+/// # Errors
+/// As [`crate::chown::chown`]; where nothing was changed, there is no note either.
+pub fn lend(path: &Path) -> Result<Lent, ChownError> {
+    let held = Held::open(path, Purpose::Change)?.announce(VERB);
+    let replayed = held.make_clean(true)?;
+    let found = probe(&held.file, held.window).map_err(|error| ChownError::ext(path, error))?;
+    let now = found.upper.require("upper").map_err(|error| ChownError::ext(path, error))?.ids();
+    let owner = Note::read(&held.file).map_or(now, |note| note.owner());
+    if owner.uid == 0 {
+        return Ok(Lent { owner: None, noted: false, replayed });
+    }
+    let noted = Note::of(owner).write(&held.file).is_ok();
+    let lent = chown_held(&held, &Request::new(Ids::ROOT, owner), &mut |_, _| {});
+    lent.inspect_err(|error| {
+        if !error.may_have_written() {
+            note::strike(&held.file);
+        }
+    })?;
+    Ok(Lent { owner: Some(owner), noted, replayed })
+}
+
+/// Gives the image at `path` back to `owner`, waiting a moment where it is in use.
+///
+/// # Errors
+/// As [`crate::chown::chown`]. The note stays, so the next use of the image tries again.
+pub fn give_back(path: &Path, owner: Ids) -> Result<Report, ChownError> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match give_back_now(path, owner) {
+            // A Ctrl-C at the terminal reaches e2fsck too.
+            Err(ChownError::Held(HeldError::Busy { .. } | HeldError::Tool { .. })) if Instant::now() < deadline => {
+                std::thread::sleep(INTERVAL);
+            }
+            done => return done,
+        }
+    }
+}
+
+fn give_back_now(path: &Path, owner: Ids) -> Result<Report, ChownError> {
+    let held = Held::open(path, Purpose::Change)?.announce(VERB);
+    let replayed = held.make_clean(true)?;
+    let report = chown_held(&held, &Request::new(owner, owner), &mut |_, _| {})?;
+    note::strike(&held.file);
+    Ok(Report { replayed, ..report })
+}
+
+/// Forgets a loan: the image was given to somebody for good.
+pub(crate) fn settle(held: &Held) {
+    note::strike(&held.file);
+}
+
+/// Gives the image at `path` back if this user has lent it and was killed meanwhile; tells to whom. `None` where that is not so.
+///
+/// # Errors
+/// As [`give_back`], but somebody who uses the image is not waited for.
+pub fn finish(path: &Path) -> Option<Result<Ids, ChownError>> {
+    let owner = Note::read_at(path).filter(Note::is_left_by_me)?.owner();
+    Some(give_back_now(path, owner).map(|_| owner))
+}
