@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use condatainer_core::apt;
 use condatainer_core::bind::Bind;
 use condatainer_core::config::{self, Config};
 use condatainer_core::facts::LayerFacts;
@@ -154,7 +155,9 @@ pub(crate) fn show(plan: &Plan, format: DryRun) -> Result<ExitCode, Failure> {
 pub(crate) fn run(plan: &Plan, forward: Forward, holder: Holder) -> Result<Ended, Failure> {
     say::detail(&plan.to_shell());
     let mut options = Options { forward, holder, say: &mut |line| say::notice(line) };
-    run::run(plan, &mut options).map_err(Failure::not_started)
+    let ended = run::run(plan, &mut options).map_err(Failure::not_started)?;
+    apt::advice(plan, &ended).iter().for_each(|line| say::notice(line));
+    Ok(ended)
 }
 
 /// Carries the plan out at a prompt: a signal becomes 128 + its number.

@@ -6,6 +6,8 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "lower")]
+pub mod apt;
 mod argv;
 pub mod bind;
 pub mod check;
