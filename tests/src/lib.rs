@@ -18,6 +18,7 @@ mod job;
 mod machine;
 mod mirror;
 mod mmdebstrap;
+pub mod modules;
 mod namespace;
 mod node;
 mod options;

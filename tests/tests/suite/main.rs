@@ -26,8 +26,10 @@ mod resize;
 mod script;
 mod seal;
 mod singularity;
+mod story;
 mod support;
 mod whiteouts;
+mod with_root;
 mod writers;
 
 use std::process::ExitCode;
@@ -83,6 +85,8 @@ fn suite() -> Suite {
             Theme { name: "script", tests: script::tests() },
             Theme { name: "seal", tests: seal::tests() },
             Theme { name: "singularity", tests: singularity::tests() },
+            Theme { name: "with_root", tests: with_root::tests() },
+            Theme { name: "story", tests: story::tests() },
         ],
     }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use cluster::{Cluster, Install, Options, Proctrack, Release};
+use cluster::{Bind, Cache, Cluster, Install, Options, Proctrack, Release, modules};
 
 use crate::support::{Programs, SINGULARITY, singularity};
 
@@ -39,6 +39,8 @@ pub(crate) struct Setup {
     pub(crate) singularity: bool,
     /// How steps are tracked.
     pub(crate) proctrack: Proctrack,
+    /// Whether it has the host's network, and the modules in `/srv/modules`.
+    pub(crate) online: bool,
 }
 
 impl Default for Setup {
@@ -50,6 +52,7 @@ impl Default for Setup {
             stand_in: true,
             singularity: false,
             proctrack: Proctrack::LinuxProc,
+            online: false,
         }
     }
 }
@@ -57,7 +60,12 @@ impl Default for Setup {
 impl Setup {
     /// Starts a cluster like this.
     pub(crate) fn start(&self, release: Release, programs: &Programs) -> Result<Cluster> {
-        let cluster = Cluster::start(&self.options(release, programs)?)?;
+        let mut options = self.options(release, programs)?;
+        if self.online {
+            let modules = modules::prepare(&Cache::open(None)?)?;
+            options.binds.push(Bind { host: modules, inside: modules::INSIDE.into(), read_only: true });
+        }
+        let cluster = Cluster::start(&options)?;
         cluster.command("root").cwd("/usr/local").script(LINKS)?.success()?;
         if self.singularity {
             cluster.command("root").script(ONLY_SINGULARITY)?.success()?;
@@ -69,6 +77,7 @@ impl Setup {
         let mut options = Options::new(release);
         options.nodes = self.nodes;
         options.proctrack = self.proctrack;
+        options.host_network = self.online;
         options.name = Some(format!("suite-{release}"));
         let plugin = self.plugin_file.as_deref().unwrap_or(&programs.plugin);
         options.install = vec![

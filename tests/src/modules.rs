@@ -1,0 +1,59 @@
+//! Layers of software to be found by their names: stand-ins for the modules of a site, made of Debian's packages on the same base that
+//! containers run on.
+//!
+//! `r4.4.3.sqf` holds the R that this Debian has, whatever its version is, and `trixie--build-essential.sqf` a C compiler and make.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::cache::{Cache, key, remove};
+use crate::{base, say};
+
+/// The layers, each with the packages that it is made of.
+const LAYERS: [(&str, &[&str]); 2] =
+    [("r4.4.3.sqf", &["r-base-core"]), ("trixie--build-essential.sqf", &["gcc", "libc6-dev", "make"])];
+
+/// Where clusters that are given the modules see them.
+pub const INSIDE: &str = "/srv/modules";
+
+const BUILD: &str = include_str!("inside/build-layer.sh");
+
+/// The directory with the modules; built first if it is not cached.
+///
+/// # Errors
+/// When the archive cannot be reached or a layer cannot be built.
+pub fn prepare(cache: &Cache) -> Result<PathBuf> {
+    let base = base::prepare(cache)?;
+    // A layer changes files of the base that it was built on.
+    let base_key = base.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut recipe = vec![base_key.as_str(), BUILD];
+    recipe.extend(LAYERS.iter().flat_map(|(name, packages)| [*name].into_iter().chain(packages.iter().copied())));
+    cache.entry("modules", &key(&recipe), |directory| {
+        let start = Instant::now();
+        say("building the modules");
+        fs::create_dir(directory).with_context(|| format!("cannot make {}", directory.display()))?;
+        for (name, packages) in LAYERS {
+            let scratch = directory.join("scratch");
+            build(&base.join("base"), &scratch, &directory.join(name), packages)
+                .with_context(|| format!("cannot build {name}"))?;
+            remove(&scratch)?;
+        }
+        say(format!("built the modules in {} s", start.elapsed().as_secs()));
+        Ok(())
+    })
+}
+
+fn build(base: &Path, scratch: &Path, output: &Path, packages: &[&str]) -> Result<()> {
+    // In a pid namespace that dies with us; its mounts end with it.
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child"]);
+    command.args(["sh", "-c", BUILD, "build-layer"]).args([base, scratch, output]).args(packages);
+    let output = command.output().context("unshare cannot be started")?;
+    let text = [output.stdout, output.stderr].concat();
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&text));
+    Ok(())
+}
