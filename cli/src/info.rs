@@ -78,6 +78,7 @@ fn of_ext(ext: &ExtInfo) -> Vec<Line> {
         ("state", ext.state.into(), style_of(ext.state)),
         plain("locked by", ext.locked_by.as_deref().map_or_else(|| "nobody".into(), one_line)),
     ];
+    lines.extend(ext.lent_by.map(|owner| plain("lent", format!("to root (overlay with-root); goes back to {owner}"))));
     lines.extend(whiteouts(ext));
     lines.push(match &ext.apptainer_reason {
         None => plain("apptainer", "accepts it".into()),

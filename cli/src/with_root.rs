@@ -9,7 +9,6 @@ use std::process::ExitCode;
 use condatainer_core::config::SYSTEM_FILE;
 use condatainer_core::ext::Ids;
 use condatainer_core::layer::{Layer, Mode};
-use condatainer_core::plan::Command;
 use condatainer_core::request::Request;
 use condatainer_core::stop::Stop;
 use condatainer_core::with_root;
@@ -23,7 +22,8 @@ pub(crate) fn with_root(args: WithRootArgs) -> Result<ExitCode, Failure> {
     // From now on nothing but SIGKILL keeps the image from going back; the command gets its signals all the same.
     let stop = Stop::listen().map_err(Failure::not_started)?;
     let around = Surroundings::look(Path::new(SYSTEM_FILE))?;
-    let (request, command) = (request(&around, &args)?, Command::Argv(args.command));
+    let request = request(&around, &args)?;
+    let command = start::command(&around, args.command);
     let image = around.cwd.join(&args.image);
     let intended = around.preview(request.clone(), command.clone(), Some(&image))?;
     if let Some(format) = args.start.dry_run {

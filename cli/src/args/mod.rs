@@ -147,9 +147,9 @@ pub(crate) enum OverlayVerb {
         after_help = "Examples:\n  condatainer overlay seal env.img                   make env.sqf\n  condatainer overlay seal -o tools.sqf env.img      when env.img was used on tools.sqf\n  condatainer overlay seal --level 19 env.img v2.sqf smaller, slower to make\n\nThe image stays as it is. It must not be written to meanwhile."
     )]
     Seal(SealArgs),
-    /// Run a command as root in an image of yours, which is yours again afterwards
+    /// Run a command, or a shell, as root in an image of yours, which is yours again afterwards
     #[command(
-        after_help = "Examples:\n  condatainer overlay with-root env.img -- apt update\n  condatainer overlay with-root env.img -- apt install -y tesseract-ocr-eng\n\nThe image is given to root, the command runs in it with fakeroot, and the image goes back to whom it belonged, also after a failure or a signal.\nExit code: the command's own; 125 it could not be started; 1 it succeeded, but the image could not be given back."
+        after_help = "Examples:\n  condatainer overlay with-root env.img -- apt update\n  condatainer overlay with-root env.img -- apt install -y tesseract-ocr-eng\n  condatainer overlay with-root env.img                  a shell\n\nThe image is given to root, the command runs in it with fakeroot, and the image goes back to whom it belonged, also after a failure or a signal.\nExit code: the command's own; 125 it could not be started; 1 it succeeded, but the image could not be given back."
     )]
     WithRoot(WithRootArgs),
 }

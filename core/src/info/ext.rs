@@ -2,11 +2,12 @@
 
 use serde::Serialize;
 
-use crate::ext::{Found, Window};
+use crate::ext::{Found, Ids, Window};
 use crate::facts::{State, Usage};
 use crate::image::{ImageError, Opened};
 use crate::survey;
 use crate::whiteout::{self, Kinds};
+use crate::with_root;
 
 /// Owner and mode of `upper` or `work`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -69,6 +70,9 @@ pub struct ExtInfo {
     pub apptainer_reason: Option<String>,
     /// Who uses it, as far as that can be told; null for nobody.
     pub locked_by: Option<String>,
+    /// To whom it goes back: an `overlay with-root` is at work, or was killed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lent_by: Option<Ids>,
 }
 
 /// Whiteouts by kind.
@@ -110,6 +114,7 @@ impl ExtInfo {
             apptainer_accepts: probe.apptainer.is_ok(),
             apptainer_reason: probe.apptainer.err(),
             locked_by: locked_by(&usage),
+            lent_by: with_root::lent_by(&opened.image.path),
         }))
     }
 }

@@ -85,6 +85,12 @@ pub(crate) fn settle(held: &Held) {
     note::strike(&held.file);
 }
 
+/// To whom the image at `path` goes back, where it is on loan to root.
+#[must_use]
+pub fn lent_by(path: &Path) -> Option<Ids> {
+    Note::read_at(path).map(|note| note.owner())
+}
+
 /// Gives the image at `path` back if this user has lent it and was killed meanwhile; tells to whom. `None` where that is not so.
 ///
 /// # Errors

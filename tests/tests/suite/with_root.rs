@@ -8,7 +8,7 @@ use crate::writers::alone;
 
 tests! {
     Apptainer, Desk: [
-        root_for_one_command, the_commands_own_code, an_image_of_roots_stays_roots, what_is_refused_changes_nothing, it_lies_on_other_layers,
+        root_for_one_command, the_commands_own_code, a_shell_of_roots, an_image_of_roots_stays_roots, what_is_refused_changes_nothing, it_lies_on_other_layers,
         a_signal_reaches_the_command_first, ctrl_c_reaches_the_command_first, killed_at_any_instant, a_dry_run_changes_nothing,
         without_a_subuid_range_too,
     ];
@@ -63,6 +63,14 @@ fn the_commands_own_code(desk: &Desk) -> Result<()> {
     Ok(())
 }
 
+fn a_shell_of_roots(desk: &Desk) -> Result<()> {
+    desk.image("env.img")?;
+    let typed =
+        desk.command().stdin("id -u; touch /x\nexit 6\n").run(&["condatainer", "overlay", "with-root", "env.img"])?;
+    ensure!((typed.code, typed.stdout.as_str()) == (6, "0\n"), "{typed:?}");
+    is_alices_again(desk)
+}
+
 fn an_image_of_roots_stays_roots(desk: &Desk) -> Result<()> {
     desk.root_image("env.img")?;
     with_root(desk, &[], &["sh", "-c", "id -u; touch /x"])?.says("0")?.without_a_word()?;
@@ -76,7 +84,7 @@ fn what_is_refused_changes_nothing(desk: &Desk) -> Result<()> {
     with_root(desk, &["-b", "/no/base.sqf"], &["echo", "RAN"])?.ends_with(125)?.complains("/no/base.sqf: no such")?;
     with_root(desk, &["-o", "no.sqf"], &["echo", "RAN"])?.ends_with(125)?.complains("no.sqf: no such")?;
     with_root(desk, &["--no-fakeroot"], &["echo", "RAN"])?.ends_with(125)?.complains("--no-fakeroot: ")?;
-    with_root(desk, &[], &[])?.ends_with(2)?;
+    desk.run(&["condatainer", "overlay", "with-root"])?.ends_with(2)?;
     desk.run(&["condatainer", "overlay", "with-root", "no.img", "--", "true"])?
         .ends_with(125)?
         .complains("no.img: no")?;
@@ -159,7 +167,10 @@ fn killed_at_any_instant(desk: &Desk) -> Result<()> {
         carol.script(&format!("({start}) > /dev/null 2>&1 & sleep {delay}"))?;
         let victims = if trial % 2 == 0 { "kill -KILL $(cat pid)" } else { "pkill -KILL -U carol" };
         desk.as_root(&format!("cd {}; {victims}; while pgrep -U carol; do sleep 0.02; done", carol.dir))?;
-        finished += u32::from(is_finished(carol).with_context(|| format!("killed after {delay} s"))?);
+        let lent = carol.run(&["condatainer", "overlay", "info", "env.img"])?.stdout.contains("goes back to 1003:1003");
+        let healed = is_finished(carol).with_context(|| format!("killed after {delay} s"))?;
+        ensure!(healed == lent, "killed after {delay} s: healed {healed}, but lent {lent}");
+        finished += u32::from(healed);
     }
     ensure!(finished > 0, "none of {trials} was cut off while the image was root's");
     Ok(())
