@@ -8,15 +8,11 @@ use condatainer_core::request::Request;
 
 use crate::args::ExecArgs;
 use crate::exit::Failure;
-use crate::start::{self, Surroundings, command};
+use crate::start::{Surroundings, command};
 
 pub(crate) fn exec(args: ExecArgs) -> Result<ExitCode, Failure> {
     let around = Surroundings::look(Path::new(SYSTEM_FILE))?;
     let request =
         Request { layers: around.layers(&args.overlays)?, write: args.writable, ..around.request(&args.start)? };
-    let command = command(&around, args.command);
-    match args.start.dry_run {
-        Some(format) => start::show(&around.preview(request, command, None)?, format),
-        None => start::run_at_prompt(&around.plan(request, command)?, around.holder(None)),
-    }
+    around.start(request, command(&around, args.command), args.start.dry_run)
 }

@@ -14,7 +14,7 @@ use nix::unistd::{AccessFlags, access};
 
 use crate::args::RunArgs;
 use crate::exit::Failure;
-use crate::start::{self, Surroundings};
+use crate::start::Surroundings;
 
 /// What bash takes for the functions `module` and `ml`, which do nothing; every other program sees two odd variables.
 const NO_MODULES: [(&str, &str); 2] = [("BASH_FUNC_module%%", "() { :; }"), ("BASH_FUNC_ml%%", "() { :; }")];
@@ -37,11 +37,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
     if args.module {
         request.env.splice(0..0, NO_MODULES.map(|(name, value)| (name.into(), value.into())));
     }
-    let plan = around.plan(request, Command::Argv(command(&script, &args.command)))?;
-    match args.start.dry_run {
-        Some(format) => start::show(&plan, format),
-        None => start::run_at_prompt(&plan, around.holder(None)),
-    }
+    around.start(request, Command::Argv(command(&script, &args.command)), args.start.dry_run)
 }
 
 /// What the script's own lines ask for, and that the script itself is seen inside.

@@ -118,6 +118,19 @@ impl Surroundings {
         }
     }
 
+    /// Carries the request out at a prompt, or shows what would run.
+    pub(crate) fn start(
+        &self,
+        request: Request,
+        command: Command,
+        dry_run: Option<DryRun>,
+    ) -> Result<ExitCode, Failure> {
+        match dry_run {
+            Some(format) => show(&self.preview(request, command, None)?, format),
+            None => run_at_prompt(&self.plan(request, command)?, self.holder(None)),
+        }
+    }
+
     /// What a writer publishes about itself.
     pub(crate) fn holder(&self, step: Option<&str>) -> Holder {
         let current = Holder::current();
