@@ -27,11 +27,11 @@ pub struct Settings {
     pub pwd: Option<String>,
 }
 
-/// What stands behind the mark, if this is such a line. Blanks may stand before it.
+/// What stands behind the mark, if this is such a line: blanks may stand before it, and an option follows. Anything else that
+/// begins so (`#CNTRL`, `#CNT is the count`) is a comment, perhaps in a script that has never heard of us.
 pub(super) fn text_of(line: &[u8]) -> Option<&[u8]> {
-    let rest = line.trim_ascii_start().strip_prefix(b"#CNT")?;
-    // Anything else is another word, such as a comment about `#CNTRL`.
-    matches!(rest.first(), None | Some(b' ' | b'\t' | b'-')).then_some(rest)
+    let rest = line.trim_ascii_start().strip_prefix(b"#CNT")?.trim_ascii_start();
+    matches!(rest, [b'-', b'-' | b'a'..=b'z' | b'A'..=b'Z', ..]).then_some(rest)
 }
 
 impl Settings {
