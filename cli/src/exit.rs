@@ -17,6 +17,8 @@ pub(crate) struct Failure {
 pub(crate) enum Code {
     /// The verb failed.
     Failed = 1,
+    /// The command line makes no sense.
+    Usage = 2,
     /// The command was not started.
     NotStarted = 125,
     /// The command is there but cannot be executed.
@@ -33,6 +35,11 @@ impl Failure {
     /// A verb that starts nothing has failed.
     pub(crate) fn failed(message: impl Display) -> Self {
         Self::new(Code::Failed, message)
+    }
+
+    /// What was typed makes no sense.
+    pub(crate) fn usage(message: impl Display) -> Self {
+        Self::new(Code::Usage, message)
     }
 
     /// The same failure in a verb that starts nothing.

@@ -1,6 +1,7 @@
 //! The command line `condatainer`: reads the arguments and hands them to the verb.
 
 mod args;
+mod build;
 mod check;
 mod chown;
 mod complete;
@@ -16,6 +17,7 @@ mod exec;
 mod exit;
 mod info;
 mod list;
+mod place;
 mod plain;
 mod print;
 mod progress;
@@ -60,6 +62,7 @@ fn dispatch(verb: Verb) -> Result<ExitCode, Failure> {
         Verb::E(args) => edit::edit(args),
         Verb::Run(args) => run::run(&args),
         Verb::Check(args) => dependencies::check(&args),
+        Verb::Create(args) => build::create(args),
         Verb::O(args) => overlay(OverlayVerb::Create(args)),
         Verb::Overlay(verb) => overlay(verb),
         Verb::List(args) => list::list(&args),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::escape::one_line;
 use crate::say;
 
 /// One piece of long work.
@@ -35,14 +36,15 @@ impl Progress {
         bar.set_position(done);
     }
 
-    /// Work of an unknown amount: a spinner with one word.
-    pub(crate) fn spin(&self, what: &'static str) {
-        let bar = self.bar.get_or_init(|| self.bar(0));
-        bar.set_style(
-            ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()),
-        );
-        bar.set_message(what);
-        bar.enable_steady_tick(TICK);
+    /// Work of an unknown amount: a spinner with what is being done.
+    pub(crate) fn spin(&self, what: &str) {
+        let bar = self.bar.get_or_init(|| {
+            let bar = self.bar(0);
+            bar.set_style(spinner());
+            bar.enable_steady_tick(TICK);
+            bar
+        });
+        bar.set_message(one_line(what));
     }
 
     /// Takes the bar away; what was done is said in words.
@@ -52,10 +54,26 @@ impl Progress {
         }
     }
 
+    /// From a spinner to a bar, when the amount is known.
+    pub(crate) fn measure(&self) {
+        if let Some(bar) = self.bar.get() {
+            bar.disable_steady_tick();
+            bar.set_style(self.style());
+        }
+    }
+
+    fn style(&self) -> ProgressStyle {
+        ProgressStyle::with_template(&self.template).unwrap_or_else(|_| ProgressStyle::default_bar())
+    }
+
     fn bar(&self, total: u64) -> ProgressBar {
         let target = if say::is_quiet() { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
         let bar = ProgressBar::with_draw_target(Some(total), target);
-        bar.set_style(ProgressStyle::with_template(&self.template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_style(self.style());
         bar
     }
+}
+
+fn spinner() -> ProgressStyle {
+    ProgressStyle::with_template("{spinner} {wide_msg}").unwrap_or_else(|_| ProgressStyle::default_spinner())
 }

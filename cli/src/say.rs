@@ -31,6 +31,11 @@ pub(crate) fn is_verbose() -> bool {
     LEVEL.load(Ordering::Relaxed) >= VERBOSE
 }
 
+/// A line of a program that we have called, as it said it.
+pub(crate) fn foreign(line: &str) {
+    let _ = std::io::stderr().write_all(format!("{}\n", one_line(line)).as_bytes());
+}
+
 /// A failure: always said.
 pub(crate) fn error(line: &str) {
     write(&one_line(line));

@@ -66,7 +66,7 @@ fn latest(epoch: Option<&String>) -> Result<Option<u32>, Failure> {
     epoch.filter(|text| !text.is_empty()).map(parse).transpose()
 }
 
-fn compression(compression: Compression) -> seal::Compression {
+pub(crate) fn compression(compression: Compression) -> seal::Compression {
     match compression {
         Compression::Zstd => seal::Compression::Zstd,
         Compression::Xz => seal::Compression::Xz,

@@ -10,6 +10,8 @@
 pub mod apt;
 mod argv;
 pub mod bind;
+#[cfg(feature = "lower")]
+pub mod build;
 pub mod check;
 pub mod chown;
 pub mod config;

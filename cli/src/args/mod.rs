@@ -1,5 +1,6 @@
 //! The arguments of every verb. Help texts, completions and parsing all come from these definitions.
 
+mod build;
 mod check;
 mod chown;
 mod create;
@@ -14,6 +15,7 @@ mod start;
 mod task;
 mod with_root;
 
+pub(crate) use build::BuildArgs;
 pub(crate) use check::{CheckArgs, FixArg};
 pub(crate) use chown::ChownArgs;
 pub(crate) use create::{CreateArgs, Profile};
@@ -68,6 +70,11 @@ pub(crate) enum Verb {
         after_help = "Examples:\n  condatainer check job.sh\n  condatainer check scripts/    every .sh file in a directory\n\nExit code: 0 nothing is missing, 1 something is."
     )]
     Check(ScriptCheckArgs),
+    /// Build a layer: from a definition, or from an image of a registry or file
+    #[command(
+        after_help = "Examples:\n  condatainer create -s docker://debian:trixie -n debian/13   debian--13.sqf in your image directory\n  condatainer create -f tools.def -p tools.sqf               what a definition says\n  condatainer create -s image.tar -p base.sqf                an archive that docker or skopeo wrote\n  condatainer create -u -p tools.sqf                         once more, from the recorded definition\n  condatainer create -f tools.def -- --build-arg version=2   further options of 'apptainer build'\n\nWithout -n and -p the layer lies beside the definition. It is made whole or not at all."
+    )]
+    Create(BuildArgs),
     /// Make a workspace image (the same as 'overlay create')
     #[command(
         after_help = "Examples:\n  condatainer o                make env.img, 10 GiB\n  condatainer o -s 1G my.img   another size and name"

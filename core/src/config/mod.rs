@@ -97,6 +97,12 @@ impl Config {
         self.decide(None, |settings| settings.tmpdir.clone())
     }
 
+    /// The directory in which layers are built, where one is named.
+    #[must_use]
+    pub fn build_tmpdir(&self, flag: Option<PathBuf>) -> Option<PathBuf> {
+        self.decide(flag, |settings| settings.tmpdir.clone())
+    }
+
     /// The program that makes Conda environments, where one is named.
     #[must_use]
     pub fn conda(&self, flag: Option<PathBuf>) -> Option<PathBuf> {

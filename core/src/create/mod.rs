@@ -16,6 +16,8 @@ use nix::fcntl::{FallocateFlags, fallocate};
 
 pub use error::CreateError;
 pub use space::Limit;
+#[cfg(feature = "lower")]
+pub(crate) use space::free as free_space;
 
 use crate::draft::{self, Draft, Kind};
 use crate::ext::{self, Ids, Owner, Probe};

@@ -86,6 +86,6 @@ fn rooms(directory: &Path) -> std::io::Result<Vec<Room>> {
 }
 
 /// What can still be written in `directory`, in bytes, by whatever limit is the nearest.
-pub(super) fn free(directory: &Path) -> Option<u64> {
+pub(crate) fn free(directory: &Path) -> Option<u64> {
     rooms(directory).ok()?.into_iter().filter_map(|room| room.bytes).min()
 }

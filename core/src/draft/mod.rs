@@ -23,6 +23,8 @@ use crate::sparse;
 
 pub(crate) use place::Place;
 pub(crate) use sweep::sweep;
+#[cfg(feature = "lower")]
+pub(crate) use sweep::{in_the_making, is_draft_of};
 
 /// Between the name of the target and the random letters; nobody names a file like this by himself.
 const MARK: &str = ".condatainer-";

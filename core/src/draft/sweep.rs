@@ -20,6 +20,27 @@ pub(crate) fn sweep(directory: &Path) -> Vec<PathBuf> {
     drafts.filter(|path| remove_abandoned(path).unwrap_or(false)).collect()
 }
 
+/// The drafts of `target` in `directory` that somebody is making at this moment.
+#[cfg(feature = "lower")]
+pub(crate) fn in_the_making(directory: &Path, target: &OsStr) -> impl Iterator<Item = PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let prefix = super::prefix(target);
+    let of_target = move |name: &OsStr| is_draft_name(name) && name.to_string_lossy().starts_with(&prefix);
+    entries.filter(move |entry| of_target(&entry.file_name())).map(|entry| entry.path()).filter(|path| is_held(path))
+}
+
+#[cfg(feature = "lower")]
+fn is_held(path: &Path) -> bool {
+    let file = OpenOptions::new().read(true).custom_flags(O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC).open(path);
+    file.is_ok_and(|file| matches!(lock::query(&file, ALL, Access::Write), Ok(lock::Availability::Held(_))))
+}
+
+/// Whether a file of this name is a draft of `target`.
+#[cfg(feature = "lower")]
+pub(crate) fn is_draft_of(name: &str, target: &str) -> bool {
+    is_draft_name(name.as_ref()) && name.starts_with(&super::prefix(target.as_ref()))
+}
+
 pub(super) fn is_draft_name(name: &OsStr) -> bool {
     let inner = name.to_str().and_then(|name| without_suffix(name.strip_prefix('.')?)?.rsplit_once(MARK));
     inner.is_some_and(|(name, random)| {
@@ -62,6 +83,16 @@ pub(super) mod tests {
     fn abandon(directory: &Path, target: &str, kind: Kind) -> PathBuf {
         let draft = Draft::new(directory, target.as_ref(), kind).unwrap();
         draft.temp.into_temp_path().keep().unwrap()
+    }
+
+    #[test]
+    fn only_live_drafts_are_in_the_making() {
+        let dir = tempfile::tempdir().unwrap();
+        let (live, other) = ["a.sqf", "b.sqf"].map(|n| Draft::new(dir.path(), n.as_ref(), Kind::New).unwrap()).into();
+        abandon(dir.path(), "a.sqf", Kind::New);
+        let found: Vec<_> = in_the_making(dir.path(), "a.sqf".as_ref()).collect();
+        assert_eq!(found.iter().map(|path| path.file_name()).collect::<Vec<_>>(), [live.path().file_name()]);
+        assert!(is_draft_of(other.path().file_name().unwrap().to_str().unwrap(), "b.sqf"));
     }
 
     #[test]

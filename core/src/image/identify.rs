@@ -146,9 +146,15 @@ fn bare_kind<R: ReadAt + ?Sized>(path: &Path, reader: &R, head: &[u8], content: 
 
 /// What a squashfs tells about itself.
 pub(crate) fn squashfs_info(opened: &Opened) -> Result<SquashfsInfo, ImageError> {
+    squashfs_info_at(opened, opened.image.content)
+}
+
+/// What the squashfs in `window` tells about itself.
+pub(crate) fn squashfs_info_at(opened: &Opened, window: Window) -> Result<SquashfsInfo, ImageError> {
     let path = &opened.image.path;
     let mut head = vec![0; squashfs::SUPERBLOCK_SIZE];
-    ext::read_exact_at(&opened.file, &mut head, opened.image.content.offset).map_err(|e| ImageError::io(path, e))?;
+    ext::read_exact_at(&opened.file, &mut head, window.offset).map_err(|e| ImageError::io(path, e))?;
+    squashfs::check(&head, window.size).map_err(|flaw| of_squashfs(path, flaw, window))?;
     let damaged = || ImageError::Corrupt { path: path.clone(), what: "its squashfs header changed meanwhile".into() };
     squashfs::describe(&head).ok_or_else(damaged)
 }

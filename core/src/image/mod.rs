@@ -9,6 +9,8 @@ mod squashfs;
 use std::path::{Path, PathBuf};
 
 pub use error::ImageError;
+#[cfg(feature = "lower")]
+pub(crate) use identify::squashfs_info_at;
 pub use identify::{Opened, identify, kind_of, open};
 pub(crate) use identify::{identify_file, squashfs_info};
 pub use sif::{Partition, PartitionFs, Role, Sif};

@@ -12,6 +12,7 @@
 mod admin;
 mod check;
 mod cli;
+mod create;
 mod diff;
 mod doctor;
 mod exits;
@@ -79,6 +80,7 @@ fn suite() -> Suite {
             Theme { name: "admin", tests: admin::tests() },
             Theme { name: "releases", tests: releases::tests() },
             Theme { name: "cli", tests: cli::tests() },
+            Theme { name: "create", tests: create::tests() },
             Theme { name: "diff", tests: diff::tests() },
             Theme { name: "doctor", tests: doctor::tests() },
             Theme { name: "resize", tests: resize::tests() },

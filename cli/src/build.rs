@@ -1,0 +1,118 @@
+//! `condatainer create`: builds a layer.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use condatainer_core::build::{self, BuildError, Conda, News, Recipe, Report, Request, Source};
+use condatainer_core::config::SYSTEM_FILE;
+use condatainer_core::litter;
+use condatainer_core::stop::Stop;
+use indicatif::BinaryBytes;
+
+use crate::args::BuildArgs;
+use crate::exit::Failure;
+use crate::progress::Progress;
+use crate::start::Surroundings;
+use crate::{place, report, say, seal};
+
+pub(crate) fn create(args: BuildArgs) -> Result<ExitCode, Failure> {
+    litter::remove_on_signals().map_err(Failure::failed)?;
+    let json = args.json;
+    let request = request(args)?;
+    let stop = Stop::listen().map_err(Failure::failed)?;
+    let progress = Progress::bytes();
+    let mut watch = |news: News<'_>| {
+        show(news, &progress);
+        if stop.is_asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let built = build::build(&request, &mut watch);
+    progress.finish();
+    let report = built.map_err(failure)?;
+    report::give(json, &report, || lines(&report))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn request(args: BuildArgs) -> Result<Request, Failure> {
+    let around = Surroundings::look(Path::new(SYSTEM_FILE)).map_err(Failure::of_a_verb)?;
+    let engine = build::engine(&around.config).ok_or(BuildError::NoEngine).map_err(Failure::failed)?;
+    let layer = place::of_layer(&args, &around)?;
+    let recipe = recipe(&args, &around.cwd)?;
+    if recipe.is_none() && !args.update {
+        return Err(Failure::usage(
+            "nothing to build; name a definition (-f FILE.def), an image (-s docker://debian:trixie), or a layer to rebuild (-u)",
+        ));
+    }
+    Ok(Request {
+        recipe,
+        layer,
+        update: args.update,
+        fakeroot: around.config.fakeroot(flag(&args)).unwrap_or(true),
+        compression: args.compression.map(seal::compression),
+        tmpdir: tmpdir(args.tmpdir, &around),
+        engine,
+        arguments: args.arguments,
+    })
+}
+
+/// Only what was said; a configuration may have its own mind.
+fn flag(args: &BuildArgs) -> Option<bool> {
+    match (args.fakeroot, args.no_fakeroot) {
+        (_, true) => Some(false),
+        (true, _) => Some(true),
+        _ => None,
+    }
+}
+
+fn recipe(args: &BuildArgs, cwd: &Path) -> Result<Option<Recipe>, Failure> {
+    match (&args.file, &args.source) {
+        (Some(file), _) => Recipe::of_file(file).map(Some).map_err(Failure::failed),
+        (_, Some(source)) => {
+            Source::parse(source, cwd).map(|source| Some(Recipe::Source(source))).map_err(Failure::failed)
+        }
+        _ if args.packages.is_empty() => Ok(None),
+        _ => Ok(Some(Recipe::Conda(Conda { file: None, packages: args.packages.clone() }))),
+    }
+}
+
+/// The directory named for us, else the one that the user keeps for Apptainer's builds.
+fn tmpdir(flag: Option<PathBuf>, around: &Surroundings) -> PathBuf {
+    let of = |name: &str| around.env.get(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    around
+        .config
+        .build_tmpdir(flag)
+        .or_else(|| of("APPTAINER_TMPDIR"))
+        .or_else(|| of("TMPDIR"))
+        .unwrap_or_else(|| "/tmp".into())
+}
+
+fn show(news: News<'_>, progress: &Progress) {
+    match news {
+        News::Line(line) if say::is_verbose() => say::foreign(line),
+        News::Line(line) => progress.spin(line),
+        News::Written(done, total) => {
+            if done == 0 {
+                progress.measure();
+            }
+            progress.at(done, total);
+        }
+        News::Nothing => {}
+    }
+}
+
+/// Apptainer's own last words come first, unless all of them were shown.
+fn failure(error: BuildError) -> Failure {
+    if !say::is_verbose() {
+        error.said().iter().for_each(|line| say::foreign(line));
+    }
+    Failure::failed(error)
+}
+
+fn lines(report: &Report) -> Vec<String> {
+    let (path, size) = (report.path.display(), BinaryBytes(report.size_bytes));
+    let done = if report.replaced { "rebuilt" } else { "made" };
+    let (seconds, owner) = (report.seconds.round(), if report.root_owned { ", all of it belongs to root" } else { "" });
+    let made = format!("{path}: {done}, {size}, {}{owner}, in {seconds} s", report.compression);
+    let unrecorded = || format!("{path}: its definition is not recorded in it: -u cannot rebuild it by itself");
+    [Some(made), report.definition.is_none().then(unrecorded)].into_iter().flatten().collect()
+}
