@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use condatainer_core::build::{self, BuildError, Conda, News, Recipe, Report, Request, Source};
+use condatainer_core::build::{self, BuildError, News, Recipe, Report, Request, Source, Watch};
 use condatainer_core::config::SYSTEM_FILE;
 use condatainer_core::litter;
 use condatainer_core::stop::Stop;
@@ -14,33 +14,48 @@ use crate::args::BuildArgs;
 use crate::exit::Failure;
 use crate::progress::Progress;
 use crate::start::Surroundings;
-use crate::{place, report, say, seal};
+use crate::{conda, place, report, say, seal};
 
 pub(crate) fn create(args: BuildArgs) -> Result<ExitCode, Failure> {
     litter::remove_on_signals().map_err(Failure::failed)?;
+    let around = Surroundings::look(Path::new(SYSTEM_FILE)).map_err(Failure::of_a_verb)?;
+    match conda::spec(&args, &around)? {
+        Some(spec) => conda::create(args, &around, spec),
+        None => layer(args, &around),
+    }
+}
+
+fn layer(args: BuildArgs, around: &Surroundings) -> Result<ExitCode, Failure> {
+    if !args.channels.is_empty() || args.conda.is_some() || args.base.is_some() {
+        return Err(Failure::usage("-c, --conda and -b are for conda packages; name some, or leave them out"));
+    }
     let json = args.json;
-    let request = request(args)?;
+    let request = request(args, around)?;
+    let report = watched(|watch| build::build(&request, watch))?;
+    report::give(json, &report, || lines(&report))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Builds, shows what happens meanwhile, and lets a signal break it off.
+pub(crate) fn watched<R>(build: impl FnOnce(Watch<'_>) -> Result<R, BuildError>) -> Result<R, Failure> {
     let stop = Stop::listen().map_err(Failure::failed)?;
     let progress = Progress::bytes();
     let mut watch = |news: News<'_>| {
         show(news, &progress);
         if stop.is_asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let built = build::build(&request, &mut watch);
+    let built = build(&mut watch);
     progress.finish();
-    let report = built.map_err(failure)?;
-    report::give(json, &report, || lines(&report))?;
-    Ok(ExitCode::SUCCESS)
+    built.map_err(failure)
 }
 
-fn request(args: BuildArgs) -> Result<Request, Failure> {
-    let around = Surroundings::look(Path::new(SYSTEM_FILE)).map_err(Failure::of_a_verb)?;
+fn request(args: BuildArgs, around: &Surroundings) -> Result<Request, Failure> {
     let engine = build::engine(&around.config).ok_or(BuildError::NoEngine).map_err(Failure::failed)?;
-    let layer = place::of_layer(&args, &around)?;
+    let layer = place::of_layer(&args, around)?;
     let recipe = recipe(&args, &around.cwd)?;
     if recipe.is_none() && !args.update {
         return Err(Failure::usage(
-            "nothing to build; name a definition (-f FILE.def), an image (-s docker://debian:trixie), or a layer to rebuild (-u)",
+            "nothing to build; name a definition (-f FILE.def), an image (-s docker://debian:trixie), conda packages, or a layer to rebuild (-u)",
         ));
     }
     Ok(Request {
@@ -49,7 +64,7 @@ fn request(args: BuildArgs) -> Result<Request, Failure> {
         update: args.update,
         fakeroot: around.config.fakeroot(flag(&args)).unwrap_or(true),
         compression: args.compression.map(seal::compression),
-        tmpdir: tmpdir(args.tmpdir, &around),
+        tmpdir: tmpdir(args.tmpdir, around),
         engine,
         arguments: args.arguments,
     })
@@ -66,17 +81,16 @@ fn flag(args: &BuildArgs) -> Option<bool> {
 
 fn recipe(args: &BuildArgs, cwd: &Path) -> Result<Option<Recipe>, Failure> {
     match (&args.file, &args.source) {
-        (Some(file), _) => Recipe::of_file(file).map(Some).map_err(Failure::failed),
+        (Some(file), _) => Recipe::of_file(file).map_err(Failure::failed),
         (_, Some(source)) => {
             Source::parse(source, cwd).map(|source| Some(Recipe::Source(source))).map_err(Failure::failed)
         }
-        _ if args.packages.is_empty() => Ok(None),
-        _ => Ok(Some(Recipe::Conda(Conda { file: None, packages: args.packages.clone() }))),
+        _ => Ok(None),
     }
 }
 
 /// The directory named for us, else the one that the user keeps for Apptainer's builds.
-fn tmpdir(flag: Option<PathBuf>, around: &Surroundings) -> PathBuf {
+pub(crate) fn tmpdir(flag: Option<PathBuf>, around: &Surroundings) -> PathBuf {
     let of = |name: &str| around.env.get(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     around
         .config

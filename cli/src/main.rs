@@ -6,6 +6,7 @@ mod check;
 mod chown;
 mod complete;
 mod completions;
+mod conda;
 mod config;
 mod create;
 mod dependencies;

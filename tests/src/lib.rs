@@ -12,6 +12,7 @@ mod cache;
 mod cgroup;
 mod cluster;
 mod command;
+pub mod conda;
 mod host;
 mod interrupt;
 mod job;

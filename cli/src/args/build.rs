@@ -9,7 +9,7 @@ use super::Compression;
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("recipe").args(["file", "source", "packages"]).multiple(true))]
 pub(crate) struct BuildArgs {
-    /// Build from a file: an Apptainer definition (.def)
+    /// Build from a file: an Apptainer definition (.def), or conda packages (environment.yml, a list in .txt)
     #[arg(short, long, value_name = "FILE", value_hint = clap::ValueHint::FilePath, conflicts_with_all = ["source", "packages"])]
     pub(crate) file: Option<PathBuf>,
     /// Build from an image: docker://..., oras://..., library://..., or the path of an archive, OCI layout, image or directory
@@ -36,10 +36,19 @@ pub(crate) struct BuildArgs {
     /// How to compress [default: zstd]
     #[arg(long, value_enum, value_name = "NAME", hide_default_value = true)]
     pub(crate) compression: Option<Compression>,
+    /// Where conda packages come from, before the channels that it knows itself; repeatable
+    #[arg(short, long = "channel", value_name = "CHANNEL", conflicts_with = "source")]
+    pub(crate) channels: Vec<String>,
+    /// Your micromamba, mamba or conda; the first in PATH otherwise [env: CONDATAINER_CONDA]
+    #[arg(long, value_name = "PATH", value_hint = clap::ValueHint::ExecutablePath, conflicts_with = "source")]
+    pub(crate) conda: Option<PathBuf>,
+    /// The base that a conda environment is made on [env: CONDATAINER_BASE]
+    #[arg(short, long, value_name = "IMAGE", value_hint = clap::ValueHint::FilePath, conflicts_with = "source")]
+    pub(crate) base: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
-    /// Packages of a conda environment
+    /// Packages of a conda environment; NAME/VERSION alone is a module of that name
     #[arg(value_name = "PACKAGE")]
     pub(crate) packages: Vec<String>,
     /// Further arguments for 'apptainer build', after --

@@ -70,9 +70,9 @@ pub(crate) enum Verb {
         after_help = "Examples:\n  condatainer check job.sh\n  condatainer check scripts/    every .sh file in a directory\n\nExit code: 0 nothing is missing, 1 something is."
     )]
     Check(ScriptCheckArgs),
-    /// Build a layer: from a definition, or from an image of a registry or file
+    /// Build a layer: from a definition, from an image of a registry or file, or from conda packages
     #[command(
-        after_help = "Examples:\n  condatainer create -s docker://debian:trixie -n debian/13   debian--13.sqf in your image directory\n  condatainer create -f tools.def -p tools.sqf               what a definition says\n  condatainer create -s image.tar -p base.sqf                an archive that docker or skopeo wrote\n  condatainer create -u -p tools.sqf                         once more, from the recorded definition\n  condatainer create -f tools.def -- --build-arg version=2   further options of 'apptainer build'\n\nWithout -n and -p the layer lies beside the definition. It is made whole or not at all."
+        after_help = "Examples:\n  condatainer create -s docker://debian:trixie -n debian/13   debian--13.sqf in your image directory\n  condatainer create -f tools.def -p tools.sqf               what a definition says\n  condatainer create -s image.tar -p base.sqf                an archive that docker or skopeo wrote\n  condatainer create samtools/1.22 -c bioconda -c conda-forge   a module: /cnt/samtools/1.22\n  condatainer create -n py python=3.12 numpy                 a conda environment: py.sqf\n  condatainer create -f environment.yml -n py                the same from a file\n  condatainer create -u -p tools.sqf                         once more, from what it was made from\n  condatainer create -f tools.def -- --build-arg version=2   further options of 'apptainer build'\n\nWithout -n and -p the layer lies beside the definition. It is made whole or not at all."
     )]
     Create(BuildArgs),
     /// Make a workspace image (the same as 'overlay create')

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Flaw;
+use super::conda::CondaError;
 use crate::draft::directory_of;
 use crate::image::ImageError;
 
@@ -51,9 +52,9 @@ pub enum BuildError {
     /// The source, the layer or what Apptainer made is not usable as an image.
     #[error(transparent)]
     Image(#[from] ImageError),
-    /// Conda environments are not built yet.
-    #[error("environments of conda are not built yet; give a definition (-f FILE.def) or an image (-s docker://…)")]
-    Conda,
+    /// An environment of conda was not made.
+    #[error(transparent)]
+    Conda(Box<CondaError>),
     /// The layer does not tell what it was made from.
     #[error("{}: has no definition recorded; say what to build with -f or -s", path.display())]
     NothingRecorded {
@@ -195,6 +196,12 @@ fn no_space(directory: &Path, needed: Option<u64>, available: u64) -> String {
     }
 }
 
+impl From<CondaError> for BuildError {
+    fn from(error: CondaError) -> Self {
+        Self::Conda(Box::new(error))
+    }
+}
+
 impl BuildError {
     pub(super) fn source(asked: &str, why: impl Into<String>) -> Self {
         Self::Source { asked: asked.into(), why: why.into() }
@@ -221,6 +228,7 @@ impl BuildError {
     pub fn said(&self) -> &[String] {
         match self {
             Self::Failed { said, .. } => said,
+            Self::Conda(error) => error.said(),
             _ => &[],
         }
     }

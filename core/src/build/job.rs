@@ -106,7 +106,6 @@ fn rights(request: &Request) -> Result<Rights, BuildError> {
 
 fn plan(request: &Request, rights: &Rights) -> Result<Plan, BuildError> {
     match &request.recipe {
-        Some(Recipe::Conda(_)) => Err(BuildError::Conda),
         Some(Recipe::Definition(path)) => {
             of_definition(path, path.display().to_string(), definition::read(path)?, rights)
         }

@@ -57,17 +57,22 @@ impl Packed {
 
     /// The definition that it was built from, and where that is recorded in it.
     pub(super) fn recorded(&self, path: &Path) -> Result<Option<(&'static str, Vec<u8>)>, BuildError> {
+        for place in [RECORDED, OF_APPTAINER] {
+            if let Some(text) = self.text(path, place)? {
+                return Ok(Some((place, text)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The content of a file in it; nothing where there is none.
+    pub(super) fn text(&self, path: &Path, place: &str) -> Result<Option<Vec<u8>>, BuildError> {
         let damaged = |error: SquashfsError| {
             BuildError::Image(ImageError::Corrupt { path: path.into(), what: error.to_string() })
         };
         let file = self.file.try_clone().map_err(|error| ImageError::io(path, error))?;
         let tree = Squashfs::open(file, self.window).map_err(damaged)?;
-        for place in [RECORDED, OF_APPTAINER] {
-            if let Some(text) = read(&tree, place).map_err(damaged)? {
-                return Ok(Some((place, text)));
-            }
-        }
-        Ok(None)
+        read(&tree, place).map_err(damaged)
     }
 }
 

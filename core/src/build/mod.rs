@@ -7,6 +7,7 @@
 
 mod archive;
 mod command;
+pub mod conda;
 mod definition;
 mod error;
 mod job;
@@ -24,7 +25,7 @@ use std::path::PathBuf;
 pub use command::engine;
 pub use definition::{Flaw, RECORDED};
 pub use error::BuildError;
-pub use recipe::{Conda, Recipe};
+pub use recipe::Recipe;
 pub use source::Source;
 
 use crate::fakeroot::Fakeroot;

@@ -11,32 +11,21 @@ pub enum Recipe {
     Definition(PathBuf),
     /// An image from elsewhere.
     Source(Source),
-    /// A conda environment.
-    Conda(Conda),
-}
-
-/// What a conda environment is to hold.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Conda {
-    /// `environment.yml`, or a list of packages.
-    pub file: Option<PathBuf>,
-    /// Packages by name.
-    pub packages: Vec<String>,
 }
 
 impl Recipe {
-    /// The recipe that is in a file.
+    /// The recipe that is in a file; nothing where it names packages of conda, which [`super::conda`] takes.
     ///
     /// # Errors
     /// It cannot be read, or is none.
-    pub fn of_file(path: &Path) -> Result<Self, BuildError> {
+    pub fn of_file(path: &Path) -> Result<Option<Self>, BuildError> {
         if path.is_dir() {
             return Err(BuildError::NoRecipe { path: path.into(), what: "a directory" });
         }
         let text = definition::read(path)?;
         match kind(path, &text) {
-            Some(Kind::Definition) => Ok(Self::Definition(path.into())),
-            Some(Kind::Conda) => Ok(Self::Conda(Conda { file: Some(path.into()), packages: Vec::new() })),
+            Some(Kind::Definition) => Ok(Some(Self::Definition(path.into()))),
+            Some(Kind::Conda) => Ok(None),
             None => Err(BuildError::NoRecipe { path: path.into(), what: "neither" }),
         }
     }

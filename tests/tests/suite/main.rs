@@ -12,6 +12,7 @@
 mod admin;
 mod check;
 mod cli;
+mod conda;
 mod create;
 mod diff;
 mod doctor;
@@ -80,6 +81,7 @@ fn suite() -> Suite {
             Theme { name: "admin", tests: admin::tests() },
             Theme { name: "releases", tests: releases::tests() },
             Theme { name: "cli", tests: cli::tests() },
+            Theme { name: "conda", tests: conda::tests() },
             Theme { name: "create", tests: create::tests() },
             Theme { name: "diff", tests: diff::tests() },
             Theme { name: "doctor", tests: doctor::tests() },

@@ -26,6 +26,10 @@ pub(crate) trait Expect: Sized {
     fn complains(self, text: &str) -> Result<Self>;
     /// Nothing of ours on standard error.
     fn without_a_word(self) -> Result<Self>;
+    /// Success, with this text somewhere in standard output.
+    fn holds(self, text: &str) -> Result<()>;
+    /// Nothing on standard output.
+    fn without_stdout(self) -> Result<Self>;
 }
 
 impl Expect for Output {
@@ -47,6 +51,17 @@ impl Expect for Output {
 
     fn without_a_word(self) -> Result<Self> {
         ensure!(!self.stderr.contains("condatainer"), "expected no message, got {}", described(&self));
+        Ok(self)
+    }
+
+    fn holds(self, text: &str) -> Result<()> {
+        let output = self.success()?;
+        ensure!(output.stdout.contains(text), "expected {text:?} in standard output, got {}", described(&output));
+        Ok(())
+    }
+
+    fn without_stdout(self) -> Result<Self> {
+        ensure!(self.stdout.is_empty(), "expected nothing on standard output, got {}", described(&self));
         Ok(self)
     }
 }

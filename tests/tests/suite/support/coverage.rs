@@ -14,6 +14,10 @@ const NOT_HERE: [&str; 6] = [
     "AppArmor that restricts user namespaces, kernels before 5.11, file capabilities instead of setuid bits: doctor's verdicts only, in core",
 ];
 
+/// Said where no real tool was named.
+const NO_CONDA: &str = "micromamba, mamba and conda themselves: modules were made by rattler, another implementation of conda, behind a front \
+    with micromamba's command line; CONDATAINER_TEST_CONDA=PROGRAM takes a real one, and the command lines of all three are tested in core";
+
 /// Prints it, at the end of every run.
 pub(crate) fn report(suite: &Suite) {
     for release in Release::ALL.into_iter().filter(|release| !release.has_apptainer()) {
@@ -28,6 +32,9 @@ pub(crate) fn report(suite: &Suite) {
         let names = suite.tests().filter(|(_, test)| test.needs == Needs::SingularityCE);
         let names: Vec<_> = names.map(|(theme, test)| format!("{theme}::{}", test.name)).collect();
         println!("\nnot covered without SingularityCE ({SINGULARITY}=DIR names one): {}", names.join(", "));
+    }
+    if !cluster::conda::is_real() {
+        println!("\nnot covered here: {NO_CONDA}");
     }
     println!("\nnot covered here: {}\n", NOT_HERE.join("; "));
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use cluster::conda::CondaTool;
 use cluster::{Bind, Cache, Cluster, Install, Options, Proctrack, Release, modules};
 
 use crate::support::{Programs, SINGULARITY, singularity};
@@ -41,6 +42,8 @@ pub(crate) struct Setup {
     pub(crate) proctrack: Proctrack,
     /// Whether it has the host's network, and the modules in `/srv/modules`.
     pub(crate) online: bool,
+    /// A tool for conda environments, found in PATH.
+    pub(crate) conda: Option<CondaTool>,
 }
 
 impl Default for Setup {
@@ -53,6 +56,7 @@ impl Default for Setup {
             singularity: false,
             proctrack: Proctrack::LinuxProc,
             online: false,
+            conda: None,
         }
     }
 }
@@ -70,6 +74,9 @@ impl Setup {
         if self.singularity {
             cluster.command("root").script(ONLY_SINGULARITY)?.success()?;
         }
+        if let Some(conda) = &self.conda {
+            cluster.command("root").run(&["ln", "-s", &conda.program, "/usr/local/bin/"])?.success()?;
+        }
         Ok(cluster)
     }
 
@@ -79,6 +86,7 @@ impl Setup {
         options.proctrack = self.proctrack;
         options.host_network = self.online;
         options.name = Some(format!("suite-{release}"));
+        options.binds.extend(self.conda.iter().map(|conda| conda.bind.clone()));
         let plugin = self.plugin_file.as_deref().unwrap_or(&programs.plugin);
         options.install = vec![
             install(&programs.condatainer, PROGRAM, 0o755),

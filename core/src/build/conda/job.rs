@@ -1,0 +1,234 @@
+//! One making of a module: the container, the tool in it, the record, the packing, and the layer's way to its place.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use super::command::Order;
+use super::error::Failure;
+use super::pack::{self, Packing};
+use super::record::{self, Packages};
+use super::said::{Said, Trouble};
+use super::{CondaError, Report, Request, Spec, SpecFile, Tool, surroundings};
+use crate::argv::contradicting_variables;
+use crate::build::process::{End, Running};
+use crate::build::target::Target;
+use crate::build::workshop::Workshop;
+use crate::build::{BuildError, News, Watch};
+use crate::names::Name;
+use crate::plan::{self, Plan};
+use crate::survey;
+
+/// Where modules are, in a container and in a layer.
+const MODULES: &str = "cnt";
+/// Less than this is a full disk to whoever wants to write an environment, in bytes.
+const ROOM: u64 = 1 << 20;
+
+/// Makes the module.
+///
+/// # Errors
+/// See [`CondaError`]; then nothing is left at the layer's path, and what was there before is as it was.
+pub fn build(request: &Request<'_>, watch: Watch<'_>) -> Result<Report, BuildError> {
+    let begun = Instant::now();
+    let name = name(&request.layer)?;
+    let prefix = format!("/{MODULES}/{}", name.as_str());
+    let tool = Tool::find(request.config.conda(request.conda.clone()).as_deref(), request.env)?;
+    let channels = channels(request)?;
+    let target = Target::new(&request.layer, request.update)?;
+    let workshop = workshop(request)?;
+    let place = Place::new(&workshop, &prefix).map_err(|error| CondaError::io(target.path(), error))?;
+    let spec = place.spec(&request.spec).map_err(|error| CondaError::io(target.path(), error))?;
+    let order = Order { tool: &tool, prefix: &prefix, spec: &spec, channels: &channels, tmp: &place.tmp };
+    let plan = plan(request, &order, &place)?;
+    target.require_space(ROOM)?;
+    install(request, &plan, &tool, &target, watch)?;
+    let packages = record(request, &channels, &tool, &target, &place)?;
+    let packing = Packing {
+        root: &place.root,
+        out: target.draft().file(),
+        compression: request.compression,
+        path: target.path(),
+    };
+    packing.run(watch)?;
+    let io = |error| CondaError::io(&request.layer, error);
+    let size_bytes = target.draft().file().metadata().map_err(io)?.len();
+    let (path, replaced) = (target.path().to_owned(), target.replaces());
+    target.publish()?;
+    Ok(Report {
+        path,
+        name: name.as_str().into(),
+        prefix,
+        source: request.spec.shown(),
+        packages: packages.count(),
+        size_bytes,
+        activation: record::activation(&place.environment),
+        replaced,
+        seconds: begun.elapsed().as_secs_f64(),
+        tool: tool.program,
+    })
+}
+
+/// What the module that is there was made from; nothing where it is not there, or not one of conda's.
+///
+/// # Errors
+/// It cannot be read.
+pub fn recorded(layer: &Path) -> Result<Option<Spec>, BuildError> {
+    match name(layer) {
+        Ok(name) if layer.is_file() => record::asked(layer, name.as_str()),
+        _ => Ok(None),
+    }
+}
+
+/// What the module in this file is called. It stands in PATH and in the first lines of scripts.
+fn name(layer: &Path) -> Result<Name, CondaError> {
+    let file = layer.file_name().unwrap_or_default().to_string_lossy();
+    let awkward = |c: char| c.is_whitespace() || c == ':' || c == '\\';
+    let name = Name::of_file(&file).filter(|name| !name.as_str().contains(awkward));
+    name.ok_or_else(|| CondaError::AwkwardName { path: layer.into() })
+}
+
+fn channels(request: &Request<'_>) -> Result<Vec<String>, CondaError> {
+    let home = request.env.get("HOME").map(PathBuf::from);
+    let absolute = |written: &String| surroundings::channel(written, &request.cwd, home.as_deref());
+    request.channels.iter().map(absolute).collect()
+}
+
+fn workshop(request: &Request<'_>) -> Result<Workshop, CondaError> {
+    let refused = |error| match CondaError::io(&request.tmpdir, error) {
+        CondaError::Io { path, error } => CondaError::Tmpdir { path, error },
+        full => full,
+    };
+    let tmpdir = fs::canonicalize(&request.tmpdir).map_err(refused)?;
+    Workshop::new(&tmpdir).map_err(refused)
+}
+
+/// The directories of one making.
+struct Place {
+    /// Becomes the root of the layer.
+    root: PathBuf,
+    /// Is `/cnt` in the container.
+    modules: PathBuf,
+    /// Is the environment; made by the tool itself, which does not like to find it there.
+    environment: PathBuf,
+    tmp: PathBuf,
+}
+
+impl Place {
+    fn new(workshop: &Workshop, prefix: &str) -> io::Result<Self> {
+        let root = workshop.join("root");
+        let environment = root.join(prefix.trim_start_matches('/'));
+        fs::create_dir_all(environment.parent().unwrap_or(&root))?;
+        let place = Self { modules: root.join(MODULES), tmp: workshop.join("tmp"), environment, root };
+        fs::create_dir(&place.tmp)?;
+        Ok(place)
+    }
+}
+
+impl Place {
+    /// A file that a layer has recorded gets a place.
+    fn spec(&self, spec: &Spec) -> io::Result<Spec> {
+        match spec {
+            Spec::File(file) if !file.path.is_absolute() => {
+                let path = self.tmp.join(&file.path);
+                fs::write(&path, &file.text)?;
+                Ok(Spec::File(SpecFile { path, ..file.clone() }))
+            }
+            spec => Ok(spec.clone()),
+        }
+    }
+}
+
+/// A container with nothing but the base, decided as any other start.
+fn plan(request: &Request<'_>, order: &Order<'_>, place: &Place) -> Result<Plan, CondaError> {
+    let mut bind = [surroundings::binds(request.env), order.binds(&place.modules)].concat();
+    // A channel that is not there is for the tool to say.
+    bind.retain(|bind| bind.source.exists());
+    let container = crate::request::Request {
+        base: request.base.clone(),
+        bind,
+        fakeroot: Some(false),
+        // Whatever a tool leaves where it works, it leaves in a place that vanishes.
+        workdir: Some(order.tmp.into()),
+        ..Default::default()
+    };
+    let facts = survey::survey(&container, request.config, request.env)?;
+    let plan = plan::decide(&container, &facts, plan::Command::Argv(order.command()))?;
+    // What an overlay in the base has deleted is of no consequence here.
+    Ok(Plan { overlay_driver: false, ..plan })
+}
+
+/// The tool's part.
+fn install(
+    request: &Request<'_>,
+    plan: &Plan,
+    tool: &Tool,
+    target: &Target,
+    watch: Watch<'_>,
+) -> Result<(), CondaError> {
+    let start = |error| CondaError::Start { program: plan.engine.program.clone(), error };
+    let mut said = Said::default();
+    if watch(News::Line(&plan.to_shell())).is_break() {
+        return Err(CondaError::Interrupted { path: target.path().into() });
+    }
+    let running = Running::start(command(plan)).map_err(start)?;
+    match running.wait(&mut |line| said.hear(line), watch).map_err(start)? {
+        End::Stopped => Err(CondaError::Interrupted { path: target.path().into() }),
+        End::Exited(status) if status.success() => Ok(()),
+        End::Exited(status) => Err(CondaError::Failed {
+            path: target.path().into(),
+            tool: tool.name(),
+            essence: said.essence(&status.to_string()),
+            said: said.last(),
+            trouble: Failure(trouble(&said, &request.tmpdir)),
+            tmpdir: request.tmpdir.clone(),
+        }),
+    }
+}
+
+/// Not every tool says that a disk is full.
+fn trouble(said: &Said, tmpdir: &Path) -> Trouble {
+    let is_full = || crate::create::free_space(tmpdir).is_some_and(|free| free < ROOM);
+    match said.trouble() {
+        Trouble::Other if is_full() => Trouble::Full,
+        trouble => trouble,
+    }
+}
+
+fn command(plan: &Plan) -> Command {
+    let argv = plan.engine_argv(Path::new(""), "");
+    let mut command = Command::new(&plan.engine.program);
+    command.args(argv.iter().skip(1));
+    if let plan::Command::Argv(words) = &plan.command {
+        command.args(words);
+    }
+    contradicting_variables().for_each(|name| {
+        command.env_remove(name);
+    });
+    command
+}
+
+/// What was installed, written down and opened to all.
+fn record(
+    request: &Request<'_>,
+    channels: &[String],
+    tool: &Tool,
+    target: &Target,
+    place: &Place,
+) -> Result<Packages, CondaError> {
+    let io = |error| CondaError::io(target.path(), error);
+    let packages = Packages::of(&place.environment).map_err(io)?;
+    if packages.count() == 0 && !has_files(&place.environment) {
+        return Err(CondaError::NothingInstalled { path: target.path().into(), tool: tool.name() });
+    }
+    record::write(&place.environment, &request.spec, channels, &packages).map_err(io)?;
+    pack::open_to_all(&place.root).map_err(io)?;
+    Ok(packages)
+}
+
+/// An environment of pip's packages alone has no record of conda's.
+fn has_files(environment: &Path) -> bool {
+    let mut entries = fs::read_dir(environment).into_iter().flatten().flatten();
+    entries.any(|entry| entry.file_name() != "conda-meta")
+}
