@@ -54,6 +54,7 @@ pub(crate) fn has_magic(bytes: &[u8]) -> bool {
 }
 
 /// How many inodes the superblock at the start of `bytes` counts.
+#[cfg(feature = "lower")]
 pub(crate) fn inodes(bytes: &[u8]) -> Option<u64> {
     u32_at(bytes, 4).map(u64::from)
 }
