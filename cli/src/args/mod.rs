@@ -101,6 +101,9 @@ pub(crate) enum Verb {
     )]
     Remove(RemoveArgs),
     /// Show every setting, its value and where it comes from
+    #[command(
+        after_help = "Examples:\n  condatainer config\n  condatainer config --json\n\nFiles: /etc/condatainer/config.toml, then ~/.config/condatainer/config.toml; each key has a variable CONDATAINER_KEY."
+    )]
     Config(ConfigArgs),
     /// Say whether containers can start on this machine, and what to do where they cannot
     #[command(
@@ -108,6 +111,9 @@ pub(crate) enum Verb {
     )]
     Doctor(DoctorArgs),
     /// Print a completion script for a shell
+    #[command(
+        after_help = "Examples:\n  source <(condatainer completions bash)       in ~/.bashrc\n  condatainer completions fish | source        in config.fish"
+    )]
     Completions {
         /// The shell
         shell: clap_complete::Shell,
@@ -126,8 +132,14 @@ pub(crate) enum Verb {
 #[derive(Debug, Subcommand)]
 pub(crate) enum OverlayVerb {
     /// Make a workspace image
+    #[command(
+        after_help = "Examples:\n  condatainer overlay create               make env.img, 10 GiB\n  condatainer overlay create -s 1G my.img   another size and name"
+    )]
     Create(CreateArgs),
     /// Show what an image is, whom it belongs to and whether it is in use
+    #[command(
+        after_help = "Examples:\n  condatainer overlay info env.img\n  condatainer overlay info --scan --json env.img"
+    )]
     Info(InfoArgs),
     /// Look for what is wrong with an image, and repair it
     #[command(
@@ -177,6 +189,16 @@ mod tests {
     #[test]
     fn definitions_are_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_has_examples() {
+        let cli = Cli::command();
+        let overlay = cli.find_subcommand("overlay").unwrap();
+        for verb in cli.get_subcommands().chain(overlay.get_subcommands()).filter(|verb| !verb.is_hide_set()) {
+            let examples = verb.get_after_help().is_some_and(|help| help.to_string().starts_with("Examples:\n"));
+            assert!(examples || verb.has_subcommands(), "{}", verb.get_name());
+        }
     }
 
     #[test]
