@@ -3,9 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use condatainer_core::build::conda::{self, Contents};
+use condatainer_core::chown;
+use condatainer_core::config::SYSTEM_FILE;
 use condatainer_core::create::{self, Made, Spec};
 use condatainer_core::ext::Ids;
 use condatainer_core::fakeroot::Fakeroot;
+use condatainer_core::seal::Compression;
 use condatainer_core::survey;
 use condatainer_core::user::Caller;
 use indicatif::BinaryBytes;
@@ -14,7 +18,8 @@ use serde::Serialize;
 use crate::args::{CreateArgs, Profile};
 use crate::exit::Failure;
 use crate::progress::Progress;
-use crate::report;
+use crate::start::Surroundings;
+use crate::{build, report};
 
 /// The report of `--json`.
 #[derive(Debug, Serialize)]
@@ -30,6 +35,9 @@ struct Report<'a> {
     upper: Ids,
     uuid: &'a str,
     label: &'a str,
+    /// Packages of the conda environment in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    packages: Option<usize>,
     /// The kind that starts with this image get here; null for plain ones.
     fakeroot: Option<Fakeroot>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -40,14 +48,83 @@ struct Report<'a> {
 
 pub(crate) fn create(args: &CreateArgs) -> Result<ExitCode, Failure> {
     let caller = Caller::current().map_err(Failure::failed)?;
-    let spec = spec(args, &caller);
+    let mut spec = spec(args, &caller);
+    let contents = contents(args, &mut spec)?;
     let progress = Progress::new("MiB");
     let made =
         create::create(&spec, &mut |done, total| progress.at(done >> 20, total >> 20)).map_err(Failure::failed)?;
     progress.finish();
+    if contents.is_some() && args.fakeroot {
+        // What the tool has made belongs to the caller.
+        let to_root = chown::Request::new(Ids::ROOT, Ids { uid: caller.uid, gid: caller.gid });
+        chown::chown(&made.image.path, &to_root, &mut |_, _| {}).map_err(Failure::failed)?;
+        spec.owner = Ids::ROOT;
+    }
     let fakeroot = args.fakeroot.then(|| survey::fakeroot(&caller).map_err(|refusal| refusal.to_string()));
-    report::give(args.json, &described(&spec, &made, fakeroot.as_ref()), || lines(&made, &caller, fakeroot.as_ref()))?;
+    report::give(args.json, &described(&spec, &made, contents.as_ref(), fakeroot.as_ref()), || {
+        let environment = contents.iter().flat_map(|contents| environment(&made.image.path, contents));
+        lines(&made, &caller, fakeroot.as_ref()).into_iter().chain(environment).collect()
+    })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The conda environment that is to go into the image, if one is wanted: made first, so that there is no image without it.
+fn contents(args: &CreateArgs, spec: &mut Spec) -> Result<Option<Contents>, Failure> {
+    let is_wanted = args.file.is_some() || !args.packages.is_empty();
+    if !is_wanted && (!args.channels.is_empty() || args.conda.is_some() || args.base.is_some()) {
+        return Err(Failure::usage(
+            "-c, --conda and -b are for a conda environment; name packages after --, or -f FILE",
+        ));
+    }
+    if !is_wanted {
+        return Ok(None);
+    }
+    let around = Surroundings::look(Path::new(SYSTEM_FILE)).map_err(Failure::of_a_verb)?;
+    let (packages, more_channels) = split_channels(&args.packages);
+    let wanted = match &args.file {
+        Some(file) => conda::Spec::of_file(&around.cwd.join(file)),
+        None => conda::Spec::of_words(&packages),
+    };
+    // As the tool makes it; it goes to root afterwards.
+    let caller = Caller::current().map_err(Failure::failed)?;
+    spec.owner = Ids { uid: caller.uid, gid: caller.gid };
+    create::check_before(spec).map_err(Failure::failed)?;
+    let request = conda::Request {
+        spec: wanted.map_err(Failure::failed)?,
+        layer: around.cwd.join(&spec.path),
+        base: around.base(args.base.as_deref()).map_err(Failure::of_a_verb)?,
+        update: false,
+        compression: Compression::default(),
+        tmpdir: build::tmpdir(args.tmpdir.clone(), &around),
+        channels: [args.channels.clone(), more_channels].concat(),
+        conda: args.conda.clone(),
+        cwd: around.cwd.clone(),
+        config: &around.config,
+        env: &around.env,
+    };
+    let contents = build::watched(|watch| conda::contents(&request, watch))?;
+    spec.contents = Some(contents.directory.clone());
+    Ok(Some(contents))
+}
+
+/// Channels may stand among the packages, as in the original CondaTainer: `-- pytorch -c nvidia`.
+fn split_channels(words: &[String]) -> (Vec<String>, Vec<String>) {
+    let (mut packages, mut channels) = (Vec::new(), Vec::new());
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "-c" | "--channel" => channels.extend(words.next().cloned()),
+            _ => packages.push(word.clone()),
+        }
+    }
+    (packages, channels)
+}
+
+fn environment(image: &Path, contents: &Contents) -> Vec<String> {
+    let made = format!("{}: {} packages in /ext3/env", image.display(), contents.packages);
+    let scripts = contents.activation.join(", ");
+    let activation = format!("{}: a start does not run its activation scripts ({scripts})", image.display());
+    [Some(made), (!contents.activation.is_empty()).then_some(activation)].into_iter().flatten().collect()
 }
 
 fn spec(args: &CreateArgs, caller: &Caller) -> Spec {
@@ -69,7 +146,12 @@ fn with_ending(image: &Path) -> PathBuf {
     }
 }
 
-fn described<'a>(spec: &Spec, made: &'a Made, fakeroot: Option<&'a Result<Fakeroot, String>>) -> Report<'a> {
+fn described<'a>(
+    spec: &Spec,
+    made: &'a Made,
+    contents: Option<&Contents>,
+    fakeroot: Option<&'a Result<Fakeroot, String>>,
+) -> Report<'a> {
     let (fakeroot, fakeroot_problem) = match fakeroot {
         Some(Ok(kind)) => (Some(*kind), None),
         Some(Err(why)) => (None, Some(why.as_str())),
@@ -86,6 +168,7 @@ fn described<'a>(spec: &Spec, made: &'a Made, fakeroot: Option<&'a Result<Fakero
         upper: spec.owner,
         uuid: &made.probe.uuid,
         label: &made.probe.label,
+        packages: contents.map(|contents| contents.packages),
         fakeroot,
         fakeroot_problem,
         removed: &made.swept,
@@ -129,6 +212,13 @@ fn profile(profile: Profile) -> create::Profile {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn channels_among_packages() {
+        let words = ["pytorch", "-c", "nvidia", "numpy", "--channel", "x"].map(String::from);
+        let expected = (vec!["pytorch".into(), "numpy".into()], vec!["nvidia".into(), "x".into()]);
+        assert_eq!(split_channels(&words), expected);
+    }
 
     #[test]
     fn the_kind_of_fakeroot_is_said() {

@@ -13,7 +13,7 @@ use std::process::Command;
 use condatainer_core::create::{CreateError, MIN_SIZE, Made, Profile, Spec};
 use condatainer_core::ext::{Ids, Owner, probe};
 use condatainer_core::image::Kind;
-use support::{Bench, Mounted, fsck, ok, stat, whole};
+use support::{Bench, Mounted, debugfs, fsck, ok, stat, whole};
 use tempfile::TempDir;
 
 const USER: Ids = Ids { uid: 1_234_567, gid: 70_001 };
@@ -49,6 +49,34 @@ fn every_profile_for_users_and_root() {
             fs::remove_file(path).unwrap();
         }
     }
+}
+
+/// A tree that the image is to hold from the start.
+#[test]
+fn what_is_given_is_in_it() {
+    let bench = Bench::new();
+    let tree = bench.dir.path().join("tree");
+    for dir in ["upper/ext3/env/bin", "work"] {
+        fs::create_dir_all(tree.join(dir)).unwrap();
+    }
+    for name in ["", "upper", "work"] {
+        fs::set_permissions(tree.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    fs::write(tree.join("upper/ext3/env/bin/tool"), "made").unwrap();
+    fs::hard_link(tree.join("upper/ext3/env/bin/tool"), tree.join("upper/ext3/env/bin/same")).unwrap();
+    let owner = Ids { uid: tree.metadata().unwrap().uid(), gid: tree.metadata().unwrap().gid() };
+    let spec =
+        |name: &str| Spec { contents: Some(tree.clone()), ..Spec::new(bench.dir.path().join(name), MIN_SIZE, owner) };
+    create(&spec("env.img")).unwrap();
+    assert_eq!(fsck(&bench.path("env.img")), Ok(()));
+    let said = debugfs(&bench.path("env.img"), "stat upper/ext3/env/bin/same");
+    assert!(said.contains("Links: 2"), "{said}");
+
+    fs::write(tree.join("upper/large"), vec![7; 70 << 20]).unwrap();
+    let error = create(&spec("full.img")).unwrap_err();
+    assert!(matches!(error, CreateError::ContentsTooLarge { size: MIN_SIZE, .. }), "{error}");
+    fs::remove_dir_all(&tree).unwrap();
+    assert_eq!(leftovers(&bench), ["env.img"]);
 }
 
 #[test]

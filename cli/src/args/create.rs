@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use clap_complete::engine::ArgValueCompleter;
 
 use super::parse_size;
+use crate::complete;
 
 #[derive(Debug, Args)]
 pub(crate) struct CreateArgs {
@@ -26,6 +28,18 @@ pub(crate) struct CreateArgs {
     /// Volume label, up to 16 bytes
     #[arg(long, value_name = "NAME")]
     pub(crate) label: Option<String>,
+    /// Put a conda environment of this file into it: environment.yml, or a list of packages
+    #[arg(short, long, value_name = "FILE", value_hint = clap::ValueHint::FilePath, conflicts_with = "packages")]
+    pub(crate) file: Option<PathBuf>,
+    /// A channel for the packages, before those of the file and of your configuration; repeatable
+    #[arg(short, long = "channel", value_name = "CHANNEL")]
+    pub(crate) channels: Vec<String>,
+    /// The program that makes the environment [default: micromamba, mamba or conda] [env: CONDATAINER_CONDA]
+    #[arg(long, value_name = "PATH", value_hint = clap::ValueHint::ExecutablePath)]
+    pub(crate) conda: Option<PathBuf>,
+    /// The base that the environment is made on [env: CONDATAINER_BASE]
+    #[arg(short, long, value_name = "IMAGE", add = ArgValueCompleter::new(complete::bases))]
+    pub(crate) base: Option<PathBuf>,
     /// Options of the original CondaTainer for what is always so here
     #[arg(short = 'S', long, alias = "no-tmp", hide = true)]
     pub(crate) sparse: bool,
@@ -35,6 +49,9 @@ pub(crate) struct CreateArgs {
     /// Where to make it; .img is added to a name without an ending
     #[arg(default_value = "env.img", value_name = "IMG", value_hint = clap::ValueHint::FilePath)]
     pub(crate) image: PathBuf,
+    /// Packages of a conda environment to put into it, after --
+    #[arg(last = true, value_name = "PACKAGE")]
+    pub(crate) packages: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

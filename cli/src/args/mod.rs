@@ -77,7 +77,7 @@ pub(crate) enum Verb {
     Create(BuildArgs),
     /// Make a workspace image (the same as 'overlay create')
     #[command(
-        after_help = "Examples:\n  condatainer o                make env.img, 10 GiB\n  condatainer o -s 1G my.img   another size and name"
+        after_help = "Examples:\n  condatainer o                make env.img, 10 GiB\n  condatainer o -s 1G my.img   another size and name\n  condatainer o -f environment.yml\n  condatainer o env.img -- python=3.12 numpy   with a conda environment in /ext3/env"
     )]
     O(CreateArgs),
     /// Make and maintain overlay images

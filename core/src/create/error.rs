@@ -42,6 +42,14 @@ pub enum CreateError {
         /// What is missing.
         directory: PathBuf,
     },
+    /// The file system is full.
+    #[error("{}: what it is to hold does not fit into {size} bytes; make it larger (-s)", path.display())]
+    ContentsTooLarge {
+        /// The image.
+        path: PathBuf,
+        /// Its size in bytes.
+        size: u64,
+    },
     /// The label does not fit.
     #[error("{}: the label \"{label}\" is too long or has control characters; at most 16 bytes fit", path.display())]
     Label {

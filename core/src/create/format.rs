@@ -10,6 +10,8 @@ use super::{CreateError, Spec};
 use crate::e2fsprogs::{self, ToolError};
 use crate::ext::Ids;
 
+/// What mke2fs says where blocks or inodes do not suffice.
+const TOO_SMALL: &str = "Could not allocate";
 const MIB: u64 = 1 << 20;
 /// Images from this size on, in bytes, have the larger journal.
 const LARGE: u64 = 256 * MIB;
@@ -31,14 +33,21 @@ pub(super) fn metadata_bytes(size: u64) -> u64 {
     journal_mib(size) * MIB + groups * 2 * BLOCK + 24 * descriptors + reserved + 64 * BLOCK
 }
 
-/// Makes the file system in `file`, with an empty `upper` and `work` of the owner's.
+/// Makes the file system in `file`, with an empty `upper` and `work` of the owner's, or with what is given.
 ///
-/// The directories could come from `mke2fs -d`, but that needs a real tree to copy, which a kill leaves in somebody's /tmp.
+/// Empty directories could come from `mke2fs -d` too, but that needs a real tree to copy, which a kill leaves in somebody's /tmp.
 pub(super) fn format(spec: &Spec, file: &File) -> Result<(), CreateError> {
     let tool = |error| CreateError::Tool { path: spec.path.clone(), error };
     // mke2fs reads a `?` in a name as the start of options; a path through /proc has none.
     let file = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
     let mut mke2fs = command("mke2fs").map_err(tool)?;
+    if let Some(contents) = &spec.contents {
+        let filled = e2fsprogs::run("mke2fs", describe(&mut mke2fs, spec).arg("-d").arg(contents).arg(&file), 0);
+        return filled.map_err(|error| match error.to_string().contains(TOO_SMALL) {
+            true => CreateError::ContentsTooLarge { path: spec.path.clone(), size: spec.size_bytes },
+            false => tool(error),
+        });
+    }
     e2fsprogs::run("mke2fs", describe(&mut mke2fs, spec).arg(&file), 0).map_err(tool)?;
     let mut debugfs = command("debugfs").map_err(tool)?;
     let script = script(spec.owner).map_err(|error| CreateError::io(&spec.path, error))?;

@@ -72,6 +72,8 @@ pub struct Spec {
     pub label: Option<String>,
     /// Reserves all the space now instead of when it is written.
     pub allocate: bool,
+    /// A directory with `upper` and `work` that the image is to hold, owners included; otherwise both are empty.
+    pub contents: Option<PathBuf>,
     /// Where it is made before it moves to its place, for instance a fast local disk; otherwise beside the target.
     pub tmpdir: Option<PathBuf>,
 }
@@ -80,7 +82,16 @@ impl Spec {
     /// A sparse image of the default profile.
     #[must_use]
     pub fn new(path: PathBuf, size_bytes: u64, owner: Ids) -> Self {
-        Self { path, size_bytes, profile: Profile::default(), owner, label: None, allocate: false, tmpdir: None }
+        Self {
+            path,
+            size_bytes,
+            profile: Profile::default(),
+            owner,
+            label: None,
+            allocate: false,
+            contents: None,
+            tmpdir: None,
+        }
     }
 }
 
@@ -104,6 +115,17 @@ impl Made {
         let missing = self.image.size_bytes.saturating_sub(self.image.allocated_bytes);
         self.free_bytes.is_some_and(|free| free < missing)
     }
+}
+
+/// Whether the image can be made, as far as that can be told without doing anything.
+///
+/// # Errors
+/// As [`create`].
+pub fn check_before(spec: &Spec) -> Result<(), CreateError> {
+    check(spec)?;
+    let directory = directory_of(&spec.path)?;
+    workshop_of(spec, &directory)?;
+    space::check(spec, &directory)
 }
 
 /// Makes the image. Where it takes long `progress` is told bytes done and bytes to do, from the start for each kind of work.

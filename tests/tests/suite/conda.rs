@@ -12,7 +12,7 @@ use cluster::{Cache, Output, Release};
 use crate::support::{Desk, Expect, Setup, World, tests};
 
 tests! {
-    Apptainer, OwnCluster: [modules_are_made_and_run, files_make_modules, modules_are_made_again, mistakes_are_said, nothing_is_left_of_an_interrupted_one];
+    Apptainer, OwnCluster: [modules_are_made_and_run, files_make_modules, modules_are_made_again, images_get_environments, mistakes_are_said, nothing_is_left_of_an_interrupted_one];
 }
 
 /// The tool unpacks and Apptainer packs; a machine that does other things meanwhile needs its time.
@@ -27,6 +27,10 @@ fn modules_are_made_and_run(world: &World, release: Release) -> Result<()> {
 
 fn files_make_modules(world: &World, release: Release) -> Result<()> {
     with_channel(world, release, modules::by_files)
+}
+
+fn images_get_environments(world: &World, release: Release) -> Result<()> {
+    with_channel(world, release, modules::in_images)
 }
 
 fn modules_are_made_again(world: &World, release: Release) -> Result<()> {

@@ -82,11 +82,11 @@ impl Order<'_> {
 
     /// What has to be seen in the container besides what Apptainer shows: the tool, the environment's place, temporary files, the
     /// specification, and channels that are directories.
-    pub(super) fn binds(&self, place: &Path) -> Vec<Bind> {
+    pub(super) fn binds(&self, place: Bind) -> Vec<Bind> {
         let same = |path: &Path, read_only| Bind { source: path.into(), destination: path.into(), read_only };
         // conda keeps its cache of packages in its installation.
         let mut binds = vec![same(&self.tool.home, false), same(self.tmp, false)];
-        binds.push(Bind { source: place.into(), destination: "/cnt".into(), read_only: false });
+        binds.push(place);
         let mut channels: Vec<&String> = self.channels.iter().collect();
         if let Spec::File(file) = self.spec {
             binds.push(same(&file.path, true));
@@ -174,7 +174,8 @@ mod tests {
     fn what_is_seen() {
         let (tool, spec) = (tool("conda", Dialect::Conda), file("/d/e.yml", Format::Yaml));
         let channels = ["conda-forge".into(), "/c".into(), "https://x/y".into(), "file:///z".into()];
-        let binds = order(&tool, &spec, &channels).binds(Path::new("/t/cnt"));
+        let place = Bind { source: "/t/cnt".into(), destination: "/cnt".into(), read_only: false };
+        let binds = order(&tool, &spec, &channels).binds(place);
         let shown: Vec<_> =
             binds.iter().map(|b| format!("{}>{}", b.source.display(), b.destination.display())).collect();
         assert_eq!(shown, ["/opt/f>/opt/f", "/t/tmp>/t/tmp", "/t/cnt>/cnt", "/d/e.yml>/d/e.yml", "/c>/c", "/z>/z"]);

@@ -1,7 +1,9 @@
-//! One making of a module: the container, the tool in it, the record, the packing, and the layer's way to its place.
+//! One making of an environment: the container, the tool in it and the record; for a module the packing, and the layer's way to
+//! its place.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -13,6 +15,7 @@ use super::record::{self, Packages};
 use super::said::{Said, Trouble};
 use super::{CondaError, Report, Request, Spec, SpecFile, Tool, surroundings};
 use crate::argv::contradicting_variables;
+use crate::bind::Bind;
 use crate::build::process::{End, Running};
 use crate::build::target::Target;
 use crate::build::workshop::Workshop;
@@ -23,6 +26,12 @@ use crate::survey;
 
 /// Where modules are, in a container and in a layer.
 const MODULES: &str = "cnt";
+/// Where the environment of a workspace image is in a container.
+const WORKSPACE: &str = "/ext3/env";
+/// What becomes the root of a layer or image, in the workshop.
+const ROOT: &str = "root";
+/// What of an image a container shows.
+const UPPER: &str = "upper";
 /// Less than this is a full disk to whoever wants to write an environment, in bytes.
 const ROOM: u64 = 1 << 20;
 
@@ -34,17 +43,10 @@ pub fn build(request: &Request<'_>, watch: Watch<'_>) -> Result<Report, BuildErr
     let begun = Instant::now();
     let name = name(&request.layer)?;
     let prefix = format!("/{MODULES}/{}", name.as_str());
-    let tool = Tool::find(request.config.conda(request.conda.clone()).as_deref(), request.env)?;
-    let channels = channels(request)?;
     let target = Target::new(&request.layer, request.update)?;
-    let workshop = workshop(request)?;
-    let place = Place::new(&workshop, &prefix).map_err(|error| CondaError::io(target.path(), error))?;
-    let spec = place.spec(&request.spec).map_err(|error| CondaError::io(target.path(), error))?;
-    let order = Order { tool: &tool, prefix: &prefix, spec: &spec, channels: &channels, tmp: &place.tmp };
-    let plan = plan(request, &order, &place)?;
     target.require_space(ROOM)?;
-    install(request, &plan, &tool, &target, watch)?;
-    let packages = record(request, &channels, &tool, &target, &place)?;
+    let Environment { place, packages, tool, workshop: _alive } = make(request, "", &prefix, watch)?;
+    pack::open_to_all(&place.root).map_err(|error| CondaError::io(target.path(), error))?;
     let packing = Packing {
         root: &place.root,
         out: target.draft().file(),
@@ -68,6 +70,57 @@ pub fn build(request: &Request<'_>, watch: Watch<'_>) -> Result<Report, BuildErr
         seconds: begun.elapsed().as_secs_f64(),
         tool: tool.program,
     })
+}
+
+/// The environment of a workspace image, which is not there yet.
+#[derive(Debug)]
+pub struct Contents {
+    /// A directory with `upper` and `work`, for [`crate::create::Spec`].
+    pub directory: PathBuf,
+    /// Packages in it, dependencies included.
+    pub packages: usize,
+    /// Scripts that `conda activate` would run and a start does not.
+    pub activation: Vec<String>,
+    _workshop: Workshop,
+}
+
+/// Makes the environment `/ext3/env` of a workspace image; `request.layer` is the image.
+///
+/// # Errors
+/// See [`CondaError`].
+pub fn contents(request: &Request<'_>, watch: Watch<'_>) -> Result<Contents, BuildError> {
+    let Environment { place, packages, workshop, .. } = make(request, UPPER, WORKSPACE, watch)?;
+    let directory = workshop.join(ROOT);
+    let io = |error| CondaError::io(&request.layer, error);
+    for name in [UPPER, "work"] {
+        let made = directory.join(name);
+        fs::create_dir_all(&made).map_err(io)?;
+        fs::set_permissions(&made, Permissions::from_mode(0o755)).map_err(io)?;
+    }
+    let activation = record::activation(&place.environment);
+    Ok(Contents { directory, packages: packages.count(), activation, _workshop: workshop })
+}
+
+/// An environment that was made.
+struct Environment {
+    place: Place,
+    packages: Packages,
+    tool: Tool,
+    workshop: Workshop,
+}
+
+fn make(request: &Request<'_>, below: &str, prefix: &str, watch: Watch<'_>) -> Result<Environment, BuildError> {
+    let io = |error| CondaError::io(&request.layer, error);
+    let tool = Tool::find(request.config.conda(request.conda.clone()).as_deref(), request.env)?;
+    let channels = channels(request)?;
+    let workshop = workshop(request)?;
+    let place = Place::new(&workshop, below, prefix).map_err(io)?;
+    let spec = place.spec(&request.spec).map_err(io)?;
+    let order = Order { tool: &tool, prefix, spec: &spec, channels: &channels, tmp: &place.tmp };
+    let plan = plan(request, &order, &place)?;
+    install(request, &plan, &tool, watch)?;
+    let packages = record(request, &channels, &tool, &place)?;
+    Ok(Environment { place, packages, tool, workshop })
 }
 
 /// What the module that is there was made from; nothing where it is not there, or not one of conda's.
@@ -106,21 +159,24 @@ fn workshop(request: &Request<'_>) -> Result<Workshop, CondaError> {
 
 /// The directories of one making.
 struct Place {
-    /// Becomes the root of the layer.
+    /// Becomes the root that a container shows.
     root: PathBuf,
-    /// Is `/cnt` in the container.
-    modules: PathBuf,
+    /// The directory of the root that holds the environment, seen in the container.
+    shown: Bind,
     /// Is the environment; made by the tool itself, which does not like to find it there.
     environment: PathBuf,
     tmp: PathBuf,
 }
 
 impl Place {
-    fn new(workshop: &Workshop, prefix: &str) -> io::Result<Self> {
-        let root = workshop.join("root");
-        let environment = root.join(prefix.trim_start_matches('/'));
+    fn new(workshop: &Workshop, below: &str, prefix: &str) -> io::Result<Self> {
+        let root = workshop.join(ROOT).join(below);
+        let prefix = prefix.trim_start_matches('/');
+        let top = prefix.split('/').next().unwrap_or_default();
+        let shown = Bind { source: root.join(top), destination: Path::new("/").join(top), read_only: false };
+        let environment = root.join(prefix);
         fs::create_dir_all(environment.parent().unwrap_or(&root))?;
-        let place = Self { modules: root.join(MODULES), tmp: workshop.join("tmp"), environment, root };
+        let place = Self { shown, tmp: workshop.join("tmp"), environment, root };
         fs::create_dir(&place.tmp)?;
         Ok(place)
     }
@@ -142,7 +198,7 @@ impl Place {
 
 /// A container with nothing but the base, decided as any other start.
 fn plan(request: &Request<'_>, order: &Order<'_>, place: &Place) -> Result<Plan, CondaError> {
-    let mut bind = [surroundings::binds(request.env), order.binds(&place.modules)].concat();
+    let mut bind = [surroundings::binds(request.env), order.binds(place.shown.clone())].concat();
     // A channel that is not there is for the tool to say.
     bind.retain(|bind| bind.source.exists());
     let container = crate::request::Request {
@@ -160,24 +216,19 @@ fn plan(request: &Request<'_>, order: &Order<'_>, place: &Place) -> Result<Plan,
 }
 
 /// The tool's part.
-fn install(
-    request: &Request<'_>,
-    plan: &Plan,
-    tool: &Tool,
-    target: &Target,
-    watch: Watch<'_>,
-) -> Result<(), CondaError> {
+fn install(request: &Request<'_>, plan: &Plan, tool: &Tool, watch: Watch<'_>) -> Result<(), CondaError> {
+    let path = || request.layer.clone();
     let start = |error| CondaError::Start { program: plan.engine.program.clone(), error };
     let mut said = Said::default();
     if watch(News::Line(&plan.to_shell())).is_break() {
-        return Err(CondaError::Interrupted { path: target.path().into() });
+        return Err(CondaError::Interrupted { path: path() });
     }
     let running = Running::start(command(plan)).map_err(start)?;
     match running.wait(&mut |line| said.hear(line), watch).map_err(start)? {
-        End::Stopped => Err(CondaError::Interrupted { path: target.path().into() }),
+        End::Stopped => Err(CondaError::Interrupted { path: path() }),
         End::Exited(status) if status.success() => Ok(()),
         End::Exited(status) => Err(CondaError::Failed {
-            path: target.path().into(),
+            path: path(),
             tool: tool.name(),
             essence: said.essence(&status.to_string()),
             said: said.last(),
@@ -209,21 +260,14 @@ fn command(plan: &Plan) -> Command {
     command
 }
 
-/// What was installed, written down and opened to all.
-fn record(
-    request: &Request<'_>,
-    channels: &[String],
-    tool: &Tool,
-    target: &Target,
-    place: &Place,
-) -> Result<Packages, CondaError> {
-    let io = |error| CondaError::io(target.path(), error);
+/// What was installed, written down.
+fn record(request: &Request<'_>, channels: &[String], tool: &Tool, place: &Place) -> Result<Packages, CondaError> {
+    let io = |error| CondaError::io(&request.layer, error);
     let packages = Packages::of(&place.environment).map_err(io)?;
     if packages.count() == 0 && !has_files(&place.environment) {
-        return Err(CondaError::NothingInstalled { path: target.path().into(), tool: tool.name() });
+        return Err(CondaError::NothingInstalled { path: request.layer.clone(), tool: tool.name() });
     }
     record::write(&place.environment, &request.spec, channels, &packages).map_err(io)?;
-    pack::open_to_all(&place.root).map_err(io)?;
     Ok(packages)
 }
 

@@ -5,7 +5,8 @@
 //! micromamba is one static program, conda and mamba are an installation that is shown at its own path. A user namespace of our
 //! own on the host would need the same (a new root, for there is no `/cnt` to mount on), and then programs that packages run
 //! while they are linked would find the host's libraries instead of those that the module will meet. Home is there, and with it
-//! the tool's configuration and its cache of packages.
+//! the tool's configuration and its cache of packages. The environment of a new workspace image, `/ext3/env`, is made in the same
+//! way, and goes into the image when that is made: writing it through FUSE would take many times as long.
 
 mod command;
 mod error;
@@ -22,7 +23,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 pub use error::{CondaError, Failure};
-pub use job::{build, recorded};
+pub use job::{Contents, build, contents, recorded};
 pub use record::{ASKED, EXPLICIT};
 pub use spec::{Format, Spec, SpecFile};
 pub use tool::{Dialect, NAMES, Tool};
@@ -41,7 +42,8 @@ pub struct Request<'a> {
     pub conda: Option<PathBuf>,
     /// The base that it is made on; the configured one otherwise.
     pub base: Option<PathBuf>,
-    /// Where the layer goes. Its file's name says what the module is called: the environment is at `/cnt/NAME/VERSION`.
+    /// Where the layer, or the image, goes. A layer's file name says what the module is called: the environment is at
+    /// `/cnt/NAME/VERSION`.
     pub layer: PathBuf,
     /// Replaces a layer that is there.
     pub update: bool,

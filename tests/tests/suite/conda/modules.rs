@@ -124,3 +124,27 @@ pub(super) fn again(desk: &Desk) -> Result<()> {
     exec(desk, "hello/1", &["hello"])?.says("hello from /cnt/hello/1, 1.2")?;
     Ok(())
 }
+
+/// The environment of a new workspace image.
+pub(super) fn in_images(desk: &Desk) -> Result<()> {
+    let o = |arguments: &str| desk.script(&format!("condatainer o -s 128M -c ./channel {arguments}"));
+    o("-- hello=1.2")?.success()?.without_stdout()?.complains("env.img: 2 packages in /ext3/env")?;
+    desk.is_clean("env.img")?;
+    exec(desk, "env.img", &["hello"])?.says("hello from /ext3/env, 1.2")?;
+    desk.script("condatainer e -- sh -c 'hello > /ext3/env/written; cat /ext3/env/written'")?
+        .says("hello from /ext3/env, 1.2")?;
+    desk.is_clean("env.img")?;
+    o("-- hello")?.ends_with(1)?.complains("env.img: exists already")?;
+
+    let yaml = format!("channels:\n  - file://{}\ndependencies:\n  - hello=1.1\n", desk.path("channel"));
+    desk.write("e.yml", &yaml)?;
+    desk.script("condatainer o -s 128M --fakeroot -f e.yml root.img")?.success()?.complains("belongs to root")?;
+    exec(desk, "root.img", &["hello"])?.complains("fakeroot turned on")?.says("hello from /ext3/env, 1.1")?;
+    desk.is_clean("root.img")?;
+
+    let before = desk.files()?;
+    o("no.img -- no-such-package")?.ends_with(1)?.complains("no.img: ")?;
+    o("no.img")?.ends_with(2)?.complains("-c, --conda and -b are for a conda environment")?;
+    ensure!(desk.files()? == before, "left: {:?}", desk.files()?);
+    desk.script("ls -A /tmp | grep condatainer || true")?.says("").map(drop)
+}
