@@ -6,8 +6,8 @@
 //! statically, lives in a memory file and is started through an inherited descriptor, so the image needs no mount point, no
 //! shell and no libc for it.
 //!
-//! Called as `/proc/self/fd/IMAGE SOCKET IMAGE [--path DIR]... [--workspace] [--set NAME=VALUE]... [--shell SHELL] -- [COMMAND
-//! [ARG]...]`.
+//! Called as `/proc/self/fd/IMAGE SOCKET IMAGE [--path DIR]... [--workspace] [--set NAME=VALUE]... [--prompt TEXT] [--shell SHELL]
+//! -- [COMMAND [ARG]...]`.
 //! Says on the socket: `S` when it runs; then, after the answer `G`, `E` and the errno in decimal if the exec failed.
 
 use std::ffi::{OsStr, OsString};
@@ -39,6 +39,7 @@ struct Job {
     path: Vec<OsString>,
     workspace: bool,
     set: Vec<(OsString, OsString)>,
+    prompt: Option<OsString>,
     shell: Option<OsString>,
     command: Vec<OsString>,
 }
@@ -57,13 +58,22 @@ fn main() -> ExitCode {
 fn parse(mut args: impl Iterator<Item = OsString>) -> Option<Job> {
     let number = |arg: OsString| arg.to_str()?.parse().ok();
     let (socket, image) = (number(args.next()?)?, number(args.next()?)?);
-    let mut job =
-        Job { socket, image, path: Vec::new(), workspace: false, set: Vec::new(), shell: None, command: Vec::new() };
+    let mut job = Job {
+        socket,
+        image,
+        path: Vec::new(),
+        workspace: false,
+        set: Vec::new(),
+        prompt: None,
+        shell: None,
+        command: Vec::new(),
+    };
     loop {
         match args.next()?.as_bytes() {
             b"--path" => job.path.push(args.next()?),
             b"--workspace" => job.workspace = true,
             b"--set" => job.set.push(split_assignment(&args.next()?)?),
+            b"--prompt" => job.prompt = Some(args.next()?),
             b"--shell" => job.shell = Some(args.next()?),
             b"--" => break,
             _ => return None,
@@ -134,8 +144,26 @@ fn command(job: &Job, argv: &[OsString]) -> Command {
     if !locale_exists() {
         command.envs([("LANG", "C.UTF-8"), ("LC_ALL", "C.UTF-8")]);
     }
+    // Other shells would show what bash puts into a prompt as it is written.
+    if let Some(prompt) = &job.prompt
+        && Path::new(&argv[0]).file_name() == Some(OsStr::new("bash"))
+    {
+        command.env("PS1", prompt).envs(prompt_command(prompt).map(|text| ("PROMPT_COMMAND", text)));
+    }
     command.envs(job.set.iter().map(|(name, value)| (name, value)));
     command
+}
+
+/// Apptainer forces its own prompt on bash: its PROMPT_COMMAND ends in `PS1="Apptainer> "`, perhaps with more behind it.
+fn prompt_command(prompt: &OsStr) -> Option<OsString> {
+    const FORCED: &str = "PS1=\"";
+    let forced = std::env::var("PROMPT_COMMAND").ok()?;
+    let start = forced.rfind(FORCED)? + FORCED.len();
+    let end = start + forced[start..].find('"')?;
+    let mut text = OsString::from(&forced[..start]);
+    text.push(prompt);
+    text.push(&forced[end..]);
+    Some(text)
 }
 
 /// The programs of the topmost layer first, then those below, then the container's own.

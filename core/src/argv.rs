@@ -87,6 +87,7 @@ impl Plan {
                 argv.extend(command.iter().cloned());
             }
             Command::Shell(shell) => {
+                argv.extend(["--prompt".into(), self.prompt.clone()]);
                 argv.extend(shell.iter().flat_map(|s| ["--shell".into(), s.display().to_string()]));
                 argv.push("--".into());
             }

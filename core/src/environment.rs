@@ -3,7 +3,7 @@
 //! Later wins: the job, then the layers from the lowest to the topmost, then the caller's own `--env`.
 
 use crate::facts::{Facts, Kind};
-use crate::plan::{Command, Moded};
+use crate::plan::Moded;
 use crate::request::Request;
 
 /// The programs of the modules, lowest first.
@@ -13,18 +13,9 @@ pub(crate) fn path(layers: &[Moded<'_>]) -> Vec<String> {
 }
 
 /// Every variable once, with the value that wins.
-pub(crate) fn variables(
-    request: &Request,
-    facts: &Facts,
-    layers: &[Moded<'_>],
-    command: &Command,
-) -> Vec<(String, String)> {
-    let level = facts.nesting.saturating_add(1);
+pub(crate) fn variables(request: &Request, facts: &Facts, layers: &[Moded<'_>]) -> Vec<(String, String)> {
     let mut all = facts.job_variables.clone();
-    all.push(("IN_CONDATAINER".into(), level.to_string()));
-    if matches!(command, Command::Shell(_)) {
-        all.push(("PS1".into(), prompt(level)));
-    }
+    all.push(("IN_CONDATAINER".into(), level(facts).to_string()));
     if layers.iter().any(|(layer, mode)| *mode == crate::layer::Mode::Rw && layer.image.is_some()) {
         all.push(("CNT_CONDA_PREFIX".into(), "/ext3/env".into()));
     }
@@ -34,7 +25,13 @@ pub(crate) fn variables(
     last_of_each(all)
 }
 
-fn prompt(level: u32) -> String {
+fn level(facts: &Facts) -> u32 {
+    facts.nesting.saturating_add(1)
+}
+
+/// What bash asks with: that this is a container, and where.
+pub(crate) fn prompt(facts: &Facts) -> String {
+    let level = level(facts);
     let name = if level > 1 { format!("CNT_{level}") } else { "CNT".into() };
     format!("{name} \\[\\e[0;34m\\]\\w\\[\\e[0m\\]> ")
 }

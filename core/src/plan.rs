@@ -79,6 +79,8 @@ pub struct Plan {
     pub path: Vec<String>,
     /// Whether a workspace image is written to: its programs are found also if they are installed only now.
     pub workspace: bool,
+    /// How bash asks for commands, where no command is given.
+    pub prompt: String,
     /// Variables of the command, literally.
     pub env: Vec<(String, String)>,
     /// Remarks about variables of the layers, for a terminal.
@@ -141,7 +143,8 @@ pub fn decide(request: &Request, facts: &Facts, command: Command) -> Result<Plan
         workdir: request.workdir.clone(),
         path: environment::path(&layers),
         workspace: writer.is_some_and(|writer| writer.image.is_some()),
-        env: environment::variables(request, facts, &layers, &command),
+        env: environment::variables(request, facts, &layers),
+        prompt: environment::prompt(facts),
         remarks: environment::remarks(&layers),
         command,
         notices: notices(request, facts, fakeroot, &layers),
