@@ -161,8 +161,8 @@ fn a_broken_configuration_is_said(world: &World, release: Release) -> Result<()>
 }
 
 /// Everything that a task can see of how it was started; what changes from job to job is left out. Slurm itself, with and without
-/// plugins, now and then leaves pipes of another step open in a task.
-/// A descriptor that bash closes while it is being listed is a line without a name.
+/// plugins, now and then leaves pipes of another step open in a task; a descriptor that bash closes while it is being listed is a
+/// line without a name.
 const TASK: &str = r#"
 env | cut -d= -f1 | grep -v '^_$' | sort
 tr '\0' '|' < /proc/$$/cmdline | sed 's/job[0-9]*/jobN/'; echo
