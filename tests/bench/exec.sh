@@ -18,8 +18,8 @@ cp /bin/true module/cnt/tool/1/bin/tool
 printf '#ENV:TOOL_HOME=$app_root\n' > module/cnt/tool/1/.cnt-build-script
 mksquashfs module .local/share/condatainer/images/tool--1.sqf -quiet -no-progress
 condatainer -q exec -w -o env.img sh -c 'mkdir -p /ext3/env/bin /ext3/env/lib; for i in $(seq 200); do echo $i > /ext3/env/lib/$i; done'
-pair ', the base alone'
-pair ', a module' -o tool/1
-pair ', an image' -o tool/1 -o env.img
-pair ', an image that is written to' -w -o tool/1 -o env.img
-pair ', fakeroot' -w -o root.img
+pair ' (the base alone)'
+pair ' (a module)' -o tool/1
+pair ' (a module and an image)' -o tool/1 -o env.img
+pair ' (a module and an image that is written to)' -w -o tool/1 -o env.img
+pair ' (an image of root that is written to)' -w -o root.img

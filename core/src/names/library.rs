@@ -76,7 +76,7 @@ impl Library {
 
     /// The newest version that will do; where two directories have it, the first one's.
     fn newest_within(&self, name: &Name) -> Option<PathBuf> {
-        let all = self.all();
+        let all = self.layers(&|file| file.starts_with(name.program()));
         let fitting = all
             .iter()
             .filter(|found| !found.hidden)
@@ -87,13 +87,19 @@ impl Library {
     /// Every layer, directory by directory, by name. A directory that is missing or cannot be read has none.
     #[must_use]
     pub fn all(&self) -> Vec<Found> {
+        self.layers(&|_| true)
+    }
+
+    /// Of those whose file names may be meant; looking at a name more closely costs more than finding it.
+    fn layers(&self, may_be_meant: &dyn Fn(&str) -> bool) -> Vec<Found> {
         let mut seen = BTreeMap::new();
         let mut all = Vec::new();
         for (dir, place) in self.dirs.iter().enumerate() {
             let entries = fs::read_dir(&place.path).into_iter().flatten().flatten();
             let names = entries.filter_map(|entry| {
-                let name = Name::of_file(entry.file_name().to_str()?)?;
-                Some((name, entry.path()))
+                let file = entry.file_name();
+                let file = file.to_str().filter(|file| may_be_meant(file))?;
+                Some((Name::of_file(file)?, place.path.join(file)))
             });
             let mut here: Vec<_> = names.collect();
             here.sort();
@@ -107,8 +113,13 @@ impl Library {
 
     fn not_found(&self, name: &Name) -> NameError {
         let mut near: Vec<(f64, String)> = Vec::new();
+        // Versions of one program stand together.
+        let (mut program, mut alike) = (String::new(), 0.0);
         for found in self.all().into_iter().filter(|found| !found.hidden) {
-            let alike = likeness(name.as_str(), found.name.as_str());
+            let this = found.name.as_str().rsplit_once('/').map_or(found.name.as_str(), |(program, _)| program);
+            if this != program || self.is_short(this) {
+                (program, alike) = (this.into(), likeness(name.as_str(), found.name.as_str()));
+            }
             if alike >= ALIKE {
                 let name = found.name.as_str();
                 let short = self.distro.as_deref().and_then(|distro| name.strip_prefix(distro)?.strip_prefix('/'));
@@ -123,6 +134,11 @@ impl Library {
             dirs: self.dirs.iter().map(|dir| dir.path.clone()).collect(),
         }
     }
+
+    /// Whether what follows is a name of its own and no version.
+    fn is_short(&self, program: &str) -> bool {
+        self.distro.as_deref() == Some(program)
+    }
 }
 
 fn version_of(name: &str) -> &str {
@@ -131,9 +147,18 @@ fn version_of(name: &str) -> &str {
 
 /// How much two names are alike: another version of the same program is the next best thing, then a slip of the finger.
 fn likeness(asked: &str, there: &str) -> f64 {
-    let first = |name: &str| name.split('/').next().unwrap_or_default().to_lowercase();
+    let asked = asked.split('/').next().unwrap_or_default();
+    let first = there.split('/').next().unwrap_or_default();
     // The last part too: it is the program where the first one is a distro.
-    let last = there.rsplit('/').next().unwrap_or_default().to_lowercase();
-    let alike = |there: &str| strsim::normalized_damerau_levenshtein(&first(asked), there);
-    alike(&first(there)).max(alike(&last))
+    let last = there.rsplit('/').next().unwrap_or_default();
+    alike(asked, first).max(if last == first { 0.0 } else { alike(asked, last) })
+}
+
+fn alike(a: &str, b: &str) -> f64 {
+    let (longer, shorter) = (a.len().max(b.len()), a.len().min(b.len()));
+    // Each letter that one has more is an edit: most names need not be looked at.
+    if longer == 0 || (shorter as f64 / longer as f64) < ALIKE {
+        return 0.0;
+    }
+    strsim::normalized_damerau_levenshtein(&a.to_lowercase(), &b.to_lowercase())
 }

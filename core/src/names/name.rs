@@ -34,10 +34,7 @@ impl Name {
             Some((name, rest)) => (name, Some(least(rest).ok_or_else(refuse)?)),
         };
         let text = name.trim().replace(['=', '@'], "/").replace("--", "/");
-        // A dash at the edge of a part would run into the two that join parts in a file's name.
-        let edges = |part: &str| part.starts_with(['.', '-']) || part.ends_with('-');
-        let sound = |part: &str| !part.is_empty() && !edges(part) && !part.contains(|c: char| c.is_control());
-        if text.split('/').all(sound) { Ok(Self { text, least }) } else { Err(refuse()) }
+        if text.split('/').all(is_sound) { Ok(Self { text, least }) } else { Err(refuse()) }
     }
 
     /// The name of the module in a file called `file_name`; `None` where it is no layer's.
@@ -46,7 +43,8 @@ impl Name {
         let (stem, suffix) = file_name.rsplit_once('.')?;
         let is_layer = super::PATH_SUFFIXES.contains(&suffix.to_ascii_lowercase().as_str());
         let name = Self { text: stem.replace("--", "/"), least: None };
-        (is_layer && Self::parse(&name.text).is_ok_and(|parsed| parsed == name)).then_some(name)
+        let readable = || !stem.contains(['=', '@', '>']) && name.text.split('/').all(is_sound) && stem.trim() == stem;
+        (is_layer && readable()).then_some(name)
     }
 
     /// Name and version with `/` between the parts, without a least version.
@@ -66,6 +64,11 @@ impl Name {
         Self { text: format!("{distro}/{}", self.text), least: self.least.clone() }
     }
 
+    /// The first part.
+    pub(super) fn program(&self) -> &str {
+        self.text.split('/').next().unwrap_or_default()
+    }
+
     /// Whether a range of versions is asked for.
     pub(super) fn is_range(&self) -> bool {
         self.least.is_some()
@@ -81,6 +84,12 @@ impl Name {
         let not_newer = named.is_none_or(|named| version::numeric(version, named).is_le());
         (enough && not_newer && !version.contains('/')).then_some(version)
     }
+}
+
+/// A part of a name. A dash at its edge would run into the two that join parts in a file's name.
+fn is_sound(part: &str) -> bool {
+    let at_the_edge = part.starts_with(['.', '-']) || part.ends_with('-');
+    !part.is_empty() && !at_the_edge && !part.contains(|c: char| c.is_control())
 }
 
 fn least(rest: &str) -> Option<Least> {
