@@ -75,13 +75,16 @@ install:
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/condatainer $(DESTDIR)$(PREFIX)/lib/slurm $(DESTDIR)$(PREFIX)/share/condatainer \
 	    $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions \
 	    $(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	$(BUILT)/condatainer interposer > $(DESTDIR)$(PREFIX)/libexec/condatainer/interposer.new
+	chmod 0755 $(DESTDIR)$(PREFIX)/libexec/condatainer/interposer.new
+	mv -f $(DESTDIR)$(PREFIX)/libexec/condatainer/interposer.new $(DESTDIR)$(PREFIX)/libexec/condatainer/interposer
+	for f in fuse2fs fuse-overlayfs squashfuse squashfuse_ll; do \
+	    ln -sfn interposer $(DESTDIR)$(PREFIX)/libexec/condatainer/$$f; \
+	done
 	for f in condatainer:0755:bin/condatainer libspank_condatainer.so:0644:lib/slurm/spank_condatainer.so; do \
 	    IFS=: read -r from mode to <<< "$$f"; \
 	    install -m "$$mode" "$(BUILT)/$$from" "$(DESTDIR)$(PREFIX)/$$to.new"; \
 	    mv -f "$(DESTDIR)$(PREFIX)/$$to.new" "$(DESTDIR)$(PREFIX)/$$to"; \
-	done
-	for f in fuse2fs fuse-overlayfs squashfuse squashfuse_ll; do \
-	    ln -sfn ../../bin/condatainer $(DESTDIR)$(PREFIX)/libexec/condatainer/$$f; \
 	done
 	for f in plugstack.conf:plugstack.conf.in config.toml.example:config.toml.example health-check:health-check.in; do \
 	    sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@SYSCONFDIR@|$(SYSCONFDIR)|g' packaging/$${f#*:} \

@@ -42,9 +42,6 @@ use crate::args::{Cli, OverlayVerb, Verb};
 use crate::exit::Failure;
 
 fn main() -> ExitCode {
-    if std::env::args_os().next().is_some_and(|program| daemons::is_interposer(&program)) {
-        return Failure::failed(daemons::become_daemon(std::env::args_os().collect())).report();
-    }
     complete::answer();
     let cli = match task::arguments() {
         Ok(arguments) => Cli::parse_from(arguments),
@@ -72,6 +69,7 @@ fn dispatch(verb: Verb) -> Result<ExitCode, Failure> {
         Verb::Config(args) => config::config(&args),
         Verb::Doctor(args) => doctor::doctor(&args),
         Verb::Completions { shell } => completions::print(shell),
+        Verb::Interposer => print::bytes(daemons::INTERPOSER).map(|()| ExitCode::SUCCESS),
         Verb::Man { dir } => completions::man(&dir),
         Verb::Task(args) => task::task(args),
     }

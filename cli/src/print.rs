@@ -26,6 +26,11 @@ pub(crate) fn stream(put: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Resu
     written(put(&mut out).and_then(|()| out.flush()))
 }
 
+/// What is no text.
+pub(crate) fn bytes(bytes: &[u8]) -> Result<(), Failure> {
+    stream(|out| out.write_all(bytes))
+}
+
 /// Text with colours, which are left out where they are not wanted: NO_COLOR, a pipe, a terminal without.
 pub(crate) fn styled(text: &str) -> Result<(), Failure> {
     written(anstream::stdout().write_all(text.as_bytes()))

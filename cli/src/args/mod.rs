@@ -118,6 +118,9 @@ pub(crate) enum Verb {
         /// The shell
         shell: clap_complete::Shell,
     },
+    /// Write the program that stands in front of the FUSE programs to standard output (for 'make install')
+    #[command(hide = true)]
+    Interposer,
     /// Write the man pages into a directory
     #[command(hide = true)]
     Man {

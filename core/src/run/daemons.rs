@@ -2,32 +2,34 @@
 //!
 //! They are in the command's step, so where Slurm signals every process of it (proctrack/linuxproc) `scancel --signal` or the
 //! SIGTERM before a time limit reaches them too, and they would take the command's file system away while it is still saving its
-//! work. A signal mask given to the
-//! engine does not reach them (Apptainer's starter sets its own), so links with their names to our own program stand in front of
-//! them in the engine's PATH: that program blocks the signals and becomes the daemon, which inherits the mask. An engine that
-//! brings its own daemons in its libexec directory does not look at PATH, and its daemons stay as they are.
+//! work. A signal mask given to the engine does not reach them (Apptainer's starter sets its own), so links with their names stand
+//! in front of them in the engine's PATH. Behind the links is the interposer (`core/interposer/`), which blocks the signals
+//! and becomes the daemon, and that inherits the mask. An engine that brings its own daemons in its libexec directory does not look
+//! at PATH, and its daemons stay as they are.
 
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::OsString;
 use std::fs;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use nix::errno::Errno;
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
-use nix::unistd::{Pid, execv};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
-use crate::programs;
+/// The interposer, for `make install`.
+pub static INTERPOSER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/interposer"));
 
-/// What a daemon does not get to see. SIGHUP is not among them: it is how a daemon can still be asked to end.
+/// What a daemon does not get to see, by the interposer's own list. SIGHUP is not among it: it is how a daemon can be asked to end.
 pub(crate) const BLOCKED: [Signal; 7] = [
     Signal::SIGINT,
     Signal::SIGQUIT,
     Signal::SIGUSR1,
     Signal::SIGUSR2,
-    Signal::SIGTERM,
     Signal::SIGALRM,
+    Signal::SIGTERM,
     Signal::SIGXCPU,
 ];
+
+/// What the interposer is called, beside the links.
+const INTERPOSER_FILE: &str = "interposer";
 
 /// Names as the kernel keeps them (15 bytes), topmost mount first: a lower one cannot end before what stands on it.
 pub(crate) const NAMES: [&str; 4] = ["fuse-overlayfs", "fuse2fs", "squashfuse_ll", "squashfuse"];
@@ -38,6 +40,11 @@ pub(crate) fn interposers() -> Option<PathBuf> {
     dir.join("fuse2fs").exists().then_some(dir)
 }
 
+/// The file that the links in this directory must lead to.
+pub(crate) fn behind_the_links(dir: &Path) -> Option<PathBuf> {
+    dir.join(INTERPOSER_FILE).canonicalize().ok()
+}
+
 /// PATH for the engine: the links in front of everything.
 pub(crate) fn path_with(dir: &Path) -> OsString {
     let mut path = dir.as_os_str().to_owned();
@@ -46,34 +53,6 @@ pub(crate) fn path_with(dir: &Path) -> OsString {
     let own = std::env::var_os("PATH").filter(|path| !path.is_empty());
     path.push(own.unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin".into()));
     path
-}
-
-/// Whether this program was called through one of the links.
-#[must_use]
-pub fn is_interposer(program: &OsStr) -> bool {
-    Path::new(program).file_name().and_then(OsStr::to_str).is_some_and(|name| NAMES.contains(&name))
-}
-
-/// Becomes the daemon that the link stands for; returns only the reason why that failed.
-#[must_use]
-pub fn become_daemon(arguments: Vec<OsString>) -> String {
-    let name = arguments.first().and_then(|program| Path::new(program).file_name()).unwrap_or_default().to_owned();
-    match exec_real(&name, arguments) {
-        Err(errno) => format!("{}: cannot be started: {}", name.to_string_lossy(), errno.desc()),
-        Ok(never) => match never {},
-    }
-}
-
-fn exec_real(name: &OsStr, arguments: Vec<OsString>) -> Result<std::convert::Infallible, Errno> {
-    let own = std::env::current_exe().ok();
-    let real = programs::find_except(name.as_bytes(), own.as_deref()).ok_or(Errno::ENOENT)?;
-    let string = |word: OsString| CString::new(word.into_vec()).map_err(|_| Errno::EINVAL);
-    let real = string(real.into_os_string())?;
-    let rest: Vec<CString> = arguments.into_iter().skip(1).map(string).collect::<Result<_, _>>()?;
-    let arguments = [vec![real.clone()], rest].concat();
-    let blocked: SigSet = BLOCKED.into_iter().collect();
-    sigprocmask(SigmaskHow::SIG_BLOCK, Some(&blocked), None)?;
-    execv(&real, &arguments)
 }
 
 /// Asks the daemons of this engine to unmount, sync and end.
@@ -107,6 +86,48 @@ fn stat(pid: i32) -> Option<(Pid, String, Pid)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::ffi::OsStr;
+
+    /// A directory with the interposer and links to it, as `make install` makes one.
+    fn installed(names: &[&str]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join(INTERPOSER_FILE);
+        fs::write(&file, INTERPOSER).unwrap();
+        fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        names.iter().for_each(|name| std::os::unix::fs::symlink(INTERPOSER_FILE, dir.path().join(name)).unwrap());
+        dir
+    }
+
+    fn called(link: &Path, arguments: &[&str], path: &OsStr) -> std::process::Output {
+        std::process::Command::new(link).args(arguments).env("PATH", path).output().unwrap()
+    }
+
+    /// It becomes the program of its own name that comes next in PATH.
+    #[test]
+    fn the_interposer_blocks_what_it_should() {
+        let dir = installed(&["grep"]);
+        let output = called(&dir.path().join("grep"), &["SigBlk", "/proc/self/status"], &path_with(dir.path()));
+        let said = String::from_utf8(output.stdout).unwrap();
+        let mask = said.trim().rsplit('\t').next().and_then(|hex| u64::from_str_radix(hex, 16).ok()).unwrap();
+        let expected: u64 = BLOCKED.iter().map(|signal| 1 << (*signal as u64 - 1)).sum();
+        assert_eq!(mask & expected, expected, "{said}");
+        assert_eq!(mask & (1 << (Signal::SIGHUP as u64 - 1)), 0, "{said}");
+    }
+
+    #[test]
+    fn the_interposer_says_what_it_cannot_become() {
+        let (dir, second) = (installed(&["no-such-daemon", "unusable"]), installed(&["no-such-daemon"]));
+        let (here, there) = (dir.path().as_os_str(), second.path().as_os_str());
+        let none = "condatainer: no-such-daemon: cannot be started: no such program in PATH\n";
+        for path in [vec![here], vec![here, there], vec![here, there, here], vec![there], vec![]] {
+            let output = called(&dir.path().join("no-such-daemon"), &[], &path.join(OsStr::new(":")));
+            assert_eq!((String::from_utf8_lossy(&output.stderr).as_ref(), output.status.code()), (none, Some(1)));
+        }
+        fs::write(second.path().join("unusable"), "").unwrap();
+        let output = called(&dir.path().join("unusable"), &[], &[here, there].join(OsStr::new(":")));
+        let why = "condatainer: unusable: cannot be started: the system's error number 13\n";
+        assert_eq!(String::from_utf8_lossy(&output.stderr), why);
+    }
 
     #[test]
     fn children_are_found_by_name() {

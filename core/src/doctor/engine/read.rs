@@ -100,7 +100,7 @@ fn helpers(build: &BuildConfig) -> [Helper; 3] {
 fn helper(own: &[PathBuf], name: &'static str, programs: &[&str], question: &str) -> Helper {
     let bundled =
         programs.iter().flat_map(|name| own.iter().map(move |dir| dir.join(name))).find(|path| path.is_file());
-    let ours = std::env::current_exe().ok();
+    let ours = daemons::interposers().and_then(|dir| daemons::behind_the_links(&dir));
     let elsewhere = || programs.iter().find_map(|name| programs::find_except(name.as_bytes(), ours.as_deref()));
     let (is_bundled, path) = (bundled.is_some(), bundled.or_else(elsewhere));
     let said = path.as_deref().and_then(|path| said::said(path, &[question]).ok());
@@ -109,10 +109,10 @@ fn helper(own: &[PathBuf], name: &'static str, programs: &[&str], question: &str
 
 fn interposers() -> Interposers {
     let directory = daemons::interposers();
-    let ours = std::env::current_exe().ok().and_then(|path| path.canonicalize().ok());
-    let leads_here = |link: &Path| link.canonicalize().ok() == ours;
-    let missing = directory
-        .as_ref()
-        .map_or_else(Vec::new, |dir| daemons::NAMES.into_iter().filter(|name| !leads_here(&dir.join(name))).collect());
+    let missing = directory.as_ref().map_or_else(Vec::new, |dir| {
+        let interposer = daemons::behind_the_links(dir);
+        let is_missing = |name: &&str| interposer.is_none() || dir.join(name).canonicalize().ok() != interposer;
+        daemons::NAMES.into_iter().filter(is_missing).collect()
+    });
     Interposers { directory, missing }
 }

@@ -20,7 +20,8 @@ const SITE_CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/suite/supp
 
 /// The links that `make install` makes for the FUSE daemons.
 const LINKS: &str = "mkdir -p libexec/condatainer && cd libexec/condatainer &&
-    for daemon in fuse-overlayfs fuse2fs squashfuse squashfuse_ll; do ln -s ../../bin/condatainer $daemon; done";
+    /usr/local/bin/condatainer interposer > interposer && chmod 755 interposer &&
+    for daemon in fuse-overlayfs fuse2fs squashfuse squashfuse_ll; do ln -s interposer $daemon; done";
 
 /// It takes no zstd, and `/etc/condatainer` names a base of that kind. The session directory is empty, and trees have files only.
 const ONLY_SINGULARITY: &str = "rm /usr/bin/apptainer && mkdir -p /var/singularity/mnt/session &&

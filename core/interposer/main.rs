@@ -1,0 +1,84 @@
+//! The interposer: stands in front of a FUSE program of the engine and becomes it, deaf to the signals that a step gets.
+//!
+//! Links with the programs' names point to it, first in the engine's PATH (see `run::daemons`). Apptainer calls its FUSE programs
+//! up to eight times in a start, mostly to see whether they are there. So this is a program of its own, and one without a C
+//! library, whose start alone takes eight times as long as all that is done here.
+
+#![no_std]
+#![no_main]
+#![no_builtins]
+
+mod kernel;
+
+use core::ffi::CStr;
+
+use kernel::Started;
+
+/// What the program does not get to see: SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM, SIGTERM, SIGXCPU (signal(7)). SIGHUP is not
+/// among them: it is how a program can still be asked to end.
+const BLOCKED: [u32; 7] = [2, 3, 10, 12, 14, 15, 24];
+/// Users often lack these in PATH.
+const SYSTEM_DIRECTORIES: [&[u8]; 5] = [b"/usr/local/sbin", b"/usr/bin", b"/usr/sbin", b"/sbin", b"/bin"];
+const ENOENT: usize = 2;
+/// The longest path that the kernel takes, with its NUL byte.
+const PATH_MAX: usize = 4096;
+
+fn main(started: &mut Started) {
+    let called = started.program();
+    let name = called.rsplit(is_slash).next().unwrap_or_default();
+    let own = trimmed(called.strip_suffix(name).unwrap_or_default());
+    kernel::block_signals(&BLOCKED);
+    match become_program(own, name, started) {
+        ENOENT => complain(name, &[b"no such program in PATH"]),
+        errno => {
+            let digits = [errno / 100, errno / 10, errno].map(|number| b'0' + (number % 10) as u8);
+            let zeros = digits.iter().take_while(|digit| **digit == b'0').count();
+            complain(name, &[b"the system's error number ", digits.get(zeros..).unwrap_or_default()]);
+        }
+    }
+}
+
+/// Becomes the next program of this name in PATH; returns only why that failed. What comes next is counted from the last place
+/// where this one stands, so that two of its kind in PATH do not become each other for ever.
+fn become_program(own: &[u8], name: &[u8], started: &mut Started) -> usize {
+    let path = started.variable(b"PATH=");
+    let directories = || path.split(|byte| *byte == b':').chain(SYSTEM_DIRECTORIES).map(trimmed);
+    let ours = directories().enumerate().filter(|(_, dir)| *dir == own).last();
+    let next = ours.map_or(0, |(at, _)| at + 1);
+    let mut why = ENOENT;
+    for directory in directories().skip(next).filter(|dir| dir.starts_with(b"/")) {
+        let mut room = [0; PATH_MAX];
+        if let Some(file) = joined(&mut room, directory, name) {
+            match started.become_file(file) {
+                ENOENT => {}
+                other => why = other,
+            }
+        }
+    }
+    why
+}
+
+/// The path of a file in a directory, if there is room for it.
+fn joined<'a>(room: &'a mut [u8; PATH_MAX], directory: &[u8], name: &[u8]) -> Option<&'a CStr> {
+    let mut end = 0;
+    for part in [directory, b"/", name] {
+        room.get_mut(end..end + part.len())?.copy_from_slice(part);
+        end += part.len();
+    }
+    CStr::from_bytes_until_nul(room).ok()
+}
+
+fn complain(name: &[u8], why: &[&[u8]]) {
+    for text in [b"condatainer: ", name, b": cannot be started: "].iter().chain(why).chain(&[&b"\n"[..]]) {
+        kernel::say(text);
+    }
+}
+
+/// A directory without the slashes at its end.
+fn trimmed(directory: &[u8]) -> &[u8] {
+    directory.rsplit(|byte| !is_slash(byte)).next().and_then(|end| directory.strip_suffix(end)).unwrap_or(directory)
+}
+
+fn is_slash(byte: &u8) -> bool {
+    *byte == b'/'
+}
