@@ -1,14 +1,12 @@
 #!/usr/bin/env bash
-# Times 'condatainer exec' beside the very apptainer command line that it runs, 50 runs each, without Slurm.
+# Times 'condatainer exec' beside the very apptainer command line that it runs, in turns, without Slurm.
 set -euo pipefail
 cd "$HOME"
-export RUNS=50
 
 pair() { # WHAT, then the arguments of exec
     local what=$1
     shift
-    echo
-    compare "condatainer exec$what" "condatainer -q exec $* true" "its apptainer command line$what" "$(condatainer exec --dry-run "$@" true)"
+    paired "$what" "condatainer -q exec $* true" "$(condatainer exec --dry-run "$@" true)"
 }
 
 condatainer -q o -s 1G env.img
@@ -18,8 +16,10 @@ cp /bin/true module/cnt/tool/1/bin/tool
 printf '#ENV:TOOL_HOME=$app_root\n' > module/cnt/tool/1/.cnt-build-script
 mksquashfs module .local/share/condatainer/images/tool--1.sqf -quiet -no-progress
 condatainer -q exec -w -o env.img sh -c 'mkdir -p /ext3/env/bin /ext3/env/lib; for i in $(seq 200); do echo $i > /ext3/env/lib/$i; done'
-pair ' (the base alone)'
-pair ' (a module)' -o tool/1
-pair ' (a module and an image)' -o tool/1 -o env.img
-pair ' (a module and an image that is written to)' -w -o tool/1 -o env.img
-pair ' (an image of root that is written to)' -w -o root.img
+
+printf '\n| | `condatainer exec`, ms | its command line, ms | difference, ms | ratio |\n|:---|---:|---:|---:|---:|\n'
+pair 'the base alone'
+pair 'a module' -o tool/1
+pair 'a module and an image' -o tool/1 -o env.img
+pair 'a module and an image that is written to' -w -o tool/1 -o env.img
+pair 'an image of root that is written to' -w -o root.img
