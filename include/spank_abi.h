@@ -20,6 +20,7 @@ enum spank_item {
 	S_JOB_NNODES = 4,
 	S_JOB_TOTAL_TASK_COUNT = 7,
 	S_JOB_ARGV = 9,
+	S_JOB_ENV = 10,
 };
 
 enum spank_context {

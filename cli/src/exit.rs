@@ -52,6 +52,11 @@ impl Failure {
         Self::new(Code::NotStarted, message)
     }
 
+    /// Why, for whoever says it in this process's place.
+    pub(crate) fn message(self) -> String {
+        self.message
+    }
+
     /// Says why, in one line, and gives the exit code.
     pub(crate) fn report(&self) -> ExitCode {
         say::error(&self.message);

@@ -17,6 +17,7 @@ mod escape;
 mod exec;
 mod exit;
 mod info;
+mod keep;
 mod list;
 mod place;
 mod plain;
@@ -72,6 +73,7 @@ fn dispatch(verb: Verb) -> Result<ExitCode, Failure> {
         Verb::Interposer => print::bytes(daemons::INTERPOSER).map(|()| ExitCode::SUCCESS),
         Verb::Man { dir } => completions::man(&dir),
         Verb::Task(args) => task::task(args),
+        Verb::Keep(args) => keep::keep(args),
     }
 }
 

@@ -11,10 +11,13 @@ use condatainer_core::plan::Command;
 use condatainer_core::request::{ARGUMENTS_VARIABLE, Request, VARIABLE, decode_words};
 use condatainer_core::run::{Ended, Forward};
 use condatainer_core::script::Script;
+use condatainer_core::step::channel::{self, Answer};
+use condatainer_core::step::join::{Container, JoinError};
 use nix::sys::resource::{Resource, setrlimit};
 
 use crate::args::{TaskArgs, TaskPart};
-use crate::exit::Failure;
+use crate::exit::{Code, Failure};
+use crate::say;
 use crate::start::{self, Surroundings};
 
 /// The arguments of this process. Where Slurm cannot prepend to a task's argv (before 23.11) the plugin replaces only the
@@ -27,29 +30,93 @@ pub(crate) fn arguments() -> Result<Vec<std::ffi::OsString>, Failure> {
 }
 
 pub(crate) fn task(args: TaskArgs) -> Result<ExitCode, Failure> {
-    let around = Surroundings::look(&args.config.unwrap_or_else(|| PathBuf::from(SYSTEM_FILE)))?;
-    let mut request = match around.env.get(VARIABLE) {
-        Some(text) => Request::decode(text).map_err(Failure::not_started)?,
-        None if args.script => Request::default(),
-        None => return Err(Failure::not_started(format!("{VARIABLE} is not set: this verb is for Slurm"))),
-    };
-    if args.script {
-        let path = around.cwd.join(args.command.first().map_or("", String::as_str));
-        let script = Script::read(&path, false).map_err(Failure::not_started)?;
-        request = script.request(&around.finder()).map_err(Failure::not_started)?.overridden_by(request);
+    let command = with_broadcast_name(args.command, |name| std::env::var(name).ok());
+    match args.channel.map_or(Ok(None), |channel| joined(channel, &command))? {
+        Some(ended) => Ok(ended),
+        None => alone(args.part, args.script, args.config, command),
     }
-    let (forward, step) = match args.part {
+}
+
+/// Becomes the command in the step's container; `None` where each task starts its own.
+fn joined(channel: i32, command: &[String]) -> Result<Option<ExitCode>, Failure> {
+    let (answer, directories) = channel::ask(channel)
+        .map_err(|e| Failure::not_started(format!("the process that keeps this step's container is gone: {e}")))?;
+    // One task tells what concerns them all.
+    let is_first = std::env::var("SLURM_LOCALID").map_or(true, |number| number == "0");
+    let tell = |words: &str| words.lines().filter(|_| is_first).for_each(say::foreign);
+    let own = |why: &str| {
+        if is_first {
+            say::notice(&format!("each task starts a container of its own: {why}"));
+        }
+        Ok(None)
+    };
+    match answer {
+        Answer::Own { why } => own(&why),
+        Answer::Refused { why, words } => {
+            tell(&words);
+            if is_first { Err(Failure::not_started(why)) } else { Ok(Some(ExitCode::from(Code::NotStarted as u8))) }
+        }
+        Answer::Join { words } => {
+            tell(&words);
+            match Container::answered(&directories) {
+                Ok(container) => {
+                    let words = command.iter().map(Into::into).collect();
+                    Err(failure(command, &container.become_command(words)))
+                }
+                Err(JoinError::NotShared(why)) => own(why),
+                Err(error) => Err(Failure::not_started(error)),
+            }
+        }
+    }
+}
+
+fn failure(command: &[String], error: &JoinError) -> Failure {
+    let code = match error {
+        JoinError::NotFound => Code::NotFound,
+        JoinError::NotExecutable(_) => Code::NotExecutable,
+        JoinError::System { .. } | JoinError::NotShared(_) => return Failure::not_started(error),
+    };
+    Failure::new(code, format!("{}: {error}", command.first().map_or("", String::as_str)))
+}
+
+/// Runs the command in a container of its own.
+fn alone(part: TaskPart, lines: bool, config: Option<PathBuf>, command: Vec<String>) -> Result<ExitCode, Failure> {
+    let around = Surroundings::look(&config.unwrap_or_else(|| PathBuf::from(SYSTEM_FILE)))?;
+    let script = around.cwd.join(command.first().map_or("", String::as_str));
+    let batch = (part == TaskPart::Batch).then_some(script.as_path());
+    let request = asked_for(&around, Some(script.as_path()).filter(|_| lines), batch)?;
+    let (forward, step) = match part {
         TaskPart::Batch => (Forward::FromProcesses, Some(start::batch_step())),
         TaskPart::Step => (step_forwarding(), None),
     };
-    request.bind.extend(batch_script(args.part, &args.command));
-    let command = with_broadcast_name(args.command, |name| around.env.get(name).cloned());
     let plan = around.plan(request, Command::Argv(command))?;
     match start::run(&plan, forward, around.holder(step))? {
         Ended::Exited(code) => Ok(start::exit_code(code)),
         Ended::Signaled(signal) => Ok(die_by(signal)),
         other => Err(start::not_run(&plan, &other)),
     }
+}
+
+/// What was asked for where the job was submitted, together with the lines of ours in the script `lines`. The batch script `batch`
+/// lies in slurmd's spool directory, which no container shows by itself.
+pub(crate) fn asked_for(around: &Surroundings, lines: Option<&Path>, batch: Option<&Path>) -> Result<Request, Failure> {
+    let given = around.env.get(VARIABLE).map(|text| Request::decode(text).map_err(Failure::not_started)).transpose()?;
+    let mut request = match (lines, given) {
+        (Some(script), given) => {
+            let script = Script::read(script, false).map_err(Failure::not_started)?;
+            let lines = script.request(&around.finder()).map_err(Failure::not_started)?;
+            lines.overridden_by(given.unwrap_or_default())
+        }
+        (None, Some(given)) => given,
+        (None, None) => return Err(Failure::not_started(format!("{VARIABLE} is not set: this verb is for Slurm"))),
+    };
+    let batch = batch.filter(|script| script.is_absolute());
+    request.bind.extend(batch.map(|script| Bind {
+        source: script.into(),
+        destination: script.into(),
+        read_only: true,
+    }));
+    Ok(request)
 }
 
 /// `srun --bcast=DIR/` leaves the name of the copied program to slurmstepd, which adds it (`BCAST_FILE_FMT`, fname.h) to a command
@@ -78,12 +145,6 @@ fn is_tracked_by_cgroup(cgroups: &str) -> bool {
         let tracks = controllers.is_empty() || controllers.split(',').any(|name| name == "freezer");
         tracks && path.contains("/job_") && path.contains("/step_")
     })
-}
-
-/// The batch script lies in slurmd's spool directory, which no container shows by itself.
-fn batch_script(part: TaskPart, command: &[String]) -> Option<Bind> {
-    let script = command.first().filter(|_| part == TaskPart::Batch)?;
-    Path::new(script).is_absolute().then(|| Bind { source: script.into(), destination: script.into(), read_only: true })
 }
 
 /// Ends as the command did, so that Slurm sees the signal and not a number; without a second core file.

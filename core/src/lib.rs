@@ -53,6 +53,7 @@ mod singularity;
 mod sparse;
 #[cfg(feature = "lower")]
 pub mod squashfs;
+pub mod step;
 pub mod stop;
 pub mod submission;
 pub mod survey;

@@ -109,6 +109,14 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// Whether other processes of the caller's can enter the container: it gets a user namespace of the caller's.
+    #[must_use]
+    pub fn shares_namespaces(&self) -> bool {
+        !singularity::is(&self.engine) || self.userns
+    }
+}
+
 /// Decides what to start.
 ///
 /// # Errors

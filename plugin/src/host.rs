@@ -47,12 +47,14 @@ pub(crate) enum Variable {
 pub(crate) trait Task {
     /// Which process of the job this is.
     fn step(&self) -> Step;
-    /// Tasks of the whole step, on all nodes.
-    fn task_count(&self) -> u32;
+    /// Nodes of the step.
+    fn node_count(&self) -> u32;
     /// A variable of the task.
     fn variable(&self, name: &str) -> Variable;
     /// The task's program; for a batch script, the script's file on this node.
     fn program(&self) -> Option<String>;
+    /// The descriptor over which the task's command can ask the keeper of the step's container, if there is one.
+    fn channel(&mut self) -> Option<i32>;
     /// Puts words in front of the task's command.
     ///
     /// # Errors

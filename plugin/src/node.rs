@@ -48,12 +48,22 @@ pub(crate) fn start_task(task: &mut impl Task, seen: Seen, settings: Result<&Set
         _ => {}
     }
     let shared = request.as_ref().filter(|_| part == Part::Step);
-    if let Some(refusal) = shared.and_then(|request| refuse_shared_writing(request, task.task_count())) {
+    if let Some(refusal) = shared.and_then(|request| refuse_shared_writing(request, task.node_count())) {
         return Err(refusal);
     }
     let settings = settings.map_err(String::from)?;
     check_program(&settings.program)?;
-    task.prepend(&words(settings, part, lines))
+    let channel = task.channel();
+    task.prepend(&words(settings, part, lines, channel))
+}
+
+/// The command of the keeper: it decides for itself whether there is anything to keep, as the user, for this part of the plugin
+/// still runs with more privileges than a task.
+pub(crate) fn keeper(settings: &Settings, part: Part, script: Option<String>) -> Vec<String> {
+    let mut words = vec![settings.program.display().to_string(), "keep".into(), format!("--part={}", name(part))];
+    words.push(format!("--config={}", settings.config.display()));
+    words.extend(script.into_iter().filter(|_| part == Part::Batch).flat_map(|script| ["--".into(), script]));
+    words
 }
 
 const UNREAD_LINES: &str = "the script has #DEP: or #CNT lines, but was not there to be read when it was submitted, so its steps would run without them: submit it as a file";
@@ -65,13 +75,17 @@ fn has_unread_lines(task: &impl Task, request: Option<&Request>) -> bool {
         && task.program().is_some_and(|program| script::has_lines(Path::new(&program)))
 }
 
-fn words(settings: &Settings, part: Part, lines: bool) -> Vec<String> {
-    let part = match part {
+fn name(part: Part) -> &'static str {
+    match part {
         Part::Batch => "batch",
         Part::Step => "step",
-    };
-    let mut words = vec![settings.program.display().to_string(), "task".into(), format!("--part={part}")];
+    }
+}
+
+fn words(settings: &Settings, part: Part, lines: bool, channel: Option<i32>) -> Vec<String> {
+    let mut words = vec![settings.program.display().to_string(), "task".into(), format!("--part={}", name(part))];
     words.extend(lines.then(|| "--script".into()));
+    words.extend(channel.map(|number| format!("--channel={number}")));
     words.extend([format!("--config={}", settings.config.display()), "--".into()]);
     words
 }

@@ -6,7 +6,8 @@ use condatainer_core::request::Scope;
 
 struct FakeTask {
     step: Step,
-    tasks: u32,
+    nodes: u32,
+    channel: Option<i32>,
     value: Variable,
     program: String,
     prepended: Vec<String>,
@@ -16,8 +17,11 @@ impl Task for FakeTask {
     fn step(&self) -> Step {
         self.step
     }
-    fn task_count(&self) -> u32 {
-        self.tasks
+    fn node_count(&self) -> u32 {
+        self.nodes
+    }
+    fn channel(&mut self) -> Option<i32> {
+        self.channel
     }
     fn variable(&self, name: &str) -> Variable {
         assert_eq!(name, VARIABLE);
@@ -33,7 +37,14 @@ impl Task for FakeTask {
 }
 
 fn task(value: Variable) -> FakeTask {
-    FakeTask { step: Step::Part(Part::Step), tasks: 1, value, program: "/bin/true".into(), prepended: Vec::new() }
+    FakeTask {
+        step: Step::Part(Part::Step),
+        nodes: 1,
+        channel: None,
+        value,
+        program: "/bin/true".into(),
+        prepended: Vec::new(),
+    }
 }
 
 fn asking(mode: Mode, scope: Scope) -> FakeTask {
@@ -88,10 +99,10 @@ fn whatever_is_in_doubt_is_refused() {
     assert!(start(&mut task(Variable::Unusable), NOTHING).is_err());
     assert!(start(&mut task(Variable::Set("{}".into())), NOTHING).is_err());
     let mut many = asking(Mode::Rw, Scope::All);
-    many.tasks = 4;
-    assert!(start(&mut many, NOTHING).unwrap_err().contains("4 tasks"));
+    many.nodes = 4;
+    assert!(start(&mut many, NOTHING).unwrap_err().contains("4 nodes"));
     many.step = Step::Part(Part::Batch);
-    assert_eq!(start(&mut many, NOTHING), Ok(()), "a batch script is one process, however many tasks the job has");
+    assert_eq!(start(&mut many, NOTHING), Ok(()), "a batch script is one process, however many nodes the job has");
     let missing = Settings::parse(["condatainer=/no/such/program"]).unwrap();
     assert!(
         start_task(&mut asking(Mode::Ro, Scope::All), NOTHING, Ok(&missing)).unwrap_err().contains("/no/such/program")

@@ -132,14 +132,14 @@ fn configuration(place: &Place) -> Result<Config, String> {
     system.with_user(config::user_file(&place.env).as_deref(), &place.env).map_err(|e| e.to_string())
 }
 
-/// The refusal for a step whose tasks would all write to one image.
-pub(crate) fn refuse_shared_writing(request: &Request, tasks: u32) -> Option<String> {
+/// The refusal for a step whose nodes would all write to one image. On one node the tasks share a container.
+pub(crate) fn refuse_shared_writing(request: &Request, nodes: u32) -> Option<String> {
     // `-w` is a mode by now, except where the image was not there to be looked at.
     let without_mode = || request.layers.iter().rfind(|layer| request.write && layer.mode.is_none());
     let written = request.layers.iter().find(|layer| layer.mode == Some(Mode::Rw)).or_else(without_mode)?;
-    (tasks > 1).then(|| {
+    (nodes > 1).then(|| {
         format!(
-            "{}: {tasks} tasks cannot write to one image: run a single task (-n1), or use :ro, or :tmp for writes that need not last",
+            "{}: {nodes} nodes cannot write to one image: run the step on a single one (-N1), or use :ro, or :tmp for writes that need not last",
             written.path.display()
         )
     })

@@ -177,7 +177,7 @@ fn values_from_the_environment_are_not_trusted() {
 fn several_writers_of_one_image_are_refused() {
     let mut f = Fixture::new();
     let request = f.submit(Context::Local, &[(Name::Overlay, "a:rw")]).unwrap().unwrap();
-    assert!(refuse_shared_writing(&request, 2).unwrap().contains("2 tasks"));
+    assert!(refuse_shared_writing(&request, 2).unwrap().contains("2 nodes"));
     assert_eq!(refuse_shared_writing(&request, 1), None);
 }
 

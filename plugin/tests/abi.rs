@@ -22,8 +22,16 @@ const RENAMED: [&str; 11] = [
     "spank_setenv",
     "slurm_error",
 ];
-const ITEMS: [&str; 7] =
-    ["S_JOB_UID", "S_JOB_GID", "S_JOB_ID", "S_JOB_STEPID", "S_JOB_NNODES", "S_JOB_TOTAL_TASK_COUNT", "S_JOB_ARGV"];
+const ITEMS: [&str; 8] = [
+    "S_JOB_UID",
+    "S_JOB_GID",
+    "S_JOB_ID",
+    "S_JOB_STEPID",
+    "S_JOB_NNODES",
+    "S_JOB_TOTAL_TASK_COUNT",
+    "S_JOB_ARGV",
+    "S_JOB_ENV",
+];
 const CONTEXTS: [&str; 6] =
     ["S_CTX_ERROR", "S_CTX_LOCAL", "S_CTX_REMOTE", "S_CTX_ALLOCATOR", "S_CTX_SLURMD", "S_CTX_JOB_SCRIPT"];
 const FIELDS: [&str; 6] = ["name", "arginfo", "usage", "has_arg", "val", "cb"];

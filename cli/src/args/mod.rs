@@ -27,7 +27,7 @@ pub(crate) use resize::ResizeArgs;
 pub(crate) use run::{RunArgs, ScriptCheckArgs};
 pub(crate) use seal::{Compression, SealArgs};
 pub(crate) use start::{DryRun, EditArgs, ExecArgs, StartArgs};
-pub(crate) use task::{TaskArgs, TaskPart};
+pub(crate) use task::{KeepArgs, TaskArgs, TaskPart};
 pub(crate) use with_root::WithRootArgs;
 
 use std::path::PathBuf;
@@ -130,6 +130,9 @@ pub(crate) enum Verb {
     /// Run a Slurm task (called by the SPANK plugin)
     #[command(hide = true)]
     Task(TaskArgs),
+    /// Keep the container of a Slurm step for its tasks (called by the SPANK plugin)
+    #[command(hide = true)]
+    Keep(KeepArgs),
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,8 +1,8 @@
 //! The engine as a child process, and the command behind it.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -34,6 +34,22 @@ pub(crate) struct Child {
     ended: Option<WaitStatus>,
 }
 
+/// What the engine reads and writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Streams {
+    /// What its caller does: they are the command's.
+    Callers,
+    /// Nothing but its own words, to standard error.
+    Words,
+}
+
+/// What is waited for besides signals.
+enum Beside<'a> {
+    Nothing,
+    Link,
+    Other(BorrowedFd<'a>),
+}
+
 impl Child {
     /// Starts the engine with these arguments; `interposers` stand in front of its FUSE programs.
     pub(crate) fn spawn(
@@ -41,6 +57,7 @@ impl Child {
         interposers: Option<&Path>,
         link: Link,
         forward: Forward,
+        streams: Streams,
     ) -> Result<Self, RunError> {
         let signals = Signals::listen(forward)?;
         let (program, arguments) = argv.split_first().ok_or_else(|| system("no engine")(Errno::EINVAL.into()))?;
@@ -51,6 +68,9 @@ impl Child {
         });
         if let Some(dir) = interposers {
             command.env("PATH", daemons::path_with(dir));
+        }
+        if streams == Streams::Words {
+            command.stdin(Stdio::null()).stdout(Stdio::null());
         }
         let child = command.spawn().map_err(system(format!("{program}: cannot be started")))?;
         let engine = i32::try_from(child.id()).map_err(|_| system("bad process id")(Errno::EINVAL.into()))?;
@@ -66,7 +86,7 @@ impl Child {
                     return Ok(Report::Started(pid));
                 }
                 _ if self.ended.is_some() => return Ok(Report::Silent),
-                _ => self.wait_for_news(true, PollTimeout::NONE)?,
+                _ => self.wait_for_news(Beside::Link, PollTimeout::NONE)?,
             }
         }
     }
@@ -79,7 +99,7 @@ impl Child {
     /// Waits for the end, passing signals on meanwhile.
     pub(crate) fn wait(&mut self) -> Result<Ended, RunError> {
         while self.ended.is_none() && self.command_runs() {
-            self.wait_for_news(false, COMMAND_CHECK.into())?;
+            self.wait_for_news(Beside::Nothing, COMMAND_CHECK.into())?;
         }
         self.wait_for_teardown()?;
         Ok(match (self.link.read(), self.ended) {
@@ -95,9 +115,15 @@ impl Child {
     }
 
     /// Ends a container whose command was not let go yet: the shim gives up when its word does not come.
-    pub(crate) fn abandon(mut self) {
+    pub(crate) fn abandon(&mut self) -> Result<(), RunError> {
         self.link.hang_up();
-        while self.ended.is_none() && self.wait_for_news(false, PollTimeout::NONE).is_ok() {}
+        self.wait_for_teardown()
+    }
+
+    /// Waits until something can be read there; `false` where the container has ended by itself.
+    pub(crate) fn wait_beside(&mut self, other: BorrowedFd<'_>) -> Result<bool, RunError> {
+        self.wait_for_news(Beside::Other(other), PollTimeout::NONE)?;
+        Ok(self.ended.is_none())
     }
 
     /// A command that runs as a subordinate id cannot be signalled, but it is there.
@@ -112,7 +138,7 @@ impl Child {
         let asked_at = Instant::now() + TEARDOWN;
         let mut asked = false;
         while self.ended.is_none() {
-            self.wait_for_news(false, TEARDOWN_CHECK.into())?;
+            self.wait_for_news(Beside::Nothing, TEARDOWN_CHECK.into())?;
             if !asked && Instant::now() >= asked_at {
                 asked = true;
                 daemons::ask_to_end(self.engine);
@@ -121,10 +147,12 @@ impl Child {
         Ok(())
     }
 
-    fn wait_for_news(&mut self, with_link: bool, at_most: PollTimeout) -> Result<(), RunError> {
+    fn wait_for_news(&mut self, beside: Beside<'_>, at_most: PollTimeout) -> Result<(), RunError> {
         let mut sources = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
-        if with_link {
-            sources.push(PollFd::new(self.link.as_fd(), PollFlags::POLLIN));
+        match beside {
+            Beside::Nothing => {}
+            Beside::Link => sources.push(PollFd::new(self.link.as_fd(), PollFlags::POLLIN)),
+            Beside::Other(other) => sources.push(PollFd::new(other, PollFlags::POLLIN)),
         }
         match poll(&mut sources, at_most) {
             Ok(_) | Err(Errno::EINTR) => {}

@@ -24,15 +24,23 @@ const INTERVAL: Duration = Duration::from_millis(5);
 /// The mount namespace of a container that writes to an image.
 pub(crate) struct Leftovers {
     namespace: PathBuf,
+    /// A process that is to stay.
+    spared: Option<Pid>,
 }
 
 impl Leftovers {
     /// Taken while the shim waits; `None` where nothing is written, or FUSE programs mount the image.
     pub(crate) fn of(plan: &Plan, report: Report) -> Option<Self> {
         let Report::Started(pid) = report else { return None };
+        let found = Self::beside(pid).filter(|_| singularity::is(&plan.engine) && plan.holds.is_some())?;
+        Some(Self { spared: None, ..found })
+    }
+
+    /// Whatever is in the container of this process besides it; `None` if it has no namespace of its own.
+    pub(crate) fn beside(pid: Pid) -> Option<Self> {
         let namespace = fs::read_link(format!("/proc/{pid}/ns/mnt")).ok()?;
         let own = fs::read_link("/proc/self/ns/mnt").ok()?;
-        (singularity::is(&plan.engine) && plan.holds.is_some() && namespace != own).then_some(Self { namespace })
+        (namespace != own).then_some(Self { namespace, spared: Some(pid) })
     }
 
     /// Ends them, and waits until they are gone.
@@ -59,6 +67,7 @@ impl Leftovers {
         let pids = entries.filter_map(|entry| number(entry.file_name()));
         pids.filter(|pid| fs::read_link(format!("/proc/{pid}/ns/mnt")).is_ok_and(|link| link == self.namespace))
             .map(Pid::from_raw)
+            .filter(|pid| Some(*pid) != self.spared)
             .collect()
     }
 }

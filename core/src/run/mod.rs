@@ -5,6 +5,7 @@ mod child;
 pub mod daemons;
 mod descriptors;
 mod engine_config;
+mod keep;
 mod knowledge;
 mod leftovers;
 mod link;
@@ -24,12 +25,13 @@ use crate::held::HeldError;
 use crate::holder::{Holder, Published};
 use crate::plan::Plan;
 use crate::refusal::Refusal;
-use crate::run::child::Child;
+use crate::run::child::{Child, Streams};
 use crate::run::knowledge::Known;
 use crate::run::leftovers::Leftovers;
 use crate::run::link::{Link, Report};
 use crate::run::scratch::Scratch;
 
+pub use crate::run::keep::{Words, answer_all, keep};
 pub use crate::run::signals::Forward;
 
 /// How a run ended.
@@ -105,41 +107,65 @@ pub struct Options<'a> {
 /// # Errors
 /// Only where the command was not started; everything that the command itself does is an [`Ended`].
 pub fn run(plan: &Plan, options: &mut Options<'_>) -> Result<Ended, RunError> {
-    for notice in &plan.notices {
-        (options.say)(notice);
-    }
-    repair::repair(plan, options.say)?;
-    let scratch = Scratch::for_plan(plan)?;
-    let mut child = start(plan, &scratch, options)?;
-    let report = child.wait_for_start()?;
-    if report == Report::Silent {
-        return Err(engine_failed(plan, &mut child));
-    }
-    if let Err(error) = look_again::look_again(plan) {
-        child.abandon();
-        return Err(error);
-    }
-    let known = knowledge::keep(plan);
-    let leftovers = Leftovers::of(plan, report);
-    let note = plan.holds.as_ref().and_then(|image| Published::new(image, &options.holder).ok());
-    child.let_go()?;
-    let ended = child.wait()?;
-    if let Some(leftovers) = leftovers {
-        leftovers.end();
-    }
-    known.into_iter().for_each(Known::renew);
-    drop(note);
-    settle(plan);
-    if let Some(image) = &plan.holds {
-        tidy::tidy(image);
-    }
-    if let Some(line) = scratch.remove() {
-        (options.say)(&line);
-    }
+    let mut container = Container::start(plan, options, Streams::Callers)?;
+    container.child.let_go()?;
+    let ended = container.child.wait()?;
+    container.end(options);
     Ok(ended)
 }
 
-fn start(plan: &Plan, scratch: &Scratch, options: &Options<'_>) -> Result<Child, RunError> {
+/// A container that stands, whose shim waits for a word.
+struct Container<'a> {
+    plan: &'a Plan,
+    scratch: Scratch,
+    child: Child,
+    first: Report,
+    known: Vec<Known>,
+    leftovers: Option<Leftovers>,
+    note: Option<Published>,
+}
+
+impl<'a> Container<'a> {
+    /// Everything that comes before the command.
+    fn start(plan: &'a Plan, options: &mut Options<'_>, streams: Streams) -> Result<Self, RunError> {
+        for notice in &plan.notices {
+            (options.say)(notice);
+        }
+        repair::repair(plan, options.say)?;
+        let scratch = Scratch::for_plan(plan)?;
+        let mut child = spawn(plan, &scratch, options, streams)?;
+        let first = child.wait_for_start()?;
+        if first == Report::Silent {
+            return Err(engine_failed(plan, &mut child));
+        }
+        if let Err(error) = look_again::look_again(plan) {
+            let _ = child.abandon();
+            return Err(error);
+        }
+        let known = knowledge::keep(plan);
+        let leftovers = Leftovers::of(plan, first);
+        let note = plan.holds.as_ref().and_then(|image| Published::new(image, &options.holder).ok());
+        Ok(Self { plan, scratch, child, first, known, leftovers, note })
+    }
+
+    /// Everything that comes after the engine.
+    fn end(self, options: &mut Options<'_>) {
+        if let Some(leftovers) = self.leftovers {
+            leftovers.end();
+        }
+        self.known.into_iter().for_each(Known::renew);
+        drop(self.note);
+        settle(self.plan);
+        if let Some(image) = &self.plan.holds {
+            tidy::tidy(image);
+        }
+        if let Some(line) = self.scratch.remove() {
+            (options.say)(&line);
+        }
+    }
+}
+
+fn spawn(plan: &Plan, scratch: &Scratch, options: &Options<'_>, streams: Streams) -> Result<Child, RunError> {
     let shim = descriptors::shim()?;
     let config = engine_config::for_plan(plan)?;
     let (link, far_end) = Link::pair()?;
@@ -148,7 +174,7 @@ fn start(plan: &Plan, scratch: &Scratch, options: &Options<'_>) -> Result<Child,
     argv.push(descriptors::path(&shim));
     argv.extend([far_end.as_raw_fd().to_string(), shim.as_raw_fd().to_string()]);
     argv.extend(plan.shim_argv());
-    Child::spawn(&argv, plan.engine.interposers.as_deref(), link, options.forward)
+    Child::spawn(&argv, plan.engine.interposers.as_deref(), link, options.forward, streams)
 }
 
 /// The engine ended without ever reaching the shim: say who was faster, if that is why.

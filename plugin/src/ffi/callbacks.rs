@@ -9,11 +9,12 @@ use std::collections::HashMap;
 use std::ffi::{CStr, c_char, c_int};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use super::keeper::Channel;
 use super::submitter::{self, Process};
 use super::task::{SpankTask, can_prepend};
 use super::{abi, log, state};
 use crate::given::Origin;
-use crate::host::{Context, Submitter, Task};
+use crate::host::{Context, Step, Submitter, Task, Variable};
 use crate::options::{self, Definition, Name};
 use crate::settings::Settings;
 use crate::submit::{self, Place};
@@ -48,10 +49,21 @@ pub extern "C" fn slurm_spank_init(spank: abi::spank_t, count: c_int, argv: Argv
     })
 }
 
-/// Makes the canonical value, on the submitting side.
+/// Makes the canonical value, on the submitting side; on the node, the way to the keeper of a container that is asked for.
 #[unsafe(no_mangle)]
-pub extern "C" fn slurm_spank_init_post_opt(_: abi::spank_t, _: c_int, _: Argv) -> c_int {
+pub extern "C" fn slurm_spank_init_post_opt(spank: abi::spank_t, _: c_int, _: Argv) -> c_int {
     let context = context();
+    if context == Context::Remote {
+        return guarded(OK, || {
+            // SAFETY: the handle is the one that Slurm has just passed.
+            let step = unsafe { SpankTask::new(spank) };
+            if matches!(step.step(), Step::Part(_)) && step.variable(VARIABLE) != Variable::Missing {
+                let channel = Channel::new()?;
+                state::with(|state| state.channel = Some(channel));
+            }
+            Ok(())
+        });
+    }
     if !matches!(context, Context::Local | Context::Allocator) {
         return OK;
     }
@@ -68,7 +80,7 @@ pub extern "C" fn slurm_spank_init_post_opt(_: abi::spank_t, _: c_int, _: Argv) 
     })
 }
 
-/// srun knows the number of tasks now: a step that cannot work stops before anything is launched.
+/// srun knows the number of nodes now: a step that cannot work stops before anything is launched.
 #[unsafe(no_mangle)]
 pub extern "C" fn slurm_spank_local_user_init(spank: abi::spank_t, _: c_int, _: Argv) -> c_int {
     guarded(FAILED, || {
@@ -79,7 +91,7 @@ pub extern "C" fn slurm_spank_local_user_init(spank: abi::spank_t, _: c_int, _: 
         }
         // SAFETY: the handle is the one that Slurm has just passed.
         let task = unsafe { SpankTask::new(spank) };
-        if let Some(refusal) = refuse_shared_writing(&request, task.task_count()) {
+        if let Some(refusal) = refuse_shared_writing(&request, task.node_count()) {
             return Err(refusal);
         }
         if !can_prepend()
@@ -89,6 +101,31 @@ pub extern "C" fn slurm_spank_local_user_init(spank: abi::spank_t, _: c_int, _: 
         }
         Ok(())
     })
+}
+
+/// Starts the keeper of the step's container. Where that fails, each task starts a container of its own.
+#[unsafe(no_mangle)]
+pub extern "C" fn slurm_spank_user_init(spank: abi::spank_t, _: c_int, _: Argv) -> c_int {
+    guarded(OK, || {
+        let settings = state::with(|state| state.channel.is_some().then(|| state.settings.clone()));
+        let Some(settings) = settings else { return Ok(()) };
+        let settings = settings.unwrap_or_else(|| Settings::parse([]))?;
+        // SAFETY: the handle is the one that Slurm has just passed.
+        let step = unsafe { SpankTask::new(spank) };
+        let (Step::Part(part), Some(environment)) = (step.step(), step.environment()) else { return Ok(()) };
+        let words = node::keeper(&settings, part, step.program());
+        state::with(|state| match &mut state.channel {
+            // SAFETY: the environment is Slurm's, and stays as it is during this callback.
+            Some(channel) => unsafe { channel.start_keeper(&words, environment) },
+            None => Ok(()),
+        })
+    })
+}
+
+/// The step is over: its container ends before Slurm says so.
+#[unsafe(no_mangle)]
+pub extern "C" fn slurm_spank_exit(_: abi::spank_t, _: c_int, _: Argv) -> c_int {
+    guarded(OK, || state::with(|state| state.channel.take()).map_or(Ok(()), Channel::end))
 }
 
 /// Puts the program in front of a task, or ends the task's process.

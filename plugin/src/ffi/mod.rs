@@ -5,6 +5,7 @@ mod callbacks;
 #[cfg(test)]
 mod fake_slurm;
 mod identity;
+mod keeper;
 mod log;
 mod state;
 mod submitter;

@@ -4,6 +4,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::keeper::Channel;
 use crate::given::Given;
 use crate::node::Seen;
 use crate::settings::Settings;
@@ -19,6 +20,8 @@ pub(crate) struct State {
     pub(crate) submitted: Option<Given>,
     /// Options that were forwarded to the node.
     pub(crate) seen: Seen,
+    /// In slurmstepd: the way to the keeper of the step's container.
+    pub(crate) channel: Option<Channel>,
 }
 
 static STATE: Mutex<Option<State>> = Mutex::new(None);

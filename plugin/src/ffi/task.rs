@@ -4,7 +4,8 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 
 use condatainer_core::request::{MAX_ENCODED, Part};
 
-use super::abi;
+use super::keeper::Channel;
+use super::{abi, state};
 use crate::host::{Step, Task, Variable};
 use crate::node::arguments_value;
 
@@ -26,6 +27,14 @@ impl SpankTask {
     /// `spank` must be the handle that Slurm passed to the callback now running.
     pub(crate) unsafe fn new(spank: abi::spank_t) -> Self {
         Self { spank }
+    }
+
+    /// The step's environment, as an array for execve.
+    pub(crate) fn environment(&self) -> Option<*const *const c_char> {
+        let mut environment: *mut *mut c_char = std::ptr::null_mut();
+        // SAFETY: S_JOB_ENV takes `char ***` (spank.h), which points to a local of that type.
+        let rc = unsafe { abi::spank_get_item(self.spank, abi::S_JOB_ENV, &raw mut environment) };
+        (rc == success() && !environment.is_null()).then_some(environment.cast_const().cast())
     }
 
     fn number(&self, item: abi::spank_item) -> Option<u32> {
@@ -76,8 +85,8 @@ impl Task for SpankTask {
         }
     }
 
-    fn task_count(&self) -> u32 {
-        self.number(abi::S_JOB_TOTAL_TASK_COUNT).unwrap_or(1)
+    fn node_count(&self) -> u32 {
+        self.number(abi::S_JOB_NNODES).unwrap_or(1)
     }
 
     fn variable(&self, name: &str) -> Variable {
@@ -97,6 +106,10 @@ impl Task for SpankTask {
         let argv = self.argv().ok()?;
         // SAFETY: Slurm's argv has at least one valid string.
         unsafe { CStr::from_ptr(*argv) }.to_str().ok().map(String::from)
+    }
+
+    fn channel(&mut self) -> Option<i32> {
+        state::with(|state| state.channel.as_ref().and_then(Channel::for_command))
     }
 
     fn prepend(&mut self, words: &[String]) -> Result<(), String> {

@@ -1,0 +1,60 @@
+//! The keeper of a step's container: started by the SPANK plugin, as the user, before the step's tasks, and ended with the step.
+//!
+//! It has no terminal and no output of its own: what there is to say goes to the tasks that ask it, over the socket at its
+//! standard input.
+
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use condatainer_core::config::SYSTEM_FILE;
+use condatainer_core::plan::{Command, Plan};
+use condatainer_core::request::Part;
+use condatainer_core::run::{self, Forward, Options, Words, answer_all};
+use condatainer_core::script;
+use condatainer_core::step::channel::Answer;
+
+use crate::args::{KeepArgs, TaskPart};
+use crate::exit::Failure;
+use crate::say;
+use crate::start::{self, Surroundings};
+use crate::task::asked_for;
+
+pub(crate) fn keep(args: KeepArgs) -> Result<ExitCode, Failure> {
+    let stdin = std::io::stdin();
+    let channel = stdin.as_fd();
+    let words = Words::collect().map_err(Failure::not_started)?;
+    match prepare(args) {
+        Ok(None) => {}
+        Ok(Some((around, part, plan))) if plan.shares_namespaces() => {
+            let step = (part == TaskPart::Batch).then(start::batch_step);
+            let mut say = |line: &str| say::notice(line);
+            let mut options = Options { forward: Forward::Nothing, holder: around.holder(step), say: &mut say };
+            run::keep(&plan, &mut options, &words, channel);
+        }
+        Ok(Some((_, _, plan))) => {
+            let why = format!("{} mounts the images of this stack by the kernel", plan.engine.flavour);
+            answer_all(channel, &Answer::Own { why });
+        }
+        Err(failure) => answer_all(channel, &Answer::Refused { words: words.text(), why: failure.message() }),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `None` where this part of the job has no container, so that nobody is going to ask.
+fn prepare(args: KeepArgs) -> Result<Option<(Surroundings, TaskPart, Plan)>, Failure> {
+    let around = Surroundings::look(&args.config.unwrap_or_else(|| PathBuf::from(SYSTEM_FILE)))?;
+    let script = args.script.as_deref().filter(|_| args.part == TaskPart::Batch);
+    let given = asked_for(&around, None, script)?;
+    let lines = script.filter(|script| !given.lines_read && script::has_lines(script));
+    let request = if lines.is_some() { asked_for(&around, lines, script)? } else { given };
+    let part = match args.part {
+        TaskPart::Batch => Part::Batch,
+        TaskPart::Step => Part::Step,
+    };
+    if request.is_off() || !request.scope.covers(part) {
+        return Ok(None);
+    }
+    let plan = around.plan(request, Command::Argv(Vec::new()))?;
+    Ok(Some((around, args.part, plan)))
+}

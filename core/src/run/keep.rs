@@ -1,0 +1,122 @@
+//! Keeps a container for the tasks of a Slurm step: starts it without a command, answers the tasks, and ends it with the step.
+//!
+//! The engine is the keeper's child and not a task's, so whatever ends the tasks leaves it and its FUSE daemons alone, and they
+//! unmount and sync in their own time.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::unistd::{dup2_stderr, ftruncate};
+
+use crate::plan::Plan;
+use crate::run::leftovers::Leftovers;
+use crate::run::link::Report;
+use crate::run::{Container, Options, Streams};
+use crate::step::channel::{Answer, Call, answer, next_call};
+
+/// What is more is lost: nobody reads it before the end, and it must not keep a FUSE daemon waiting.
+const MOST_WORDS: u16 = 16 << 10;
+
+/// What the keeper and the engine say, until a task can say it to the user.
+#[derive(Debug)]
+pub struct Words {
+    file: File,
+}
+
+impl Words {
+    /// From now on everything goes here that this process or a child of it writes to standard error.
+    ///
+    /// # Errors
+    /// The system has no memory left.
+    pub fn collect() -> io::Result<Self> {
+        let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+        let file = memfd_create(c"condatainer-words", flags)?;
+        ftruncate(&file, MOST_WORDS.into())?;
+        fcntl(&file, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SHRINK))?;
+        dup2_stderr(&file)?;
+        Ok(Self { file: file.into() })
+    }
+
+    /// All of it, up to now.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut bytes = vec![0; MOST_WORDS.into()];
+        let read = self.file.read_at(&mut bytes, 0).unwrap_or(0);
+        bytes.truncate(read);
+        String::from_utf8_lossy(&bytes).trim_end_matches('\0').to_owned()
+    }
+}
+
+/// Starts the plan's container, and tells everybody who asks over `channel` to join it, or why it was not started, until the step
+/// ends.
+pub fn keep(plan: &Plan, options: &mut Options<'_>, words: &Words, channel: BorrowedFd<'_>) {
+    match start(plan, options) {
+        Ok((mut container, directories)) => {
+            serve(&mut container, channel, &Answer::Join { words: words.text() }, &directories);
+            finish(container, options);
+        }
+        Err(why) => answer_all(channel, &Answer::Refused { words: words.text(), why }),
+    }
+}
+
+/// Tells everybody who asks the same, until the step ends.
+pub fn answer_all(channel: BorrowedFd<'_>, same: &Answer) {
+    loop {
+        match next_call(channel) {
+            Call::Task(task) => answer(&task, same, &[]),
+            Call::End => return,
+            Call::Nothing => {
+                let _ = poll(&mut [PollFd::new(channel, PollFlags::POLLIN)], PollTimeout::NONE);
+            }
+        }
+    }
+}
+
+fn start<'a>(plan: &'a Plan, options: &mut Options<'_>) -> Result<(Container<'a>, [OwnedFd; 2]), String> {
+    let container = Container::start(plan, options, Streams::Words).map_err(|error| error.to_string())?;
+    match directories(container.first) {
+        Ok(directories) => Ok((container, directories)),
+        Err(error) => {
+            finish(container, options);
+            Err(format!("the container's process cannot be looked at in /proc: {error}"))
+        }
+    }
+}
+
+fn serve(container: &mut Container<'_>, channel: BorrowedFd<'_>, join: &Answer, directories: &[OwnedFd; 2]) {
+    let ended = Answer::Refused {
+        words: String::new(),
+        why: "the container of this step has ended before the step: was its process killed?".into(),
+    };
+    let mut stands = true;
+    loop {
+        match next_call(channel) {
+            Call::Task(task) if stands => answer(&task, join, &directories.each_ref().map(AsFd::as_fd)),
+            Call::Task(task) => answer(&task, &ended, &[]),
+            Call::End => return,
+            Call::Nothing => stands = container.child.wait_beside(channel).unwrap_or(false),
+        }
+    }
+}
+
+/// What is still in the container has no task any more. It goes first, while the file system that it works on is there.
+fn finish(mut container: Container<'_>, options: &mut Options<'_>) {
+    if let Report::Started(first) = container.first
+        && let Some(leftovers) = Leftovers::beside(first)
+    {
+        leftovers.end();
+    }
+    let _ = container.child.abandon();
+    container.end(options);
+}
+
+/// Of the container's first process, and of this one: a number could be another process's by the time that a task looks there.
+fn directories(first: Report) -> io::Result<[OwnedFd; 2]> {
+    let Report::Started(first) = first else { return Err(io::ErrorKind::NotFound.into()) };
+    Ok([File::open(format!("/proc/{first}"))?.into(), File::open("/proc/self")?.into()])
+}

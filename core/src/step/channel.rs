@@ -1,0 +1,166 @@
+//! How the tasks of a step reach the keeper of their container, and how the keeper learns of the step's end.
+//!
+//! A socket pair: slurmstepd and its tasks share one end, the keeper has the other. A task sends an end of a pair of its own, over
+//! which it is answered. When slurmstepd is done, or gone, the keeper reads the end of file. No name in a file system or elsewhere
+//! leads to the keeper, so nobody else reaches it and nothing is left behind.
+
+use std::io::{self, IoSlice, IoSliceMut, Read};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+
+use nix::errno::Errno;
+use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg};
+use nix::unistd::close;
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use serde::{Deserialize, Serialize};
+
+/// An answer that is longer is not one of ours.
+const MAX_ANSWER: u64 = 1 << 20;
+
+/// What a task is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// The container stands; with it come the directories in /proc of its first process and of the keeper.
+    Join {
+        /// What was said meanwhile, for the user.
+        words: String,
+    },
+    /// Tasks cannot share a container here: each starts its own.
+    Own {
+        /// Why.
+        why: String,
+    },
+    /// It was not started.
+    Refused {
+        /// What was said meanwhile, for the user.
+        words: String,
+        /// The reason.
+        why: String,
+    },
+}
+
+/// Asks for the step's container, and waits until it stands. `channel` is closed then: no command inherits it.
+///
+/// # Errors
+/// There is nobody to answer.
+pub fn ask(channel: RawFd) -> io::Result<(Answer, Vec<OwnedFd>)> {
+    let (mut ours, theirs) = UnixStream::pair()?;
+    send(channel, b"?", &[theirs.as_fd()])?;
+    close(channel)?;
+    drop(theirs);
+    let (mut text, descriptors) = receive(ours.as_fd(), RecvFlags::empty())?;
+    (&mut ours).take(MAX_ANSWER).read_to_end(&mut text)?;
+    if text.is_empty() {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok((serde_json::from_slice(&text)?, descriptors))
+}
+
+/// What comes in at the keeper's end.
+#[derive(Debug)]
+pub(crate) enum Call {
+    /// A task asks, and is answered there.
+    Task(UnixStream),
+    /// The step is over.
+    End,
+    /// Nothing at the moment.
+    Nothing,
+}
+
+/// The next call, without waiting.
+pub(crate) fn next_call(channel: BorrowedFd<'_>) -> Call {
+    match receive(channel, RecvFlags::DONTWAIT) {
+        Ok((text, _)) if text.is_empty() => Call::End,
+        Ok((_, mut descriptors)) => descriptors.pop().map_or(Call::Nothing, |task| Call::Task(task.into())),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Call::Nothing,
+        Err(_) => Call::End,
+    }
+}
+
+/// Answers; a task that is gone meanwhile is no error.
+pub(crate) fn answer(task: &UnixStream, answer: &Answer, descriptors: &[BorrowedFd<'_>]) {
+    if let Ok(text) = serde_json::to_vec(answer) {
+        let _ = send(task.as_raw_fd(), &text, descriptors);
+    }
+}
+
+fn send(socket: RawFd, text: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let numbers: Vec<RawFd> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
+    let rights = if numbers.is_empty() { Vec::new() } else { vec![ControlMessage::ScmRights(&numbers)] };
+    loop {
+        match sendmsg::<UnixAddr>(socket, &[IoSlice::new(text)], &rights, MsgFlags::MSG_NOSIGNAL, None) {
+            Err(Errno::EINTR) => {}
+            other => return other.map(|_| ()).map_err(io::Error::from),
+        }
+    }
+}
+
+/// One message and the descriptors that came with it, close-on-exec; no text at the end of file.
+fn receive(socket: BorrowedFd<'_>, flags: RecvFlags) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
+    let mut text = vec![0; 4096];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let flags = flags | RecvFlags::CMSG_CLOEXEC;
+    let length = loop {
+        match recvmsg(socket, &mut [IoSliceMut::new(&mut text)], &mut control, flags) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => break other?.bytes,
+        }
+    };
+    text.truncate(length);
+    let rights = |message| match message {
+        RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
+        _ => None,
+    };
+    Ok((text, control.drain().filter_map(rights).flatten().collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+    use std::os::fd::IntoRawFd;
+
+    fn pair() -> (OwnedFd, OwnedFd) {
+        socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).unwrap()
+    }
+
+    #[test]
+    fn tasks_are_answered_each_on_its_own() {
+        let (tasks, keeper) = pair();
+        let asking: Vec<_> = (0..16)
+            .map(|_| {
+                let end = tasks.try_clone().unwrap().into_raw_fd();
+                std::thread::spawn(move || ask(end).unwrap())
+            })
+            .collect();
+        let mut told = 0;
+        while told < asking.len() {
+            if let Call::Task(task) = next_call(keeper.as_fd()) {
+                answer(&task, &Answer::Own { why: told.to_string() }, &[keeper.as_fd()]);
+                told += 1;
+            }
+        }
+        let mut heard: Vec<String> = asking
+            .into_iter()
+            .map(|task| match task.join().unwrap() {
+                (Answer::Own { why }, descriptors) if descriptors.len() == 1 => why,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        heard.sort_by_key(|number| number.parse::<u32>().unwrap());
+        assert_eq!(heard, (0..16).map(|number| number.to_string()).collect::<Vec<_>>());
+        drop(tasks);
+        assert!(matches!(next_call(keeper.as_fd()), Call::End));
+    }
+
+    #[test]
+    fn nobody_answers() {
+        let (tasks, keeper) = pair();
+        let asking = std::thread::spawn(move || ask(tasks.into_raw_fd()));
+        while !matches!(next_call(keeper.as_fd()), Call::Task(_)) {}
+        drop(keeper);
+        assert_eq!(asking.join().unwrap().unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+}

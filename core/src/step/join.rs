@@ -1,0 +1,186 @@
+//! A task enters the container of its step, and becomes its command.
+//!
+//! It stays the process that Slurm has started, so everything that Slurm does to it, and everything that it has been given, is as
+//! without a container. The privileges are made those of the container's first process: entering a user namespace grants all of
+//! them in there.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use rustix::fs::{Mode, OFlags};
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, LinkNameSpaceType, clear_ambient_capability_set,
+    configure_capability_in_ambient_set, move_into_link_name_space, remove_capability_from_bounding_set,
+    set_capabilities, set_no_new_privs,
+};
+
+use super::environment::merged;
+use super::process::{Privileges, Process};
+use command::{ELIBBAD, ENOENT, Job};
+
+#[path = "../../shim/command.rs"]
+pub(crate) mod command;
+
+/// In the order in which they are entered: the first gives the right to enter the others.
+const NAMESPACES: [(&str, LinkNameSpaceType); 6] = [
+    ("user", LinkNameSpaceType::User),
+    ("ipc", LinkNameSpaceType::InterProcessCommunication),
+    ("uts", LinkNameSpaceType::HostNameAndNISDomainName),
+    ("net", LinkNameSpaceType::Network),
+    ("cgroup", LinkNameSpaceType::ControlGroup),
+    ("mnt", LinkNameSpaceType::Mount),
+];
+
+/// Why a command does not run in another process's container.
+#[derive(Debug, thiserror::Error)]
+pub enum JoinError {
+    /// The container cannot be entered by this process.
+    #[error("{0}")]
+    NotShared(&'static str),
+    /// The system refused something.
+    #[error("the container of this step cannot be entered: {what}: {source}")]
+    System {
+        /// What was to be done.
+        what: &'static str,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// There is no such command in the container.
+    #[error("no such command in the container")]
+    NotFound,
+    /// It is there, but the system does not execute it.
+    #[error("cannot be executed in the container: {0}")]
+    NotExecutable(String),
+}
+
+/// A container that stands, with all that is needed of it once its own /proc is out of sight.
+#[derive(Debug)]
+pub struct Container {
+    namespaces: Vec<(File, LinkNameSpaceType)>,
+    privileges: Privileges,
+    directory: OwnedFd,
+    /// Where the caller is another one than the keeper: his own, if the container has it.
+    own_directory: Option<PathBuf>,
+    variables: command::Variables,
+    job: Job,
+}
+
+fn system(what: &'static str) -> impl FnOnce(io::Error) -> JoinError {
+    move |source| JoinError::System { what, source }
+}
+
+impl Container {
+    /// The one of the directories that the keeper has answered with.
+    ///
+    /// # Errors
+    /// It is gone meanwhile, or belongs to another view of the machine than this process has.
+    pub fn answered(directories: &[OwnedFd]) -> Result<Self, JoinError> {
+        let process = |fd: &OwnedFd| Process(PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd())));
+        match directories {
+            [first, keeper] => Self::of(&process(first), &process(keeper)),
+            _ => Err(system("its directories")(io::ErrorKind::InvalidData.into())),
+        }
+    }
+
+    fn of(first: &Process, keeper: &Process) -> Result<Self, JoinError> {
+        let this = Process("/proc/self".into());
+        if !this.shares(keeper, "mnt") || !this.shares(keeper, "user") {
+            return Err(JoinError::NotShared("the tasks of this step see other file systems than Slurm's own process"));
+        }
+        let privileges = first.privileges().map_err(system("its privileges"))?;
+        if privileges.seccomp != this.privileges().map_err(system("this process"))?.seccomp {
+            return Err(JoinError::NotShared(
+                "the container's filter of system calls cannot be given to another process",
+            ));
+        }
+        if !this.shares(first, "pid") {
+            return Err(JoinError::NotShared("the container numbers its processes itself"));
+        }
+        let differing = NAMESPACES.iter().filter(|(name, _)| !this.shares(first, name));
+        let namespaces = differing
+            .map(|(name, kind)| Ok((first.namespace(name)?, *kind)))
+            .collect::<io::Result<_>>()
+            .map_err(system("its namespaces"))?;
+        let job = first.arguments().map_err(system("its first process"))?;
+        let before = keeper.variables().map_err(system("its keeper's environment"))?;
+        let after = first.variables().map_err(system("its environment"))?;
+        let own = std::env::vars_os().collect();
+        Ok(Self {
+            namespaces,
+            privileges,
+            directory: open_directory(&first.0.join("cwd")).map_err(system("its working directory"))?,
+            own_directory: own_directory(keeper),
+            variables: merged(own, &before, &after),
+            job: Job::parse(job.into_iter().skip(3))
+                .ok_or_else(|| system("its first process")(io::Error::other("it is not the shim")))?,
+        })
+    }
+
+    /// Becomes the command in the container; returns only why that failed. From here on this process may be half in the container,
+    /// and can only say so and end.
+    #[must_use]
+    pub fn become_command(mut self, command: Vec<OsString>) -> JoinError {
+        if let Err(error) = self.enter() {
+            return error;
+        }
+        self.job.command = command;
+        match self.job.become_command(&self.variables) {
+            ENOENT => JoinError::NotFound,
+            ELIBBAD => JoinError::NotExecutable("its interpreter or loader is not in the container".into()),
+            errno => JoinError::NotExecutable(Errno::from_raw(errno).desc().into()),
+        }
+    }
+
+    fn enter(&self) -> Result<(), JoinError> {
+        for (namespace, kind) in &self.namespaces {
+            move_into_link_name_space(namespace.as_fd(), Some(*kind)).map_err(|e| system("a namespace")(e.into()))?;
+        }
+        let stays_outside = self.own_directory.as_ref().is_none_or(|own| rustix::process::chdir(own).is_err());
+        if stays_outside {
+            rustix::process::fchdir(&self.directory).map_err(|e| system("its working directory")(e.into()))?;
+        }
+        self.privileges.take().map_err(|e| system("privileges that were to be given up")(e.into()))
+    }
+}
+
+/// `None` where the container has found the place of the keeper's own, which is the same.
+fn own_directory(keeper: &Process) -> Option<PathBuf> {
+    let place = |path: &Path| std::fs::metadata(path).map(|found| (found.dev(), found.ino())).ok();
+    let own = std::env::current_dir().ok()?;
+    (place(&own) != place(&keeper.0.join("cwd"))).then_some(own)
+}
+
+/// Also where the caller may not read it.
+fn open_directory(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?)
+}
+
+impl Privileges {
+    /// Makes these the calling process's own, which has all of them.
+    fn take(&self) -> rustix::io::Result<()> {
+        let each = || (0..64).map(|number| CapabilitySet::from_bits_retain(1 << number));
+        for capability in each().filter(|one| !self.bounding.contains(*one)) {
+            match remove_capability_from_bounding_set(capability) {
+                // Past the last one that this kernel has.
+                Ok(()) | Err(rustix::io::Errno::INVAL) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        clear_ambient_capability_set()?;
+        let (effective, permitted, inheritable) = (self.effective, self.permitted, self.inheritable);
+        set_capabilities(None, CapabilitySets { effective, permitted, inheritable })?;
+        for capability in each().filter(|one| self.ambient.contains(*one)) {
+            configure_capability_in_ambient_set(capability, true)?;
+        }
+        if self.no_new_privileges {
+            set_no_new_privs(true)?;
+        }
+        Ok(())
+    }
+}
