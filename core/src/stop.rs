@@ -78,8 +78,14 @@ pub(crate) fn is_listened_to() -> bool {
 
 /// The signals that ask a program to end, without those that whoever started it had it ignore.
 pub(crate) fn meant_for_us() -> impl Iterator<Item = i32> {
+    not_ignored([SIGINT, SIGTERM, SIGHUP])
+}
+
+/// Of these signals those that whoever started this program did not have it ignore. A handler would end that for whatever is
+/// executed from here as well: exec keeps what is ignored, and resets what is handled.
+pub(crate) fn not_ignored(signals: impl IntoIterator<Item = i32>) -> impl Iterator<Item = i32> {
     let ignored = fs::read_to_string("/proc/self/status").map(|status| ignored(&status)).unwrap_or(0);
-    [SIGINT, SIGTERM, SIGHUP].into_iter().filter(move |signal| ignored & (1 << (signal - 1)) == 0)
+    signals.into_iter().filter(move |signal| ignored & (1 << (signal - 1)) == 0)
 }
 
 /// The signals that proc_pid_status(5) shows as ignored, as a mask.

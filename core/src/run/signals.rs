@@ -3,7 +3,6 @@
 //! The command is in the same process group, so whatever a terminal sends (Ctrl-C, Ctrl-\) has reached it already. What another
 //! process sends to this one alone is passed on. Inside a Slurm step every process of the step gets the signal from Slurm
 //! itself; passing it on would make the command see it once more.
-
 //!
 //! Signals are received by handlers and not by blocking them: a blocked signal could stay blocked in the engine and the command.
 
@@ -17,6 +16,7 @@ use signal_hook::low_level::siginfo::Cause;
 
 use crate::run::daemons::BLOCKED;
 use crate::run::{RunError, system};
+use crate::stop;
 
 /// Which signals are passed on to the command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,10 +46,12 @@ pub(crate) enum Incoming {
 }
 
 impl Signals {
-    /// Receives from now on whatever could be meant for the command, and the end of the engine.
+    /// Receives from now on whatever could be meant for the command, and the end of the engine. What the caller has us ignore
+    /// (`nohup`) is not meant for the command, and the engine inherits it.
     pub(crate) fn listen(forward: Forward) -> Result<Self, RunError> {
         let (read, write) = UnixStream::pair().map_err(system("cannot listen for signals"))?;
-        let wanted = BLOCKED.iter().chain(&[Signal::SIGHUP, Signal::SIGCHLD]).map(|signal| *signal as i32);
+        let commands = BLOCKED.iter().chain(&[Signal::SIGHUP]).map(|signal| *signal as i32);
+        let wanted = stop::not_ignored(commands).chain([Signal::SIGCHLD as i32]);
         let delivery = SignalDelivery::with_pipe(read, write, WithOrigin::default(), wanted);
         Ok(Self { delivery: delivery.map_err(system("cannot listen for signals"))?, forward })
     }

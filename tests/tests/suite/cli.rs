@@ -8,7 +8,7 @@ use crate::whiteouts::by_hand;
 
 tests! {
     Apptainer, Desk: [
-        exec_is_read_only_unless_asked, exec_codes, a_failed_start_is_blamed_on_nobody_else, exec_is_killed_by_a_signal, exec_passes_signals_on, o_makes_an_image_that_works, o_fakeroot, o_elsewhere_and_in_json,
+        exec_is_read_only_unless_asked, exec_codes, a_failed_start_is_blamed_on_nobody_else, exec_is_killed_by_a_signal, exec_passes_signals_on, exec_ignores_what_the_caller_ignores, o_makes_an_image_that_works, o_fakeroot, o_elsewhere_and_in_json,
         e_takes_the_workspace_image, e_opens_a_shell, overlay_info_in_json, overlay_info_of_an_image_in_use, overlay_info_of_every_kind, overlay_chown_and_back,
         a_dry_run_starts_nothing, user_namespaces_switched_off_is_said, the_user_configures_a_base,
     ];
@@ -79,6 +79,29 @@ fn exec_passes_signals_on(desk: &Desk) -> Result<()> {
     let output = desk.script(&text)?.ends_with(9)?;
     ensure!(output.stdout == "trapped\n", "{output:?}");
     desk.is_clean("env.img")
+}
+
+/// As `nohup` and a script's background jobs have it. Apptainer gives the command its own defaults.
+fn exec_ignores_what_the_caller_ignores(desk: &Desk) -> Result<()> {
+    desk.image("env.img")?;
+    let signalled = |trap: &str, signal: &str| {
+        let inner = "touch started; until [ -e go ]; do sleep 0.05; done; echo survived";
+        desk.script(&format!(
+            "rm -f started go; {trap} env --default-signal=INT condatainer exec -o env.img sh -c '{inner}' & p=$!
+            until [ -e started ]; do sleep 0.05; done; grep SigIgn /proc/$p/status
+            kill -{signal} $p; sleep 0.3; touch go; wait $p"
+        ))
+    };
+    for (signal, bit) in [("HUP", 1), ("USR1", 1 << 9)] {
+        let output = signalled(&format!("trap '' {signal};"), signal)?.success()?;
+        let (mask, said) = output.stdout.split_once('\n').context("no mask")?;
+        let mask = mask.strip_prefix("SigIgn:").and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+        let asked = mask.with_context(|| format!("{output:?}"))? & (1 | 1 << 1 | 1 << 9);
+        ensure!(asked == bit && said == "survived\n", "{signal}: {output:?}");
+    }
+    let output = signalled("", "HUP")?.ends_with(129)?;
+    ensure!(!output.stdout.contains("survived"), "{output:?}");
+    Ok(())
 }
 
 fn o_makes_an_image_that_works(desk: &Desk) -> Result<()> {

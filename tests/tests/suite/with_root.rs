@@ -112,10 +112,10 @@ fn it_lies_on_other_layers(desk: &Desk) -> Result<()> {
     is_alices_again(desk)
 }
 
-/// Runs it on the way to a command that has started, and then does something to it.
+/// Runs it on the way to a command that has started, and then does something to it. Bash would have it ignore SIGINT.
 fn disturbed(desk: &Desk, inner: &str, then: &str) -> Result<Output> {
     desk.script(&format!(
-        "rm -f started; condatainer overlay with-root env.img -- sh -c '{inner}' & p=$!
+        "rm -f started; env --default-signal=INT condatainer overlay with-root env.img -- sh -c '{inner}' & p=$!
         until [ -e started ]; do sleep 0.05; done; {then}; wait $p"
     ))
 }
