@@ -32,6 +32,12 @@ pub enum ChownError {
         /// As the system said it.
         error: io::Error,
     },
+    /// A read failed after the first write.
+    #[error("{error}; owners may have changed in part: run `condatainer overlay check {}`, then the same command again", error.path().display())]
+    InPart {
+        /// What cannot be read.
+        error: ImageError,
+    },
     /// Reading back, some inodes are not what they should be.
     #[error("{}: {left} inodes are not as written; run `condatainer overlay check --fix {}`, then the same command again", path.display(), path.display())]
     Unverified {
@@ -45,7 +51,7 @@ pub enum ChownError {
 impl ChownError {
     /// Whether something in the image may be different from before.
     pub(crate) fn may_have_written(&self) -> bool {
-        matches!(self, Self::Interrupted { .. } | Self::Unverified { .. })
+        matches!(self, Self::Interrupted { .. } | Self::InPart { .. } | Self::Unverified { .. })
     }
 
     pub(crate) fn ext(path: &Path, error: ExtError) -> Self {

@@ -150,7 +150,7 @@ impl Job<'_, File> {
         let mut tell = |done| progress(self.inodes() + done, self.total());
         let commit = Commit { fs, file, members, mapping, roots, holes };
         commit.run(&mut tell).map_err(|error| commit_error(self.path, error))?;
-        let now = self.survey(members, holes, 2, progress)?;
+        let now = self.survey(members, holes, 2, progress).map_err(after_writing)?;
         match now.changing + now.members.abs_diff(seen.members) {
             0 => Ok(()),
             left => Err(ChownError::Unverified { path: self.path.into(), left }),
@@ -160,8 +160,16 @@ impl Job<'_, File> {
 
 pub(crate) fn commit_error(path: &Path, error: CommitError) -> ChownError {
     match error {
-        CommitError::Ext(error) => ChownError::ext(path, error),
+        CommitError::Ext(error) => after_writing(ChownError::ext(path, error)),
         CommitError::Write(error) => ChownError::Interrupted { path: path.into(), error },
+    }
+}
+
+/// What cannot be read now must not be taken for an image that was left alone.
+fn after_writing(error: ChownError) -> ChownError {
+    match error {
+        ChownError::Image(error) => ChownError::InPart { error },
+        other => other,
     }
 }
 
