@@ -8,6 +8,7 @@ use std::thread;
 use super::super::{said, version};
 use super::{Engine, Facts, Helper, Interposers};
 use crate::config::Config;
+use crate::facts::{self, Flavour};
 use crate::programs;
 use crate::run::daemons;
 use crate::survey;
@@ -26,10 +27,11 @@ pub(crate) fn read(config: &Config) -> Facts {
     let found = survey::engine(config);
     let build = found.as_ref().map(|engine| BuildConfig::of(&engine.program)).unwrap_or_default();
     let engine = found.map(|found| {
+        let setuid = is_setuid(&found, &build);
         let path = build.file("CONF_FILE").or(found.config);
         Engine {
             said: version_of(&found.program),
-            setuid: found.setuid || build.has_setuid_starter(),
+            setuid,
             config: path.and_then(|path| fs::read_to_string(&path).ok().map(|text| (path, text))),
             program: found.program,
         }
@@ -44,6 +46,11 @@ pub(crate) fn read(config: &Config) -> Facts {
         }),
         interposers: interposers(),
     }
+}
+
+/// Apptainer knows best where its starter is. SingularityCE mounts as its configuration allows, and a start goes by that.
+fn is_setuid(found: &facts::Engine, build: &BuildConfig) -> bool {
+    found.setuid || (found.flavour == Flavour::Apptainer && build.has_setuid_starter())
 }
 
 fn version_of(program: &Path) -> Result<String, String> {
@@ -115,4 +122,34 @@ fn interposers() -> Interposers {
         daemons::NAMES.into_iter().filter(is_missing).collect()
     });
     Interposers { directory, missing }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_setuid_starter_is_no_permission_to_use_it() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in OTHERS {
+            let starter = dir.path().join(name).join("bin/starter-suid");
+            fs::create_dir_all(starter.parent().unwrap()).unwrap();
+            fs::write(&starter, "").unwrap();
+            fs::set_permissions(&starter, fs::Permissions::from_mode(0o4755)).unwrap();
+        }
+        let build = BuildConfig(format!("LIBEXECDIR={}\n", dir.path().display()));
+        let found = |flavour, setuid| facts::Engine {
+            flavour,
+            program: "/usr/bin/engine".into(),
+            config: None,
+            setuid,
+            oci_mode: false,
+            interposers: None,
+        };
+        assert!(is_setuid(&found(Flavour::Apptainer, false), &build));
+        assert!(!is_setuid(&found(Flavour::SingularityCE, false), &build), "allow setuid = no");
+        assert!(is_setuid(&found(Flavour::SingularityCE, true), &build));
+        assert!(!is_setuid(&found(Flavour::Apptainer, false), &BuildConfig::default()));
+    }
 }
