@@ -60,7 +60,7 @@ impl Library {
     pub(super) fn find(&self, name: &Name, suffixes: &[&str]) -> Result<PathBuf, NameError> {
         let short = self.distro.as_deref().map(|distro| name.below(distro));
         let mut names = std::iter::once(name).chain(&short);
-        let newest = |name: &Name| if name.is_range() { self.newest_within(name) } else { None };
+        let newest = |name: &Name| if name.is_range() { self.newest_within(name, suffixes) } else { None };
         let found = names.clone().find_map(newest).or_else(|| names.find_map(|name| self.exact(name, suffixes)));
         found.ok_or_else(|| self.not_found(name))
     }
@@ -74,14 +74,12 @@ impl Library {
         self.dirs.iter().flat_map(files).find(|path| path.exists())
     }
 
-    /// The newest version that will do; where two directories have it, the first one's.
-    fn newest_within(&self, name: &Name) -> Option<PathBuf> {
-        let all = self.layers(&|file| file.starts_with(name.program()));
-        let fitting = all
-            .iter()
-            .filter(|found| !found.hidden)
-            .filter_map(|found| Some((found, name.version_within(&found.name)?)));
-        fitting.max_by(|(_, a), (_, b)| version::compare(a, b)).map(|(found, _)| found.path.clone())
+    /// The newest version that will do; its file is then found as that of a name in full.
+    fn newest_within(&self, name: &Name, suffixes: &[&str]) -> Option<PathBuf> {
+        let all = self.layers(&|file| file.starts_with(name.program()) && has_one_of(file, suffixes));
+        let fitting = all.iter().filter_map(|found| Some((&found.name, name.version_within(&found.name)?)));
+        let (newest, _) = fitting.max_by(|(_, a), (_, b)| version::compare(a, b))?;
+        self.exact(newest, suffixes)
     }
 
     /// Every layer, directory by directory, by name. A directory that is missing or cannot be read has none.
@@ -139,6 +137,11 @@ impl Library {
     fn is_short(&self, program: &str) -> bool {
         self.distro.as_deref() == Some(program)
     }
+}
+
+/// Written as [`Library::exact`] looks for it.
+fn has_one_of(file: &str, suffixes: &[&str]) -> bool {
+    file.rsplit_once('.').is_some_and(|(_, suffix)| suffixes.contains(&suffix))
 }
 
 fn version_of(name: &str) -> &str {

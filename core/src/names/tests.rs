@@ -92,6 +92,20 @@ fn a_miss_is_helped() {
 }
 
 #[test]
+fn ranges_have_the_endings_of_full_names() {
+    let world =
+        world(&["a/s--1.sqf", "a/s--2.sif", "a/s--3.SQF", "b/s--2.img", "b/s--1.sif", "b/s--3.img", "b/s--3.sqf"]);
+    assert_eq!(world.layer("s/2>=1").unwrap(), "b/s--2.img", "not the .sif, which is found before it");
+    assert_eq!(world.layer("s>=1").unwrap(), "b/s--3.sqf", "as s/3");
+    assert_eq!(world.layer("s/3").unwrap(), "b/s--3.sqf");
+    let finder = Finder { cwd: Path::new("/w"), home: None, library: &world.library };
+    let base =
+        |written: &str| finder.base(Path::new(written)).unwrap().strip_prefix(world.root.path()).unwrap().to_owned();
+    assert_eq!(base("s/2>=1"), Path::new("a/s--2.sif"));
+    assert_eq!((base("s/1.5>=1"), base("s/1")), ("a/s--1.sqf".into(), "a/s--1.sqf".into()), "the first directory's");
+}
+
+#[test]
 fn bases_have_their_own_endings() {
     let world = world(&["a/deb.img", "b/deb.sif", "a/low.sqf"]);
     let finder = Finder { cwd: Path::new("/w"), home: Some(Path::new("/h")), library: &world.library };
