@@ -24,6 +24,7 @@ use crate::user::Caller;
 mod engine;
 mod whiteouts;
 
+pub(crate) use engine::directive;
 pub use engine::engine;
 
 /// Why the facts could not be had.

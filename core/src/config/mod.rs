@@ -19,6 +19,8 @@ use read::{absolute, parse, read_optional, require_root_owned};
 
 /// Where the site's configuration lies unless plugstack.conf says otherwise.
 pub const SYSTEM_FILE: &str = "/etc/condatainer/config.toml";
+/// The program that is put in front of tasks unless plugstack.conf names another.
+pub const DEFAULT_PROGRAM: &str = "/usr/local/bin/condatainer";
 
 /// The configuration in force, kept by where its parts come from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

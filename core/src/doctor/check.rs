@@ -1,5 +1,7 @@
 //! Checks and the report that they make.
 
+use std::path::Path;
+
 use serde::Serialize;
 
 /// How a check came out.
@@ -132,6 +134,12 @@ fn group_of(id: &str) -> Group {
         "start" => Group::Start,
         _ => Group::Engine,
     }
+}
+
+/// What is wrong with a path; most errors name it already.
+pub(crate) fn about(path: &Path, why: &str) -> String {
+    let path = path.display().to_string();
+    if why.starts_with(&path) { why.into() } else { format!("{path}: {why}") }
 }
 
 /// Everything that was found.

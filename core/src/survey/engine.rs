@@ -62,8 +62,8 @@ fn singularity(program: PathBuf, prefix: &Path) -> Engine {
     Engine {
         flavour: Flavour::SingularityCE,
         config,
-        setuid: setuid && value(&text, "allow setuid") != Some("no"),
-        oci_mode: value(&text, "oci mode") == Some("yes"),
+        setuid: setuid && directive(&text, "allow setuid") != Some("no"),
+        oci_mode: directive(&text, "oci mode") == Some("yes"),
         interposers: daemons::interposers(),
         program,
     }
@@ -83,7 +83,7 @@ fn config_file(prefix: &Path, name: &str) -> Option<PathBuf> {
 }
 
 /// The value of a key in an engine's configuration; the last line counts.
-fn value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+pub(crate) fn directive<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     let mut pairs = text.lines().filter_map(|line| line.split_once('='));
     pairs.rfind(|(name, _)| name.trim() == key).map(|(_, value)| value.trim())
 }

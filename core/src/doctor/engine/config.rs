@@ -2,6 +2,7 @@
 
 use super::Engine;
 use crate::doctor::Check;
+use crate::survey::directive;
 
 const ID: &str = "engine-config";
 
@@ -64,12 +65,9 @@ pub(super) fn judge(engine: Option<&Engine>) -> Check {
     Check::ok(ID, format!("{path}: {}", shown.join(", ")))
 }
 
-/// The last line with a directive counts.
 fn value<'a>(text: &'a str, key: &str) -> &'a str {
-    let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
-    let mut values = lines.filter_map(|line| line.split_once('=')).filter(|(name, _)| name.trim() == key);
-    let default = DEFAULTS.iter().find(|(name, _)| *name == key).map_or("", |(_, value)| value);
-    values.next_back().map_or(default, |(_, value)| value.trim())
+    let default = || DEFAULTS.iter().find(|(name, _)| *name == key).map_or("", |(_, value)| value);
+    directive(text, key).unwrap_or_else(default)
 }
 
 #[cfg(test)]

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use super::{Facts, Helper, Product};
+use super::{Facts, Helper};
 use crate::doctor::Check;
 use crate::doctor::version::Version;
+use crate::facts::Flavour;
 
 /// Refuses an image that it may not write; 1.47.4 does not. Apptainer has had it patched since 1.4.4, when it brings its own.
 const FUSE2FS_WRITES: Version = Version(1, 47, 3);
@@ -22,11 +23,11 @@ fn purpose(name: &str) -> (&'static str, &'static str) {
     }
 }
 
-pub(super) fn helper(helper: &Helper, engine: Option<Product>) -> Check {
+pub(super) fn helper(helper: &Helper, engine: Option<Flavour>) -> Check {
     let id = helper.name;
     let (without, package) = purpose(id);
     let Some(path) = &helper.path else {
-        if engine == Some(Product::SingularityCe) {
+        if engine == Some(Flavour::SingularityCE) {
             return Check::skipped(id, "not installed; SingularityCE has the kernel mount image layers");
         }
         return Check::failed(id, format!("not installed: {without}"), format!("install the package {package}"));

@@ -6,32 +6,16 @@ mod read;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
 use std::path::PathBuf;
 
 use super::Check;
 use super::version::{self, Version};
+use crate::facts::Flavour;
 
 pub(crate) use read::read;
 
 /// Unprivileged mounts of images by FUSE came with it.
 const APPTAINER: Version = Version(1, 1, 0);
-
-/// Engines that understand the same command line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Product {
-    Apptainer,
-    SingularityCe,
-}
-
-impl fmt::Display for Product {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Apptainer => "Apptainer",
-            Self::SingularityCe => "SingularityCE",
-        })
-    }
-}
 
 /// What is known about the engine and its helpers.
 #[derive(Clone, Debug)]
@@ -79,8 +63,8 @@ pub(super) struct Interposers {
 
 pub(crate) fn judge(facts: &Facts) -> Vec<Check> {
     let mut checks = vec![engine(facts), config::judge(facts.engine.as_ref())];
-    let product = facts.engine.as_ref().and_then(Engine::product);
-    checks.extend(facts.helpers.iter().map(|helper| fuse::helper(helper, product)));
+    let flavour = facts.engine.as_ref().and_then(Engine::flavour);
+    checks.extend(facts.helpers.iter().map(|helper| fuse::helper(helper, flavour)));
     checks.push(fuse::fusermount(facts.fusermount.as_ref()));
     checks.push(fuse::interposers(facts));
     checks
@@ -102,48 +86,48 @@ fn engine(facts: &Facts) -> Check {
         Ok(said) => said,
         Err(why) => return Check::failed(ID, format!("{program} cannot be run: {why}"), "install Apptainer again"),
     };
-    match product(said) {
+    match flavour(said) {
         None => Check::warning(
             ID,
             format!("{program} does not say that it is Apptainer"),
             "see what it is; condatainer doctor --start shows whether it works",
         ),
-        Some((product, version)) => released(engine, product, version),
+        Some((flavour, version)) => released(engine, flavour, version),
     }
 }
 
-fn released(engine: &Engine, product: Product, version: Version) -> Check {
+fn released(engine: &Engine, flavour: Flavour, version: Version) -> Check {
     const ID: &str = "engine";
-    let found = format!("{product} {version}, {}", engine.program.display());
-    match (product, engine.setuid) {
-        (Product::Apptainer, _) if version < APPTAINER => Check::failed(
+    let found = format!("{flavour} {version}, {}", engine.program.display());
+    match (flavour, engine.setuid) {
+        (Flavour::Apptainer, _) if version < APPTAINER => Check::failed(
             ID,
             format!("{found}: before {APPTAINER} it cannot mount images without privileges"),
             format!("install Apptainer {APPTAINER} or later"),
         ),
-        (Product::Apptainer, true) => Check::warning(
+        (Flavour::Apptainer, true) => Check::warning(
             ID,
             format!("{found}: setuid, so that read-only images in which files were deleted are refused"),
             "as root: remove its setuid part (package apptainer-suid), or install it unprivileged elsewhere and set 'apptainer'",
         ),
-        (Product::SingularityCe, false) => Check::warning(
+        (Flavour::SingularityCE, false) => Check::warning(
             ID,
             format!("{found}: mounts image layers only where it is setuid, and here it is not"),
             format!("install Apptainer {APPTAINER} or later, or SingularityCE with its setuid starter"),
         ),
-        (Product::Apptainer, false) => Check::ok(ID, format!("{found}, unprivileged")),
-        (Product::SingularityCe, true) => Check::ok(ID, format!("{found}, setuid")),
+        (Flavour::Apptainer, false) => Check::ok(ID, format!("{found}, unprivileged")),
+        (Flavour::SingularityCE, true) => Check::ok(ID, format!("{found}, setuid")),
     }
 }
 
 impl Engine {
-    fn product(&self) -> Option<Product> {
-        self.said.as_ref().ok().and_then(|said| product(said)).map(|(product, _)| product)
+    fn flavour(&self) -> Option<Flavour> {
+        self.said.as_ref().ok().and_then(|said| flavour(said)).map(|(flavour, _)| flavour)
     }
 }
 
-/// Which product a version belongs to.
-fn product(said: &str) -> Option<(Product, Version)> {
-    let names = [("apptainer", Product::Apptainer), ("singularity-ce", Product::SingularityCe)];
-    names.into_iter().find_map(|(name, product)| version::of(name, said).map(|version| (product, version)))
+/// Which of the two a version belongs to.
+fn flavour(said: &str) -> Option<(Flavour, Version)> {
+    let names = [("apptainer", Flavour::Apptainer), ("singularity-ce", Flavour::SingularityCE)];
+    names.into_iter().find_map(|(name, flavour)| version::of(name, said).map(|version| (flavour, version)))
 }

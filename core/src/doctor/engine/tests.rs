@@ -56,8 +56,8 @@ fn helpers_and_their_bad_releases() {
     assert_eq!(of("squashfuse", Version(0, 5, 2), false), Status::Ok);
     assert_eq!(of("fuse-overlayfs", Version(1, 10, 0), false), Status::Ok);
     let missing = |engine| fuse::helper(&Helper { path: None, ..helper("fuse2fs", Version(0, 0, 0), false) }, engine);
-    assert_eq!(missing(Some(Product::SingularityCe)).status, Status::Skipped, "it does without");
-    let missing = missing(Some(Product::Apptainer));
+    assert_eq!(missing(Some(Flavour::SingularityCE)).status, Status::Skipped, "it does without");
+    let missing = missing(Some(Flavour::Apptainer));
     assert!(missing.status == Status::Failed && missing.found.contains("env.img"), "{missing:?}");
 }
 

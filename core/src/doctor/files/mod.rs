@@ -6,6 +6,7 @@ mod tests;
 
 use std::path::PathBuf;
 
+use super::check::about;
 use super::{Asker, Check};
 use crate::facts::Kind;
 
@@ -74,12 +75,6 @@ fn base(facts: &Facts, asker: &Asker) -> Check {
         ),
         Some((path, Ok(kind))) => Check::ok(ID, format!("{}, {}", path.display(), name(*kind))),
     }
-}
-
-/// An error of an image mostly names it already.
-fn about(path: &std::path::Path, why: &str) -> String {
-    let path = path.display().to_string();
-    if why.starts_with(&path) { why.into() } else { format!("{path}: {why}") }
 }
 
 fn name(kind: Kind) -> &'static str {

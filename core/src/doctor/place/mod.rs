@@ -8,6 +8,7 @@ mod tests;
 use std::path::PathBuf;
 
 use super::Check;
+use super::check::about;
 use system::System;
 
 pub(crate) use read::read;
@@ -54,8 +55,7 @@ pub(super) enum Trial {
 pub(crate) fn judge(facts: &Facts) -> Check {
     let path = facts.path.display();
     if let Some(why) = &facts.problem {
-        let found = if why.starts_with(&path.to_string()) { why.clone() } else { format!("{path}: {why}") };
-        return Check::failed(ID, found, "name a directory or an image that is there");
+        return Check::failed(ID, about(&facts.path, why), "name a directory or an image that is there");
     }
     let kind = facts.system.as_ref().map_or("an unknown file system", |system| system.kind.as_str());
     let image = facts.image.as_ref().map(|(kind, _)| *kind);

@@ -11,14 +11,12 @@ use nix::unistd::{AccessFlags, access};
 use super::super::{said, version};
 use super::plugstack::{self, Entry};
 use super::{Facts, Line};
-use crate::config::{Config, SYSTEM_FILE};
+use crate::config::{Config, DEFAULT_PROGRAM, SYSTEM_FILE};
 use crate::programs;
 
 const OPTION: &str = "--condatainer-overlay";
 /// Where sites keep Slurm's configuration; in the last one slurmd leaves what it was sent.
 const DIRECTORIES: [&str; 4] = ["/etc/slurm", "/etc/slurm-llnl", "/usr/local/etc", "/run/slurm/conf"];
-/// Where plugstack.conf does not say otherwise.
-const WRAPPER: &str = "/usr/local/bin/condatainer";
 
 pub(crate) fn read(env: &HashMap<String, String>) -> Facts {
     let srun = programs::find("srun");
@@ -61,7 +59,7 @@ fn plugstack(env: &HashMap<String, String>) -> Option<PathBuf> {
 }
 
 fn line(entry: Entry) -> Line {
-    let wrapper = PathBuf::from(entry.argument("condatainer").unwrap_or(WRAPPER));
+    let wrapper = PathBuf::from(entry.argument("condatainer").unwrap_or(DEFAULT_PROGRAM));
     let config = Config::system(Path::new(entry.argument("config").unwrap_or(SYSTEM_FILE)));
     Line {
         // Slurm looks for a bare name in its own directory of plugins.
