@@ -108,6 +108,13 @@ pub(crate) fn is_alive(pid: u32) -> bool {
     Path::new("/proc").join(pid.to_string()).exists()
 }
 
+/// Whether there is such a process on this host, and it runs a program of our name: after a restart of the machine, or when
+/// numbers have come round, the process with a number is somebody else's.
+pub(crate) fn is_one_of_ours(pid: u32) -> bool {
+    let name = |process: &str| fs::read(format!("/proc/{process}/comm")).ok();
+    name(&pid.to_string()).is_some_and(|theirs| Some(theirs) == name("self"))
+}
+
 /// This host's name.
 #[must_use]
 pub fn host_name() -> String {

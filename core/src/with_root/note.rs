@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use xattr::FileExt;
 
 use crate::ext::Ids;
-use crate::holder::{host_name, is_alive};
+use crate::holder::{host_name, is_one_of_ours};
 
 /// The name of the attribute.
 const NOTE: &str = "user.condatainer.with-root";
@@ -66,7 +66,7 @@ impl Note {
     /// Whether this user has lent it, and the process that was to give it back is gone. Of a process on another host nobody here can
     /// tell; what it has in use is locked.
     pub(super) fn is_left_by_me(&self) -> bool {
-        let is_at_work = self.host == host_name() && is_alive(self.pid);
+        let is_at_work = self.host == host_name() && is_one_of_ours(self.pid);
         self.by == Uid::effective().as_raw() && !is_at_work
     }
 }
@@ -101,6 +101,10 @@ mod tests {
         let note = Note::of(OWNER);
         assert!(!note.is_left_by_me(), "this process lives");
         assert!(Note { pid: u32::MAX, ..note.clone() }.is_left_by_me());
+        let mut other = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let foreign = Note { pid: other.id(), ..note.clone() }.is_left_by_me();
+        other.kill().and_then(|()| other.wait()).unwrap();
+        assert!(foreign, "the number is another program's by now");
         assert!(Note { host: "elsewhere".into(), ..note.clone() }.is_left_by_me());
         assert!(!Note { pid: u32::MAX, by: note.by + 1, ..note }.is_left_by_me());
     }
