@@ -48,6 +48,7 @@ impl Settings {
             conda: path("CONDATAINER_CONDA"),
             ..Self::default()
         };
+        absolute("CONDATAINER_BASE", "base", &settings.base)?;
         absolute("CONDATAINER_TMPDIR", "tmpdir", &settings.tmpdir)?;
         absolute("CONDATAINER_IMAGE_DIRS", "image_dirs", settings.image_dirs.iter().flatten())?;
         Ok(settings)

@@ -63,7 +63,11 @@ fn mistakes_name_file_line_and_key() {
 fn variables_are_checked_too() {
     let refused = Config::default().with_user(None, &env(&[("CONDATAINER_FAKEROOT", "maybe")])).unwrap_err();
     assert_eq!(refused.to_string(), "CONDATAINER_FAKEROOT: 'maybe' is not one of: true, false");
-    assert!(Config::default().with_user(None, &env(&[("CONDATAINER_TMPDIR", "tmp")])).is_err());
+    for (variable, key) in [("TMPDIR", "tmpdir"), ("BASE", "base"), ("IMAGE_DIRS", "image_dirs")] {
+        let variable = format!("CONDATAINER_{variable}");
+        let refused = Config::default().with_user(None, &env(&[(&variable, "x.sif")])).unwrap_err();
+        assert_eq!(refused.to_string(), format!("{variable}: {key} = 'x.sif' is not an absolute path"));
+    }
     assert_eq!(Config::default().with_user(None, &env(&[("CONDATAINER_BASE", "")])).unwrap(), Config::default());
 }
 
