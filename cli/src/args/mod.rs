@@ -102,7 +102,7 @@ pub(crate) enum Verb {
     Remove(RemoveArgs),
     /// Show every setting, its value and where it comes from
     #[command(
-        after_help = "Examples:\n  condatainer config\n  condatainer config --json\n\nFiles: /etc/condatainer/config.toml, then ~/.config/condatainer/config.toml; each key has a variable CONDATAINER_KEY."
+        after_help = "Examples:\n  condatainer config\n  condatainer config --json\n\nFiles: /etc/condatainer/config.toml, then ~/.config/condatainer/config.toml. Keys that users may set have a variable CONDATAINER_KEY."
     )]
     Config(ConfigArgs),
     /// Say whether containers can start on this machine, and what to do where they cannot
