@@ -75,7 +75,7 @@ fn children_of(parent: Pid) -> Vec<(Pid, String)> {
 }
 
 /// Process id, name and parent, from proc_pid_stat(5).
-fn stat(pid: i32) -> Option<(Pid, String, Pid)> {
+pub(crate) fn stat(pid: i32) -> Option<(Pid, String, Pid)> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (front, rest) = text.rsplit_once(')')?;
     let comm = front.split_once('(')?.1;

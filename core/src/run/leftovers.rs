@@ -3,6 +3,10 @@
 //! They keep the container's mount namespace, and with it the image, mounted for writing after the engine has ended and let go of
 //! its lock: somebody on another node could then write to it as well. Under Apptainer such a process loses its file system, for the
 //! FUSE programs end with the engine; here it is ended itself.
+//!
+//! The namespace is known by its number alone. Its file is not kept open: that would keep the image mounted after the engine has let
+//! go of its lock, also where nothing was left behind. So the number may be that of another container by now, which still has its
+//! engine.
 
 use std::ffi::OsString;
 use std::fs;
@@ -13,6 +17,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::plan::Plan;
+use crate::run::daemons::stat;
 use crate::run::link::Report;
 use crate::singularity;
 
@@ -20,6 +25,11 @@ use crate::singularity;
 const GRACE: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(5);
 const INTERVAL: Duration = Duration::from_millis(5);
+
+/// What the engine's programs are called that stay while a container runs: `starter`, `starter-suid`.
+const ENGINE: &str = "starter";
+/// More than any line of parents has.
+const GENERATIONS: usize = 1000;
 
 /// The mount namespace of a container that writes to an image.
 pub(crate) struct Leftovers {
@@ -66,12 +76,53 @@ impl Leftovers {
         let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
         let pids = entries.filter_map(|entry| number(entry.file_name()));
         pids.filter(|pid| fs::read_link(format!("/proc/{pid}/ns/mnt")).is_ok_and(|link| link == self.namespace))
+            .filter(|pid| !has_engine(*pid))
             .map(Pid::from_raw)
             .filter(|pid| Some(*pid) != self.spared)
             .collect()
     }
 }
 
+/// Whether an engine stands above this process: ours has ended.
+fn has_engine(pid: i32) -> bool {
+    let line = std::iter::successors(stat(pid), |(_, _, parent)| stat(parent.as_raw()));
+    line.skip(1).take(GENERATIONS).any(|(_, name, _)| name.starts_with(ENGINE))
+}
+
 fn number(name: OsString) -> Option<i32> {
     name.to_str()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{BufRead, BufReader};
+    use std::process::{Command, Stdio};
+
+    /// A shell of this name that waits for a child, and the child.
+    fn family(dir: &std::path::Path, name: &str) -> (std::process::Child, Pid) {
+        let shell = dir.join(name);
+        std::os::unix::fs::symlink("/bin/sh", &shell).unwrap();
+        let mut command = Command::new(shell);
+        let mut parent = command.args(["-c", "sleep 60 & echo $!; wait"]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(parent.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        (parent, Pid::from_raw(line.trim().parse().unwrap()))
+    }
+
+    #[test]
+    fn a_container_that_has_its_engine_is_spared() {
+        let dir = tempfile::tempdir().unwrap();
+        let leftovers = Leftovers { namespace: fs::read_link("/proc/self/ns/mnt").unwrap() };
+        let families = [family(dir.path(), "starter-suid"), family(dir.path(), "starter"), family(dir.path(), "bash")];
+        let found = leftovers.processes();
+        let left = families.map(|(mut parent, child)| {
+            let _ = kill(child, Signal::SIGKILL);
+            parent.wait().unwrap();
+            found.contains(&child)
+        });
+        // These tests may run in a container themselves.
+        let contained = has_engine(Pid::this().as_raw());
+        assert_eq!(left, [false, false, !contained]);
+    }
 }
