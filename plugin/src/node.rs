@@ -4,13 +4,13 @@
 
 use std::path::Path;
 
+use condatainer_core::layer::Mode;
 use condatainer_core::request::{ARGUMENTS_VARIABLE, Part, Request, VARIABLE, encode_words};
 use condatainer_core::script;
 use nix::unistd::{AccessFlags, access};
 
 use crate::host::{Step, Task, Variable};
 use crate::settings::Settings;
-use crate::submit::refuse_shared_writing;
 
 /// Which of our options reached this node, apart from the canonical value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub(crate) struct Seen {
 /// Puts the program in front of a task that is to run in a container, and leaves every other task alone.
 ///
 /// # Errors
-/// One line for the user; the task must not start.
+/// One line for the user, or nothing where another task says it; the task must not start.
 pub(crate) fn start_task(task: &mut impl Task, seen: Seen, settings: Result<&Settings, &str>) -> Result<(), String> {
     let Step::Part(part) = task.step() else { return Ok(()) };
     let request = match task.variable(VARIABLE) {
@@ -49,7 +49,9 @@ pub(crate) fn start_task(task: &mut impl Task, seen: Seen, settings: Result<&Set
     }
     let shared = request.as_ref().filter(|_| part == Part::Step);
     if let Some(refusal) = shared.and_then(|request| refuse_shared_writing(request, task.node_count())) {
-        return Err(refusal);
+        // Every task of the step is refused, and one says why.
+        let is_first = !matches!(task.variable("SLURM_PROCID"), Variable::Set(number) if number != "0");
+        return Err(if is_first { refusal } else { String::new() });
     }
     let settings = settings.map_err(String::from)?;
     check_program(&settings.program)?;
@@ -64,6 +66,19 @@ pub(crate) fn keeper(settings: &Settings, part: Part, script: Option<String>) ->
     words.push(format!("--config={}", settings.config.display()));
     words.extend(script.into_iter().filter(|_| part == Part::Batch).flat_map(|script| ["--".into(), script]));
     words
+}
+
+/// The refusal for a step whose nodes would all write to one image. On one node the tasks share a container.
+fn refuse_shared_writing(request: &Request, nodes: u32) -> Option<String> {
+    // `-w` is a mode by now, except where the image was not there to be looked at.
+    let without_mode = || request.layers.iter().rfind(|layer| request.write && layer.mode.is_none());
+    let written = request.layers.iter().find(|layer| layer.mode == Some(Mode::Rw)).or_else(without_mode)?;
+    (nodes > 1).then(|| {
+        format!(
+            "{}: {nodes} nodes cannot write to one image: run the step on a single one (-N1), or use :ro, or :tmp for writes that need not last",
+            written.path.display()
+        )
+    })
 }
 
 const UNREAD_LINES: &str = "the script has #DEP: or #CNT lines, but was not there to be read when it was submitted, so its steps would run without them: submit it as a file";

@@ -7,6 +7,7 @@ use condatainer_core::request::Scope;
 struct FakeTask {
     step: Step,
     nodes: u32,
+    number: u32,
     channel: Option<i32>,
     value: Variable,
     program: String,
@@ -24,8 +25,11 @@ impl Task for FakeTask {
         self.channel
     }
     fn variable(&self, name: &str) -> Variable {
-        assert_eq!(name, VARIABLE);
-        self.value.clone()
+        match name {
+            VARIABLE => self.value.clone(),
+            "SLURM_PROCID" => Variable::Set(self.number.to_string()),
+            _ => panic!("{name}"),
+        }
     }
     fn program(&self) -> Option<String> {
         Some(self.program.clone())
@@ -40,6 +44,7 @@ fn task(value: Variable) -> FakeTask {
     FakeTask {
         step: Step::Part(Part::Step),
         nodes: 1,
+        number: 0,
         channel: None,
         value,
         program: "/bin/true".into(),
@@ -65,6 +70,18 @@ fn a_step_without_our_options_is_left_alone() {
     let mut plain = task(Variable::Missing);
     start(&mut plain, NOTHING).unwrap();
     assert!(plain.prepended.is_empty());
+}
+
+#[test]
+fn the_keeper_is_asked_where_there_is_one() {
+    let mut asked = asking(Mode::Rw, Scope::All);
+    asked.channel = Some(7);
+    start(&mut asked, NOTHING).unwrap();
+    assert!(asked.prepended.contains(&"--channel=7".to_owned()), "{:?}", asked.prepended);
+    let settings = Settings::parse(["condatainer=/bin/sh", "config=/c.toml"]).unwrap();
+    let words = |part| keeper(&settings, part, Some("/spool/script".into())).join(" ");
+    assert_eq!(words(Part::Batch), "/bin/sh keep --part=batch --config=/c.toml -- /spool/script");
+    assert_eq!(words(Part::Step), "/bin/sh keep --part=step --config=/c.toml");
 }
 
 #[test]
@@ -101,6 +118,8 @@ fn whatever_is_in_doubt_is_refused() {
     let mut many = asking(Mode::Rw, Scope::All);
     many.nodes = 4;
     assert!(start(&mut many, NOTHING).unwrap_err().contains("4 nodes"));
+    many.number = 1;
+    assert_eq!(start(&mut many, NOTHING), Err(String::new()), "one of them says it");
     many.step = Step::Part(Part::Batch);
     assert_eq!(start(&mut many, NOTHING), Ok(()), "a batch script is one process, however many nodes the job has");
     let missing = Settings::parse(["condatainer=/no/such/program"]).unwrap();

@@ -2,10 +2,7 @@
 
 use std::path::PathBuf;
 
-use condatainer_core::config::SYSTEM_FILE;
-
-/// Where the program is when plugstack.conf does not say.
-const DEFAULT_PROGRAM: &str = "/usr/local/bin/condatainer";
+use condatainer_core::config::{DEFAULT_PROGRAM, SYSTEM_FILE};
 
 /// What the administrator has set.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use condatainer_core::bind::Bind;
 use condatainer_core::config::{self, Config};
-use condatainer_core::layer::Mode;
 use condatainer_core::names::{Finder, Library};
 use condatainer_core::request::{Part, Request, Scope, VARIABLE, parse_assignment};
 use condatainer_core::script::Script;
@@ -130,19 +129,6 @@ fn merge(given: &Given, mut request: Request, place: &Place, config: &Config) ->
 fn configuration(place: &Place) -> Result<Config, String> {
     let system = Config::system(&place.system_config).map_err(|e| e.to_string())?;
     system.with_user(config::user_file(&place.env).as_deref(), &place.env).map_err(|e| e.to_string())
-}
-
-/// The refusal for a step whose nodes would all write to one image. On one node the tasks share a container.
-pub(crate) fn refuse_shared_writing(request: &Request, nodes: u32) -> Option<String> {
-    // `-w` is a mode by now, except where the image was not there to be looked at.
-    let without_mode = || request.layers.iter().rfind(|layer| request.write && layer.mode.is_none());
-    let written = request.layers.iter().find(|layer| layer.mode == Some(Mode::Rw)).or_else(without_mode)?;
-    (nodes > 1).then(|| {
-        format!(
-            "{}: {nodes} nodes cannot write to one image: run the step on a single one (-N1), or use :ro, or :tmp for writes that need not last",
-            written.path.display()
-        )
-    })
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use super::*;
 use crate::given::Origin;
 use crate::options::Name;
+use condatainer_core::layer::Mode;
 
 #[derive(Default)]
 struct Shell(HashMap<String, String>);
@@ -171,14 +172,6 @@ fn values_from_the_environment_are_not_trusted() {
     let mut f = Fixture::new().in_job();
     f.shell.set_variable(VARIABLE, Some("not ours"));
     assert!(f.submit(Context::Local, &[]).unwrap_err().contains(VARIABLE));
-}
-
-#[test]
-fn several_writers_of_one_image_are_refused() {
-    let mut f = Fixture::new();
-    let request = f.submit(Context::Local, &[(Name::Overlay, "a:rw")]).unwrap().unwrap();
-    assert!(refuse_shared_writing(&request, 2).unwrap().contains("2 nodes"));
-    assert_eq!(refuse_shared_writing(&request, 1), None);
 }
 
 #[test]

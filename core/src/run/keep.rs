@@ -107,7 +107,7 @@ fn serve(container: &mut Container<'_>, channel: BorrowedFd<'_>, join: &Answer, 
 /// What is still in the container has no task any more. It goes first, while the file system that it works on is there.
 fn finish(mut container: Container<'_>, options: &mut Options<'_>) {
     if let Report::Started(first) = container.first
-        && let Some(leftovers) = Leftovers::beside(first)
+        && let Some(leftovers) = Leftovers::with(first)
     {
         leftovers.end();
     }

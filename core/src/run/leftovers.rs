@@ -1,6 +1,7 @@
-//! Processes that a command has left behind in a container whose image the kernel has mounted (SingularityCE).
+//! Processes that a command has left behind in a container whose image the kernel has mounted (SingularityCE), and those that the
+//! tasks of a step have left behind in their container.
 //!
-//! They keep the container's mount namespace, and with it the image, mounted for writing after the engine has ended and let go of
+//! The former keep the container's mount namespace, and with it the image, mounted for writing after the engine has ended and let go of
 //! its lock: somebody on another node could then write to it as well. Under Apptainer such a process loses its file system, for the
 //! FUSE programs end with the engine; here it is ended itself.
 //!
@@ -34,23 +35,20 @@ const GENERATIONS: usize = 1000;
 /// The mount namespace of a container that writes to an image.
 pub(crate) struct Leftovers {
     namespace: PathBuf,
-    /// A process that is to stay.
-    spared: Option<Pid>,
 }
 
 impl Leftovers {
     /// Taken while the shim waits; `None` where nothing is written, or FUSE programs mount the image.
     pub(crate) fn of(plan: &Plan, report: Report) -> Option<Self> {
         let Report::Started(pid) = report else { return None };
-        let found = Self::beside(pid).filter(|_| singularity::is(&plan.engine) && plan.holds.is_some())?;
-        Some(Self { spared: None, ..found })
+        Self::with(pid).filter(|_| singularity::is(&plan.engine) && plan.holds.is_some())
     }
 
-    /// Whatever is in the container of this process besides it; `None` if it has no namespace of its own.
-    pub(crate) fn beside(pid: Pid) -> Option<Self> {
+    /// Those in the container of this process that its engine has not started; `None` if it has no namespace of its own.
+    pub(crate) fn with(pid: Pid) -> Option<Self> {
         let namespace = fs::read_link(format!("/proc/{pid}/ns/mnt")).ok()?;
         let own = fs::read_link("/proc/self/ns/mnt").ok()?;
-        (namespace != own).then_some(Self { namespace, spared: Some(pid) })
+        (namespace != own).then_some(Self { namespace })
     }
 
     /// Ends them, and waits until they are gone.
@@ -78,12 +76,11 @@ impl Leftovers {
         pids.filter(|pid| fs::read_link(format!("/proc/{pid}/ns/mnt")).is_ok_and(|link| link == self.namespace))
             .filter(|pid| !has_engine(*pid))
             .map(Pid::from_raw)
-            .filter(|pid| Some(*pid) != self.spared)
             .collect()
     }
 }
 
-/// Whether an engine stands above this process: ours has ended.
+/// Whether an engine stands above this process: it is ours no more, or it is the shim that a step's container is kept with.
 fn has_engine(pid: i32) -> bool {
     let line = std::iter::successors(stat(pid), |(_, _, parent)| stat(parent.as_raw()));
     line.skip(1).take(GENERATIONS).any(|(_, name, _)| name.starts_with(ENGINE))

@@ -21,6 +21,7 @@ use rustix::thread::{
 
 use super::environment::merged;
 use super::process::{Privileges, Process};
+use crate::request::ARGUMENTS_VARIABLE;
 use command::{ELIBBAD, ENOENT, Job};
 
 #[path = "../../shim/command.rs"]
@@ -109,7 +110,7 @@ impl Container {
         let job = first.arguments().map_err(system("its first process"))?;
         let before = keeper.variables().map_err(system("its keeper's environment"))?;
         let after = first.variables().map_err(system("its environment"))?;
-        let own = std::env::vars_os().collect();
+        let own = std::env::vars_os().filter(|(name, _)| name != ARGUMENTS_VARIABLE).collect();
         Ok(Self {
             namespaces,
             privileges,

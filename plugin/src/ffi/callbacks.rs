@@ -18,8 +18,8 @@ use crate::host::{Context, Step, Submitter, Task, Variable};
 use crate::options::{self, Definition, Name};
 use crate::settings::Settings;
 use crate::submit::{self, Place};
-use crate::{node, script, submit::refuse_shared_writing};
-use condatainer_core::request::{Part, Request, VARIABLE};
+use crate::{node, script};
+use condatainer_core::request::VARIABLE;
 
 const OK: c_int = 0;
 /// Up to Slurm 24.11 only a negative value is a failure.
@@ -76,27 +76,9 @@ pub extern "C" fn slurm_spank_init_post_opt(spank: abi::spank_t, _: c_int, _: Ar
             return Err("all components of a heterogeneous job must have the same --condatainer options".into());
         }
         let settings = settings.unwrap_or_else(|| Settings::parse([]))?;
-        submit::submit(context, &given, &place(settings)?, &mut Process)
-    })
-}
-
-/// srun knows the number of nodes now: a step that cannot work stops before anything is launched.
-#[unsafe(no_mangle)]
-pub extern "C" fn slurm_spank_local_user_init(spank: abi::spank_t, _: c_int, _: Argv) -> c_int {
-    guarded(FAILED, || {
-        let Some(value) = Process.variable(VARIABLE) else { return Ok(()) };
-        let request = Request::decode(&value).map_err(|e| e.to_string())?;
-        if !request.scope.covers(Part::Step) {
-            return Ok(());
-        }
-        // SAFETY: the handle is the one that Slurm has just passed.
-        let task = unsafe { SpankTask::new(spank) };
-        if let Some(refusal) = refuse_shared_writing(&request, task.node_count()) {
-            return Err(refusal);
-        }
-        if !can_prepend()
-            && std::env::args().any(|argument| argument.starts_with("--mu") && "--multi-prog".starts_with(&argument))
-        {
+        submit::submit(context, &given, &place(settings)?, &mut Process)?;
+        // Later, srun would leave the step that it has made behind.
+        if context == Context::Local && !can_prepend() && is_multi_prog() && Process.variable(VARIABLE).is_some() {
             return Err("--multi-prog: this Slurm is older than 23.11 and cannot run it in containers".into());
         }
         Ok(())
@@ -199,6 +181,11 @@ fn context() -> Context {
     }
 }
 
+/// Options of srun can be shortened.
+fn is_multi_prog() -> bool {
+    std::env::args().any(|argument| argument.starts_with("--mu") && "--multi-prog".starts_with(&argument))
+}
+
 fn failure_in(context: Context) -> c_int {
     if context == Context::Remote { OK } else { FAILED }
 }
@@ -229,11 +216,12 @@ fn strings(count: c_int, argv: Argv) -> Vec<String> {
     (0..usize::try_from(count).unwrap_or(0)).map(one).collect()
 }
 
-/// Runs a callback's work: its error is logged, its panic caught.
+/// Runs a callback's work: its error is logged unless it is empty, its panic caught.
 fn guarded(failure: c_int, work: impl FnOnce() -> Result<(), String>) -> c_int {
     std::panic::set_hook(Box::new(|_| {}));
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(())) => return OK,
+        Ok(Err(message)) if message.is_empty() => {}
         Ok(Err(message)) => log::error(&message),
         Err(_) => log::error("internal error (a panic was caught); please report it"),
     }

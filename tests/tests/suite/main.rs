@@ -28,6 +28,7 @@ mod resize;
 mod script;
 mod seal;
 mod singularity;
+mod step;
 mod story;
 mod support;
 mod whiteouts;
@@ -90,6 +91,7 @@ fn suite() -> Suite {
             Theme { name: "seal", tests: seal::tests() },
             Theme { name: "singularity", tests: singularity::tests() },
             Theme { name: "with_root", tests: with_root::tests() },
+            Theme { name: "step", tests: step::tests() },
             Theme { name: "story", tests: story::tests() },
         ],
     }

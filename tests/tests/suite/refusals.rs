@@ -8,7 +8,7 @@ use crate::support::{Desk, Expect, tests};
 tests! {
     Slurm, Desk: [
         a_missing_image, an_unreadable_image, a_truncated_image, a_random_file, an_empty_file, an_ext4_image, an_image_without_upper, a_fifo_does_not_hang,
-        an_ext_image_as_base, a_missing_base, two_writers, a_writable_squashfs, an_unwritable_image, an_unknown_mode, an_empty_layer, several_tasks_that_write,
+        an_ext_image_as_base, a_missing_base, two_writers, a_writable_squashfs, an_unwritable_image, an_unknown_mode, an_empty_layer,
         an_unknown_scope, fakeroot_needs_no_argument, batch_and_salloc_refuse_too, an_image_deleted_while_the_job_was_queued,
         an_image_replaced_by_rubbish_while_the_job_was_queued, too_many_options,
     ];
@@ -125,13 +125,6 @@ fn an_empty_layer(desk: &Desk) -> Result<()> {
     for list in ["", ",", "a.sqf,"] {
         layer_refused(desk, list, "empty layer in ")?;
     }
-    Ok(())
-}
-
-fn several_tasks_that_write(desk: &Desk) -> Result<()> {
-    desk.image("env.img")?;
-    let output = desk.srun(&["-n2", "--condatainer-overlay=env.img:rw", "echo", "RAN"])?;
-    desk.refused(output, "env.img: 2 tasks cannot write to one image: run a single task (-n1), or use :ro, or :tmp")?;
     Ok(())
 }
 

@@ -4,10 +4,9 @@
 # through here; then it runs the command as the same user.
 set -eu
 if [ "${1-}" != --inside ]; then
-    exec unshare --user --map-root-user --mount "$0" --inside "$(id -u)" "$(id -g)" "$@"
+    exec unshare --user --map-user="$(id -u)" --map-group="$(id -g)" --keep-caps --mount "$0" --inside "$@"
 fi
-uid=$2 gid=$3
-shift 3
+shift
 mount -t tmpfs tmpfs /mnt
 mkdir /mnt/stand-in
 printf '%s\n' "$@" > /mnt/stand-in/argv
@@ -16,4 +15,4 @@ while :; do
     case $1 in /proc/self/fd/*) break ;; esac
     shift
 done
-exec unshare --user --map-user="$uid" --map-group="$gid" "$@"
+exec setpriv --inh-caps=-all --ambient-caps=-all "$@"
