@@ -18,6 +18,7 @@ enum spank_item {
 	S_JOB_ID = 2,
 	S_JOB_STEPID = 3,
 	S_JOB_NNODES = 4,
+	S_JOB_LOCAL_TASK_COUNT = 6,
 	S_JOB_TOTAL_TASK_COUNT = 7,
 	S_JOB_ARGV = 9,
 	S_JOB_ENV = 10,

@@ -17,12 +17,14 @@ mod escape;
 mod exec;
 mod exit;
 mod info;
+mod join;
 mod keep;
 mod list;
 mod place;
 mod plain;
 mod print;
 mod progress;
+mod ps;
 mod remove;
 mod report;
 mod resize;
@@ -72,6 +74,8 @@ fn dispatch(verb: Verb) -> Result<ExitCode, Failure> {
         Verb::Completions { shell } => completions::print(shell),
         Verb::Interposer => print::bytes(daemons::INTERPOSER).map(|()| ExitCode::SUCCESS),
         Verb::Man { dir } => completions::man(&dir),
+        Verb::Ps(args) => ps::ps(&args),
+        Verb::Join(args) => join::join(args),
         Verb::Task(args) => task::task(args),
         Verb::Keep(args) => keep::keep(args),
     }

@@ -59,10 +59,7 @@ fn joined(channel: i32, command: &[String]) -> Result<Option<ExitCode>, Failure>
         Answer::Join { words } => {
             tell(&words);
             match Container::answered(&directories) {
-                Ok(container) => {
-                    let words = command.iter().map(Into::into).collect();
-                    Err(failure(command, &container.become_command(words)))
-                }
+                Ok(container) => Err(failure(command, &container.become_command(Command::Argv(command.to_vec())))),
                 Err(JoinError::NotShared(why)) => own(why),
                 Err(error) => Err(Failure::not_started(error)),
             }
@@ -70,7 +67,7 @@ fn joined(channel: i32, command: &[String]) -> Result<Option<ExitCode>, Failure>
     }
 }
 
-fn failure(command: &[String], error: &JoinError) -> Failure {
+pub(crate) fn failure(command: &[String], error: &JoinError) -> Failure {
     let code = match error {
         JoinError::NotFound => Code::NotFound,
         JoinError::NotExecutable(_) => Code::NotExecutable,

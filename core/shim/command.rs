@@ -31,7 +31,8 @@ pub(crate) struct Job {
     workspace: bool,
     set: Vec<(OsString, OsString)>,
     prompt: Option<OsString>,
-    shell: Option<OsString>,
+    /// Tried first where there is no command.
+    pub(crate) shell: Option<OsString>,
     /// The program and its arguments; none for a shell.
     pub(crate) command: Vec<OsString>,
 }

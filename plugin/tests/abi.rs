@@ -22,12 +22,13 @@ const RENAMED: [&str; 11] = [
     "spank_setenv",
     "slurm_error",
 ];
-const ITEMS: [&str; 8] = [
+const ITEMS: [&str; 9] = [
     "S_JOB_UID",
     "S_JOB_GID",
     "S_JOB_ID",
     "S_JOB_STEPID",
     "S_JOB_NNODES",
+    "S_JOB_LOCAL_TASK_COUNT",
     "S_JOB_TOTAL_TASK_COUNT",
     "S_JOB_ARGV",
     "S_JOB_ENV",

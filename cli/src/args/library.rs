@@ -49,3 +49,20 @@ pub(crate) struct ConfigArgs {
     #[arg(long)]
     pub(crate) json: bool,
 }
+
+#[derive(Debug, Args)]
+pub(crate) struct PsArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct JoinArgs {
+    /// The job, and its step where it has several containers on this node
+    #[arg(value_name = "JOB[.STEP]")]
+    pub(crate) step: String,
+    /// What to run; a shell if nothing is given
+    #[arg(trailing_var_arg = true)]
+    pub(crate) command: Vec<String>,
+}

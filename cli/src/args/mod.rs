@@ -22,7 +22,7 @@ pub(crate) use create::{CreateArgs, Profile};
 pub(crate) use diff::DiffArgs;
 pub(crate) use doctor::DoctorArgs;
 pub(crate) use info::InfoArgs;
-pub(crate) use library::{ConfigArgs, LayerInfoArgs, ListArgs, RemoveArgs};
+pub(crate) use library::{ConfigArgs, JoinArgs, LayerInfoArgs, ListArgs, PsArgs, RemoveArgs};
 pub(crate) use resize::ResizeArgs;
 pub(crate) use run::{RunArgs, ScriptCheckArgs};
 pub(crate) use seal::{Compression, SealArgs};
@@ -100,6 +100,16 @@ pub(crate) enum Verb {
         after_help = "Examples:\n  condatainer remove samtools/1.16\n  condatainer remove 'samtools/*'\n  condatainer remove -y ./old.sqf"
     )]
     Remove(RemoveArgs),
+    /// Show the containers of Slurm steps on this node
+    #[command(
+        after_help = "Examples:\n  condatainer ps\n  srun --overlap --jobid=1234 --condatainer-off condatainer ps    on the node of a job"
+    )]
+    Ps(PsArgs),
+    /// Open a shell, or run a command, in the container of a running step of yours
+    #[command(
+        after_help = "Examples:\n  condatainer join 1234            a shell in job 1234's container on this node\n  condatainer join 1234.0 ps ax    a command in that of its step 0\n  srun --overlap --jobid=1234 --condatainer-off --pty condatainer join 1234    from elsewhere\n\nExit code: the command's own; 125 the container cannot be entered."
+    )]
+    Join(JoinArgs),
     /// Show every setting, its value and where it comes from
     #[command(
         after_help = "Examples:\n  condatainer config\n  condatainer config --json\n\nFiles: /etc/condatainer/config.toml, then ~/.config/condatainer/config.toml. Keys that users may set have a variable CONDATAINER_KEY."

@@ -83,6 +83,14 @@ pub(crate) fn stat(pid: i32) -> Option<(Pid, String, Pid)> {
     Some((Pid::from_raw(pid), comm.into(), Pid::from_raw(parent)))
 }
 
+/// More than any line of parents has.
+const GENERATIONS: usize = 1000;
+
+/// A process's parent, the parent's parent and so on, as [`stat`] tells them.
+pub(crate) fn ancestors(pid: i32) -> impl Iterator<Item = (Pid, String, Pid)> {
+    std::iter::successors(stat(pid), |(_, _, parent)| stat(parent.as_raw())).skip(1).take(GENERATIONS)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -18,7 +18,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::plan::Plan;
-use crate::run::daemons::stat;
+use crate::run::daemons::ancestors;
 use crate::run::link::Report;
 use crate::singularity;
 
@@ -29,8 +29,6 @@ const INTERVAL: Duration = Duration::from_millis(5);
 
 /// What the engine's programs are called that stay while a container runs: `starter`, `starter-suid`.
 const ENGINE: &str = "starter";
-/// More than any line of parents has.
-const GENERATIONS: usize = 1000;
 
 /// The mount namespace of a container that writes to an image.
 pub(crate) struct Leftovers {
@@ -82,8 +80,7 @@ impl Leftovers {
 
 /// Whether an engine stands above this process: it is ours no more, or it is the shim that a step's container is kept with.
 fn has_engine(pid: i32) -> bool {
-    let line = std::iter::successors(stat(pid), |(_, _, parent)| stat(parent.as_raw()));
-    line.skip(1).take(GENERATIONS).any(|(_, name, _)| name.starts_with(ENGINE))
+    ancestors(pid).any(|(_, name, _)| name.starts_with(ENGINE))
 }
 
 fn number(name: OsString) -> Option<i32> {

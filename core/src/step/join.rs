@@ -20,7 +20,9 @@ use rustix::thread::{
 };
 
 use super::environment::merged;
+use super::kept::Kept;
 use super::process::{Privileges, Process};
+use crate::plan::Command;
 use crate::request::ARGUMENTS_VARIABLE;
 use command::{ELIBBAD, ENOENT, Job};
 
@@ -88,10 +90,21 @@ impl Container {
         }
     }
 
+    /// The one that is kept by another process of the same user.
+    ///
+    /// # Errors
+    /// It is still being started, or gone, or of another user.
+    pub fn kept(kept: &Kept) -> Result<Self, JoinError> {
+        let first = kept.first.ok_or(JoinError::NotShared("it is still being started: try again"))?;
+        Self::of(&Process::numbered(first), &Process::numbered(kept.keeper))
+    }
+
     fn of(first: &Process, keeper: &Process) -> Result<Self, JoinError> {
         let this = Process("/proc/self".into());
         if !this.shares(keeper, "mnt") || !this.shares(keeper, "user") {
-            return Err(JoinError::NotShared("the tasks of this step see other file systems than Slurm's own process"));
+            return Err(JoinError::NotShared(
+                "this process sees other file systems than the one that keeps the container",
+            ));
         }
         let privileges = first.privileges().map_err(system("its privileges"))?;
         if privileges.seccomp != this.privileges().map_err(system("this process"))?.seccomp {
@@ -125,11 +138,14 @@ impl Container {
     /// Becomes the command in the container; returns only why that failed. From here on this process may be half in the container,
     /// and can only say so and end.
     #[must_use]
-    pub fn become_command(mut self, command: Vec<OsString>) -> JoinError {
+    pub fn become_command(mut self, command: Command) -> JoinError {
         if let Err(error) = self.enter() {
             return error;
         }
-        self.job.command = command;
+        match command {
+            Command::Argv(words) => self.job.command = words.into_iter().map(OsString::from).collect(),
+            Command::Shell(shell) => self.job.shell = shell.map(PathBuf::into_os_string),
+        }
         match self.job.become_command(&self.variables) {
             ENOENT => JoinError::NotFound,
             ELIBBAD => JoinError::NotExecutable("its interpreter or loader is not in the container".into()),

@@ -7,4 +7,5 @@
 pub mod channel;
 mod environment;
 pub mod join;
+pub mod kept;
 mod process;

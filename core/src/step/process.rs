@@ -28,6 +28,10 @@ pub(crate) struct Privileges {
 }
 
 impl Process {
+    pub(crate) fn numbered(pid: i32) -> Self {
+        Self(PathBuf::from(format!("/proc/{pid}")))
+    }
+
     /// The variables that it was started with.
     pub(crate) fn variables(&self) -> io::Result<Variables> {
         let text = fs::read(self.0.join("environ"))?;

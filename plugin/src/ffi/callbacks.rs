@@ -104,10 +104,24 @@ pub extern "C" fn slurm_spank_user_init(spank: abi::spank_t, _: c_int, _: Argv) 
     })
 }
 
-/// The step is over: its container ends before Slurm says so.
+/// With its last task the container ends, before srun is told that the task has: what comes next finds the image free.
+#[unsafe(no_mangle)]
+pub extern "C" fn slurm_spank_task_exit(spank: abi::spank_t, _: c_int, _: Argv) -> c_int {
+    guarded(OK, || {
+        // SAFETY: the handle is the one that Slurm has just passed.
+        let tasks = unsafe { SpankTask::new(spank) }.local_task_count();
+        state::with(|state| {
+            state.ended_tasks += 1;
+            let is_last = state.ended_tasks >= tasks;
+            state.channel.as_mut().filter(|_| is_last).map_or(Ok(()), Channel::end)
+        })
+    })
+}
+
+/// However the step ends, its container ends with it.
 #[unsafe(no_mangle)]
 pub extern "C" fn slurm_spank_exit(_: abi::spank_t, _: c_int, _: Argv) -> c_int {
-    guarded(OK, || state::with(|state| state.channel.take()).map_or(Ok(()), Channel::end))
+    guarded(OK, || state::with(|state| state.channel.as_mut().map_or(Ok(()), Channel::end)))
 }
 
 /// Puts the program in front of a task, or ends the task's process.

@@ -65,6 +65,7 @@ impl Channel {
         };
         // SAFETY: the child of a process with threads may only make system calls until it execs, and `fork_again` makes no others.
         match unsafe { libc::fork() } {
+            // SAFETY: the child, see above.
             0 => unsafe { start.fork_again() },
             -1 => Err(failed("a process for the step's container")(Errno::last())),
             child => match waitpid(Pid::from_raw(child), None) {
@@ -84,8 +85,8 @@ impl Channel {
     }
 
     /// Tells the keeper that the step is over, and waits until it has ended.
-    pub(crate) fn end(self) -> Result<(), String> {
-        if !self.has_keeper {
+    pub(crate) fn end(&mut self) -> Result<(), String> {
+        if !std::mem::take(&mut self.has_keeper) {
             return Ok(());
         }
         let _ = shutdown(self.tasks.as_raw_fd(), Shutdown::Write);

@@ -22,6 +22,8 @@ pub(crate) struct State {
     pub(crate) seen: Seen,
     /// In slurmstepd: the way to the keeper of the step's container.
     pub(crate) channel: Option<Channel>,
+    /// Tasks of this node that have ended.
+    pub(crate) ended_tasks: u32,
 }
 
 static STATE: Mutex<Option<State>> = Mutex::new(None);

@@ -29,6 +29,11 @@ impl SpankTask {
         Self { spank }
     }
 
+    /// Tasks of the step on this node.
+    pub(crate) fn local_task_count(&self) -> u32 {
+        self.number(abi::S_JOB_LOCAL_TASK_COUNT).unwrap_or(u32::MAX)
+    }
+
     /// The step's environment, as an array for execve.
     pub(crate) fn environment(&self) -> Option<*const *const c_char> {
         let mut environment: *mut *mut c_char = std::ptr::null_mut();

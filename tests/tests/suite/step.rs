@@ -12,7 +12,7 @@ tests! {
     Apptainer, Desk: [
         tasks_share_one_container, tasks_read_each_others_memory, many_tasks_write_to_one_image, a_task_is_what_apptainer_makes_it,
         the_environment_is_what_apptainer_makes_it, one_task_tells_for_all, what_tasks_leave_behind_is_ended,
-        the_image_is_free_when_the_step_is_over, nothing_is_left_after_any_end, a_requeued_job_finds_its_image,
+        the_image_is_free_when_the_step_is_over, a_step_is_shown_and_joined, nothing_is_left_after_any_end, a_requeued_job_finds_its_image,
     ];
     Apptainer, OwnCluster: [a_step_outlives_slurmd_and_ends_without_slurmstepd];
 }
@@ -159,6 +159,43 @@ fn the_image_is_free_when_the_step_is_over(desk: &Desk) -> Result<()> {
     Ok(())
 }
 
+fn a_step_is_shown_and_joined(desk: &Desk) -> Result<()> {
+    desk.image("env.img")?;
+    let id = two_writers(desk)?;
+    let step = format!("{id}.0");
+    let shown = desk.run(&["condatainer", "ps"])?.success()?.stdout;
+    let line = shown.lines().find(|line| line.starts_with(&step)).with_context(|| shown.clone())?;
+    ensure!(line.contains("alice") && line.contains("/env.img:rw"), "{shown}");
+    let json: serde_json::Value = serde_json::from_str(&desk.run(&["condatainer", "ps", "--json"])?.success()?.stdout)?;
+    let ours =
+        json.as_array().into_iter().flatten().find(|kept| kept["job"] == id.to_string().as_str()).context("none")?;
+    let first = ours["first"].as_i64().context("no first process")?;
+    ensure!(ours["step"] == "0" && ours["processes"].as_array().is_some_and(|tasks| tasks.len() >= 2), "{ours}");
+
+    let what = "cat /data.0.1 > /dev/null && echo x > /joined && grep CapEff /proc/self/status; pwd";
+    let joined = desk.run(&["condatainer", "join", &step, "sh", "-c", what])?.success()?.stdout;
+    ensure!(joined == format!("CapEff:\t0000000000000000\n{}\n", desk.dir), "{joined}");
+    desk.run(&["condatainer", "join", &id.to_string(), "sh", "-c", "exit 7"])?.ends_with(7)?;
+    desk.run(&["condatainer", "join", &step, "no-such"])?
+        .ends_with(127)?
+        .complains("no such command in the container")?;
+    desk.run(&["condatainer", "join", "4711"])?
+        .ends_with(125)?
+        .complains("4711: no such job or step has a container")?;
+
+    let bob = desk.of("bob")?;
+    bob.run(&["condatainer", "join", &step, "id"])?
+        .ends_with(125)?
+        .complains("no such job or step has a container of yours")?;
+    let entered = bob.run(&["nsenter", &format!("--target={first}"), "--user", "--mount", "id"])?;
+    ensure!(entered.code != 0 && entered.stdout.is_empty(), "{entered:?}");
+
+    desk.script("touch stop")?.success()?;
+    desk.cluster.wait_for_job(id, Duration::from_secs(60))?;
+    is_gone(desk)?;
+    desk.srun_in("env.img", "cat /joined")?.says("x").map(drop)
+}
+
 /// Writes without an end, until it is told to stop, or to fail.
 const WRITER: &str = r#"
 number=0
@@ -229,7 +266,8 @@ fn a_requeued_job_finds_its_image(desk: &Desk) -> Result<()> {
     desk.as_root(&format!("scontrol update JobId={id} StartTime=now"))?.success()?;
     desk.cluster.wait_for_job(id, Duration::from_secs(60))?;
     is_gone(desk)?;
-    ensure!(desk.output_of(id)?.contains("/run.1"), "{}", desk.output_of(id)?);
+    let job = desk.cluster.wait_for_job(id, Duration::from_secs(60))?;
+    ensure!(desk.output_of(id)?.contains("/run.1"), "{job:?} {}", desk.output_of(id)?);
     Ok(())
 }
 

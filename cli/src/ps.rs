@@ -1,0 +1,34 @@
+//! `condatainer ps`: the containers of Slurm steps on this node.
+
+use std::process::ExitCode;
+
+use anstyle::Style;
+use condatainer_core::step::kept::{Kept, kept};
+
+use crate::args::PsArgs;
+use crate::escape::one_line;
+use crate::exit::Failure;
+use crate::print;
+
+pub(crate) fn ps(args: &PsArgs) -> Result<ExitCode, Failure> {
+    let found = kept();
+    if args.json {
+        print::json(&found)?
+    } else {
+        print::styled(&text(&found))?
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn text(found: &[Kept]) -> String {
+    let (bold, plain) = (Style::new().bold(), Style::new().bold().render_reset());
+    let line = |step: &str, user: &str, processes: &str, layers: &str| {
+        format!("{step:<14} {user:<12} {processes:>9}  {layers}\n")
+    };
+    let head = format!("{bold}{}{plain}", line("STEP", "USER", "PROCESSES", "LAYERS").trim_end());
+    let lines = found.iter().map(|kept| {
+        let processes = if kept.first.is_some() { kept.processes.len().to_string() } else { "starting".into() };
+        line(&one_line(&kept.name()), &one_line(&kept.user), &processes, &one_line(&kept.layers.join(",")))
+    });
+    std::iter::once(head + "\n").chain(lines).collect()
+}
