@@ -73,6 +73,12 @@ pub enum BuildError {
         /// The layer.
         path: PathBuf,
     },
+    /// A user's work is there.
+    #[error("{}: is a workspace image, not a layer: -u would lose what you have in it; name another file with -n or -p", path.display())]
+    IsWorkspace {
+        /// The image.
+        path: PathBuf,
+    },
     /// A directory has the name.
     #[error("{}: is a directory; name a file", path.display())]
     IsDirectory {

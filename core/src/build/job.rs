@@ -143,7 +143,7 @@ fn of_definition(path: &Path, source: String, text: Vec<u8>, rights: &Rights) ->
 
 /// The definition that the layer itself has recorded.
 fn recorded(layer: &Path) -> Result<Vec<u8>, BuildError> {
-    if fs::symlink_metadata(layer).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+    if target::old(layer)?.is_none() {
         return Err(BuildError::NothingToRebuild { path: layer.into() });
     }
     let recorded = Packed::open(layer)?.recorded(layer)?;

@@ -1,11 +1,16 @@
 //! Where the layer goes: looked at before the long work, made under a name of its own beside its place, put there when it is whole.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+
+use nix::libc::O_NONBLOCK;
 
 use super::BuildError;
 use crate::create::free_space;
 use crate::draft::{self, Draft, Kind, attributes};
+use crate::image::{self, ImageError};
 
 /// A place that was looked at, and the draft in it.
 #[derive(Debug)]
@@ -30,6 +35,7 @@ impl Target {
             Ok(_) if !update => return Err(BuildError::Exists { path }),
             _ => {}
         }
+        let old = old(&path)?;
         draft::sweep(directory);
         let in_hand = |draft| BuildError::InHand { path: path.clone(), draft };
         let io = |error| BuildError::io(&path, error);
@@ -42,7 +48,6 @@ impl Target {
         if let Some(other) = first {
             return Err(in_hand(other));
         }
-        let old = File::open(&path).ok().filter(|_| update);
         Ok(Self { update, old, draft, path })
     }
 
@@ -79,6 +84,23 @@ impl Target {
     }
 }
 
+/// What is there to be replaced: anything but a user's work, a damaged layer too.
+///
+/// # Errors
+/// It is a workspace image, or cannot be looked at.
+pub(super) fn old(path: &Path) -> Result<Option<File>, BuildError> {
+    // Opening a fifo would wait for a writer.
+    let file = match OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(ImageError::io(path, error).into()),
+    };
+    match image::may_hold_work(path, &file)? {
+        true => Err(BuildError::IsWorkspace { path: path.into() }),
+        false => Ok(Some(file)),
+    }
+}
+
 /// Who could read the old one can read the new one, as far as its maker may arrange that.
 fn share_alike(old: &File, new: &File) {
     if let Ok(meta) = old.metadata() {
@@ -100,5 +122,38 @@ pub(super) fn require_space(path: &Path, directory: &Path, needed: u64) -> Resul
             Err(BuildError::NoSpace { path: path.into(), directory: directory.into(), needed: Some(needed), available })
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::create::{self, Spec};
+    use crate::ext::Ids;
+
+    fn image(path: &Path) {
+        create::create(&Spec::new(path.into(), 64 << 20, Ids::ROOT), &mut |_, _| {}).unwrap();
+    }
+
+    #[test]
+    fn a_users_work_is_not_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        image(&at("env.img"));
+        image(&at("damaged.img"));
+        File::options().write(true).open(at("damaged.img")).unwrap().set_len(1 << 20).unwrap();
+        std::os::unix::fs::symlink("env.img", at("link.sqf")).unwrap();
+        for name in ["env.img", "damaged.img", "link.sqf"] {
+            let error = Target::new(&at(name), true).unwrap_err().to_string();
+            assert!(error.contains(".img: is a workspace image, not a layer: "), "{error}");
+        }
+        // A copy that was broken off, and what no tool can read any more.
+        for (name, text) in [("short.sqf", "hsqs"), ("empty.sqf", ""), ("zeros.sqf", "\0\0\0\0")] {
+            fs::write(at(name), text).unwrap();
+            let target = Target::new(&at(name), true).unwrap();
+            assert!(target.replaces());
+            target.publish().unwrap();
+        }
+        assert!(!Target::new(&at("new.sqf"), true).unwrap().replaces());
     }
 }

@@ -64,6 +64,30 @@ pub(crate) fn identify_file(path: &Path, file: &File) -> Result<Image, ImageErro
     Ok(describe(path, kind, content, &meta))
 }
 
+/// Whether a user's own work may be in an open file: in an ext file system, or in the overlay of a SIF. Where one of them is
+/// damaged it may, since nobody can tell.
+///
+/// # Errors
+/// It is no file, or cannot be read.
+#[cfg(feature = "lower")]
+pub(crate) fn may_hold_work(path: &Path, file: &File) -> Result<bool, ImageError> {
+    match identify_file(path, file) {
+        Ok(image) => Ok(match &image.kind {
+            Kind::Ext(_) => true,
+            Kind::Sif(sif) => sif.overlays().next().is_some(),
+            Kind::Squashfs | Kind::Directory => false,
+        }),
+        Err(error @ (ImageError::NotAFile { .. } | ImageError::PermissionDenied { .. } | ImageError::Io { .. })) => {
+            Err(error)
+        }
+        Err(_) => {
+            let size = file.metadata().map_err(|error| ImageError::io(path, error))?.size();
+            let head = read_head(file, size).map_err(|error| ImageError::io(path, error))?;
+            Ok(sif::has_magic(&head) || ext::has_magic(head.get(launch_line(&head)..).unwrap_or_default()))
+        }
+    }
+}
+
 fn describe(path: &Path, kind: Kind, content: Window, meta: &Metadata) -> Image {
     Image {
         path: path.to_owned(),

@@ -9,10 +9,10 @@ mod squashfs;
 use std::path::{Path, PathBuf};
 
 pub use error::ImageError;
-#[cfg(feature = "lower")]
-pub(crate) use identify::squashfs_info_at;
 pub use identify::{Opened, identify, kind_of, open};
 pub(crate) use identify::{identify_file, squashfs_info};
+#[cfg(feature = "lower")]
+pub(crate) use identify::{may_hold_work, squashfs_info_at};
 pub use sif::{Partition, PartitionFs, Role, Sif};
 pub use squashfs::SquashfsInfo;
 

@@ -17,7 +17,7 @@ use super::{CondaError, Report, Request, Spec, SpecFile, Tool, surroundings};
 use crate::argv::contradicting_variables;
 use crate::bind::Bind;
 use crate::build::process::{End, Running};
-use crate::build::target::Target;
+use crate::build::target::{self, Target};
 use crate::build::workshop::Workshop;
 use crate::build::{BuildError, News, Watch};
 use crate::names::Name;
@@ -129,7 +129,7 @@ fn make(request: &Request<'_>, below: &str, prefix: &str, watch: Watch<'_>) -> R
 /// It cannot be read.
 pub fn recorded(layer: &Path) -> Result<Option<Spec>, BuildError> {
     match name(layer) {
-        Ok(name) if layer.is_file() => record::asked(layer, name.as_str()),
+        Ok(name) if target::old(layer)?.is_some() => record::asked(layer, name.as_str()),
         _ => Ok(None),
     }
 }

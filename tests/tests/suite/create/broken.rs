@@ -56,6 +56,29 @@ pub(super) fn wrong_inputs_are_refused(desk: &Desk) -> Result<()> {
     is_tidy(desk)
 }
 
+/// Not by `-u` either, whatever its name is, and whatever of a SIF is left.
+pub(super) fn a_workspace_is_never_replaced(desk: &Desk) -> Result<()> {
+    rootfs(desk)?;
+    desk.image("env.img")?;
+    let sif = "apptainer -q build --fakeroot base.sif rootfs && cp base.sif mine.sif && apptainer -q overlay create --size 64 mine.sif
+        cp env.img named.sqf; head -c 1M mine.sif > short.sif; sha256sum env.img mine.sif named.sqf short.sif > sums";
+    desk.script(sif)?.success()?;
+    desk.write("environment.yml", "dependencies: [x]\n")?;
+    let before = desk.files()?;
+    for name in ["env.img", "mine.sif", "named.sqf", "short.sif"] {
+        for what in ["-s rootfs", "-f environment.yml", ""] {
+            let output = desk.script(&format!("condatainer create --tmpdir work -u {what} -p {name}"))?.ends_with(1)?;
+            output
+                .complains(&format!("{name}: is a workspace image, not a layer: -u would lose what you have in it"))?;
+        }
+    }
+    desk.script("sha256sum -c --quiet sums")?.success()?;
+    ensure!(desk.files()? == before, "{:?}", desk.files()?);
+    // Nobody's work is in this one.
+    create(desk, &["-u", "-s", "rootfs", "-p", "base.sif"])?.success()?.complains("base.sif: rebuilt, ")?;
+    is_tidy(desk)
+}
+
 pub(super) fn apptainers_own_words_are_shown(desk: &Desk) -> Result<()> {
     rootfs(desk)?;
     let post = "    for i in 1 2 3; do echo step $i; done\n    cat /no/such/file\n";
