@@ -23,6 +23,7 @@ use std::path::PathBuf;
 pub use advice::advice;
 pub use error::SealError;
 pub use tool::ToolError;
+pub(crate) use tool::{essence, path_of};
 
 use job::Job;
 use peace::Peace;

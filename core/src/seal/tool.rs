@@ -190,7 +190,7 @@ impl Drop for Running {
 }
 
 /// The line that says why: one with a reason of the system, else one that it calls fatal, else what it leaves out, else the first.
-fn essence<'a>(lines: impl Iterator<Item = &'a str> + Clone) -> Option<&'a str> {
+pub(crate) fn essence<'a>(lines: impl Iterator<Item = &'a str> + Clone) -> Option<&'a str> {
     let reason = lines.clone().find(|line| line.contains("failed because"));
     let fatal = || lines.clone().find_map(|line| line.split_once("FATAL ERROR:").map(|(_, why)| why.trim()));
     let left = || lines.clone().find(|line| left_out(line));
@@ -202,7 +202,7 @@ fn left_out(line: &str) -> bool {
 }
 
 /// The open file as a path that the child can open too, whatever its own name has become.
-pub(super) fn path_of(file: &File) -> String {
+pub(crate) fn path_of(file: &File) -> String {
     use std::os::fd::AsRawFd;
     format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd())
 }

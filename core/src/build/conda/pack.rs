@@ -2,7 +2,6 @@
 
 use std::fs::{self, File, Permissions};
 use std::io;
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
@@ -11,7 +10,7 @@ use super::CondaError;
 use crate::build::process::{End, Running};
 use crate::build::{News, Watch};
 use crate::programs;
-use crate::seal::{Compression, ToolError};
+use crate::seal::{self, Compression, ToolError};
 
 /// How to pack.
 #[derive(Debug, Clone, Copy)]
@@ -30,10 +29,10 @@ impl Packing<'_> {
     pub(super) fn run(&self, watch: Watch<'_>) -> Result<(), CondaError> {
         let program = programs::find("mksquashfs").ok_or_else(|| self.tool(ToolError::Missing))?;
         let mut command = Command::new(&program);
-        // The open file, whatever its name has become.
-        let out = format!("/proc/{}/fd/{}", std::process::id(), self.out.as_raw_fd());
-        command.arg(self.root).arg(out).args(["-noappend", "-all-root", "-no-xattrs", "-no-progress", "-quiet"]);
-        command.args(["-comp", self.compression.name()]).env("LC_ALL", "C");
+        command.arg(self.root).arg(seal::path_of(self.out));
+        command.args(["-noappend", "-all-root", "-no-xattrs", "-no-progress", "-quiet"]);
+        // Otherwise what it cannot read is an empty file in the layer, and all is well.
+        command.args(["-exit-on-error", "-comp", self.compression.name()]).env("LC_ALL", "C");
         let mut said = Vec::new();
         let running = Running::start(command).map_err(|error| self.tool(ToolError::Start(error)))?;
         let mut quiet = |news: News<'_>| match news {
@@ -52,8 +51,8 @@ impl Packing<'_> {
         if has("No space left on device") || has("quota exceeded") {
             return CondaError::io(self.path, io::ErrorKind::StorageFull.into());
         }
-        let fatal = said.iter().find_map(|line| line.split_once("FATAL ERROR:").map(|(_, why)| why.trim()));
-        self.tool(ToolError::Failed(fatal.or(said.first().map(String::as_str)).unwrap_or(status).into()))
+        let why = seal::essence(said.iter().map(String::as_str)).unwrap_or(status);
+        self.tool(ToolError::Failed(why.into()))
     }
 
     fn tool(&self, error: ToolError) -> CondaError {
@@ -123,5 +122,16 @@ mod tests {
         assert!(matches!(crate::image::identify(&path).unwrap().kind, crate::image::Kind::Squashfs));
         let stopped = packing.run(&mut |_| ControlFlow::Break(())).unwrap_err();
         assert!(matches!(stopped, CondaError::Interrupted { .. }));
+    }
+    #[test]
+    fn what_cannot_be_read_is_not_left_empty() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.sqf");
+        let out = File::create_new(&path).unwrap();
+        // Root may open everything, but here nobody can read as much as there should be.
+        let root = Path::new("/proc/sys/vm");
+        let packing = Packing { root, out: &out, compression: Compression::Zstd, path: &path };
+        let error = packing.run(&mut |_| ControlFlow::Continue(())).unwrap_err().to_string();
+        assert!(error.contains("x.sqf: mksquashfs failed: Failed to read file /proc/sys/vm/"), "{error}");
     }
 }
