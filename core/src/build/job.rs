@@ -201,7 +201,7 @@ fn make_sif(
     };
     let start = |error| BuildError::Start { program: request.engine.clone(), error };
     let mut said = Said::default();
-    let end = Running::start(build.command()).map_err(start)?.wait(&mut |line| said.hear(line), watch).map_err(io)?;
+    let end = Running::start(&build.command()).map_err(start)?.wait(&mut |line| said.hear(line), watch).map_err(io)?;
     match end {
         End::Stopped => Err(BuildError::Interrupted { path: target.path().into() }),
         End::Exited(status) if status.success() && sif.is_file() => Ok(sif),

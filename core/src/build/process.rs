@@ -1,23 +1,28 @@
-//! Apptainer at work: a process group with a guard in it, so that whatever happens to us nothing of it stays behind.
+//! Apptainer at work: a session with a guard in it, so that whatever happens to us nothing of it stays behind.
 //!
 //! A build is many processes, and some of them (in a root-mapped namespace) do not hear of the end of the first. So a signal
-//! goes to the group. The guard is a shell that leads the group and reads from a pipe of ours: it sees the end of file when we
-//! are gone, killed by SIGKILL too, and ends the group in our stead.
+//! goes to the group. The guard is a shell in it that reads from a pipe of ours: it sees the end of file when we are gone, killed
+//! by SIGKILL too, and ends the group in our stead. The session is one of its own, without a terminal: in the user's it would be
+//! in the background, and stop for ever where something wants to ask at `/dev/tty`.
 
 use std::io::{self, Read};
 use std::ops::ControlFlow;
-use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::unistd::{AccessFlags, Pid, access};
 
 use super::{News, Watch};
+use crate::programs;
 
-/// Deaf to what it sends itself. `read` ends when we do.
-const GUARD: &str = "trap '' TERM INT HUP; read -r _; kill -TERM 0; sleep 10; kill -KILL 0";
+/// Begins the guard and becomes the command. The guard is deaf to what it sends itself, and has nothing of the command's open.
+const START: &str = r#"exec 3<&0 < /dev/null
+(trap '' TERM INT HUP; exec > /dev/null 2>&1; read -r _ <&3; kill -TERM 0; sleep 10; kill -KILL 0) &
+exec 3<&-
+exec "$@""#;
 /// How often somebody is asked whether to go on.
 const INTERVAL: Duration = Duration::from_millis(50);
 /// What Apptainer gets to tidy up in.
@@ -39,24 +44,25 @@ pub(super) enum End {
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Running {
-    guard: Child,
+    /// Leads session and group.
     child: Child,
+    /// Its status was taken: the number may be another's by now.
+    is_over: bool,
     lines: Receiver<String>,
 }
 
 impl Running {
-    pub(super) fn start(mut command: Command) -> io::Result<Self> {
-        let guard = Command::new("/bin/sh").args(["-c", GUARD]).process_group(0).stdin(Stdio::piped()).spawn()?;
-        let mut guard = Group(Some(guard));
+    pub(super) fn start(command: &Command) -> io::Result<Self> {
+        let mut command = in_a_session(command)?;
         let (reader, writer) = io::pipe()?;
-        command.process_group(guard.id()).stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
+        command.stdin(Stdio::piped()).stdout(writer.try_clone()?).stderr(writer);
         let child = command.spawn()?;
         // With the command our ends of the pipe are closed, so that the last writer's end is the end of the text.
         drop(command);
         let (sender, lines) = channel();
+        let running = Self { child, is_over: false, lines };
         std::thread::Builder::new().name("apptainer".into()).spawn(move || read_lines(reader, &sender))?;
-        let guard = guard.0.take().ok_or_else(|| io::Error::other("no guard"))?;
-        Ok(Self { guard, child, lines })
+        Ok(running)
     }
 
     /// Waits for the end; every line is told and kept by `hear`.
@@ -74,11 +80,9 @@ impl Running {
                 self.stop();
                 return Ok(End::Stopped);
             }
-            if news.is_err()
-                && let Some(status) = self.child.try_wait()?
-            {
+            if news.is_err() && self.has_ended() {
                 self.hear_the_rest(hear, watch);
-                return Ok(End::Exited(status));
+                return self.end().map(End::Exited);
             }
             if news == Err(RecvTimeoutError::Disconnected) {
                 std::thread::sleep(INTERVAL);
@@ -98,52 +102,56 @@ impl Running {
     fn stop(&mut self) {
         self.signal(Signal::SIGTERM);
         let until = Instant::now() + GRACE;
-        while Instant::now() < until && matches!(self.child.try_wait(), Ok(None)) {
+        while Instant::now() < until && !self.has_ended() {
             std::thread::sleep(INTERVAL);
         }
     }
 
-    fn signal(&self, signal: Signal) {
-        signal_group(&self.guard, signal);
+    /// Its status is left where it is, and with it the number.
+    fn has_ended(&self) -> bool {
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        !matches!(waitid(Id::Pid(self.number()), flags), Ok(WaitStatus::StillAlive))
     }
-}
 
-/// Whatever is left of the group ends here; the guard leads it and is not waited for before, so the number is still its own.
-impl Drop for Running {
-    fn drop(&mut self) {
+    /// Whatever is left of the group ends here.
+    fn end(&mut self) -> io::Result<ExitStatus> {
         self.signal(Signal::SIGKILL);
-        let _ = self.child.wait();
-        let _ = self.guard.wait();
+        self.is_over = true;
+        self.child.wait()
     }
-}
 
-/// The group before Apptainer is in it.
-struct Group(Option<Child>);
-
-impl Group {
-    fn id(&self) -> i32 {
-        self.0.as_ref().map_or(0, number)
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if let Some(mut guard) = self.0.take() {
-            let _ = guard.kill();
-            let _ = guard.wait();
+    fn signal(&self, signal: Signal) {
+        // In its first instant it has no group yet. 0 would be our own.
+        if !self.is_over && self.number().as_raw() > 0 && killpg(self.number(), signal).is_err() {
+            let _ = kill(self.number(), signal);
         }
     }
-}
 
-fn number(child: &Child) -> i32 {
-    i32::try_from(child.id()).unwrap_or(0)
-}
-
-fn signal_group(leader: &Child, signal: Signal) {
-    // 0 would be our own group.
-    if let group @ 1.. = number(leader) {
-        let _ = killpg(Pid::from_raw(group), signal);
+    fn number(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.child.id()).unwrap_or(0))
     }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.end();
+    }
+}
+
+/// The same command, with the guard, as the leader of a session.
+fn in_a_session(command: &Command) -> io::Result<Command> {
+    // The shell would say it too, but only as a line among others.
+    access(command.get_program(), AccessFlags::X_OK)?;
+    let missing = || io::Error::new(io::ErrorKind::NotFound, "setsid was not found; install the package util-linux");
+    let mut session = Command::new(programs::find("setsid").ok_or_else(missing)?);
+    session.args(["/bin/sh", "-c", START, "sh"]).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => session.env(name, value),
+            None => session.env_remove(name),
+        };
+    }
+    Ok(session)
 }
 
 /// Progress bars of tools that Apptainer calls go back to the start of their line: each state is a line.
@@ -176,7 +184,7 @@ mod tests {
     fn shell(text: &str) -> Running {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", text]);
-        Running::start(command).unwrap()
+        Running::start(&command).unwrap()
     }
 
     #[test]
@@ -187,6 +195,22 @@ mod tests {
             .unwrap();
         assert_eq!(heard, ["one", "a", "b", "last"]);
         assert!(matches!(end, End::Exited(status) if status.code() == Some(3)));
+    }
+
+    #[test]
+    fn it_has_a_session_of_its_own_without_our_pipe() {
+        let mut heard = Vec::new();
+        let text = "read -r pid name state parent group session terminal rest < /proc/$$/stat
+            echo $$; echo $session $group $terminal; [ -e /proc/$$/fd/3 ] || echo closed";
+        shell(text).wait(&mut |line| heard.push(line.to_owned()), &mut |_| ControlFlow::Continue(())).unwrap();
+        let pid = heard.first().cloned().unwrap_or_default();
+        assert_eq!(heard, [pid.clone(), format!("{pid} {pid} 0"), "closed".into()]);
+    }
+
+    #[test]
+    fn what_cannot_be_started_is_told_at_once() {
+        let error = Running::start(&Command::new("/nowhere/apptainer")).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }
 
     #[test]

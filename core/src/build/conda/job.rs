@@ -223,7 +223,7 @@ fn install(request: &Request<'_>, plan: &Plan, tool: &Tool, watch: Watch<'_>) ->
     if watch(News::Line(&plan.to_shell())).is_break() {
         return Err(CondaError::Interrupted { path: path() });
     }
-    let running = Running::start(command(plan)).map_err(start)?;
+    let running = Running::start(&command(plan)).map_err(start)?;
     match running.wait(&mut |line| said.hear(line), watch).map_err(start)? {
         End::Stopped => Err(CondaError::Interrupted { path: path() }),
         End::Exited(status) if status.success() => Ok(()),

@@ -34,7 +34,7 @@ impl Packing<'_> {
         // Otherwise what it cannot read is an empty file in the layer, and all is well.
         command.args(["-exit-on-error", "-comp", self.compression.name()]).env("LC_ALL", "C");
         let mut said = Vec::new();
-        let running = Running::start(command).map_err(|error| self.tool(ToolError::Start(error)))?;
+        let running = Running::start(&command).map_err(|error| self.tool(ToolError::Start(error)))?;
         let mut quiet = |news: News<'_>| match news {
             News::Line(_) => watch(News::Nothing),
             other => watch(other),

@@ -141,6 +141,17 @@ pub(super) fn a_signal_leaves_no_build(desk: &Desk) -> Result<()> {
     Ok(())
 }
 
+/// A process in the background of a terminal would stop there for ever.
+pub(super) fn nobody_waits_for_a_terminal(desk: &Desk) -> Result<()> {
+    rootfs(desk)?;
+    let ask = "%post\n    if read -r answer < /dev/tty; then exit 7; fi\n    echo done > /opt/done\n";
+    desk.write("a.def", &format!("Bootstrap: localimage\nFrom: rootfs\n{ask}"))?;
+    let typed = desk.command().terminal().stdin("");
+    typed.run(&["condatainer", "create", "--tmpdir", "work", "-f", "a.def"])?.success()?;
+    desk.run(&["condatainer", "exec", "-b", "a.sqf", "cat", "/opt/done"])?.says("done")?;
+    is_tidy(desk)
+}
+
 pub(super) fn two_at_once(desk: &Desk) -> Result<()> {
     slow(desk)?;
     let first = "condatainer -v create --tmpdir work -f slow.def > /dev/null 2> said < /dev/null & echo $! > first";
