@@ -37,16 +37,11 @@ impl Target {
         }
         let old = old(&path)?;
         draft::sweep(directory);
-        let in_hand = |draft| BuildError::InHand { path: path.clone(), draft };
-        let io = |error| BuildError::io(&path, error);
-        if let Some(other) = draft::in_the_making(directory, name).next() {
-            return Err(in_hand(other));
-        }
-        let draft = Draft::new(directory, name, Kind::New).map_err(io)?;
-        // Of two who have come at the same instant, the first in the alphabet stays.
-        let first = draft::in_the_making(directory, name).find(|other| other.file_name() < draft.path().file_name());
-        if let Some(other) = first {
-            return Err(in_hand(other));
+        let draft = Draft::new(directory, name, Kind::New).map_err(|error| BuildError::io(&path, error))?;
+        // One look, after the own draft can be seen: of two who have come at the same instant one sees the other at least.
+        let other = draft::in_the_making(directory, name).find(|other| other.file_name() != draft.path().file_name());
+        if let Some(other) = other {
+            return Err(BuildError::InHand { path, draft: other });
         }
         Ok(Self { update, old, draft, path })
     }
@@ -110,7 +105,7 @@ fn share_alike(old: &File, new: &File) {
 }
 
 /// A link to a layer stays a link.
-fn real(asked: &Path, update: bool) -> PathBuf {
+pub(super) fn real(asked: &Path, update: bool) -> PathBuf {
     let target = update.then(|| fs::canonicalize(asked).ok()).flatten();
     target.unwrap_or_else(|| asked.into())
 }
@@ -155,5 +150,31 @@ mod tests {
             target.publish().unwrap();
         }
         assert!(!Target::new(&at("new.sqf"), true).unwrap().replaces());
+    }
+    #[test]
+    fn nobody_is_at_it_twice() {
+        let dir = tempfile::tempdir().unwrap();
+        let layer = dir.path().join("a.sqf");
+        let first = Target::new(&layer, false).unwrap();
+        assert!(
+            matches!(Target::new(&layer, false), Err(BuildError::InHand { draft, .. }) if draft == first.draft.path())
+        );
+        assert!(Target::new(&dir.path().join("b.sqf"), false).is_ok());
+        drop(first);
+        // All at the same instant: never two.
+        for _ in 0..50 {
+            let start = std::sync::Barrier::new(4);
+            let come = || {
+                start.wait();
+                let target = Target::new(&layer, false);
+                start.wait();
+                usize::from(target.is_ok())
+            };
+            let made: usize = std::thread::scope(|scope| {
+                let threads = [(); 4].map(|()| scope.spawn(come));
+                threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+            });
+            assert!(made <= 1, "{made}");
+        }
     }
 }
