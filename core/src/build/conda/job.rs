@@ -41,7 +41,7 @@ const ROOM: u64 = 1 << 20;
 /// See [`CondaError`]; then nothing is left at the layer's path, and what was there before is as it was.
 pub fn build(request: &Request<'_>, watch: Watch<'_>) -> Result<Report, BuildError> {
     let begun = Instant::now();
-    let name = name(&request.layer)?;
+    let name = name(&target::real(&request.layer, request.update))?;
     let prefix = format!("/{MODULES}/{}", name.as_str());
     let target = Target::new(&request.layer, request.update)?;
     target.require_space(ROOM)?;
@@ -128,8 +128,9 @@ fn make(request: &Request<'_>, below: &str, prefix: &str, watch: Watch<'_>) -> R
 /// # Errors
 /// It cannot be read.
 pub fn recorded(layer: &Path) -> Result<Option<Spec>, BuildError> {
-    match name(layer) {
-        Ok(name) if target::old(layer)?.is_some() => record::asked(layer, name.as_str()),
+    let layer = target::real(layer, true);
+    match name(&layer) {
+        Ok(name) if target::old(&layer)?.is_some() => record::asked(&layer, name.as_str()),
         _ => Ok(None),
     }
 }

@@ -119,6 +119,11 @@ pub(super) fn again(desk: &Desk) -> Result<()> {
     // From what it was made from, without saying it once more.
     create(desk, &["-u", "-n", "hello/1"])?.success()?.complains("hello--1.sqf: rebuilt")?;
     exec(desk, "hello/1", &["hello"])?.says("hello from /cnt/hello/1, 1.2")?;
+    // Through a link it is the same module, whatever the link is called.
+    desk.script(&format!("ln -s ~/{IMAGES}/hello--1.sqf current.sqf"))?.success()?;
+    create(desk, &["-u", "-p", "current.sqf"])?.success()?.complains("2 packages in /cnt/hello/1")?;
+    create(desk, &["-u", "-p", "current.sqf", "-c", "./channel", "hello"])?.success()?;
+    exec(desk, "hello/1", &["hello"])?.says("hello from /cnt/hello/1, 1.2")?;
     // One that fails leaves the old one.
     create(desk, &["-u", "-n", "hello/1", "-c", "./channel", "nosuch"])?.ends_with(1)?;
     exec(desk, "hello/1", &["hello"])?.says("hello from /cnt/hello/1, 1.2")?;
