@@ -186,9 +186,10 @@ fn make_sif(
     target: &Target,
     watch: Watch<'_>,
 ) -> Result<PathBuf, BuildError> {
+    let refused = |error: io::Error| BuildError::Tmpdir { path: request.tmpdir.clone(), why: error.to_string() };
     let io = |error| BuildError::io(target.path(), error);
     let (sif, tmpdir) = (workshop.join("image.sif"), workshop.join("tmp"));
-    fs::create_dir(&tmpdir).map_err(io)?;
+    fs::create_dir(&tmpdir).map_err(refused)?;
     let build = Build {
         engine: &request.engine,
         tmpdir: &tmpdir,
@@ -197,7 +198,7 @@ fn make_sif(
         root_owned: compression.is_some() && matches!(plan.what, What::Spec(_)),
         arguments: &request.arguments,
         sif: &sif,
-        spec: spec(plan, workshop).map_err(io)?,
+        spec: spec(plan, workshop).map_err(refused)?,
     };
     let start = |error| BuildError::Start { program: request.engine.clone(), error };
     let mut said = Said::default();

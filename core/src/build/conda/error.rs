@@ -213,6 +213,11 @@ impl CondaError {
         }
     }
 
+    /// An error where the work is done, which is not where the layer goes.
+    pub(super) fn tmpdir(path: &Path, error: io::Error) -> Self {
+        Self::Tmpdir { path: path.into(), error }
+    }
+
     /// The tool's own last words, where it was the tool that failed.
     #[must_use]
     pub fn said(&self) -> &[String] {

@@ -46,7 +46,7 @@ pub fn build(request: &Request<'_>, watch: Watch<'_>) -> Result<Report, BuildErr
     let target = Target::new(&request.layer, request.update)?;
     target.require_space(ROOM)?;
     let Environment { place, packages, tool, workshop: _alive } = make(request, "", &prefix, watch)?;
-    pack::open_to_all(&place.root).map_err(|error| CondaError::io(target.path(), error))?;
+    pack::open_to_all(&place.root).map_err(|error| CondaError::tmpdir(&request.tmpdir, error))?;
     let packing = Packing {
         root: &place.root,
         out: target.draft().file(),
@@ -91,11 +91,11 @@ pub struct Contents {
 pub fn contents(request: &Request<'_>, watch: Watch<'_>) -> Result<Contents, BuildError> {
     let Environment { place, packages, workshop, .. } = make(request, UPPER, WORKSPACE, watch)?;
     let directory = workshop.join(ROOT);
-    let io = |error| CondaError::io(&request.layer, error);
+    let refused = |error| CondaError::tmpdir(&request.tmpdir, error);
     for name in [UPPER, "work"] {
         let made = directory.join(name);
-        fs::create_dir_all(&made).map_err(io)?;
-        fs::set_permissions(&made, Permissions::from_mode(0o755)).map_err(io)?;
+        fs::create_dir_all(&made).map_err(refused)?;
+        fs::set_permissions(&made, Permissions::from_mode(0o755)).map_err(refused)?;
     }
     let activation = record::activation(&place.environment);
     Ok(Contents { directory, packages: packages.count(), activation, _workshop: workshop })
@@ -110,12 +110,12 @@ struct Environment {
 }
 
 fn make(request: &Request<'_>, below: &str, prefix: &str, watch: Watch<'_>) -> Result<Environment, BuildError> {
-    let io = |error| CondaError::io(&request.layer, error);
+    let refused = |error| CondaError::tmpdir(&request.tmpdir, error);
     let tool = Tool::find(request.config.conda(request.conda.clone()).as_deref(), request.env)?;
     let channels = channels(request)?;
     let workshop = workshop(request)?;
-    let place = Place::new(&workshop, below, prefix).map_err(io)?;
-    let spec = place.spec(&request.spec).map_err(io)?;
+    let place = Place::new(&workshop, below, prefix).map_err(refused)?;
+    let spec = place.spec(&request.spec).map_err(refused)?;
     let order = Order { tool: &tool, prefix, spec: &spec, channels: &channels, tmp: &place.tmp };
     let plan = plan(request, &order, &place)?;
     install(request, &plan, &tool, watch)?;
@@ -150,10 +150,7 @@ fn channels(request: &Request<'_>) -> Result<Vec<String>, CondaError> {
 }
 
 fn workshop(request: &Request<'_>) -> Result<Workshop, CondaError> {
-    let refused = |error| match CondaError::io(&request.tmpdir, error) {
-        CondaError::Io { path, error } => CondaError::Tmpdir { path, error },
-        full => full,
-    };
+    let refused = |error| CondaError::tmpdir(&request.tmpdir, error);
     let tmpdir = fs::canonicalize(&request.tmpdir).map_err(refused)?;
     Workshop::new(&tmpdir).map_err(refused)
 }
@@ -263,12 +260,12 @@ fn command(plan: &Plan) -> Command {
 
 /// What was installed, written down.
 fn record(request: &Request<'_>, channels: &[String], tool: &Tool, place: &Place) -> Result<Packages, CondaError> {
-    let io = |error| CondaError::io(&request.layer, error);
-    let packages = Packages::of(&place.environment).map_err(io)?;
+    let refused = |error| CondaError::tmpdir(&request.tmpdir, error);
+    let packages = Packages::of(&place.environment).map_err(refused)?;
     if packages.count() == 0 && !has_files(&place.environment) {
         return Err(CondaError::NothingInstalled { path: request.layer.clone(), tool: tool.name() });
     }
-    record::write(&place.environment, &request.spec, channels, &packages).map_err(io)?;
+    record::write(&place.environment, &request.spec, channels, &packages).map_err(refused)?;
     Ok(packages)
 }
 
