@@ -49,6 +49,14 @@ pub enum CondaError {
         /// As written.
         word: String,
     },
+    /// A package as a file.
+    #[error(
+        "{word}: is a path, and packages are named: put the file into a channel (DIR/noarch or DIR/linux-64, then 'conda index DIR'), and name that with -c DIR"
+    )]
+    IsPath {
+        /// As written.
+        word: String,
+    },
     /// A module's name does not tell its package.
     #[error("{name}: does not tell which package: write NAME/VERSION, or -n {name} PACKAGE...")]
     NoVersion {

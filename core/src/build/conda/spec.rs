@@ -54,7 +54,7 @@ impl Spec {
     /// The packages of a command line.
     ///
     /// # Errors
-    /// None, one that is named twice, one that is a file.
+    /// None, one that is named twice, one that is a file or a path.
     pub fn of_words(words: &[String]) -> Result<Self, CondaError> {
         let packages: Vec<String> = words.iter().map(|word| package(word)).collect::<Result<_, _>>()?;
         if packages.is_empty() {
@@ -139,7 +139,9 @@ fn package(word: &str) -> Result<String, CondaError> {
             Err(CondaError::NotAPackage { word: word.escape_debug().to_string() })
         }
         () if is_file => Err(CondaError::IsFile { word: word.into() }),
-        () if is_url || package.starts_with(['/', '.']) => Ok(word.into()),
+        () if is_url => Ok(word.into()),
+        // In the container it would be nowhere, and nobody could make the module again from it.
+        () if package.starts_with(['/', '.', '~']) => Err(CondaError::IsPath { word: word.into() }),
         () => Ok(format!("{channel}{}", package.replace('/', "="))),
     }
 }
@@ -152,7 +154,7 @@ fn split_channel(word: &str) -> (&str, &str) {
 /// What a package is called, without channel, version and build.
 fn name_of(package: &str) -> String {
     let (_, package) = split_channel(package);
-    if package.contains("://") || package.starts_with(['/', '.']) {
+    if package.contains("://") {
         return package.into();
     }
     let end = package.find(|c: char| "=<>!~ [".contains(c)).unwrap_or(package.len());
@@ -194,6 +196,9 @@ mod tests {
         let of = |name: &str| Spec::of_module(name).ok();
         assert_eq!(of("samtools/1.22"), Some(Spec::Packages(vec!["samtools=1.22".into()])));
         assert_eq!(of("bioconda::star=2.7"), Some(Spec::Packages(vec!["bioconda::star=2.7".into()])));
+        for path in ["./x-1-0.conda", "/d/x-1-0.conda", "~/x-1-0.tar.bz2", "../x"] {
+            assert!(packages(&[path]).unwrap_err().starts_with(&format!("{path}: is a path, ")), "{path}");
+        }
         assert_eq!((of("samtools"), of("grch38/gtf/47"), of("../x")), (None, None, None));
     }
 

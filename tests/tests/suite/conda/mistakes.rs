@@ -25,6 +25,7 @@ fn of_the_request(desk: &Desk) -> Result<()> {
     let with = |more: &[&'static str]| [channel.as_slice(), more].concat();
     refused(desk, &with(&["hello", "Hello=1.1"]), "hello and Hello=1.1: the same package is named twice")?;
     refused(desk, &with(&["empty.yml"]), "empty.yml: is a file; name it with -f empty.yml")?;
+    refused(desk, &with(&["./hello-1.2-0.conda"]), "./hello-1.2-0.conda: is a path, and packages are named: ")?;
     refused(desk, &["-f", "missing.yml", "-n", "x"], "missing.yml: ")?;
     refused(desk, &["-f", "empty.yml", "-n", "x"], "empty.yml: names no package; there is nothing to make")?;
     refused(desk, &["-f", "none.yml", "-n", "x"], "none.yml: has no 'dependencies:' at its first level")?;
