@@ -126,7 +126,8 @@ mod tests {
     }
 
     fn file(path: &str, format: Format) -> Spec {
-        Spec::File(SpecFile { path: path.into(), format, text: String::new(), channels: vec!["file:///c".into()] })
+        let channels = vec!["file:///c".into()];
+        Spec::File(SpecFile { path: path.into(), format, text: String::new(), channels, beside: Vec::new() })
     }
 
     #[test]

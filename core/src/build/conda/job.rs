@@ -143,10 +143,17 @@ fn name(layer: &Path) -> Result<Name, CondaError> {
     name.ok_or_else(|| CondaError::AwkwardName { path: layer.into() })
 }
 
+/// Those that are named now come before those that were named the last time.
 fn channels(request: &Request<'_>) -> Result<Vec<String>, CondaError> {
     let home = request.env.get("HOME").map(PathBuf::from);
-    let absolute = |written: &String| surroundings::channel(written, &request.cwd, home.as_deref());
-    request.channels.iter().map(absolute).collect()
+    let mut channels = Vec::new();
+    for written in request.channels.iter().chain(request.spec.beside()) {
+        let channel = surroundings::channel(written, &request.cwd, home.as_deref())?;
+        if !channels.contains(&channel) {
+            channels.push(channel);
+        }
+    }
+    Ok(channels)
 }
 
 fn workshop(request: &Request<'_>) -> Result<Workshop, CondaError> {

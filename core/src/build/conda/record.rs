@@ -9,12 +9,17 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::spec::Spec;
+use super::spec::{Format, Spec, SpecFile};
+use super::yaml;
 use crate::build::BuildError;
 use crate::build::layer::Packed;
 
-/// What was asked for, with the ending of its format.
+/// What was asked for, with one of the endings below.
 pub const ASKED: &str = ".cnt-environment";
+/// By its name, too, a tool tells a file of conda-lock.
+const ENDINGS: [&str; 3] = [".yml", "-lock.yml", ".txt"];
+/// The channels of the command line beside a file, one per line; those beside packages are in what was asked for.
+const CHANNELS: &str = ".cnt-channels";
 /// The exact packages, as every tool of the family takes them with `--file`.
 pub const EXPLICIT: &str = ".cnt-explicit.txt";
 /// Where the tools record installed packages.
@@ -80,11 +85,22 @@ impl Packages {
 /// Writes down in the environment at `prefix` what it was made from.
 pub(super) fn write(prefix: &Path, spec: &Spec, channels: &[String], packages: &Packages) -> io::Result<()> {
     let (ending, text) = match spec {
-        Spec::File(file) => (file.format.ending(), file.text.clone()),
-        Spec::Packages(packages) => ("yml", environment(packages, channels)),
+        Spec::File(file) => (ending(file), file.text.clone()),
+        Spec::Packages(packages) => (".yml", environment(packages, channels)),
     };
-    fs::write(prefix.join(format!("{ASKED}.{ending}")), text)?;
+    fs::write(prefix.join(format!("{ASKED}{ending}")), text)?;
+    if matches!(spec, Spec::File(_)) && !channels.is_empty() {
+        fs::write(prefix.join(CHANNELS), channels.join("\n") + "\n")?;
+    }
     fs::write(prefix.join(EXPLICIT), packages.explicit())
+}
+
+fn ending(file: &SpecFile) -> &'static str {
+    match file.format {
+        Format::Yaml if yaml::is_lock_file(&file.path) => "-lock.yml",
+        Format::Yaml => ".yml",
+        Format::Text => ".txt",
+    }
 }
 
 /// An environment.yml of packages that were named one by one. JSON's texts are YAML's too.
@@ -100,10 +116,14 @@ fn environment(packages: &[String], channels: &[String]) -> String {
 /// What the module in `layer` was made from, if it was made by us.
 pub(super) fn asked(layer: &Path, name: &str) -> Result<Option<Spec>, BuildError> {
     let packed = Packed::open(layer)?;
-    for ending in ["yml", "txt"] {
-        let file = format!("{ASKED}.{ending}");
-        if let Some(text) = packed.text(layer, &format!("/cnt/{name}/{file}"))? {
-            return Ok(Some(Spec::of_text(file.as_ref(), String::from_utf8_lossy(&text).into_owned())?));
+    let text = |file: &str| packed.text(layer, &format!("/cnt/{name}/{file}"));
+    for ending in ENDINGS {
+        let file = format!("{ASKED}{ending}");
+        if let Some(asked) = text(&file)? {
+            let channels = text(CHANNELS)?.unwrap_or_default();
+            let beside = String::from_utf8_lossy(&channels).lines().map(String::from).collect();
+            let spec = Spec::of_text(file.as_ref(), String::from_utf8_lossy(&asked).into_owned())?;
+            return Ok(Some(spec.with(beside)));
         }
     }
     Ok(None)
@@ -120,7 +140,9 @@ pub(super) fn activation(prefix: &Path) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::pack::Packing;
     use super::*;
+    use crate::seal::Compression;
 
     #[test]
     fn what_is_in_it() {
@@ -148,5 +170,27 @@ mod tests {
         assert_eq!(text, "channels:\n  - \"file:///c\"\ndependencies:\n  - \"a=1\"\n  - \"b >=2\"\n");
         assert_eq!(fs::read_to_string(dir.path().join(EXPLICIT)).unwrap(), "@EXPLICIT\n");
         assert_eq!(environment(&["a".into()], &[]), "dependencies:\n  - \"a\"\n");
+    }
+    #[test]
+    fn a_file_is_found_again_with_its_channels_and_as_what_it_was() {
+        let lock = "/d/conda-lock.yml";
+        for (path, text, kept) in [
+            ("/d/e.yaml", "dependencies: [a]\n", ".cnt-environment.yml"),
+            (lock, "package: []\n", ".cnt-environment-lock.yml"),
+            ("/d/list.txt", "a=1\n", ".cnt-environment.txt"),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let (root, layer) = (dir.path().join("root"), dir.path().join("x.sqf"));
+            let prefix = root.join("cnt/x/1");
+            fs::create_dir_all(&prefix).unwrap();
+            let spec = Spec::of_text(path.as_ref(), text.into()).unwrap();
+            super::write(&prefix, &spec, &["file:///c".into(), "d".into()], &Packages::default()).unwrap();
+            let out = fs::File::create_new(&layer).unwrap();
+            let packing = Packing { root: &root, out: &out, compression: Compression::Gzip, path: &layer };
+            packing.run(&mut |_| std::ops::ControlFlow::Continue(())).unwrap();
+            let expected =
+                Spec::of_text(kept.as_ref(), text.into()).unwrap().with(vec!["file:///c".into(), "d".into()]);
+            assert_eq!(asked(&layer, "x/1").unwrap(), Some(expected));
+        }
     }
 }

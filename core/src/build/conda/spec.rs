@@ -29,6 +29,8 @@ pub struct SpecFile {
     pub text: String,
     /// The channels that it names.
     pub channels: Vec<String>,
+    /// The channels that were named beside it, before those, when a layer recorded it.
+    pub beside: Vec<String>,
 }
 
 /// What a file of packages is written in. The tools tell it by the name, and so do we.
@@ -38,16 +40,6 @@ pub enum Format {
     Yaml,
     /// One package, or URL, per line.
     Text,
-}
-
-impl Format {
-    /// The ending of its name.
-    pub(super) fn ending(self) -> &'static str {
-        match self {
-            Self::Yaml => "yml",
-            Self::Text => "txt",
-        }
-    }
 }
 
 impl Spec {
@@ -97,7 +89,23 @@ impl Spec {
             Format::Text if text.lines().any(is_entry) => Vec::new(),
             Format::Text => return Err(CondaError::Empty { path: path.into() }),
         };
-        Ok(Self::File(SpecFile { path: path.into(), format, text, channels }))
+        Ok(Self::File(SpecFile { path: path.into(), format, text, channels, beside: Vec::new() }))
+    }
+
+    /// The same with channels that were named beside it.
+    pub(super) fn with(self, beside: Vec<String>) -> Self {
+        match self {
+            Self::File(file) => Self::File(SpecFile { beside, ..file }),
+            packages @ Self::Packages(_) => packages,
+        }
+    }
+
+    /// The channels that it brings along besides those that it names itself.
+    pub(super) fn beside(&self) -> &[String] {
+        match self {
+            Self::File(file) => &file.beside,
+            Self::Packages(_) => &[],
+        }
     }
 
     /// As a report names it.
@@ -188,6 +196,9 @@ mod tests {
         assert!(packages(&["samtools", "Samtools=1.22"]).unwrap_err().starts_with("samtools and Samtools=1.22: "));
         assert!(packages(&["bioconda::star", "star>2"]).is_err());
         assert!(packages(&["environment.yml"]).unwrap_err().contains("-f environment.yml"));
+        for path in ["./x-1-0.conda", "/d/x-1-0.conda", "~/x-1-0.tar.bz2", "../x"] {
+            assert!(packages(&[path]).unwrap_err().starts_with(&format!("{path}: is a path, ")), "{path}");
+        }
         assert!(packages(&["-x"]).is_err() && packages(&["a\nb"]).is_err());
     }
 
@@ -196,9 +207,6 @@ mod tests {
         let of = |name: &str| Spec::of_module(name).ok();
         assert_eq!(of("samtools/1.22"), Some(Spec::Packages(vec!["samtools=1.22".into()])));
         assert_eq!(of("bioconda::star=2.7"), Some(Spec::Packages(vec!["bioconda::star=2.7".into()])));
-        for path in ["./x-1-0.conda", "/d/x-1-0.conda", "~/x-1-0.tar.bz2", "../x"] {
-            assert!(packages(&[path]).unwrap_err().starts_with(&format!("{path}: is a path, ")), "{path}");
-        }
         assert_eq!((of("samtools"), of("grch38/gtf/47"), of("../x")), (None, None, None));
     }
 

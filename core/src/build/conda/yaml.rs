@@ -24,7 +24,7 @@ pub(super) fn channels(path: &Path, text: &str) -> Result<Vec<String>, CondaErro
 }
 
 /// `NAME-lock.yml` is a file of conda-lock, which micromamba tells by its name too.
-fn is_lock_file(path: &Path) -> bool {
+pub(super) fn is_lock_file(path: &Path) -> bool {
     path.file_stem().is_some_and(|stem| stem.to_string_lossy().ends_with("-lock"))
 }
 

@@ -98,6 +98,22 @@ pub(super) fn by_files(desk: &Desk) -> Result<()> {
     create(desk, &["-f", "exact.txt", "-n", "exact/1"])?.success()?;
     exec(desk, "exact/1", &["hello"])?.says("hello from /cnt/exact/1, 1.1")?;
     exec(desk, "exact/1", &["pyhello"])?.says("hello from Python")?;
+    channels_beside_a_file(desk)
+}
+
+/// `-u` alone knows those of the command line too, also the second time.
+fn channels_beside_a_file(desk: &Desk) -> Result<()> {
+    desk.write("bare.yml", "dependencies:\n  - hello=1.1\n")?;
+    desk.write("bare.txt", "hello=1.1\n")?;
+    for file in ["bare.yml", "bare.txt"] {
+        create(desk, &["-f", file, "-c", "./channel", "-n", "bare"])?.success()?;
+        for _ in 0..2 {
+            create(desk, &["-u", "-n", "bare"])?.success()?.complains("bare.sqf: rebuilt, ")?;
+        }
+        exec(desk, "bare", &["hello"])?.says("hello from /cnt/bare, 1.1")?;
+        exec(desk, "bare", &["cat", "/cnt/bare/.cnt-channels"])?.says(&format!("file://{}", desk.path("channel")))?;
+        desk.script(&format!("rm ~/{IMAGES}/bare.sqf"))?.success()?;
+    }
     Ok(())
 }
 
