@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use condatainer_core::build::conda::{self, Contents};
-use condatainer_core::chown;
 use condatainer_core::config::SYSTEM_FILE;
 use condatainer_core::create::{self, Made, Spec};
 use condatainer_core::ext::Ids;
@@ -49,17 +48,11 @@ struct Report<'a> {
 pub(crate) fn create(args: &CreateArgs) -> Result<ExitCode, Failure> {
     let caller = Caller::current().map_err(Failure::failed)?;
     let mut spec = spec(args, &caller);
-    let contents = contents(args, &mut spec)?;
+    let contents = contents(args, &caller, &mut spec)?;
     let progress = Progress::new("MiB");
     let made =
         create::create(&spec, &mut |done, total| progress.at(done >> 20, total >> 20)).map_err(Failure::failed)?;
     progress.finish();
-    if contents.is_some() && args.fakeroot {
-        // What the tool has made belongs to the caller.
-        let to_root = chown::Request::new(Ids::ROOT, Ids { uid: caller.uid, gid: caller.gid });
-        chown::chown(&made.image.path, &to_root, &mut |_, _| {}).map_err(Failure::failed)?;
-        spec.owner = Ids::ROOT;
-    }
     let fakeroot = args.fakeroot.then(|| survey::fakeroot(&caller).map_err(|refusal| refusal.to_string()));
     report::give(args.json, &described(&spec, &made, contents.as_ref(), fakeroot.as_ref()), || {
         let environment = contents.iter().flat_map(|contents| environment(&made.image.path, contents));
@@ -69,7 +62,7 @@ pub(crate) fn create(args: &CreateArgs) -> Result<ExitCode, Failure> {
 }
 
 /// The conda environment that is to go into the image, if one is wanted: made first, so that there is no image without it.
-fn contents(args: &CreateArgs, spec: &mut Spec) -> Result<Option<Contents>, Failure> {
+fn contents(args: &CreateArgs, caller: &Caller, spec: &mut Spec) -> Result<Option<Contents>, Failure> {
     let is_wanted = args.file.is_some() || !args.packages.is_empty();
     if !is_wanted && (!args.channels.is_empty() || args.conda.is_some() || args.base.is_some()) {
         return Err(Failure::usage(
@@ -85,9 +78,6 @@ fn contents(args: &CreateArgs, spec: &mut Spec) -> Result<Option<Contents>, Fail
         Some(file) => conda::Spec::of_file(&around.cwd.join(file)),
         None => conda::Spec::of_words(&packages),
     };
-    // As the tool makes it; it goes to root afterwards.
-    let caller = Caller::current().map_err(Failure::failed)?;
-    spec.owner = Ids { uid: caller.uid, gid: caller.gid };
     create::check_before(spec).map_err(Failure::failed)?;
     let request = conda::Request {
         spec: wanted.map_err(Failure::failed)?,
@@ -103,7 +93,9 @@ fn contents(args: &CreateArgs, spec: &mut Spec) -> Result<Option<Contents>, Fail
         env: &around.env,
     };
     let contents = build::watched(|watch| conda::contents(&request, watch))?;
-    spec.contents = Some(contents.directory.clone());
+    // As the tool has made it.
+    let owner = Ids { uid: caller.uid, gid: caller.gid };
+    spec.contents = Some(create::Contents { directory: contents.directory.clone(), owner });
     Ok(Some(contents))
 }
 

@@ -10,7 +10,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
 
-use condatainer_core::create::{CreateError, MIN_SIZE, Made, Profile, Spec};
+use condatainer_core::create::{Contents, CreateError, MIN_SIZE, Made, Profile, Spec};
 use condatainer_core::ext::{Ids, Owner, probe};
 use condatainer_core::image::Kind;
 use support::{Bench, Mounted, debugfs, fsck, ok, stat, whole};
@@ -65,17 +65,24 @@ fn what_is_given_is_in_it() {
     fs::write(tree.join("upper/ext3/env/bin/tool"), "made").unwrap();
     fs::hard_link(tree.join("upper/ext3/env/bin/tool"), tree.join("upper/ext3/env/bin/same")).unwrap();
     let owner = Ids { uid: tree.metadata().unwrap().uid(), gid: tree.metadata().unwrap().gid() };
-    let spec =
-        |name: &str| Spec { contents: Some(tree.clone()), ..Spec::new(bench.dir.path().join(name), MIN_SIZE, owner) };
+    let contents = Some(Contents { directory: tree.clone(), owner });
+    let spec = |name: &str| Spec { contents: contents.clone(), ..Spec::new(bench.path(name), MIN_SIZE, owner) };
     create(&spec("env.img")).unwrap();
     assert_eq!(fsck(&bench.path("env.img")), Ok(()));
     let said = debugfs(&bench.path("env.img"), "stat upper/ext3/env/bin/same");
     assert!(said.contains("Links: 2"), "{said}");
+    // All of it is the image's owner's, whoever has made it.
+    create(&Spec { owner: USER, ..spec("given.img") }).unwrap();
+    assert_eq!(fsck(&bench.path("given.img")), Ok(()));
+    for path in ["upper", "work", "upper/ext3/env/bin", "upper/ext3/env/bin/tool"] {
+        assert_eq!(stat(&bench.path("given.img"), path).0, USER, "{path}");
+    }
 
     fs::write(tree.join("upper/large"), vec![7; 70 << 20]).unwrap();
     let error = create(&spec("full.img")).unwrap_err();
     assert!(matches!(error, CreateError::ContentsTooLarge { size: MIN_SIZE, .. }), "{error}");
     fs::remove_dir_all(&tree).unwrap();
+    fs::remove_file(bench.path("given.img")).unwrap();
     assert_eq!(leftovers(&bench), ["env.img"]);
 }
 

@@ -9,12 +9,13 @@ mod support;
 
 use std::env;
 use std::fs::{self, File};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use condatainer_core::create::{MIN_SIZE, Spec, create};
+use condatainer_core::create::{Contents, MIN_SIZE, Spec, create};
 use condatainer_core::ext::{Ids, probe};
 use condatainer_core::litter;
 use nix::sys::signal::{Signal, kill};
@@ -24,6 +25,7 @@ use support::{Bench, fsck, whole};
 const USER: Ids = Ids { uid: 1_234_567, gid: 70_001 };
 const IMAGE: &str = "CONDATAINER_TEST_CREATE_KILLED_IMAGE";
 const TMPDIR: &str = "CONDATAINER_TEST_CREATE_KILLED_TMPDIR";
+const CONTENTS: &str = "CONDATAINER_TEST_CREATE_KILLED_CONTENTS";
 /// Set where the process is to wait in the middle, showing that by this file.
 const HALT: &str = "CONDATAINER_TEST_CREATE_KILLED_HALT";
 
@@ -33,7 +35,12 @@ fn victim() {
     let Some(image) = env::var_os(IMAGE) else { return };
     litter::remove_on_signals().unwrap();
     let halt = env::var_os(HALT);
+    let contents = env::var_os(CONTENTS).map(PathBuf::from).map(|directory| {
+        let meta = directory.metadata().unwrap();
+        Contents { directory, owner: Ids { uid: meta.uid(), gid: meta.gid() } }
+    });
     let spec = Spec {
+        contents,
         tmpdir: env::var_os(TMPDIR).map(PathBuf::from),
         allocate: halt.is_some(),
         ..Spec::new(image.into(), MIN_SIZE, USER)
@@ -53,10 +60,10 @@ fn victim_of(image: &Path) -> Command {
     command
 }
 
-fn start(image: &Path, tmpdir: Option<&Path>) -> Child {
+fn start(image: &Path, tmpdir: Option<&Path>, contents: Option<&Path>) -> Child {
     let mut command = victim_of(image);
-    if let Some(tmpdir) = tmpdir {
-        command.env(TMPDIR, tmpdir);
+    for (name, path) in [(TMPDIR, tmpdir), (CONTENTS, contents)] {
+        command.envs(path.map(|path| (name, path)));
     }
     command.spawn().unwrap()
 }
@@ -76,15 +83,22 @@ fn assert_complete(image: &Path) {
 fn at_any_instant() {
     let instants = if env::var_os("CONDATAINER_SOAK").is_some() { 500 } else { 50 };
     let (bench, far) = (Bench::new(), tempfile::tempdir_in("/dev/shm").unwrap());
-    for tmpdir in [None, Some(far.path())] {
+    // What somebody else has made becomes the owner's before anybody sees it.
+    let given = tempfile::tempdir().unwrap();
+    for name in ["upper", "work"] {
+        fs::create_dir(given.path().join(name)).unwrap();
+        fs::set_permissions(given.path().join(name), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    (0..500).for_each(|number| fs::write(given.path().join(format!("upper/{number}")), "made").unwrap());
+    for (tmpdir, contents) in [(None, None), (Some(far.path()), None), (None, Some(given.path()))] {
         let image = bench.path("env.img");
         let whole_run = Instant::now();
-        assert!(start(&image, tmpdir).wait().unwrap().success());
+        assert!(start(&image, tmpdir, contents).wait().unwrap().success());
         let whole_run = whole_run.elapsed();
         fs::remove_file(&image).unwrap();
         let (mut unfinished, mut drafts) = (0, 0);
         for instant in 0..instants / 2 {
-            let mut child = start(&image, tmpdir);
+            let mut child = start(&image, tmpdir, contents);
             std::thread::sleep(whole_run * instant / (instants / 2 - 1));
             child.kill().unwrap();
             child.wait().unwrap();
@@ -101,7 +115,7 @@ fn at_any_instant() {
             // still holds the draft.
             let deadline = Instant::now() + Duration::from_secs(20);
             loop {
-                assert!(start(&image, tmpdir).wait().unwrap().success(), "after {left:?}");
+                assert!(start(&image, tmpdir, contents).wait().unwrap().success(), "after {left:?}");
                 assert_complete(&image);
                 let after = (names(bench.dir.path()), names(far.path()).len());
                 fs::remove_file(&image).unwrap();
@@ -111,7 +125,10 @@ fn at_any_instant() {
                 assert!(Instant::now() < deadline, "after {left:?}: {after:?}");
             }
         }
-        eprintln!("{tmpdir:?}: of {} runs {unfinished} made nothing, {drafts} left a draft", instants / 2);
+        eprintln!(
+            "{tmpdir:?}, {contents:?}: of {} runs {unfinished} made nothing, {drafts} left a draft",
+            instants / 2
+        );
         assert!(unfinished > 3 && drafts > 0, "the kills came too late or too early");
     }
 }
@@ -158,7 +175,7 @@ fn of_two_at_once_exactly_one_works() {
     let bench = Bench::new();
     for _ in 0..10 {
         let image = bench.path("env.img");
-        let racers: Vec<Child> = (0..3).map(|_| start(&image, None)).collect();
+        let racers: Vec<Child> = (0..3).map(|_| start(&image, None, None)).collect();
         let won = racers.into_iter().map(|mut child| child.wait().unwrap().success());
         assert_eq!(won.filter(|&success| success).count(), 1);
         assert_complete(&image);

@@ -12,6 +12,7 @@ mod others;
 mod survey;
 mod table;
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 pub use error::ChownError;
@@ -106,17 +107,27 @@ pub(crate) fn chown_held(
     request: &Request,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Report, ChownError> {
-    let path = &held.image.path;
+    let report = chown_file(&held.image.path, &held.file, held.window, request, progress)?;
+    Ok(Report { unlocked: held.lock_unsupported().is_some(), ..report })
+}
+
+/// As [`chown`], in the file system at `window` of an open file that nobody else has; `path` is what messages name.
+pub(crate) fn chown_file(
+    path: &Path,
+    file: &File,
+    window: Window,
+    request: &Request,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Report, ChownError> {
     // Some file systems report fresh, unwritten data as holes.
-    held.file.sync_data().ok();
-    let fs = Fs::open(&held.file, held.window, u64::MAX).map_err(|error| ChownError::ext(path, error))?;
-    let job = Job::new(path, &fs, Some(&held.file), request)?;
+    file.sync_data().ok();
+    let fs = Fs::open(file, window, u64::MAX).map_err(|error| ChownError::ext(path, error))?;
+    let job = Job::new(path, &fs, Some(file), request)?;
     let (members, holes, seen) = job.look(progress)?;
     if !request.dry_run && seen.changing > 0 {
-        job.write(&held.file, &members, holes, &seen, progress)?;
+        job.write(file, &members, holes, &seen, progress)?;
     }
-    let report = job.report(&members, seen);
-    Ok(Report { unlocked: held.lock_unsupported().is_some(), ..report })
+    Ok(job.report(&members, seen))
 }
 
 /// What [`chown`] would do with the image in `window` of `reader`, whatever its state: it is only looked at, and not locked.

@@ -42,7 +42,8 @@ pub(super) fn format(spec: &Spec, file: &File) -> Result<(), CreateError> {
     let file = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
     let mut mke2fs = command("mke2fs").map_err(tool)?;
     if let Some(contents) = &spec.contents {
-        let filled = e2fsprogs::run("mke2fs", describe(&mut mke2fs, spec).arg("-d").arg(contents).arg(&file), 0);
+        let filled =
+            e2fsprogs::run("mke2fs", describe(&mut mke2fs, spec).arg("-d").arg(&contents.directory).arg(&file), 0);
         return filled.map_err(|error| match error.to_string().contains(TOO_SMALL) {
             true => CreateError::ContentsTooLarge { path: spec.path.clone(), size: spec.size_bytes },
             false => tool(error),

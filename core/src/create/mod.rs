@@ -8,6 +8,7 @@ mod format;
 mod space;
 
 use std::fs::{self, File};
+use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
@@ -19,8 +20,9 @@ pub use space::Limit;
 #[cfg(feature = "lower")]
 pub(crate) use space::free as free_space;
 
+use crate::chown::{self, ChownError};
 use crate::draft::{self, Draft, Kind};
-use crate::ext::{self, Ids, Owner, Probe};
+use crate::ext::{self, Ids, Owner, Probe, Window};
 use crate::image::{self, Image, ImageError};
 
 /// The smallest image, in bytes: Apptainer's own limit, which leaves room for a journal.
@@ -72,10 +74,19 @@ pub struct Spec {
     pub label: Option<String>,
     /// Reserves all the space now instead of when it is written.
     pub allocate: bool,
-    /// A directory with `upper` and `work` that the image is to hold, owners included; otherwise both are empty.
-    pub contents: Option<PathBuf>,
+    /// What the image is to hold; otherwise `upper` and `work` are empty.
+    pub contents: Option<Contents>,
     /// Where it is made before it moves to its place, for instance a fast local disk; otherwise beside the target.
     pub tmpdir: Option<PathBuf>,
+}
+
+/// What an image holds from the start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contents {
+    /// A directory with `upper` and `work`.
+    pub directory: PathBuf,
+    /// Whom it belongs to; in the image what is theirs is the image's owner's.
+    pub owner: Ids,
 }
 
 impl Spec {
@@ -140,6 +151,7 @@ pub fn create(spec: &Spec, progress: &mut dyn FnMut(u64, u64)) -> Result<Made, C
     let swept = sweep(&directory, workshop);
     let draft = draft(spec, workshop)?;
     format::format(spec, draft.file())?;
+    give_to_owner(spec, draft.file())?;
     let probe = verify(spec, &draft)?;
     let draft = bring_home(spec, draft, &directory, progress)?;
     let image = finish(spec, draft, &directory, progress)?;
@@ -202,9 +214,25 @@ fn draft(spec: &Spec, directory: &Path) -> Result<Draft, CreateError> {
     Ok(draft)
 }
 
+/// mke2fs takes the owners of a directory as they are, and only root could have made it of others.
+fn give_to_owner(spec: &Spec, file: &File) -> Result<(), CreateError> {
+    let Some(contents) = spec.contents.as_ref().filter(|contents| contents.owner != spec.owner) else { return Ok(()) };
+    let request = chown::Request::new(spec.owner, contents.owner);
+    let given = chown::chown_file(&spec.path, file, whole(spec), &request, &mut |_, _| {});
+    given.map(drop).map_err(|error| match error {
+        ChownError::Image(error) => CreateError::Image(error),
+        ChownError::Interrupted { error, .. } => CreateError::io(&spec.path, error),
+        other => CreateError::io(&spec.path, io::Error::other(other)),
+    })
+}
+
+fn whole(spec: &Spec) -> Window {
+    Window::whole(spec.size_bytes / BLOCK * BLOCK)
+}
+
 /// Reads back what was made: a configuration of mke2fs could have had its own ideas, and debugfs does not tell its failures.
 fn verify(spec: &Spec, draft: &Draft) -> Result<Probe, CreateError> {
-    let probe = ext::probe(draft.file(), ext::Window::whole(spec.size_bytes / BLOCK * BLOCK))
+    let probe = ext::probe(draft.file(), whole(spec))
         .map_err(|error| CreateError::Image(ImageError::ext(&spec.path, error)))?;
     match unfit(spec, &probe) {
         Some(reason) => Err(CreateError::Unfit { path: spec.path.clone(), reason }),
