@@ -25,6 +25,8 @@ mod environment;
 pub mod ext;
 pub mod facts;
 pub mod fakeroot;
+#[cfg(feature = "lower")]
+mod full;
 pub mod held;
 pub mod holder;
 pub mod image;

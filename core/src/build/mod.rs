@@ -11,6 +11,7 @@ pub mod conda;
 mod definition;
 mod error;
 mod job;
+mod last;
 mod layer;
 mod process;
 mod recipe;

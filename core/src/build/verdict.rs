@@ -1,25 +1,31 @@
 //! What Apptainer has said, in one line, and what helps. Its own last lines are kept beside.
 
+use super::last::{Last, cut};
 use crate::fakeroot::Fakeroot;
+use crate::full;
 
 /// So many last lines are kept.
 const KEPT: usize = 20;
-/// A longer essence is cut, in characters.
-const LONGEST: usize = 300;
 
 /// What was said so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Said {
-    last: std::collections::VecDeque<String>,
+    last: Last,
     fatal: Option<String>,
     full: bool,
     has_no_fakeroot: bool,
     no_ids: bool,
 }
 
+impl Default for Said {
+    fn default() -> Self {
+        Self { last: Last::new(KEPT), fatal: None, full: false, has_no_fakeroot: false, no_ids: false }
+    }
+}
+
 impl Said {
     pub(super) fn hear(&mut self, line: &str) {
-        self.full |= is_full(line);
+        self.full |= full::is_said(line);
         self.has_no_fakeroot |= line.contains("fakeroot command not found");
         self.no_ids |= line.contains("failed to change uid and gids") || line.contains("lchown");
         if let Some((_, why)) = line.split_once("FATAL:").or_else(|| line.split_once("FATAL ERROR:")) {
@@ -27,10 +33,7 @@ impl Said {
         }
         // Each state of a progress bar is a line, but nothing that anybody has to know.
         if !is_progress(line) {
-            self.last.push_back(line.into());
-        }
-        if self.last.len() > KEPT {
-            self.last.pop_front();
+            self.last.hear(line);
         }
     }
 
@@ -40,21 +43,19 @@ impl Said {
     }
 
     pub(super) fn last(&self) -> Vec<String> {
-        self.last.iter().cloned().collect()
+        self.last.to_vec()
     }
 
     /// Why it failed.
     pub(super) fn essence(&self) -> Option<String> {
-        let line = self.fatal.as_ref().or_else(|| self.last.back())?;
+        let line = self.fatal.as_deref().or_else(|| self.last.newest())?;
         // A tool's output hangs on the line.
-        let line = line.split(": WARNING:").next().unwrap_or(line);
-        let cut: String = line.chars().take(LONGEST).collect();
-        Some(if cut.len() < line.len() { format!("{cut}…") } else { cut })
+        Some(cut(line.split(": WARNING:").next().unwrap_or(line)))
     }
 
     /// What helps.
     pub(super) fn advice(&self, remote: bool, fakeroot: Option<Fakeroot>) -> Option<&'static str> {
-        let has = |words: &[&str]| words.iter().any(|word| self.last.iter().any(|line| line.contains(word)));
+        let has = |words: &[&str]| words.iter().any(|word| self.last.lines().any(|line| line.contains(word)));
         let mapped = fakeroot == Some(Fakeroot::RootMapped);
         match () {
             () if remote && has(&UNREACHABLE) => Some(OFFLINE),
@@ -89,12 +90,6 @@ const NO_FAKEROOT: &str = "you have no subuid range and the command 'fakeroot' i
 const FOREIGN: &str = "the command 'fakeroot' of this machine does not run in that image, for it needs a shell, getopt and the same libc there: do without ('-- --ignore-fakeroot-command'), or ask your administrator for a subuid range";
 const MAPPED: &str = "you have no subuid range, so only root exists in the build and some packages cannot be installed: ask your administrator for a range ('usermod --add-subuids')";
 const NAMESPACES: &str = "this machine does not let you make the user namespace that --fakeroot needs: ask your administrator, or build on another machine";
-
-fn is_full(line: &str) -> bool {
-    ["No space left on device", "no space left on device", "Disk quota exceeded", "disk quota exceeded"]
-        .iter()
-        .any(|words| line.contains(words))
-}
 
 fn is_progress(line: &str) -> bool {
     line.trim_start().starts_with('[') && line.trim_end().ends_with('%')

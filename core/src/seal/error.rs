@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::ToolError;
 use super::inside::display;
 use crate::draft::directory_of;
+use crate::full;
 use crate::held::HeldError;
 use crate::image::ImageError;
 use crate::lower::LowerError;
@@ -162,9 +163,7 @@ impl SealError {
 
     pub(super) fn tool(path: &Path, error: ToolError) -> Self {
         match error {
-            ToolError::Failed(said) if said.contains("No space left on device") || said.contains("quota exceeded") => {
-                Self::no_space(path)
-            }
+            ToolError::Failed(said) if full::is_said(&said) => Self::no_space(path),
             error => Self::Tool { path: path.into(), error },
         }
     }

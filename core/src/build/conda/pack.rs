@@ -9,6 +9,7 @@ use std::process::Command;
 use super::CondaError;
 use crate::build::process::{End, Running};
 use crate::build::{News, Watch};
+use crate::full;
 use crate::programs;
 use crate::seal::{self, Compression, ToolError};
 
@@ -47,8 +48,7 @@ impl Packing<'_> {
     }
 
     fn failed(&self, said: &[String], status: &str) -> CondaError {
-        let has = |word: &str| said.iter().any(|line| line.contains(word));
-        if has("No space left on device") || has("quota exceeded") {
+        if said.iter().any(|line| full::is_said(line)) {
             return CondaError::io(self.path, io::ErrorKind::StorageFull.into());
         }
         let why = seal::essence(said.iter().map(String::as_str)).unwrap_or(status);

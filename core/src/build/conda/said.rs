@@ -1,11 +1,10 @@
 //! What the tool has said, in one line, and what helps. Its own last lines are kept beside.
 
-use std::collections::VecDeque;
+use crate::build::last::{Last, cut};
+use crate::full;
 
 /// So many last lines are kept: a solver explains itself at length.
 const KEPT: usize = 40;
-/// A longer essence is cut, in characters.
-const LONGEST: usize = 300;
 
 /// What went wrong, as far as that is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +23,7 @@ pub(super) enum Trouble {
 
 /// Words of micromamba, mamba and conda. The first that fits decides.
 const WORDS: [(Trouble, &[&str]); 4] = [
-    (Trouble::Full, &["No space left on device", "Disk quota exceeded", "NoSpaceLeftError"]),
+    (Trouble::Full, &full::WORDS),
     (
         Trouble::Unreachable,
         &[
@@ -76,11 +75,17 @@ const WORDS: [(Trouble, &[&str]); 4] = [
 const LEADING: [&str; 4] = [":", "would require", "could not be installed", "are incompatible"];
 
 /// What was said so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Said {
-    last: VecDeque<String>,
+    last: Last,
     trouble: Option<(usize, Trouble)>,
     error: Option<String>,
+}
+
+impl Default for Said {
+    fn default() -> Self {
+        Self { last: Last::new(KEPT), trouble: None, error: None }
+    }
 }
 
 impl Said {
@@ -94,10 +99,7 @@ impl Said {
         if let Some(why) = reason(line) {
             self.error.get_or_insert_with(|| why.into());
         }
-        self.last.push_back(line.into());
-        if self.last.len() > KEPT {
-            self.last.pop_front();
-        }
+        self.last.hear(line);
     }
 
     /// What went wrong.
@@ -106,20 +108,19 @@ impl Said {
     }
 
     pub(super) fn last(&self) -> Vec<String> {
-        self.last.iter().cloned().collect()
+        self.last.to_vec()
     }
 
     /// Why it failed: the leaf of the solver's explanation, else the first line that is called an error, else how it ended and
     /// what it said last.
     pub(super) fn essence(&self, ended: &str) -> String {
-        let leaf = self.last.iter().find_map(|line| leaf(line)).filter(|_| self.trouble() == Trouble::Unsolvable);
-        let line = match (leaf.or(self.error.as_deref()), self.last.back()) {
+        let leaf = self.last.lines().find_map(leaf).filter(|_| self.trouble() == Trouble::Unsolvable);
+        let line = match (leaf.or(self.error.as_deref()), self.last.newest()) {
             (Some(line), _) => line.to_owned(),
             (None, Some(last)) => format!("{ended}; its last words: {last}"),
             (None, None) => ended.to_owned(),
         };
-        let cut: String = line.chars().take(LONGEST).collect();
-        if cut.len() < line.len() { format!("{cut}…") } else { cut }
+        cut(&line)
     }
 }
 
