@@ -4,7 +4,8 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use condatainer_core::build::{self, BuildError, News, Recipe, Report, Request, Source, Watch};
+use condatainer_core::build::conda::Spec;
+use condatainer_core::build::{self, BuildError, News, Recipe, Report, Request, Source, Told, Watch};
 use condatainer_core::config::SYSTEM_FILE;
 use condatainer_core::litter;
 use condatainer_core::stop::Stop;
@@ -19,18 +20,38 @@ use crate::{conda, place, report, say, seal};
 pub(crate) fn create(args: BuildArgs) -> Result<ExitCode, Failure> {
     litter::remove_on_signals().map_err(Failure::failed)?;
     let around = Surroundings::look(Path::new(SYSTEM_FILE)).map_err(Failure::of_a_verb)?;
-    match conda::spec(&args, &around)? {
-        Some(spec) => conda::create(args, &around, spec),
-        None => layer(args, &around),
+    match wanted(&args, &around)? {
+        Wanted::Environment(spec) => conda::create(args, &around, spec),
+        Wanted::Layer(recipe) => layer(args, &around, recipe),
     }
 }
 
-fn layer(args: BuildArgs, around: &Surroundings) -> Result<ExitCode, Failure> {
+/// What is to be made; a layer of nothing is made of what it has recorded itself.
+enum Wanted {
+    Environment(Spec),
+    Layer(Option<Recipe>),
+}
+
+fn wanted(args: &BuildArgs, around: &Surroundings) -> Result<Wanted, Failure> {
+    match (&args.file, &args.source) {
+        (Some(file), _) => match Told::by_file(file, &around.cwd).map_err(Failure::failed)? {
+            Told::Environment(spec) => Ok(Wanted::Environment(spec)),
+            Told::Layer(recipe) => Ok(Wanted::Layer(Some(recipe))),
+        },
+        (_, Some(source)) => {
+            let source = Source::parse(source, &around.cwd).map_err(Failure::failed)?;
+            Ok(Wanted::Layer(Some(Recipe::Source(source))))
+        }
+        _ => Ok(conda::spec(args, around)?.map_or(Wanted::Layer(None), Wanted::Environment)),
+    }
+}
+
+fn layer(args: BuildArgs, around: &Surroundings, recipe: Option<Recipe>) -> Result<ExitCode, Failure> {
     if !args.channels.is_empty() || args.conda.is_some() || args.base.is_some() {
         return Err(Failure::usage("-c, --conda and -b are for conda packages; name some, or leave them out"));
     }
     let json = args.json;
-    let request = request(args, around)?;
+    let request = request(args, around, recipe)?;
     let report = watched(|watch| build::build(&request, watch))?;
     report::give(json, &report, || lines(&report))?;
     Ok(ExitCode::SUCCESS)
@@ -49,10 +70,9 @@ pub(crate) fn watched<R>(build: impl FnOnce(Watch<'_>) -> Result<R, BuildError>)
     built.map_err(failure)
 }
 
-fn request(args: BuildArgs, around: &Surroundings) -> Result<Request, Failure> {
+fn request(args: BuildArgs, around: &Surroundings, recipe: Option<Recipe>) -> Result<Request, Failure> {
     let engine = build::engine(&around.config).ok_or(BuildError::NoEngine).map_err(Failure::failed)?;
     let layer = place::of_layer(&args, around)?;
-    let recipe = recipe(&args, &around.cwd)?;
     if recipe.is_none() && !args.update {
         return Err(Failure::usage(
             "nothing to build; name a definition (-f FILE.def), an image (-s docker://debian:trixie), conda packages, or a layer to rebuild (-u)",
@@ -76,16 +96,6 @@ fn flag(args: &BuildArgs) -> Option<bool> {
         (_, true) => Some(false),
         (true, _) => Some(true),
         _ => None,
-    }
-}
-
-fn recipe(args: &BuildArgs, cwd: &Path) -> Result<Option<Recipe>, Failure> {
-    match (&args.file, &args.source) {
-        (Some(file), _) => Recipe::of_file(file).map_err(Failure::failed),
-        (_, Some(source)) => {
-            Source::parse(source, cwd).map(|source| Some(Recipe::Source(source))).map_err(Failure::failed)
-        }
-        _ => Ok(None),
     }
 }
 

@@ -1,9 +1,7 @@
 //! `condatainer create` with conda packages: makes a module of an environment.
 
-use std::path::Path;
 use std::process::ExitCode;
 
-use condatainer_core::build::Recipe;
 use condatainer_core::build::conda::{self, CondaError, Report, Request, Spec};
 use indicatif::BinaryBytes;
 
@@ -12,32 +10,17 @@ use crate::exit::Failure;
 use crate::start::Surroundings;
 use crate::{build, place, report, seal};
 
-/// What an environment is to hold; nothing where something else is to be built.
+/// What an environment without a file is to hold; nothing where something else is to be built.
 pub(crate) fn spec(args: &BuildArgs, around: &Surroundings) -> Result<Option<Spec>, Failure> {
     let failed = |error: CondaError| Failure::failed(error);
-    match &args.file {
-        Some(file) => of_file(&around.cwd.join(file)),
-        None if args.source.is_some() => Ok(None),
-        None if args.packages.is_empty() && args.update => {
-            conda::recorded(&place::of_layer(args, around)?).map_err(Failure::failed)
-        }
-        None if args.packages.is_empty() => Ok(None),
-        None if args.name.is_some() || args.prefix.is_some() => {
-            Spec::of_words(&args.packages).map(Some).map_err(failed)
-        }
-        None => match args.packages.as_slice() {
-            [one] => Spec::of_module(one).map(Some).map_err(failed),
-            _ => Err(Failure::usage(
-                "how shall it be called? -n NAME puts these packages into one module of your image directory, -p PATH anywhere",
-            )),
-        },
-    }
-}
-
-fn of_file(file: &Path) -> Result<Option<Spec>, Failure> {
-    match Recipe::of_file(file).map_err(Failure::failed)? {
-        Some(_) => Ok(None),
-        None => Spec::of_file(file).map(Some).map_err(Failure::failed),
+    match args.packages.as_slice() {
+        [] if args.update => conda::recorded(&place::of_layer(args, around)?).map_err(Failure::failed),
+        [] => Ok(None),
+        packages if args.name.is_some() || args.prefix.is_some() => Spec::of_words(packages).map(Some).map_err(failed),
+        [one] => Spec::of_module(one).map(Some).map_err(failed),
+        _ => Err(Failure::usage(
+            "how shall it be called? -n NAME puts these packages into one module of your image directory, -p PATH anywhere",
+        )),
     }
 }
 

@@ -106,8 +106,8 @@ fn rights(request: &Request) -> Result<Rights, BuildError> {
 
 fn plan(request: &Request, rights: &Rights) -> Result<Plan, BuildError> {
     match &request.recipe {
-        Some(Recipe::Definition(path)) => {
-            of_definition(path, path.display().to_string(), definition::read(path)?, rights)
+        Some(Recipe::Definition { path, text }) => {
+            of_definition(path, path.display().to_string(), text.clone(), rights)
         }
         Some(Recipe::Source(source)) => Ok(of_source(source, rights)),
         None => {

@@ -26,7 +26,7 @@ use std::path::PathBuf;
 pub use command::engine;
 pub use definition::{Flaw, RECORDED};
 pub use error::BuildError;
-pub use recipe::Recipe;
+pub use recipe::{Recipe, Told};
 pub use source::Source;
 
 use crate::fakeroot::Fakeroot;

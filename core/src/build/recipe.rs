@@ -2,30 +2,44 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{BuildError, Source, definition};
+use super::{BuildError, Source, conda, definition};
 
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Recipe {
-    /// An Apptainer definition file.
-    Definition(PathBuf),
+    /// An Apptainer definition.
+    Definition {
+        /// The file, as it was named.
+        path: PathBuf,
+        /// Its content.
+        text: Vec<u8>,
+    },
     /// An image from elsewhere.
     Source(Source),
 }
 
-impl Recipe {
-    /// The recipe that is in a file; nothing where it names packages of conda, which [`super::conda`] takes.
+/// What a file tells to make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Told {
+    /// A layer.
+    Layer(Recipe),
+    /// An environment of conda.
+    Environment(conda::Spec),
+}
+
+impl Told {
+    /// What the file at `path`, from `cwd`, tells. It is read once, so it may be a pipe.
     ///
     /// # Errors
-    /// It cannot be read, or is none.
-    pub fn of_file(path: &Path) -> Result<Option<Self>, BuildError> {
+    /// It cannot be read, or tells neither.
+    pub fn by_file(path: &Path, cwd: &Path) -> Result<Self, BuildError> {
         if path.is_dir() {
             return Err(BuildError::NoRecipe { path: path.into(), what: "a directory" });
         }
         let text = definition::read(path)?;
         match kind(path, &text) {
-            Some(Kind::Definition) => Ok(Some(Self::Definition(path.into()))),
-            Some(Kind::Conda) => Ok(None),
+            Some(Kind::Definition) => Ok(Self::Layer(Recipe::Definition { path: path.into(), text })),
+            Some(Kind::Conda) => Ok(Self::Environment(conda::Spec::of_bytes(&cwd.join(path), text)?)),
             None => Err(BuildError::NoRecipe { path: path.into(), what: "neither" }),
         }
     }

@@ -1,5 +1,7 @@
 //! What an environment is to hold: packages that are named, or a file that names them.
 
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::CondaError;
@@ -78,7 +80,17 @@ impl Spec {
     /// # Errors
     /// It cannot be read, is not what its name says, or names no package.
     pub fn of_file(path: &Path) -> Result<Self, CondaError> {
-        Self::of_text(path, read(path)?)
+        Self::of_bytes(path, read(path)?)
+    }
+
+    /// As [`Spec::of_file`], of the first bytes of a file, more than [`LONGEST`] where there are more.
+    pub(in crate::build) fn of_bytes(path: &Path, bytes: Vec<u8>) -> Result<Self, CondaError> {
+        if bytes.len() as u64 > LONGEST {
+            return Err(CondaError::TooLong { path: path.into() });
+        }
+        let unreadable = |_| io::Error::new(io::ErrorKind::InvalidData, "stream did not contain valid UTF-8");
+        let refused = |error| CondaError::Unreadable { path: path.into(), error };
+        Self::of_text(path, String::from_utf8(bytes).map_err(unreadable).map_err(refused)?)
     }
 
     /// As [`Spec::of_file`], of a file that was read already.
@@ -127,12 +139,10 @@ fn format(path: &Path) -> Format {
     if matches!(ending.as_deref(), Some("yml" | "yaml")) { Format::Yaml } else { Format::Text }
 }
 
-fn read(path: &Path) -> Result<String, CondaError> {
-    let refused = |error| CondaError::Unreadable { path: path.into(), error };
-    let file = std::fs::File::open(path).map_err(refused)?;
-    let mut text = String::new();
-    std::io::Read::read_to_string(&mut std::io::Read::take(file, LONGEST + 1), &mut text).map_err(refused)?;
-    if text.len() as u64 > LONGEST { Err(CondaError::TooLong { path: path.into() }) } else { Ok(text) }
+fn read(path: &Path) -> Result<Vec<u8>, CondaError> {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(LONGEST + 1).read_to_end(&mut bytes));
+    read.map(|_| bytes).map_err(|error| CondaError::Unreadable { path: path.into(), error })
 }
 
 /// `samtools/1.22` is written `samtools=1.22` for the tool.

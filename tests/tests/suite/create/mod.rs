@@ -140,6 +140,10 @@ fn arguments_are_passed_on(desk: &Desk) -> Result<()> {
         .complains("gzip")?;
     desk.run(&["condatainer", "exec", "-b", "a.sqf", "cat", "/opt/what"])?.says("that")?;
     desk.run(&["condatainer", "overlay", "info", "a.sqf"])?.success()?;
+    // A definition may come from a pipe.
+    let piped = "condatainer create --tmpdir work -f /dev/stdin -p piped -- --build-arg WHAT=piped";
+    desk.script(&format!("cat a.def | {piped}"))?.success()?;
+    desk.run(&["condatainer", "exec", "-b", "piped.sqf", "cat", "/opt/what"])?.says("piped")?;
     // What would make something else than a SIF is not heard.
     let mut command = desk.command();
     for name in ["APPTAINER_SANDBOX", "APPTAINER_NO_CLEANUP", "SINGULARITY_JSON"] {
