@@ -12,9 +12,9 @@ tests! {
     Apptainer, Desk: [
         tasks_share_one_container, tasks_read_each_others_memory, many_tasks_write_to_one_image, a_task_is_what_apptainer_makes_it,
         the_environment_is_what_apptainer_makes_it, one_task_tells_for_all, what_tasks_leave_behind_is_ended,
-        the_image_is_free_when_the_step_is_over, a_step_is_shown_and_joined, nothing_is_left_after_any_end, a_requeued_job_finds_its_image,
+        the_image_is_free_when_the_step_is_over, a_step_is_shown_and_joined, nothing_is_left_after_any_end, a_requeued_job_finds_its_image, jobs_race_for_an_image,
     ];
-    Apptainer, OwnCluster: [a_step_outlives_slurmd_and_ends_without_slurmstepd];
+    Apptainer, OwnCluster: [a_step_outlives_slurmd_and_ends_without_slurmstepd, a_node_that_lacks_something_is_said];
 }
 
 /// How often each end of a step is tried.
@@ -293,5 +293,40 @@ fn a_step_outlives_slurmd_and_ends_without_slurmstepd(world: &World, release: Re
             desk.cluster.wait_for_job(id, Duration::from_secs(60))?;
         }
         Ok(())
+    })
+}
+
+/// One at a time: nobody's line is lost, and whoever is refused is told by whom.
+fn jobs_race_for_an_image(desk: &Desk) -> Result<()> {
+    const JOBS: usize = 20;
+    desk.image("env.img")?;
+    let job = "srun -Q -O --condatainer-overlay=env.img:rw sh -c \"echo $number >> /log; sleep 0.2\" 2> err.$number; echo $? > code.$number";
+    desk.script(&format!("for number in $(seq {JOBS}); do ({job}) & done; wait"))?.success()?;
+    let codes = desk.script("cat code.*")?.stdout;
+    let (won, refused) =
+        (codes.lines().filter(|code| *code == "0").count(), codes.lines().filter(|code| *code == "125").count());
+    let told =
+        desk.script("grep -l 'in use for writing by user alice, job [0-9]*[.]0, process [0-9]* on n1' err.* | wc -l")?;
+    let logged = desk.srun_in("env.img", "sort -u /log | wc -l")?.success()?.stdout;
+    let report = || format!("{won} won, {refused} refused, {} told, {} logged", told.stdout.trim(), logged.trim());
+    ensure!(won >= 1 && won + refused == JOBS, "{}", report());
+    ensure!(told.stdout.trim() == refused.to_string() && logged.trim() == won.to_string(), "{}", report());
+    is_gone(desk)
+}
+
+fn a_node_that_lacks_something_is_said(world: &World, release: Release) -> Result<()> {
+    world.with_cluster(release, &Setup::default(), |desk| {
+        desk.image("env.img")?;
+        for (fault, text, cure) in [
+            ("mv /usr/bin/fuse2fs /usr/bin/hidden", "fuse2fs", "mv /usr/bin/hidden /usr/bin/fuse2fs"),
+            ("chmod 600 /dev/fuse", "/dev/fuse", "chmod 666 /dev/fuse"),
+        ] {
+            desk.as_root(fault)?.success()?;
+            let output = desk.refused(desk.srun(&["-n2", "--condatainer-overlay=env.img", "echo", "RAN"])?, text)?;
+            desk.as_root(cure)?.success()?;
+            let output = output.ends_with(125)?;
+            ensure!(output.stderr.matches("could not start the container").count() == 1, "{fault}: {}", output.stderr);
+        }
+        desk.srun_in("env.img", "echo fine")?.says("fine").map(drop)
     })
 }
