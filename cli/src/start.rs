@@ -14,8 +14,9 @@ use condatainer_core::holder::{BATCH_STEP, Holder};
 use condatainer_core::layer::Layer;
 use condatainer_core::names::{Finder, Library};
 use condatainer_core::plan::{self, Command, Plan};
+use condatainer_core::refusal::Refusal;
 use condatainer_core::request::{Request, parse_assignment};
-use condatainer_core::run::{self, Ended, Forward, Options};
+use condatainer_core::run::{self, Ended, Forward, Options, orphans};
 use condatainer_core::survey;
 use condatainer_core::with_root;
 
@@ -98,11 +99,26 @@ impl Surroundings {
     /// goes back to its owner first.
     pub(crate) fn plan(&self, request: Request, command: Command) -> Result<Plan, Failure> {
         request.layers.iter().for_each(|layer| finish_loan(&layer.path));
-        self.preview(request, command, None)
+        self.decide(request, command, None, |refusal| {
+            let freed = refusal.image_in_use().and_then(orphans::end);
+            freed.iter().for_each(|line| say::notice(line));
+            freed.is_some()
+        })
     }
 
     /// Decides about the request, and changes nothing. The image at `lent` is taken for one of root's, which it is going to be.
-    pub(crate) fn preview(&self, mut request: Request, command: Command, lent: Option<&Path>) -> Result<Plan, Failure> {
+    pub(crate) fn preview(&self, request: Request, command: Command, lent: Option<&Path>) -> Result<Plan, Failure> {
+        self.decide(request, command, lent, |_| false)
+    }
+
+    /// Decides, and once more where a refusal may be momentary or `cure` has removed its reason.
+    fn decide(
+        &self,
+        mut request: Request,
+        command: Command,
+        lent: Option<&Path>,
+        cure: impl Fn(&Refusal) -> bool,
+    ) -> Result<Plan, Failure> {
         request.fakeroot = self.config.fakeroot(request.fakeroot);
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -112,6 +128,7 @@ impl Surroundings {
                 image.upper = image.upper.and(Some((0, 0)));
             }
             match plan::decide(&request, &facts, command.clone()) {
+                Err(refusal) if Instant::now() < deadline && cure(&refusal) => {}
                 Err(refusal) if refusal.may_be_momentary() && Instant::now() < deadline => std::thread::sleep(INTERVAL),
                 decided => return decided.map_err(Failure::not_started),
             }

@@ -2,7 +2,7 @@
 //!
 //! The CLI, the plugin and the documentation use these same words.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::facts::Flavour;
 use crate::fakeroot::Fakeroot;
@@ -188,6 +188,15 @@ impl Refusal {
             Self::EngineRefuses { path, reason, .. } => Self::EngineRefuses { path, reason, engine },
             Self::ColonInPath { path, .. } => Self::ColonInPath { path, engine },
             other => other,
+        }
+    }
+
+    /// The image that somebody uses, where that is the reason.
+    #[must_use]
+    pub fn image_in_use(&self) -> Option<&Path> {
+        match self {
+            Self::HasWriter { path, .. } | Self::HasReaders { path } => Some(path),
+            _ => None,
         }
     }
 

@@ -79,7 +79,7 @@ impl Leftovers {
 }
 
 /// Whether an engine stands above this process: it is ours no more, or it is the shim that a step's container is kept with.
-fn has_engine(pid: i32) -> bool {
+pub(crate) fn has_engine(pid: i32) -> bool {
     ancestors(pid).any(|(_, name, _)| name.starts_with(ENGINE))
 }
 

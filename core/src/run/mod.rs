@@ -10,6 +10,7 @@ mod knowledge;
 mod leftovers;
 mod link;
 mod look_again;
+pub mod orphans;
 mod repair;
 mod scratch;
 mod signals;
@@ -23,6 +24,7 @@ use crate::create::CreateError;
 use crate::facts::Flavour;
 use crate::held::HeldError;
 use crate::holder::{Holder, Published};
+use crate::lock::Access;
 use crate::plan::Plan;
 use crate::refusal::Refusal;
 use crate::run::child::{Child, Streams};
@@ -30,6 +32,7 @@ use crate::run::knowledge::Known;
 use crate::run::leftovers::Leftovers;
 use crate::run::link::{Link, Report};
 use crate::run::scratch::Scratch;
+use crate::survey;
 
 pub use crate::run::keep::{Words, answer_all, keep};
 pub use crate::run::signals::Forward;
@@ -193,9 +196,13 @@ fn engine_failed(plan: &Plan, child: &mut Child) -> RunError {
     }
 }
 
-/// Waits until the engine's FUSE processes have let go of the written image, so that whoever comes next finds it free.
+/// Waits until the engine's FUSE processes have let go of the written image, so that whoever comes next finds it free. Where the
+/// engine was killed they have to be asked.
 fn settle(plan: &Plan) {
     if let Some(image) = &plan.holds {
+        if survey::is_taken(image, Access::Read) {
+            let _ = orphans::end(image);
+        }
         look_again::wait_for_writer(image);
     }
 }

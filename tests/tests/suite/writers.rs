@@ -8,6 +8,7 @@ tests! {
     Apptainer, Desk: [
         a_second_writer_is_told_who_holds_the_image, a_writer_waits_for_readers, own_batch_holds_the_image,
         the_next_job_finds_the_image_free, a_killed_writer_is_repaired_and_synced_data_is_there, a_reader_of_a_killed_image_is_not_refused,
+        left_over_daemons_are_ended,
     ];
 }
 
@@ -112,6 +113,32 @@ fn a_reader_of_a_killed_image_is_not_refused(desk: &Desk) -> Result<()> {
     let carol = killed_writer(desk)?;
     carol.srun_in("env.img", "cat /data")?.says("synced")?;
     Ok(())
+}
+
+/// Everything of a step is killed but the FUSE daemons, which keep the lock for nobody.
+fn left_over_daemons_are_ended(desk: &Desk) -> Result<()> {
+    let _alone = alone();
+    let carol = desk.of("carol")?;
+    carol.image("env.img")?;
+    let write = format!("echo kept > /data; touch {0}/written; sleep 1000", carol.dir);
+    let kill =
+        "kill -KILL $(ps -o pid=,comm= -U carol | awk '$2 !~ /^(fuse2fs|fuse-overlayfs|squashfuse)/ { print $1 }')";
+    for mode in ["ro", "rw"] {
+        carol
+            .script(&format!("srun -J left --condatainer-overlay=env.img:rw sh -c '{write}' > /dev/null 2>&1 &"))?
+            .success()?;
+        carol.wait_until("[ -e written ]")?;
+        carol.as_root(&format!("{kill}; scancel -u carol; rm written"))?;
+        carol.wait_until("[ -z \"$(squeue -h -u carol)\" ]")?;
+        ensure!(
+            carol.script("pgrep -x fuse2fs -u carol")?.code == 0,
+            "{mode}: no daemon was left, so this shows nothing"
+        );
+        let output = carol.srun_in(&format!("env.img:{mode}"), "cat /data")?.says("kept")?;
+        output.complains("ended what a killed container had left behind: ")?;
+        ensure!(carol.script("pgrep -U carol -x 'fuse.*|squashfuse.*'")?.code == 1, "{mode}: a daemon is left");
+    }
+    carol.is_clean("env.img")
 }
 
 /// Carol can be killed by one test at a time.
