@@ -12,7 +12,7 @@ tests! {
     Apptainer, Desk: [
         tasks_share_one_container, tasks_read_each_others_memory, many_tasks_write_to_one_image, a_task_is_what_apptainer_makes_it,
         the_environment_is_what_apptainer_makes_it, one_task_tells_for_all, what_tasks_leave_behind_is_ended,
-        the_image_is_free_when_the_step_is_over, a_step_is_shown_and_joined, nothing_is_left_after_any_end, a_requeued_job_finds_its_image, jobs_race_for_an_image,
+        the_image_is_free_when_the_step_is_over, a_step_is_shown_and_joined, nothing_is_left_after_any_end, a_requeued_job_finds_its_image, jobs_race_for_an_image, a_time_limit_leaves_nothing,
     ];
     Apptainer, OwnCluster: [a_step_outlives_slurmd_and_ends_without_slurmstepd, a_node_that_lacks_something_is_said];
 }
@@ -294,6 +294,16 @@ fn a_step_outlives_slurmd_and_ends_without_slurmstepd(world: &World, release: Re
         }
         Ok(())
     })
+}
+
+fn a_time_limit_leaves_nothing(desk: &Desk) -> Result<()> {
+    desk.image("env.img")?;
+    let id = two_writers(desk)?;
+    desk.as_root(&format!("scontrol update JobId={id} EndTime=now"))?.success()?;
+    // slurmctld looks at limits every half minute.
+    let job = desk.cluster.wait_for_job(id, Duration::from_secs(90))?;
+    ensure!(job.state == "TIMEOUT", "{job:?}");
+    is_gone(desk)
 }
 
 /// One at a time: nobody's line is lost, and whoever is refused is told by whom.
