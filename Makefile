@@ -65,7 +65,7 @@ test:
 soak: stage
 	CONDATAINER_SOAK=1 $(CARGO) test --locked -p condatainer-core --test killed --test killed_resize --test killed_check --test killed_with_root --test create_killed --test whiteout -- --nocapture
 	CONDATAINER_SOAK=1 $(SHIPPED) $(CARGO) test --locked -p condatainer-tests --test suite -- sid::with_root::killed
-	CONDATAINER_SOAK=1 $(SHIPPED) $(CARGO) test --locked -p condatainer-tests --test suite -- sid::step
+	CONDATAINER_SOAK=1 $(SHIPPED) $(CARGO) test --locked -p condatainer-tests --test suite -- sid::ends
 
 bench: stage
 	@$(CARGO) build --release --locked -p condatainer-core --example probe_time --example chown_time --example table_time --example whiteouts_time --example names_time

@@ -16,6 +16,7 @@ mod conda;
 mod create;
 mod diff;
 mod doctor;
+mod ends;
 mod exits;
 mod fakeroot;
 mod inherit;
@@ -76,6 +77,7 @@ fn suite() -> Suite {
             Theme { name: "layers", tests: layers::tests() },
             Theme { name: "names", tests: names::tests() },
             Theme { name: "fakeroot", tests: fakeroot::tests() },
+            Theme { name: "ends", tests: ends::tests() },
             Theme { name: "exits", tests: exits::tests() },
             Theme { name: "inherit", tests: inherit::tests() },
             Theme { name: "refusals", tests: refusals::tests() },

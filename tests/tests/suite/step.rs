@@ -1,25 +1,21 @@
-//! The step container: one for all tasks of a step on a node. What a task is in there, and what is left of it, however a step ends.
+//! The step container: one for all tasks of a step on a node, and what a task is in there.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use cluster::Release;
 
+use crate::ends::{is_gone, two_writers};
 use crate::support::{Desk, Expect, Setup, World, tests};
 
 tests! {
     Slurm, OwnCluster: [several_nodes_that_write_are_refused];
     Apptainer, Desk: [
         tasks_share_one_container, tasks_read_each_others_memory, many_tasks_write_to_one_image, a_task_is_what_apptainer_makes_it,
-        the_environment_is_what_apptainer_makes_it, one_task_tells_for_all, what_tasks_leave_behind_is_ended,
-        the_image_is_free_when_the_step_is_over, a_step_is_shown_and_joined, nothing_is_left_after_any_end, a_requeued_job_finds_its_image, jobs_race_for_an_image, a_time_limit_leaves_nothing,
+        the_environment_is_what_apptainer_makes_it, one_task_tells_for_all, a_step_is_shown_and_joined, steps_at_the_same_time,
+        programs_of_a_multi_prog_step,
     ];
-    Apptainer, OwnCluster: [a_step_outlives_slurmd_and_ends_without_slurmstepd, a_node_that_lacks_something_is_said];
-}
-
-/// How often each end of a step is tried.
-fn rounds() -> u32 {
-    if std::env::var_os("CONDATAINER_SOAK").is_some() { 100 } else { 2 }
+    Apptainer, OwnCluster: [a_node_that_lacks_something_is_said, components_of_a_heterogeneous_job_have_a_container_each];
 }
 
 const NAMESPACES: &str = "readlink /proc/self/ns/mnt /proc/self/ns/user";
@@ -139,26 +135,6 @@ fn one_task_tells_for_all(desk: &Desk) -> Result<()> {
     Ok(())
 }
 
-/// What a task leaves running has no file system any more when the step is over.
-fn what_tasks_leave_behind_is_ended(desk: &Desk) -> Result<()> {
-    desk.image("env.img")?;
-    let task =
-        "setsid sleep 76543 > /dev/null 2>&1 & setsid sh -c 'trap \"\" TERM; sleep 65432' > /dev/null 2>&1 & sleep 0.2";
-    desk.srun_in("env.img:rw", task)?.success()?;
-    is_gone(desk)?;
-    ensure!(desk.script("pgrep -f '[s]leep 76543|[s]leep 65432'")?.code == 1, "a process is left");
-    Ok(())
-}
-
-fn the_image_is_free_when_the_step_is_over(desk: &Desk) -> Result<()> {
-    desk.image("env.img")?;
-    let step = "srun --condatainer-overlay=env.img:rw sh -c 'seq 100000 > /data'; condatainer overlay info env.img";
-    let (_, text) = desk.batch(&[], &format!("#!/bin/sh\n{step}\n{step}\n"))?;
-    let clean = text.lines().filter(|line| line.starts_with("state") && line.ends_with("clean")).count();
-    ensure!(clean == 2 && text.matches("locked by   nobody").count() == 2, "{text}");
-    Ok(())
-}
-
 fn a_step_is_shown_and_joined(desk: &Desk) -> Result<()> {
     desk.image("env.img")?;
     let id = two_writers(desk)?;
@@ -196,132 +172,52 @@ fn a_step_is_shown_and_joined(desk: &Desk) -> Result<()> {
     desk.srun_in("env.img", "cat /joined")?.says("x").map(drop)
 }
 
-/// Writes without an end, until it is told to stop, or to fail.
-const WRITER: &str = r#"
-number=0
-touch started.$SLURM_PROCID
-while [ ! -e stop ]; do
-    number=$((number + 1))
-    echo $number > /data.$SLURM_PROCID.$((number % 50))
-    if [ -e fail ] && [ $SLURM_PROCID = 1 ]; then exit 3; fi
-done
-"#;
-
-/// How a step can end: what the user types, or what happens.
-const ENDS: [(&str, &str); 6] = [
-    ("normal", "touch stop"),
-    ("a failing task", "touch fail"),
-    ("scancel", "scancel JOB"),
-    ("scancel of the step", "scancel JOB.0"),
-    ("scancel by SIGKILL", "scancel --full --signal=KILL JOB"),
-    ("srun killed", "pkill -KILL -f 'srun.*[m]ark=HERE'"),
-];
-
-/// Starts two tasks that write, and returns the job once they do.
-fn two_writers(desk: &Desk) -> Result<u32> {
-    desk.write("writer.sh", WRITER)?;
-    let mark = format!("--comment=mark={}", desk.dir);
-    let script =
-        format!("#!/bin/sh\nsrun -n2 {mark} --kill-on-bad-exit --condatainer-overlay=env.img:rw sh writer.sh\n");
-    let id = desk.submit(&["-n2"], &script)?;
-    desk.wait_until("[ -e started.0 ] && [ -e started.1 ]")?;
-    Ok(id)
-}
-
-/// No process of the container is left, and no file beside the image, which is whole and free.
-fn is_gone(desk: &Desk) -> Result<()> {
-    desk.wait_until(&format!("! pgrep -f '{}/[e]nv.img'", desk.dir))?;
-    desk.is_clean("env.img")?;
-    let files = desk.files()?;
-    ensure!(!files.iter().any(|name| name.starts_with('.')), "{files:?}");
-    let info = desk.run(&["condatainer", "overlay", "info", "env.img"])?.success()?.stdout;
-    ensure!(info.contains("locked by   nobody") && info.contains("clean"), "{info}");
-    Ok(())
-}
-
-fn nothing_is_left_after_any_end(desk: &Desk) -> Result<()> {
-    for round in 0..rounds() {
-        for (end, typed) in ENDS {
-            let what = || format!("round {round}, {end}");
-            desk.image("env.img")?;
-            let id = two_writers(desk)?;
-            let typed = typed.replace("JOB", &id.to_string()).replace("HERE", &desk.dir);
-            desk.script(&format!("sleep 0.{}; {typed}", round % 10))?.success().with_context(what)?;
-            desk.cluster.wait_for_job(id, Duration::from_secs(60)).with_context(what)?;
-            is_gone(desk).with_context(what)?;
-            desk.script("rm -f started.* stop fail env.img")?.success()?;
-        }
-    }
-    desk.nodes_are_well()
-}
-
-fn a_requeued_job_finds_its_image(desk: &Desk) -> Result<()> {
+/// Each has a container of its own, so that one of them can write.
+fn steps_at_the_same_time(desk: &Desk) -> Result<()> {
     desk.image("env.img")?;
-    let task = "echo $SLURM_RESTART_COUNT; touch /run.$SLURM_RESTART_COUNT; if [ -z \"$SLURM_RESTART_COUNT\" ]; then touch started; sleep 1000; fi; ls /run.*";
-    let id = desk.submit(&["--requeue", "--condatainer-overlay=env.img:rw"], &format!("#!/bin/sh\n{task}\n"))?;
-    desk.wait_until("[ -e started ]")?;
-    desk.run(&["scontrol", "requeue", &id.to_string()])?.success()?;
-    // It would wait for two minutes before it runs once more.
-    desk.wait_until(&format!("scontrol show job {id} | grep -q 'JobState=PENDING Reason=BeginTime'"))?;
-    desk.as_root(&format!("scontrol update JobId={id} StartTime=now"))?.success()?;
-    desk.cluster.wait_for_job(id, Duration::from_secs(60))?;
-    is_gone(desk)?;
-    let job = desk.cluster.wait_for_job(id, Duration::from_secs(60))?;
-    ensure!(desk.output_of(id)?.contains("/run.1"), "{job:?} {}", desk.output_of(id)?);
-    Ok(())
+    let options = "--overlap -n1 --condatainer-overlay=env.img";
+    let ours = format!(
+        "srun {options}:rw sh -c 'touch held; while [ -e held ]; do sleep 0.02; done' & while [ ! -e held ]; do sleep 0.02; done"
+    );
+    let script = format!(
+        "#!/bin/sh\n{ours}\nsrun {options}:rw echo RAN\nsrun {options} echo RAN\nrm held\nwait\nsrun {options}:rw echo free\n"
+    );
+    let (job, text) = desk.batch(&["-n2"], &script)?;
+    let refused = format!("in use for writing by user alice, job {}.0, process ", job.id);
+    ensure!(text.matches(&refused).count() == 2 && !text.contains("RAN") && text.ends_with("free\n"), "{text}");
+    is_gone(desk)
 }
 
-/// slurmd can be restarted meanwhile; where slurmstepd itself is killed, nobody ends its tasks but the keeper.
-fn a_step_outlives_slurmd_and_ends_without_slurmstepd(world: &World, release: Release) -> Result<()> {
-    world.with_cluster(release, &Setup::default(), |desk| {
-        for round in 0..rounds() {
-            desk.image("env.img")?;
-            let id = two_writers(desk)?;
-            desk.as_root("pkill -KILL -x slurmd; sleep 0.2; slurmd")?.success()?;
-            desk.script("sleep 0.5; touch stop")?.success()?;
-            desk.cluster.wait_for_job(id, Duration::from_secs(60))?;
-            is_gone(desk).with_context(|| format!("round {round}, slurmd restarted"))?;
-            desk.script("rm -f started.* stop env.img")?.success()?;
+fn programs_of_a_multi_prog_step(desk: &Desk) -> Result<()> {
+    desk.image("env.img")?;
+    desk.write("by.sh", &format!("echo $1 > /by.$1; {NAMESPACES}"))?;
+    desk.write("programs", "0 readlink /proc/self/ns/mnt\n1-2 sh by.sh %t\n")?;
+    let output = desk.srun(&["-n3", "--multi-prog", "--condatainer-overlay=env.img:rw", "programs"])?.success()?;
+    let mut containers: Vec<&str> = output.stdout.lines().filter(|line| line.starts_with("mnt:")).collect();
+    ensure!(containers.len() == 3, "{}", output.stdout);
+    containers.dedup();
+    ensure!(containers.len() == 1, "{}", output.stdout);
+    desk.srun_in("env.img", "ls /by.*")?.says("/by.1\n/by.2").map(drop)
+}
 
-            desk.image("env.img")?;
-            let id = two_writers(desk)?;
-            desk.as_root(&format!("pkill -KILL -f '[s]lurmstepd: .{id}.0'"))?.success()?;
-            is_gone(desk).with_context(|| format!("round {round}, slurmstepd killed"))?;
-            let left = desk.script("ls -A /tmp /dev/shm | grep -v :")?.stdout;
-            ensure!(left.trim().is_empty(), "{left}");
-            desk.script(&format!("scancel {id}; pkill -f '[w]riter.sh'; rm -f started.* stop env.img"))?;
-            desk.cluster.wait_for_job(id, Duration::from_secs(60))?;
-        }
-        Ok(())
+fn components_of_a_heterogeneous_job_have_a_container_each(world: &World, release: Release) -> Result<()> {
+    // Only the backfill scheduler starts such jobs, every half minute if nobody says otherwise.
+    let slurm_conf = "SchedulerParameters=batch_sched_delay=0,sched_min_interval=0,bf_interval=1\n";
+    world.with_cluster(release, &Setup { nodes: 2, slurm_conf, ..Setup::default() }, |desk| {
+        desk.image("env.img")?;
+        let step = |groups: &str, mode: &str, shell: &str| {
+            let overlay = format!("--condatainer-overlay=env.img:{mode}");
+            let groups = format!("--het-group={groups}");
+            desk.run(&["salloc", "-Q", "-n1", ":", "-n2", "srun", "-l", &groups, &overlay, "sh", "-c", shell])
+        };
+        let read = step("0,1", "ro", "readlink /proc/self/ns/mnt")?.success()?.stdout;
+        let of = |task: &str| read.lines().find_map(|line| line.strip_prefix(task)).map(String::from);
+        ensure!(of("1:") == of("2:") && of("1:").is_some() && of("0:") != of("1:"), "{read}");
+        let both = step("0,1", "rw", "sleep 1")?;
+        ensure!(both.code != 0 && both.stderr.matches("in use for writing by user alice").count() == 1, "{both:?}");
+        step("1", "rw", "echo one > /by.$SLURM_PROCID")?.success()?;
+        desk.nodes_are_well()
     })
-}
-
-fn a_time_limit_leaves_nothing(desk: &Desk) -> Result<()> {
-    desk.image("env.img")?;
-    let id = two_writers(desk)?;
-    desk.as_root(&format!("scontrol update JobId={id} EndTime=now"))?.success()?;
-    // slurmctld looks at limits every half minute.
-    let job = desk.cluster.wait_for_job(id, Duration::from_secs(90))?;
-    ensure!(job.state == "TIMEOUT", "{job:?}");
-    is_gone(desk)
-}
-
-/// One at a time: nobody's line is lost, and whoever is refused is told by whom.
-fn jobs_race_for_an_image(desk: &Desk) -> Result<()> {
-    const JOBS: usize = 20;
-    desk.image("env.img")?;
-    let job = "srun -Q -O --condatainer-overlay=env.img:rw sh -c \"echo $number >> /log; sleep 0.2\" 2> err.$number; echo $? > code.$number";
-    desk.script(&format!("for number in $(seq {JOBS}); do ({job}) & done; wait"))?.success()?;
-    let codes = desk.script("cat code.*")?.stdout;
-    let (won, refused) =
-        (codes.lines().filter(|code| *code == "0").count(), codes.lines().filter(|code| *code == "125").count());
-    let told =
-        desk.script("grep -l 'in use for writing by user alice, job [0-9]*[.]0, process [0-9]* on n1' err.* | wc -l")?;
-    let logged = desk.srun_in("env.img", "sort -u /log | wc -l")?.success()?.stdout;
-    let report = || format!("{won} won, {refused} refused, {} told, {} logged", told.stdout.trim(), logged.trim());
-    ensure!(won >= 1 && won + refused == JOBS, "{}", report());
-    ensure!(told.stdout.trim() == refused.to_string() && logged.trim() == won.to_string(), "{}", report());
-    is_gone(desk)
 }
 
 fn a_node_that_lacks_something_is_said(world: &World, release: Release) -> Result<()> {

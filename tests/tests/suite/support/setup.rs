@@ -41,6 +41,8 @@ pub(crate) struct Setup {
     pub(crate) singularity: bool,
     /// How steps are tracked.
     pub(crate) proctrack: Proctrack,
+    /// Lines for slurm.conf.
+    pub(crate) slurm_conf: &'static str,
     /// Whether it has the host's network, and the modules in `/srv/modules`.
     pub(crate) online: bool,
     /// A tool for conda environments, found in PATH.
@@ -56,6 +58,7 @@ impl Default for Setup {
             stand_in: true,
             singularity: false,
             proctrack: Proctrack::LinuxProc,
+            slurm_conf: "",
             online: false,
             conda: None,
         }
@@ -85,6 +88,7 @@ impl Setup {
         let mut options = Options::new(release);
         options.nodes = self.nodes;
         options.proctrack = self.proctrack;
+        options.extra_slurm_conf = self.slurm_conf.into();
         options.host_network = self.online;
         options.name = Some(format!("suite-{release}"));
         options.binds.extend(self.conda.iter().map(|conda| conda.bind.clone()));
