@@ -106,9 +106,9 @@ fn a_requeued_job_finds_its_image(desk: &Desk) -> Result<()> {
     let id = desk.submit(&["--requeue", "--condatainer-overlay=env.img:rw"], &format!("#!/bin/sh\n{task}\n"))?;
     desk.wait_until("[ -e started ]")?;
     desk.run(&["scontrol", "requeue", &id.to_string()])?.success()?;
-    // It would wait for two minutes before it runs once more.
+    // It would wait for two minutes before it runs once more. In the same second the node would still refuse it.
     desk.wait_until(&format!("scontrol show job {id} | grep -q 'JobState=PENDING Reason=BeginTime'"))?;
-    desk.as_root(&format!("scontrol update JobId={id} StartTime=now"))?.success()?;
+    desk.as_root(&format!("sleep 2; scontrol update JobId={id} StartTime=now"))?.success()?;
     desk.cluster.wait_for_job(id, Duration::from_secs(60))?;
     is_gone(desk)?;
     let job = desk.cluster.wait_for_job(id, Duration::from_secs(60))?;
