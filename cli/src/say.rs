@@ -31,9 +31,10 @@ pub(crate) fn is_verbose() -> bool {
     LEVEL.load(Ordering::Relaxed) >= VERBOSE
 }
 
-/// A line of a program that we have called, as it said it.
+/// A line of a program that we have called, as it said it, without colours: Apptainer's starter does not ask where it writes to.
 pub(crate) fn foreign(line: &str) {
-    let _ = std::io::stderr().write_all(format!("{}\n", one_line(line)).as_bytes());
+    let plain = anstream::adapter::strip_str(line).to_string();
+    let _ = std::io::stderr().write_all(format!("{}\n", one_line(&plain)).as_bytes());
 }
 
 /// A failure: always said.

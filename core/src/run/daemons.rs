@@ -1,6 +1,7 @@
 //! The engine's FUSE daemons: fuse2fs, fuse-overlayfs and squashfuse run as its children for as long as the container stands.
 //!
-//! They are in the command's step, so where Slurm signals every process of it (proctrack/linuxproc) `scancel --signal` or the
+//! At a terminal they get Ctrl-C with the command. In a step they may be processes of that step (`condatainer exec` in a batch script,
+//! a task with a container of its own): where Slurm signals every process of it (proctrack/linuxproc), `scancel --signal` or the
 //! SIGTERM before a time limit reaches them too, and they would take the command's file system away while it is still saving its
 //! work. A signal mask given to the engine does not reach them (Apptainer's starter sets its own), so links with their names stand
 //! in front of them in the engine's PATH. Behind the links is the interposer (`core/interposer/`), which blocks the signals

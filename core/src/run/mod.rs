@@ -58,7 +58,7 @@ pub enum RunError {
     Refused(#[from] Refusal),
     /// The engine gave up before the container stood; it has said why.
     #[error(
-        "{engine} could not start the container (it ended with {ended}); its own message is above; -v shows the full command"
+        "{engine} could not start the container (it ended with {ended}); its own message is above; 'condatainer doctor' looks for the reason"
     )]
     Engine {
         /// Which one.
