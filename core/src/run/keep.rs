@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
+use std::os::unix::net::UnixStream;
 
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -17,7 +18,9 @@ use crate::plan::Plan;
 use crate::run::leftovers::Leftovers;
 use crate::run::link::Report;
 use crate::run::{Container, Options, Streams};
-use crate::step::channel::{Answer, Call, answer, next_call};
+use crate::step::channel::{Answer, Call, answer, next_call, view};
+use crate::step::join::{OTHER_VIEW, why_not_shared};
+use crate::step::process::Process;
 
 /// What is more is lost: nobody reads it before the end, and it must not keep a FUSE daemon waiting.
 const MOST_WORDS: u16 = 16 << 10;
@@ -57,8 +60,19 @@ impl Words {
 pub fn keep(plan: &Plan, options: &mut Options<'_>, words: &Words, channel: BorrowedFd<'_>) {
     match start(plan, options) {
         Ok((mut container, directories)) => {
-            serve(&mut container, channel, &Answer::Join { words: words.text() }, &directories);
+            let end = match not_shared(container.first) {
+                None => serve(&mut container, channel, &Answer::Join { words: words.text() }, &directories),
+                Some(why) => End::NotShared(why, None),
+            };
             finish(container, options);
+            // Now its image is free for those that the tasks start themselves.
+            if let End::NotShared(why, task) = end {
+                let own = Answer::Own { why: why.into() };
+                if let Some(task) = task {
+                    answer(&task, &own, &[]);
+                }
+                answer_all(channel, &own);
+            }
         }
         Err(why) => answer_all(channel, &Answer::Refused { words: words.text(), why }),
     }
@@ -68,7 +82,7 @@ pub fn keep(plan: &Plan, options: &mut Options<'_>, words: &Words, channel: Borr
 pub fn answer_all(channel: BorrowedFd<'_>, same: &Answer) {
     loop {
         match next_call(channel) {
-            Call::Task(task) => answer(&task, same, &[]),
+            Call::Task(task, _) => answer(&task, same, &[]),
             Call::End => return,
             Call::Nothing => {
                 let _ = poll(&mut [PollFd::new(channel, PollFlags::POLLIN)], PollTimeout::NONE);
@@ -88,17 +102,31 @@ fn start<'a>(plan: &'a Plan, options: &mut Options<'_>) -> Result<(Container<'a>
     }
 }
 
-fn serve(container: &mut Container<'_>, channel: BorrowedFd<'_>, join: &Answer, directories: &[OwnedFd; 2]) {
+/// Why a container is not kept any longer.
+enum End {
+    /// The step is over.
+    Step,
+    /// The tasks cannot join it; the one that asked first, if that is how it was found out.
+    NotShared(&'static str, Option<UnixStream>),
+}
+
+fn not_shared(first: Report) -> Option<&'static str> {
+    let Report::Started(first) = first else { return None };
+    why_not_shared(&Process("/proc/self".into()), &Process::numbered(first.as_raw()))
+}
+
+fn serve(container: &mut Container<'_>, channel: BorrowedFd<'_>, join: &Answer, directories: &[OwnedFd; 2]) -> End {
     let ended = Answer::Refused {
         words: String::new(),
         why: "the container of this step has ended before the step: was its process killed?".into(),
     };
-    let mut stands = true;
+    let (mut stands, own_view) = (true, view());
     loop {
         match next_call(channel) {
-            Call::Task(task) if stands => answer(&task, join, &directories.each_ref().map(AsFd::as_fd)),
-            Call::Task(task) => answer(&task, &ended, &[]),
-            Call::End => return,
+            Call::Task(task, view) if view != own_view => return End::NotShared(OTHER_VIEW, Some(task)),
+            Call::Task(task, _) if stands => answer(&task, join, &directories.each_ref().map(AsFd::as_fd)),
+            Call::Task(task, _) => answer(&task, &ended, &[]),
+            Call::End => return End::Step,
             Call::Nothing => stands = container.child.wait_beside(channel).unwrap_or(false),
         }
     }

@@ -15,6 +15,8 @@ use nix::unistd::close;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use serde::{Deserialize, Serialize};
 
+use super::process::Process;
+
 /// An answer that is longer is not one of ours.
 const MAX_ANSWER: u64 = 1 << 20;
 
@@ -46,7 +48,7 @@ pub enum Answer {
 /// There is nobody to answer.
 pub fn ask(channel: RawFd) -> io::Result<(Answer, Vec<OwnedFd>)> {
     let (mut ours, theirs) = UnixStream::pair()?;
-    send(channel, b"?", &[theirs.as_fd()])?;
+    send(channel, view().as_bytes(), &[theirs.as_fd()])?;
     close(channel)?;
     drop(theirs);
     let (mut text, descriptors) = receive(ours.as_fd(), RecvFlags::empty())?;
@@ -57,11 +59,17 @@ pub fn ask(channel: RawFd) -> io::Result<(Answer, Vec<OwnedFd>)> {
     Ok((serde_json::from_slice(&text)?, descriptors))
 }
 
+/// What this process sees of the machine, as a text to compare: only who sees the same can share a container.
+pub(crate) fn view() -> String {
+    let this = Process("/proc/self".into());
+    ["user", "mnt"].map(|name| this.namespace_name(name)).join(" ")
+}
+
 /// What comes in at the keeper's end.
 #[derive(Debug)]
 pub(crate) enum Call {
-    /// A task asks, and is answered there.
-    Task(UnixStream),
+    /// A task asks, and is answered there; what it sees.
+    Task(UnixStream, String),
     /// The step is over.
     End,
     /// Nothing at the moment.
@@ -72,7 +80,9 @@ pub(crate) enum Call {
 pub(crate) fn next_call(channel: BorrowedFd<'_>) -> Call {
     match receive(channel, RecvFlags::DONTWAIT) {
         Ok((text, _)) if text.is_empty() => Call::End,
-        Ok((_, mut descriptors)) => descriptors.pop().map_or(Call::Nothing, |task| Call::Task(task.into())),
+        Ok((text, mut descriptors)) => descriptors
+            .pop()
+            .map_or(Call::Nothing, |task| Call::Task(task.into(), String::from_utf8_lossy(&text).into_owned())),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Call::Nothing,
         Err(_) => Call::End,
     }
@@ -137,7 +147,8 @@ mod tests {
             .collect();
         let mut told = 0;
         while told < asking.len() {
-            if let Call::Task(task) = next_call(keeper.as_fd()) {
+            if let Call::Task(task, seen) = next_call(keeper.as_fd()) {
+                assert_eq!(seen, view());
                 answer(&task, &Answer::Own { why: told.to_string() }, &[keeper.as_fd()]);
                 told += 1;
             }
@@ -159,7 +170,7 @@ mod tests {
     fn nobody_answers() {
         let (tasks, keeper) = pair();
         let asking = std::thread::spawn(move || ask(tasks.into_raw_fd()));
-        while !matches!(next_call(keeper.as_fd()), Call::Task(_)) {}
+        while !matches!(next_call(keeper.as_fd()), Call::Task(..)) {}
         drop(keeper);
         assert_eq!(asking.join().unwrap().unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }

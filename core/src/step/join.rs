@@ -29,6 +29,9 @@ use command::{ELIBBAD, ENOENT, Job};
 #[path = "../../shim/command.rs"]
 pub(crate) mod command;
 
+/// Where the keeper and a task see the machine differently.
+pub(crate) const OTHER_VIEW: &str = "this process sees other file systems than the one that keeps the container";
+
 /// In the order in which they are entered: the first gives the right to enter the others.
 const NAMESPACES: [(&str, LinkNameSpaceType); 6] = [
     ("user", LinkNameSpaceType::User),
@@ -102,19 +105,10 @@ impl Container {
     fn of(first: &Process, keeper: &Process) -> Result<Self, JoinError> {
         let this = Process("/proc/self".into());
         if !this.shares(keeper, "mnt") || !this.shares(keeper, "user") {
-            return Err(JoinError::NotShared(
-                "this process sees other file systems than the one that keeps the container",
-            ));
+            return Err(JoinError::NotShared(OTHER_VIEW));
         }
         let privileges = first.privileges().map_err(system("its privileges"))?;
-        if privileges.seccomp != this.privileges().map_err(system("this process"))?.seccomp {
-            return Err(JoinError::NotShared(
-                "the container's filter of system calls cannot be given to another process",
-            ));
-        }
-        if !this.shares(first, "pid") {
-            return Err(JoinError::NotShared("the container numbers its processes itself"));
-        }
+        why_not_shared(&this, first).map_or(Ok(()), |why| Err(JoinError::NotShared(why)))?;
         let differing = NAMESPACES.iter().filter(|(name, _)| !this.shares(first, name));
         let namespaces = differing
             .map(|(name, kind)| Ok((first.namespace(name)?, *kind)))
@@ -162,6 +156,16 @@ impl Container {
             rustix::process::fchdir(&self.directory).map_err(|e| system("its working directory")(e.into()))?;
         }
         self.privileges.take().map_err(|e| system("privileges that were to be given up")(e.into()))
+    }
+}
+
+/// What a process like this one cannot take over from the container's first.
+pub(crate) fn why_not_shared(this: &Process, first: &Process) -> Option<&'static str> {
+    let seccomp = |process: &Process| process.privileges().ok().map(|privileges| privileges.seccomp);
+    match (this.shares(first, "pid"), seccomp(this) == seccomp(first)) {
+        (false, _) => Some("the container numbers its processes itself"),
+        (_, false) => Some("the container's filter of system calls cannot be given to another process"),
+        _ => None,
     }
 }
 

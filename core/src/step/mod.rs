@@ -8,4 +8,4 @@ pub mod channel;
 mod environment;
 pub mod join;
 pub mod kept;
-mod process;
+pub(crate) mod process;

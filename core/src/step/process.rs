@@ -55,10 +55,14 @@ impl Process {
         File::open(self.0.join("ns").join(name))
     }
 
+    /// What the kernel calls one of its namespaces; empty where it does not say.
+    pub(crate) fn namespace_name(&self, name: &str) -> String {
+        fs::read_link(self.0.join("ns").join(name)).unwrap_or_default().to_string_lossy().into_owned()
+    }
+
     /// Whether another process is in the same namespace. A kernel without that kind has only one.
     pub(crate) fn shares(&self, other: &Self, name: &str) -> bool {
-        let link = |process: &Self| fs::read_link(process.0.join("ns").join(name)).ok();
-        link(self) == link(other)
+        self.namespace_name(name) == other.namespace_name(name)
     }
 }
 
