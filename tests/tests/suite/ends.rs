@@ -75,7 +75,8 @@ pub(crate) fn two_writers(desk: &Desk) -> Result<u32> {
 
 /// No process of the container is left, and no file beside the image, which is whole and free.
 pub(crate) fn is_gone(desk: &Desk) -> Result<()> {
-    desk.wait_until(&format!("! pgrep -f '{}/[e]nv.img'", desk.dir))?;
+    // The keeper takes its note away last. Where slurmstepd was killed, nobody has waited for it.
+    desk.wait_until(&format!("! pgrep -f '{}/[e]nv.img' && [ ! -e .env.img.holder ]", desk.dir))?;
     desk.is_clean("env.img")?;
     let files = desk.files()?;
     ensure!(!files.iter().any(|name| name.starts_with('.')), "{files:?}");
