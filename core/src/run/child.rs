@@ -120,6 +120,11 @@ impl Child {
         self.wait_for_teardown()
     }
 
+    /// Whether a signal has ended the engine itself, so that it could not end its FUSE programs.
+    pub(crate) fn was_killed(&self) -> bool {
+        matches!(self.ended, Some(WaitStatus::Signaled(..)))
+    }
+
     /// Waits until something can be read there; `false` where the container has ended by itself.
     pub(crate) fn wait_beside(&mut self, other: BorrowedFd<'_>) -> Result<bool, RunError> {
         self.wait_for_news(Beside::Other(other), PollTimeout::NONE)?;

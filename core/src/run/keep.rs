@@ -92,7 +92,8 @@ pub fn answer_all(channel: BorrowedFd<'_>, same: &Answer) {
 }
 
 fn start<'a>(plan: &'a Plan, options: &mut Options<'_>) -> Result<(Container<'a>, [OwnedFd; 2]), String> {
-    let container = Container::start(plan, options, Streams::Words).map_err(|error| error.to_string())?;
+    let mut container = Container::start(plan, options, Streams::Words).map_err(|error| error.to_string())?;
+    container.publish(options);
     match directories(container.first) {
         Ok(directories) => Ok((container, directories)),
         Err(error) => {

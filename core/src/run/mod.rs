@@ -24,7 +24,6 @@ use crate::create::CreateError;
 use crate::facts::Flavour;
 use crate::held::HeldError;
 use crate::holder::{Holder, Published};
-use crate::lock::Access;
 use crate::plan::Plan;
 use crate::refusal::Refusal;
 use crate::run::child::{Child, Streams};
@@ -32,7 +31,6 @@ use crate::run::knowledge::Known;
 use crate::run::leftovers::Leftovers;
 use crate::run::link::{Link, Report};
 use crate::run::scratch::Scratch;
-use crate::survey;
 
 pub use crate::run::keep::{Words, answer_all, keep};
 pub use crate::run::signals::Forward;
@@ -112,6 +110,7 @@ pub struct Options<'a> {
 pub fn run(plan: &Plan, options: &mut Options<'_>) -> Result<Ended, RunError> {
     let mut container = Container::start(plan, options, Streams::Callers)?;
     container.child.let_go()?;
+    container.publish(options);
     let ended = container.child.wait()?;
     container.end(options);
     Ok(ended)
@@ -147,8 +146,12 @@ impl<'a> Container<'a> {
         }
         let known = knowledge::keep(plan);
         let leftovers = Leftovers::of(plan, first);
-        let note = plan.holds.as_ref().and_then(|image| Published::new(image, &options.holder).ok());
-        Ok(Self { plan, scratch, child, first, known, leftovers, note })
+        Ok(Self { plan, scratch, child, first, known, leftovers, note: None })
+    }
+
+    /// Says whose the lock is. The command need not wait for that: whoever comes in between waits for the note a moment.
+    fn publish(&mut self, options: &Options<'_>) {
+        self.note = self.plan.holds.as_ref().and_then(|image| Published::new(image, &options.holder).ok());
     }
 
     /// Everything that comes after the engine.
@@ -158,6 +161,9 @@ impl<'a> Container<'a> {
         }
         self.known.into_iter().for_each(Known::renew);
         drop(self.note);
+        if let Some(image) = self.plan.holds.as_ref().filter(|_| self.child.was_killed()) {
+            let _ = orphans::end(image);
+        }
         settle(self.plan);
         if let Some(image) = &self.plan.holds {
             tidy::tidy(image);
@@ -196,13 +202,9 @@ fn engine_failed(plan: &Plan, child: &mut Child) -> RunError {
     }
 }
 
-/// Waits until the engine's FUSE processes have let go of the written image, so that whoever comes next finds it free. Where the
-/// engine was killed they have to be asked.
+/// Waits until the engine's FUSE processes have let go of the written image, so that whoever comes next finds it free.
 fn settle(plan: &Plan) {
     if let Some(image) = &plan.holds {
-        if survey::is_taken(image, Access::Read) {
-            let _ = orphans::end(image);
-        }
         look_again::wait_for_writer(image);
     }
 }
