@@ -18,7 +18,7 @@ use crate::whiteout::{self, Mounter};
 
 /// The engine's FUSE processes end within milliseconds; a slow disk may keep them syncing.
 const PATIENCE: Duration = Duration::from_secs(10);
-const INTERVAL: Duration = Duration::from_millis(5);
+const INTERVAL: Duration = Duration::from_millis(1);
 
 /// Compares every layer with what the plan was made for.
 pub(crate) fn look_again(plan: &Plan) -> Result<(), RunError> {
