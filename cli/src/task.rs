@@ -31,21 +31,23 @@ pub(crate) fn arguments() -> Result<Vec<std::ffi::OsString>, Failure> {
 
 pub(crate) fn task(args: TaskArgs) -> Result<ExitCode, Failure> {
     let command = with_broadcast_name(args.command, |name| std::env::var(name).ok());
-    match args.channel.map_or(Ok(None), |channel| joined(channel, &command))? {
+    match args.channel.map_or(Ok(None), |channel| joined(channel, args.part, &command))? {
         Some(ended) => Ok(ended),
         None => alone(args.part, args.script, args.config, command),
     }
 }
 
 /// Becomes the command in the step's container; `None` where each task starts its own.
-fn joined(channel: i32, command: &[String]) -> Result<Option<ExitCode>, Failure> {
+fn joined(channel: i32, part: TaskPart, command: &[String]) -> Result<Option<ExitCode>, Failure> {
     let (answer, directories) = channel::ask(channel)
         .map_err(|e| Failure::not_started(format!("the process that keeps this step's container is gone: {e}")))?;
     // One task tells what concerns them all.
     let is_first = std::env::var("SLURM_LOCALID").map_or(true, |number| number == "0");
     let tell = |words: &str| words.lines().filter(|_| is_first).for_each(say::foreign);
+    // A single task does not notice.
+    let has_others = part == TaskPart::Step && std::env::var("SLURM_STEP_NUM_TASKS").is_ok_and(|tasks| tasks != "1");
     let own = |why: &str| {
-        if is_first {
+        if is_first && has_others {
             say::notice(&format!("each task starts a container of its own: {why}"));
         }
         Ok(None)
