@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::litter::Litter;
+use crate::process::Process;
 use crate::user::Caller;
 
 /// A note has about 150 bytes; more is not one of ours.
@@ -105,14 +106,13 @@ fn open_note(path: &Path) -> io::Result<fs::File> {
 
 /// Whether there is such a process on this host.
 pub(crate) fn is_alive(pid: u32) -> bool {
-    Path::new("/proc").join(pid.to_string()).exists()
+    Process::numbered(pid).exists()
 }
 
 /// Whether there is such a process on this host, and it runs a program of our name: after a restart of the machine, or when
 /// numbers have come round, the process with a number is somebody else's.
 pub(crate) fn is_one_of_ours(pid: u32) -> bool {
-    let name = |process: &str| fs::read(format!("/proc/{process}/comm")).ok();
-    name(&pid.to_string()).is_some_and(|theirs| Some(theirs) == name("self"))
+    is_alive(pid) && Process::numbered(pid).name() == Process::this().name()
 }
 
 /// This host's name.

@@ -41,6 +41,7 @@ pub mod module;
 pub mod names;
 pub mod plan;
 mod preen;
+mod process;
 pub mod programs;
 mod quota;
 pub mod refusal;

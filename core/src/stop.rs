@@ -1,12 +1,13 @@
 //! Being asked to stop: signals that are noted instead of ending the process, so that the work is brought to an end in order.
 
-use std::fs;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use signal_hook::SigId;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use crate::process::Process;
 
 /// How many are listening.
 static LISTENERS: AtomicUsize = AtomicUsize::new(0);
@@ -84,23 +85,6 @@ pub(crate) fn meant_for_us() -> impl Iterator<Item = i32> {
 /// Of these signals those that whoever started this program did not have it ignore. A handler would end that for whatever is
 /// executed from here as well: exec keeps what is ignored, and resets what is handled.
 pub(crate) fn not_ignored(signals: impl IntoIterator<Item = i32>) -> impl Iterator<Item = i32> {
-    let ignored = fs::read_to_string("/proc/self/status").map(|status| ignored(&status)).unwrap_or(0);
+    let ignored = Process::this().signals("SigIgn");
     signals.into_iter().filter(move |signal| ignored & (1 << (signal - 1)) == 0)
-}
-
-/// The signals that proc_pid_status(5) shows as ignored, as a mask.
-fn ignored(status: &str) -> u64 {
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ignored_signals_stay_ignored() {
-        assert_eq!(ignored("Name:\tx\nSigIgn:\t0000000000001001\nSigCgt:\t0\n"), 0x1001);
-        assert_eq!(ignored("no such line"), 0);
-    }
 }

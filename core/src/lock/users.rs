@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::ext::Window;
+use crate::process::Process;
 
 /// A process that holds an image open.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -64,7 +65,7 @@ fn users_where(uses: impl Fn(u32) -> bool) -> Vec<User> {
     let own = std::process::id();
     let pids = names_in(Path::new("/proc")).into_iter().filter_map(|name| name.parse().ok());
     let others = pids.filter(|&pid| pid != own && uses(pid) && !is_being_started(pid, own));
-    others.map(|pid| User { pid, comm: comm_of(pid) }).collect()
+    others.map(|pid| User { pid, comm: Process::numbered(pid).name() }).collect()
 }
 
 /// The numbers of the descriptors of a process that lead to a file.
@@ -84,10 +85,6 @@ fn is_writable(pid: u32, fd: &str) -> bool {
 
 fn is_file(path: &Path, dev: u64, ino: u64) -> bool {
     fs::metadata(path).is_ok_and(|meta| meta.dev() == dev && meta.ino() == ino)
-}
-
-fn comm_of(pid: u32) -> String {
-    fs::read_to_string(format!("/proc/{pid}/comm")).map(|comm| comm.trim_end().to_owned()).unwrap_or_default()
 }
 
 /// The loop devices that stand on the file (`st_dev`, `st_ino`), those of other mount namespaces too where the caller may look
@@ -121,15 +118,13 @@ fn is_under(root: &Path, path: &Path, dev: u64, ino: u64) -> bool {
 
 /// One root directory of each mount namespace other than ours.
 fn other_roots() -> Vec<PathBuf> {
-    let namespace = |process: &Path| fs::read_link(process.join("ns/mnt")).ok();
-    let mut seen: Vec<PathBuf> = namespace(Path::new("/proc/self")).into_iter().collect();
+    let mut seen: Vec<PathBuf> = Process::this().namespace_name("mnt").into_iter().collect();
     let mut roots = Vec::new();
-    for pid in names_in(Path::new("/proc")).into_iter().filter(|name| name.parse::<u32>().is_ok()) {
-        let process = Path::new("/proc").join(pid);
-        match namespace(&process) {
+    for process in Process::all() {
+        match process.namespace_name("mnt") {
             Some(other) if !seen.contains(&other) => {
                 seen.push(other);
-                roots.push(process.join("root"));
+                roots.push(process.directory().join("root"));
             }
             _ => {}
         }

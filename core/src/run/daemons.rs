@@ -9,11 +9,12 @@
 //! at PATH, and its daemons stay as they are.
 
 use std::ffi::OsString;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+
+use crate::process::Process;
 
 /// The interposer, for `make install`.
 pub static INTERPOSER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/interposer"));
@@ -58,44 +59,30 @@ pub(crate) fn path_with(dir: &Path) -> OsString {
 
 /// Asks the daemons of this engine to unmount, sync and end.
 pub(crate) fn ask_to_end(engine: Pid) {
-    let daemons = children_of(engine);
+    ask(&children_of(engine));
+}
+
+fn children_of(parent: Pid) -> Vec<Process> {
+    let parent = Process::numbered(parent);
+    Process::all().filter(|process| process.parent().as_ref() == Some(&parent)).collect()
+}
+
+/// Asks the daemons among these. One that does not handle the signal any more is ending already, and would die of it before it has
+/// written everything.
+pub(crate) fn ask(processes: &[Process]) {
     for name in NAMES {
-        for (pid, _) in daemons.iter().filter(|(_, comm)| comm == name) {
-            let _ = kill(*pid, Signal::SIGHUP);
+        let daemons = processes.iter().filter(|process| process.name() == name && process.handles(Signal::SIGHUP));
+        for pid in daemons.filter_map(Process::pid) {
+            let _ = kill(pid, Signal::SIGHUP);
         }
     }
-}
-
-fn children_of(parent: Pid) -> Vec<(Pid, String)> {
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.filter_map(|pid: i32| stat(pid))
-        .filter(|(_, _, ppid)| *ppid == parent)
-        .map(|(pid, comm, _)| (pid, comm))
-        .collect()
-}
-
-/// Process id, name and parent, from proc_pid_stat(5).
-pub(crate) fn stat(pid: i32) -> Option<(Pid, String, Pid)> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let (front, rest) = text.rsplit_once(')')?;
-    let comm = front.split_once('(')?.1;
-    let parent = rest.split_ascii_whitespace().nth(1)?.parse().ok()?;
-    Some((Pid::from_raw(pid), comm.into(), Pid::from_raw(parent)))
-}
-
-/// More than any line of parents has.
-const GENERATIONS: usize = 1000;
-
-/// A process's parent, the parent's parent and so on, as [`stat`] tells them.
-pub(crate) fn ancestors(pid: i32) -> impl Iterator<Item = (Pid, String, Pid)> {
-    std::iter::successors(stat(pid), |(_, _, parent)| stat(parent.as_raw())).skip(1).take(GENERATIONS)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::ffi::OsStr;
+    use std::fs;
 
     /// A directory with the interposer and links to it, as `make install` makes one.
     fn installed(names: &[&str]) -> tempfile::TempDir {
@@ -141,10 +128,9 @@ mod tests {
     #[test]
     fn children_are_found_by_name() {
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
-        let found = children_of(Pid::this());
-        let pid = i32::try_from(child.id()).unwrap();
+        let found: Vec<_> = children_of(Pid::this()).iter().map(|one| (one.clone(), one.name())).collect();
         child.kill().unwrap();
         child.wait().unwrap();
-        assert!(found.contains(&(Pid::from_raw(pid), "sleep".into())), "{found:?}");
+        assert!(found.contains(&(Process::numbered(child.id()), "sleep".into())), "{found:?}");
     }
 }

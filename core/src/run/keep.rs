@@ -15,12 +15,12 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::{dup2_stderr, ftruncate};
 
 use crate::plan::Plan;
+use crate::process::Process;
 use crate::run::leftovers::Leftovers;
 use crate::run::link::Report;
 use crate::run::{Container, Options, Streams};
 use crate::step::channel::{Answer, Call, answer, next_call, view};
 use crate::step::join::{OTHER_VIEW, why_not_shared};
-use crate::step::process::Process;
 
 /// What is more is lost: nobody reads it before the end, and it must not keep a FUSE daemon waiting.
 const MOST_WORDS: u16 = 16 << 10;
@@ -113,7 +113,7 @@ enum End {
 
 fn not_shared(first: Report) -> Option<&'static str> {
     let Report::Started(first) = first else { return None };
-    why_not_shared(&Process("/proc/self".into()), &Process::numbered(first.as_raw()))
+    why_not_shared(&Process::this(), &Process::numbered(first))
 }
 
 fn serve(container: &mut Container<'_>, channel: BorrowedFd<'_>, join: &Answer, directories: &[OwnedFd; 2]) -> End {

@@ -9,8 +9,6 @@
 //! go of its lock, also where nothing was left behind. So the number may be that of another container by now, which still has its
 //! engine.
 
-use std::ffi::OsString;
-use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -18,7 +16,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::plan::Plan;
-use crate::run::daemons::ancestors;
+use crate::process::Process;
 use crate::run::link::Report;
 use crate::singularity;
 
@@ -44,9 +42,8 @@ impl Leftovers {
 
     /// Those in the container of this process that its engine has not started; `None` if it has no namespace of its own.
     pub(crate) fn with(pid: Pid) -> Option<Self> {
-        let namespace = fs::read_link(format!("/proc/{pid}/ns/mnt")).ok()?;
-        let own = fs::read_link("/proc/self/ns/mnt").ok()?;
-        (namespace != own).then_some(Self { namespace })
+        let namespace = Process::numbered(pid).namespace_name("mnt")?;
+        (Process::this().namespace_name("mnt")? != namespace).then_some(Self { namespace })
     }
 
     /// Ends them, and waits until they are gone.
@@ -69,22 +66,14 @@ impl Leftovers {
 
     /// Those that still run; a zombie has no namespaces.
     fn processes(&self) -> Vec<Pid> {
-        let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-        let pids = entries.filter_map(|entry| number(entry.file_name()));
-        pids.filter(|pid| fs::read_link(format!("/proc/{pid}/ns/mnt")).is_ok_and(|link| link == self.namespace))
-            .filter(|pid| !has_engine(*pid))
-            .map(Pid::from_raw)
-            .collect()
+        let inside = Process::all().filter(|process| process.namespace_name("mnt").as_ref() == Some(&self.namespace));
+        inside.filter(|process| !has_engine(process)).filter_map(|process| process.pid()).collect()
     }
 }
 
 /// Whether an engine stands above this process: it is ours no more, or it is the shim that a step's container is kept with.
-pub(crate) fn has_engine(pid: i32) -> bool {
-    ancestors(pid).any(|(_, name, _)| name.starts_with(ENGINE))
-}
-
-fn number(name: OsString) -> Option<i32> {
-    name.to_str()?.parse().ok()
+pub(crate) fn has_engine(process: &Process) -> bool {
+    process.ancestors().any(|ancestor| ancestor.name().starts_with(ENGINE))
 }
 
 #[cfg(test)]
@@ -107,7 +96,7 @@ mod tests {
     #[test]
     fn a_container_that_has_its_engine_is_spared() {
         let dir = tempfile::tempdir().unwrap();
-        let leftovers = Leftovers { namespace: fs::read_link("/proc/self/ns/mnt").unwrap() };
+        let leftovers = Leftovers { namespace: Process::this().namespace_name("mnt").unwrap() };
         let families = [family(dir.path(), "starter-suid"), family(dir.path(), "starter"), family(dir.path(), "bash")];
         let found = leftovers.processes();
         let left = families.map(|(mut parent, child)| {
@@ -116,7 +105,7 @@ mod tests {
             found.contains(&child)
         });
         // These tests may run in a container themselves.
-        let contained = has_engine(Pid::this().as_raw());
+        let contained = has_engine(&Process::this());
         assert_eq!(left, [false, false, !contained]);
     }
 }

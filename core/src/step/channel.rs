@@ -1,6 +1,6 @@
 //! How the tasks of a step reach the keeper of their container, and how the keeper learns of the step's end.
 //!
-//! A socket pair: slurmstepd and its tasks share one end, the keeper has the other. A task sends an end of a pair of its own, over
+//! Two connected sockets: slurmstepd and its tasks share one, the keeper has the other. A task sends an end of a pair of its own, over
 //! which it is answered. When slurmstepd is done, or gone, the keeper reads the end of file. No name in a file system or elsewhere
 //! leads to the keeper, so nobody else reaches it and nothing is left behind.
 
@@ -15,7 +15,7 @@ use nix::unistd::close;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use serde::{Deserialize, Serialize};
 
-use super::process::Process;
+use crate::process::Process;
 
 /// An answer that is longer is not one of ours.
 const MAX_ANSWER: u64 = 1 << 20;
@@ -61,8 +61,8 @@ pub fn ask(channel: RawFd) -> io::Result<(Answer, Vec<OwnedFd>)> {
 
 /// What this process sees of the machine, as a text to compare: only who sees the same can share a container.
 pub(crate) fn view() -> String {
-    let this = Process("/proc/self".into());
-    ["user", "mnt"].map(|name| this.namespace_name(name)).join(" ")
+    let name = |kind| Process::this().namespace_name(kind).unwrap_or_default().display().to_string();
+    ["user", "mnt"].map(name).join(" ")
 }
 
 /// What comes in at the keeper's end.

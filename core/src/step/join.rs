@@ -7,22 +7,19 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use rustix::fs::{Mode, OFlags};
-use rustix::thread::{
-    CapabilitySet, CapabilitySets, LinkNameSpaceType, clear_ambient_capability_set,
-    configure_capability_in_ambient_set, move_into_link_name_space, remove_capability_from_bounding_set,
-    set_capabilities, set_no_new_privs,
-};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::environment::merged;
 use super::kept::Kept;
-use super::process::{Privileges, Process};
+use super::privileges::Privileges;
 use crate::plan::Command;
+use crate::process::Process;
 use crate::request::ARGUMENTS_VARIABLE;
 use command::{ELIBBAD, ENOENT, Job};
 
@@ -86,9 +83,8 @@ impl Container {
     /// # Errors
     /// It is gone meanwhile, or belongs to another view of the machine than this process has.
     pub fn answered(directories: &[OwnedFd]) -> Result<Self, JoinError> {
-        let process = |fd: &OwnedFd| Process(PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd())));
         match directories {
-            [first, keeper] => Self::of(&process(first), &process(keeper)),
+            [first, keeper] => Self::of(&Process::opened(first), &Process::opened(keeper)),
             _ => Err(system("its directories")(io::ErrorKind::InvalidData.into())),
         }
     }
@@ -103,11 +99,10 @@ impl Container {
     }
 
     fn of(first: &Process, keeper: &Process) -> Result<Self, JoinError> {
-        let this = Process("/proc/self".into());
+        let this = Process::this();
         if !this.shares(keeper, "mnt") || !this.shares(keeper, "user") {
             return Err(JoinError::NotShared(OTHER_VIEW));
         }
-        let privileges = first.privileges().map_err(system("its privileges"))?;
         why_not_shared(&this, first).map_or(Ok(()), |why| Err(JoinError::NotShared(why)))?;
         let differing = NAMESPACES.iter().filter(|(name, _)| !this.shares(first, name));
         let namespaces = differing
@@ -120,8 +115,8 @@ impl Container {
         let own = std::env::vars_os().filter(|(name, _)| name != ARGUMENTS_VARIABLE).collect();
         Ok(Self {
             namespaces,
-            privileges,
-            directory: open_directory(&first.0.join("cwd")).map_err(system("its working directory"))?,
+            privileges: Privileges::of(first).map_err(system("its privileges"))?,
+            directory: open_directory(&first.directory().join("cwd")).map_err(system("its working directory"))?,
             own_directory: own_directory(keeper),
             variables: merged(own, &before, &after),
             job: Job::parse(job.into_iter().skip(3))
@@ -161,8 +156,7 @@ impl Container {
 
 /// What a process like this one cannot take over from the container's first.
 pub(crate) fn why_not_shared(this: &Process, first: &Process) -> Option<&'static str> {
-    let seccomp = |process: &Process| process.privileges().ok().map(|privileges| privileges.seccomp);
-    match (this.shares(first, "pid"), seccomp(this) == seccomp(first)) {
+    match (this.shares(first, "pid"), this.status("Seccomp") == first.status("Seccomp")) {
         (false, _) => Some("the container numbers its processes itself"),
         (_, false) => Some("the container's filter of system calls cannot be given to another process"),
         _ => None,
@@ -173,35 +167,11 @@ pub(crate) fn why_not_shared(this: &Process, first: &Process) -> Option<&'static
 fn own_directory(keeper: &Process) -> Option<PathBuf> {
     let place = |path: &Path| std::fs::metadata(path).map(|found| (found.dev(), found.ino())).ok();
     let own = std::env::current_dir().ok()?;
-    (place(&own) != place(&keeper.0.join("cwd"))).then_some(own)
+    (place(&own) != place(&keeper.directory().join("cwd"))).then_some(own)
 }
 
 /// Also where the caller may not read it.
 fn open_directory(path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     Ok(rustix::fs::open(path, flags, Mode::empty())?)
-}
-
-impl Privileges {
-    /// Makes these the calling process's own, which has all of them.
-    fn take(&self) -> rustix::io::Result<()> {
-        let each = || (0..64).map(|number| CapabilitySet::from_bits_retain(1 << number));
-        for capability in each().filter(|one| !self.bounding.contains(*one)) {
-            match remove_capability_from_bounding_set(capability) {
-                // Past the last one that this kernel has.
-                Ok(()) | Err(rustix::io::Errno::INVAL) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        clear_ambient_capability_set()?;
-        let (effective, permitted, inheritable) = (self.effective, self.permitted, self.inheritable);
-        set_capabilities(None, CapabilitySets { effective, permitted, inheritable })?;
-        for capability in each().filter(|one| self.ambient.contains(*one)) {
-            configure_capability_in_ambient_set(capability, true)?;
-        }
-        if self.no_new_privileges {
-            set_no_new_privs(true)?;
-        }
-        Ok(())
-    }
 }

@@ -8,10 +8,9 @@ use std::os::unix::fs::MetadataExt;
 use nix::unistd::{Uid, User};
 use serde::Serialize;
 
-use super::process::Process;
 use crate::layer::Layer;
+use crate::process::Process;
 use crate::request::{Request, VARIABLE};
-use crate::run::daemons::ancestors;
 
 /// The arguments of a keeper begin with a program and this.
 const VERB: &str = "keep";
@@ -49,12 +48,7 @@ impl Kept {
 /// All containers of this node; of other users' only what everybody may see.
 #[must_use]
 pub fn kept() -> Vec<Kept> {
-    let processes: Vec<i32> = fs::read_dir("/proc")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .collect();
+    let processes: Vec<i32> = Process::all().filter_map(|process| Some(process.pid()?.as_raw())).collect();
     let mut kept: Vec<Kept> = processes.iter().filter_map(|pid| described(*pid, &processes)).collect();
     kept.sort_by_key(|kept| kept.keeper);
     kept
@@ -65,7 +59,7 @@ fn described(pid: i32, all: &[i32]) -> Option<Kept> {
     let arguments = keeper.arguments().ok()?;
     let part = arguments.get(2).filter(|_| arguments.get(1).is_some_and(|verb| verb == VERB))?.to_str()?;
     let part = part.strip_prefix("--part=")?;
-    let uid = fs::metadata(&keeper.0).ok()?.uid();
+    let uid = fs::metadata(keeper.directory()).ok()?.uid();
     let variables = keeper.variables().unwrap_or_default();
     let variable = |name: &str| variables.get(OsStr::new(name)).and_then(|value| value.to_str()).map(String::from);
     let first = all.iter().copied().find(|first| is_first_of(*first, pid));
@@ -88,5 +82,5 @@ fn described(pid: i32, all: &[i32]) -> Option<Kept> {
 fn is_first_of(pid: i32, keeper: i32) -> bool {
     let words = Process::numbered(pid).arguments().unwrap_or_default();
     let is_shim = words.first().is_some_and(|word| word.as_bytes().starts_with(SHIM));
-    is_shim && ancestors(pid).any(|(ancestor, _, _)| ancestor.as_raw() == keeper)
+    is_shim && Process::numbered(pid).ancestors().any(|ancestor| ancestor == Process::numbered(keeper))
 }

@@ -8,4 +8,4 @@ pub mod channel;
 mod environment;
 pub mod join;
 pub mod kept;
-pub(crate) mod process;
+mod privileges;

@@ -1,0 +1,173 @@
+//! Processes as /proc shows them: names, parents, signals, variables and namespaces.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt::Display;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+
+use crate::step::join::command::Variables;
+
+/// More than any line of parents has.
+const GENERATIONS: usize = 1000;
+
+/// A process, by its directory in /proc. What is gone has no name, no parent and nothing else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Process {
+    directory: PathBuf,
+}
+
+impl Process {
+    pub(crate) fn this() -> Self {
+        Self::numbered("self")
+    }
+
+    pub(crate) fn numbered(number: impl Display) -> Self {
+        Self { directory: PathBuf::from(format!("/proc/{number}")) }
+    }
+
+    /// The one whose directory is open here; its number may be another's by now.
+    pub(crate) fn opened(directory: &OwnedFd) -> Self {
+        Self { directory: PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd())) }
+    }
+
+    /// All of this machine, as far as the caller sees it.
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        let entries = fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path());
+        entries.map(|directory| Self { directory }).filter(|process| process.pid().is_some())
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Its number, if that is how it was found.
+    pub(crate) fn pid(&self) -> Option<Pid> {
+        self.directory.file_name()?.to_str()?.parse().ok().map(Pid::from_raw)
+    }
+
+    pub(crate) fn exists(&self) -> bool {
+        self.directory.exists()
+    }
+
+    /// As the kernel keeps it: the first 15 bytes.
+    pub(crate) fn name(&self) -> String {
+        self.text("comm").trim_end().to_owned()
+    }
+
+    pub(crate) fn parent(&self) -> Option<Self> {
+        // proc_pid_stat(5): the name may hold spaces and brackets.
+        let stat = self.text("stat");
+        let parent = stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?;
+        Some(Self::numbered(parent))
+    }
+
+    /// Its parent, the parent's parent and so on.
+    pub(crate) fn ancestors(&self) -> impl Iterator<Item = Self> + use<> {
+        std::iter::successors(self.parent(), Self::parent).take(GENERATIONS)
+    }
+
+    /// Whether it does something of its own about a signal.
+    pub(crate) fn handles(&self, signal: Signal) -> bool {
+        self.signals("SigCgt") & 1 << (signal as i32 - 1) != 0
+    }
+
+    /// A set of signals in proc_pid_status(5), the first signal as the lowest bit.
+    pub(crate) fn signals(&self, set: &str) -> u64 {
+        mask(&self.text("status"), set)
+    }
+
+    /// A line of proc_pid_status(5).
+    pub(crate) fn status(&self, name: &str) -> Option<String> {
+        field(&self.text("status"), name).map(str::to_owned)
+    }
+
+    /// The variables that it was started with.
+    pub(crate) fn variables(&self) -> io::Result<Variables> {
+        let text = fs::read(self.directory.join("environ"))?;
+        Ok(text.split(|byte| *byte == 0).filter_map(assignment).collect())
+    }
+
+    pub(crate) fn arguments(&self) -> io::Result<Vec<OsString>> {
+        let text = fs::read(self.directory.join("cmdline"))?;
+        let words = text.strip_suffix(&[0]).unwrap_or(&text).split(|byte| *byte == 0);
+        Ok(words.map(|word| OsStr::from_bytes(word).to_owned()).collect())
+    }
+
+    /// A namespace as /proc/PID/ns names it.
+    pub(crate) fn namespace(&self, kind: &str) -> io::Result<File> {
+        File::open(self.directory.join("ns").join(kind))
+    }
+
+    /// What the kernel calls one of its namespaces; `None` where it does not say, as of a zombie or of another user's.
+    pub(crate) fn namespace_name(&self, kind: &str) -> Option<PathBuf> {
+        fs::read_link(self.directory.join("ns").join(kind)).ok()
+    }
+
+    /// Whether another process is in the same namespace. A kernel without that kind has only one.
+    pub(crate) fn shares(&self, other: &Self, kind: &str) -> bool {
+        self.namespace_name(kind) == other.namespace_name(kind)
+    }
+
+    fn text(&self, file: &str) -> String {
+        let bytes = fs::read(self.directory.join(file)).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
+    status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+}
+
+fn mask(status: &str, set: &str) -> u64 {
+    field(status, set).and_then(|mask| u64::from_str_radix(mask, 16).ok()).unwrap_or(0)
+}
+
+fn assignment(text: &[u8]) -> Option<(OsString, OsString)> {
+    let at = text.iter().position(|byte| *byte == b'=')?;
+    Some((OsStr::from_bytes(&text[..at]).to_owned(), OsStr::from_bytes(&text[at + 1..]).to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process() {
+        let me = Process::this();
+        assert_eq!(me.arguments().unwrap().first(), std::env::args_os().next().as_ref());
+        assert_eq!(me.variables().unwrap().get(OsStr::new("PATH")), std::env::var_os("PATH").as_ref());
+        assert!(me.shares(&Process::numbered(std::process::id()), "mnt") && me.namespace("user").is_ok());
+        assert!(Process::all().any(|process| process.pid() == Some(Pid::this())));
+        assert!(!Process::numbered(u32::MAX).exists());
+    }
+
+    #[test]
+    fn lines_of_the_status() {
+        let status = "Name:\tx\nSigIgn:\t0000000000001001\nSigCgt:\t0\nSeccomp:\t0\n";
+        assert_eq!((mask(status, "SigIgn"), mask(status, "SigCgt"), field(status, "Seccomp")), (0x1001, 0, Some("0")));
+        assert_eq!((mask("no such line", "SigIgn"), field(status, "Sec")), (0, None));
+    }
+
+    #[test]
+    fn a_child_has_its_parents() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let process = Process::numbered(child.id());
+        // The name is that of the program once it is executed.
+        while process.name() != "sleep" {
+            std::thread::yield_now();
+        }
+        let ours = Process::numbered(std::process::id());
+        let found =
+            (process.parent(), process.ancestors().any(|ancestor| ancestor == ours), process.handles(Signal::SIGHUP));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(found, (Some(ours), true, false));
+        assert_eq!((process.parent(), process.name()), (None, String::new()));
+    }
+}
