@@ -41,7 +41,7 @@ device urandom 666 c 1 9
 device tty 666 c 5 0
 device fuse 666 c 10 229
 device loop-control 600 c 10 237
-for number in 0 1 2 3 4 5 6 7; do device "loop$number" 600 b 7 "$number"; done
+for number in $(seq 0 63); do device "loop$number" 600 b 7 "$number"; done
 mkdir dev/pts dev/shm
 mount -t devpts -o newinstance,gid=5,mode=620,ptmxmode=666 devpts dev/pts
 mount -t tmpfs -o mode=1777,nosuid,nodev tmpfs dev/shm
