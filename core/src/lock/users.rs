@@ -95,8 +95,16 @@ fn is_file(path: &Path, dev: u64, ino: u64) -> bool {
 pub fn loops(dev: u64, ino: u64) -> Vec<Loop> {
     let block = Path::new("/sys/block");
     let mut elsewhere = None;
-    let names = names_in(block).into_iter().filter(|name| name.starts_with("loop"));
-    names.filter_map(|name| attached(&block.join(&name), name, dev, ino, &mut elsewhere)).collect()
+    loop_names().filter_map(|name| attached(&block.join(&name), name, dev, ino, &mut elsewhere)).collect()
+}
+
+/// Those that something is attached to: /proc/partitions leaves out what has no size, and a machine may have hundreds of such.
+fn loop_names() -> impl Iterator<Item = String> {
+    let all = match fs::read_to_string("/proc/partitions") {
+        Ok(table) => table.lines().filter_map(|line| line.split_ascii_whitespace().nth(3)).map(String::from).collect(),
+        Err(_) => names_in(Path::new("/sys/block")),
+    };
+    all.into_iter().filter(|name| name.starts_with("loop"))
 }
 
 /// `elsewhere` are the roots of other mount namespaces, looked up when the first one is needed.
