@@ -32,7 +32,7 @@ pub(crate) fn edit(args: EditArgs) -> Result<ExitCode, Failure> {
         Some(format) => start::show(&around.preview(request, command, None)?, format),
         None => {
             let plan = around.plan(request, command)?;
-            let code = start::run_at_prompt(&plan, around.holder(None))?;
+            let code = start::run_at_prompt(&plan)?;
             advise(&plan, args.start.base.is_some());
             Ok(code)
         }

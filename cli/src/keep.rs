@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use condatainer_core::config::SYSTEM_FILE;
+use condatainer_core::holder::BATCH_STEP;
 use condatainer_core::plan::{Command, Plan};
 use condatainer_core::request::Part;
 use condatainer_core::run::{self, Forward, Options, Words, answer_all};
@@ -17,22 +18,22 @@ use condatainer_core::step::channel::Answer;
 use crate::args::{KeepArgs, TaskPart};
 use crate::exit::Failure;
 use crate::say;
-use crate::start::{self, Surroundings};
+use crate::start::Surroundings;
 use crate::task::asked_for;
 
 pub(crate) fn keep(args: KeepArgs) -> Result<ExitCode, Failure> {
     let stdin = std::io::stdin();
     let channel = stdin.as_fd();
     let words = Words::collect().map_err(Failure::not_started)?;
+    let step = (args.part == TaskPart::Batch).then_some(BATCH_STEP);
     match prepare(args) {
         Ok(None) => {}
-        Ok(Some((around, part, plan))) if plan.shares_namespaces() => {
-            let step = (part == TaskPart::Batch).then(start::batch_step);
+        Ok(Some(plan)) if plan.shares_namespaces() => {
             let mut say = |line: &str| say::notice(line);
-            let mut options = Options { forward: Forward::Nothing, holder: around.holder(step), say: &mut say };
+            let mut options = Options { forward: Forward::Nothing, step, say: &mut say };
             run::keep(&plan, &mut options, &words, channel);
         }
-        Ok(Some((_, _, plan))) => {
+        Ok(Some(plan)) => {
             let why = format!("{} mounts the images of this stack by the kernel", plan.engine.flavour);
             answer_all(channel, &Answer::Own { why });
         }
@@ -42,7 +43,7 @@ pub(crate) fn keep(args: KeepArgs) -> Result<ExitCode, Failure> {
 }
 
 /// `None` where this part of the job has no container, so that nobody is going to ask.
-fn prepare(args: KeepArgs) -> Result<Option<(Surroundings, TaskPart, Plan)>, Failure> {
+fn prepare(args: KeepArgs) -> Result<Option<Plan>, Failure> {
     let around = Surroundings::look(&args.config.unwrap_or_else(|| PathBuf::from(SYSTEM_FILE)))?;
     let script = args.script.as_deref().filter(|_| args.part == TaskPart::Batch);
     let given = asked_for(&around, None, script)?;
@@ -55,6 +56,5 @@ fn prepare(args: KeepArgs) -> Result<Option<(Surroundings, TaskPart, Plan)>, Fai
     if request.is_off() || !request.scope.covers(part) {
         return Ok(None);
     }
-    let plan = around.plan(request, Command::Argv(Vec::new()))?;
-    Ok(Some((around, args.part, plan)))
+    around.plan(request, Command::Argv(Vec::new())).map(Some)
 }

@@ -10,7 +10,6 @@ use condatainer_core::apt;
 use condatainer_core::bind::Bind;
 use condatainer_core::config::{self, Config};
 use condatainer_core::facts::LayerFacts;
-use condatainer_core::holder::{BATCH_STEP, Holder};
 use condatainer_core::layer::Layer;
 use condatainer_core::names::{Finder, Library};
 use condatainer_core::plan::{self, Command, Plan};
@@ -144,14 +143,8 @@ impl Surroundings {
     ) -> Result<ExitCode, Failure> {
         match dry_run {
             Some(format) => show(&self.preview(request, command, None)?, format),
-            None => run_at_prompt(&self.plan(request, command)?, self.holder(None)),
+            None => run_at_prompt(&self.plan(request, command)?),
         }
-    }
-
-    /// What a writer publishes about itself.
-    pub(crate) fn holder(&self, step: Option<&str>) -> Holder {
-        let current = Holder::current();
-        Holder { step: step.map(String::from).or(current.step.clone()), ..current }
     }
 }
 
@@ -182,20 +175,20 @@ pub(crate) fn show(plan: &Plan, format: DryRun) -> Result<ExitCode, Failure> {
 }
 
 /// Carries the plan out.
-pub(crate) fn run(plan: &Plan, forward: Forward, holder: Holder) -> Result<Ended, Failure> {
+pub(crate) fn run(plan: &Plan, forward: Forward, step: Option<&str>) -> Result<Ended, Failure> {
     say::detail(&plan.to_shell());
-    let mut options = Options { forward, holder, say: &mut |line| say::notice(line) };
+    let mut options = Options { forward, step, say: &mut |line| say::notice(line) };
     let ended = run::run(plan, &mut options).map_err(Failure::not_started)?;
     apt::advice(plan, &ended).iter().for_each(|line| say::notice(line));
     Ok(ended)
 }
 
 /// Carries the plan out at a prompt: a signal becomes 128 + its number.
-pub(crate) fn run_at_prompt(plan: &Plan, holder: Holder) -> Result<ExitCode, Failure> {
+pub(crate) fn run_at_prompt(plan: &Plan) -> Result<ExitCode, Failure> {
     if matches!(plan.command, Command::Shell(_)) && std::io::stderr().is_terminal() {
         plan.remarks.iter().for_each(|remark| say::notice(remark));
     }
-    match run(plan, Forward::FromProcesses, holder)? {
+    match run(plan, Forward::FromProcesses, None)? {
         Ended::Signaled(signal) => Ok(exit_code(128 + signal)),
         Ended::Exited(code) => Ok(exit_code(code)),
         other => Err(not_run(plan, &other)),
@@ -218,9 +211,4 @@ pub(crate) fn not_run(plan: &Plan, ended: &Ended) -> Failure {
 
 pub(crate) fn exit_code(code: i32) -> ExitCode {
     ExitCode::from(u8::try_from(code & 0xff).unwrap_or(u8::MAX))
-}
-
-/// The step's name for [`Surroundings::holder`] in a batch script.
-pub(crate) fn batch_step() -> &'static str {
-    BATCH_STEP
 }

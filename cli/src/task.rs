@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use condatainer_core::bind::Bind;
 use condatainer_core::config::SYSTEM_FILE;
+use condatainer_core::holder::BATCH_STEP;
 use condatainer_core::plan::Command;
 use condatainer_core::request::{ARGUMENTS_VARIABLE, Request, VARIABLE, decode_words};
 use condatainer_core::run::{Ended, Forward};
@@ -85,11 +86,11 @@ fn alone(part: TaskPart, lines: bool, config: Option<PathBuf>, command: Vec<Stri
     let batch = (part == TaskPart::Batch).then_some(script.as_path());
     let request = asked_for(&around, Some(script.as_path()).filter(|_| lines), batch)?;
     let (forward, step) = match part {
-        TaskPart::Batch => (Forward::FromProcesses, Some(start::batch_step())),
+        TaskPart::Batch => (Forward::FromProcesses, Some(BATCH_STEP)),
         TaskPart::Step => (step_forwarding(), None),
     };
     let plan = around.plan(request, Command::Argv(command))?;
-    match start::run(&plan, forward, around.holder(step))? {
+    match start::run(&plan, forward, step)? {
         Ended::Exited(code) => Ok(start::exit_code(code)),
         Ended::Signaled(signal) => Ok(die_by(signal)),
         other => Err(start::not_run(&plan, &other)),

@@ -36,7 +36,7 @@ pub(crate) fn with_root(args: WithRootArgs) -> Result<ExitCode, Failure> {
     }
     let ended = match stop.signal() {
         Some(signal) => Ok(start::exit_code(128 + signal)),
-        None => around.plan(request, command).and_then(|plan| start::run_at_prompt(&plan, around.holder(None))),
+        None => around.plan(request, command).and_then(|plan| start::run_at_prompt(&plan)),
     };
     match lent.owner {
         Some(owner) => give_back(&args.image, owner, ended),

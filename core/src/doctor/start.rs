@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use super::{Asker, Check, Request};
 use crate::config::Config;
-use crate::holder::Holder;
 use crate::plan::{self, Command};
 use crate::run::{self, Ended, Forward, Options};
 use crate::{request, survey};
@@ -27,7 +26,7 @@ fn start(request: &Request, config: &Config) -> Result<(u128, Ended), String> {
     let facts = survey::survey(&asked, config, &request.env).map_err(|error| error.to_string())?;
     let command = Command::Argv(vec!["true".into()]);
     let plan = plan::decide(&asked, &facts, command).map_err(|refusal| refusal.to_string())?;
-    let mut options = Options { forward: Forward::FromProcesses, holder: Holder::current(), say: &mut |_| () };
+    let mut options = Options { forward: Forward::FromProcesses, step: None, say: &mut |_| () };
     let ended = run::run(&plan, &mut options).map_err(|error| error.to_string())?;
     Ok((begin.elapsed().as_millis(), ended))
 }

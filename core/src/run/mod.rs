@@ -97,8 +97,8 @@ pub(crate) fn system(what: impl Into<String>) -> impl FnOnce(io::Error) -> RunEr
 pub struct Options<'a> {
     /// Which signals that reach this process are passed on.
     pub forward: Forward,
-    /// What to publish beside a written image.
-    pub holder: Holder,
+    /// What a writer calls its step where the environment does not say it: [`BATCH_STEP`](crate::holder::BATCH_STEP).
+    pub step: Option<&'a str>,
     /// Receives lines for the user.
     pub say: &'a mut dyn FnMut(&str),
 }
@@ -151,7 +151,11 @@ impl<'a> Container<'a> {
 
     /// Says whose the lock is. The command need not wait for that: whoever comes in between waits for the note a moment.
     fn publish(&mut self, options: &Options<'_>) {
-        self.note = self.plan.holds.as_ref().and_then(|image| Published::new(image, &options.holder).ok());
+        self.note = self.plan.holds.as_ref().and_then(|image| {
+            let current = Holder::current();
+            let step = options.step.map(String::from).or(current.step.clone());
+            Published::new(image, &Holder { step, ..current }).ok()
+        });
     }
 
     /// Everything that comes after the engine.
