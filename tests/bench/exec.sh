@@ -6,7 +6,8 @@ cd "$HOME"
 pair() { # WHAT, then the arguments of exec
     local what=$1
     shift
-    paired "$what" "condatainer -q exec $* true" "$(condatainer exec --dry-run "$@" true)"
+    # By its path, so that both look for it in the same place: the programs of a module come first in the PATH of exec.
+    paired "$what" "condatainer -q exec $* /bin/true" "$(condatainer exec --dry-run "$@" /bin/true)"
 }
 
 condatainer -q o -s 1G env.img
