@@ -15,7 +15,7 @@ STAGE := $(TARGET_DIR)/stage
 SHIPPED := CONDATAINER_BIN=$(STAGE)/usr/local/bin/condatainer CONDATAINER_PLUGIN=$(STAGE)/usr/local/lib/slurm/spank_condatainer.so
 export CLUSTER_CACHE ?= $(CURDIR)/.cache/cluster
 
-# What building needs besides the Rust toolchain: bindgen loads libclang, the shim is linked statically.
+# What building needs besides the Rust toolchain: a linker, the C library and its headers, and libclang, which bindgen loads.
 BUILD_PACKAGES := gcc libc6-dev libclang-dev binutils
 
 .PHONY: build packages stage demo shell test soak check unit suite bench install clean clean-cluster

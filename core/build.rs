@@ -1,34 +1,37 @@
 //! Builds the shim (shim/) and the interposer (interposer/), and hands their bytes to the library.
 //!
-//! The shim must start in an image without any libc, and the interposer at once, so both are linked statically whatever the
-//! target's default is, and the interposer without a C library; cargo has no stable way to give one binary of a package its own
-//! target features, hence the direct call of rustc.
+//! The shim must start in an image without any libc, and both must start at once, so they are programs without a C library,
+//! which share what stands in for it (freestanding/). Cargo has no stable way to give one binary of a package its own options of
+//! the linker and the target, hence the direct call of rustc.
 
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
-/// No entry code and no library of the system's, and always at the same address, so that there is nothing to be relocated.
-const BY_ITSELF: [&str; 3] = ["-Clink-arg=-nostartfiles", "-Clink-arg=-nostdlib", "-Crelocation-model=static"];
+/// No entry code, no library and no loader of the system's, and always at the same address, so that there is nothing to be
+/// relocated.
+const BY_ITSELF: [&str; 4] =
+    ["-Clink-arg=-nostartfiles", "-Clink-arg=-nostdlib", "-Ctarget-feature=+crt-static", "-Crelocation-model=static"];
 
 fn main() -> ExitCode {
-    println!("cargo::rerun-if-changed=shim");
-    println!("cargo::rerun-if-changed=interposer");
-    match build("shim", &[]).and_then(|()| build("interposer", &BY_ITSELF)) {
+    for source in ["freestanding", "shim", "interposer"] {
+        println!("cargo::rerun-if-changed={source}");
+    }
+    match build("shim").and_then(|()| build("interposer")) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
-            println!("cargo::error={why} (a static C library is needed: libc6-dev, or glibc-static)");
+            println!("cargo::error={why}");
             ExitCode::FAILURE
         }
     }
 }
 
-fn build(name: &str, options: &[&str]) -> Result<(), String> {
+fn build(name: &str) -> Result<(), String> {
     let var = |name: &str| std::env::var(name).map_err(|e| format!("{name}: {e}"));
     let out = PathBuf::from(var("OUT_DIR")?).join(name);
     let status = Command::new(var("RUSTC")?)
         .args(["--edition=2024", "--crate-type=bin", "--crate-name", &format!("condatainer_{name}")])
-        .args(["-Copt-level=s", "-Cpanic=abort", "-Clto=fat", "-Cstrip=symbols", "-Ctarget-feature=+crt-static"])
-        .args(options)
+        .args(["-Copt-level=s", "-Cpanic=abort", "-Clto=fat", "-Cstrip=symbols"])
+        .args(BY_ITSELF)
         .arg(format!("--target={}", var("TARGET")?))
         .arg(format!("{name}/main.rs"))
         .arg("-o")

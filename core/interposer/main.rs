@@ -8,23 +8,33 @@
 #![no_main]
 #![no_builtins]
 
+#[path = "../freestanding/call.rs"]
+mod call;
 mod kernel;
+#[path = "../freestanding/library.rs"]
+mod library;
+#[path = "../freestanding/start.rs"]
+mod start;
 
 use core::ffi::CStr;
 
-use kernel::Started;
+use start::Started;
+
+/// It ends only where it cannot become the program.
+const FAILED: u8 = 1;
+const BROKEN: u8 = 1;
 
 /// What the program does not get to see: SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM, SIGTERM, SIGXCPU (signal(7)). SIGHUP is not
 /// among them: it is how a program can still be asked to end.
 const BLOCKED: [u32; 7] = [2, 3, 10, 12, 14, 15, 24];
 /// Users often lack these in PATH.
 const SYSTEM_DIRECTORIES: [&[u8]; 5] = [b"/usr/local/sbin", b"/usr/bin", b"/usr/sbin", b"/sbin", b"/bin"];
-const ENOENT: usize = 2;
+const ENOENT: i32 = 2;
 /// The longest path that the kernel takes, with its NUL byte.
 const PATH_MAX: usize = 4096;
 
-fn main(started: &mut Started) {
-    let called = started.program();
+fn main(started: &mut Started) -> u8 {
+    let called = started.arguments().next().unwrap_or_default();
     let name = called.rsplit(is_slash).next().unwrap_or_default();
     let own = trimmed(called.strip_suffix(name).unwrap_or_default());
     kernel::block_signals(&BLOCKED);
@@ -36,12 +46,13 @@ fn main(started: &mut Started) {
             complain(name, &[b"the system's error number ", digits.get(zeros..).unwrap_or_default()]);
         }
     }
+    FAILED
 }
 
 /// Becomes the next program of this name in PATH; returns only why that failed. What comes next is counted from the last place
 /// where this one stands, so that two of its kind in PATH do not become each other for ever.
-fn become_program(own: &[u8], name: &[u8], started: &mut Started) -> usize {
-    let path = started.variable(b"PATH=");
+fn become_program(own: &[u8], name: &[u8], started: &mut Started) -> i32 {
+    let path = started.environment().find_map(|variable| variable.strip_prefix(b"PATH=")).unwrap_or_default();
     let directories = || path.split(|byte| *byte == b':').chain(SYSTEM_DIRECTORIES).map(trimmed);
     let ours = directories().enumerate().filter(|(_, dir)| *dir == own).last();
     let next = ours.map_or(0, |(at, _)| at + 1);

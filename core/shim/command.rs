@@ -1,45 +1,53 @@
-//! What runs in a container, and in which environment. The same source in the shim, which is the container's first process, and in
-//! the library, for tasks that join a step's container.
+//! What runs in a container. The same source in the shim, which is the container's first process, and in the library, for tasks
+//! that join a step's container; so it takes the system as a [`System`], and words as bytes.
 //!
 //! A job is written as `[--path DIR]... [--workspace] [--set NAME=VALUE]... [--prompt TEXT] [--shell SHELL] -- [COMMAND [ARG]...]`.
 
-use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::process::CommandExt;
-use std::path::Path;
-use std::process::Command;
+use alloc::collections::BTreeMap;
+use alloc::vec;
+use alloc::vec::Vec;
 
-/// Where environments are kept in a workspace image.
-const WORKSPACE_ENV: &str = "/ext3/env";
-/// Where the C library keeps its locales, one directory each or all in `locale-archive`.
-const LOCALES: &str = "/usr/lib/locale";
-/// Variables that name files of the host, which mean nothing where there are none.
-const HOST_FILES: [&str; 2] = ["CURL_CA_BUNDLE", "SSL_CERT_FILE"];
+#[path = "variables.rs"]
+mod variables;
+
 /// There is no such file.
 pub(crate) const ENOENT: i32 = 2;
+const EACCES: i32 = 13;
+const ENODEV: i32 = 19;
+const ENOTDIR: i32 = 20;
 /// The file is there, but what it names as its interpreter is not.
 pub(crate) const ELIBBAD: i32 = 80;
+const ETIMEDOUT: i32 = 110;
+const ESTALE: i32 = 116;
 
 /// An environment.
-pub(crate) type Variables = BTreeMap<OsString, OsString>;
+pub(crate) type Variables = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// What a job needs of the system that it runs on.
+pub(crate) trait System {
+    /// Whether there is something at this path; at one with a slash behind it, whether there is a directory.
+    fn exists(&self, path: &[u8]) -> bool;
+
+    /// Execs a file, as a shell script if the kernel knows no better; returns only the errno of a failure.
+    fn execute(&self, file: &[u8], arguments: &[Vec<u8>], variables: &Variables) -> i32;
+}
 
 /// What the arguments ask for.
 #[derive(Debug)]
 pub(crate) struct Job {
-    path: Vec<OsString>,
+    path: Vec<Vec<u8>>,
     workspace: bool,
-    set: Vec<(OsString, OsString)>,
-    prompt: Option<OsString>,
+    set: Vec<(Vec<u8>, Vec<u8>)>,
+    prompt: Option<Vec<u8>>,
     /// Tried first where there is no command.
-    pub(crate) shell: Option<OsString>,
+    pub(crate) shell: Option<Vec<u8>>,
     /// The program and its arguments; none for a shell.
-    pub(crate) command: Vec<OsString>,
+    pub(crate) command: Vec<Vec<u8>>,
 }
 
 impl Job {
     /// `None` where the words are not a job.
-    pub(crate) fn parse(mut words: impl Iterator<Item = OsString>) -> Option<Self> {
+    pub(crate) fn parse(mut words: impl Iterator<Item = Vec<u8>>) -> Option<Self> {
         let mut job = Self {
             path: Vec::new(),
             workspace: false,
@@ -49,10 +57,10 @@ impl Job {
             command: Vec::new(),
         };
         loop {
-            match words.next()?.as_bytes() {
+            match words.next()?.as_slice() {
                 b"--path" => job.path.push(words.next()?),
                 b"--workspace" => job.workspace = true,
-                b"--set" => job.set.push(split_assignment(&words.next()?)?),
+                b"--set" => job.set.push(assignment(&words.next()?)?),
                 b"--prompt" => job.prompt = Some(words.next()?),
                 b"--shell" => job.shell = Some(words.next()?),
                 b"--" => break,
@@ -64,99 +72,56 @@ impl Job {
     }
 
     /// Execs the command, in the container's environment and what the job adds to it; returns only the errno of a failure.
-    pub(crate) fn become_command(&self, variables: &Variables) -> i32 {
-        let mut candidates = if self.command.is_empty() { self.shells() } else { vec![self.command.clone()] };
-        let mut errno = ENOENT;
-        while !candidates.is_empty() {
-            let argv = candidates.remove(0);
-            let failure = self.prepared(&argv, variables).exec();
-            errno = failure.raw_os_error().unwrap_or(ENOENT);
-            if errno == ENOENT && argv[0].as_bytes().contains(&b'/') && Path::new(&argv[0]).exists() {
-                errno = ELIBBAD;
-            }
-            if errno != ENOENT {
-                break;
-            }
-        }
-        errno
+    pub(crate) fn become_command(&self, system: &impl System, variables: &Variables) -> i32 {
+        let candidates = if self.command.is_empty() { self.shells() } else { vec![self.command.clone()] };
+        let attempts = candidates.iter().map(|argv| execute(system, argv, &self.environment(system, variables, argv)));
+        attempts.into_iter().find(|errno| *errno != ENOENT).unwrap_or(ENOENT)
     }
 
     /// The user's shell if the container has it, else bash, else sh.
-    fn shells(&self) -> Vec<Vec<OsString>> {
-        let shells = self.shell.iter().cloned().chain([OsString::from("/bin/bash"), OsString::from("/bin/sh")]);
+    fn shells(&self) -> Vec<Vec<Vec<u8>>> {
+        let shells = self.shell.iter().cloned().chain([b"/bin/bash".to_vec(), b"/bin/sh".to_vec()]);
         shells.map(|shell| vec![shell]).collect()
     }
+}
 
-    fn prepared(&self, argv: &[OsString], variables: &Variables) -> Command {
-        let mut command = Command::new(&argv[0]);
-        command.args(&argv[1..]).env_clear().envs(variables).env("PATH", self.search_path(variables));
-        if Path::new(WORKSPACE_ENV).join("bin").is_dir() {
-            command.envs([
-                ("CONDA_PREFIX", WORKSPACE_ENV),
-                ("CONDA_DEFAULT_ENV", "env"),
-                ("MAMBA_ROOT_PREFIX", WORKSPACE_ENV),
-            ]);
-            let python = Path::new(WORKSPACE_ENV).join("bin/python");
-            command.envs(python.exists().then_some(("RETICULATE_PYTHON", python)));
+/// `NAME=VALUE`. A name may begin with a `=`, but not be empty.
+pub(crate) fn assignment(text: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+    let at = text.iter().skip(1).position(|byte| *byte == b'=')? + 1;
+    Some((text.get(..at)?.to_vec(), text.get(at + 1..)?.to_vec()))
+}
+
+/// Execs a command as execvp(3) would in this environment, but tells a file whose interpreter is missing from none.
+fn execute(system: &impl System, argv: &[Vec<u8>], variables: &Variables) -> i32 {
+    let (mut why, mut is_refused, mut missing) = (ENOENT, false, Vec::new());
+    for file in files(argv, variables) {
+        why = system.execute(&file, argv, variables);
+        match why {
+            ENOENT => missing.push(file),
+            EACCES => is_refused = true,
+            ESTALE | ENOTDIR | ENODEV | ETIMEDOUT => {}
+            _ => return why,
         }
-        let is_missing = |name: &&&str| get(variables, name).is_some_and(|file| !Path::new(file).exists());
-        for name in HOST_FILES.iter().filter(is_missing) {
-            command.env_remove(name);
-        }
-        if !locale_exists(variables) {
-            command.envs([("LANG", "C.UTF-8"), ("LC_ALL", "C.UTF-8")]);
-        }
-        // Other shells would show what bash puts into a prompt as it is written.
-        if let Some(prompt) = &self.prompt
-            && Path::new(&argv[0]).file_name() == Some(OsStr::new("bash"))
-        {
-            command.env("PS1", prompt).envs(prompt_command(variables, prompt).map(|text| ("PROMPT_COMMAND", text)));
-        }
-        command.envs(self.set.iter().map(|(name, value)| (name, value)));
-        command
     }
-
-    /// The programs of the topmost layer first, then those below, then the container's own.
-    fn search_path(&self, variables: &Variables) -> OsString {
-        let workspace = Path::new(WORKSPACE_ENV).join("bin");
-        let own = get(variables, "PATH").cloned();
-        let has_workspace = self.workspace || workspace.is_dir();
-        let workspace = has_workspace.then(|| workspace.into_os_string());
-        let dirs: Vec<OsString> = workspace.into_iter().chain(self.path.iter().rev().cloned()).chain(own).collect();
-        dirs.join(OsStr::new(":"))
+    // Only where nothing was found, as every look at a layer may be a question to a FUSE program.
+    match missing.iter().any(|file| system.exists(file)) {
+        true => ELIBBAD,
+        false if is_refused => EACCES,
+        false => why,
     }
 }
 
-fn split_assignment(text: &OsStr) -> Option<(OsString, OsString)> {
-    let bytes = text.as_bytes();
-    let at = bytes.iter().position(|b| *b == b'=')?;
-    Some((OsStr::from_bytes(&bytes[..at]).into(), OsStr::from_bytes(&bytes[at + 1..]).into()))
+/// Where a command may be: at its path, or for a mere name in every directory of PATH. One without a name is the current one.
+fn files(argv: &[Vec<u8>], variables: &Variables) -> Vec<Vec<u8>> {
+    let path = variables.get(b"PATH".as_slice()).map(Vec::as_slice).unwrap_or_default();
+    let place = |directory: &[u8], name: &[u8]| [if directory.is_empty() { b"." } else { directory }, name].join(&b'/');
+    match argv.first() {
+        Some(name) if name.contains(&b'/') => vec![name.clone()],
+        Some(name) if !name.is_empty() => path.split(|byte| *byte == b':').map(|dir| place(dir, name)).collect(),
+        _ => Vec::new(),
+    }
 }
 
-/// A variable that is not empty.
-fn get<'a>(variables: &'a Variables, name: &str) -> Option<&'a OsString> {
-    variables.get(OsStr::new(name)).filter(|value| !value.is_empty())
-}
-
-/// Apptainer forces its own prompt on bash: its PROMPT_COMMAND ends in `PS1="Apptainer> "`, perhaps with more behind it.
-fn prompt_command(variables: &Variables, prompt: &OsStr) -> Option<OsString> {
-    const FORCED: &str = "PS1=\"";
-    let forced = get(variables, "PROMPT_COMMAND")?.to_str()?;
-    let start = forced.rfind(FORCED)? + FORCED.len();
-    let end = start + forced[start..].find('"')?;
-    let mut text = OsString::from(&forced[..start]);
-    text.push(prompt);
-    text.push(&forced[end..]);
-    Some(text)
-}
-
-/// Whether the container has the language that the host is set to: else every program warns.
-fn locale_exists(variables: &Variables) -> bool {
-    let Some(name) = get(variables, "LC_ALL").or_else(|| get(variables, "LANG")) else { return true };
-    let Some(name) = name.to_str() else { return true };
-    let language = name.split('.').next().unwrap_or_default();
-    let places = [Path::new(LOCALES).join(name), Path::new(LOCALES).join(format!("{language}.utf8"))];
-    matches!(language, "C" | "POSIX")
-        || Path::new(LOCALES).join("locale-archive").exists()
-        || places.iter().any(|place| place.exists())
-}
+#[cfg(test)]
+#[path = "command_tests.rs"]
+mod tests;

@@ -2,58 +2,65 @@
 //!
 //! Apptainer exits with 255 for its own failures and for a command that it cannot find, so its exit code alone proves nothing.
 //! The shim tells the caller over a socket that the container stands, waits for its word, and reports why an exec failed. It
-//! sets the environment literally (Apptainer's own `--env` is evaluated by a shell) and leaves nothing behind: it is linked
-//! statically, lives in a memory file and is started through an inherited descriptor, so the image needs no mount point, no
-//! shell and no libc for it.
+//! sets the environment literally (Apptainer's own `--env` is evaluated by a shell) and leaves nothing behind: it lives in a
+//! memory file and is started through an inherited descriptor, so the image needs no mount point for it, and is a program
+//! without a C library, so the image needs none either, and it starts as fast as it can be copied.
 //!
 //! Called as `/proc/self/fd/IMAGE SOCKET IMAGE JOB`, see [`command`] for the job.
 //! Says on the socket: `S` when it runs; then, after the answer `G`, `E` and the errno in decimal if the exec failed. A step
 //! container's shim never gets the answer: it waits until nobody needs the container any more.
 
+#![no_std]
+#![no_main]
+#![no_builtins]
+
+extern crate alloc;
+
+#[path = "../freestanding/call.rs"]
+mod call;
 mod command;
+mod kernel;
+#[path = "../freestanding/library.rs"]
+mod library;
+mod memory;
+#[path = "../freestanding/start.rs"]
+mod start;
 
-use std::ffi::OsString;
-use std::io::{Error, Read, Write};
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
-use std::os::unix::net::UnixStream;
-use std::process::ExitCode;
+use alloc::string::ToString;
 
-use command::{ENOENT, Job};
+use command::{ENOENT, Job, Variables};
+use kernel::{Caller, Kernel};
+use start::Started;
 
 const NOT_STARTED: u8 = 125;
 const NOT_EXECUTABLE: u8 = 126;
 const NOT_FOUND: u8 = 127;
+/// What a panic exits with.
+const BROKEN: u8 = NOT_STARTED;
 
-fn main() -> ExitCode {
-    let mut arguments = std::env::args_os().skip(1);
+fn main(started: &mut Started) -> u8 {
+    let mut arguments = started.arguments().skip(1);
     let (Some(socket), Some(image)) = (number(arguments.next()), number(arguments.next())) else {
-        return ExitCode::from(NOT_STARTED);
+        return NOT_STARTED;
     };
-    let (Some(job), Ok(mut caller)) = (Job::parse(arguments), adopt(socket, image)) else {
-        return ExitCode::from(NOT_STARTED);
+    let (Some(job), Some(caller)) = (Job::parse(arguments.map(<[u8]>::to_vec)), Caller::adopt(socket, image)) else {
+        return NOT_STARTED;
     };
-    if !may_start(&mut caller) {
-        return ExitCode::from(NOT_STARTED);
+    if !may_start(&caller) {
+        return NOT_STARTED;
     }
-    let errno = job.become_command(&std::env::vars_os().collect());
-    let _ = write!(caller, "E{errno}");
-    ExitCode::from(if errno == ENOENT { NOT_FOUND } else { NOT_EXECUTABLE })
+    let mut variables = Variables::new();
+    variables.extend(started.environment().filter_map(command::assignment));
+    let errno = job.become_command(&Kernel, &variables);
+    caller.say(&[b"E", errno.to_string().as_bytes()].concat());
+    if errno == ENOENT { NOT_FOUND } else { NOT_EXECUTABLE }
 }
 
-fn number(argument: Option<OsString>) -> Option<RawFd> {
-    argument?.to_str()?.parse().ok()
-}
-
-/// Takes over the inherited descriptors, so that none of them reaches the command: a clone is close-on-exec.
-fn adopt(socket: RawFd, image: RawFd) -> Result<UnixStream, Error> {
-    // SAFETY: the caller opened these two descriptors for this process and named them in the arguments; nothing here has used them.
-    let (socket, image) = unsafe { (OwnedFd::from_raw_fd(socket), OwnedFd::from_raw_fd(image)) };
-    drop(image);
-    Ok(UnixStream::from(socket.try_clone()?))
+fn number(argument: Option<&[u8]>) -> Option<usize> {
+    core::str::from_utf8(argument?).ok()?.parse().ok()
 }
 
 /// Says that the container stands and waits until the caller has looked at the images again.
-fn may_start(caller: &mut UnixStream) -> bool {
-    let mut answer = [0];
-    caller.write_all(b"S").is_ok() && caller.read_exact(&mut answer).is_ok() && answer == *b"G"
+fn may_start(caller: &Caller) -> bool {
+    caller.say(b"S") && caller.answer() == Some(b'G')
 }

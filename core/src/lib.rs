@@ -6,6 +6,9 @@
 
 #![forbid(unsafe_code)]
 
+// What the library shares with the shim names it so.
+extern crate alloc;
+
 #[cfg(feature = "lower")]
 pub mod apt;
 mod argv;

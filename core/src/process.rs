@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
-use crate::step::join::command::Variables;
+use crate::step::join::command::{Variables, assignment};
 
 /// More than any line of parents has.
 const GENERATIONS: usize = 1000;
@@ -128,11 +128,6 @@ fn mask(status: &str, set: &str) -> u64 {
     field(status, set).and_then(|mask| u64::from_str_radix(mask, 16).ok()).unwrap_or(0)
 }
 
-fn assignment(text: &[u8]) -> Option<(OsString, OsString)> {
-    let at = text.iter().position(|byte| *byte == b'=')?;
-    Some((OsStr::from_bytes(&text[..at]).to_owned(), OsStr::from_bytes(&text[at + 1..]).to_owned()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,7 +136,10 @@ mod tests {
     fn this_process() {
         let me = Process::this();
         assert_eq!(me.arguments().unwrap().first(), std::env::args_os().next().as_ref());
-        assert_eq!(me.variables().unwrap().get(OsStr::new("PATH")), std::env::var_os("PATH").as_ref());
+        assert_eq!(
+            me.variables().unwrap().get(b"PATH".as_slice()).unwrap(),
+            std::env::var_os("PATH").unwrap().as_bytes()
+        );
         assert!(me.shares(&Process::numbered(std::process::id()), "mnt") && me.namespace("user").is_ok());
         assert!(Process::all().any(|process| process.pid() == Some(Pid::this())));
         assert!(!Process::numbered(u32::MAX).exists());

@@ -1,7 +1,5 @@
 //! The environment of a task in a container that was started without it. Pure.
 
-use std::ffi::OsStr;
-
 use super::join::command::Variables;
 
 /// What the container's start would have made of the task's own variables: `before` and `after` are what it made of the keeper's.
@@ -14,7 +12,7 @@ pub(crate) fn merged(own: Variables, before: &Variables, after: &Variables) -> V
     merged
 }
 
-fn is_removed(name: &OsStr, before: &Variables, after: &Variables) -> bool {
+fn is_removed(name: &[u8], before: &Variables, after: &Variables) -> bool {
     before.contains_key(name) && !after.contains_key(name)
 }
 

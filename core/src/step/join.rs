@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -18,6 +19,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use super::environment::merged;
 use super::kept::Kept;
 use super::privileges::Privileges;
+use super::system::Own;
 use crate::plan::Command;
 use crate::process::Process;
 use crate::request::ARGUMENTS_VARIABLE;
@@ -112,14 +114,14 @@ impl Container {
         let job = first.arguments().map_err(system("its first process"))?;
         let before = keeper.variables().map_err(system("its keeper's environment"))?;
         let after = first.variables().map_err(system("its environment"))?;
-        let own = std::env::vars_os().filter(|(name, _)| name != ARGUMENTS_VARIABLE).collect();
+        let own = std::env::vars_os().filter(|(name, _)| name != ARGUMENTS_VARIABLE);
         Ok(Self {
             namespaces,
             privileges: Privileges::of(first).map_err(system("its privileges"))?,
             directory: open_directory(&first.directory().join("cwd")).map_err(system("its working directory"))?,
             own_directory: own_directory(keeper),
-            variables: merged(own, &before, &after),
-            job: Job::parse(job.into_iter().skip(3))
+            variables: merged(own.map(|(name, value)| (name.into_vec(), value.into_vec())).collect(), &before, &after),
+            job: Job::parse(job.into_iter().skip(3).map(OsString::into_vec))
                 .ok_or_else(|| system("its first process")(io::Error::other("it is not the shim")))?,
         })
     }
@@ -132,10 +134,10 @@ impl Container {
             return error;
         }
         match command {
-            Command::Argv(words) => self.job.command = words.into_iter().map(OsString::from).collect(),
-            Command::Shell(shell) => self.job.shell = shell.map(PathBuf::into_os_string),
+            Command::Argv(words) => self.job.command = words.into_iter().map(String::into_bytes).collect(),
+            Command::Shell(shell) => self.job.shell = shell.map(|shell| shell.into_os_string().into_vec()),
         }
-        match self.job.become_command(&self.variables) {
+        match self.job.become_command(&Own, &self.variables) {
             ENOENT => JoinError::NotFound,
             ELIBBAD => JoinError::NotExecutable("its interpreter or loader is not in the container".into()),
             errno => JoinError::NotExecutable(Errno::from_raw(errno).desc().into()),

@@ -1,6 +1,5 @@
 //! The step containers of this node, found by their keepers: nothing else tells of them, so nothing is left of them either.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -61,7 +60,7 @@ fn described(pid: i32, all: &[i32]) -> Option<Kept> {
     let part = part.strip_prefix("--part=")?;
     let uid = fs::metadata(keeper.directory()).ok()?.uid();
     let variables = keeper.variables().unwrap_or_default();
-    let variable = |name: &str| variables.get(OsStr::new(name)).and_then(|value| value.to_str()).map(String::from);
+    let variable = |name: &str| variables.get(name.as_bytes()).and_then(|value| String::from_utf8(value.clone()).ok());
     let first = all.iter().copied().find(|first| is_first_of(*first, pid));
     let inside = |pid: &i32| {
         first.is_some_and(|first| *pid != first && Process::numbered(*pid).shares(&Process::numbered(first), "mnt"))

@@ -9,3 +9,4 @@ mod environment;
 pub mod join;
 pub mod kept;
 mod privileges;
+mod system;

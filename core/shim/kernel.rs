@@ -1,0 +1,116 @@
+//! What the shim asks of the kernel.
+
+use alloc::vec::Vec;
+use core::ffi::c_char;
+use core::ptr;
+
+use crate::call::{call, execute, number};
+use crate::command::{System, Variables};
+
+const READ: usize = number(0, 63);
+const CLOSE: usize = number(3, 57);
+const MMAP: usize = number(9, 222);
+const SENDTO: usize = number(44, 206);
+const FCNTL: usize = number(72, 25);
+/// Not faccessat, which asks a FUSE program once more.
+const NEWFSTATAT: usize = number(262, 79);
+
+const AT_FDCWD: usize = -100_isize as usize;
+const EINTR: i32 = 4;
+const ENOEXEC: i32 = 8;
+const F_SETFD: usize = 2;
+const FD_CLOEXEC: usize = 1;
+const MAP_PRIVATE_ANONYMOUS: usize = 0x22;
+const MSG_NOSIGNAL: usize = 0x4000;
+const PROT_READ_WRITE: usize = 3;
+/// Room for a `struct stat`, which is 144 bytes at most.
+const STAT_WORDS: usize = 32;
+
+/// The socket to whoever has started the container.
+pub(crate) struct Caller {
+    socket: usize,
+}
+
+impl Caller {
+    /// Takes over the inherited descriptors, so that none of them reaches the command.
+    pub(crate) fn adopt(socket: usize, image: usize) -> Option<Self> {
+        // SAFETY: neither call has anything to read or to write, and nobody else uses the descriptors.
+        let _ = unsafe { call(CLOSE, [image, 0, 0, 0, 0, 0]) };
+        // SAFETY: the same.
+        unsafe { call(FCNTL, [socket, F_SETFD, FD_CLOEXEC, 0, 0, 0]) }.ok()?;
+        Some(Self { socket })
+    }
+
+    /// Whether the words are on their way. They are few: they are sent all or not at all.
+    pub(crate) fn say(&self, words: &[u8]) -> bool {
+        let message = [self.socket, words.as_ptr() as usize, words.len(), MSG_NOSIGNAL, 0, 0];
+        // SAFETY: the words are alive.
+        uninterrupted(|| unsafe { call(SENDTO, message) }) == Ok(words.len())
+    }
+
+    /// One byte; `None` where nobody is there any more.
+    pub(crate) fn answer(&self) -> Option<u8> {
+        let mut answer = 0_u8;
+        // SAFETY: one byte is written, and there is one.
+        let read = uninterrupted(|| unsafe { call(READ, [self.socket, &raw mut answer as usize, 1, 0, 0, 0]) });
+        (read == Ok(1)).then_some(answer)
+    }
+}
+
+fn uninterrupted(mut call: impl FnMut() -> Result<usize, i32>) -> Result<usize, i32> {
+    loop {
+        match call() {
+            Err(EINTR) => {}
+            answer => return answer,
+        }
+    }
+}
+
+/// The address of so many new bytes.
+pub(crate) fn map(size: usize) -> Option<usize> {
+    let no_file = usize::MAX;
+    // SAFETY: nothing that there is already is touched.
+    unsafe { call(MMAP, [0, size, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, no_file, 0]) }.ok()
+}
+
+/// The system that the container shows.
+pub(crate) struct Kernel;
+
+impl System for Kernel {
+    fn exists(&self, path: &[u8]) -> bool {
+        let mut stat = [0_u64; STAT_WORDS];
+        let path = text(&[path]);
+        // SAFETY: a NUL byte ends the path, and there is room for the answer.
+        unsafe { call(NEWFSTATAT, [AT_FDCWD, path.as_ptr() as usize, stat.as_mut_ptr() as usize, 0, 0, 0]) }.is_ok()
+    }
+
+    /// As execvp(3), which gives the shell what the kernel does not know.
+    fn execute(&self, file: &[u8], arguments: &[Vec<u8>], variables: &Variables) -> i32 {
+        let file = text(&[file]);
+        let arguments: Vec<_> = arguments.iter().map(|argument| text(&[argument])).collect();
+        let variables: Vec<_> = variables.iter().map(|(name, value)| text(&[name, b"=", value])).collect();
+        let (words, environment) = (list(arguments.iter()), list(variables.iter()));
+        // SAFETY: a NUL byte ends each text, a null pointer each list, and the texts live longer.
+        let errno = unsafe { execute(file.as_ptr().cast(), words.as_ptr(), environment.as_ptr()) };
+        if errno != ENOEXEC {
+            return errno;
+        }
+        let shell = text(&[b"/bin/sh"]);
+        let script = list([&shell, &file].into_iter().chain(arguments.iter().skip(1)));
+        // SAFETY: the same.
+        unsafe { execute(shell.as_ptr().cast(), script.as_ptr(), environment.as_ptr()) }
+    }
+}
+
+/// As the kernel takes it, with a NUL byte behind it.
+fn text(parts: &[&[u8]]) -> Vec<u8> {
+    let mut text = Vec::with_capacity(parts.iter().map(|part| part.len()).sum::<usize>() + 1);
+    parts.iter().for_each(|part| text.extend_from_slice(part));
+    text.push(0);
+    text
+}
+
+/// As the kernel takes it, with a null pointer behind it.
+fn list<'a>(texts: impl Iterator<Item = &'a Vec<u8>>) -> Vec<*const c_char> {
+    texts.map(|text| text.as_ptr().cast()).chain([ptr::null()]).collect()
+}
