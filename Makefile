@@ -15,6 +15,9 @@ STAGE := $(TARGET_DIR)/stage
 SHIPPED := CONDATAINER_BIN=$(STAGE)/usr/local/bin/condatainer CONDATAINER_PLUGIN=$(STAGE)/usr/local/lib/slurm/spank_condatainer.so
 export CLUSTER_CACHE ?= $(CURDIR)/.cache/cluster
 
+# What a script in a container may call of Slurm.
+SLURM_COMMANDS := sacct salloc sattach sbatch sbcast scancel scontrol sinfo sprio squeue srun sstat
+
 # What building needs besides the Rust toolchain: a linker, the C library and its headers, and libclang, which bindgen loads.
 BUILD_PACKAGES := gcc libc6-dev libclang-dev binutils
 
@@ -73,14 +76,20 @@ bench: stage
 
 # A node may start tasks while this runs, so programs are put beside the old ones and renamed.
 install:
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/condatainer $(DESTDIR)$(PREFIX)/lib/slurm $(DESTDIR)$(PREFIX)/share/condatainer \
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/condatainer/slurm $(DESTDIR)$(PREFIX)/lib/slurm $(DESTDIR)$(PREFIX)/share/condatainer \
 	    $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions \
 	    $(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
-	$(BUILT)/condatainer interposer > $(DESTDIR)$(PREFIX)/libexec/condatainer/interposer.new
-	chmod 0755 $(DESTDIR)$(PREFIX)/libexec/condatainer/interposer.new
-	mv -f $(DESTDIR)$(PREFIX)/libexec/condatainer/interposer.new $(DESTDIR)$(PREFIX)/libexec/condatainer/interposer
+	for program in interposer:interposer relay:slurm/.relay; do \
+	    file=$(DESTDIR)$(PREFIX)/libexec/condatainer/$${program#*:}; \
+	    $(BUILT)/condatainer $${program%:*} > $$file.new; \
+	    chmod 0755 $$file.new; \
+	    mv -f $$file.new $$file; \
+	done
 	for f in fuse2fs fuse-overlayfs squashfuse squashfuse_ll; do \
 	    ln -sfn interposer $(DESTDIR)$(PREFIX)/libexec/condatainer/$$f; \
+	done
+	for f in $(SLURM_COMMANDS); do \
+	    ln -sfn .relay $(DESTDIR)$(PREFIX)/libexec/condatainer/slurm/$$f; \
 	done
 	for f in condatainer:0755:bin/condatainer libspank_condatainer.so:0644:lib/slurm/spank_condatainer.so; do \
 	    IFS=: read -r from mode to <<< "$$f"; \

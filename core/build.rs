@@ -1,7 +1,7 @@
-//! Builds the shim (shim/) and the interposer (interposer/), and hands their bytes to the library.
+//! Builds the shim (shim/), the interposer (interposer/) and the relay (relay/), and hands their bytes to the library.
 //!
-//! The shim must start in an image without any libc, and both must start at once, so they are programs without a C library,
-//! which share what stands in for it (freestanding/). Cargo has no stable way to give one binary of a package its own options of
+//! They must start at once, and in an image without any libc, so they are programs without a C library, which share what stands
+//! in for it (freestanding/). Cargo has no stable way to give one binary of a package its own options of
 //! the linker and the target, hence the direct call of rustc.
 
 use std::path::PathBuf;
@@ -13,10 +13,10 @@ const BY_ITSELF: [&str; 4] =
     ["-Clink-arg=-nostartfiles", "-Clink-arg=-nostdlib", "-Ctarget-feature=+crt-static", "-Crelocation-model=static"];
 
 fn main() -> ExitCode {
-    for source in ["freestanding", "shim", "interposer"] {
+    for source in ["freestanding", "shim", "interposer", "relay"] {
         println!("cargo::rerun-if-changed={source}");
     }
-    match build("shim").and_then(|()| build("interposer")) {
+    match ["shim", "interposer", "relay"].into_iter().try_for_each(build) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             println!("cargo::error={why}");

@@ -14,6 +14,7 @@ use condatainer_core::request::Part;
 use condatainer_core::run::{self, Forward, Options, Words, answer_all};
 use condatainer_core::script;
 use condatainer_core::step::channel::Answer;
+use condatainer_core::step::relay::Relays;
 
 use crate::args::{KeepArgs, TaskPart};
 use crate::exit::Failure;
@@ -28,10 +29,11 @@ pub(crate) fn keep(args: KeepArgs) -> Result<ExitCode, Failure> {
     let step = (args.part == TaskPart::Batch).then_some(BATCH_STEP);
     match prepare(args) {
         Ok(None) => {}
-        Ok(Some(plan)) if plan.shares_namespaces() => {
+        Ok(Some(mut plan)) if plan.shares_namespaces() => {
+            let relays = offered(&mut plan);
             let mut say = |line: &str| say::notice(line);
             let mut options = Options { forward: Forward::Nothing, step, say: &mut say };
-            run::keep(&plan, &mut options, &words, channel);
+            run::keep(&plan, &mut options, &words, channel, relays);
         }
         Ok(Some(plan)) => {
             let why = format!("{} mounts the images of this stack by the kernel", plan.engine.flavour);
@@ -40,6 +42,13 @@ pub(crate) fn keep(args: KeepArgs) -> Result<ExitCode, Failure> {
         Err(failure) => answer_all(channel, &Answer::Refused { words: words.text(), why: failure.message() }),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn offered(plan: &mut Plan) -> Option<Relays> {
+    Relays::offer(plan).unwrap_or_else(|error| {
+        say::notice(&format!("Slurm's commands cannot be called from the container of this step: {error}"));
+        None
+    })
 }
 
 /// `None` where this part of the job has no container, so that nobody is going to ask.

@@ -20,6 +20,7 @@ mod info;
 mod join;
 mod keep;
 mod list;
+mod outside;
 mod place;
 mod plain;
 mod print;
@@ -40,6 +41,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use condatainer_core::litter;
 use condatainer_core::run::daemons;
+use condatainer_core::step::relay;
 
 use crate::args::{Cli, OverlayVerb, Verb};
 use crate::exit::Failure;
@@ -73,11 +75,13 @@ fn dispatch(verb: Verb) -> Result<ExitCode, Failure> {
         Verb::Doctor(args) => doctor::doctor(&args),
         Verb::Completions { shell } => completions::print(shell),
         Verb::Interposer => print::bytes(daemons::INTERPOSER).map(|()| ExitCode::SUCCESS),
+        Verb::Relay => print::bytes(relay::RELAY).map(|()| ExitCode::SUCCESS),
         Verb::Man { dir } => completions::man(&dir),
         Verb::Ps(args) => ps::ps(&args),
         Verb::Join(args) => join::join(args),
         Verb::Task(args) => task::task(args),
         Verb::Keep(args) => keep::keep(args),
+        Verb::Outside { first } => outside::outside(first),
     }
 }
 

@@ -23,11 +23,14 @@ const ESTALE: i32 = 116;
 /// An environment.
 pub(crate) type Variables = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// What a job needs of the system that it runs on.
-pub(crate) trait System {
+/// The files that the command is going to see.
+pub(crate) trait Files {
     /// Whether there is something at this path; at one with a slash behind it, whether there is a directory.
     fn exists(&self, path: &[u8]) -> bool;
+}
 
+/// What a job needs of the system that it runs on.
+pub(crate) trait System: Files {
     /// Execs a file, as a shell script if the kernel knows no better; returns only the errno of a failure.
     fn execute(&self, file: &[u8], arguments: &[Vec<u8>], variables: &Variables) -> i32;
 }

@@ -18,13 +18,15 @@ struct Container {
 /// What stands for an exec that has not returned.
 const EXECUTED: i32 = 0;
 
-impl System for Container {
+impl Files for Container {
     fn exists(&self, path: &[u8]) -> bool {
         let path = str::from_utf8(path).unwrap();
         self.asked.borrow_mut().push(format!("{path}?"));
         self.exists.contains(&path)
     }
+}
 
+impl System for Container {
     fn execute(&self, file: &[u8], arguments: &[Vec<u8>], variables: &Variables) -> i32 {
         let file = str::from_utf8(file).unwrap();
         self.asked.borrow_mut().push(file.into());

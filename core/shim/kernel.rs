@@ -5,7 +5,7 @@ use core::ffi::c_char;
 use core::ptr;
 
 use crate::call::{call, execute, number};
-use crate::command::{System, Variables};
+use crate::command::{Files, System, Variables};
 
 const READ: usize = number(0, 63);
 const CLOSE: usize = number(3, 57);
@@ -76,14 +76,16 @@ pub(crate) fn map(size: usize) -> Option<usize> {
 /// The system that the container shows.
 pub(crate) struct Kernel;
 
-impl System for Kernel {
+impl Files for Kernel {
     fn exists(&self, path: &[u8]) -> bool {
         let mut stat = [0_u64; STAT_WORDS];
         let path = text(&[path]);
         // SAFETY: a NUL byte ends the path, and there is room for the answer.
         unsafe { call(NEWFSTATAT, [AT_FDCWD, path.as_ptr() as usize, stat.as_mut_ptr() as usize, 0, 0, 0]) }.is_ok()
     }
+}
 
+impl System for Kernel {
     /// As execvp(3), which gives the shell what the kernel does not know.
     fn execute(&self, file: &[u8], arguments: &[Vec<u8>], variables: &Variables) -> i32 {
         let file = text(&[file]);

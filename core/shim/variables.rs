@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::{Job, System, Variables};
+use super::{Files, Job, Variables};
 
 /// Where environments are kept in a workspace image.
 const WORKSPACE_ENV: &str = "/ext3/env";
@@ -15,10 +15,10 @@ const HOST_FILES: [&[u8]; 2] = [b"CURL_CA_BUNDLE", b"SSL_CERT_FILE"];
 
 impl Job {
     /// For this command, of which only the name matters.
-    pub(super) fn environment(&self, system: &impl System, container: &Variables, argv: &[Vec<u8>]) -> Variables {
-        let has_environment = system.exists(&[WORKSPACE_BIN, "/"].concat().into_bytes());
+    pub(crate) fn environment(&self, files: &impl Files, container: &Variables, argv: &[Vec<u8>]) -> Variables {
+        let has_environment = files.exists(&[WORKSPACE_BIN, "/"].concat().into_bytes());
         let is_kept = |(name, file): &(&Vec<u8>, &Vec<u8>)| {
-            !HOST_FILES.contains(&name.as_slice()) || file.is_empty() || system.exists(file)
+            !HOST_FILES.contains(&name.as_slice()) || file.is_empty() || files.exists(file)
         };
         let mut variables = Variables::new();
         variables.extend(container.iter().filter(is_kept).map(|(name, value)| (name.clone(), value.clone())));
@@ -29,11 +29,11 @@ impl Job {
             set("CONDA_DEFAULT_ENV", b"env");
             set("MAMBA_ROOT_PREFIX", WORKSPACE_ENV.as_bytes());
             let python = [WORKSPACE_BIN, "/python"].concat();
-            if system.exists(python.as_bytes()) {
+            if files.exists(python.as_bytes()) {
                 set("RETICULATE_PYTHON", python.as_bytes());
             }
         }
-        if !locale_exists(system, container) {
+        if !locale_exists(files, container) {
             set("LANG", b"C.UTF-8");
             set("LC_ALL", b"C.UTF-8");
         }
@@ -77,10 +77,10 @@ fn prompt_command(container: &Variables, prompt: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Whether the container has the language that the host is set to: else every program warns.
-fn locale_exists(system: &impl System, container: &Variables) -> bool {
+fn locale_exists(files: &impl Files, container: &Variables) -> bool {
     let Some(name) = get(container, "LC_ALL").or_else(|| get(container, "LANG")) else { return true };
     let language = name.split(|byte| *byte == b'.').next().unwrap_or_default();
-    let is_there = |parts: &[&[u8]]| system.exists(&[LOCALES.as_bytes(), &parts.concat()].concat());
+    let is_there = |parts: &[&[u8]]| files.exists(&[LOCALES.as_bytes(), &parts.concat()].concat());
     matches!(language, b"C" | b"POSIX")
         || is_there(&[b"locale-archive"])
         || is_there(&[name])

@@ -99,6 +99,16 @@ impl Process {
         Ok(words.map(|word| OsStr::from_bytes(word).to_owned()).collect())
     }
 
+    /// The root directory that it sees.
+    pub(crate) fn root(&self) -> PathBuf {
+        self.directory.join("root")
+    }
+
+    /// Its limits, as proc_pid_limits(5) shows them.
+    pub(crate) fn limits(&self) -> String {
+        self.text("limits")
+    }
+
     /// A namespace as /proc/PID/ns names it.
     pub(crate) fn namespace(&self, kind: &str) -> io::Result<File> {
         File::open(self.directory.join("ns").join(kind))

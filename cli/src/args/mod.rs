@@ -131,6 +131,9 @@ pub(crate) enum Verb {
     /// Write the program that stands in front of the FUSE programs to standard output (for 'make install')
     #[command(hide = true)]
     Interposer,
+    /// Write the program that stands in a container for Slurm's commands to standard output (for 'make install')
+    #[command(hide = true)]
+    Relay,
     /// Write the man pages into a directory
     #[command(hide = true)]
     Man {
@@ -143,6 +146,12 @@ pub(crate) enum Verb {
     /// Keep the container of a Slurm step for its tasks (called by the SPANK plugin)
     #[command(hide = true)]
     Keep(KeepArgs),
+    /// Run one of Slurm's commands for a program in the container of a step (called by its keeper)
+    #[command(hide = true)]
+    Outside {
+        /// The first process in the container
+        first: i32,
+    },
 }
 
 #[derive(Debug, Subcommand)]

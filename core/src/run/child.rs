@@ -47,7 +47,7 @@ pub(crate) enum Streams {
 enum Beside<'a> {
     Nothing,
     Link,
-    Other(BorrowedFd<'a>),
+    Others(&'a [BorrowedFd<'a>]),
 }
 
 impl Child {
@@ -125,9 +125,9 @@ impl Child {
         matches!(self.ended, Some(WaitStatus::Signaled(..)))
     }
 
-    /// Waits until something can be read there; `false` where the container has ended by itself.
-    pub(crate) fn wait_beside(&mut self, other: BorrowedFd<'_>) -> Result<bool, RunError> {
-        self.wait_for_news(Beside::Other(other), PollTimeout::NONE)?;
+    /// Waits until something can be read at one of these; `false` where the container has ended by itself.
+    pub(crate) fn wait_beside(&mut self, others: &[BorrowedFd<'_>]) -> Result<bool, RunError> {
+        self.wait_for_news(Beside::Others(others), PollTimeout::NONE)?;
         Ok(self.ended.is_none())
     }
 
@@ -157,7 +157,9 @@ impl Child {
         match beside {
             Beside::Nothing => {}
             Beside::Link => sources.push(PollFd::new(self.link.as_fd(), PollFlags::POLLIN)),
-            Beside::Other(other) => sources.push(PollFd::new(other, PollFlags::POLLIN)),
+            Beside::Others(others) => {
+                sources.extend(others.iter().map(|other| PollFd::new(*other, PollFlags::POLLIN)));
+            }
         }
         match poll(&mut sources, at_most) {
             Ok(_) | Err(Errno::EINTR) => {}

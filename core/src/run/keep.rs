@@ -21,6 +21,7 @@ use crate::run::link::Report;
 use crate::run::{Container, Options, Streams};
 use crate::step::channel::{Answer, Call, answer, next_call, view};
 use crate::step::join::{OTHER_VIEW, why_not_shared};
+use crate::step::relay::Relays;
 
 /// What is more is lost: nobody reads it before the end, and it must not keep a FUSE daemon waiting.
 const MOST_WORDS: u16 = 16 << 10;
@@ -57,14 +58,21 @@ impl Words {
 
 /// Starts the plan's container, and tells everybody who asks over `channel` to join it, or why it was not started, until the step
 /// ends.
-pub fn keep(plan: &Plan, options: &mut Options<'_>, words: &Words, channel: BorrowedFd<'_>) {
+pub fn keep(
+    plan: &Plan,
+    options: &mut Options<'_>,
+    words: &Words,
+    channel: BorrowedFd<'_>,
+    mut relays: Option<Relays>,
+) {
     match start(plan, options) {
         Ok((mut container, directories)) => {
+            let join = Answer::Join { words: words.text() };
             let end = match not_shared(container.first) {
-                None => serve(&mut container, channel, &Answer::Join { words: words.text() }, &directories),
+                None => serve(&mut container, channel, &join, &directories, relays.as_mut()),
                 Some(why) => End::NotShared(why, None),
             };
-            finish(container, options);
+            finish(container, relays, options);
             // Now its image is free for those that the tasks start themselves.
             if let End::NotShared(why, task) = end {
                 let own = Answer::Own { why: why.into() };
@@ -97,7 +105,7 @@ fn start<'a>(plan: &'a Plan, options: &mut Options<'_>) -> Result<(Container<'a>
     match directories(container.first) {
         Ok(directories) => Ok((container, directories)),
         Err(error) => {
-            finish(container, options);
+            finish(container, None, options);
             Err(format!("the container's process cannot be looked at in /proc: {error}"))
         }
     }
@@ -116,7 +124,13 @@ fn not_shared(first: Report) -> Option<&'static str> {
     why_not_shared(&Process::this(), &Process::numbered(first))
 }
 
-fn serve(container: &mut Container<'_>, channel: BorrowedFd<'_>, join: &Answer, directories: &[OwnedFd; 2]) -> End {
+fn serve(
+    container: &mut Container<'_>,
+    channel: BorrowedFd<'_>,
+    join: &Answer,
+    directories: &[OwnedFd; 2],
+    mut relays: Option<&mut Relays>,
+) -> End {
     let ended = Answer::Refused {
         words: String::new(),
         why: "the container of this step has ended before the step: was its process killed?".into(),
@@ -128,17 +142,27 @@ fn serve(container: &mut Container<'_>, channel: BorrowedFd<'_>, join: &Answer, 
             Call::Task(task, _) if stands => answer(&task, join, &directories.each_ref().map(AsFd::as_fd)),
             Call::Task(task, _) => answer(&task, &ended, &[]),
             Call::End => return End::Step,
-            Call::Nothing => stands = container.child.wait_beside(channel).unwrap_or(false),
+            Call::Nothing => {
+                if let (Some(relays), Report::Started(first)) = (&mut relays, container.first) {
+                    relays.serve(first);
+                }
+                let calls = std::iter::once(channel).chain(relays.as_deref().map(AsFd::as_fd));
+                stands = container.child.wait_beside(&calls.collect::<Vec<_>>()).unwrap_or(false);
+            }
         }
     }
 }
 
-/// What is still in the container has no task any more. It goes first, while the file system that it works on is there.
-fn finish(mut container: Container<'_>, options: &mut Options<'_>) {
+/// What is still in the container has no task any more. It goes first, while the file system that it works on is there; and with
+/// it what it has called outside, which may have a file in there open.
+fn finish(mut container: Container<'_>, relays: Option<Relays>, options: &mut Options<'_>) {
     if let Report::Started(first) = container.first
         && let Some(leftovers) = Leftovers::with(first)
     {
         leftovers.end();
+    }
+    if let Some(relays) = relays {
+        relays.end();
     }
     let _ = container.child.abandon();
     container.end(options);

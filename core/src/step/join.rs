@@ -111,7 +111,6 @@ impl Container {
             .map(|(name, kind)| Ok((first.namespace(name)?, *kind)))
             .collect::<io::Result<_>>()
             .map_err(system("its namespaces"))?;
-        let job = first.arguments().map_err(system("its first process"))?;
         let before = keeper.variables().map_err(system("its keeper's environment"))?;
         let after = first.variables().map_err(system("its environment"))?;
         let own = std::env::vars_os().filter(|(name, _)| name != ARGUMENTS_VARIABLE);
@@ -121,8 +120,7 @@ impl Container {
             directory: open_directory(&first.directory().join("cwd")).map_err(system("its working directory"))?,
             own_directory: own_directory(keeper),
             variables: merged(own.map(|(name, value)| (name.into_vec(), value.into_vec())).collect(), &before, &after),
-            job: Job::parse(job.into_iter().skip(3).map(OsString::into_vec))
-                .ok_or_else(|| system("its first process")(io::Error::other("it is not the shim")))?,
+            job: job_of(first).map_err(system("its first process"))?,
         })
     }
 
@@ -154,6 +152,12 @@ impl Container {
         }
         self.privileges.take().map_err(|e| system("privileges that were to be given up")(e.into()))
     }
+}
+
+/// What the shim was started with.
+pub(crate) fn job_of(shim: &Process) -> io::Result<Job> {
+    let words = shim.arguments()?.into_iter().skip(3).map(OsString::into_vec);
+    Job::parse(words).ok_or_else(|| io::Error::other("it is not the shim"))
 }
 
 /// What a process like this one cannot take over from the container's first.

@@ -9,4 +9,5 @@ mod environment;
 pub mod join;
 pub mod kept;
 mod privileges;
+pub mod relay;
 mod system;

@@ -1,21 +1,32 @@
-//! The system that a task sees once it is in the container, for the job that the task becomes.
+//! What the job of a shim is told about the system: by a task once it is in the container, and by who stands outside.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::join::command::{ENOENT, System, Variables};
+use super::join::command::{ENOENT, Files, System, Variables};
 
 /// This process's.
 pub(crate) struct Own;
 
-impl System for Own {
+impl Files for Own {
     fn exists(&self, path: &[u8]) -> bool {
         Path::new(OsStr::from_bytes(path)).exists()
     }
+}
 
+/// Those below the root of another process. An absolute link leads astray: what it hides is taken for not there.
+pub(crate) struct Below(pub(crate) PathBuf);
+
+impl Files for Below {
+    fn exists(&self, path: &[u8]) -> bool {
+        self.0.join(OsStr::from_bytes(path.strip_prefix(b"/").unwrap_or(path))).exists()
+    }
+}
+
+impl System for Own {
     /// Not by the system call alone: a Rust program has SIGPIPE ignored, and the command must not.
     fn execute(&self, file: &[u8], arguments: &[Vec<u8>], variables: &Variables) -> i32 {
         let mut words = arguments.iter().map(|word| OsStr::from_bytes(word));

@@ -24,6 +24,7 @@ mod layers;
 mod modes;
 mod names;
 mod refusals;
+mod relay;
 mod releases;
 mod resize;
 mod script;
@@ -77,6 +78,7 @@ fn suite() -> Suite {
             Theme { name: "layers", tests: layers::tests() },
             Theme { name: "names", tests: names::tests() },
             Theme { name: "fakeroot", tests: fakeroot::tests() },
+            Theme { name: "relay", tests: relay::tests() },
             Theme { name: "ends", tests: ends::tests() },
             Theme { name: "exits", tests: exits::tests() },
             Theme { name: "inherit", tests: inherit::tests() },

@@ -18,10 +18,12 @@ pub(crate) const CONFIG: &str = "/etc/condatainer/config.toml";
 const FAKE_APPTAINER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/suite/support/fake-apptainer.sh");
 const SITE_CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/suite/support/config.toml");
 
-/// The links that `make install` makes for the FUSE daemons.
+/// The links that `make install` makes for the FUSE daemons, and for Slurm's commands.
 const LINKS: &str = "mkdir -p libexec/condatainer && cd libexec/condatainer &&
     /usr/local/bin/condatainer interposer > interposer && chmod 755 interposer &&
-    for daemon in fuse-overlayfs fuse2fs squashfuse squashfuse_ll; do ln -s interposer $daemon; done";
+    for daemon in fuse-overlayfs fuse2fs squashfuse squashfuse_ll; do ln -s interposer $daemon; done &&
+    mkdir slurm && cd slurm && /usr/local/bin/condatainer relay > .relay && chmod 755 .relay &&
+    for command in srun sbatch scancel squeue scontrol; do ln -s .relay $command; done";
 
 /// It takes no zstd, and `/etc/condatainer` names a base of that kind. The session directory is empty, and trees have files only.
 const ONLY_SINGULARITY: &str = "rm /usr/bin/apptainer && mkdir -p /var/singularity/mnt/session &&

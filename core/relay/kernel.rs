@@ -1,0 +1,261 @@
+//! The system calls of a relay: one socket, and its signals.
+
+use core::ffi::CStr;
+
+use crate::call::{call, number};
+
+const READ: usize = number(0, 63);
+const WRITE: usize = number(1, 64);
+const RT_SIGACTION: usize = number(13, 134);
+const RT_SIGPROCMASK: usize = number(14, 135);
+const GETPID: usize = number(39, 172);
+const SOCKET: usize = number(41, 198);
+const CONNECT: usize = number(42, 203);
+const SENDTO: usize = number(44, 206);
+const SENDMSG: usize = number(46, 211);
+const GETSOCKOPT: usize = number(55, 209);
+const KILL: usize = number(62, 129);
+const FCNTL: usize = number(72, 25);
+const GETUID: usize = number(102, 174);
+const OPENAT: usize = number(257, 56);
+const PPOLL: usize = number(271, 73);
+const SIGNALFD4: usize = number(289, 74);
+const PRLIMIT64: usize = number(302, 261);
+
+const STDERR: usize = 2;
+const NULL: &CStr = c"/dev/null";
+const AT_FDCWD: usize = -100_isize as usize;
+const O_RDWR: usize = 2;
+const F_GETFD: usize = 1;
+const AF_UNIX: u16 = 1;
+const SOCK_STREAM: usize = 1;
+const SOL_SOCKET: i32 = 1;
+const SO_PEERCRED: usize = 17;
+const SCM_RIGHTS: i32 = 1;
+const MSG_NOSIGNAL: usize = 0x4000;
+const POLLIN: i16 = 1;
+const SIG_BLOCK: usize = 0;
+const SIG_UNBLOCK: usize = 1;
+const SIG_IGN: usize = 1;
+const SIGNAL_SET_BYTES: usize = 8;
+const SIGNALS: u8 = 64;
+const SIGSTOP: usize = 19;
+const SIGTSTP: u8 = 20;
+const RLIMIT_CORE: usize = 4;
+/// `sizeof(struct signalfd_siginfo)`.
+const SIGNAL_BYTES: usize = 128;
+
+/// What comes next.
+pub(crate) enum Event {
+    Signal(u8),
+    Answer([u8; 2]),
+    /// The other end is gone.
+    Closed,
+    Nothing,
+}
+
+/// `struct sockaddr_un`.
+#[repr(C)]
+struct Address {
+    family: u16,
+    path: [u8; 108],
+}
+
+/// `struct msghdr`, with its padding.
+#[repr(C)]
+struct Message {
+    name: usize,
+    name_length: usize,
+    parts: *const Part,
+    part_count: usize,
+    control: *const Rights,
+    control_length: usize,
+    flags: usize,
+}
+
+/// `struct iovec`.
+#[repr(C)]
+struct Part {
+    start: *const u8,
+    length: usize,
+}
+
+/// `struct cmsghdr` and three descriptors; the length does not count the padding behind them.
+#[repr(C)]
+struct Rights {
+    length: usize,
+    level: i32,
+    kind: i32,
+    descriptors: [i32; 3],
+    padding: i32,
+}
+
+/// `struct pollfd`.
+#[repr(C)]
+struct Source {
+    descriptor: i32,
+    wanted: i16,
+    found: i16,
+}
+
+/// The connection to the keeper.
+pub(crate) struct Socket {
+    descriptor: usize,
+}
+
+impl Socket {
+    /// To this abstract address, if somebody with our own id listens there: others must not get the streams.
+    pub(crate) fn connect(name: &[u8]) -> Option<Self> {
+        let mut address = Address { family: AF_UNIX, path: [0; 108] };
+        address.path.get_mut(1..=name.len())?.copy_from_slice(name);
+        let length = size_of::<u16>() + 1 + name.len();
+        // SAFETY: it reads nothing.
+        let descriptor = unsafe { call(SOCKET, [AF_UNIX.into(), SOCK_STREAM, 0, 0, 0, 0]) }.ok()?;
+        // SAFETY: `length` bytes of the address are set.
+        unsafe { call(CONNECT, [descriptor, &raw const address as usize, length, 0, 0, 0]) }.ok()?;
+        let socket = Self { descriptor };
+        (socket.peer()? == own_id()?).then_some(socket)
+    }
+
+    /// The user id of who listens, as this container counts.
+    fn peer(&self) -> Option<u32> {
+        let mut credentials = [0_u32; 3];
+        let mut length = size_of_val(&credentials) as u32;
+        let to = [&raw mut credentials as usize, &raw mut length as usize];
+        // SAFETY: there is room for `length` bytes.
+        let answer = unsafe { call(GETSOCKOPT, [self.descriptor, SOL_SOCKET as usize, SO_PEERCRED, to[0], to[1], 0]) };
+        answer.ok().map(|_| credentials[1])
+    }
+
+    pub(crate) fn hand_over_streams(&self) -> bool {
+        let part = Part { start: b"R".as_ptr(), length: 1 };
+        let length = size_of::<Rights>() - size_of::<i32>();
+        let rights = Rights { length, level: SOL_SOCKET, kind: SCM_RIGHTS, descriptors: [0, 1, 2], padding: 0 };
+        let message = Message {
+            name: 0,
+            name_length: 0,
+            parts: &raw const part,
+            part_count: 1,
+            control: &raw const rights,
+            control_length: size_of::<Rights>(),
+            flags: 0,
+        };
+        // SAFETY: the message, its one part and its control data are alive.
+        unsafe { call(SENDMSG, [self.descriptor, &raw const message as usize, MSG_NOSIGNAL, 0, 0, 0]) }.is_ok()
+    }
+
+    /// A loss shows when the answer is waited for.
+    pub(crate) fn send(&self, byte: u8) {
+        // SAFETY: one byte is read.
+        let _ = unsafe { call(SENDTO, [self.descriptor, &raw const byte as usize, 1, MSG_NOSIGNAL, 0, 0]) };
+    }
+
+    fn answer(&self) -> Event {
+        let mut bytes = [0; 2];
+        // SAFETY: there is room for two bytes.
+        match unsafe { call(READ, [self.descriptor, bytes.as_mut_ptr() as usize, bytes.len(), 0, 0, 0]) } {
+            Ok(2) => Event::Answer(bytes),
+            _ => Event::Closed,
+        }
+    }
+}
+
+/// All signals but those that this process was started to ignore; they are read one by one instead of ending it.
+pub(crate) struct Signals {
+    set: u64,
+    descriptor: Option<usize>,
+}
+
+impl Signals {
+    pub(crate) fn hold() -> Self {
+        let set = (1..=SIGNALS).filter(|signal| !is_ignored(*signal)).map(bit).sum();
+        change_mask(SIG_BLOCK, set);
+        // SAFETY: the set is alive.
+        let descriptor = unsafe { call(SIGNALFD4, [usize::MAX, &raw const set as usize, SIGNAL_SET_BYTES, 0, 0, 0]) };
+        Self { set, descriptor: descriptor.ok() }
+    }
+
+    fn next(&self) -> Option<u8> {
+        let mut info = [0; SIGNAL_BYTES];
+        // SAFETY: there is room for one signal.
+        let read = unsafe { call(READ, [self.descriptor?, info.as_mut_ptr() as usize, SIGNAL_BYTES, 0, 0, 0]) };
+        // The number is the first of four bytes; its order is that of both architectures.
+        (read == Ok(SIGNAL_BYTES)).then_some(info[0])
+    }
+
+    /// Does what a terminal has asked the command to do.
+    pub(crate) fn stop_for(&self, signal: u8) {
+        if signal == SIGTSTP {
+            send_myself(SIGSTOP);
+        }
+    }
+
+    /// Ends by it as the command did, which has left the core file.
+    pub(crate) fn die_by(&self, signal: u8) {
+        let none = [0_u64; 2];
+        // SAFETY: the limit is alive.
+        let _ = unsafe { call(PRLIMIT64, [0, RLIMIT_CORE, &raw const none as usize, 0, 0, 0]) };
+        change_mask(SIG_UNBLOCK, self.set);
+        send_myself(signal.into());
+    }
+}
+
+/// Waits for a signal or the keeper.
+pub(crate) fn wait(signals: &Signals, socket: &Socket) -> Event {
+    let source = |descriptor: usize| Source { descriptor: descriptor as i32, wanted: POLLIN, found: 0 };
+    // A negative descriptor is not looked at.
+    let mut sources = [source(socket.descriptor), source(signals.descriptor.unwrap_or(usize::MAX))];
+    // SAFETY: both sources are alive.
+    let _ = unsafe { call(PPOLL, [&raw mut sources as usize, sources.len(), 0, 0, SIGNAL_SET_BYTES, 0]) };
+    match sources.map(|source| source.found != 0) {
+        [_, true] => signals.next().map_or(Event::Nothing, Event::Signal),
+        [true, _] => socket.answer(),
+        _ => Event::Nothing,
+    }
+}
+
+/// A stream that is closed could not be handed over: the lowest free descriptor is its own.
+pub(crate) fn open_missing_streams() {
+    for stream in 0..=STDERR {
+        // SAFETY: it reads nothing.
+        if unsafe { call(FCNTL, [stream, F_GETFD, 0, 0, 0, 0]) }.is_err() {
+            // SAFETY: the path is alive.
+            let _ = unsafe { call(OPENAT, [AT_FDCWD, NULL.as_ptr() as usize, O_RDWR, 0, 0, 0]) };
+        }
+    }
+}
+
+pub(crate) fn say(text: &[u8]) {
+    // SAFETY: the text is alive.
+    let _ = unsafe { call(WRITE, [STDERR, text.as_ptr() as usize, text.len(), 0, 0, 0]) };
+}
+
+fn own_id() -> Option<u32> {
+    // SAFETY: it reads nothing.
+    unsafe { call(GETUID, [0; 6]) }.ok().map(|id| id as u32)
+}
+
+fn send_myself(signal: usize) {
+    // SAFETY: it reads nothing.
+    let own = unsafe { call(GETPID, [0; 6]) };
+    // SAFETY: the same.
+    let _ = own.and_then(|own| unsafe { call(KILL, [own, signal, 0, 0, 0, 0]) });
+}
+
+fn is_ignored(signal: u8) -> bool {
+    // `struct sigaction` of the kernel: the handler comes first.
+    let mut action = [0_usize; 4];
+    let to = &raw mut action as usize;
+    // SAFETY: there is room for one.
+    let asked = unsafe { call(RT_SIGACTION, [signal.into(), 0, to, SIGNAL_SET_BYTES, 0, 0]) };
+    asked.is_ok() && action[0] == SIG_IGN
+}
+
+fn bit(signal: u8) -> u64 {
+    1 << (signal - 1)
+}
+
+fn change_mask(how: usize, set: u64) {
+    // SAFETY: the set is alive.
+    let _ = unsafe { call(RT_SIGPROCMASK, [how, &raw const set as usize, 0, SIGNAL_SET_BYTES, 0, 0]) };
+}

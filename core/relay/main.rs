@@ -1,0 +1,65 @@
+//! A relay: stands in a step's container in the place of one of Slurm's commands, which run outside of it.
+//!
+//! Links with the commands' names point to it, in a directory that the container shows (`core/src/step/relay/`). It hands its standard
+//! streams to the keeper of the container, which has the command run on the node; it passes on the signals that it gets, and
+//! ends as the command did. All else (arguments, variables, directory, limits) is read from its own process. It runs in every
+//! image, so it is linked without a C library.
+
+#![no_std]
+#![no_main]
+#![no_builtins]
+
+#[path = "../freestanding/call.rs"]
+mod call;
+mod kernel;
+#[path = "../freestanding/library.rs"]
+mod library;
+#[path = "../freestanding/start.rs"]
+mod start;
+
+use kernel::{Event, Signals, Socket};
+use start::Started;
+
+/// The exit code of a panic, and wherever the command was not started.
+const BROKEN: u8 = 125;
+const ADDRESS: &[u8] = b"CONDATAINER_RELAY=";
+
+/// What the keeper's first byte says; the second is the number.
+const EXITED: u8 = b'X';
+const SIGNALED: u8 = b'S';
+
+fn main(started: &mut Started) -> u8 {
+    let called = started.arguments().next().unwrap_or_default();
+    let name = called.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    let Some(address) = started.environment().find_map(|variable| variable.strip_prefix(ADDRESS)) else {
+        return complain(name, b"it runs outside of this container, and CONDATAINER_RELAY, which leads there, is not set");
+    };
+    // Before any other descriptor could take their place.
+    kernel::open_missing_streams();
+    let signals = Signals::hold();
+    let Some(socket) = Socket::connect(address).filter(Socket::hand_over_streams) else {
+        return complain(name, b"it runs outside of this container, which is kept by nobody any more");
+    };
+    loop {
+        match kernel::wait(&signals, &socket) {
+            Event::Signal(signal) => {
+                socket.send(signal);
+                signals.stop_for(signal);
+            }
+            Event::Answer([EXITED, code]) => return code,
+            Event::Answer([SIGNALED, signal]) => {
+                signals.die_by(signal);
+                return signal.wrapping_add(128);
+            }
+            Event::Answer(_) | Event::Closed => return complain(name, b"what ran it outside of this container is gone"),
+            Event::Nothing => {}
+        }
+    }
+}
+
+fn complain(name: &[u8], why: &[u8]) -> u8 {
+    for text in [b"condatainer: ", name, b": ", why, b"\n"] {
+        kernel::say(text);
+    }
+    BROKEN
+}

@@ -1,0 +1,101 @@
+//! Slurm's commands for programs in a step's container: a script that calls `srun` needs no Slurm in its image.
+//!
+//! The container shows a directory of the node with a link of the name of every such command. Behind the links is the relay
+//! (`core/relay/`), which connects to the keeper; the keeper starts a process for each of these calls ([`outside`]), and that runs
+//! the command as if the container were not there. An abstract address leads to the keeper: it is in no file system, and only
+//! the user's own processes are answered.
+
+mod limits;
+pub mod outside;
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use nix::sys::socket::{getsockopt, sockopt};
+use nix::unistd::{Pid, getuid};
+
+use crate::bind::Bind;
+use crate::plan::Plan;
+
+/// The relay, for `make install`.
+pub static RELAY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/relay"));
+
+/// The verb of the processes that run the commands.
+pub const VERB: &str = "outside";
+/// Where the container shows the links.
+const SHOWN: &str = "/.condatainer.d/bin";
+/// The variable that tells a relay the address.
+const VARIABLE: &str = "CONDATAINER_RELAY";
+
+/// The keeper's side: listens, and starts a process for every call.
+#[derive(Debug)]
+pub struct Relays {
+    listening: UnixListener,
+    running: Vec<Child>,
+}
+
+/// The directory with the links, as `make install` makes it beside the directory of our program.
+#[must_use]
+pub fn links() -> Option<PathBuf> {
+    let dir = std::env::current_exe().ok()?.parent()?.parent()?.join("libexec/condatainer/slurm");
+    dir.is_dir().then_some(dir)
+}
+
+impl Relays {
+    /// Adds to the plan what the relays need; `None` where the site has no links for them.
+    ///
+    /// # Errors
+    /// The system has no socket left.
+    pub fn offer(plan: &mut Plan) -> io::Result<Option<Self>> {
+        let Some(source) = links() else { return Ok(None) };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+        let address = format!("condatainer-{}-{now}", Pid::this());
+        let listening = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&address)?)?;
+        listening.set_nonblocking(true)?;
+        plan.bind.push(Bind { source, destination: SHOWN.into(), read_only: true });
+        plan.env.push((VARIABLE.into(), address));
+        // The lowest: a program of this name in a layer is what its user wants.
+        plan.path.insert(0, SHOWN.into());
+        Ok(Some(Self { listening, running: Vec::new() }))
+    }
+
+    /// Serves all who have called from the container of this process.
+    pub(crate) fn serve(&mut self, first: Pid) {
+        self.running.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+        while let Ok((call, _)) = self.listening.accept() {
+            if is_own(&call)
+                && let Ok(child) = start(first, call)
+            {
+                self.running.push(child);
+            }
+        }
+    }
+
+    /// Waits for the commands, which end with those who have called them.
+    pub(crate) fn end(self) {
+        drop(self.listening);
+        for mut child in self.running {
+            let _ = child.wait();
+        }
+    }
+}
+
+impl AsFd for Relays {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.listening.as_fd()
+    }
+}
+
+fn is_own(call: &UnixStream) -> bool {
+    getsockopt(call, sockopt::PeerCredentials).is_ok_and(|peer| peer.uid() == getuid().as_raw())
+}
+
+fn start(first: Pid, call: UnixStream) -> io::Result<Child> {
+    let words = [VERB, &first.to_string()];
+    Command::new("/proc/self/exe").args(words).stdin(Stdio::from(std::os::fd::OwnedFd::from(call))).spawn()
+}

@@ -1,0 +1,146 @@
+//! One of Slurm's commands, outside of the container that it was called in.
+//!
+//! It gets the caller's streams, arguments, limits and directory, and its environment without what the container's start has
+//! made of it. It ends with the caller, and the caller ends as it does.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::socket::{getsockopt, sockopt};
+use nix::unistd::Pid;
+use rustix::fs::Mode;
+use rustix::net::RecvFlags;
+
+use super::{SHOWN, limits, links};
+use crate::process::Process;
+use crate::step::channel::receive;
+use crate::step::environment::unmerged;
+use crate::step::join::command::Variables;
+use crate::step::join::job_of;
+use crate::step::system::Below;
+
+/// What the relay is told: how the command ended, and by which number.
+const EXITED: u8 = b'X';
+const SIGNALED: u8 = b'S';
+const NOT_STARTED: u8 = 125;
+const PROMPT: &[u8] = b"PS1";
+
+/// Signals of a terminal reach all processes of its foreground, so also those that a command of ours may start.
+const OF_TERMINALS: [Signal; 4] = [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTSTP, Signal::SIGCONT];
+
+/// Runs what the relay at the other end of `call` was called as; `first` is the first process of its container.
+///
+/// # Errors
+/// The relay is gone already.
+pub fn run(first: Pid, mut call: UnixStream) -> io::Result<()> {
+    let caller = getsockopt(&call, sockopt::PeerCredentials)?.pid();
+    let (_, streams) = receive(call.as_fd(), RecvFlags::empty())?;
+    let [stdin, stdout, stderr] = <[OwnedFd; 3]>::try_from(streams).map_err(|_| io::ErrorKind::InvalidData)?;
+    let mut words = File::from(stderr.try_clone()?);
+    let answer = match prepared(&Process::numbered(caller), &Process::numbered(first), &mut words) {
+        Ok(mut command) => carried_out(command.stdin(stdin).stdout(stdout).stderr(stderr), &call),
+        Err(error) => Err(error),
+    };
+    let answer = answer.unwrap_or_else(|error| {
+        let _ = writeln!(words, "condatainer: {error}");
+        [EXITED, NOT_STARTED]
+    });
+    call.write_all(&answer)
+}
+
+/// The command with all that it takes over, some of which is set on this process.
+fn prepared(caller: &Process, first: &Process, words: &mut File) -> io::Result<Command> {
+    let arguments = caller.arguments()?;
+    let called = arguments.first().map(OsStr::new).unwrap_or_default();
+    let name = Path::new(called).file_name().unwrap_or_default();
+    let failed = |why: String| io::Error::other(format!("{}: {why}", name.display()));
+    if name.is_empty() || !links().is_some_and(|dir| dir.join(name).is_file()) {
+        return Err(failed("it is not among the commands that run outside of a container".into()));
+    }
+    let (outside, own) = (Process::this().variables()?, caller.variables()?);
+    let inside = as_started(first, &own)?;
+    let mut variables = unmerged(own, &outside, &inside);
+    let path = outside.get(b"PATH".as_slice()).map(Vec::as_slice).unwrap_or_default();
+    let program = in_path(name, path)
+        .ok_or_else(|| failed("no such command in the PATH that this job has outside of the container".into()))?;
+    // Where a shell has found it.
+    if let Some(found) = variables.get_mut(b"_".as_slice()).filter(|found| found.starts_with(SHOWN.as_bytes())) {
+        *found = program.as_os_str().as_bytes().to_vec();
+    }
+    let mut command = Command::new(program);
+    command.arg0(called).args(arguments.iter().skip(1)).process_group(0).env_clear();
+    command.envs(variables.iter().map(|(name, value)| (OsStr::from_bytes(name), OsStr::from_bytes(value))));
+    let directory = fs::read_link(caller.directory().join("cwd"))?;
+    if directory.is_dir() {
+        command.current_dir(directory);
+    } else {
+        let (here, there) = (std::env::current_dir()?, directory.display());
+        let _ = writeln!(
+            words,
+            "condatainer: {}: {there} is not outside of the container: it runs in {}",
+            name.display(),
+            here.display()
+        );
+    }
+    caller
+        .status("Umask")
+        .and_then(|mask| u32::from_str_radix(&mask, 8).ok())
+        .map(Mode::from_raw_mode)
+        .map(rustix::process::umask);
+    limits::take_over(caller);
+    Ok(command)
+}
+
+/// What the container's start gave to those in there; a bash has a prompt, too.
+fn as_started(first: &Process, own: &Variables) -> io::Result<Variables> {
+    let (job, container, files) = (job_of(first)?, first.variables()?, Below(first.root()));
+    let of_bash = job.environment(&files, &container, &[b"bash".to_vec()]);
+    let has_prompt = own.get(PROMPT) == of_bash.get(PROMPT);
+    Ok(if has_prompt { of_bash } else { job.environment(&files, &container, &[]) })
+}
+
+/// Runs the command to its end, and passes on the signals that come in meanwhile.
+fn carried_out(command: &mut Command, call: &UnixStream) -> io::Result<[u8; 2]> {
+    let mut signals = call.try_clone()?;
+    let mut child = command.spawn()?;
+    let pid = Pid::from_raw(child.id().cast_signed());
+    std::thread::spawn(move || {
+        let mut signal = [0];
+        while signals.read_exact(&mut signal).is_ok() {
+            pass_on(pid, signal[0]);
+        }
+        // Nobody waits for it any more.
+        let _ = killpg(pid, Signal::SIGKILL);
+    });
+    Ok(answer(child.wait()?))
+}
+
+fn pass_on(command: Pid, signal: u8) {
+    match Signal::try_from(i32::from(signal)) {
+        Ok(signal) if OF_TERMINALS.contains(&signal) => killpg(command, signal),
+        Ok(signal) => kill(command, signal),
+        // One of the real-time signals.
+        Err(_) => Ok(()),
+    }
+    .unwrap_or_default();
+}
+
+fn answer(status: ExitStatus) -> [u8; 2] {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => [EXITED, code.to_le_bytes()[0]],
+        (_, signal) => [SIGNALED, signal.unwrap_or_default().to_le_bytes()[0]],
+    }
+}
+
+fn in_path(name: &OsStr, path: &[u8]) -> Option<PathBuf> {
+    let directories = path.split(|byte| *byte == b':').map(|dir| PathBuf::from(OsStr::from_bytes(dir)));
+    directories.filter(|dir| dir.is_absolute()).map(|dir| dir.join(name)).find(|file| file.is_file())
+}
