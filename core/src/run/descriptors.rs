@@ -27,3 +27,76 @@ pub(crate) fn memory_file(name: &std::ffi::CStr, content: &[u8]) -> Result<Owned
 pub(crate) fn path(fd: &OwnedFd) -> String {
     format!("/proc/self/fd/{}", fd.as_raw_fd())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
+    use std::process::{Child, Command, Output, Stdio};
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::run::link::{Link, Report};
+
+    /// A shim that has said that it runs, and our end of its socket. One at a time, as what one inherits, all inherit.
+    fn started(words: &[&str], search: &Path) -> (Link, Child) {
+        static ALONE: Mutex<()> = Mutex::new(());
+        let _alone = ALONE.lock();
+        let ((link, far_end), image) = (Link::pair().unwrap(), shim().unwrap());
+        let mut command = Command::new(path(&image));
+        command.args([far_end.as_raw_fd(), image.as_raw_fd()].map(|fd| fd.to_string())).args(words);
+        command.env_clear().env("PATH", search).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        while link.read() == Report::Silent {
+            assert_eq!(child.try_wait().unwrap(), None);
+        }
+        (link, child)
+    }
+
+    fn output(words: &[&str], search: &Path) -> (Output, Report) {
+        let (mut link, child) = started(words, search);
+        link.let_go().unwrap();
+        (child.wait_with_output().unwrap(), link.read())
+    }
+
+    /// A directory with one script.
+    fn with_script(text: &str) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("script"), text).unwrap();
+        fs::set_permissions(dir.path().join("script"), fs::Permissions::from_mode(0o755)).unwrap();
+        dir
+    }
+
+    #[test]
+    fn the_shim_becomes_a_script_without_an_interpreter_line() {
+        let dir = with_script("echo \"$0 $1 $A\"; PATH=/usr/bin:/bin; ls -l /proc/self/fd");
+        let (output, report) = output(&["--set", "A=b  c", "--", "script", "x y"], dir.path());
+        let said = String::from_utf8(output.stdout).unwrap();
+        let (first, descriptors) = said.split_once('\n').unwrap();
+        assert_eq!(first, format!("{}/script x y b  c", dir.path().display()));
+        assert!(!descriptors.contains("condatainer-shim") && !descriptors.contains("socket:"), "{descriptors}");
+        assert_eq!(report, Report::Silent);
+    }
+
+    #[test]
+    fn the_shim_says_why_it_cannot_become_a_command() {
+        let dir = with_script("#!/no/such/interpreter\n");
+        let of = |command| {
+            let (output, report) = output(&["--", command], dir.path());
+            (report, output.status.code())
+        };
+        assert_eq!(of("script"), (Report::Failed(80), Some(126)));
+        assert_eq!(of("no-such-script"), (Report::Failed(2), Some(127)));
+        assert_eq!(of("/proc/self/status"), (Report::Failed(13), Some(126)));
+    }
+
+    #[test]
+    fn the_shim_gives_up_when_nobody_answers() {
+        let (link, mut child) = started(&["--", "/bin/true"], Path::new("/bin"));
+        drop(link);
+        assert_eq!(child.wait().unwrap().code(), Some(125));
+        let status = Command::new(path(&shim().unwrap())).arg("no number").status().unwrap();
+        assert_eq!(status.code(), Some(125));
+    }
+}
