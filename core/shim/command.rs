@@ -31,8 +31,9 @@ pub(crate) trait Files {
 
 /// What a job needs of the system that it runs on.
 pub(crate) trait System: Files {
-    /// Execs a file, as a shell script if the kernel knows no better; returns only the errno of a failure.
-    fn execute(&self, file: &[u8], arguments: &[Vec<u8>], variables: &Variables) -> i32;
+    /// Gets ready for one of several files with these arguments and variables. What is returned execs a file, as a shell script
+    /// if the kernel knows no better, and returns only the errno of a failure.
+    fn ready(&self, arguments: &[Vec<u8>], variables: &Variables) -> impl Fn(&[u8]) -> i32;
 }
 
 /// What the arguments ask for.
@@ -97,8 +98,9 @@ pub(crate) fn assignment(text: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
 /// Execs a command as execvp(3) would in this environment, but tells a file whose interpreter is missing from none.
 fn execute(system: &impl System, argv: &[Vec<u8>], variables: &Variables) -> i32 {
     let (mut why, mut is_refused, mut missing) = (ENOENT, false, Vec::new());
+    let execute = system.ready(argv, variables);
     for file in files(argv, variables) {
-        why = system.execute(&file, argv, variables);
+        why = execute(&file);
         match why {
             ENOENT => missing.push(file),
             EACCES => is_refused = true,

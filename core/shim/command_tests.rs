@@ -27,12 +27,14 @@ impl Files for Container {
 }
 
 impl System for Container {
-    fn execute(&self, file: &[u8], arguments: &[Vec<u8>], variables: &Variables) -> i32 {
-        let file = str::from_utf8(file).unwrap();
-        self.asked.borrow_mut().push(file.into());
+    fn ready(&self, arguments: &[Vec<u8>], variables: &Variables) -> impl Fn(&[u8]) -> i32 {
         self.last.replace((arguments.to_vec(), variables.clone()));
-        let refusal = self.refuses.iter().find(|(refused, _)| *refused == file).map(|(_, errno)| *errno);
-        refusal.unwrap_or(if self.exists.contains(&file) { EXECUTED } else { ENOENT })
+        |file| {
+            let file = str::from_utf8(file).unwrap();
+            self.asked.borrow_mut().push(file.into());
+            let refusal = self.refuses.iter().find(|(refused, _)| *refused == file).map(|(_, errno)| *errno);
+            refusal.unwrap_or(if self.exists.contains(&file) { EXECUTED } else { ENOENT })
+        }
     }
 }
 

@@ -87,20 +87,21 @@ impl Files for Kernel {
 
 impl System for Kernel {
     /// As execvp(3), which gives the shell what the kernel does not know.
-    fn execute(&self, file: &[u8], arguments: &[Vec<u8>], variables: &Variables) -> i32 {
-        let file = text(&[file]);
+    fn ready(&self, arguments: &[Vec<u8>], variables: &Variables) -> impl Fn(&[u8]) -> i32 {
         let arguments: Vec<_> = arguments.iter().map(|argument| text(&[argument])).collect();
         let variables: Vec<_> = variables.iter().map(|(name, value)| text(&[name, b"=", value])).collect();
-        let (words, environment) = (list(arguments.iter()), list(variables.iter()));
-        // SAFETY: a NUL byte ends each text, a null pointer each list, and the texts live longer.
-        let errno = unsafe { execute(file.as_ptr().cast(), words.as_ptr(), environment.as_ptr()) };
-        if errno != ENOEXEC {
-            return errno;
+        let become_file = move |file: &[u8], arguments: &mut dyn Iterator<Item = &Vec<u8>>| {
+            let (arguments, environment) = (list(arguments), list(variables.iter()));
+            // SAFETY: a NUL byte ends each text, a null pointer each list, and the texts live longer.
+            unsafe { execute(file.as_ptr().cast(), arguments.as_ptr(), environment.as_ptr()) }
+        };
+        move |file| {
+            let (file, shell) = (text(&[file]), text(&[b"/bin/sh"]));
+            match become_file(&file, &mut arguments.iter()) {
+                ENOEXEC => become_file(&shell, &mut [&shell, &file].into_iter().chain(arguments.iter().skip(1))),
+                errno => errno,
+            }
         }
-        let shell = text(&[b"/bin/sh"]);
-        let script = list([&shell, &file].into_iter().chain(arguments.iter().skip(1)));
-        // SAFETY: the same.
-        unsafe { execute(shell.as_ptr().cast(), script.as_ptr(), environment.as_ptr()) }
     }
 }
 

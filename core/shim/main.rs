@@ -3,8 +3,8 @@
 //! Apptainer exits with 255 for its own failures and for a command that it cannot find, so its exit code alone proves nothing.
 //! The shim tells the caller over a socket that the container stands, waits for its word, and reports why an exec failed. It
 //! sets the environment literally (Apptainer's own `--env` is evaluated by a shell) and leaves nothing behind: it lives in a
-//! memory file and is started through an inherited descriptor, so the image needs no mount point for it, and is a program
-//! without a C library, so the image needs none either, and it starts as fast as it can be copied.
+//! memory file and is started through an inherited descriptor, so the image needs no mount point and no shell for it. It has no
+//! C library, so the image needs none either, and every start copies and loads some kilobytes instead of a megabyte.
 //!
 //! Called as `/proc/self/fd/IMAGE SOCKET IMAGE JOB`, see [`command`] for the job.
 //! Says on the socket: `S` when it runs; then, after the answer `G`, `E` and the errno in decimal if the exec failed. A step

@@ -28,11 +28,13 @@ impl Files for Below {
 
 impl System for Own {
     /// Not by the system call alone: a Rust program has SIGPIPE ignored, and the command must not.
-    fn execute(&self, file: &[u8], arguments: &[Vec<u8>], variables: &Variables) -> i32 {
-        let mut words = arguments.iter().map(|word| OsStr::from_bytes(word));
-        let mut command = Command::new(OsStr::from_bytes(file));
-        command.arg0(words.next().unwrap_or_default()).args(words).env_clear();
-        command.envs(variables.iter().map(|(name, value)| (OsStr::from_bytes(name), OsStr::from_bytes(value))));
-        command.exec().raw_os_error().unwrap_or(ENOENT)
+    fn ready(&self, arguments: &[Vec<u8>], variables: &Variables) -> impl Fn(&[u8]) -> i32 {
+        |file| {
+            let mut words = arguments.iter().map(|word| OsStr::from_bytes(word));
+            let mut command = Command::new(OsStr::from_bytes(file));
+            command.arg0(words.next().unwrap_or_default()).args(words).env_clear();
+            command.envs(variables.iter().map(|(name, value)| (OsStr::from_bytes(name), OsStr::from_bytes(value))));
+            command.exec().raw_os_error().unwrap_or(ENOENT)
+        }
     }
 }
