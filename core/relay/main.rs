@@ -32,7 +32,10 @@ fn main(started: &mut Started) -> u8 {
     let called = started.arguments().next().unwrap_or_default();
     let name = called.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     let Some(address) = started.environment().find_map(|variable| variable.strip_prefix(ADDRESS)) else {
-        return complain(name, b"it runs outside of this container, and CONDATAINER_RELAY, which leads there, is not set");
+        return complain(
+            name,
+            b"it runs outside of this container, and CONDATAINER_RELAY, which leads there, is not set",
+        );
     };
     // Before any other descriptor could take their place.
     kernel::open_missing_streams();
@@ -51,7 +54,9 @@ fn main(started: &mut Started) -> u8 {
                 signals.die_by(signal);
                 return signal.wrapping_add(128);
             }
-            Event::Answer(_) | Event::Closed => return complain(name, b"what ran it outside of this container is gone"),
+            Event::Answer(_) | Event::Closed => {
+                return complain(name, b"what ran it outside of this container is gone");
+            }
             Event::Nothing => {}
         }
     }
