@@ -3,7 +3,7 @@
 //! The container shows a directory of the node with a link of the name of every such command. Behind the links is the relay
 //! (`core/relay/`), which connects to the keeper; the keeper starts a process for each of these calls ([`outside`]), and that runs
 //! the command as if the container were not there. An abstract address leads to the keeper: it is in no file system, and only
-//! the user's own processes are answered.
+//! the user's own processes in the container are answered.
 
 mod limits;
 pub mod outside;
@@ -21,6 +21,7 @@ use nix::unistd::{Pid, getuid};
 
 use crate::bind::Bind;
 use crate::plan::Plan;
+use crate::process::Process;
 
 /// The relay, for `make install`.
 pub static RELAY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/relay"));
@@ -68,7 +69,7 @@ impl Relays {
     pub(crate) fn serve(&mut self, first: Pid) {
         self.running.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
         while let Ok((call, _)) = self.listening.accept() {
-            if is_own(&call)
+            if is_inside(&call, first)
                 && let Ok(child) = start(first, call)
             {
                 self.running.push(child);
@@ -91,8 +92,11 @@ impl AsFd for Relays {
     }
 }
 
-fn is_own(call: &UnixStream) -> bool {
-    getsockopt(call, sockopt::PeerCredentials).is_ok_and(|peer| peer.uid() == getuid().as_raw())
+/// Whether a process of the user's own calls, and from the container: it is ended with the container, and its command with it.
+fn is_inside(call: &UnixStream, first: Pid) -> bool {
+    let Ok(peer) = getsockopt(call, sockopt::PeerCredentials) else { return false };
+    let (caller, first) = (Process::numbered(peer.pid()), Process::numbered(first));
+    peer.uid() == getuid().as_raw() && caller.namespace_name("mnt").is_some() && caller.shares(&first, "mnt")
 }
 
 fn start(first: Pid, call: UnixStream) -> io::Result<Child> {

@@ -45,11 +45,9 @@ pub fn run(first: Pid, mut call: UnixStream) -> io::Result<()> {
     let (_, streams) = receive(call.as_fd(), RecvFlags::empty())?;
     let [stdin, stdout, stderr] = <[OwnedFd; 3]>::try_from(streams).map_err(|_| io::ErrorKind::InvalidData)?;
     let mut words = File::from(stderr.try_clone()?);
-    let answer = match prepared(&Process::numbered(caller), &Process::numbered(first), &mut words) {
-        Ok(mut command) => carried_out(command.stdin(stdin).stdout(stdout).stderr(stderr), &call),
-        Err(error) => Err(error),
-    };
-    let answer = answer.unwrap_or_else(|error| {
+    let command = prepared(&Process::numbered(caller), &Process::numbered(first), &mut words);
+    let ended = command.and_then(|mut command| carried_out(command.stdin(stdin).stdout(stdout).stderr(stderr), &call));
+    let answer = ended.unwrap_or_else(|error| {
         let _ = writeln!(words, "condatainer: {error}");
         [EXITED, NOT_STARTED]
     });
@@ -61,42 +59,47 @@ fn prepared(caller: &Process, first: &Process, words: &mut File) -> io::Result<C
     let arguments = caller.arguments()?;
     let called = arguments.first().map(OsStr::new).unwrap_or_default();
     let name = Path::new(called).file_name().unwrap_or_default();
-    let failed = |why: String| io::Error::other(format!("{}: {why}", name.display()));
-    if name.is_empty() || !links().is_some_and(|dir| dir.join(name).is_file()) {
-        return Err(failed("it is not among the commands that run outside of a container".into()));
-    }
-    let (outside, own) = (Process::this().variables()?, caller.variables()?);
-    let inside = as_started(first, &own)?;
-    let mut variables = unmerged(own, &outside, &inside);
-    let path = outside.get(b"PATH".as_slice()).map(Vec::as_slice).unwrap_or_default();
-    let program = in_path(name, path)
-        .ok_or_else(|| failed("no such command in the PATH that this job has outside of the container".into()))?;
-    // Where a shell has found it.
-    if let Some(found) = variables.get_mut(b"_".as_slice()).filter(|found| found.starts_with(SHOWN.as_bytes())) {
-        *found = program.as_os_str().as_bytes().to_vec();
-    }
-    let mut command = Command::new(program);
+    let outside = Process::this().variables()?;
+    let program = program(name, &outside).map_err(|why| io::Error::other(format!("{}: {why}", name.display())))?;
+    let mut command = Command::new(&program);
     command.arg0(called).args(arguments.iter().skip(1)).process_group(0).env_clear();
+    let variables = variables(caller, first, &outside, &program)?;
     command.envs(variables.iter().map(|(name, value)| (OsStr::from_bytes(name), OsStr::from_bytes(value))));
     let directory = fs::read_link(caller.directory().join("cwd"))?;
     if directory.is_dir() {
         command.current_dir(directory);
     } else {
-        let (here, there) = (std::env::current_dir()?, directory.display());
-        let _ = writeln!(
-            words,
-            "condatainer: {}: {there} is not outside of the container: it runs in {}",
-            name.display(),
-            here.display()
-        );
+        let (name, there, here) = (name.display(), directory.display(), std::env::current_dir()?);
+        let here = here.display();
+        let _ = writeln!(words, "condatainer: {name}: {there} is not outside of the container: it runs in {here}");
     }
-    caller
-        .status("Umask")
-        .and_then(|mask| u32::from_str_radix(&mask, 8).ok())
-        .map(Mode::from_raw_mode)
-        .map(rustix::process::umask);
+    let mask = caller.status("Umask").and_then(|mask| u32::from_str_radix(&mask, 8).ok());
+    mask.map(Mode::from_raw_mode).map(rustix::process::umask);
     limits::take_over(caller);
     Ok(command)
+}
+
+/// The file of a command that the site offers, as the job finds it outside of its container.
+fn program(name: &OsStr, outside: &Variables) -> Result<PathBuf, &'static str> {
+    if name.is_empty() || !links().is_some_and(|dir| dir.join(name).is_file()) {
+        return Err("it is not among the commands that run outside of a container");
+    }
+    let path = outside.get(b"PATH".as_slice()).map(Vec::as_slice).unwrap_or_default();
+    let directories = path.split(|byte| *byte == b':').map(|dir| PathBuf::from(OsStr::from_bytes(dir)));
+    let mut files = directories.filter(|dir| dir.is_absolute()).map(|dir| dir.join(name));
+    files.find(|file| file.is_file()).ok_or("no such command in the PATH that this job has outside of the container")
+}
+
+/// The caller's variables, as they would be outside of the container.
+fn variables(caller: &Process, first: &Process, outside: &Variables, program: &Path) -> io::Result<Variables> {
+    let own = caller.variables()?;
+    let inside = as_started(first, &own)?;
+    let mut variables = unmerged(own, outside, &inside);
+    // Where a shell has found the command.
+    if let Some(found) = variables.get_mut(b"_".as_slice()).filter(|found| found.starts_with(SHOWN.as_bytes())) {
+        *found = program.as_os_str().as_bytes().to_vec();
+    }
+    Ok(variables)
 }
 
 /// What the container's start gave to those in there; a bash has a prompt, too.
@@ -138,9 +141,4 @@ fn answer(status: ExitStatus) -> [u8; 2] {
         (Some(code), _) => [EXITED, code.to_le_bytes()[0]],
         (_, signal) => [SIGNALED, signal.unwrap_or_default().to_le_bytes()[0]],
     }
-}
-
-fn in_path(name: &OsStr, path: &[u8]) -> Option<PathBuf> {
-    let directories = path.split(|byte| *byte == b':').map(|dir| PathBuf::from(OsStr::from_bytes(dir)));
-    directories.filter(|dir| dir.is_absolute()).map(|dir| dir.join(name)).find(|file| file.is_file())
 }
