@@ -1,7 +1,8 @@
 //! Layers of software to be found by their names: stand-ins for the modules of a site, made of Debian's packages on the same base that
 //! containers run on.
 //!
-//! `r4.4.3.sqf` holds the R that this Debian has, whatever its version is, and `trixie--build-essential.sqf` a C compiler and make.
+//! `r4.4.3.sqf` holds the R that this Debian has, whatever its version is, `trixie--build-essential.sqf` a C compiler and make, and
+//! `openmpi.sqf` OpenMPI and what compiles programs for it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,8 +15,11 @@ use crate::cache::{Cache, key, remove};
 use crate::{base, say};
 
 /// The layers, each with the packages that it is made of.
-const LAYERS: [(&str, &[&str]); 2] =
-    [("r4.4.3.sqf", &["r-base-core"]), ("trixie--build-essential.sqf", &["gcc", "libc6-dev", "make"])];
+const LAYERS: [(&str, &[&str]); 3] = [
+    ("r4.4.3.sqf", &["r-base-core"]),
+    ("trixie--build-essential.sqf", &["gcc", "libc6-dev", "make"]),
+    ("openmpi.sqf", &["openmpi-bin", "libopenmpi-dev", "gcc", "libc6-dev"]),
+];
 
 /// Where clusters that are given the modules see them.
 pub const INSIDE: &str = "/srv/modules";

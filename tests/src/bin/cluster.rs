@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
-use cluster::{Bind, Cache, Cluster, Install, Options, Release, say};
+use cluster::{Bind, Cache, Cluster, Install, Options, Release, modules, say};
 
 /// A throw-away Slurm cluster in namespaces of its own, for tests and demonstrations. Needs root.
 #[derive(Parser)]
@@ -71,6 +71,9 @@ struct Setup {
     /// What scratch and saved logs are named after; the release by default
     #[arg(long)]
     name: Option<String>,
+    /// Show the layers of software in /srv/modules
+    #[arg(long)]
+    modules: bool,
     /// Share the host's network, so that package indexes can be reached
     #[arg(long)]
     host_network: bool,
@@ -137,10 +140,15 @@ impl Setup {
             |path: &PathBuf| std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()));
         let mut install = self.tree.as_deref().map(Install::tree).transpose()?.unwrap_or_default();
         install.extend(self.install.iter().cloned());
+        let mut binds = self.bind.clone();
+        if self.modules {
+            let host = modules::prepare(&Cache::open(cache.as_deref())?)?;
+            binds.push(Bind { host, inside: modules::INSIDE.into(), read_only: true });
+        }
         let cluster = Cluster::start(&Options {
             nodes: self.nodes,
             install,
-            binds: self.bind.clone(),
+            binds,
             plugstack: self.plugstack.as_ref().map(read).transpose()?,
             extra_slurm_conf: self.slurm_conf.as_ref().map(read).transpose()?.unwrap_or_default(),
             host_network: self.host_network,

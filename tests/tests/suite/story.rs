@@ -19,7 +19,7 @@ const INSTALL: &str = "apt update && apt install -y tesseract-ocr-eng";
 
 /// A cluster with a way out, on which the site has named its distribution.
 fn online(world: &World, release: Release, run: impl FnOnce(&Desk) -> Result<()>) -> Result<()> {
-    world.with_cluster(release, &Setup { online: true, ..Setup::default() }, |desk| {
+    world.with_cluster(release, &Setup { online: true, modules: true, ..Setup::default() }, |desk| {
         desk.as_root(&format!("echo 'default_distro = \"trixie\"' >> {CONFIG}"))?.success()?;
         run(desk)
     })

@@ -45,7 +45,9 @@ pub(crate) struct Setup {
     pub(crate) proctrack: Proctrack,
     /// Lines for slurm.conf.
     pub(crate) slurm_conf: &'static str,
-    /// Whether it has the host's network, and the modules in `/srv/modules`.
+    /// Whether it has the modules in `/srv/modules`.
+    pub(crate) modules: bool,
+    /// Whether it has the host's network.
     pub(crate) online: bool,
     /// A tool for conda environments, found in PATH.
     pub(crate) conda: Option<CondaTool>,
@@ -61,6 +63,7 @@ impl Default for Setup {
             singularity: false,
             proctrack: Proctrack::LinuxProc,
             slurm_conf: "",
+            modules: false,
             online: false,
             conda: None,
         }
@@ -71,7 +74,7 @@ impl Setup {
     /// Starts a cluster like this.
     pub(crate) fn start(&self, release: Release, programs: &Programs) -> Result<Cluster> {
         let mut options = self.options(release, programs)?;
-        if self.online {
+        if self.modules {
             let modules = modules::prepare(&Cache::open(None)?)?;
             options.binds.push(Bind { host: modules, inside: modules::INSIDE.into(), read_only: true });
         }
