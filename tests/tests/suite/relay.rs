@@ -3,16 +3,18 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use cluster::Release;
 
 use crate::ends::is_gone;
-use crate::support::{Desk, Expect, tests};
+use crate::support::{Desk, Expect, Setup, World, tests};
 
 tests! {
     Apptainer, Desk: [
         a_script_in_the_container_starts_steps, a_script_that_writes_is_told_to_leave_the_image_to_its_steps,
         commands_end_with_the_job, signals_and_exit_codes_are_the_commands, an_image_without_anything_has_them,
-        a_terminal_is_handed_through, other_users_are_not_answered, what_cannot_run_is_said,
+        a_terminal_is_handed_through, a_script_of_roots_calls_as_the_user, other_users_are_not_answered, what_cannot_run_is_said,
     ];
+    Apptainer, OwnCluster: [mpirun_reaches_other_nodes];
 }
 
 /// A batch script in a container, two processors.
@@ -124,6 +126,16 @@ fn a_terminal_is_handed_through(desk: &Desk) -> Result<()> {
     is_gone(desk)
 }
 
+fn a_script_of_roots_calls_as_the_user(desk: &Desk) -> Result<()> {
+    desk.image_with("env.img", "0:0", "true")?;
+    let text =
+        "#!/bin/sh\n#SBATCH --condatainer-overlay=env.img\nid -u; srun -n1 --condatainer-off id -un; srun -n1 id -u\n";
+    let (_, said) = desk.batch(&[], text)?;
+    let said: Vec<&str> = said.lines().filter(|line| !line.starts_with("condatainer: ")).collect();
+    ensure!(said == ["0", "alice", "0"], "{said:?}");
+    is_gone(desk)
+}
+
 fn other_users_are_not_answered(desk: &Desk) -> Result<()> {
     let text = "echo $CONDATAINER_RELAY > address.new; mv address.new address; while [ ! -e stop ]; do sleep 0.05; done; srun -n1 echo still there";
     desk.image("env.img")?;
@@ -136,13 +148,25 @@ fn other_users_are_not_answered(desk: &Desk) -> Result<()> {
     );
     let bob = desk.of("bob")?;
     bob.run(&["perl", "-e", &call])?.success()?.says("nothing")?;
-    // Of the user's own, but without streams.
+    // Of the user's own, but outside of the container.
     let own = desk.run(&["perl", "-e", &call])?.success()?.stdout;
     ensure!(own == "nothing", "{own}");
     desk.script("touch stop")?.success()?;
     desk.cluster.wait_for_job(id, Duration::from_secs(60))?;
     ensure!(desk.output_of(id)? == "still there\n", "{}", desk.output_of(id)?);
     is_gone(desk)
+}
+
+/// It has srun start its daemons there, in a container of the step.
+fn mpirun_reaches_other_nodes(world: &World, release: Release) -> Result<()> {
+    world.with_cluster(release, &Setup { nodes: 2, modules: true, ..Setup::default() }, |desk| {
+        let script = "#!/bin/sh\n#SBATCH -N2 -n2 --condatainer-overlay=/srv/modules/openmpi.sqf\nmpirun -n 2 --map-by node sh -c 'cat /etc/condatainer-base && hostname'\n";
+        let (_, said) = desk.batch(&[], script)?;
+        let mut lines: Vec<&str> = said.lines().collect();
+        lines.sort_unstable();
+        ensure!(lines.len() == 4 && lines.ends_with(&["n1", "n2"]) && lines[0] == lines[1], "{said}");
+        desk.nodes_are_well()
+    })
 }
 
 fn what_cannot_run_is_said(desk: &Desk) -> Result<()> {

@@ -15,9 +15,11 @@ tests! {
         the_environment_is_what_apptainer_makes_it, one_task_tells_for_all, a_step_is_shown_and_joined, steps_at_the_same_time,
         programs_of_a_multi_prog_step,
     ];
-    Apptainer, OwnCluster: [a_node_that_lacks_something_is_said, components_of_a_heterogeneous_job_have_a_container_each];
+    Apptainer, OwnCluster: [an_mpi_program_is_one_program, a_node_that_lacks_something_is_said, components_of_a_heterogeneous_job_have_a_container_each];
 }
 
+const SLURMD_WITHOUT_USER_NAMESPACES: &str = "pkill -x slurmd; sleep 0.5; unshare --user --map-users=all --map-groups=all sh -c \
+    'echo 0 > /proc/sys/user/max_user_namespaces && exec slurmd'";
 const NAMESPACES: &str = "readlink /proc/self/ns/mnt /proc/self/ns/user";
 
 fn tasks_share_one_container(desk: &Desk) -> Result<()> {
@@ -57,6 +59,34 @@ open(my $done, ">", "done$ENV{SLURM_PROCID}"); select(undef, undef, undef, 0.02)
     lines.sort_unstable();
     ensure!(lines == ["secret of task 0", "secret of task 1"], "{lines:?}");
     Ok(())
+}
+
+/// OpenMPI's tasks find each other, and copy what they send from each other's memory as on the bare host. By hand they do not.
+fn an_mpi_program_is_one_program(world: &World, release: Release) -> Result<()> {
+    const PROGRAM: &str = include_str!("../../bench/pingpong.c");
+    const LAYER: &str = "/srv/modules/openmpi.sqf";
+    world.with_cluster(release, &Setup { modules: true, ..Setup::default() }, |desk| {
+        let overlay = format!("--condatainer-overlay={LAYER}");
+        desk.write("pingpong.c", PROGRAM)?;
+        desk.srun(&[&overlay, "mpicc", "-o", "pingpong", "pingpong.c"])?.success()?;
+        let script = format!("#!/bin/sh\n#SBATCH -n2 {overlay}\nmpirun -n 2 ./pingpong 20\n");
+        let (_, said) = desk.batch(&[], &script)?;
+        ensure!(said.lines().count() == 5 && said.lines().last().is_some_and(|l| l.starts_with("4194304 ")), "{said}");
+        if !desk.run(&["srun", "--mpi=list"])?.success()?.stdout.contains("pmix") {
+            return desk.nodes_are_well();
+        }
+        let asked = ["srun", "-n2", "--mpi=pmix"];
+        let run = |front: &[&str]| {
+            let command = desk.command().env("OMPI_MCA_smsc_base_verbose", "10");
+            command.run(&[&asked[..], front, &["./pingpong", "20"]].concat())?.success()
+        };
+        let differs = |output: &cluster::Output| output.stderr.contains("processes are in difference namespaces");
+        let ours = run(&[&overlay])?;
+        ensure!(ours.stdout.lines().count() == 5 && !differs(&ours), "{ours:?}");
+        let by_hand = run(&["apptainer", "-q", "exec", "--overlay", LAYER, "/srv/base/base.sqf"])?;
+        ensure!(differs(&by_hand), "OpenMPI does not tell any more when it cannot copy: {by_hand:?}");
+        desk.nodes_are_well()
+    })
 }
 
 fn many_tasks_write_to_one_image(desk: &Desk) -> Result<()> {
@@ -241,6 +271,13 @@ fn a_node_that_lacks_something_is_said(world: &World, release: Release) -> Resul
             let output = output.ends_with(125)?;
             ensure!(output.stderr.matches("could not start the container").count() == 1, "{fault}: {}", output.stderr);
         }
-        desk.srun_in("env.img", "echo fine")?.says("fine").map(drop)
+        desk.srun_in("env.img", "echo fine")?.says("fine")?;
+        // The switch belongs to a user namespace: of a node it is off if its slurmd has one.
+        desk.as_root(SLURMD_WITHOUT_USER_NAMESPACES)?.success()?;
+        let output = desk.srun(&["-n2", "--condatainer-overlay=env.img", "echo", "RAN"])?;
+        let text = "user namespaces are switched off on this machine, and Apptainer needs them";
+        let output = desk.refused(output, text)?.ends_with(125)?;
+        ensure!(output.stderr.matches(text).count() == 1, "{}", output.stderr);
+        Ok(())
     })
 }

@@ -12,7 +12,7 @@ const NOT_HERE: [&str; 8] = [
     "cgroup v2 as Slurm's process tracker, cgroup v1 with a real Apptainer (bookworm's stand-in is what runs there), and task/cgroup",
     "a step that the OOM killer ends (no memory cgroups here), and one that a power cut ends",
     "job_container/tmpfs and namespace/tmpfs, with and without contain_spank: on these clusters they fail now and then without us, too",
-    "user namespaces switched off on a whole node: shown for the command line only, since the switch is the kernel's",
+    "an MPI program started by srun on sid, whose Slurm has no PMIx: trixie shows it, and mpirun in a batch script shows it on both",
     "AppArmor that restricts user namespaces, kernels before 5.11, file capabilities instead of setuid bits: doctor's verdicts only, in core",
 ];
 
