@@ -1,5 +1,6 @@
-//! A cgroup v1 freezer group of a machine's own, for Slurm's old way of tracking a step's processes. The hierarchy is the
-//! whole host's, so what Slurm makes there has to be below a group that we can name and remove again.
+//! Cgroups v1 of a machine's own: of the freezer, for Slurm's old way of tracking a step's processes, and where the host has them, of
+//! memory, for its limits. The hierarchies are the whole host's, so what Slurm makes there has to be below a group that we can
+//! name and remove again.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,12 +12,25 @@ use crate::cache;
 /// The file in a scratch directory that names the machine's group, so that a later start can remove it.
 const NAME_FILE: &str = "cgroup";
 
-/// In a mount namespace of its own, makes the group `$1`, joins it and becomes the command that follows.
-const JOIN: &str =
-    "mount -t cgroup -o freezer freezer /mnt && mkdir /mnt/\"$0\" && echo $$ > /mnt/\"$0\"/cgroup.procs && exec \"$@\"";
+/// In a mount namespace of its own: the hierarchies that there are, in `/mnt`.
+const MOUNT: &str = "set -e; mount -t tmpfs tmpfs /mnt; mkdir /mnt/freezer /mnt/memory; mount -t cgroup -o freezer freezer /mnt/freezer;
+    mount -t cgroup -o memory memory /mnt/memory 2> /dev/null || rmdir /mnt/memory;";
+
+/// Makes the group `$0`, joins it and becomes the command that follows.
+const JOIN: &str = "for dir in /mnt/*; do mkdir $dir/\"$0\"; echo $$ > $dir/\"$0\"/cgroup.procs; done; exec \"$@\"";
 
 /// Removes the group `$0` with all groups below.
-const REMOVE: &str = "mount -t cgroup -o freezer freezer /mnt && { ! [ -d /mnt/\"$0\" ] || find /mnt/\"$0\" -depth -type d -exec rmdir {} +; }";
+const REMOVE: &str =
+    "for dir in /mnt/*; do ! [ -d $dir/\"$0\" ] || find $dir/\"$0\" -depth -type d -exec rmdir {} +; done";
+
+/// Whether the host limits memory by cgroups v1, so that a machine can.
+#[must_use]
+pub fn limits_memory() -> bool {
+    // cgroups(7): the name, the number of the hierarchy, of which v2's is 0.
+    let table = std::fs::read_to_string("/proc/cgroups").unwrap_or_default();
+    let mut memory = table.lines().filter(|line| line.starts_with("memory\t")).flat_map(|line| line.split('\t').nth(1));
+    memory.any(|hierarchy| hierarchy != "0")
+}
 
 /// The command that runs what is appended to it as a member of the scratch directory's own new group.
 pub(crate) fn join(scratch: &Path) -> Result<Command> {
@@ -42,6 +56,9 @@ pub(crate) fn remove_with(scratch: &Path) -> Result<()> {
 
 fn in_own_mounts(text: &str, name: &str) -> Command {
     let mut command = Command::new("/usr/bin/unshare");
-    command.args(["--mount", "/bin/sh", "-c", text, name]).env_clear().env("PATH", crate::host::PATH);
+    command
+        .args(["--mount", "/bin/sh", "-c", &format!("{MOUNT} {text}"), name])
+        .env_clear()
+        .env("PATH", crate::host::PATH);
     command
 }

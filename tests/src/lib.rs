@@ -9,7 +9,7 @@
 pub mod base;
 mod boot;
 mod cache;
-mod cgroup;
+pub mod cgroup;
 mod cluster;
 mod command;
 pub mod conda;

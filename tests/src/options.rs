@@ -63,7 +63,7 @@ pub enum Proctrack {
     /// By parenthood: works everywhere.
     #[default]
     LinuxProc,
-    /// By the cgroup v1 freezer, as sites with Slurm 22.05 have it: bookworm, one node, and a host kernel with cgroup v1.
+    /// By the cgroup v1 freezer, as sites with Slurm 22.05 have it: one node, and a host kernel with cgroup v1.
     CgroupV1,
 }
 

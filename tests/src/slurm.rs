@@ -58,11 +58,12 @@ pub(crate) fn slurm_conf(options: &Options, nodes: &[Node], ports: Ports) -> Str
     replace_settings(&own, &options.extra_slurm_conf)
 }
 
-/// cgroup.conf: nothing to do with cgroups where that can be said, the old plugin where it cannot.
+/// cgroup.conf: nothing to do with cgroups where that can be said, the old plugin where it cannot. Memory is limited under
+/// `TaskPlugin=task/cgroup` only.
 pub(crate) fn cgroup_conf(options: &Options) -> &'static str {
     match (options.proctrack, options.release) {
         (Proctrack::LinuxProc, release) if release != crate::Release::Bookworm => "CgroupPlugin=disabled\n",
-        _ => "CgroupPlugin=cgroup/v1\nCgroupMountpoint=/sys/fs/cgroup\n",
+        _ => "CgroupPlugin=cgroup/v1\nCgroupMountpoint=/sys/fs/cgroup\nConstrainRAMSpace=yes\n",
     }
 }
 

@@ -24,8 +24,11 @@ mount -t proc -o nosuid,nodev,noexec proc proc
 mount -t sysfs -o nosuid,nodev,noexec sysfs sys
 if [ "$PROCTRACK" = cgroup ]; then
     mount -t tmpfs -o mode=755,nosuid,nodev,noexec tmpfs sys/fs/cgroup
-    mkdir sys/fs/cgroup/freezer
-    mount -t cgroup -o freezer freezer sys/fs/cgroup/freezer
+    for controller in freezer memory; do
+        mkdir sys/fs/cgroup/$controller
+        mount -t cgroup -o $controller $controller sys/fs/cgroup/$controller || rmdir sys/fs/cgroup/$controller
+    done
+    mountpoint -q sys/fs/cgroup/freezer
 fi
 mount -t tmpfs -o mode=755,nosuid,nodev tmpfs run
 mount -t tmpfs -o mode=1777,nosuid tmpfs tmp

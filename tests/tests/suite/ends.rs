@@ -4,15 +4,16 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use cluster::Release;
+use cluster::{Proctrack, Release};
 
-use crate::support::{Desk, Setup, World, tests};
+use crate::support::{Desk, Expect, Setup, World, tests};
 
 tests! {
     Apptainer, Desk: [
         what_tasks_leave_behind_is_ended, the_image_is_free_when_the_step_is_over, nothing_is_left_after_any_end,
         a_requeued_job_finds_its_image, a_time_limit_leaves_nothing, jobs_race_for_an_image,
     ];
+    MemoryCgroups, OwnCluster: [a_task_that_the_oom_killer_ends];
     Apptainer, OwnCluster: [a_step_outlives_slurmd_and_ends_without_slurmstepd];
 }
 
@@ -125,6 +126,27 @@ fn a_time_limit_leaves_nothing(desk: &Desk) -> Result<()> {
     let job = desk.cluster.wait_for_job(id, Duration::from_secs(90))?;
     ensure!(job.state == "TIMEOUT", "{job:?}");
     is_gone(desk)
+}
+
+/// It takes nothing of the container along: its machinery is in none of the step's cgroups.
+fn a_task_that_the_oom_killer_ends(world: &World, release: Release) -> Result<()> {
+    let slurm_conf = "TaskPlugin=task/cgroup\nSelectTypeParameters=CR_Core_Memory\n";
+    let setup = Setup { proctrack: Proctrack::CgroupV1, slurm_conf, ..Setup::default() };
+    world.with_cluster(release, &setup, |desk| {
+        for round in 0..rounds() {
+            desk.image("env.img")?;
+            let task = "if [ $SLURM_PROCID = 1 ]; then while [ ! -e started ]; do sleep 0.05; done; exec python3 -c 'bytearray(400 << 20)'; fi;
+                for number in $(seq 1000); do echo $number > /data.$((number % 50)); touch started; done; sync; echo done > /last; sleep 0.5";
+            let step = ["-n2", "--mem=200M", "--kill-on-bad-exit=0", "--condatainer-overlay=env.img:rw", "sh", "-c", task];
+            let output = desk.srun(&step)?;
+            let is_killed = output.code != 0 && output.stderr.to_lowercase().contains("out of memory");
+            ensure!(is_killed, "round {round}: {output:?}");
+            is_gone(desk).with_context(|| format!("round {round}"))?;
+            desk.srun(&["--mem=200M", "--condatainer-overlay=env.img", "cat", "/last"])?.says("done")?;
+            desk.script("rm -f started env.img")?.success()?;
+        }
+        desk.nodes_are_well()
+    })
 }
 
 /// slurmd can be restarted meanwhile; where slurmstepd itself is killed, nobody ends its tasks but the keeper.

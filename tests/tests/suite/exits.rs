@@ -14,7 +14,7 @@ tests! {
         arguments_arrive_unchanged,
     ];
     Apptainer, Desk: [a_step_saves_its_work_on_term];
-    Only(Release::Bookworm), OwnCluster: [a_signal_reaches_the_task_once_where_slurm_tracks_by_cgroup];
+    Slurm, OwnCluster: [a_signal_reaches_the_task_once_where_slurm_tracks_by_cgroup];
 }
 
 fn exit_codes_come_through(desk: &Desk) -> Result<()> {

@@ -1,16 +1,15 @@
 //! What was not covered, by name: on a release without Apptainer, and on a machine without certain hardware.
 
-use cluster::Release;
+use cluster::{Release, cgroup};
 
 use crate::support::{Needs, SINGULARITY, Suite, singularity};
 
 /// What no test of this suite can show on a build machine.
-const NOT_HERE: [&str; 8] = [
+const NOT_HERE: [&str; 7] = [
     "NVIDIA and ROCm GPUs in a container (no such devices): only the planned options are tested, in core",
     "locks of Lustre and NFS, and writers on different hosts (one kernel here)",
     "an Apptainer installed setuid (Debian's is unprivileged)",
-    "cgroup v2 as Slurm's process tracker, cgroup v1 with a real Apptainer (bookworm's stand-in is what runs there), and task/cgroup",
-    "a step that the OOM killer ends (no memory cgroups here), and one that a power cut ends",
+    "cgroup v2 as Slurm's process tracker (the hosts of these clusters have v1), and a power cut",
     "job_container/tmpfs and namespace/tmpfs, with and without contain_spank: on these clusters they fail now and then without us, too",
     "an MPI program started by srun on sid, whose Slurm has no PMIx: trixie shows it, and mpirun in a batch script shows it on both",
     "AppArmor that restricts user namespaces, kernels before 5.11, file capabilities instead of setuid bits: doctor's verdicts only, in core",
@@ -29,6 +28,11 @@ pub(crate) fn report(suite: &Suite) {
             "\nnot covered on {release} (it has no Apptainer; the rest ran with a stand-in): {}",
             names.join(", ")
         );
+    }
+    if !cgroup::limits_memory() {
+        let names = suite.tests().filter(|(_, test)| test.needs == Needs::MemoryCgroups);
+        let names: Vec<_> = names.map(|(theme, test)| format!("{theme}::{}", test.name)).collect();
+        println!("\nnot covered here (this host does not limit memory by cgroups v1): {}", names.join(", "));
     }
     if singularity().is_none() {
         let names = suite.tests().filter(|(_, test)| test.needs == Needs::SingularityCE);

@@ -1,7 +1,7 @@
 //! Themes and tests as data, so that what does not run on a release can be named.
 
 use anyhow::Result;
-use cluster::Release;
+use cluster::{Release, cgroup};
 
 use crate::support::{Desk, World, singularity};
 
@@ -23,6 +23,8 @@ pub(crate) enum Needs {
     Slurm,
     /// The real Apptainer: images are really mounted.
     Apptainer,
+    /// Apptainer, and a host that limits memory by cgroups v1.
+    MemoryCgroups,
     /// SingularityCE in Apptainer's place, on the newest release; where somebody has brought it.
     SingularityCE,
     /// One release, whose own ways are shown.
@@ -52,6 +54,7 @@ impl Test {
         match self.needs {
             Needs::Slurm => true,
             Needs::Apptainer => release.has_apptainer(),
+            Needs::MemoryCgroups => release.has_apptainer() && cgroup::limits_memory(),
             Needs::SingularityCE => release == Release::Sid && singularity().is_some(),
             Needs::Only(only) => only == release,
         }
