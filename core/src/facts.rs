@@ -71,7 +71,7 @@ pub struct Engine {
     pub program: PathBuf,
     /// Its configuration file, where it was found.
     pub config: Option<PathBuf>,
-    /// Whether it is a setuid installation that may be used as such.
+    /// Whether it is a setuid installation: Apptainer by the file alone, SingularityCE only where it may be used as such.
     pub setuid: bool,
     /// Whether its configuration turns on OCI mode, which knows no image layers.
     pub oci_mode: bool,

@@ -54,6 +54,7 @@ pub mod run;
 pub mod script;
 #[cfg(feature = "lower")]
 pub mod seal;
+mod setuid;
 pub mod shown;
 mod singularity;
 mod sparse;

@@ -15,6 +15,7 @@ use crate::fakeroot::{self, Fakeroot};
 use crate::layer::Mode;
 use crate::refusal::Refusal;
 use crate::request::Request;
+use crate::setuid;
 use crate::singularity;
 
 /// One `--overlay` of the engine, in stack order.
@@ -135,9 +136,10 @@ pub fn decide(request: &Request, facts: &Facts, command: Command) -> Result<Plan
     if is_singularity {
         singularity::check(&engine, facts, &layers, fakeroot)?;
     }
-    let overlay_driver = !is_singularity && needs_overlay_driver(&facts.base, &layers);
+    let mut overlay_driver = !is_singularity && needs_overlay_driver(&facts.base, &layers);
     if overlay_driver && engine.setuid && facts.caller.uid != 0 {
-        return Err(Refusal::SetuidEngine { program: engine.program });
+        setuid::check_without_driver(facts, &layers)?;
+        overlay_driver = false;
     }
     Ok(Plan {
         userns: needs_user_namespace(&engine, facts, fakeroot),
@@ -295,7 +297,7 @@ fn needs_overlay_driver(base: &BaseFacts, layers: &[Moded<'_>]) -> bool {
 }
 
 /// Whether this layer, read by the kernel's overlay, would or might show what is deleted.
-fn shows_deleted(layer: &LayerFacts, mode: Mode) -> bool {
+pub(crate) fn shows_deleted(layer: &LayerFacts, mode: Mode) -> bool {
     let honoured = || matches!(layer.image.as_ref().map(|image| image.whiteouts), Some(Whiteouts::Honoured(_)));
     mode != Mode::Rw && layer.kind != Kind::Squashfs && !honoured()
 }

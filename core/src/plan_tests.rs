@@ -8,18 +8,18 @@ use crate::holder::Holder;
 use crate::module::{Module, Variable};
 use crate::user::Caller;
 
-const ALICE: (u32, u32) = (1001, 1001);
+pub(crate) const ALICE: (u32, u32) = (1001, 1001);
 
-fn caller(uid: u32, has_subids: bool) -> Caller {
+pub(crate) fn caller(uid: u32, has_subids: bool) -> Caller {
     Caller { uid, gid: uid, name: "alice".into(), home: None, shell: None, has_subids }
 }
 
-fn apptainer(setuid: bool) -> Engine {
+fn apptainer() -> Engine {
     Engine {
         flavour: Flavour::Apptainer,
         program: "/usr/bin/apptainer".into(),
         config: None,
-        setuid,
+        setuid: false,
         oci_mode: false,
         interposers: None,
     }
@@ -35,7 +35,7 @@ pub(crate) fn machine() -> Facts {
         base: BaseFacts { path: "/base.sqf".into(), kind: Kind::Squashfs, shows_deleted: false },
         layers: Vec::new(),
         limit: None,
-        engine: Some(apptainer(false)),
+        engine: Some(apptainer()),
         user_namespaces: true,
         newuidmap: true,
         gpus: Vec::new(),
@@ -52,7 +52,7 @@ fn sqf(path: &str) -> LayerFacts {
     layer(path, None, Kind::Squashfs, None)
 }
 
-fn img(path: &str, mode: Option<Mode>, upper: (u32, u32)) -> LayerFacts {
+pub(crate) fn img(path: &str, mode: Option<Mode>, upper: (u32, u32)) -> LayerFacts {
     let image = ImageFacts {
         upper: Some(upper),
         state: State::Clean,
@@ -332,14 +332,6 @@ fn machines_that_cannot_start_anything_say_so() {
     assert!(matches!(refused(Facts { base: ext, ..machine() }), Refusal::ExtBase { .. }));
     let forced = Request { fakeroot: Some(true), ..ANY() };
     assert_eq!(on(Facts { newuidmap: false, ..machine() }, &forced, vec![]).unwrap_err(), Refusal::NoNewuidmap);
-}
-
-#[test]
-fn a_setuid_engine_is_started_in_a_user_namespace() {
-    let setuid = || Facts { engine: Some(apptainer(true)), ..machine() };
-    let plan = on(setuid(), &ANY(), vec![img("/e.img", Some(Mode::Rw), ALICE)]).unwrap();
-    assert!(line(&plan).contains(" --userns "));
-    assert!(matches!(on(setuid(), &ANY(), vec![img("/e.img", None, ALICE)]), Err(Refusal::SetuidEngine { .. })));
 }
 
 #[test]

@@ -159,11 +159,23 @@ pub enum Refusal {
         /// Why.
         reason: String,
     },
-    #[error("{}: a setuid Apptainer shows files again that were deleted in a read-only image: use :rw, or ask for an unprivileged installation", program.display())]
+    #[error(
+        "{}: a setuid Apptainer may show again what is deleted in it, where nothing is written: use :tmp or :rw, or ask for an unprivileged installation",
+        path.display()
+    )]
     /// Apptainer forbids its own configuration to be chosen there.
-    SetuidEngine {
-        /// The engine.
-        program: PathBuf,
+    SetuidShowsDeleted {
+        /// The layer, or the base that brings one along.
+        path: PathBuf,
+    },
+    #[error(
+        "{}: a setuid Apptainer stacks directories on a base directory by the kernel, which cannot do all of it: use a base in a file (.sif, .sqf), or ask for an unprivileged installation",
+        base.display()
+    )]
+    /// The same, where nothing makes Apptainer take fuse-overlayfs by itself.
+    SetuidWithDirectories {
+        /// The base.
+        base: PathBuf,
     },
     #[error("{}: {}", path.display(), limit.said_of(path))]
     /// What SingularityCE cannot do.

@@ -13,6 +13,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::unistd::geteuid;
 use rustix::fs::{Mode, OFlags};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
@@ -162,6 +163,10 @@ pub(crate) fn job_of(shim: &Process) -> io::Result<Job> {
 
 /// What a process like this one cannot take over from the container's first.
 pub(crate) fn why_not_shared(this: &Process, first: &Process) -> Option<&'static str> {
+    // Then its mounts belong to root, and only root may enter them.
+    if !geteuid().is_root() && this.shares(first, "user") && !this.shares(first, "mnt") {
+        return Some("the container has no user namespace of its own (is Apptainer setuid, behind a wrapper?)");
+    }
     match (this.shares(first, "pid"), this.status("Seccomp") == first.status("Seccomp")) {
         (false, _) => Some("the container numbers its processes itself"),
         (_, false) => Some("the container's filter of system calls cannot be given to another process"),

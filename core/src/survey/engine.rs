@@ -37,7 +37,7 @@ fn flavour(real: &Path) -> Flavour {
 /// Other programs are called `singularity` too; ours has a starter, or leads to Apptainer.
 fn is_an_engine(program: &Path) -> bool {
     let Ok(real) = fs::canonicalize(program) else { return false };
-    flavour(&real) == Flavour::Apptainer || starter(prefix(&real), "starter").is_some()
+    flavour(&real) == Flavour::Apptainer || starter(prefix(&real), "singularity", "starter").is_some()
 }
 
 fn prefix(real: &Path) -> &Path {
@@ -48,7 +48,8 @@ fn apptainer(program: PathBuf, prefix: &Path) -> Engine {
     Engine {
         flavour: Flavour::Apptainer,
         config: config_file(prefix, "apptainer/apptainer.conf"),
-        setuid: is_setuid(&prefix.join("libexec/apptainer/bin/starter-suid")),
+        // It looks no further itself: the file makes it such an installation, whatever its mode and 'allow setuid' say.
+        setuid: starter(prefix, "apptainer", "starter-suid").is_some(),
         oci_mode: false,
         interposers: daemons::interposers(),
         program,
@@ -58,7 +59,7 @@ fn apptainer(program: PathBuf, prefix: &Path) -> Engine {
 fn singularity(program: PathBuf, prefix: &Path) -> Engine {
     let config = config_file(prefix, "singularity/singularity.conf");
     let text = config.as_ref().and_then(|path| fs::read_to_string(path).ok()).unwrap_or_default();
-    let setuid = starter(prefix, "starter-suid").is_some_and(|path| is_setuid(&path));
+    let setuid = starter(prefix, "singularity", "starter-suid").is_some_and(|path| is_setuid(&path));
     Engine {
         flavour: Flavour::SingularityCE,
         config,
@@ -69,11 +70,11 @@ fn singularity(program: PathBuf, prefix: &Path) -> Engine {
     }
 }
 
-/// Where the packages of the distributions and `make install` put SingularityCE's second half.
-fn starter(prefix: &Path, name: &str) -> Option<PathBuf> {
+/// Where the packages of the distributions and `make install` put an engine's second half.
+fn starter(prefix: &Path, engine: &str, name: &str) -> Option<PathBuf> {
     let multiarch = format!("lib/{}-linux-gnu", std::env::consts::ARCH);
     let directories = ["libexec", &multiarch, "lib", "lib64"];
-    directories.iter().map(|dir| prefix.join(dir).join("singularity/bin").join(name)).find(|path| path.is_file())
+    directories.iter().map(|dir| prefix.join(dir).join(engine).join("bin").join(name)).find(|path| path.is_file())
 }
 
 /// An engine's build knows its configuration's place; this is where its packages and `make install` put it.
@@ -164,6 +165,22 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         install(dir.path(), &[("games/singularity", 0o755, "")]);
         assert!(!is_an_engine(&dir.path().join("games/singularity")));
+    }
+
+    #[test]
+    fn a_second_starter_makes_apptainer_setuid_wherever_it_lies() {
+        for libexec in ["libexec".into(), format!("lib/{}-linux-gnu", std::env::consts::ARCH)] {
+            let dir = tempfile::tempdir().unwrap();
+            let program = dir.path().join("bin/apptainer");
+            install(
+                dir.path(),
+                &[("bin/apptainer", 0o755, ""), (&format!("{libexec}/apptainer/bin/starter"), 0o755, "")],
+            );
+            assert!(!named(program.clone()).setuid);
+            install(dir.path(), &[(&format!("{libexec}/apptainer/bin/starter-suid"), 0o755, "")]);
+            install(dir.path(), &[("etc/apptainer/apptainer.conf", 0o644, "allow setuid = no\n")]);
+            assert!(named(program).setuid, "it forbids -c all the same");
+        }
     }
 
     #[test]

@@ -107,7 +107,9 @@ fn released(engine: &Engine, flavour: Flavour, version: Version) -> Check {
         ),
         (Flavour::Apptainer, true) => Check::warning(
             ID,
-            format!("{found}: setuid, so that read-only images in which files were deleted are refused"),
+            format!(
+                "{found}: setuid, so that read-only images in which files were deleted are refused (:tmp and :rw work)"
+            ),
             "as root: remove its setuid part (package apptainer-suid), or install it unprivileged elsewhere and set 'apptainer'",
         ),
         (Flavour::SingularityCE, false) => Check::warning(

@@ -48,9 +48,9 @@ pub(crate) fn read(config: &Config) -> Facts {
     }
 }
 
-/// Apptainer knows best where its starter is. SingularityCE mounts as its configuration allows, and a start goes by that.
+/// Apptainer knows best, also behind a wrapper. SingularityCE mounts as its configuration allows, and a start goes by that.
 fn is_setuid(found: &facts::Engine, build: &BuildConfig) -> bool {
-    found.setuid || (found.flavour == Flavour::Apptainer && build.has_setuid_starter())
+    found.setuid || (found.flavour == Flavour::Apptainer && build.value("APPTAINER_SUID_INSTALL") == Some("1"))
 }
 
 fn version_of(program: &Path) -> Result<String, String> {
@@ -72,8 +72,12 @@ impl BuildConfig {
 
     /// `APPTAINER_…` or `SINGULARITY_…`.
     fn file(&self, name: &str) -> Option<PathBuf> {
+        self.value(name).map(PathBuf::from).filter(|path| path.is_file())
+    }
+
+    fn value(&self, name: &str) -> Option<&str> {
         let mut lines = self.0.lines().filter_map(|line| line.split_once('='));
-        lines.find(|(key, _)| key.ends_with(name)).map(|(_, value)| PathBuf::from(value)).filter(|path| path.is_file())
+        lines.find(|(key, _)| key.ends_with(name)).map(|(_, value)| value)
     }
 
     /// The directories in which the engine has programs of its own.
@@ -81,11 +85,6 @@ impl BuildConfig {
         let mut lines = self.0.lines().filter_map(|line| line.strip_prefix("LIBEXECDIR="));
         let libexec = lines.next().map(Path::new);
         libexec.into_iter().flat_map(|dir| OTHERS.map(|name| dir.join(name).join("bin"))).collect()
-    }
-
-    fn has_setuid_starter(&self) -> bool {
-        let starters = self.own().into_iter().map(|dir| dir.join("starter-suid"));
-        starters.into_iter().any(|path| fs::metadata(path).is_ok_and(|meta| meta.mode() & SETUID != 0))
     }
 }
 
@@ -127,18 +126,10 @@ fn interposers() -> Interposers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
 
     #[test]
-    fn a_setuid_starter_is_no_permission_to_use_it() {
-        let dir = tempfile::tempdir().unwrap();
-        for name in OTHERS {
-            let starter = dir.path().join(name).join("bin/starter-suid");
-            fs::create_dir_all(starter.parent().unwrap()).unwrap();
-            fs::write(&starter, "").unwrap();
-            fs::set_permissions(&starter, fs::Permissions::from_mode(0o4755)).unwrap();
-        }
-        let build = BuildConfig(format!("LIBEXECDIR={}\n", dir.path().display()));
+    fn apptainer_says_itself_how_it_is_installed() {
+        let build = BuildConfig("LIBEXECDIR=/usr/libexec\nAPPTAINER_SUID_INSTALL=1\n".into());
         let found = |flavour, setuid| facts::Engine {
             flavour,
             program: "/usr/bin/engine".into(),
@@ -150,6 +141,7 @@ mod tests {
         assert!(is_setuid(&found(Flavour::Apptainer, false), &build));
         assert!(!is_setuid(&found(Flavour::SingularityCE, false), &build), "allow setuid = no");
         assert!(is_setuid(&found(Flavour::SingularityCE, true), &build));
+        assert!(!is_setuid(&found(Flavour::Apptainer, false), &BuildConfig("APPTAINER_SUID_INSTALL=0\n".into())));
         assert!(!is_setuid(&found(Flavour::Apptainer, false), &BuildConfig::default()));
     }
 }
