@@ -164,10 +164,10 @@ pub fn decide(request: &Request, facts: &Facts, command: Command) -> Result<Plan
     })
 }
 
-/// An unprivileged installation makes one unasked.
+/// An unprivileged installation makes one unasked, and root does without.
 fn needs_user_namespace(engine: &Engine, facts: &Facts, fakeroot: Option<Fakeroot>) -> bool {
     match engine.flavour {
-        Flavour::Apptainer => engine.setuid && fakeroot != Some(Fakeroot::Root),
+        Flavour::Apptainer => engine.setuid && facts.caller.uid != 0,
         Flavour::SingularityCE => {
             let in_fakeroot = fakeroot.is_some_and(|fakeroot| fakeroot != Fakeroot::Root);
             in_fakeroot || !singularity::mounts_by_kernel(engine, facts)

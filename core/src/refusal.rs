@@ -160,7 +160,7 @@ pub enum Refusal {
         reason: String,
     },
     #[error(
-        "{}: a setuid Apptainer may show again what is deleted in it, where nothing is written: use :tmp or :rw, or ask for an unprivileged installation",
+        "{}: a setuid Apptainer may show again what is deleted in it, where no layer is written: use :tmp or :rw, or ask for an unprivileged installation",
         path.display()
     )]
     /// Apptainer forbids its own configuration to be chosen there.

@@ -60,7 +60,7 @@ mod tests {
     fn a_reader_who_might_see_what_is_deleted_is_told_what_helps() {
         let said = |layers| decided(setuid(), layers).unwrap_err().to_string();
         let sqf = layer("/a.sqf", None, Kind::Squashfs, None);
-        let advice = "/e.img: a setuid Apptainer may show again what is deleted in it, where nothing is written: use :tmp or :rw";
+        let advice = "/e.img: a setuid Apptainer may show again what is deleted in it, where no layer is written: use :tmp or :rw";
         assert!(said(vec![sqf, img("/e.img", None, ALICE)]).starts_with(advice));
         assert!(said(vec![directory(Mode::Ro)]).starts_with("/d: a setuid Apptainer may show"));
         let below = |mode| vec![img("/e.img", None, ALICE), img("/w.img", Some(mode), ALICE)];
@@ -77,9 +77,11 @@ mod tests {
     }
 
     #[test]
-    fn root_chooses_its_configuration() {
-        let root = Facts { caller: caller(0, false), ..setuid() };
-        let plan = decided(root, vec![img("/e.img", None, (0, 0))]).unwrap();
-        assert!(plan.overlay_driver, "{}", plan.to_shell());
+    fn root_is_started_as_without_the_setuid_starter() {
+        let root = || Facts { caller: caller(0, false), ..setuid() };
+        assert!(decided(root(), vec![img("/e.img", None, (0, 0))]).unwrap().overlay_driver);
+        for layers in [Vec::new(), vec![img("/e.img", Some(Mode::Rw), (0, 0))]] {
+            assert!(!decided(root(), layers).unwrap().userns);
+        }
     }
 }

@@ -2,13 +2,12 @@
 
 use cluster::{Release, cgroup};
 
-use crate::support::{Needs, SINGULARITY, Suite, singularity};
+use crate::support::{Needs, SETUID, SINGULARITY, Suite, setuid, singularity};
 
 /// What no test of this suite can show on a build machine.
-const NOT_HERE: [&str; 7] = [
+const NOT_HERE: [&str; 6] = [
     "NVIDIA and ROCm GPUs in a container (no such devices): only the planned options are tested, in core",
     "locks of Lustre and NFS, and writers on different hosts (one kernel here)",
-    "an Apptainer installed setuid (Debian's is unprivileged)",
     "cgroup v2 as Slurm's process tracker (the hosts of these clusters have v1), and a power cut",
     "job_container/tmpfs and namespace/tmpfs, with and without contain_spank: on these clusters they fail now and then without us, too",
     "an MPI program started by srun on sid, whose Slurm has no PMIx: trixie shows it, and mpirun in a batch script shows it on both",
@@ -22,25 +21,28 @@ const NO_CONDA: &str = "micromamba, mamba and conda themselves: modules were mad
 /// Prints it, at the end of every run.
 pub(crate) fn report(suite: &Suite) {
     for release in Release::ALL.into_iter().filter(|release| !release.has_apptainer()) {
-        let names = suite.tests().filter(|(_, test)| test.needs == Needs::Apptainer);
-        let names: Vec<_> = names.map(|(theme, test)| format!("{theme}::{}", test.name)).collect();
-        println!(
-            "\nnot covered on {release} (it has no Apptainer; the rest ran with a stand-in): {}",
-            names.join(", ")
-        );
+        let names = that_need(suite, Needs::Apptainer);
+        println!("\nnot covered on {release} (it has no Apptainer; the rest ran with a stand-in): {names}");
     }
     if !cgroup::limits_memory() {
-        let names = suite.tests().filter(|(_, test)| test.needs == Needs::MemoryCgroups);
-        let names: Vec<_> = names.map(|(theme, test)| format!("{theme}::{}", test.name)).collect();
-        println!("\nnot covered here (this host does not limit memory by cgroups v1): {}", names.join(", "));
+        let names = that_need(suite, Needs::MemoryCgroups);
+        println!("\nnot covered here (this host does not limit memory by cgroups v1): {names}");
     }
     if singularity().is_none() {
-        let names = suite.tests().filter(|(_, test)| test.needs == Needs::SingularityCE);
-        let names: Vec<_> = names.map(|(theme, test)| format!("{theme}::{}", test.name)).collect();
-        println!("\nnot covered without SingularityCE ({SINGULARITY}=DIR names one): {}", names.join(", "));
+        let names = that_need(suite, Needs::SingularityCE);
+        println!("\nnot covered without SingularityCE ({SINGULARITY}=DIR names one): {names}");
+    }
+    if setuid().is_none() {
+        let names = that_need(suite, Needs::SetuidApptainer);
+        println!("\nnot covered without a setuid Apptainer ({SETUID}=DIR names one): {names}");
     }
     if !cluster::conda::is_real() {
         println!("\nnot covered here: {NO_CONDA}");
     }
     println!("\nnot covered here: {}\n", NOT_HERE.join("; "));
+}
+
+fn that_need(suite: &Suite, needs: Needs) -> String {
+    let tests = suite.tests().filter(|(_, test)| test.needs == needs);
+    tests.map(|(theme, test)| format!("{theme}::{}", test.name)).collect::<Vec<_>>().join(", ")
 }

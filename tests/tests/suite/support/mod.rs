@@ -12,7 +12,7 @@ mod world;
 
 pub(crate) use checks::{Expect, WHERE};
 pub(crate) use desk::Desk;
-pub(crate) use programs::{Programs, SINGULARITY, singularity};
+pub(crate) use programs::{Programs, SETUID, SINGULARITY, setuid, singularity};
 pub(crate) use setup::Setup;
 pub(crate) use theme::tests;
 pub(crate) use theme::{Needs, Place, Suite, Test, Theme};

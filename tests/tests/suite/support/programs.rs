@@ -9,9 +9,21 @@ use anyhow::{Context, Result, ensure};
 /// package of it.
 pub(crate) const SINGULARITY: &str = "CONDATAINER_SINGULARITY";
 
+/// Names a tree with an Apptainer that has a setuid starter, to be laid over the newest release. Debian's has none.
+pub(crate) const SETUID: &str = "CONDATAINER_APPTAINER_SUID";
+
 /// The tree with SingularityCE, if there is one.
 pub(crate) fn singularity() -> Option<PathBuf> {
-    std::env::var_os(SINGULARITY).filter(|dir| !dir.is_empty()).map(PathBuf::from)
+    directory(SINGULARITY)
+}
+
+/// The tree with a setuid Apptainer, if there is one.
+pub(crate) fn setuid() -> Option<PathBuf> {
+    directory(SETUID)
+}
+
+fn directory(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).filter(|dir| !dir.is_empty()).map(PathBuf::from)
 }
 
 /// The command line program and the plugin.

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use cluster::conda::CondaTool;
 use cluster::{Bind, Cache, Cluster, Install, Options, Proctrack, Release, modules};
 
-use crate::support::{Programs, SINGULARITY, singularity};
+use crate::support::{Programs, SETUID, SINGULARITY, setuid, singularity};
 
 /// Where the program is installed.
 pub(crate) const PROGRAM: &str = "/usr/local/bin/condatainer";
@@ -41,6 +41,8 @@ pub(crate) struct Setup {
     pub(crate) stand_in: bool,
     /// Whether SingularityCE takes Apptainer's place.
     pub(crate) singularity: bool,
+    /// Whether Apptainer has its setuid starter.
+    pub(crate) setuid: bool,
     /// How steps are tracked.
     pub(crate) proctrack: Proctrack,
     /// Lines for slurm.conf.
@@ -61,6 +63,7 @@ impl Default for Setup {
             plugin_file: None,
             stand_in: true,
             singularity: false,
+            setuid: false,
             proctrack: Proctrack::LinuxProc,
             slurm_conf: "",
             modules: false,
@@ -109,6 +112,10 @@ impl Setup {
         }
         if self.singularity {
             let tree = singularity().with_context(|| format!("{SINGULARITY} is not set"))?;
+            options.install.extend(Install::tree(&tree)?);
+        }
+        if self.setuid {
+            let tree = setuid().with_context(|| format!("{SETUID} is not set"))?;
             options.install.extend(Install::tree(&tree)?);
         }
         options.plugstack = self.plugin.map(|word| format!("{word} {PLUGIN} condatainer={PROGRAM} config={CONFIG}\n"));
