@@ -21,7 +21,7 @@ SLURM_COMMANDS := sacct salloc sattach sbatch sbcast scancel scontrol sinfo spri
 # What building needs besides the Rust toolchain: a linker, the C library and its headers, and libclang, which bindgen loads.
 BUILD_PACKAGES := gcc libc6-dev libclang-dev binutils
 
-.PHONY: build packages stage demo shell test soak check unit suite bench install clean clean-cluster
+.PHONY: build packages stage demo shell test soak vm check unit suite bench install clean clean-cluster
 
 build:
 	$(CARGO) build --release --locked -p condatainer -p spank_condatainer
@@ -70,6 +70,10 @@ soak: stage
 	CONDATAINER_SOAK=1 $(CARGO) test --locked -p condatainer-core --test killed --test killed_resize --test killed_check --test killed_with_root --test create_killed --test whiteout -- --nocapture
 	CONDATAINER_SOAK=1 $(SHIPPED) $(CARGO) test --locked -p condatainer-tests --test suite -- sid::with_root::killed
 	CONDATAINER_SOAK=1 $(SHIPPED) $(CARGO) test --locked -p condatainer-tests --test suite -- sid::ends
+
+# A virtual machine with systemd and cgroup v2, and its power cut.
+vm: stage
+	tests/vm/run $(BUILT)/cluster $(STAGE)
 
 bench: stage
 	@$(CARGO) build --release --locked -p condatainer-core --example probe_time --example chown_time --example table_time --example whiteouts_time --example names_time

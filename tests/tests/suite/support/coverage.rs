@@ -8,7 +8,7 @@ use crate::support::{Needs, SETUID, SINGULARITY, Suite, setuid, singularity};
 const NOT_HERE: [&str; 6] = [
     "NVIDIA and ROCm GPUs in a container (no such devices): only the planned options are tested, in core",
     "locks of Lustre and NFS, and writers on different hosts (one kernel here)",
-    "cgroup v2 as Slurm's process tracker (the hosts of these clusters have v1), and a power cut",
+    "cgroup v2 as Slurm's process tracker, and a power cut: 'make vm' shows them in a virtual machine",
     "job_container/tmpfs and namespace/tmpfs, with and without contain_spank: on these clusters they fail now and then without us, too",
     "an MPI program started by srun on sid, whose Slurm has no PMIx: trixie shows it, and mpirun in a batch script shows it on both",
     "AppArmor that restricts user namespaces, kernels before 5.11, file capabilities instead of setuid bits: doctor's verdicts only, in core",
