@@ -27,7 +27,7 @@ use crate::process::Process;
 pub static RELAY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/relay"));
 
 /// The verb of the processes that run the commands.
-pub const VERB: &str = "outside";
+const VERB: &str = "outside";
 /// Where the container shows the links.
 const SHOWN: &str = "/.condatainer.d/bin";
 /// The variable that tells a relay the address.
@@ -41,8 +41,7 @@ pub struct Relays {
 }
 
 /// The directory with the links, as `make install` makes it beside the directory of our program.
-#[must_use]
-pub fn links() -> Option<PathBuf> {
+fn links() -> Option<PathBuf> {
     let dir = std::env::current_exe().ok()?.parent()?.parent()?.join("libexec/condatainer/slurm");
     dir.is_dir().then_some(dir)
 }
