@@ -22,15 +22,19 @@ use crate::say;
 use crate::start::Surroundings;
 use crate::task::asked_for;
 
+/// srun sets it for a step with a terminal (`--pty`).
+const OF_TERMINALS: &str = "SLURM_PTY_PORT";
+
 pub(crate) fn keep(args: KeepArgs) -> Result<ExitCode, Failure> {
     let stdin = std::io::stdin();
     let channel = stdin.as_fd();
     let words = Words::collect().map_err(Failure::not_started)?;
-    let step = (args.part == TaskPart::Batch).then_some(BATCH_STEP);
+    let part = args.part;
+    let step = (part == TaskPart::Batch).then_some(BATCH_STEP);
     match prepare(args) {
         Ok(None) => {}
         Ok(Some(mut plan)) if plan.shares_namespaces() => {
-            let relays = offered(&mut plan);
+            let relays = if calls_slurm(part) { offered(&mut plan) } else { None };
             let mut say = |line: &str| say::notice(line);
             let mut options = Options { forward: Forward::Nothing, step, say: &mut say };
             run::keep(&plan, &mut options, &words, channel, relays);
@@ -42,6 +46,11 @@ pub(crate) fn keep(args: KeepArgs) -> Result<ExitCode, Failure> {
         Err(failure) => answer_all(channel, &Answer::Refused { words: words.text(), why: failure.message() }),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Scripts and people do; to other steps Slurm's commands are not offered, since that makes every start some milliseconds longer.
+fn calls_slurm(part: TaskPart) -> bool {
+    part == TaskPart::Batch || std::env::var_os(OF_TERMINALS).is_some()
 }
 
 fn offered(plan: &mut Plan) -> Option<Relays> {

@@ -7,11 +7,13 @@ base=/srv/base/base.sqf
 machinery=condatainer,starter,squashfuse_ll,fuse2fs,fuse-overlayfs
 
 step() { # TASKS RUNS
-    local by_hand="srun -Q -O -n$1 apptainer -q exec --overlay env.img:ro $base true"
+    local by_hand="srun -Q -O -n$1 apptainer -q exec --overlay env.img:ro $base true" writer=()
+    # More than one would be refused.
+    [ "$1" != 1 ] || writer=("1 tasks by apptainer exec --overlay env.img" "srun -Q -O -n1 apptainer -q exec --overlay env.img $base true")
     echo
     RUNS=$2 compare "$1 tasks on env.img:ro" "srun -Q -O -n$1 --condatainer-overlay=env.img true" \
         "$1 tasks on env.img:rw" "srun -Q -O -n$1 --condatainer-overlay=env.img:rw true" \
-        "$1 tasks without a container" "srun -Q -O -n$1 true" \
+        "$1 tasks without a container" "srun -Q -O -n$1 true" "${writer[@]}" \
         "$1 tasks by apptainer exec --overlay env.img:ro" "$by_hand"
 }
 

@@ -31,7 +31,7 @@ export MINE="a b" PATH=/extra:$PATH
 unset LANG
 cd sub; umask 027; ulimit -S -s 4096; ulimit -S -n 500
 echo srun=$(command -v srun) level=$IN_CONDATAINER
-srun -l sh -c 'echo $MINE, $PWD, $(umask) $(ulimit -S -s) $(ulimit -S -n) level=$IN_CONDATAINER, relay=$CONDATAINER_RELAY'
+srun -l sh -c 'echo $MINE, $PWD, $(umask) $(ulimit -S -s) $(ulimit -S -n) level=$IN_CONDATAINER, relay=$CONDATAINER_RELAY.'
 echo through a pipe | srun -n1 cat | tr a-z A-Z
 srun -n1 --condatainer-off sh -c 'echo outside: level=$IN_CONDATAINER, $PATH' > ../off
 srun -n1 sh -c 'echo to standard error >&2' 2> ../err
@@ -41,7 +41,7 @@ echo id=$id"#;
     let said = script_in(desk, "", text)?;
     let line = |text: &str| said.lines().any(|line| line == text);
     ensure!(line("srun=/.condatainer.d/bin/srun level=1") && line("THROUGH A PIPE"), "{said}");
-    let of_task = |task: u32| format!("{task}: a b, {}/sub, 0027 4096 500 level=1, relay=condatainer-", desk.dir);
+    let of_task = |task: u32| format!("{task}: a b, {}/sub, 0027 4096 500 level=1, relay=.", desk.dir);
     ensure!((0..2).all(|task| said.lines().any(|line| line.starts_with(&of_task(task)))), "{said}");
     let off = desk.run(&["cat", "off"])?.stdout;
     ensure!(off.starts_with("outside: level=, /extra:/") && !off.contains(".condatainer.d"), "{off}");
@@ -112,9 +112,15 @@ srun -n1 sh -c 'echo no output' >&-; echo closed: $?"#;
 /// No shell, no libc; and every command of the list is there.
 fn an_image_without_anything_has_them(desk: &Desk) -> Result<()> {
     desk.run(&["mkdir", "-p", "bare/proc", "bare/dev", "bare/tmp", "bare/home", "bare/sys", "bare/etc"])?.success()?;
+    let step = ["srun", "--pty", "--condatainer-base=bare", "--overlap"];
     let command = ["srun", "-n1", "--overlap", "--condatainer-off", "echo", "from outside"];
-    let output = desk.srun(&[&["--condatainer-base=bare", "--overlap"], &command[..]].concat())?;
-    output.success()?.says("from outside").map(drop)
+    let output = desk.command().terminal().run(&[&step[..], &command].concat())?.success()?;
+    ensure!(output.stdout.contains("from outside"), "{}", output.stdout);
+    // Other steps do not pay for it.
+    let asked = "echo ${CONDATAINER_RELAY-none}; ls -d /.condatainer.d || command -v srun";
+    let plain = desk.srun(&["--condatainer-base=/srv/base/base", "sh", "-c", asked])?;
+    ensure!(plain.code != 0 && plain.stdout == "none\n", "{plain:?}");
+    Ok(())
 }
 
 fn a_terminal_is_handed_through(desk: &Desk) -> Result<()> {
