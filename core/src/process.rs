@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
-use crate::step::join::command::{Variables, assignment};
+use crate::step::command::{Variables, assignment};
 
 /// More than any line of parents has.
 const GENERATIONS: usize = 1000;

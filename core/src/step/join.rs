@@ -17,6 +17,7 @@ use nix::unistd::geteuid;
 use rustix::fs::{Mode, OFlags};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
+use super::command::{ELIBBAD, ENOENT, Job, Variables};
 use super::environment::merged;
 use super::kept::Kept;
 use super::privileges::Privileges;
@@ -24,10 +25,6 @@ use super::system::Own;
 use crate::plan::Command;
 use crate::process::Process;
 use crate::request::ARGUMENTS_VARIABLE;
-use command::{ELIBBAD, ENOENT, Job};
-
-#[path = "../../shim/command.rs"]
-pub(crate) mod command;
 
 /// Where the keeper and a task see the machine differently.
 pub(crate) const OTHER_VIEW: &str = "this process sees other file systems than the one that keeps the container";
@@ -72,7 +69,7 @@ pub struct Container {
     directory: OwnedFd,
     /// Where the caller is another one than the keeper: his own, if the container has it.
     own_directory: Option<PathBuf>,
-    variables: command::Variables,
+    variables: Variables,
     job: Job,
 }
 

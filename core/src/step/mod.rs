@@ -5,6 +5,8 @@
 //! and becomes the command, so that signals, exit codes, limits, terminals and accounting are the task's own.
 
 pub mod channel;
+#[path = "../../shim/command.rs"]
+pub(crate) mod command;
 mod environment;
 pub mod join;
 pub mod kept;

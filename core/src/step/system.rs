@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::join::command::{ENOENT, Files, System, Variables};
+use super::command::{ENOENT, Files, System, Variables};
 
 /// This process's.
 pub(crate) struct Own;
