@@ -63,7 +63,7 @@ pub fn writers(dev: u64, ino: u64) -> Vec<User> {
 
 fn users_where(uses: impl Fn(u32) -> bool) -> Vec<User> {
     let own = std::process::id();
-    let pids = names_in(Path::new("/proc")).into_iter().filter_map(|name| name.parse().ok());
+    let pids = Process::all().filter_map(|process| process.pid()).map(|pid| pid.as_raw().cast_unsigned());
     let others = pids.filter(|&pid| pid != own && uses(pid) && !is_being_started(pid, own));
     others.map(|pid| User { pid, comm: Process::numbered(pid).name() }).collect()
 }
