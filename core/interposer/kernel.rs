@@ -5,11 +5,9 @@ use core::ffi::CStr;
 use crate::call::{call, execute, number};
 use crate::start::Started;
 
-const WRITE: usize = number(1, 64);
 const RT_SIGPROCMASK: usize = number(14, 135);
 const SIG_BLOCK: usize = 0;
 const SIGNAL_SET_BYTES: usize = 8;
-const STDERR: usize = 2;
 
 impl Started {
     /// Becomes this file, called by its path; returns only the error number of a failure.
@@ -25,9 +23,4 @@ pub(crate) fn block_signals(signals: &[u32]) {
     let set: u64 = signals.iter().map(|signal| 1 << (signal - 1)).sum();
     // SAFETY: the set is alive, and what was blocked before is not asked for.
     let _ = unsafe { call(RT_SIGPROCMASK, [SIG_BLOCK, &raw const set as usize, 0, SIGNAL_SET_BYTES, 0, 0]) };
-}
-
-pub(crate) fn say(text: &[u8]) {
-    // SAFETY: the text is alive.
-    let _ = unsafe { call(WRITE, [STDERR, text.as_ptr() as usize, text.len(), 0, 0, 0]) };
 }

@@ -10,6 +10,8 @@
 
 #[path = "../freestanding/call.rs"]
 mod call;
+#[path = "../freestanding/complain.rs"]
+mod complain;
 mod kernel;
 #[path = "../freestanding/library.rs"]
 mod library;
@@ -18,11 +20,13 @@ mod start;
 
 use core::ffi::CStr;
 
+use complain::complain;
 use start::Started;
 
 /// It ends only where it cannot become the program.
 const FAILED: u8 = 1;
 const BROKEN: u8 = 1;
+const CANNOT: &[u8] = b"cannot be started: ";
 
 /// What the program does not get to see: SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM, SIGTERM, SIGXCPU (signal(7)). SIGHUP is not
 /// among them: it is how a program can still be asked to end.
@@ -39,11 +43,11 @@ fn main(started: &mut Started) -> u8 {
     let own = trimmed(called.strip_suffix(name).unwrap_or_default());
     kernel::block_signals(&BLOCKED);
     match become_program(own, name, started) {
-        ENOENT => complain(name, &[b"no such program in PATH"]),
+        ENOENT => complain(name, &[CANNOT, b"no such program in PATH"]),
         errno => {
             let digits = [errno / 100, errno / 10, errno].map(|number| b'0' + (number % 10) as u8);
             let zeros = digits.iter().take_while(|digit| **digit == b'0').count();
-            complain(name, &[b"the system's error number ", digits.get(zeros..).unwrap_or_default()]);
+            complain(name, &[CANNOT, b"the system's error number ", digits.get(zeros..).unwrap_or_default()]);
         }
     }
     FAILED
@@ -77,12 +81,6 @@ fn joined<'a>(room: &'a mut [u8; PATH_MAX], directory: &[u8], name: &[u8]) -> Op
         end += part.len();
     }
     CStr::from_bytes_until_nul(room).ok()
-}
-
-fn complain(name: &[u8], why: &[&[u8]]) {
-    for text in [b"condatainer: ", name, b": cannot be started: "].iter().chain(why).chain(&[&b"\n"[..]]) {
-        kernel::say(text);
-    }
 }
 
 /// A directory without the slashes at its end.

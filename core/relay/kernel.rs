@@ -5,7 +5,6 @@ use core::ffi::CStr;
 use crate::call::{call, number};
 
 const READ: usize = number(0, 63);
-const WRITE: usize = number(1, 64);
 const RT_SIGACTION: usize = number(13, 134);
 const RT_SIGPROCMASK: usize = number(14, 135);
 const GETPID: usize = number(39, 172);
@@ -22,7 +21,7 @@ const PPOLL: usize = number(271, 73);
 const SIGNALFD4: usize = number(289, 74);
 const PRLIMIT64: usize = number(302, 261);
 
-const STDERR: usize = 2;
+const STREAMS: usize = 3;
 const NULL: &CStr = c"/dev/null";
 const AT_FDCWD: usize = -100_isize as usize;
 const O_RDWR: usize = 2;
@@ -216,18 +215,13 @@ pub(crate) fn wait(signals: &Signals, socket: &Socket) -> Event {
 
 /// A stream that is closed could not be handed over: the lowest free descriptor is its own.
 pub(crate) fn open_missing_streams() {
-    for stream in 0..=STDERR {
+    for stream in 0..STREAMS {
         // SAFETY: it reads nothing.
         if unsafe { call(FCNTL, [stream, F_GETFD, 0, 0, 0, 0]) }.is_err() {
             // SAFETY: the path is alive.
             let _ = unsafe { call(OPENAT, [AT_FDCWD, NULL.as_ptr() as usize, O_RDWR, 0, 0, 0]) };
         }
     }
-}
-
-pub(crate) fn say(text: &[u8]) {
-    // SAFETY: the text is alive.
-    let _ = unsafe { call(WRITE, [STDERR, text.as_ptr() as usize, text.len(), 0, 0, 0]) };
 }
 
 fn own_id() -> Option<u32> {

@@ -11,12 +11,15 @@
 
 #[path = "../freestanding/call.rs"]
 mod call;
+#[path = "../freestanding/complain.rs"]
+mod complain;
 mod kernel;
 #[path = "../freestanding/library.rs"]
 mod library;
 #[path = "../freestanding/start.rs"]
 mod start;
 
+use complain::complain;
 use kernel::{Event, Signals, Socket};
 use start::Started;
 
@@ -32,7 +35,7 @@ fn main(started: &mut Started) -> u8 {
     let called = started.arguments().next().unwrap_or_default();
     let name = called.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     let Some(address) = started.environment().find_map(|variable| variable.strip_prefix(ADDRESS)) else {
-        return complain(
+        return not_run(
             name,
             b"it runs outside of this container, and CONDATAINER_RELAY, which leads there, is not set",
         );
@@ -41,7 +44,7 @@ fn main(started: &mut Started) -> u8 {
     kernel::open_missing_streams();
     let signals = Signals::hold();
     let Some(socket) = Socket::connect(address).filter(Socket::hand_over_streams) else {
-        return complain(name, b"it runs outside of this container, which is kept by nobody any more");
+        return not_run(name, b"it runs outside of this container, which is kept by nobody any more");
     };
     loop {
         match kernel::wait(&signals, &socket) {
@@ -55,16 +58,15 @@ fn main(started: &mut Started) -> u8 {
                 return signal.wrapping_add(128);
             }
             Event::Answer(_) | Event::Closed => {
-                return complain(name, b"what ran it outside of this container is gone");
+                return not_run(name, b"what ran it outside of this container is gone");
             }
             Event::Nothing => {}
         }
     }
 }
 
-fn complain(name: &[u8], why: &[u8]) -> u8 {
-    for text in [b"condatainer: ", name, b": ", why, b"\n"] {
-        kernel::say(text);
-    }
+/// The exit code of a command that did not start, or is lost.
+fn not_run(name: &[u8], why: &[u8]) -> u8 {
+    complain(name, &[why]);
     BROKEN
 }
