@@ -22,8 +22,8 @@ use rustix::net::RecvFlags;
 use super::{SHOWN, limits, links};
 use crate::process::Process;
 use crate::step::channel::receive;
+use crate::step::command::Variables;
 use crate::step::environment::unmerged;
-use crate::step::join::command::Variables;
 use crate::step::join::job_of;
 use crate::step::system::Below;
 
@@ -45,10 +45,11 @@ pub fn run(first: Pid, mut call: UnixStream) -> io::Result<()> {
     let (_, streams) = receive(call.as_fd(), RecvFlags::empty())?;
     let [stdin, stdout, stderr] = <[OwnedFd; 3]>::try_from(streams).map_err(|_| io::ErrorKind::InvalidData)?;
     let mut words = File::from(stderr.try_clone()?);
-    let command = prepared(&Process::numbered(caller), &Process::numbered(first), &mut words);
+    let caller = Process::numbered(caller);
+    let command = prepared(&caller, &Process::numbered(first), &mut words);
     let ended = command.and_then(|mut command| carried_out(command.stdin(stdin).stdout(stdout).stderr(stderr), &call));
     let answer = ended.unwrap_or_else(|error| {
-        let _ = writeln!(words, "condatainer: {error}");
+        let _ = writeln!(words, "condatainer: {}: {error}", caller.name());
         [EXITED, NOT_STARTED]
     });
     call.write_all(&answer)
@@ -56,16 +57,18 @@ pub fn run(first: Pid, mut call: UnixStream) -> io::Result<()> {
 
 /// The command with all that it takes over, some of which is set on this process.
 fn prepared(caller: &Process, first: &Process, words: &mut File) -> io::Result<Command> {
-    let arguments = caller.arguments()?;
+    let unseen =
+        |error: io::Error| io::Error::other(format!("the process that called it cannot be looked at: {error}"));
+    let arguments = caller.arguments().map_err(unseen)?;
     let called = arguments.first().map(OsStr::new).unwrap_or_default();
     let name = Path::new(called).file_name().unwrap_or_default();
     let outside = Process::this().variables()?;
-    let program = program(name, &outside).map_err(|why| io::Error::other(format!("{}: {why}", name.display())))?;
+    let program = program(name, &outside).map_err(io::Error::other)?;
     let mut command = Command::new(&program);
     command.arg0(called).args(arguments.iter().skip(1)).process_group(0).env_clear();
-    let variables = variables(caller, first, &outside, &program)?;
+    let variables = variables(caller, first, &outside, &program).map_err(unseen)?;
     command.envs(variables.iter().map(|(name, value)| (OsStr::from_bytes(name), OsStr::from_bytes(value))));
-    let directory = fs::read_link(caller.directory().join("cwd"))?;
+    let directory = fs::read_link(caller.directory().join("cwd")).map_err(unseen)?;
     if directory.is_dir() {
         command.current_dir(directory);
     } else {
@@ -113,7 +116,9 @@ fn as_started(first: &Process, own: &Variables) -> io::Result<Variables> {
 /// Runs the command to its end, and passes on the signals that come in meanwhile.
 fn carried_out(command: &mut Command, call: &UnixStream) -> io::Result<[u8; 2]> {
     let mut signals = call.try_clone()?;
-    let mut child = command.spawn()?;
+    let program = PathBuf::from(command.get_program());
+    let failed = |error| io::Error::other(format!("{} cannot be started: {error}", program.display()));
+    let mut child = command.spawn().map_err(failed)?;
     let pid = Pid::from_raw(child.id().cast_signed());
     std::thread::spawn(move || {
         let mut signal = [0];
