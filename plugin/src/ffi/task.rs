@@ -1,4 +1,4 @@
-//! A task about to start, as slurmstepd shows it in `task_init`.
+//! A step and its tasks, as slurmstepd shows them to the callback that runs.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 
@@ -17,7 +17,7 @@ const INTERACTIVE: u32 = 0xffff_fffa;
 /// `spank_prepend_task_argv`, which exists since Slurm 23.11.
 type Prepend = unsafe extern "C" fn(abi::spank_t, c_int, *const *const c_char) -> c_int;
 
-/// The task that `spank` stands for; valid during one callback.
+/// The task or step that `spank` stands for; valid during one callback.
 pub(crate) struct SpankTask {
     spank: abi::spank_t,
 }
