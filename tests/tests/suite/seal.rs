@@ -17,10 +17,6 @@ fn seal(desk: &Desk, arguments: &[&str]) -> Result<cluster::Output> {
     desk.run(&[&["condatainer", "overlay", "seal"], arguments].concat())
 }
 
-fn exec(desk: &Desk, options: &[&str], shell: &str) -> Result<cluster::Output> {
-    desk.run(&[&["condatainer", "exec"], options, &["sh", "-c", shell]].concat())
-}
-
 /// What lies below the image: something to change and delete in every way.
 fn low_layer(desk: &Desk) -> Result<()> {
     let fill = "mkdir -p opt/dir/sub/deep opt/keep opt/gone/sub opt/to-file/x opt/there-and-back opt/moved/sub opt/emptied
@@ -52,10 +48,10 @@ const LISTING: &str = r#"cd /; own='! -path /etc/passwd ! -path /etc/group ! -pa
 /// Writes as the user, seals, and compares what a container shows with the image and with the layer in its place.
 fn shows_the_same(desk: &Desk, start: &[&str], more: &str, above: &[&str]) -> Result<()> {
     low_layer(desk)?;
-    exec(desk, &[start, &["-w", "-o", "low.sqf", "-o", "env.img"]].concat(), &format!("{WORK}\n{more}"))?.success()?;
+    desk.exec(&[start, &["-w", "-o", "low.sqf", "-o", "env.img"]].concat(), &format!("{WORK}\n{more}"))?.success()?;
     let said = seal(desk, &["-o", "low.sqf", "env.img"])?.success()?;
     desk.is_clean("env.img")?;
-    let listing = |layer: &str| exec(desk, &[start, &["-o", "low.sqf", "-o", layer], above].concat(), LISTING);
+    let listing = |layer: &str| desk.exec(&[start, &["-o", "low.sqf", "-o", layer], above].concat(), LISTING);
     let (image, layer) = (listing("env.img:ro")?.success()?.stdout, listing("env.sqf")?.success()?.stdout);
     ensure!(image.contains("/opt/dir/new") && image.contains("/opt/copied/sub/x"), "{image}");
     ensure!(!image.contains("/opt/gone") && !image.contains("/opt/dir/old"), "{image}");
@@ -106,9 +102,9 @@ fn the_same_below_another_image_under_fakeroot(desk: &Desk) -> Result<()> {
 fn a_conda_environment_is_found_in_a_layer(desk: &Desk) -> Result<()> {
     desk.image("env.img")?;
     let tool = "mkdir -p /ext3/env/bin; printf '#!/bin/sh\\necho tool of $CONDA_PREFIX\\n' > /ext3/env/bin/tool; chmod +x /ext3/env/bin/tool";
-    exec(desk, &["-w", "-o", "env.img"], tool)?.success()?;
+    desk.exec(&["-w", "-o", "env.img"], tool)?.success()?;
     seal(desk, &["env.img", "tools.sqf"])?.success()?;
-    exec(desk, &["-o", "tools.sqf"], "tool")?.says("tool of /ext3/env")?;
+    desk.exec(&["-o", "tools.sqf"], "tool")?.says("tool of /ext3/env")?;
     desk.srun_in("tools.sqf", "tool")?.says("tool of /ext3/env")?;
     desk.run(&["cat", "tools.sqf.env"])?.says("CONDA_PREFIX=/ext3/env\nMAMBA_ROOT_PREFIX=/ext3/env")?;
     Ok(())
@@ -142,7 +138,7 @@ fn a_running_reader_is_not_in_the_way(desk: &Desk) -> Result<()> {
         seal(desk, &["env.img"])?.success()?.complains("env.sqf: made")?;
         Ok(())
     })?;
-    exec(desk, &["-o", "env.sqf"], "cat /file")?.says("1")?;
+    desk.exec(&["-o", "env.sqf"], "cat /file")?.says("1")?;
     Ok(())
 }
 

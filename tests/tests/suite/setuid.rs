@@ -2,7 +2,7 @@
 //! configuration from users, so that what was deleted in an image that is only read is refused with what helps.
 
 use anyhow::{Result, ensure};
-use cluster::{Output, Release};
+use cluster::Release;
 use serde_json::Value;
 
 use crate::ends::{is_gone, two_writers};
@@ -22,28 +22,24 @@ fn on_a_cluster(world: &World, release: Release, run: impl FnOnce(&Desk) -> Resu
     world.with_cluster(release, &Setup { setuid: true, ..Setup::default() }, run)
 }
 
-fn exec(desk: &Desk, arguments: &[&str], shell: &str) -> Result<Output> {
-    desk.run(&[&["condatainer", "exec"], arguments, &["--", "sh", "-c", shell]].concat())
-}
-
 fn every_mode_works_in_a_step_and_by_hand(world: &World, release: Release) -> Result<()> {
     on_a_cluster(world, release, |desk| {
         desk.image("env.img")?;
         desk.squashfs("tool.sqf", "")?;
         desk.srun_in("tool.sqf,env.img:rw", &format!("echo kept > /file; id -u; {WHERE}"))?
             .says("1001\ninside env tool")?;
-        let read = exec(desk, &["-o", "tool.sqf", "-o", "env.img"], "cat /file; touch /x")?.ends_with(1)?;
+        let read = desk.exec(&["-o", "tool.sqf", "-o", "env.img"], "cat /file; touch /x")?.ends_with(1)?;
         ensure!(read.stdout == "kept\n", "{}", read.stdout);
         read.complains("Read-only file system")?;
         let write = "cat /file; echo lost > /file; rm -r /etc/apt; ls -d /etc/apt || cat /file";
         desk.srun_in("env.img:tmp", write)?.says("kept\nlost")?;
-        exec(desk, &["-o", "env.img:tmp"], write)?.says("kept\nlost")?;
+        desk.exec(&["-o", "env.img:tmp"], write)?.says("kept\nlost")?;
         let (job, text) = desk.batch(&["--condatainer-overlay=env.img:rw"], "#!/bin/sh\ncat /file; rm /file\n")?;
         ensure!(job.code == 0 && text == "kept\n", "{job:?} {text}");
         desk.script("mkdir -p d/upper d/work")?.success()?;
         desk.srun_in("./d:rw", "echo kept > /file")?.success()?;
-        exec(desk, &["-o", "./d:tmp"], "cat /file; rm -r /etc/apt /file; ls /etc/apt")?.ends_with(2)?;
-        exec(desk, &["-o", "./d:rw"], "cat /file")?.says("kept")?;
+        desk.exec(&["-o", "./d:tmp"], "cat /file; rm -r /etc/apt /file; ls /etc/apt")?.ends_with(2)?;
+        desk.exec(&["-o", "./d:rw"], "cat /file")?.says("kept")?;
         desk.is_clean("env.img")
     })
 }
@@ -79,17 +75,17 @@ fn a_command_ends_as_without_a_container(world: &World, release: Release) -> Res
         desk.image("env.img")?;
         for code in [0, 7, 255] {
             desk.srun_in("env.img", &format!("exit {code}"))?.ends_with(code)?;
-            exec(desk, &["-o", "env.img"], &format!("exit {code}"))?.ends_with(code)?;
+            desk.exec(&["-o", "env.img"], &format!("exit {code}"))?.ends_with(code)?;
         }
         desk.srun(&["--condatainer-overlay=env.img", "no-such-command"])?.ends_with(127)?;
         desk.script("echo text > plain")?.success()?;
         desk.srun(&["--condatainer-overlay=env.img", &desk.path("plain")])?.ends_with(126)?;
-        exec(desk, &["-o", "env.img"], "kill -USR1 $$")?.ends_with(128 + 10)?;
+        desk.exec(&["-o", "env.img"], "kill -USR1 $$")?.ends_with(128 + 10)?;
         desk.srun_in("env.img", "kill -USR1 $$")?.ends_with(128 + 10)?.complains("User defined signal 1")?;
         let text = "condatainer exec -o env.img:rw -- sh -c 'trap \"echo saved > /saved; exit 3\" TERM; touch ready; sleep 30 & wait' &
             while ! [ -e ready ]; do sleep 0.05; done; kill -TERM $!; wait $!";
         desk.script(text)?.ends_with(3)?;
-        exec(desk, &["-o", "env.img"], "cat /saved")?.says("saved")?;
+        desk.exec(&["-o", "env.img"], "cat /saved")?.says("saved")?;
         desk.is_clean("env.img")
     })
 }
@@ -133,7 +129,7 @@ fn what_is_deleted_is_read_only_with_a_layer_that_is_written(world: &World, rele
         for name in ["ours.img", "theirs.img"] {
             let text = format!("{}: a setuid Apptainer may show again what is deleted in it", desk.path(name));
             desk.refused(desk.srun_in(name, "echo RAN")?, &text)?.ends_with(125)?.complains("use :tmp or :rw")?;
-            desk.refused(exec(desk, &["-o", name], "echo RAN")?, &text)?.ends_with(125)?;
+            desk.refused(desk.exec(&["-o", name], "echo RAN")?, &text)?.ends_with(125)?;
             for mode in ["tmp", "rw"] {
                 let seen = desk.srun_in(&format!("{name}:{mode}"), LOOK)?.complains("No such file or directory")?;
                 seen.says("new")?;
@@ -143,9 +139,9 @@ fn what_is_deleted_is_read_only_with_a_layer_that_is_written(world: &World, rele
         desk.image("clean.img")?;
         desk.srun_in("ours.img,clean.img:rw", LOOK)?.says("new")?;
         desk.script("mkdir -p d/upper d/work")?.success()?;
-        desk.refused(exec(desk, &["-o", "./d"], "echo RAN")?, "/d: a setuid Apptainer may show again")?;
+        desk.refused(desk.exec(&["-o", "./d"], "echo RAN")?, "/d: a setuid Apptainer may show again")?;
         let on_a_directory = ["-b", "/srv/base/base", "-o", "./d:tmp"];
-        desk.refused(exec(desk, &on_a_directory, "echo RAN")?, "stacks directories on a base directory by the kernel")
+        desk.refused(desk.exec(&on_a_directory, "echo RAN")?, "stacks directories on a base directory by the kernel")
             .map(drop)
     })
 }
@@ -156,13 +152,13 @@ fn images_of_root_turn_fakeroot_on(world: &World, release: Release) -> Result<()
         desk.root_image("env.img")?;
         let text = "id -u; echo kept > /file; chown 42:42 /file; stat -c %u /file";
         desk.srun_in("env.img:rw", text)?.says("0\n42")?.complains("fakeroot turned on")?;
-        exec(desk, &["-o", "env.img"], "id -u; cat /file; stat -c %u /file")?.says("0\nkept\n42")?;
-        exec(desk, &["-o", "env.img:tmp"], "id -u; rm /file; cat /file || echo gone")?.says("0\ngone")?;
+        desk.exec(&["-o", "env.img"], "id -u; cat /file; stat -c %u /file")?.says("0\nkept\n42")?;
+        desk.exec(&["-o", "env.img:tmp"], "id -u; rm /file; cat /file || echo gone")?.says("0\ngone")?;
         desk.is_clean("env.img")?;
         let bob = desk.of("bob")?;
         bob.root_image("env.img")?;
         bob.srun_in("env.img:rw", "id -u; echo kept > /file; cat /file")?.says("0\nkept")?;
-        exec(&bob, &["-o", "env.img"], "id -u; cat /file")?.says("0\nkept")?;
+        bob.exec(&["-o", "env.img"], "id -u; cat /file")?.says("0\nkept")?;
         bob.is_clean("env.img")
     })
 }
@@ -191,12 +187,12 @@ fn nothing_is_left_behind(world: &World, release: Release) -> Result<()> {
         }
         desk.image("env.img")?;
         let leave = "trap '' TERM; (while :; do echo x >> /file; sleep 0.1; done) > /dev/null 2>&1 & echo started";
-        exec(desk, &["-o", "env.img:rw"], leave)?.says("started")?;
+        desk.exec(&["-o", "env.img:rw"], leave)?.says("started")?;
         is_gone(desk)
     })
 }
 
-const STARTER: &str = "/usr/lib/x86_64-linux-gnu/apptainer/bin/starter-suid";
+const STARTER: &str = "/usr/lib/*/apptainer/bin/starter-suid";
 
 /// Apptainer goes by the file alone; `-c` is forbidden as long as it is there, and allowed when it is gone.
 fn the_starter_alone_makes_the_difference(world: &World, release: Release) -> Result<()> {
@@ -227,7 +223,7 @@ fn behind_a_wrapper_nothing_is_shared(world: &World, release: Release) -> Result
         let output = desk.srun(&["-n2", "--condatainer-overlay=env.img", "sh", "-c", WHERE])?;
         let output = output.says("inside env\ninside env")?;
         output.complains("each task starts a container of its own: the container has no user namespace of its own")?;
-        exec(desk, &["-o", "env.img:rw"], "echo kept > /file; cat /file")?.says("kept")?;
+        desk.exec(&["-o", "env.img:rw"], "echo kept > /file; cat /file")?.says("kept")?;
         desk.is_clean("env.img")
     })
 }
@@ -250,7 +246,7 @@ fn doctor_says_what_it_means(world: &World, release: Release) -> Result<()> {
         desk.as_root(&format!("sed -i 's/^allow user ns = yes/allow user ns = no/' {conf}"))?.success()?;
         ensure!(check("engine-config")?.0 == "failed" && check("start")?.0 == "failed", "{:?}", check("start")?);
         desk.image("env.img")?;
-        let failed = exec(desk, &["-o", "env.img"], "echo RAN")?.ends_with(125)?;
+        let failed = desk.exec(&["-o", "env.img"], "echo RAN")?.ends_with(125)?;
         failed.complains("User namespace required but not allowed by configuration")?;
         desk.as_root(&format!("sed -i 's/^allow user ns = no/allow user ns = yes/' {conf}; rm {STARTER}"))?
             .success()?;

@@ -1,7 +1,7 @@
 //! SingularityCE in Apptainer's place, real and setuid: what works there, through the kernel's mounts, and what is refused.
 
 use anyhow::{Result, ensure};
-use cluster::{Output, Release};
+use cluster::Release;
 
 use crate::support::{Desk, Expect, Setup, WHERE, World, tests};
 use crate::writers::while_held;
@@ -22,16 +22,12 @@ fn on_a_cluster(world: &World, release: Release, run: impl FnOnce(&Desk) -> Resu
     world.with_cluster(release, &Setup { singularity: true, ..Setup::default() }, run)
 }
 
-fn exec(desk: &Desk, arguments: &[&str], shell: &str) -> Result<Output> {
-    desk.run(&[&["condatainer", "exec"], arguments, &["--", "sh", "-c", shell]].concat())
-}
-
 fn images_and_squashfs_layers_work_in_a_step_and_by_hand(world: &World, release: Release) -> Result<()> {
     on_a_cluster(world, release, |desk| {
         desk.image("env.img")?;
         desk.script("mkdir -p t/opt/layers && touch t/opt/layers/tool && mksquashfs t tool.sqf -comp gzip -quiet")?;
         desk.srun_in("tool.sqf,env.img:rw", &format!("echo kept > /file; {WHERE}"))?.says("inside env tool")?;
-        let output = exec(desk, &["-o", "tool.sqf", "-o", "env.img"], "id -u; cat /file; touch /x")?.ends_with(1)?;
+        let output = desk.exec(&["-o", "tool.sqf", "-o", "env.img"], "id -u; cat /file; touch /x")?.ends_with(1)?;
         ensure!(output.stdout == "1001\nkept\n", "{}", output.stdout);
         output.complains("Read-only file system")?;
         let (job, text) = desk.batch(&["--condatainer-overlay=env.img:rw"], "#!/bin/sh\ncat /file; rm /file\n")?;
@@ -51,7 +47,7 @@ fn the_stack_stays_when_the_user_asks_for_another(world: &World, release: Releas
             .run(&[&argv[..], &["echo \"$A\"; pwd; ls layers"]].concat())?
             .says("$HOME x\n/opt\nenv")?;
         desk.as_root("sed -i 's/^oci mode = no/oci mode = yes/' /etc/singularity/singularity.conf")?.success()?;
-        exec(desk, &["-o", "env.img"], WHERE)?.says("inside env")?;
+        desk.exec(&["-o", "env.img"], WHERE)?.says("inside env")?;
         Ok(())
     })
 }
@@ -65,15 +61,15 @@ fn a_command_ends_as_without_a_container(world: &World, release: Release) -> Res
         desk.srun(&["--condatainer-overlay=env.img", "no-such-command"])?.ends_with(127)?;
         desk.script("echo text > plain")?.success()?;
         desk.srun(&["--condatainer-overlay=env.img", &desk.path("plain")])?.ends_with(126)?;
-        exec(desk, &["-o", "env.img"], "kill -USR1 $$")?.ends_with(128 + 10)?;
+        desk.exec(&["-o", "env.img"], "kill -USR1 $$")?.ends_with(128 + 10)?;
         desk.srun_in("env.img", "kill -USR1 $$")?.ends_with(128 + 10)?.complains("User defined signal 1")?;
         let text = "condatainer exec -o env.img:rw -- sh -c 'trap \"echo saved > /saved; exit 3\" TERM; touch ready; sleep 30 & wait' &
             while ! [ -e ready ]; do sleep 0.05; done; kill -TERM $!; wait $!";
         desk.script(text)?.ends_with(3)?;
-        exec(desk, &["-o", "env.img"], "cat /saved")?.says("saved")?;
+        desk.exec(&["-o", "env.img"], "cat /saved")?.says("saved")?;
         desk.is_clean("env.img")?;
         desk.as_root("echo limit container paths = /nowhere >> /etc/singularity/singularity.conf")?.success()?;
-        let failed = exec(desk, &["-o", "env.img"], "echo RAN")?.ends_with(125)?;
+        let failed = desk.exec(&["-o", "env.img"], "echo RAN")?.ends_with(125)?;
         failed.complains("SingularityCE could not start the container (it ended with exit code 255)").map(drop)
     })
 }
@@ -97,9 +93,9 @@ fn writers_and_readers_exclude_each_other(world: &World, release: Release) -> Re
         })?;
         // Loop devices outlive the container by a moment; nobody may notice.
         for _ in 0..5 {
-            exec(desk, &["-o", "env.img:rw"], "echo x >> /file")?.success()?.without_a_word()?;
+            desk.exec(&["-o", "env.img:rw"], "echo x >> /file")?.success()?.without_a_word()?;
         }
-        exec(desk, &["-o", "env.img"], "grep -c x /file")?.says("5")?;
+        desk.exec(&["-o", "env.img"], "grep -c x /file")?.says("5")?;
         desk.is_clean("env.img")
     })
 }
@@ -112,7 +108,7 @@ fn what_is_left_behind_is_ended(world: &World, release: Release) -> Result<()> {
     on_a_cluster(world, release, |desk| {
         desk.image("env.img")?;
         let leave = "trap '' TERM; (while :; do echo x >> /file; sleep 0.1; done) > /dev/null 2>&1 & echo started";
-        exec(desk, &["-o", "env.img:rw"], leave)?.says("started")?;
+        desk.exec(&["-o", "env.img:rw"], leave)?.says("started")?;
         ensure!(!desk.run(&["pgrep", "-u", "alice", "sleep"])?.stdout.contains(char::is_numeric), "it is still there");
         let unlocked = desk.run(&["condatainer", "overlay", "info", "env.img"])?.success()?.stdout;
         ensure!(unlocked.contains("state       clean") && unlocked.contains("locked by   nobody"), "{unlocked}");
@@ -125,11 +121,11 @@ fn what_is_deleted_stays_deleted(world: &World, release: Release) -> Result<()> 
         desk.image("env.img")?;
         desk.script(BASE)?;
         let replace = "rm /opt/one; rm -r /opt/tree; mkdir /opt/tree; touch /opt/tree/new; ls /opt/tree";
-        exec(desk, &["-b", "base", "-o", "env.img:rw"], replace)?.says("new")?;
+        desk.exec(&["-b", "base", "-o", "env.img:rw"], replace)?.says("new")?;
         let look = "ls -a /opt/tree /opt | xargs";
         let seen = "/opt: . .. layers tree /opt/tree: . .. new";
         for mode in ["ro", "rw", "tmp"] {
-            exec(desk, &["-b", "base", "-o", &format!("env.img:{mode}")], look)?.says(seen)?;
+            desk.exec(&["-b", "base", "-o", &format!("env.img:{mode}")], look)?.says(seen)?;
         }
         desk.is_clean("env.img")
     })
@@ -171,7 +167,7 @@ fn what_a_crash_has_left_is_repaired(world: &World, release: Release) -> Result<
         for state in ["ssv state 0", "feature needs_recovery"] {
             desk.image_with("env.img", "$SUDO_UID:$SUDO_GID", "mkdir etc; touch etc/.wh.debian_version")?;
             desk.run(&["/sbin/debugfs", "-w", "-R", state, "env.img"])?;
-            let output = exec(desk, &["-o", "env.img:rw"], "ls /etc/debian_version || echo gone")?.says("gone")?;
+            let output = desk.exec(&["-o", "env.img:rw"], "ls /etc/debian_version || echo gone")?.says("gone")?;
             output.complains("(e2fsck -p)")?;
             desk.is_clean("env.img")?;
             desk.run(&["rm", "env.img"])?;
@@ -183,18 +179,18 @@ fn what_a_crash_has_left_is_repaired(world: &World, release: Release) -> Result<
 fn directories_work_in_a_user_namespace(world: &World, release: Release) -> Result<()> {
     on_a_cluster(world, release, |desk| {
         desk.script("mkdir -p d/upper d/work")?.success()?;
-        exec(desk, &["-o", "d:rw"], "echo kept > /file; id -u")?.says("1001")?;
-        exec(desk, &["-o", "d:tmp"], "cat /file; echo lost > /file")?.says("kept")?;
-        exec(desk, &["-f", "-o", "d:rw"], "id -u; cat /file; chown 42:42 /file; stat -c %u /file")?
+        desk.exec(&["-o", "d:rw"], "echo kept > /file; id -u")?.says("1001")?;
+        desk.exec(&["-o", "d:tmp"], "cat /file; echo lost > /file")?.says("kept")?;
+        desk.exec(&["-f", "-o", "d:rw"], "id -u; cat /file; chown 42:42 /file; stat -c %u /file")?
             .says("0\nkept\n42")?;
         desk.script("mkdir -p old/upper/etc old/work && touch old/upper/etc/.wh.hostname")?.success()?;
-        desk.refused(exec(desk, &["-o", "old"], "echo RAN")?, "what Apptainer has deleted in this directory")?;
+        desk.refused(desk.exec(&["-o", "old"], "echo RAN")?, "what Apptainer has deleted in this directory")?;
         desk.image("env.img")?;
-        let both = exec(desk, &["-o", "d", "-o", "env.img"], "echo RAN")?;
+        let both = desk.exec(&["-o", "d", "-o", "env.img"], "echo RAN")?;
         desk.refused(both, "stacks no directory together with image layers")?.ends_with(125)?;
         let bob = desk.of("bob")?;
         bob.script("mkdir -p d/upper d/work")?.success()?;
-        bob.refused(exec(&bob, &["-f", "-o", "d:rw"], "echo RAN")?, "SingularityCE's needs a subuid range").map(drop)
+        bob.refused(bob.exec(&["-f", "-o", "d:rw"], "echo RAN")?, "SingularityCE's needs a subuid range").map(drop)
     })
 }
 
@@ -217,7 +213,7 @@ fn zstd_is_refused(world: &World, release: Release) -> Result<()> {
     on_a_cluster(world, release, |desk| {
         desk.script("mkdir -p t/opt/layers && touch t/opt/layers/tool && mksquashfs t tool.sqf -comp zstd -quiet")?;
         desk.refused(desk.srun_in("tool.sqf", "echo RAN")?, "a squashfs file that is compressed with zstd")?;
-        let base = exec(desk, &["-b", "/srv/base/base.sqf"], "echo RAN")?;
+        let base = desk.exec(&["-b", "/srv/base/base.sqf"], "echo RAN")?;
         desk.refused(base, "/srv/base/base.sqf: SingularityCE does not accept").map(drop)
     })
 }
@@ -232,7 +228,7 @@ fn without_its_setuid_starter_images_are_refused(world: &World, release: Release
             refused,
             "mounts image layers only where it is installed setuid, and /usr/bin/singularity is not",
         )?;
-        exec(desk, &[], "test -e /etc/condatainer-base && id -u")?.says("1001")?;
+        desk.exec(&[], "test -e /etc/condatainer-base && id -u")?.says("1001")?;
         desk.script("mkdir -p d/upper d/work")?.success()?;
         desk.srun_in("./d:rw", "echo kept > /file; cat /file")?.says("kept").map(drop)
     })

@@ -56,6 +56,11 @@ impl<'a> Desk<'a> {
         self.srun(&[&format!("--condatainer-overlay={layers}"), "sh", "-c", shell])
     }
 
+    /// `condatainer exec` with these options and a shell command.
+    pub(crate) fn exec(&self, options: &[&str], shell: &str) -> Result<Output> {
+        self.run(&[&["condatainer", "exec"], options, &["--", "sh", "-c", shell]].concat())
+    }
+
     /// `srun` with these arguments.
     pub(crate) fn srun(&self, arguments: &[&str]) -> Result<Output> {
         self.run(&[&["srun"], arguments].concat())
