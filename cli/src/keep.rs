@@ -48,7 +48,7 @@ pub(crate) fn keep(args: KeepArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Scripts and people do; to other steps Slurm's commands are not offered, since that makes every start some milliseconds longer.
+/// Scripts and people do; other steps keep their mounts and variables as they are.
 fn calls_slurm(part: TaskPart) -> bool {
     part == TaskPart::Batch || std::env::var_os(OF_TERMINALS).is_some()
 }

@@ -116,7 +116,7 @@ fn an_image_without_anything_has_them(desk: &Desk) -> Result<()> {
     let command = ["srun", "-n1", "--overlap", "--condatainer-off", "echo", "from outside"];
     let output = desk.command().terminal().run(&[&step[..], &command].concat())?.success()?;
     ensure!(output.stdout.contains("from outside"), "{}", output.stdout);
-    // Other steps do not pay for it.
+    // Other steps keep their mounts and variables as they are.
     let asked = "echo ${CONDATAINER_RELAY-none}; ls -d /.condatainer.d || command -v srun";
     let plain = desk.srun(&["--condatainer-base=/srv/base/base", "sh", "-c", asked])?;
     ensure!(plain.code != 0 && plain.stdout == "none\n", "{plain:?}");
