@@ -104,7 +104,7 @@ fn overlay(options: &str) -> Mounted {
     let at = tempfile::tempdir().unwrap();
     let output = Command::new("mount").args(["-t", "overlay", "-o", options, "overlay"]).arg(at.path()).output();
     ok(output.unwrap(), options);
-    Mounted { at }
+    Mounted { at, image: None }
 }
 
 /// What a program sees of a merged tree; inodes and sizes of directories are the mount's own affair.

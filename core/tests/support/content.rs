@@ -68,7 +68,7 @@ pub fn memory(megabytes: u64) -> Mounted {
         Command::new("mount").args(["-t", "tmpfs", "-o", &size, "none"]).arg(at.path()).output().unwrap(),
         "mount tmpfs",
     );
-    Mounted { at }
+    Mounted { at, image: None }
 }
 
 /// Copies an image; holes stay holes, which `fs::copy` would fill.

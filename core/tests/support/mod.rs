@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use condatainer_core::chown::{ChownError, Report, Request, chown};
 use condatainer_core::ext::{Ids, Window};
+use condatainer_core::lock;
 use tempfile::TempDir;
 
 #[allow(unused_imports)]
@@ -284,6 +285,8 @@ pub fn populate(image: &Path, owner: Ids) {
 /// An image mounted by the kernel through a loop device, read-only unless asked otherwise; unmounted when dropped.
 pub struct Mounted {
     pub at: TempDir,
+    /// Device and inode of the image, where it is one.
+    pub image: Option<(u64, u64)>,
 }
 
 impl Mounted {
@@ -297,17 +300,21 @@ impl Mounted {
             "THE KERNEL CANNOT MOUNT IMAGES HERE (root and loop devices are needed): {}",
             String::from_utf8_lossy(&output.stderr)
         );
-        Self { at }
+        let meta = fs::metadata(image).unwrap();
+        Self { at, image: Some((meta.dev(), meta.ino())) }
     }
-}
 
-impl Mounted {
     fn is_unmounted(&self) -> bool {
         Command::new("umount").arg(self.at.path()).output().is_ok_and(|output| output.status.success())
     }
+
+    fn has_loop_device(&self) -> bool {
+        self.image.is_some_and(|(dev, ino)| !lock::loops(dev, ino).is_empty())
+    }
 }
 
-/// A process that a test in another thread is just starting holds our open directories until its exec: the mount is busy then.
+/// A process that a test in another thread is just starting holds our open directories until its exec: the mount is busy then. And
+/// the `mount` of another thread looks into all loop devices, which keeps ours a moment longer.
 impl Drop for Mounted {
     fn drop(&mut self) {
         let deadline = Instant::now() + Duration::from_secs(10);
@@ -317,6 +324,9 @@ impl Drop for Mounted {
                 return;
             }
             std::thread::sleep(Duration::from_millis(20));
+        }
+        while self.has_loop_device() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 }
