@@ -22,8 +22,9 @@ pub(super) fn numeric(a: &str, b: &str) -> Ordering {
     }
 }
 
+/// Fused: asked once more after its end, `map_while` would go on behind the part that ended it.
 fn parts(version: &str) -> impl Iterator<Item = u64> {
-    version.split('.').map_while(|part| part.parse().ok())
+    version.split('.').map_while(|part| part.parse().ok()).fuse()
 }
 
 #[cfg(test)]
@@ -37,6 +38,7 @@ mod tests {
         assert_eq!(numeric("1.9", "1.10"), Ordering::Less);
         assert_eq!(numeric("2", "1.99"), Ordering::Greater);
         assert_eq!(numeric("1.16rc1", "1"), Ordering::Equal);
+        assert_eq!(numeric("1.16rc1.5", "1"), Ordering::Equal);
     }
 
     proptest! {
