@@ -1,8 +1,6 @@
 //! How steps end, in every way that can be made here, while their tasks write: nothing is left of the container, and its image is
 //! whole and free.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result, ensure};
 use cluster::{Proctrack, Release};
 
@@ -94,7 +92,7 @@ fn nothing_is_left_after_any_end(desk: &Desk) -> Result<()> {
             let id = two_writers(desk)?;
             let typed = typed.replace("JOB", &id.to_string()).replace("HERE", &desk.dir);
             desk.script(&format!("sleep 0.{}; {typed}", round % 10))?.success().with_context(what)?;
-            desk.cluster.wait_for_job(id, Duration::from_secs(60)).with_context(what)?;
+            desk.job_ends(id).with_context(what)?;
             is_gone(desk).with_context(what)?;
             desk.script("rm -f started.* stop fail env.img")?.success()?;
         }
@@ -111,9 +109,9 @@ fn a_requeued_job_finds_its_image(desk: &Desk) -> Result<()> {
     // It would wait for two minutes before it runs once more. In the same second the node would still refuse it.
     desk.wait_until(&format!("scontrol show job {id} | grep -q 'JobState=PENDING Reason=BeginTime'"))?;
     desk.as_root(&format!("sleep 2; scontrol update JobId={id} StartTime=now"))?.success()?;
-    desk.cluster.wait_for_job(id, Duration::from_secs(60))?;
+    desk.job_ends(id)?;
     is_gone(desk)?;
-    let job = desk.cluster.wait_for_job(id, Duration::from_secs(60))?;
+    let job = desk.job_ends(id)?;
     ensure!(desk.output_of(id)?.contains("/run.1"), "{job:?} {}", desk.output_of(id)?);
     Ok(())
 }
@@ -123,7 +121,7 @@ fn a_time_limit_leaves_nothing(desk: &Desk) -> Result<()> {
     let id = two_writers(desk)?;
     desk.as_root(&format!("scontrol update JobId={id} EndTime=now"))?.success()?;
     // slurmctld looks at limits every half minute.
-    let job = desk.cluster.wait_for_job(id, Duration::from_secs(90))?;
+    let job = desk.job_ends(id)?;
     ensure!(job.state == "TIMEOUT", "{job:?}");
     is_gone(desk)
 }
@@ -157,7 +155,7 @@ fn a_step_outlives_slurmd_and_ends_without_slurmstepd(world: &World, release: Re
             let id = two_writers(desk)?;
             desk.as_root("pkill -KILL -x slurmd; sleep 0.2; slurmd")?.success()?;
             desk.script("sleep 0.5; touch stop")?.success()?;
-            desk.cluster.wait_for_job(id, Duration::from_secs(60))?;
+            desk.job_ends(id)?;
             is_gone(desk).with_context(|| format!("round {round}, slurmd restarted"))?;
             desk.script("rm -f started.* stop env.img")?.success()?;
 
@@ -168,7 +166,7 @@ fn a_step_outlives_slurmd_and_ends_without_slurmstepd(world: &World, release: Re
             let left = desk.script("ls -A /tmp /dev/shm | grep -v :")?.stdout;
             ensure!(left.trim().is_empty(), "{left}");
             desk.script(&format!("scancel {id}; pkill -f '[w]riter.sh'; rm -f started.* stop env.img"))?;
-            desk.cluster.wait_for_job(id, Duration::from_secs(60))?;
+            desk.job_ends(id)?;
         }
         Ok(())
     })

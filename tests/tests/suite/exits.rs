@@ -77,7 +77,7 @@ fn scancel_ends_the_task(desk: &Desk) -> Result<()> {
     let id = desk.submit(&["--condatainer-overlay=env.img:rw"], "#!/bin/sh\ntouch started\nsleep 98765\n")?;
     desk.wait_until("[ -e started ]")?;
     desk.run(&["scancel", &id.to_string()])?.success()?;
-    let job = desk.cluster.wait_for_job(id, std::time::Duration::from_secs(30))?;
+    let job = desk.job_ends(id)?;
     ensure!(job.state == "CANCELLED", "{job:?}");
     desk.wait_until("! pgrep -f '[s]leep 98765'")?;
     ensure!(!is_left(desk, "scancel_ends_the_task/[e]nv.img")?, "a process of the container is left");
@@ -91,7 +91,7 @@ fn a_signal_reaches_the_batch_scripts_trap(desk: &Desk) -> Result<()> {
     let id = desk.submit(&[], script)?;
     desk.wait_until("[ -e started ]")?;
     desk.run(&["scancel", "--signal=USR1", "--batch", &id.to_string()])?.success()?;
-    let job = desk.cluster.wait_for_job(id, std::time::Duration::from_secs(30))?;
+    let job = desk.job_ends(id)?;
     ensure!(job.code == 9 && desk.output_of(id)? == "trapped\n", "{job:?} {}", desk.output_of(id)?);
     Ok(())
 }
@@ -105,7 +105,7 @@ fn signalled(desk: &Desk, mode: &str, signal: &str, program: &str) -> Result<(u3
     let id = desk.submit(&[], &format!("#!/bin/bash\n#SBATCH {options}\nsrun python3 program.py\n"))?;
     desk.wait_until("[ -e started ]")?;
     desk.run(&["scancel", &format!("--signal={signal}"), &format!("{id}.0")])?.success()?;
-    desk.cluster.wait_for_job(id, std::time::Duration::from_secs(30))?;
+    desk.job_ends(id)?;
     Ok((id, desk.output_of(id)?))
 }
 
@@ -174,7 +174,7 @@ fn term_ends_every_process_of_a_job(desk: &Desk) -> Result<()> {
     desk.wait_until("[ -e started ]")?;
     // What slurmctld sends when the time is up; the shortest time limit is a minute.
     desk.run(&["scancel", "--signal=TERM", "--full", &id.to_string()])?.success()?;
-    desk.cluster.wait_for_job(id, std::time::Duration::from_secs(30))?;
+    desk.job_ends(id)?;
     desk.wait_until("! pgrep -f '[s]leep 98766'")?;
     desk.srun_in("env.img:rw", "echo free")?.says("free")?;
     Ok(())

@@ -75,7 +75,7 @@ fn batch_and_step(desk: &Desk, scope: &str) -> Result<(String, String)> {
     let value = desk.as_root(&format!("scontrol show job {id} > /dev/null; cat {}/started", desk.dir))?.stdout;
     ensure!(value.is_empty(), "{value}");
     desk.run(&["touch", "stop"])?.success()?;
-    desk.cluster.wait_for_job(id, std::time::Duration::from_secs(30))?;
+    desk.job_ends(id)?;
     let batch = desk.output_of(id)?;
     let steps = format!("--condatainer-scope={scope}");
     let salloc =
@@ -150,7 +150,7 @@ fn an_inner_sbatch_inherits_nothing(desk: &Desk) -> Result<()> {
     )?;
     desk.batch(&[], &outer)?;
     let id = desk.run(&["cat", "inner.id"])?.success()?.stdout.trim().parse()?;
-    desk.cluster.wait_for_job(id, std::time::Duration::from_secs(30))?;
+    desk.job_ends(id)?;
     desk.run(&["cat", "inner.out"])?.says("host\nunset\nhost")?;
     Ok(())
 }

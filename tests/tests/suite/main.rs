@@ -65,6 +65,7 @@ fn main() -> ExitCode {
     };
     let conclusion = libtest_mimic::run(&arguments, trials(&suite, Some(&world)));
     coverage::report(&suite);
+    world.failures.report();
     world.end();
     conclusion.exit_code()
 }
@@ -117,9 +118,9 @@ fn trials(suite: &Suite, world: Option<&Arc<World>>) -> Vec<Trial> {
         for release in Release::ALL.into_iter().filter(|release| test.runs_on(*release)) {
             let name = format!("{release}::{theme}::{}", test.name);
             let (world, test) = (world.cloned(), *test);
-            trials.push(Trial::test(name, move || {
+            trials.push(Trial::test(name.clone(), move || {
                 let world = world.ok_or("only listed")?;
-                world.run(release, &test).map_err(|error| format!("{error:#}").into())
+                world.run(release, &test).map_err(|error| world.failures.note(&name, &error).into())
             }));
         }
     }

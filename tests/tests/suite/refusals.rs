@@ -155,7 +155,7 @@ fn queued(desk: &Desk, meanwhile: &str, expected: &str) -> Result<()> {
     let id = desk.submit(&["--hold", "--condatainer-overlay=env.img:rw"], "#!/bin/sh\necho RAN\n")?;
     desk.script(meanwhile)?.success()?;
     desk.run(&["scontrol", "release", &id.to_string()])?.success()?;
-    let job = desk.cluster.wait_for_job(id, std::time::Duration::from_secs(30))?;
+    let job = desk.job_ends(id)?;
     let text = desk.output_of(id)?;
     ensure!(job.state == "FAILED" && job.code == 125, "{job:?} {text}");
     ensure!(text.contains(expected) && !text.contains("RAN"), "{text}");

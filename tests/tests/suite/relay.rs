@@ -1,7 +1,5 @@
 //! Slurm's commands in a container whose image has none of them: they run outside of it, as if it were not there.
 
-use std::time::Duration;
-
 use anyhow::{Result, ensure};
 use cluster::Release;
 
@@ -49,7 +47,7 @@ echo id=$id"#;
     let inner = said.lines().find_map(|line| line.strip_prefix("id=")).and_then(|id| id.parse().ok());
     let inner: u32 = inner.ok_or_else(|| anyhow::anyhow!("no job was submitted: {said}"))?;
     ensure!(said.lines().any(|line| line.ends_with(".alice")), "{said}");
-    desk.cluster.wait_for_job(inner, Duration::from_secs(60))?;
+    desk.job_ends(inner)?;
     // Jobs that are submitted in a job start afresh, and with nothing of the container.
     let env = desk.run(&["cat", "inner.out"])?.success()?.stdout;
     ensure!(env.ends_with("inner=\n") && env.contains("MINE=a b\n"), "{env}");
@@ -82,7 +80,7 @@ fn commands_end_with_the_job(desk: &Desk) -> Result<()> {
         let id = desk.submit(&[], &script)?;
         desk.wait_until("[ -e started ]")?;
         desk.script(&end.replace("JOB", &id.to_string()))?.success()?;
-        desk.cluster.wait_for_job(id, Duration::from_secs(60))?;
+        desk.job_ends(id)?;
         desk.wait_until(&format!("! pgrep -f 'mark={}'", desk.dir.replacen('/', "[/]", 1)))?;
         is_gone(desk)?;
         desk.script("rm -f started stop env.img")?.success()?;
@@ -158,7 +156,7 @@ fn other_users_are_not_answered(desk: &Desk) -> Result<()> {
     let own = desk.run(&["perl", "-e", &call])?.success()?.stdout;
     ensure!(own == "nothing", "{own}");
     desk.script("touch stop")?.success()?;
-    desk.cluster.wait_for_job(id, Duration::from_secs(60))?;
+    desk.job_ends(id)?;
     ensure!(desk.output_of(id)? == "still there\n", "{}", desk.output_of(id)?);
     is_gone(desk)
 }

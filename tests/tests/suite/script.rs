@@ -1,7 +1,5 @@
 //! Scripts with lines of their own (`#DEP:`, `#CNT`): `run` here, in a job and as a job, `check`, and sbatch with the plugin.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result, ensure};
 use cluster::Output;
 use serde_json::Value;
@@ -19,8 +17,6 @@ tests! {
         options_lie_over_lines, scope_steps_with_lines, sbatch_refuses_bad_lines, a_script_without_lines_stays_on_the_host,
     ];
 }
-
-const LIMIT: Duration = Duration::from_secs(45);
 
 /// A module of the user's own, named after the test: its name, and what [`WHERE`] shows of it.
 fn module(desk: &Desk) -> Result<(String, String)> {
@@ -43,8 +39,8 @@ fn script(lines: &str) -> String {
 /// Waits for a job whose number a command has printed, and nothing else; hands on what the job wrote to `out`.
 fn finished(desk: &Desk, output: &Output) -> Result<(i32, String)> {
     let id = output.stdout.trim_end().parse().with_context(|| format!("no job number: {output:?}"))?;
-    let job = desk.cluster.wait_for_job(id, LIMIT)?;
-    Ok((job.code, desk.run(&["cat", "out"])?.success()?.stdout))
+    let job = desk.job_ends(id)?;
+    Ok((job.code, desk.written("out")?))
 }
 
 fn run_takes_a_scripts_lines(desk: &Desk) -> Result<()> {

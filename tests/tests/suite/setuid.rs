@@ -181,7 +181,7 @@ fn nothing_is_left_behind(world: &World, release: Release) -> Result<()> {
             desk.image("env.img")?;
             let id = two_writers(desk)?;
             desk.script(&typed.replace("JOB", &id.to_string()))?.success()?;
-            desk.cluster.wait_for_job(id, std::time::Duration::from_secs(60))?;
+            desk.job_ends(id)?;
             is_gone(desk)?;
             desk.script("rm -f started.* stop env.img")?.success()?;
         }

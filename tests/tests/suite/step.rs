@@ -1,7 +1,5 @@
 //! The step container: one for all tasks of a step on a node, and what a task is in there.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result, ensure};
 use cluster::Release;
 
@@ -197,7 +195,7 @@ fn a_step_is_shown_and_joined(desk: &Desk) -> Result<()> {
     ensure!(entered.code != 0 && entered.stdout.is_empty(), "{entered:?}");
 
     desk.script("touch stop")?.success()?;
-    desk.cluster.wait_for_job(id, Duration::from_secs(60))?;
+    desk.job_ends(id)?;
     is_gone(desk)?;
     desk.srun_in("env.img", "cat /joined")?.says("x").map(drop)
 }

@@ -88,13 +88,14 @@ fn the_next_job_finds_the_image_free(desk: &Desk) -> Result<()> {
 pub(crate) fn killed_writer<'a>(desk: &Desk<'a>) -> Result<Desk<'a>> {
     let carol = desk.of("carol")?;
     carol.image("env.img")?;
-    let write =
-        format!("echo synced > /data; mkdir /d; seq 2000 > /d/file; sync; touch {0}/written; sleep 1000", carol.dir);
+    let write = format!(
+        "echo synced > /data; mkdir /d; seq 2000 > /d/file; sync; touch {0}/written; exec sleep 1000",
+        carol.dir
+    );
     carol.script(&format!("srun --condatainer-overlay=env.img:rw sh -c '{write}' > /dev/null 2>&1 &"))?.success()?;
     carol.wait_until("[ -e written ]")?;
-    carol
-        .as_root("pkill -KILL -U carol; while pgrep -U carol; do sleep 0.02; done; scancel -u carol; rm written")?
-        .success()?;
+    // One that was just being made escapes a single pkill.
+    carol.as_root("while pkill -KILL -U carol; do sleep 0.02; done; scancel -u carol; rm written")?.success()?;
     carol.wait_until("[ -z \"$(squeue -h -u carol)\" ]")?;
     Ok(carol)
 }
@@ -120,7 +121,7 @@ fn left_over_daemons_are_ended(desk: &Desk) -> Result<()> {
     let _alone = alone();
     let carol = desk.of("carol")?;
     carol.image("env.img")?;
-    let write = format!("echo kept > /data; touch {0}/written; sleep 1000", carol.dir);
+    let write = format!("echo kept > /data; touch {0}/written; exec sleep 1000", carol.dir);
     let kill =
         "kill -KILL $(ps -o pid=,comm= -U carol | awk '$2 !~ /^(fuse2fs|fuse-overlayfs|squashfuse)/ { print $1 }')";
     for mode in ["ro", "rw"] {

@@ -6,8 +6,12 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use cluster::{Cluster, Command, Job, Output, Release};
 
-/// A command that takes longer hangs.
-const LIMIT: Duration = Duration::from_secs(45);
+/// A command or a job that takes longer hangs. No machine is as slow as that.
+const LIMIT: Duration = Duration::from_secs(240);
+
+/// What srun says while Slurm has not yet done with the step before; by the speed of the machine it does, or does not.
+const WAITING: [&str; 3] =
+    ["step creation temporarily disabled, retrying", "step creation still disabled", "Step created for "];
 
 /// See the module.
 pub(crate) struct Desk<'a> {
@@ -69,8 +73,13 @@ impl<'a> Desk<'a> {
     /// A batch job of this text: how it ended, and what it wrote.
     pub(crate) fn batch(&self, arguments: &[&str], script: &str) -> Result<(Job, String)> {
         let id = self.submit(arguments, script)?;
-        let job = self.cluster.wait_for_job(id, LIMIT)?;
+        let job = self.job_ends(id)?;
         Ok((job, self.output_of(id)?))
+    }
+
+    /// Waits until a job has ended.
+    pub(crate) fn job_ends(&self, id: u32) -> Result<Job> {
+        self.cluster.wait_for_job(id, LIMIT)
     }
 
     /// Submits a batch job of this text; its output goes to `ID.out`.
@@ -82,9 +91,16 @@ impl<'a> Desk<'a> {
         output.stdout.trim().parse().with_context(|| format!("sbatch said {:?}", output.stdout))
     }
 
-    /// What a batch job has written so far.
+    /// What a batch job has written so far, without Slurm's own words about waiting.
     pub(crate) fn output_of(&self, id: u32) -> Result<String> {
-        Ok(self.run(&["cat", &format!("{id}.out")])?.stdout)
+        self.written(&format!("{id}.out"))
+    }
+
+    /// The same of a job whose output has another name.
+    pub(crate) fn written(&self, name: &str) -> Result<String> {
+        let text = self.run(&["cat", name])?.stdout;
+        let is_waiting = |line: &str| line.starts_with("srun: ") && WAITING.iter().any(|words| line.contains(words));
+        Ok(text.split_inclusive('\n').filter(|line| !is_waiting(line)).collect())
     }
 
     /// Writes an executable text.
@@ -110,7 +126,7 @@ impl<'a> Desk<'a> {
     /// Polls a bash text of the user's until it succeeds.
     pub(crate) fn wait_until(&self, text: &str) -> Result<()> {
         let waiting =
-            format!("for _ in $(seq 600); do {{ {text}; }} > /dev/null 2>&1 && exit; sleep 0.03; done; exit 1");
+            format!("while [ $SECONDS -lt 120 ]; do {{ {text}; }} > /dev/null 2>&1 && exit; sleep 0.03; done; exit 1");
         self.script(&waiting)?.success().with_context(|| format!("waited in vain for: {text}")).map(drop)
     }
 

@@ -4,6 +4,7 @@
 pub(crate) mod checks;
 pub(crate) mod coverage;
 pub(crate) mod desk;
+mod failures;
 pub(crate) mod images;
 mod programs;
 pub(crate) mod setup;
@@ -12,6 +13,7 @@ mod world;
 
 pub(crate) use checks::{Expect, WHERE};
 pub(crate) use desk::Desk;
+pub(crate) use failures::Failures;
 pub(crate) use programs::{Programs, SETUID, SINGULARITY, setuid, singularity};
 pub(crate) use setup::Setup;
 pub(crate) use theme::tests;

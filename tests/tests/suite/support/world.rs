@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context, Result, anyhow};
 use cluster::{Cluster, Release};
 
-use crate::support::{Desk, Place, Programs, Setup, Test};
+use crate::support::{Desk, Failures, Place, Programs, Setup, Test};
 
 static OWN_DESKS: AtomicUsize = AtomicUsize::new(0);
 
@@ -18,12 +18,13 @@ type Shared = Arc<Mutex<Option<Result<Arc<Cluster>, String>>>>;
 pub(crate) struct World {
     programs: Programs,
     shared: HashMap<&'static str, Shared>,
+    pub(crate) failures: Failures,
 }
 
 impl World {
     pub(crate) fn new(programs: Programs) -> Self {
         let shared = Release::ALL.into_iter().map(|release| (release.name(), Shared::default())).collect();
-        Self { programs, shared }
+        Self { programs, shared, failures: Failures::default() }
     }
 
     /// Runs one test. When it fails, the logs of its cluster are kept and their place is part of the error.
