@@ -47,7 +47,7 @@ pub(crate) enum Variable {
 pub(crate) trait Task {
     /// Which process of the job this is.
     fn step(&self) -> Step;
-    /// Nodes of the step.
+    /// Nodes of the step, or of the component of a heterogeneous step that this task belongs to.
     fn node_count(&self) -> u32;
     /// A variable of the task.
     fn variable(&self, name: &str) -> Variable;

@@ -48,7 +48,7 @@ pub(crate) fn start_task(task: &mut impl Task, seen: Seen, settings: Result<&Set
         _ => {}
     }
     let shared = request.as_ref().filter(|_| part == Part::Step);
-    if let Some(refusal) = shared.and_then(|request| refuse_shared_writing(request, task.node_count())) {
+    if let Some(refusal) = shared.and_then(|request| refuse_shared_writing(request, nodes_of_step(task))) {
         // Every task of the step is refused, and one says why.
         let is_first = !matches!(task.variable("SLURM_PROCID"), Variable::Set(number) if number != "0");
         return Err(if is_first { refusal } else { String::new() });
@@ -66,6 +66,16 @@ pub(crate) fn keeper(settings: &Settings, part: Part, script: Option<String>) ->
     words.push(format!("--config={}", settings.config.display()));
     words.extend(script.into_iter().filter(|_| part == Part::Batch).flat_map(|script| ["--".into(), script]));
     words
+}
+
+/// The nodes of the whole step. Each component of a heterogeneous step counts only its own; srun tells their sum, in a variable
+/// that it sets itself whatever the user's environment says.
+fn nodes_of_step(task: &impl Task) -> u32 {
+    let told = match task.variable("SLURM_STEP_NUM_NODES") {
+        Variable::Set(number) => number.parse().unwrap_or(1),
+        Variable::Missing | Variable::Unusable => 1,
+    };
+    told.max(task.node_count())
 }
 
 /// The refusal for a step whose nodes would all write to one image. On one node the tasks share a container.

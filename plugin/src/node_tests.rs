@@ -7,6 +7,8 @@ use condatainer_core::request::Scope;
 struct FakeTask {
     step: Step,
     nodes: u32,
+    /// Of all components of a heterogeneous step, as srun tells.
+    all_nodes: u32,
     number: u32,
     channel: Option<i32>,
     value: Variable,
@@ -27,6 +29,7 @@ impl Task for FakeTask {
     fn variable(&self, name: &str) -> Variable {
         match name {
             VARIABLE => self.value.clone(),
+            "SLURM_STEP_NUM_NODES" => Variable::Set(self.all_nodes.to_string()),
             "SLURM_PROCID" => Variable::Set(self.number.to_string()),
             _ => panic!("{name}"),
         }
@@ -44,6 +47,7 @@ fn task(value: Variable) -> FakeTask {
     FakeTask {
         step: Step::Part(Part::Step),
         nodes: 1,
+        all_nodes: 1,
         number: 0,
         channel: None,
         value,
@@ -122,6 +126,9 @@ fn whatever_is_in_doubt_is_refused() {
     assert_eq!(start(&mut many, NOTHING), Err(String::new()), "one of them says it");
     many.step = Step::Part(Part::Batch);
     assert_eq!(start(&mut many, NOTHING), Ok(()), "a batch script is one process, however many nodes the job has");
+    let mut components = asking(Mode::Rw, Scope::All);
+    components.all_nodes = 2;
+    assert!(start(&mut components, NOTHING).unwrap_err().contains("2 nodes"));
     let missing = Settings::parse(["condatainer=/no/such/program"]).unwrap();
     assert!(
         start_task(&mut asking(Mode::Ro, Scope::All), NOTHING, Ok(&missing)).unwrap_err().contains("/no/such/program")
