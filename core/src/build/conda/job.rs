@@ -129,9 +129,9 @@ fn make(request: &Request<'_>, below: &str, prefix: &str, watch: Watch<'_>) -> R
 /// It cannot be read.
 pub fn recorded(layer: &Path) -> Result<Option<Spec>, BuildError> {
     let layer = target::real(layer, true);
-    match name(&layer) {
-        Ok(name) if target::old(&layer)?.is_some() => record::asked(&layer, name.as_str()),
-        _ => Ok(None),
+    match target::old(&layer)? {
+        Some(_) => record::asked(&layer),
+        None => Ok(None),
     }
 }
 

@@ -13,6 +13,9 @@ use super::spec::{Format, Spec, SpecFile};
 use super::yaml;
 use crate::build::BuildError;
 use crate::build::layer::Packed;
+use crate::facts::Kind;
+use crate::image;
+use crate::module::Module;
 
 /// What was asked for, with one of the endings below.
 pub const ASKED: &str = ".cnt-environment";
@@ -113,10 +116,11 @@ fn environment(packages: &[String], channels: &[String]) -> String {
     [list("channels", channels), list("dependencies", packages)].concat()
 }
 
-/// What the module in `layer` was made from, if it was made by us.
-pub(super) fn asked(layer: &Path, name: &str) -> Result<Option<Spec>, BuildError> {
+/// What the module in `layer` was made from, if it was made by us; under whatever name, for its file may have got another since.
+pub(super) fn asked(layer: &Path) -> Result<Option<Spec>, BuildError> {
+    let Some(root) = Module::read(layer, &image::open(layer)?, Kind::Squashfs).root else { return Ok(None) };
     let packed = Packed::open(layer)?;
-    let text = |file: &str| packed.text(layer, &format!("/cnt/{name}/{file}"));
+    let text = |file: &str| packed.text(layer, &format!("{root}/{file}"));
     for ending in ENDINGS {
         let file = format!("{ASKED}{ending}");
         if let Some(asked) = text(&file)? {
@@ -180,7 +184,7 @@ mod tests {
             ("/d/list.txt", "a=1\n", ".cnt-environment.txt"),
         ] {
             let dir = tempfile::tempdir().unwrap();
-            let (root, layer) = (dir.path().join("root"), dir.path().join("x.sqf"));
+            let (root, layer) = (dir.path().join("root"), dir.path().join("another--2.sqf"));
             let prefix = root.join("cnt/x/1");
             fs::create_dir_all(&prefix).unwrap();
             let spec = Spec::of_text(path.as_ref(), text.into()).unwrap();
@@ -190,7 +194,7 @@ mod tests {
             packing.run(&mut |_| std::ops::ControlFlow::Continue(())).unwrap();
             let expected =
                 Spec::of_text(kept.as_ref(), text.into()).unwrap().with(vec!["file:///c".into(), "d".into()]);
-            assert_eq!(asked(&layer, "x/1").unwrap(), Some(expected));
+            assert_eq!(asked(&layer).unwrap(), Some(expected));
         }
     }
 }

@@ -140,6 +140,10 @@ pub(super) fn again(desk: &Desk) -> Result<()> {
     create(desk, &["-u", "-p", "current.sqf"])?.success()?.complains("2 packages in /cnt/hello/1")?;
     create(desk, &["-u", "-p", "current.sqf", "-c", "./channel", "hello"])?.success()?;
     exec(desk, "hello/1", &["hello"])?.says("hello from /cnt/hello/1, 1.2")?;
+    // Under another name it is made for that one.
+    desk.script(&format!("cp ~/{IMAGES}/hello--1.sqf ~/{IMAGES}/renamed--3.sqf"))?.success()?;
+    create(desk, &["-u", "-n", "renamed/3"])?.success()?.complains("2 packages in /cnt/renamed/3")?;
+    exec(desk, "renamed/3", &["hello"])?.says("hello from /cnt/renamed/3, 1.2")?;
     // One that fails leaves the old one.
     create(desk, &["-u", "-n", "hello/1", "-c", "./channel", "nosuch"])?.ends_with(1)?;
     exec(desk, "hello/1", &["hello"])?.says("hello from /cnt/hello/1, 1.2")?;
