@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use condatainer_core::config::SYSTEM_FILE;
 use condatainer_core::image::{self, Kind};
-use condatainer_core::layer::Layer;
+use condatainer_core::layer::{Layer, Mode};
 use condatainer_core::plan::Plan;
 use condatainer_core::request::Request;
 use condatainer_core::seal;
@@ -24,6 +24,9 @@ pub(crate) fn edit(args: EditArgs) -> Result<ExitCode, Failure> {
     let mut layers = around.layers(&args.layers)?;
     if !args.no_autoload && !layers.iter().any(is_image) {
         layers.extend(workspace(&around, layers.is_empty())?);
+    }
+    if let Some(written) = layers.iter().find(|layer| args.read_only && layer.mode == Some(Mode::Rw)) {
+        return Err(Failure::usage(format!("-r: {} is asked for as :rw: drop one of them", written.path.display())));
     }
     let write = !args.read_only && layers.iter().any(|layer| layer.mode.is_none() && is_image(layer));
     let request = Request { layers, write, ..around.request(&args.start)? };

@@ -144,6 +144,9 @@ pub struct ImageFacts {
     pub refused_by_engine: Option<String>,
     /// Who uses it at the moment.
     pub usage: Usage,
+    /// What is free on its disk, in bytes, where that is little and less than it can still take: fuse2fs tells nobody what it
+    /// could not write, but who asks by fsync(2).
+    pub short_of_space: Option<u64>,
     /// What it has deleted, in whose language.
     pub whiteouts: Whiteouts,
 }

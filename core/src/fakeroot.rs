@@ -74,7 +74,12 @@ fn check_owner(layer: &LayerFacts, fakeroot: Option<Fakeroot>, facts: &Facts) ->
     let Some(owner) = upper(layer) else { return Ok(()) };
     let caller = (facts.caller.uid, facts.caller.gid);
     let usable = maps(owner, caller, fakeroot);
-    if usable { Ok(()) } else { Err(Refusal::WrongOwner { path: layer.path.clone(), owner, caller, fakeroot }) }
+    if usable {
+        return Ok(());
+    }
+    let fakeroot_helps =
+        offered(&facts.caller, facts.newuidmap).is_ok_and(|offered| maps(owner, caller, Some(offered)));
+    Err(Refusal::WrongOwner { path: layer.path.clone(), owner, caller, fakeroot, fakeroot_helps })
 }
 
 fn maps(owner: (u32, u32), caller: (u32, u32), fakeroot: Option<Fakeroot>) -> bool {

@@ -190,6 +190,7 @@ pub fn check<'a>(
     }
     let layers = with_modes(request, layers)?;
     one_writer(&layers)?;
+    written_once(&layers)?;
     for (layer, mode) in &layers {
         check_layer(layer, *mode, job)?;
     }
@@ -220,6 +221,15 @@ fn one_writer(layers: &[Moded<'_>]) -> Result<(), Refusal> {
         (Some(rw), None, Some(tmp)) => Err(Refusal::WriterAndTmp { tmp, rw }),
         _ => Ok(()),
     }
+}
+
+/// The engine would find it locked, by itself.
+fn written_once(layers: &[Moded<'_>]) -> Result<(), Refusal> {
+    let Some(at) = layers.iter().position(|(_, mode)| *mode == Mode::Rw) else { return Ok(()) };
+    let same = |other: usize| other != at && layers[other].0.identity == layers[at].0.identity;
+    let Some(other) = (0..layers.len()).find(|other| same(*other)) else { return Ok(()) };
+    let path = |at: usize| layers[at].0.path.clone();
+    Err(Refusal::Twice { first: path(at.min(other)), second: path(at.max(other)) })
 }
 
 fn check_layer(layer: &LayerFacts, mode: Mode, job: Option<&str>) -> Result<(), Refusal> {
@@ -273,7 +283,15 @@ fn notices(request: &Request, facts: &Facts, fakeroot: Option<Fakeroot>, layers:
     });
     let unread = layers.iter().filter_map(|(layer, _)| layer.module.problem.as_ref());
     let unread = unread.map(|problem| format!("{problem}: the variables in it are not set"));
-    fakeroot::notice(request, facts, fakeroot, layers).into_iter().chain(unlocked).chain(unread).collect()
+    let nearly_full = layers.iter().filter(|(_, mode)| *mode == Mode::Rw).find_map(|(layer, _)| {
+        let free = layer.image.as_ref()?.short_of_space? >> 20;
+        Some(format!(
+            "{}: only {free} MiB are free on its disk: what does not fit is lost, perhaps without an error",
+            layer.path.display()
+        ))
+    });
+    let first = fakeroot::notice(request, facts, fakeroot, layers);
+    first.into_iter().chain(unlocked).chain(nearly_full).chain(unread).collect()
 }
 
 /// A killed writer left it, and nobody uses it. A reader repairs it too if he may: fuse2fs marks what it has mounted as clean

@@ -45,7 +45,9 @@ pub(crate) fn machine() -> Facts {
 }
 
 pub(crate) fn layer(path: &str, mode: Option<Mode>, kind: Kind, image: Option<ImageFacts>) -> LayerFacts {
-    LayerFacts { path: path.into(), mode, kind, identity: (1, 2), writable: true, image, module: Module::default() }
+    // Different paths are different files.
+    let identity = (1, path.bytes().fold(7, |sum: u64, byte| sum.wrapping_mul(31).wrapping_add(byte.into())));
+    LayerFacts { path: path.into(), mode, kind, identity, writable: true, image, module: Module::default() }
 }
 
 fn sqf(path: &str) -> LayerFacts {
@@ -58,6 +60,7 @@ pub(crate) fn img(path: &str, mode: Option<Mode>, upper: (u32, u32)) -> LayerFac
         state: State::Clean,
         refused_by_engine: None,
         usage: Usage::Free,
+        short_of_space: None,
         whiteouts: Whiteouts::Unknown,
     };
     layer(path, mode, Kind::Ext, Some(image))
@@ -194,6 +197,10 @@ fn an_owner_that_the_mode_cannot_write_as_is_refused_with_the_cure() {
     let forced = Request { fakeroot: Some(true), ..ANY() };
     assert!(decided(&forced, rw(ALICE)).is_ok() && decided(&forced, rw((42, 42))).is_ok());
     assert!(decided(&forced, rw((70000, 0))).is_err());
+    // Advice that would only lead to the next refusal is none.
+    let bobs_without_range = on(Facts { caller: caller(1001, false), ..machine() }, &ANY(), rw((1002, 1002)));
+    let text = bobs_without_range.unwrap_err().to_string();
+    assert!(text.ends_with("run 'condatainer overlay chown /e.img'"), "{text}");
     let without_range = Facts { caller: caller(1001, false), ..machine() };
     assert_eq!(
         on(without_range, &forced, rw(ALICE)).unwrap_err().to_string(),
@@ -217,6 +224,28 @@ fn two_writers_or_a_writer_and_tmp_are_refused() {
     assert_eq!(refusal(pair(Mode::Rw, Mode::Tmp)), mixed);
     assert!(refusal(pair(Mode::Tmp, Mode::Rw)).starts_with("/b.img is :rw and /a.img is :tmp"));
     assert!(decided(&ANY(), pair(Mode::Tmp, Mode::Tmp)).is_ok());
+}
+
+#[test]
+fn what_is_written_is_named_once() {
+    let mut same = img("/link.img", Some(Mode::Ro), ALICE);
+    let one = img("/e.img", Some(Mode::Rw), ALICE);
+    same.identity = one.identity;
+    let text = "/e.img and /link.img are the same: what is written to must be named once";
+    assert_eq!(refusal(vec![one.clone(), same.clone()]), text);
+    assert_eq!(
+        refusal(vec![same.clone(), one]),
+        "/link.img and /e.img are the same: what is written to must be named once"
+    );
+    assert!(decided(&ANY(), vec![same.clone(), same]).is_ok());
+}
+
+#[test]
+fn a_disk_that_is_nearly_full_is_told_to_a_writer() {
+    let short = |mode| with_image(img("/e.img", Some(mode), ALICE), |image| image.short_of_space = Some(30 << 20));
+    let text = "/e.img: only 30 MiB are free on its disk: what does not fit is lost, perhaps without an error";
+    assert_eq!(decided(&ANY(), vec![short(Mode::Rw)]).unwrap().notices, [text]);
+    assert!(decided(&ANY(), vec![short(Mode::Ro)]).unwrap().notices.is_empty());
 }
 
 #[test]

@@ -29,7 +29,9 @@ pub enum Refusal {
         /// The base.
         path: PathBuf,
     },
-    #[error("-w: there is no image to write to among the layers: make one with 'condatainer o', or name one")]
+    #[error(
+        "-w: there is no image to write to among the layers (one with :ro is none): make one with 'condatainer o', or name one"
+    )]
     /// `-w` without an image.
     NothingToWrite,
     #[error("{} and {}: only one layer can be written to: use :ro for the other", first.display(), second.display())]
@@ -47,6 +49,14 @@ pub enum Refusal {
         tmp: PathBuf,
         /// The `:rw` layer.
         rw: PathBuf,
+    },
+    #[error("{} and {} are the same: what is written to must be named once", first.display(), second.display())]
+    /// One layer under two names, or twice under one.
+    Twice {
+        /// As it was named first.
+        first: PathBuf,
+        /// As it was named again.
+        second: PathBuf,
     },
     #[error("{}: a ':' in the path of a layer cannot be passed to {engine}: rename the file or use a symbolic link", path.display())]
     /// The engine splits at colons.
@@ -134,7 +144,7 @@ pub enum Refusal {
         /// The layer.
         path: PathBuf,
     },
-    #[error("{}", wrong_owner(path, *owner, *caller, *fakeroot))]
+    #[error("{}", wrong_owner(path, *owner, *caller, *fakeroot, *fakeroot_helps))]
     /// The upper's owner cannot be written as.
     WrongOwner {
         /// The layer.
@@ -145,6 +155,8 @@ pub enum Refusal {
         caller: (u32, u32),
         /// The mode it would have run in.
         fakeroot: Option<Fakeroot>,
+        /// Whether the fakeroot that there is for the caller can write it.
+        fakeroot_helps: bool,
     },
     #[error(
         "fakeroot: you have a subuid range, but newuidmap is not installed here: install the package uidmap (shadow-utils)"
@@ -238,12 +250,22 @@ fn wait(mode: Mode) -> &'static str {
     }
 }
 
-fn wrong_owner(path: &std::path::Path, owner: (u32, u32), caller: (u32, u32), fakeroot: Option<Fakeroot>) -> String {
+fn wrong_owner(
+    path: &Path,
+    owner: (u32, u32),
+    caller: (u32, u32),
+    fakeroot: Option<Fakeroot>,
+    fakeroot_helps: bool,
+) -> String {
     let (path, (uid, gid)) = (path.display(), owner);
     match fakeroot {
         None => {
             let (my_uid, my_gid) = caller;
-            let or = if owner == (0, 0) { ", or drop --no-fakeroot" } else { ", or use --fakeroot" };
+            let or = match (fakeroot_helps, owner) {
+                (false, _) => "",
+                (true, (0, 0)) => ", or drop --no-fakeroot",
+                (true, _) => ", or use --fakeroot",
+            };
             format!(
                 "{path}: its upper belongs to {uid}:{gid} and you are {my_uid}:{my_gid}, so plain mode cannot write it: run 'condatainer overlay chown {path}'{or}"
             )

@@ -2,6 +2,8 @@
 //!
 //! Locks and states may change until the job starts, and a node may have files that are not here; all else is checked.
 
+use nix::errno::Errno;
+
 use crate::config::Config;
 use crate::facts::{BaseFacts, LayerFacts};
 use crate::image::ImageError;
@@ -28,6 +30,9 @@ pub enum SubmissionError {
 /// # Errors
 /// What cannot work wherever the job starts.
 pub fn check(request: &mut Request, config: &Config) -> Result<(), SubmissionError> {
+    for bind in &request.bind {
+        here(survey::binds(std::slice::from_ref(bind)), config)?;
+    }
     let base = here(survey::base(request.base.as_deref()), config)?;
     let mut layers: Vec<LayerFacts> = Vec::new();
     let mut complete = true;
@@ -56,6 +61,7 @@ fn here<T>(found: Result<T, SurveyError>, config: &Config) -> Result<Option<T>, 
     match found {
         Ok(found) => Ok(Some(found)),
         Err(SurveyError::Image(ImageError::NotFound { path })) if config.is_node_path(&path) => Ok(None),
+        Err(SurveyError::Bind { path, error }) if error == Errno::ENOENT && config.is_node_path(&path) => Ok(None),
         Err(error) => Err(error),
     }
 }

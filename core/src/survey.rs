@@ -2,11 +2,16 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+use nix::sys::stat::stat;
 use nix::unistd::{AccessFlags, access};
 
+use crate::bind::Bind;
 use crate::config::Config;
+use crate::create;
 use crate::ext;
 use crate::facts::{BaseFacts, Facts, Flavour, Gpu, ImageFacts, Kind, LayerFacts, State, Usage, Whiteouts};
 use crate::fakeroot::{self, Fakeroot};
@@ -27,6 +32,9 @@ mod whiteouts;
 pub(crate) use engine::directive;
 pub use engine::engine;
 
+/// A disk with less than this, in bytes, is nearly full; sparse images of ten times as much are usual.
+const LITTLE: u64 = 1 << 30;
+
 /// Why the facts could not be had.
 #[derive(Debug, thiserror::Error)]
 pub enum SurveyError {
@@ -38,6 +46,14 @@ pub enum SurveyError {
         "no base image: name one with -b (in Slurm: --condatainer-base=), CONDATAINER_BASE or 'base' in the configuration; 'apptainer pull base.sif docker://debian' makes one"
     )]
     NoBase,
+    /// A path of the host that is to be shown.
+    #[error("bind {}: {}", path.display(), error.desc())]
+    Bind {
+        /// The path.
+        path: PathBuf,
+        /// Why it cannot be.
+        error: Errno,
+    },
     /// The caller cannot be told.
     #[error("cannot look up the calling user: {0}")]
     Caller(io::Error),
@@ -58,6 +74,7 @@ pub enum Moment {
 /// An image that cannot be read, or no base.
 pub fn survey(request: &Request, config: &Config, env: &HashMap<String, String>) -> Result<Facts, SurveyError> {
     let caller = Caller::current().map_err(SurveyError::Caller)?;
+    binds(&request.bind)?;
     let mut base = base(config.base(request.base.clone()).as_deref())?;
     base.shows_deleted = whiteouts::are_in_base(&base);
     let mut layers = layers(&request.layers, Moment::Start)?;
@@ -81,6 +98,17 @@ pub fn survey(request: &Request, config: &Config, env: &HashMap<String, String>)
         job_variables: job::variables(env),
         nesting: env.get("IN_CONDATAINER").and_then(|level| level.parse().ok()).unwrap_or(0),
         caller,
+    })
+}
+
+/// Looks at what is to be shown. The engine says the same in the middle of its start, and kills what it has started by then.
+///
+/// # Errors
+/// The first path that is not there.
+pub fn binds(binds: &[Bind]) -> Result<(), SurveyError> {
+    binds.iter().try_for_each(|bind| match stat(&bind.source) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(SurveyError::Bind { path: bind.source.clone(), error }),
     })
 }
 
@@ -118,6 +146,14 @@ fn layer(layer: &Layer, moment: Moment) -> Result<LayerFacts, ImageError> {
     })
 }
 
+/// What is free on the image's disk, where that is little and the image is sparse enough to take more.
+fn short_of_space(opened: &Opened) -> Option<u64> {
+    let taken = opened.file.metadata().ok()?.blocks().saturating_mul(512);
+    let can_take = opened.image.content.size.saturating_sub(taken);
+    let free = create::free_space(opened.image.path.parent()?)?;
+    (free < can_take.min(LITTLE)).then_some(free)
+}
+
 /// The kind of an image, in a word.
 #[must_use]
 pub fn kind(kind: &image::Kind) -> Kind {
@@ -137,6 +173,7 @@ fn image_facts(opened: &Opened, moment: Moment) -> Result<Option<ImageFacts>, Im
         state: if now { state(probe.state) } else { State::Clean },
         refused_by_engine: probe.apptainer.err(),
         usage: if now { usage(opened) } else { Usage::Free },
+        short_of_space: if now { short_of_space(opened) } else { None },
         whiteouts: Whiteouts::Unknown,
     }))
 }

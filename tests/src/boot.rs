@@ -27,7 +27,10 @@ pub(crate) fn configure(machine: &Machine, nodes: &[Node], options: &Options) ->
     if options.host_network {
         write("/etc/resolv.conf", &std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default())?;
     }
-    options.install.iter().try_for_each(|file| machine.copy_in(&file.host, "root", &file.inside, file.mode))
+    options.install.iter().try_for_each(|file| match std::fs::read_link(&file.host) {
+        Ok(target) => machine.link_in(&target, &file.inside),
+        Err(_) => machine.copy_in(&file.host, "root", &file.inside, file.mode),
+    })
 }
 
 /// Starts munged and slurmctld.

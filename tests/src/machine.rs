@@ -104,6 +104,16 @@ impl Machine {
         self.write_file(user, inside, &content, mode)
     }
 
+    /// Makes a symbolic link of root's inside.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn link_in(&self, target: &Path, inside: &str) -> Result<()> {
+        let target = target.to_str().with_context(|| format!("{} is not UTF-8", target.display()))?;
+        let make = r#"mkdir -p "${1%/*}" && ln -sfn "$0" "$1""#;
+        self.command("root").run(&["sh", "-c", make, target, inside])?.success().map(drop)
+    }
+
     /// The first process, as the host numbers it.
     #[must_use]
     pub fn init(&self) -> u32 {

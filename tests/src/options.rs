@@ -46,7 +46,7 @@ fn collect(root: &Path, directory: &Path, files: &mut Vec<Install>) -> Result<()
     let entries = fs::read_dir(directory).with_context(|| format!("cannot read {}", directory.display()))?;
     for entry in entries {
         let host = entry?.path();
-        let meta = fs::metadata(&host).with_context(|| format!("cannot read {}", host.display()))?;
+        let meta = fs::symlink_metadata(&host).with_context(|| format!("cannot read {}", host.display()))?;
         if meta.is_dir() {
             collect(root, &host, files)?;
         } else {

@@ -70,7 +70,7 @@ fn state(state: State, readers: bool, cure: &str) -> Vec<Finding> {
     if state.needs_recovery {
         add(Code::NeedsRecovery, "its journal has not been replayed (a crash); nothing else can be told before that");
     } else if !state.valid && !readers {
-        add(Code::NotClean, "it was not unmounted cleanly: its last writer was killed");
+        add(Code::NotClean, "it was not unmounted cleanly: its last user was killed, or found the disk full");
     }
     if state.errors {
         add(Code::ErrorsRecorded, "errors were recorded in it while it was used");

@@ -13,6 +13,8 @@ const TOOL: &str = "e2fsck";
 const CORRECTED: i32 = 1 | 2;
 /// Errors were left as they are.
 const UNCORRECTED: i32 = 4;
+/// e2fsck gave up. Without having been allowed to repair anything it does so at some damage that it could repair.
+const GAVE_UP: i32 = 8;
 /// Enough to see what is wrong; a badly damaged image makes millions.
 const MOST_LINES: usize = 1000;
 /// A list of blocks can be longer than a whole report.
@@ -54,12 +56,17 @@ pub(crate) fn e2fsck(held: &Held, answer: Answer, progress: &mut dyn FnMut(u64, 
     command.args(["-f", flag, "-C", "2"]).arg(held.tools_name());
     let name = held.image.path.display().to_string();
     match answer {
-        Answer::Preen => preen(held, || run(&mut command, &name, progress)),
-        Answer::Look | Answer::Yes => run(&mut command, &name, progress),
+        Answer::Preen => preen(held, || run(&mut command, answer, &name, progress)),
+        Answer::Look | Answer::Yes => run(&mut command, answer, &name, progress),
     }
 }
 
-fn run(command: &mut Command, name: &str, progress: &mut dyn FnMut(u64, u64)) -> Result<Outcome, ToolError> {
+fn run(
+    command: &mut Command,
+    answer: Answer,
+    name: &str,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Outcome, ToolError> {
     let start = |error| ToolError::Start { tool: TOOL, error };
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(start)?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
@@ -70,7 +77,9 @@ fn run(command: &mut Command, name: &str, progress: &mut dyn FnMut(u64, u64)) ->
     });
     let status = child.wait().map_err(start)?;
     match status.code() {
-        Some(code) if code & !(CORRECTED | UNCORRECTED) == 0 => {
+        Some(code)
+            if code & !(CORRECTED | UNCORRECTED) == 0 || (code & UNCORRECTED != 0 && may_give_up(answer, code)) =>
+        {
             outcome.uncorrected = code & UNCORRECTED != 0;
             outcome.problems.settle(outcome.uncorrected);
             Ok(outcome)
@@ -80,6 +89,10 @@ fn run(command: &mut Command, name: &str, progress: &mut dyn FnMut(u64, u64)) ->
             Err(ToolError::Failed { tool: TOOL, said })
         }
     }
+}
+
+fn may_give_up(answer: Answer, code: i32) -> bool {
+    answer != Answer::Yes && code & !(CORRECTED | UNCORRECTED | GAVE_UP) == 0
 }
 
 /// Sorts what e2fsck says, line by line.

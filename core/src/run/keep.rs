@@ -165,7 +165,8 @@ fn finish(mut container: Container<'_>, relays: Option<Relays>, options: &mut Op
         relays.end();
     }
     let _ = container.child.abandon();
-    container.end(options);
+    // The tasks have ended, and their codes are known; the line is what can still be said.
+    let _ = container.end(options);
 }
 
 /// Of the container's first process, and of this one: a number could be another process's by the time that a task looks there.

@@ -112,8 +112,11 @@ pub fn run(plan: &Plan, options: &mut Options<'_>) -> Result<Ended, RunError> {
     container.child.let_go()?;
     container.publish(options);
     let ended = container.child.wait()?;
-    container.end(options);
-    Ok(ended)
+    match (container.end(options), ended) {
+        // Whoever goes on because of a success would go on without what was written.
+        (Outcome::Lost, Ended::Exited(0)) => Ok(Ended::Exited(1)),
+        (_, ended) => Ok(ended),
+    }
 }
 
 /// A container that stands, whose shim waits for a word.
@@ -159,23 +162,35 @@ impl<'a> Container<'a> {
     }
 
     /// Everything that comes after the engine.
-    fn end(self, options: &mut Options<'_>) {
+    fn end(self, options: &mut Options<'_>) -> Outcome {
         if let Some(leftovers) = self.leftovers {
             leftovers.end();
         }
         self.known.into_iter().for_each(Known::renew);
         drop(self.note);
-        if let Some(image) = self.plan.holds.as_ref().filter(|_| self.child.was_killed()) {
+        let was_killed = self.child.was_killed();
+        if let Some(image) = self.plan.holds.as_ref().filter(|_| was_killed) {
             let _ = orphans::end(image);
         }
         settle(self.plan);
-        if let Some(image) = &self.plan.holds {
-            tidy::tidy(image);
+        let lost = self.plan.holds.as_ref().and_then(|image| tidy::tidy(image)).filter(|_| !was_killed);
+        if let Some(line) = &lost {
+            (options.say)(line);
         }
         if let Some(line) = self.scratch.remove() {
             (options.say)(&line);
         }
+        if lost.is_some() { Outcome::Lost } else { Outcome::Kept }
     }
+}
+
+/// What has become of what a writer wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// As far as anybody can tell it is in the image.
+    Kept,
+    /// Some of it may be missing; the user was told.
+    Lost,
 }
 
 fn spawn(plan: &Plan, scratch: &Scratch, options: &Options<'_>, streams: Streams) -> Result<Child, RunError> {

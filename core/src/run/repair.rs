@@ -37,6 +37,6 @@ pub(crate) fn repair(plan: &Plan, say: &mut dyn FnMut(&str)) -> Result<(), HeldE
 fn why(state: State) -> &'static str {
     match state.needs_recovery {
         true => "its journal was not replayed after a crash: replaying it",
-        false => "its last writer was killed: repairing it",
+        false => "its last user was killed, or found the disk full: repairing it",
     }
 }

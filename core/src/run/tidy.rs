@@ -1,26 +1,43 @@
 //! After a writer: what it has deleted is put into the kernel's language, and remembered.
 //!
 //! Then whoever reads the image next, also an Apptainer that somebody runs by hand, sees it deleted without fuse-overlayfs in
-//! between. All of this is a service: whatever fails here, the next start finds out by itself.
+//! between. All of this is a service: whatever fails here, the next start finds out by itself. But a disk that was full has cost data,
+//! and nobody else will say so.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::create;
 use crate::held::{Held, HeldError, Purpose};
 use crate::whiteout;
 
 /// A writer may end this much later than its command; a search that takes longer is left to `overlay info --scan`.
 const SEARCH: Duration = Duration::from_millis(300);
+/// Less than this, in bytes, is no room for anything.
+const NOTHING: u64 = 64 << 10;
 
-/// Looks for whiteouts in the image that was written, translates them, and leaves a mark.
-pub(crate) fn tidy(image: &Path) {
+/// Looks for whiteouts in the image that was written, translates them, and leaves a mark. A line for the user where the image is
+/// not as its writer believes.
+pub(crate) fn tidy(image: &Path) -> Option<String> {
     // Somebody else may have it already; where there are no locks nothing would tell, not even whether our own engine's daemons
     // have ended.
-    if let Ok(held) = Held::open(image, Purpose::Change)
-        && held.lock_unsupported().is_none()
-    {
-        let _ = translate(&held);
-    }
+    let held = Held::open(image, Purpose::Change).ok().filter(|held| held.lock_unsupported().is_none())?;
+    let why = match translate(&held) {
+        Err(HeldError::Dirty { .. }) => "it could not be unmounted cleanly",
+        _ if is_out_of_space(&held) => "its disk is full",
+        _ => return None,
+    };
+    let image = image.display();
+    Some(format!(
+        "{image}: {why}: what was written last may be lost: make room, then run 'condatainer overlay check {image}'"
+    ))
+}
+
+/// fuse2fs answers for what it has not written yet. What then finds no room is told to nobody but who asks by fsync(2).
+fn is_out_of_space(held: &Held) -> bool {
+    let has_holes = held.file.metadata().is_ok_and(|meta| meta.blocks().saturating_mul(512) < held.window.size);
+    has_holes && held.image.path.parent().and_then(create::free_space).is_some_and(|free| free < NOTHING)
 }
 
 fn translate(held: &Held) -> Result<(), HeldError> {

@@ -27,7 +27,12 @@ fn facts(setuid: bool, layers: Vec<LayerFacts>) -> Facts {
 fn img(mode: Mode, owner: u32, whiteouts: Whiteouts) -> LayerFacts {
     let upper = Some((owner, owner));
     let (state, usage) = (State::Clean, Usage::Free);
-    layer("/e.img", Some(mode), Kind::Ext, Some(ImageFacts { upper, state, refused_by_engine: None, usage, whiteouts }))
+    layer(
+        "/e.img",
+        Some(mode),
+        Kind::Ext,
+        Some(ImageFacts { upper, state, refused_by_engine: None, usage, short_of_space: None, whiteouts }),
+    )
 }
 
 fn clean(mode: Mode) -> LayerFacts {

@@ -31,7 +31,7 @@ fn a_killed_writer_is_found_and_repaired(desk: &Desk) -> Result<()> {
     let before = carol.bytes("env.img")?;
     let output = check(&carol, &["env.img"])?.ends_with(1)?;
     output.complains(
-        "env.img: it was not unmounted cleanly: its last writer was killed: condatainer overlay check --fix env.img",
+        "env.img: it was not unmounted cleanly: its last user was killed, or found the disk full: condatainer overlay check --fix env.img",
     )?;
     let found = codes(&check(&carol, &["--json", "env.img"])?.ends_with(1)?)?;
     ensure!(found.first().is_some_and(|code| code == "not-clean"), "{found:?}");

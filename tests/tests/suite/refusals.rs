@@ -8,7 +8,7 @@ use crate::support::{Desk, Expect, tests};
 tests! {
     Slurm, Desk: [
         a_missing_image, an_unreadable_image, a_truncated_image, a_random_file, an_empty_file, an_ext4_image, an_image_without_upper, a_fifo_does_not_hang,
-        an_ext_image_as_base, a_missing_base, two_writers, a_writable_squashfs, an_unwritable_image, an_unknown_mode, an_empty_layer,
+        an_ext_image_as_base, a_missing_base, a_missing_bind, two_writers, one_image_twice, a_writable_squashfs, an_unwritable_image, an_unknown_mode, an_empty_layer,
         an_unknown_scope, fakeroot_needs_no_argument, batch_and_salloc_refuse_too, an_image_deleted_while_the_job_was_queued,
         an_image_replaced_by_rubbish_while_the_job_was_queued, too_many_options,
     ];
@@ -96,6 +96,18 @@ fn a_missing_base(desk: &Desk) -> Result<()> {
         &["--condatainer-base=no.sif", "--condatainer-overlay=env.img"],
         "no.sif: no such file or directory",
     )
+}
+
+fn a_missing_bind(desk: &Desk) -> Result<()> {
+    desk.image("env.img")?;
+    let text = format!("bind {}: No such file or directory", desk.path("nope"));
+    refused_at_the_prompt(desk, &["--condatainer-overlay=env.img", "--condatainer-bind=nope:/x"], &text)
+}
+
+fn one_image_twice(desk: &Desk) -> Result<()> {
+    desk.image("env.img")?;
+    desk.run(&["ln", "-s", "env.img", "link.img"])?.success()?;
+    layer_refused(desk, "link.img,env.img:rw", "env.img are the same: what is written to must be named once")
 }
 
 fn two_writers(desk: &Desk) -> Result<()> {

@@ -104,7 +104,7 @@ fn a_killed_writer_is_repaired_and_synced_data_is_there(desk: &Desk) -> Result<(
     let _alone = alone();
     let carol = killed_writer(desk)?;
     let output = carol.srun_in("env.img:rw", "cat /data; tail -n1 /d/file")?.says("synced\n2000")?;
-    output.complains("its last writer was killed: repairing it (e2fsck -p)")?;
+    output.complains("its last user was killed, or found the disk full: repairing it (e2fsck -p)")?;
     carol.srun_in("env.img:rw", "cat /data")?.says("synced")?.without_a_word()?;
     carol.is_clean("env.img")
 }
