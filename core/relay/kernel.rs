@@ -5,6 +5,7 @@ use core::ffi::CStr;
 use crate::call::{call, number};
 
 const READ: usize = number(0, 63);
+const IOCTL: usize = number(16, 29);
 const RT_SIGACTION: usize = number(13, 134);
 const RT_SIGPROCMASK: usize = number(14, 135);
 const GETPID: usize = number(39, 172);
@@ -16,9 +17,11 @@ const GETSOCKOPT: usize = number(55, 209);
 const KILL: usize = number(62, 129);
 const FCNTL: usize = number(72, 25);
 const GETUID: usize = number(102, 174);
+const GETPGID: usize = number(121, 155);
 const OPENAT: usize = number(257, 56);
 const PPOLL: usize = number(271, 73);
 const SIGNALFD4: usize = number(289, 74);
+const DUP3: usize = number(292, 24);
 const PRLIMIT64: usize = number(302, 261);
 
 const STREAMS: usize = 3;
@@ -26,6 +29,7 @@ const NULL: &CStr = c"/dev/null";
 const AT_FDCWD: usize = -100_isize as usize;
 const O_RDWR: usize = 2;
 const F_GETFD: usize = 1;
+const TIOCGPGRP: usize = 0x540F;
 const AF_UNIX: u16 = 1;
 const SOCK_STREAM: usize = 1;
 const SOL_SOCKET: i32 = 1;
@@ -159,15 +163,21 @@ impl Socket {
     }
 }
 
-/// All signals but those that this process was started to ignore; they are read one by one instead of ending it.
+/// Those that srun waits for also where it was started to ignore them, as what a script runs in the background is: SIGHUP, SIGINT,
+/// SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM, SIGTERM, SIGCONT.
+const OF_SRUN: [u8; 8] = [1, 2, 3, 10, 12, 14, 15, 18];
+
+/// All signals but those that the command would ignore; they are read one by one instead of ending this process.
 pub(crate) struct Signals {
     set: u64,
     descriptor: Option<usize>,
 }
 
 impl Signals {
-    pub(crate) fn hold() -> Self {
-        let set = (1..=SIGNALS).filter(|signal| !is_ignored(*signal)).map(bit).sum();
+    pub(crate) fn hold(command: &[u8]) -> Self {
+        let counts = |signal: &u8| !is_ignored(*signal) || (command == b"srun" && OF_SRUN.contains(signal));
+        // A signal that is blocked is kept even where it is ignored.
+        let set = (1..=SIGNALS).filter(counts).map(bit).sum();
         change_mask(SIG_BLOCK, set);
         // SAFETY: the set is alive.
         let descriptor = unsafe { call(SIGNALFD4, [usize::MAX, &raw const set as usize, SIGNAL_SET_BYTES, 0, 0, 0]) };
@@ -221,6 +231,24 @@ pub(crate) fn open_missing_streams() {
             // SAFETY: the path is alive.
             let _ = unsafe { call(OPENAT, [AT_FDCWD, NULL.as_ptr() as usize, O_RDWR, 0, 0, 0]) };
         }
+    }
+}
+
+/// In the background a terminal is not to be read: whoever tries is stopped. Out there it is nobody's terminal, so nothing would
+/// stop the command, and it would take what is typed for the foreground.
+pub(crate) fn leave_terminal_to_foreground() {
+    let mut foreground = 0_i32;
+    // SAFETY: there is room for the number.
+    let asked = unsafe { call(IOCTL, [0, TIOCGPGRP, &raw mut foreground as usize, 0, 0, 0]) };
+    // SAFETY: it reads nothing.
+    let own = unsafe { call(GETPGID, [0; 6]) };
+    if asked.is_err() || own == Ok(foreground as usize) {
+        return;
+    }
+    // SAFETY: the path is alive.
+    if let Ok(null) = unsafe { call(OPENAT, [AT_FDCWD, NULL.as_ptr() as usize, O_RDWR, 0, 0, 0]) } {
+        // SAFETY: it reads nothing.
+        let _ = unsafe { call(DUP3, [null, 0, 0, 0, 0, 0]) };
     }
 }
 

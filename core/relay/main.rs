@@ -42,7 +42,8 @@ fn main(started: &mut Started) -> u8 {
     };
     // Before any other descriptor could take their place.
     kernel::open_missing_streams();
-    let signals = Signals::hold();
+    kernel::leave_terminal_to_foreground();
+    let signals = Signals::hold(name);
     let Some(socket) = Socket::connect(address).filter(Socket::hand_over_streams) else {
         return not_run(name, b"it runs outside of this container, which is kept by nobody any more");
     };

@@ -34,6 +34,14 @@ impl Repeated {
         self.values.push(value.into());
     }
 
+    fn repeats(&self, earlier: &Self) -> bool {
+        let goes_on = || {
+            let mut parts = self.values.chunks(earlier.values.len().max(1));
+            self.origin == Origin::Script && !self.values.is_empty() && parts.all(|part| part == earlier.values)
+        };
+        self == earlier || goes_on()
+    }
+
     /// The values in order; `None` where the option was not given.
     pub(crate) fn values(&self) -> Option<&[String]> {
         (!self.values.is_empty()).then_some(&self.values)
@@ -83,6 +91,20 @@ impl Given {
         Ok(())
     }
 
+    /// Whether this is the same once more: the components of a heterogeneous job are read one after the other. In a script, lists
+    /// go on from component to component.
+    pub(crate) fn repeats(&self, earlier: &Self) -> bool {
+        let lists = |given: &Self| [given.overlay.clone(), given.bind.clone(), given.env.clone()];
+        let without = |given: &Self| Self {
+            overlay: Repeated::default(),
+            bind: Repeated::default(),
+            env: Repeated::default(),
+            ..given.clone()
+        };
+        let all_repeat = lists(self).iter().zip(&lists(earlier)).all(|(now, before)| now.repeats(before));
+        all_repeat && without(self) == without(earlier)
+    }
+
     /// Whether anything besides `--condatainer-off` was given.
     pub(crate) fn asks_for_something(&self) -> bool {
         *self != Self { off: self.off, ..Self::default() }
@@ -122,6 +144,22 @@ mod tests {
         ]);
         assert_eq!(mixed.overlay.values().unwrap(), ["c.img", "d.sqf"]);
         assert_eq!(given(&[script, script]).overlay.values().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn components_of_a_script_say_the_same_once_more() {
+        let option = |value| (Name::Overlay, value, Origin::Script);
+        let once = given(&[option("a"), option("b")]);
+        assert!(once.repeats(&once) && given(&[option("a"), option("b"), option("a"), option("b")]).repeats(&once));
+        assert!(!given(&[option("a"), option("b"), option("a")]).repeats(&once));
+        assert!(
+            !given(&[option("c")]).repeats(&once)
+                && !Given::default().repeats(&once)
+                && !once.repeats(&Given::default())
+        );
+        let typed = |value| (Name::Overlay, value, Origin::CommandLine);
+        assert!(!given(&[typed("a"), typed("a")]).repeats(&given(&[typed("a")])));
+        assert!(!given(&[option("a"), option("b"), (Name::Fakeroot, "", Origin::Script)]).repeats(&once));
     }
 
     #[test]

@@ -62,8 +62,10 @@ fn described(pid: i32, all: &[i32]) -> Option<Kept> {
     let variables = keeper.variables().unwrap_or_default();
     let variable = |name: &str| variables.get(name.as_bytes()).and_then(|value| String::from_utf8(value.clone()).ok());
     let first = all.iter().copied().find(|first| is_first_of(*first, pid));
+    // Other users' are not shown.
+    let namespace = first.and_then(|first| Process::numbered(first).namespace_name("mnt"));
     let inside = |pid: &i32| {
-        first.is_some_and(|first| *pid != first && Process::numbered(*pid).shares(&Process::numbered(first), "mnt"))
+        namespace.is_some() && first != Some(*pid) && Process::numbered(*pid).namespace_name("mnt") == namespace
     };
     let request = variable(VARIABLE).and_then(|text| Request::decode(&text).ok()).unwrap_or_default();
     Some(Kept {

@@ -70,13 +70,14 @@ pub extern "C" fn slurm_spank_init_post_opt(spank: abi::spank_t, _: c_int, _: Ar
     guarded(FAILED, || {
         let (given, earlier, settings) = state::with(|state| {
             let given = std::mem::take(&mut state.given);
-            (given.clone(), state.submitted.replace(given), state.settings.clone())
+            let earlier = state.submitted.get_or_insert_with(|| given.clone()).clone();
+            (given, earlier, state.settings.clone())
         });
-        if earlier.is_some_and(|earlier| earlier != given) {
+        if !given.repeats(&earlier) {
             return Err("all components of a heterogeneous job must have the same --condatainer options".into());
         }
         let settings = settings.unwrap_or_else(|| Settings::parse([]))?;
-        submit::submit(context, &given, &place(settings)?, &mut Process)?;
+        submit::submit(context, &earlier, &place(settings)?, &mut Process)?;
         // Later, srun would leave the step that it has made behind.
         if context == Context::Local && !can_prepend() && is_multi_prog() && Process.variable(VARIABLE).is_some() {
             return Err("--multi-prog: this Slurm is older than 23.11 and cannot run it in containers".into());

@@ -9,7 +9,7 @@ use crate::support::{Desk, Expect, Setup, World, tests};
 tests! {
     Apptainer, Desk: [
         a_script_in_the_container_starts_steps, a_script_that_writes_is_told_to_leave_the_image_to_its_steps,
-        commands_end_with_the_job, signals_and_exit_codes_are_the_commands, an_image_without_anything_has_them,
+        commands_end_with_the_job, the_step_of_a_killed_srun_ends, a_background_step_leaves_the_terminal_alone, signals_and_exit_codes_are_the_commands, an_image_without_anything_has_them,
         a_terminal_is_handed_through, a_script_of_roots_calls_as_the_user, other_users_are_not_answered, what_cannot_run_is_said,
     ];
     Apptainer, OwnCluster: [mpirun_reaches_other_nodes];
@@ -88,6 +88,30 @@ fn commands_end_with_the_job(desk: &Desk) -> Result<()> {
     desk.nodes_are_well()
 }
 
+/// srun has a child that cancels its step then.
+fn the_step_of_a_killed_srun_ends(desk: &Desk) -> Result<()> {
+    let text = r#"
+srun -n1 sh -c 'touch started; exec sleep 100' & while [ ! -e started ]; do sleep 0.05; done
+kill -KILL $!; wait $!; echo killed: $?
+while squeue -h -s -j $SLURM_JOB_ID -o %i | grep -F .0; do sleep 0.1; done; echo gone"#;
+    let said = script_in(desk, "", text)?;
+    ensure!(said.contains("killed: 137\n") && said.ends_with("gone\n"), "{said}");
+    is_gone(desk)
+}
+
+/// What is typed is for the foreground.
+fn a_background_step_leaves_the_terminal_alone(desk: &Desk) -> Result<()> {
+    desk.image("env.img")?;
+    let start = "srun --overlap --condatainer-off -n1 sh -c 'cat > got; touch over' &\n";
+    let lines = "until [ -e over ]; do sleep 0.1; done; echo hello $((6*7))\necho and $((6*8))\nexit 5\n";
+    let typed = desk.command().terminal().stdin(format!("{start}{lines}"));
+    let output =
+        typed.run(&["srun", "--pty", "--condatainer-overlay=env.img", "bash", "--norc", "-i"])?.ends_with(5)?;
+    ensure!(output.stdout.contains("hello 42") && output.stdout.contains("and 48"), "{}", output.stdout);
+    desk.run(&["cat", "got"])?.says("")?;
+    is_gone(desk)
+}
+
 fn signals_and_exit_codes_are_the_commands(desk: &Desk) -> Result<()> {
     let text = r#"
 srun -n1 sh -c 'exit 7'; echo exit: $?
@@ -95,13 +119,23 @@ srun -Q -n1 sh -c 'kill -USR1 $$'; echo killed: $?
 srun -Q -n1 sh -c 'trap "echo got USR2; exit 3" USR2; touch ready; while :; do sleep 0.05; done' &
 while [ ! -e ready ]; do sleep 0.05; done
 kill -USR2 $!; wait $!; echo passed on: $?
-trap '' HUP
-srun -n1 sh -c 'touch again; while [ ! -e over ]; do sleep 0.05; done' &
+(trap '' HUP; exec squeue -i 1 > listed) &
+while [ ! -s listed ]; do sleep 0.05; done
+kill -HUP $!; sleep 0.2; kill -TERM $!; wait $!; echo ignored, then ended: $?
+srun -Q -n1 sh -c 'touch again; exec sleep 100' &
 while [ ! -e again ]; do sleep 0.05; done
-kill -HUP $!; touch over; wait $!; echo ignored: $?
+for i in 1 2 3; do kill -INT $!; sleep 0.3; done; wait $!; echo interrupted: $?
 srun -n1 sh -c 'echo no output' >&-; echo closed: $?"#;
     let said = script_in(desk, "", text)?;
-    for line in ["exit: 7", "killed: 138", "got USR2", "passed on: 3", "ignored: 0", "closed: 0"] {
+    for line in [
+        "exit: 7",
+        "killed: 138",
+        "got USR2",
+        "passed on: 3",
+        "ignored, then ended: 143",
+        "interrupted: 130",
+        "closed: 0",
+    ] {
         ensure!(said.lines().any(|found| found == line), "{line}: {said}");
     }
     is_gone(desk)

@@ -188,6 +188,9 @@ fn a_step_is_shown_and_joined(desk: &Desk) -> Result<()> {
         .complains("4711: no such job or step has a container")?;
 
     let bob = desk.of("bob")?;
+    let shown: serde_json::Value = serde_json::from_str(&bob.run(&["condatainer", "ps", "--json"])?.success()?.stdout)?;
+    let his = shown.as_array().into_iter().flatten().find(|kept| kept["first"] == first).context("not shown to bob")?;
+    ensure!(his["processes"].as_array().is_some_and(Vec::is_empty), "{his}");
     bob.run(&["condatainer", "join", &step, "id"])?
         .ends_with(125)?
         .complains("no such job or step has a container of yours")?;
@@ -243,6 +246,10 @@ fn components_of_a_heterogeneous_job_have_a_container_each(world: &World, releas
         ensure!(of("1:") == of("2:") && of("1:").is_some() && of("0:") != of("1:"), "{read}");
         let both = desk.refused(step("0,1", "rw", "echo RAN")?, "2 nodes cannot write to one image")?;
         ensure!(both.stderr.matches("cannot write").count() == 1, "{}", both.stderr);
+        let lines = "#SBATCH -n2 -N1 --condatainer-overlay=env.img\n";
+        let script = format!("#!/bin/bash\n{lines}#SBATCH hetjob\n{lines}srun --het-group=0,1 -l ls /opt/layers\n");
+        let (_, said) = desk.batch(&[], &script)?;
+        ensure!(said.lines().count() == 4 && said.lines().all(|line| line.ends_with(": env")), "{said}");
         step("1", "rw", "echo one > /by.$SLURM_PROCID")?.success()?;
         desk.nodes_are_well()
     })

@@ -125,8 +125,8 @@ fn carried_out(command: &mut Command, call: &UnixStream) -> io::Result<[u8; 2]> 
         while signals.read_exact(&mut signal).is_ok() {
             pass_on(pid, signal[0]);
         }
-        // Nobody waits for it any more.
-        let _ = killpg(pid, Signal::SIGKILL);
+        // Its caller was killed, so it is. Not its group: a child of srun's survives, to cancel the step.
+        let _ = kill(pid, Signal::SIGKILL);
     });
     Ok(answer(child.wait()?))
 }
