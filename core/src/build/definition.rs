@@ -31,6 +31,8 @@ pub enum Flaw {
     Dockerfile,
     /// It says nowhere what to begin with.
     NoBootstrap,
+    /// The image to begin with has no name. Apptainer would take the working directory for a local one, with all that is in it.
+    NoFrom,
 }
 
 impl Flaw {
@@ -48,6 +50,9 @@ impl Flaw {
             Self::TooLong => "is longer than 1 MiB, so it is no definition; an image is given with -s",
             Self::Dockerfile => {
                 "is a Dockerfile, which Apptainer does not build; save what podman or docker builds from it in an archive, and give that with -s"
+            }
+            Self::NoFrom => {
+                "does not name the image to begin with in a line 'From:'; a definition begins with two lines like 'Bootstrap: docker' and 'From: debian:trixie'"
             }
             Self::NoBootstrap => {
                 "has no line 'Bootstrap:'; a definition begins with two lines like 'Bootstrap: docker' and 'From: debian:trixie'"
@@ -69,13 +74,16 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, BuildError> {
 
 /// Refuses what Apptainer could not make sense of either, but would say in other words.
 pub(super) fn check(bytes: &[u8]) -> Result<(), Flaw> {
-    let mut lines = bytes.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !is_blank(line));
+    let lines = bytes.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !is_blank(line));
     match lines.clone().next() {
         _ if bytes.contains(&0) => Err(Flaw::NotText),
         _ if bytes.len() as u64 > LONGEST => Err(Flaw::TooLong),
         None => Err(Flaw::Empty),
         Some(first) if is_dockerfile(first) => Err(Flaw::Dockerfile),
-        Some(_) if !lines.any(is_bootstrap) => Err(Flaw::NoBootstrap),
+        Some(_) if !lines.clone().any(is_bootstrap) => Err(Flaw::NoBootstrap),
+        Some(_) if lines.clone().filter_map(named_by).count() > lines.filter(|line| names_image(line)).count() => {
+            Err(Flaw::NoFrom)
+        }
         Some(_) => Ok(()),
     }
 }
@@ -93,6 +101,28 @@ fn is_blank(line: &[u8]) -> bool {
 fn is_bootstrap(line: &[u8]) -> bool {
     let key = line.split(|&byte| byte == b':').next().unwrap_or_default();
     key.len() < line.len() && key.trim_ascii().eq_ignore_ascii_case(b"bootstrap")
+}
+
+/// Agents that begin with an image, of which `From:` tells the name; others make a system from packages, or from nothing.
+const AGENTS: [&str; 9] =
+    ["docker", "docker-archive", "docker-daemon", "library", "localimage", "oci", "oci-archive", "oras", "shub"];
+
+/// The agent of a stage that wants a name.
+fn named_by(line: &[u8]) -> Option<&'static str> {
+    let value = value_of(line, "bootstrap")?;
+    AGENTS.into_iter().find(|agent| value.eq_ignore_ascii_case(agent.as_bytes()))
+}
+
+fn names_image(line: &[u8]) -> bool {
+    value_of(line, "from").is_some_and(|value| !value.is_empty())
+}
+
+/// What stands behind `KEY:`, without a comment.
+fn value_of<'a>(line: &'a [u8], key: &str) -> Option<&'a [u8]> {
+    let colon = line.iter().position(|&byte| byte == b':')?;
+    let (before, value) = (line.get(..colon)?, line.get(colon + 1..)?);
+    let value = value.split(|&byte| byte == b'#').next().unwrap_or_default();
+    before.trim_ascii().eq_ignore_ascii_case(key.as_bytes()).then(|| value.trim_ascii())
 }
 
 fn is_dockerfile(first: &[u8]) -> bool {
@@ -144,6 +174,11 @@ mod tests {
         assert_eq!(flaw("bootstrap\n"), Some(Flaw::NoBootstrap));
         assert_eq!(flaw("FROM debian AS x\n"), Some(Flaw::Dockerfile));
         assert_eq!(flaw("From: debian\n"), Some(Flaw::NoBootstrap));
+        assert_eq!(flaw("Bootstrap: localimage\n"), Some(Flaw::NoFrom));
+        assert_eq!(flaw("bootstrap: Docker # x\nFrom: # none\n%post\n true\n"), Some(Flaw::NoFrom));
+        assert_eq!(flaw("Bootstrap: docker\nFrom: {{ A }}\nBootstrap: oci\n"), Some(Flaw::NoFrom));
+        assert_eq!(flaw("Bootstrap: debootstrap\nOSVersion: trixie\n"), None);
+        assert_eq!(flaw("Bootstrap: scratch\n"), None);
         assert_eq!(flaw("SIF\0"), Some(Flaw::NotText));
     }
 

@@ -91,7 +91,7 @@ fn commands_end_with_the_job(desk: &Desk) -> Result<()> {
 /// srun has a child that cancels its step then.
 fn the_step_of_a_killed_srun_ends(desk: &Desk) -> Result<()> {
     let text = r#"
-srun -n1 sh -c 'touch started; exec sleep 100' & while [ ! -e started ]; do sleep 0.05; done
+srun -n1 sh -c 'touch started; exec sleep 1000' & while [ ! -e started ]; do sleep 0.05; done
 kill -KILL $!; wait $!; echo killed: $?
 while squeue -h -s -j $SLURM_JOB_ID -o %i | grep -F .0; do sleep 0.1; done; echo gone"#;
     let said = script_in(desk, "", text)?;
