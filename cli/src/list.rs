@@ -18,6 +18,7 @@ use crate::args::ListArgs;
 use crate::escape::one_line;
 use crate::exit::{Code, Failure};
 use crate::print;
+use crate::say;
 use crate::start::Surroundings;
 
 /// One layer, as `--json` promises it.
@@ -35,6 +36,9 @@ struct Listed {
 
 pub(crate) fn list(args: &ListArgs) -> Result<ExitCode, Failure> {
     let around = Surroundings::look(Path::new(SYSTEM_FILE)).map_err(Failure::of_a_verb)?;
+    for dir in around.library.unreadable() {
+        say::notice(&dir);
+    }
     let found: Vec<Found> = matching(&around.library, &args.terms).collect();
     if found.is_empty() && !args.terms.is_empty() {
         return Err(Failure::new(Code::Failed, format!("{}: no layer has such a name", args.terms.join(" "))));

@@ -188,6 +188,9 @@ pub fn check<'a>(
     if base.kind == Kind::Ext {
         return Err(Refusal::ExtBase { path: base.path.clone() });
     }
+    if let Some(path) = request.workdir.clone().filter(|path| path.is_relative()) {
+        return Err(Refusal::RelativeWorkdir { path });
+    }
     let layers = with_modes(request, layers)?;
     one_writer(&layers)?;
     written_once(&layers)?;

@@ -227,6 +227,15 @@ fn two_writers_or_a_writer_and_tmp_are_refused() {
 }
 
 #[test]
+fn a_relative_working_directory_is_refused() {
+    for (workdir, ok) in [("/w", true), ("w", false), ("~", false)] {
+        let request = Request { workdir: Some(workdir.into()), ..ANY() };
+        let decided = decided(&request, vec![]);
+        assert!(decided.is_ok() == ok, "{decided:?}");
+    }
+}
+
+#[test]
 fn what_is_written_is_named_once() {
     let mut same = img("/link.img", Some(Mode::Ro), ALICE);
     let one = img("/e.img", Some(Mode::Rw), ALICE);

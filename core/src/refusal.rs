@@ -34,6 +34,12 @@ pub enum Refusal {
     )]
     /// `-w` without an image.
     NothingToWrite,
+    #[error("working directory {}: it is one in the container: write its absolute path", path.display())]
+    /// Relative to nothing.
+    RelativeWorkdir {
+        /// As written.
+        path: PathBuf,
+    },
     #[error("{} and {}: only one layer can be written to: use :ro for the other", first.display(), second.display())]
     /// Two `:rw`.
     TwoWriters {

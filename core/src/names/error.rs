@@ -1,7 +1,5 @@
 //! Why a name means no file.
 
-use std::path::PathBuf;
-
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
@@ -20,18 +18,17 @@ pub enum NameError {
         name: String,
         /// Names that are like it, the nearest first.
         near: Vec<String>,
-        /// Where it was looked for.
-        dirs: Vec<PathBuf>,
+        /// Where it was looked for, each with the reason if it cannot be read.
+        dirs: Vec<String>,
     },
 }
 
-fn cure(near: &[String], dirs: &[PathBuf]) -> String {
+fn cure(near: &[String], dirs: &[String]) -> String {
     match (near, dirs) {
         ([], []) => {
             ": no image directory is configured (image_dirs, CONDATAINER_IMAGE_DIRS) and HOME is not set".into()
         }
         ([], dirs) => {
-            let dirs: Vec<_> = dirs.iter().map(|dir| dir.display().to_string()).collect();
             format!(" in {}: 'condatainer list' shows what there is; a file is written ./FILE", dirs.join(", "))
         }
         (near, _) => format!(": did you mean {}?", near.join(" or ")),

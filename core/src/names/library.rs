@@ -4,7 +4,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
+use std::io;
 use std::path::PathBuf;
+
+use nix::errno::Errno;
 
 use super::dirs::{self, ImageDir};
 use super::error::NameError;
@@ -71,7 +74,9 @@ impl Library {
             let path = dir.path.clone();
             suffixes.iter().map(|suffix| path.join(format!("{stem}.{suffix}"))).collect::<Vec<_>>()
         };
-        self.dirs.iter().flat_map(files).find(|path| path.exists())
+        let mut all = self.dirs.iter().flat_map(files);
+        // A link that leads nowhere is there all the same, and is told as that.
+        all.clone().find(|path| path.exists()).or_else(|| all.find(|path| path.is_symlink()))
     }
 
     /// The newest version that will do; its file is then found as that of a name in full.
@@ -86,6 +91,12 @@ impl Library {
     #[must_use]
     pub fn all(&self) -> Vec<Found> {
         self.layers(&|_| true)
+    }
+
+    /// The directories that cannot be read, each with the reason.
+    #[must_use]
+    pub fn unreadable(&self) -> Vec<String> {
+        self.dirs.iter().filter(|dir| trouble(dir).is_some()).map(searched).collect()
     }
 
     /// Of those whose file names may be meant; looking at a name more closely costs more than finding it.
@@ -129,7 +140,7 @@ impl Library {
         NameError::NotFound {
             name: name.to_string(),
             near: near.into_iter().map(|(_, name)| name).collect(),
-            dirs: self.dirs.iter().map(|dir| dir.path.clone()).collect(),
+            dirs: self.dirs.iter().map(searched).collect(),
         }
     }
 
@@ -164,4 +175,18 @@ fn alike(a: &str, b: &str) -> f64 {
         return 0.0;
     }
     strsim::normalized_damerau_levenshtein(&a.to_lowercase(), &b.to_lowercase())
+}
+
+/// A directory, with the reason if it cannot be read.
+fn searched(dir: &ImageDir) -> String {
+    match trouble(dir) {
+        Some(reason) => format!("{} ({reason})", dir.path.display()),
+        None => dir.path.display().to_string(),
+    }
+}
+
+/// Why a directory cannot be read; one that is not there has no layers, which is no trouble.
+fn trouble(dir: &ImageDir) -> Option<&'static str> {
+    let error = fs::read_dir(&dir.path).err().filter(|error| error.kind() != io::ErrorKind::NotFound)?;
+    Some(error.raw_os_error().map_or("it cannot be read", |code| Errno::from_raw(code).desc()))
 }

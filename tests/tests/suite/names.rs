@@ -177,6 +177,16 @@ fn a_miss_is_helped_at_the_prompt(desk: &Desk) -> Result<()> {
     here(desk, "condatainer exec -o samtool/1.16 echo RAN")?.ends_with(125)?.complains(words)?;
     here(desk, "condatainer exec -o zzz true")?.ends_with(125)?.complains("zzz: no such layer in ")?;
     here(desk, "condatainer info zzz")?.ends_with(1)?.complains("zzz: no such layer in ")?;
+    // What is there and cannot be used is not what is missing.
+    desk.script("mkdir locked; chmod 0 locked")?.success()?;
+    let locked = format!("{} (Permission denied)", desk.path("locked"));
+    here(desk, "CONDATAINER_IMAGE_DIRS=$PWD/locked condatainer exec -o zzz true")?
+        .ends_with(125)?
+        .complains(&locked)?;
+    here(desk, "CONDATAINER_IMAGE_DIRS=$PWD/locked condatainer list")?.success()?.complains(&locked)?;
+    desk.script(&format!("ln -s /nowhere {DIR}/dangling--1.sqf"))?.success()?;
+    let text = "dangling--1.sqf: no such file or directory";
+    here(desk, "condatainer exec -o dangling/1 true")?.ends_with(125)?.complains(text)?;
     Ok(())
 }
 
