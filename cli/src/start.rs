@@ -118,6 +118,9 @@ impl Surroundings {
         lent: Option<&Path>,
         cure: impl Fn(&Refusal) -> bool,
     ) -> Result<Plan, Failure> {
+        for line in self.config.overruled(request.base.as_deref(), request.fakeroot) {
+            say::notice(&line);
+        }
         request.fakeroot = self.config.fakeroot(request.fakeroot);
         let deadline = Instant::now() + PATIENCE;
         loop {

@@ -93,6 +93,20 @@ impl Config {
         self.decide(flag, |settings| settings.fakeroot)
     }
 
+    /// A line for each option that gives way to a value which the site has fixed.
+    #[must_use]
+    pub fn overruled(&self, base: Option<&Path>, fakeroot: Option<bool>) -> Vec<String> {
+        let line =
+            |key: &str, fixed: String| format!("{key} is fixed by this site to {fixed}; the option is not followed");
+        let other_base = self.fixed.base.as_ref().filter(|fixed| base.is_some_and(|base| base != fixed.as_path()));
+        let other_fakeroot = self.fixed.fakeroot.filter(|fixed| fakeroot.is_some_and(|fakeroot| fakeroot != *fixed));
+        let lines = [
+            other_base.map(|fixed| line("base", fixed.display().to_string())),
+            other_fakeroot.map(|fixed| line("fakeroot", fixed.to_string())),
+        ];
+        lines.into_iter().flatten().collect()
+    }
+
     /// The directory for `:tmp` layers where the site or user named one.
     #[must_use]
     pub fn tmpdir(&self) -> Option<PathBuf> {
