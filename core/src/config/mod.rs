@@ -162,7 +162,8 @@ impl Config {
 #[must_use]
 pub fn user_file(env: &HashMap<String, String>) -> Option<PathBuf> {
     let xdg = env.get("XDG_CONFIG_HOME").map(PathBuf::from).filter(|p| p.is_absolute());
-    let dir = xdg.or_else(|| env.get("HOME").map(|home| Path::new(home).join(".config")))?;
+    let home = env.get("HOME").map(Path::new).filter(|home| home.is_absolute());
+    let dir = xdg.or_else(|| home.map(|home| home.join(".config")))?;
     Some(dir.join("condatainer/config.toml"))
 }
 

@@ -1,12 +1,19 @@
 //! From files to settings: reading, trust, and the mistakes that are named.
 
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use super::error::ConfigError;
 use super::settings::Settings;
 
 pub(super) fn read_optional(path: &Path) -> Result<Option<String>, ConfigError> {
+    // Nobody may ever write to it, and every command would wait.
+    if std::fs::metadata(path).is_ok_and(|meta| meta.file_type().is_fifo()) {
+        return Err(ConfigError::Read {
+            path: path.into(),
+            source: std::io::Error::other("a pipe is no configuration"),
+        });
+    }
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
         Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => Ok(None),

@@ -106,6 +106,11 @@ fn the_users_file_follows_xdg() {
         Some("/x/condatainer/config.toml".into())
     );
     assert_eq!(user_file(&env(&[("XDG_CONFIG_HOME", "relative")])), None);
+    assert_eq!(user_file(&env(&[("HOME", "")])), None, "the working directory is nobody's home");
+    let dir = tempfile::tempdir().unwrap();
+    let pipe = dir.path().join("config.toml");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    assert!(read_optional(&pipe).unwrap_err().to_string().contains("a pipe is no configuration"));
 }
 
 #[test]

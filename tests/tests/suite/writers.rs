@@ -122,8 +122,9 @@ fn left_over_daemons_are_ended(desk: &Desk) -> Result<()> {
     let carol = desk.of("carol")?;
     carol.image("env.img")?;
     let write = format!("echo kept > /data; touch {0}/written; exec sleep 1000", carol.dir);
-    let kill =
-        "kill -KILL $(ps -o pid=,comm= -U carol | awk '$2 !~ /^(fuse2fs|fuse-overlayfs|squashfuse)/ { print $1 }')";
+    // Stopped first: whoever is alive while the others die would end the daemons.
+    let kill = "set -- $(ps -o pid=,comm= -U carol | awk '$2 !~ /^(fuse2fs|fuse-overlayfs|squashfuse)/ { print $1 }')
+        kill -STOP $@; kill -KILL $@";
     for mode in ["ro", "rw"] {
         carol
             .script(&format!("srun -J left --condatainer-overlay=env.img:rw sh -c '{write}' > /dev/null 2>&1 &"))?
