@@ -357,5 +357,8 @@ fn watch(layer: &LayerFacts, overlay_driver: bool) -> Watch {
 }
 
 #[cfg(test)]
+#[path = "plan_refusal_tests.rs"]
+mod refusal_tests;
+#[cfg(test)]
 #[path = "plan_tests.rs"]
 pub(crate) mod tests;

@@ -50,7 +50,7 @@ pub(crate) fn layer(path: &str, mode: Option<Mode>, kind: Kind, image: Option<Im
     LayerFacts { path: path.into(), mode, kind, identity, writable: true, image, module: Module::default() }
 }
 
-fn sqf(path: &str) -> LayerFacts {
+pub(crate) fn sqf(path: &str) -> LayerFacts {
     layer(path, None, Kind::Squashfs, None)
 }
 
@@ -66,16 +66,16 @@ pub(crate) fn img(path: &str, mode: Option<Mode>, upper: (u32, u32)) -> LayerFac
     layer(path, mode, Kind::Ext, Some(image))
 }
 
-fn with_image(mut layer: LayerFacts, change: impl FnOnce(&mut ImageFacts)) -> LayerFacts {
+pub(crate) fn with_image(mut layer: LayerFacts, change: impl FnOnce(&mut ImageFacts)) -> LayerFacts {
     change(layer.image.as_mut().unwrap());
     layer
 }
 
-fn decided(request: &Request, layers: Vec<LayerFacts>) -> Result<Plan, Refusal> {
+pub(crate) fn decided(request: &Request, layers: Vec<LayerFacts>) -> Result<Plan, Refusal> {
     on(machine(), request, layers)
 }
 
-fn on(facts: Facts, request: &Request, layers: Vec<LayerFacts>) -> Result<Plan, Refusal> {
+pub(crate) fn on(facts: Facts, request: &Request, layers: Vec<LayerFacts>) -> Result<Plan, Refusal> {
     decide(request, &Facts { layers, ..facts }, Command::Argv(vec!["true".into()]))
 }
 
@@ -83,11 +83,11 @@ fn line(plan: &Plan) -> String {
     plan.to_shell()
 }
 
-fn refusal(layers: Vec<LayerFacts>) -> String {
+pub(crate) fn refusal(layers: Vec<LayerFacts>) -> String {
     decided(&Request::default(), layers).unwrap_err().to_string()
 }
 
-const ANY: fn() -> Request = Request::default;
+pub(crate) const ANY: fn() -> Request = Request::default;
 
 #[test]
 fn squashfs_below_images_below_the_writer() {
@@ -214,78 +214,11 @@ fn anybody_may_read_anybodys_image() {
 }
 
 #[test]
-fn two_writers_or_a_writer_and_tmp_are_refused() {
-    let pair = |a, b| vec![img("/a.img", Some(a), ALICE), img("/b.img", Some(b), ALICE)];
-    assert_eq!(
-        refusal(pair(Mode::Rw, Mode::Rw)),
-        "/a.img and /b.img: only one layer can be written to: use :ro for the other"
-    );
-    let mixed = "/a.img is :rw and /b.img is :tmp: writes can go to one place only: use :ro for one of them";
-    assert_eq!(refusal(pair(Mode::Rw, Mode::Tmp)), mixed);
-    assert!(refusal(pair(Mode::Tmp, Mode::Rw)).starts_with("/b.img is :rw and /a.img is :tmp"));
-    assert!(decided(&ANY(), pair(Mode::Tmp, Mode::Tmp)).is_ok());
-}
-
-#[test]
-fn a_relative_working_directory_is_refused() {
-    for (workdir, ok) in [("/w", true), ("w", false), ("~", false)] {
-        let request = Request { workdir: Some(workdir.into()), ..ANY() };
-        let decided = decided(&request, vec![]);
-        assert!(decided.is_ok() == ok, "{decided:?}");
-    }
-}
-
-#[test]
-fn what_is_written_is_named_once() {
-    let mut same = img("/link.img", Some(Mode::Ro), ALICE);
-    let one = img("/e.img", Some(Mode::Rw), ALICE);
-    same.identity = one.identity;
-    let text = "/e.img and /link.img are the same: what is written to must be named once";
-    assert_eq!(refusal(vec![one.clone(), same.clone()]), text);
-    assert_eq!(
-        refusal(vec![same.clone(), one]),
-        "/link.img and /e.img are the same: what is written to must be named once"
-    );
-    assert!(decided(&ANY(), vec![same.clone(), same]).is_ok());
-}
-
-#[test]
 fn a_disk_that_is_nearly_full_is_told_to_a_writer() {
     let short = |mode| with_image(img("/e.img", Some(mode), ALICE), |image| image.short_of_space = Some(30 << 20));
     let text = "/e.img: only 30 MiB are free on its disk: what does not fit is lost, perhaps without an error";
     assert_eq!(decided(&ANY(), vec![short(Mode::Rw)]).unwrap().notices, [text]);
     assert!(decided(&ANY(), vec![short(Mode::Ro)]).unwrap().notices.is_empty());
-}
-
-#[test]
-fn what_cannot_be_written_is_never_silently_read() {
-    let squashfs = layer("/a.sqf", Some(Mode::Rw), Kind::Squashfs, None);
-    assert!(refusal(vec![squashfs]).starts_with("/a.sqf: a squashfs layer is read-only and cannot be :rw"));
-    let mut locked = img("/e.img", Some(Mode::Rw), ALICE);
-    locked.writable = false;
-    assert!(refusal(vec![locked]).starts_with("/e.img: you may not write this file"));
-}
-
-#[test]
-fn a_busy_image_is_named_with_its_holder() {
-    let holder = Holder {
-        host: "n1".into(),
-        pid: 9,
-        user: "bob".into(),
-        job: Some("7".into()),
-        step: Some("0".into()),
-        verb: None,
-    };
-    let writer = Usage::Writer { holder: Some(holder), seen: None };
-    let busy = |mode| with_image(img("/e.img", Some(mode), ALICE), |image| image.usage = writer.clone());
-    assert_eq!(
-        refusal(vec![busy(Mode::Rw)]),
-        "/e.img: in use for writing by user bob, job 7.0, process 9 on n1; one writer at a time: wait until it ends"
-    );
-    assert!(refusal(vec![busy(Mode::Ro)]).ends_with("it cannot be read meanwhile: wait until it ends"));
-    let read = |mode| with_image(img("/e.img", Some(mode), ALICE), |image| image.usage = Usage::Readers);
-    assert!(refusal(vec![read(Mode::Rw)]).starts_with("/e.img: in use by readers"));
-    assert!(decided(&ANY(), vec![read(Mode::Ro)]).is_ok());
 }
 
 #[test]
@@ -347,29 +280,6 @@ fn a_journal_is_replayed_only_where_nobody_can_have_the_image() {
         let used = with_image(crashed(Mode::Ro), |image| image.usage = usage.clone());
         assert!(matches!(decided(&ANY(), vec![used]), Err(Refusal::NeedsRecovery { .. })), "{usage:?}");
     }
-}
-
-#[test]
-fn images_that_cannot_work_are_refused() {
-    let changed = |change: fn(&mut ImageFacts)| refusal(vec![with_image(img("/e.img", None, ALICE), change)]);
-    let ext4 = changed(|image| image.refused_by_engine = Some("extents".into()));
-    assert!(ext4.starts_with("/e.img: Apptainer does not accept this image: extents"), "{ext4}");
-    assert!(changed(|image| image.upper = None).starts_with("/e.img: has no upper/ directory"));
-    assert!(
-        refusal(vec![layer("/s.sif", None, Kind::Sif, None)]).starts_with("/s.sif: this SIF has no overlay partition")
-    );
-    assert!(refusal(vec![img("/a:b.img", None, ALICE)]).starts_with("/a:b.img: a ':' in the path"));
-}
-
-#[test]
-fn machines_that_cannot_start_anything_say_so() {
-    let refused = |facts| on(facts, &ANY(), vec![]).unwrap_err();
-    assert_eq!(refused(Facts { engine: None, ..machine() }), Refusal::NoEngine);
-    assert_eq!(refused(Facts { user_namespaces: false, ..machine() }), Refusal::NoUserNamespaces(Flavour::Apptainer));
-    let ext = BaseFacts { path: "/b.img".into(), kind: Kind::Ext, shows_deleted: false };
-    assert!(matches!(refused(Facts { base: ext, ..machine() }), Refusal::ExtBase { .. }));
-    let forced = Request { fakeroot: Some(true), ..ANY() };
-    assert_eq!(on(Facts { newuidmap: false, ..machine() }, &forced, vec![]).unwrap_err(), Refusal::NoNewuidmap);
 }
 
 #[test]

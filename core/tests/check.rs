@@ -6,7 +6,7 @@
 mod support;
 
 use std::fs::{self, File};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -110,6 +110,36 @@ fn a_journal_is_replayed_before_a_directory_is_made() {
     run(&image, Fix::Force);
     assert_eq!(debugfs(&image, "cat /upper/synced"), "synced");
     assert_eq!(look(&image), []);
+}
+
+/// Without leave to repair, e2fsck gives up at a directory that is none. It is damage all the same, and repaired with leave.
+#[test]
+fn a_directory_that_was_overwritten() {
+    let bench = Bench::new();
+    let image = rich(&bench, "env.img", RECIPE);
+    let block: u64 = debugfs(&image, "bmap /upper/var/cache/man 0").trim().parse().unwrap();
+    let block_size: u64 = debugfs(&image, "stats -h")
+        .lines()
+        .find_map(|line| line.strip_prefix("Block size:"))
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap();
+    let rubbish = vec![0xA5; usize::try_from(block_size).unwrap()];
+    File::options().write(true).open(&image).unwrap().write_all_at(&rubbish, block * block_size).unwrap();
+    assert!(!look(&image).is_empty());
+    let safe = run(&image, Fix::Safe);
+    assert!(
+        !safe.ok
+            && safe
+                .findings
+                .iter()
+                .any(|finding| finding.cure.as_ref().is_some_and(|cure| cure.contains("--fix=force"))),
+        "{safe:#?}"
+    );
+    let report = run(&image, Fix::Force);
+    assert!(report.ok && report.kept.is_some(), "{report:#?}");
+    assert_eq!(fsck(&image), Ok(()));
 }
 
 #[test]

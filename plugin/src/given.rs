@@ -94,15 +94,12 @@ impl Given {
     /// Whether this is the same once more: the components of a heterogeneous job are read one after the other. In a script, lists
     /// go on from component to component.
     pub(crate) fn repeats(&self, earlier: &Self) -> bool {
-        let lists = |given: &Self| [given.overlay.clone(), given.bind.clone(), given.env.clone()];
-        let without = |given: &Self| Self {
-            overlay: Repeated::default(),
-            bind: Repeated::default(),
-            env: Repeated::default(),
-            ..given.clone()
-        };
-        let all_repeat = lists(self).iter().zip(&lists(earlier)).all(|(now, before)| now.repeats(before));
-        all_repeat && without(self) == without(earlier)
+        // In full, so that a new option cannot be forgotten here.
+        let Self { overlay, base, fakeroot, bind, env, workdir, scope, off } = self;
+        let lists = [(overlay, &earlier.overlay), (bind, &earlier.bind), (env, &earlier.env)];
+        lists.iter().all(|(now, before)| now.repeats(before))
+            && (base, workdir) == (&earlier.base, &earlier.workdir)
+            && (fakeroot, scope, off) == (&earlier.fakeroot, &earlier.scope, &earlier.off)
     }
 
     /// Whether anything besides `--condatainer-off` was given.

@@ -77,9 +77,7 @@ fn run(
     });
     let status = child.wait().map_err(start)?;
     match status.code() {
-        Some(code)
-            if code & !(CORRECTED | UNCORRECTED) == 0 || (code & UNCORRECTED != 0 && may_give_up(answer, code)) =>
-        {
+        Some(code) if is_verdict(answer, code) => {
             outcome.uncorrected = code & UNCORRECTED != 0;
             outcome.problems.settle(outcome.uncorrected);
             Ok(outcome)
@@ -91,8 +89,11 @@ fn run(
     }
 }
 
-fn may_give_up(answer: Answer, code: i32) -> bool {
-    answer != Answer::Yes && code & !(CORRECTED | UNCORRECTED | GAVE_UP) == 0
+/// Whether the exit code tells about the image, and not that e2fsck could not look at it.
+fn is_verdict(answer: Answer, code: i32) -> bool {
+    let gave_up = UNCORRECTED | GAVE_UP;
+    let code = if answer != Answer::Yes && code & gave_up == gave_up { code & !GAVE_UP } else { code };
+    code & !(CORRECTED | UNCORRECTED) == 0
 }
 
 /// Sorts what e2fsck says, line by line.

@@ -165,7 +165,7 @@ fn finish(mut container: Container<'_>, relays: Option<Relays>, options: &mut Op
         relays.end();
     }
     let _ = container.child.abandon();
-    // The tasks have ended, and their codes are known; the line is what can still be said.
+    // The tasks have ended: their codes are known, and none is left to say anything. The next start does.
     let _ = container.end(options);
 }
 

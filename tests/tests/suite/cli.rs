@@ -8,7 +8,7 @@ use crate::whiteouts::by_hand;
 
 tests! {
     Apptainer, Desk: [
-        exec_is_read_only_unless_asked, exec_codes, a_full_disk_is_no_success, a_failed_start_is_blamed_on_nobody_else, exec_is_killed_by_a_signal, exec_passes_signals_on, exec_ignores_what_the_caller_ignores, o_makes_an_image_that_works, o_fakeroot, o_elsewhere_and_in_json,
+        exec_is_read_only_unless_asked, exec_codes, a_failed_start_is_blamed_on_nobody_else, exec_is_killed_by_a_signal, exec_passes_signals_on, exec_ignores_what_the_caller_ignores, o_makes_an_image_that_works, o_fakeroot, o_elsewhere_and_in_json,
         e_takes_the_workspace_image, e_opens_a_shell, overlay_info_in_json, overlay_info_of_an_image_in_use, overlay_info_of_every_kind, overlay_chown_and_back,
         a_dry_run_starts_nothing, user_namespaces_switched_off_is_said, the_user_configures_a_base,
     ];
@@ -52,32 +52,6 @@ fn exec_codes(desk: &Desk) -> Result<()> {
 }
 
 /// Apptainer gives up after it has mounted the image; its own daemons may hold the lock a moment longer.
-/// fuse2fs has answered for what then finds no room. Whoever goes on because of a success would go on without it.
-fn a_full_disk_is_no_success(desk: &Desk) -> Result<()> {
-    desk.as_root("mkdir small; mount -t tmpfs -o size=30m,mode=1777 small small; chown alice small")?.success()?;
-    desk.image("small/env.img")?;
-    let few =
-        condatainer(desk, &["exec", "-w", "-o", "small/env.img", "sh", "-c", "echo few > /file"])?.ends_with(0)?;
-    let image = desk.path("small/env.img");
-    few.complains(&format!("{image}: only "))?
-        .complains("MiB are free on its disk: what does not fit is lost, perhaps without an error")?;
-    let many = "mkdir /d; for i in $(seq 1 400); do head -c 100000 /dev/urandom > /d/$i; done; true";
-    let output = condatainer(desk, &["exec", "-w", "-o", "small/env.img", "sh", "-c", many])?.ends_with(1)?;
-    output.complains("what was written last may be lost: make room, then run 'condatainer overlay check ")?;
-    desk.script("cp --sparse=always small/env.img env.img")?.success()?;
-    desk.script("rm small/env.img")?.success()?;
-    desk.image("small/env.img")?;
-    desk.srun_in("small/env.img:rw", "true")?.success()?.complains("MiB are free on its disk")?;
-    desk.as_root("umount small")?.success()?;
-    let output = condatainer(desk, &["overlay", "check", "env.img"])?;
-    if output.code != 0 {
-        output.complains("condatainer overlay check --fix")?;
-        condatainer(desk, &["overlay", "check", "--fix=force", "env.img"])?.ends_with(0)?;
-    }
-    condatainer(desk, &["exec", "-o", "env.img", "cat", "/file"])?.says("few")?;
-    desk.is_clean("env.img")
-}
-
 fn a_failed_start_is_blamed_on_nobody_else(desk: &Desk) -> Result<()> {
     desk.image("env.img")?;
     for mode in ["rw", "ro"] {

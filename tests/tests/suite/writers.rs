@@ -8,7 +8,7 @@ tests! {
     Apptainer, Desk: [
         a_second_writer_is_told_who_holds_the_image, a_writer_waits_for_readers, own_batch_holds_the_image,
         the_next_job_finds_the_image_free, a_killed_writer_is_repaired_and_synced_data_is_there, a_reader_of_a_killed_image_is_not_refused,
-        left_over_daemons_are_ended,
+        left_over_daemons_are_ended, a_full_disk_is_no_success,
     ];
 }
 
@@ -141,6 +141,28 @@ fn left_over_daemons_are_ended(desk: &Desk) -> Result<()> {
         ensure!(carol.script("pgrep -U carol -x 'fuse.*|squashfuse.*'")?.code == 1, "{mode}: a daemon is left");
     }
     carol.is_clean("env.img")
+}
+
+/// fuse2fs has answered for what then finds no room. Whoever goes on because of a success would go on without it.
+fn a_full_disk_is_no_success(desk: &Desk) -> Result<()> {
+    desk.as_root("mkdir small; mount -t tmpfs -o size=30m,mode=1777 small small; chown alice small")?.success()?;
+    desk.image("small/env.img")?;
+    let few = desk.exec(&["-w", "-o", "small/env.img"], "echo few > /file")?.ends_with(0)?;
+    let image = desk.path("small/env.img");
+    few.complains(&format!("{image}: only "))?
+        .complains("MiB are free on its disk: what does not fit is lost, perhaps without an error")?;
+    let many = "mkdir /d; for i in $(seq 1 400); do head -c 100000 /dev/urandom > /d/$i; done; true";
+    let output = desk.exec(&["-w", "-o", "small/env.img"], many)?.ends_with(1)?;
+    output.complains("what was written last may be lost: make room, then run 'condatainer overlay check ")?;
+    desk.script("cp --sparse=always small/env.img env.img")?.success()?;
+    desk.script("rm small/env.img")?.success()?;
+    desk.image("small/env.img")?;
+    desk.srun_in("small/env.img:rw", "true")?.success()?.complains("MiB are free on its disk")?;
+    desk.as_root("umount small")?.success()?;
+    // How much is damaged is chance, and which repair it takes.
+    desk.run(&["condatainer", "overlay", "check", "--fix=force", "env.img"])?.ends_with(0)?;
+    desk.exec(&["-o", "env.img"], "cat /file")?.says("few")?;
+    desk.is_clean("env.img")
 }
 
 /// Carol can be killed by one test at a time.
