@@ -161,14 +161,15 @@ fn a_broken_configuration_is_said(world: &World, release: Release) -> Result<()>
 }
 
 /// Everything that a task can see of how it was started; what changes from job to job is left out. Slurm itself, with and without
-/// plugins, now and then leaves pipes of another step open in a task; a descriptor that bash closes while it is being listed is a
-/// line without a name.
+/// plugins, now and then leaves pipes of another step open in a task; a descriptor that bash closes while they are listed is a
+/// number without a name.
 const TASK: &str = r#"
 env | cut -d= -f1 | grep -v '^_$' | sort
 tr '\0' '|' < /proc/$$/cmdline | sed 's/job[0-9]*/jobN/'; echo
 readlink /proc/$$/exe
 grep -E '^(Uid|Gid|Groups|SigBlk|SigIgn|SigCgt|Cap|NoNewPrivs|Seccomp|Umask)' /proc/self/status
-ls -l /proc/$$/fd | awk '{print $9, $11}' | sed 's/[0-9]\{2,\}/N/g; s/job[0-9]*/jobN/; s/[0-9]*\.out/N.out/' | grep -vE '^[3-9] pipe|^ *$'
+opened=$(for fd in /proc/$$/fd/*; do echo ${fd##*/} $(readlink $fd); done)
+sed 's/[0-9]\{2,\}/N/g; s/job[0-9]*/jobN/; s/[0-9]*\.out/N.out/' <<< "$opened" | grep -vE '^[3-9] pipe|^[0-9N]*$'
 ulimit -a | grep -v real-time; pwd; umask; cat /proc/$$/oom_score_adj
 ps -o comm= -p $PPID
 "#;
