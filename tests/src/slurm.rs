@@ -53,7 +53,7 @@ pub(crate) fn slurm_conf(options: &Options, nodes: &[Node], ports: Ports) -> Str
     let _never_fails = writeln!(own, "ProctrackType={proctrack}\nSlurmctldPort={slurmctld}\nSlurmdPort={slurmd}");
     for node in nodes {
         let (name, address) = (node.name(), node.address());
-        let _never_fails = writeln!(own, "NodeName={name} NodeAddr={address} CPUs=8 RealMemory=8000 State=UNKNOWN");
+        let _never_fails = writeln!(own, "NodeName={name} NodeAddr={address} CPUs=64 RealMemory=8000 State=UNKNOWN");
     }
     replace_settings(&own, &options.extra_slurm_conf)
 }

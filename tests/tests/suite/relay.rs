@@ -124,7 +124,7 @@ while [ ! -s listed ]; do sleep 0.05; done
 kill -HUP $!; sleep 0.2; kill -TERM $!; wait $!; echo ignored, then ended: $?
 srun -Q -n1 sh -c 'touch again; exec sleep 100' &
 while [ ! -e again ]; do sleep 0.05; done
-for i in 1 2 3; do kill -INT $!; sleep 0.3; done; wait $!; echo interrupted: $?
+while kill -INT $!; do sleep 0.3; done; wait $!; echo interrupted: $?
 srun -n1 sh -c 'echo no output' >&-; echo closed: $?"#;
     let said = script_in(desk, "", text)?;
     for line in [

@@ -94,8 +94,9 @@ pub(crate) fn killed_writer<'a>(desk: &Desk<'a>) -> Result<Desk<'a>> {
     );
     carol.script(&format!("srun --condatainer-overlay=env.img:rw sh -c '{write}' > /dev/null 2>&1 &"))?.success()?;
     carol.wait_until("[ -e written ]")?;
-    // One that was just being made escapes a single pkill.
-    carol.as_root("while pkill -KILL -U carol; do sleep 0.02; done; scancel -u carol; rm written")?.success()?;
+    // fuse2fs first: without the others it would unmount the image in order. One that was just being made escapes a single pkill.
+    let kill = "pkill -KILL -U carol -x fuse2fs && while pkill -KILL -U carol; do sleep 0.02; done";
+    carol.as_root(&format!("{kill}; scancel -u carol; rm written"))?.success()?;
     carol.wait_until("[ -z \"$(squeue -h -u carol)\" ]")?;
     Ok(carol)
 }

@@ -130,6 +130,13 @@ impl<'a> Desk<'a> {
         self.script(&waiting)?.success().with_context(|| format!("waited in vain for: {text}")).map(drop)
     }
 
+    /// Ends what a test that failed has left running, here and at the desks of other users: it would be in the way of other tests.
+    pub(crate) fn cancel_jobs(&self) {
+        let name = self.dir.rsplit('/').next().unwrap_or_default();
+        let jobs = format!("squeue -h -o '%i %Z' | awk '$2 ~ \"/{name}(/|$)\" {{ print $1 }}' | xargs -r scancel");
+        let _the_failure_is_told_already = self.as_root(&jobs);
+    }
+
     /// The names of all files here.
     pub(crate) fn files(&self) -> Result<Vec<String>> {
         Ok(self.run(&["ls", "-A"])?.success()?.stdout.lines().map(String::from).collect())

@@ -34,7 +34,11 @@ impl World {
             Place::Desk(run) => {
                 let cluster = self.shared(release)?;
                 let desk = Desk::new(&cluster, release, test.name)?;
-                keeping_logs(&cluster, || run(&desk))
+                let result = keeping_logs(&cluster, || run(&desk));
+                if result.is_err() {
+                    desk.cancel_jobs();
+                }
+                result
             }
         }
     }
