@@ -50,6 +50,7 @@ check:
 	rustfmt --edition 2024 --check core/shim/main.rs core/interposer/main.rs core/relay/main.rs
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(CARGO) test --locked --workspace --exclude condatainer-tests --lib --bins
+	$(CARGO) check --locked -p spank_condatainer
 
 # Unit, property and image tests; the plugin's interface against the spank.h of every release.
 unit: stage

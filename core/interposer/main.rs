@@ -1,4 +1,5 @@
-//! The interposer: stands in front of a FUSE program of the engine and becomes it, deaf to the signals that a step gets.
+//! The interposer: stands in front of a FUSE program of the engine and becomes it, deaf to the signals that a step gets. In front
+//! of a fuse2fs that mounts an image it stays, as its guard.
 //!
 //! Links with the programs' names point to it, first in the engine's PATH (see `run::daemons`). Apptainer calls its FUSE programs
 //! up to eight times in a start, mostly to see whether they are there. So this is a program of its own, and one without a C
@@ -12,18 +13,19 @@
 mod call;
 #[path = "../freestanding/complain.rs"]
 mod complain;
+mod guard;
 mod kernel;
 #[path = "../freestanding/library.rs"]
 mod library;
+mod path;
 #[path = "../freestanding/start.rs"]
 mod start;
 
-use core::ffi::CStr;
-
 use complain::complain;
+use path::{PATH_MAX, decimal, joined};
 use start::Started;
 
-/// It ends only where it cannot become the program.
+/// It ends only where it cannot become the program, or after the program.
 const FAILED: u8 = 1;
 const BROKEN: u8 = 1;
 const CANNOT: &[u8] = b"cannot be started: ";
@@ -34,23 +36,33 @@ const BLOCKED: [u32; 7] = [2, 3, 10, 12, 14, 15, 24];
 /// Users often lack these in PATH.
 const SYSTEM_DIRECTORIES: [&[u8]; 5] = [b"/usr/local/sbin", b"/usr/bin", b"/usr/sbin", b"/sbin", b"/bin"];
 const ENOENT: i32 = 2;
-/// The longest path that the kernel takes, with its NUL byte.
-const PATH_MAX: usize = 4096;
 
 fn main(started: &mut Started) -> u8 {
     let called = started.arguments().next().unwrap_or_default();
     let name = called.rsplit(is_slash).next().unwrap_or_default();
     let own = trimmed(called.strip_suffix(name).unwrap_or_default());
     kernel::block_signals(&BLOCKED);
+    if writes_late(name, started)
+        && let Some(program) = kernel::fork()
+    {
+        return guard::guard(program);
+    }
     match become_program(own, name, started) {
         ENOENT => complain(name, &[CANNOT, b"no such program in PATH"]),
         errno => {
-            let digits = [errno / 100, errno / 10, errno].map(|number| b'0' + (number % 10) as u8);
-            let zeros = digits.iter().take_while(|digit| **digit == b'0').count();
-            complain(name, &[CANNOT, b"the system's error number ", digits.get(zeros..).unwrap_or_default()]);
+            let mut digits = [0; 20];
+            complain(
+                name,
+                &[CANNOT, b"the system's error number ", decimal(errno.unsigned_abs() as usize, &mut digits)],
+            );
         }
     }
     FAILED
+}
+
+/// Whether the program has something to write when its mount is gone: fuse2fs, called to mount an image.
+fn writes_late(name: &[u8], started: &Started) -> bool {
+    name == b"fuse2fs" && started.arguments().any(|argument| argument == b"-f")
 }
 
 /// Becomes the next program of this name in PATH; returns only why that failed. What comes next is counted from the last place
@@ -63,7 +75,7 @@ fn become_program(own: &[u8], name: &[u8], started: &mut Started) -> i32 {
     let mut why = ENOENT;
     for directory in directories().skip(next).filter(|dir| dir.starts_with(b"/")) {
         let mut room = [0; PATH_MAX];
-        if let Some(file) = joined(&mut room, directory, name) {
+        if let Some(file) = joined(&mut room, &[directory, b"/", name]) {
             match started.become_file(file) {
                 ENOENT => {}
                 other => why = other,
@@ -71,16 +83,6 @@ fn become_program(own: &[u8], name: &[u8], started: &mut Started) -> i32 {
         }
     }
     why
-}
-
-/// The path of a file in a directory, if there is room for it.
-fn joined<'a>(room: &'a mut [u8; PATH_MAX], directory: &[u8], name: &[u8]) -> Option<&'a CStr> {
-    let mut end = 0;
-    for part in [directory, b"/", name] {
-        room.get_mut(end..end + part.len())?.copy_from_slice(part);
-        end += part.len();
-    }
-    CStr::from_bytes_until_nul(room).ok()
 }
 
 /// A directory without the slashes at its end.

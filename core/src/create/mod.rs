@@ -17,7 +17,6 @@ use nix::fcntl::{FallocateFlags, fallocate};
 
 pub use error::CreateError;
 pub use space::Limit;
-#[cfg(feature = "lower")]
 pub(crate) use space::free as free_space;
 
 use crate::chown::{self, ChownError};

@@ -23,6 +23,8 @@ const COMMAND_CHECK: u16 = 500;
 const TEARDOWN_CHECK: u16 = 50;
 /// Less than the second that Apptainer waits itself (imagedriver.go, waitTimeout).
 const TEARDOWN: Duration = Duration::from_millis(300);
+/// After this whoever waits wants to know what for.
+const SLOW: Duration = Duration::from_secs(2);
 
 /// The running engine.
 #[derive(Debug)]
@@ -96,12 +98,12 @@ impl Child {
         self.link.let_go()
     }
 
-    /// Waits for the end, passing signals on meanwhile.
-    pub(crate) fn wait(&mut self) -> Result<Ended, RunError> {
+    /// Waits for the end, passing signals on meanwhile; `slow` is called once where the end takes long.
+    pub(crate) fn wait(&mut self, slow: impl FnMut()) -> Result<Ended, RunError> {
         while self.ended.is_none() && self.command_runs() {
             self.wait_for_news(Beside::Nothing, COMMAND_CHECK.into())?;
         }
-        self.wait_for_teardown()?;
+        self.wait_for_teardown(slow)?;
         Ok(match (self.link.read(), self.ended) {
             (Report::Failed(errno), _) if errno == Errno::ENOENT as i32 => Ended::NotFound,
             (Report::Failed(errno), _) if errno == Errno::ELIBBAD as i32 => {
@@ -117,7 +119,7 @@ impl Child {
     /// Ends a container whose command was not let go yet: the shim gives up when its word does not come.
     pub(crate) fn abandon(&mut self) -> Result<(), RunError> {
         self.link.hang_up();
-        self.wait_for_teardown()
+        self.wait_for_teardown(|| {})
     }
 
     /// Whether a signal has ended the engine itself, so that it could not end its FUSE programs.
@@ -137,16 +139,22 @@ impl Child {
     }
 
     /// The command has ended, the engine unmounts. It gives its daemons a second before it sends SIGTERM, which they may not see
-    /// (see [`daemons`]), and another before SIGKILL, which would leave a dirty image; a process that the command left behind is
-    /// enough for that. So they are asked with SIGHUP, which makes them unmount and sync.
-    fn wait_for_teardown(&mut self) -> Result<(), RunError> {
-        let asked_at = Instant::now() + TEARDOWN;
-        let mut asked = false;
+    /// (see [`daemons`]), and another before SIGKILL, which would leave a dirty image where no guard takes it; a process that the
+    /// command left behind is enough for that. So they are asked with SIGHUP, which makes them unmount and sync, for as long as the
+    /// disk takes.
+    fn wait_for_teardown(&mut self, mut slow: impl FnMut()) -> Result<(), RunError> {
+        let start = Instant::now();
+        let (mut asked, mut told) = (false, false);
         while self.ended.is_none() {
             self.wait_for_news(Beside::Nothing, TEARDOWN_CHECK.into())?;
-            if !asked && Instant::now() >= asked_at {
+            let passed = start.elapsed();
+            if passed >= TEARDOWN && !asked {
                 asked = true;
                 daemons::ask_to_end(self.engine);
+            }
+            if passed >= SLOW && !told {
+                told = true;
+                slow();
             }
         }
         Ok(())

@@ -5,8 +5,9 @@
 //! SIGTERM before a time limit reaches them too, and they would take the command's file system away while it is still saving its
 //! work. A signal mask given to the engine does not reach them (Apptainer's starter sets its own), so links with their names stand
 //! in front of them in the engine's PATH. Behind the links is the interposer (`core/interposer/`), which blocks the signals
-//! and becomes the daemon, and that inherits the mask. An engine that brings its own daemons in its libexec directory does not look
-//! at PATH, and its daemons stay as they are.
+//! and becomes the daemon, and that inherits the mask. In front of a fuse2fs it stays, as its guard, so that an engine which loses
+//! patience with a slow disk kills the guard and not the daemon. An engine that brings its own daemons in its libexec directory does
+//! not look at PATH, and its daemons stay as they are.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -35,6 +36,8 @@ const INTERPOSER_FILE: &str = "interposer";
 
 /// Names as the kernel keeps them (15 bytes), topmost mount first: a lower one cannot end before what stands on it.
 pub(crate) const NAMES: [&str; 4] = ["fuse-overlayfs", "fuse2fs", "squashfuse_ll", "squashfuse"];
+/// The interposer that has stayed in front of a fuse2fs, by its own name for itself.
+pub(crate) const GUARD: &str = "fuse2fs-guard";
 
 /// The directory with the links, as `make install` makes it beside the directory of our program.
 pub(crate) fn interposers() -> Option<PathBuf> {
@@ -59,12 +62,13 @@ pub(crate) fn path_with(dir: &Path) -> OsString {
 
 /// Asks the daemons of this engine to unmount, sync and end.
 pub(crate) fn ask_to_end(engine: Pid) {
-    ask(&children_of(engine));
+    ask(&started_by(engine));
 }
 
-fn children_of(parent: Pid) -> Vec<Process> {
-    let parent = Process::numbered(parent);
-    Process::all().filter(|process| process.parent().as_ref() == Some(&parent)).collect()
+/// The children of an engine, and theirs: a daemon may have its guard in between.
+fn started_by(engine: Pid) -> Vec<Process> {
+    let engine = Process::numbered(engine);
+    Process::all().filter(|process| process.ancestors().take(2).any(|ancestor| ancestor == engine)).collect()
 }
 
 /// Asks the daemons among these. One that does not handle the signal any more is ending already, and would die of it before it has
@@ -85,7 +89,7 @@ mod tests {
     use std::fs;
 
     /// A directory with the interposer and links to it, as `make install` makes one.
-    fn installed(names: &[&str]) -> tempfile::TempDir {
+    pub(super) fn installed(names: &[&str]) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join(INTERPOSER_FILE);
         fs::write(&file, INTERPOSER).unwrap();
@@ -128,9 +132,13 @@ mod tests {
     #[test]
     fn children_are_found_by_name() {
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
-        let found: Vec<_> = children_of(Pid::this()).iter().map(|one| (one.clone(), one.name())).collect();
+        let found: Vec<_> = started_by(Pid::this()).iter().map(|one| (one.clone(), one.name())).collect();
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(found.contains(&(Process::numbered(child.id()), "sleep".into())), "{found:?}");
     }
 }
+
+#[cfg(test)]
+#[path = "guard_tests.rs"]
+mod guard_tests;

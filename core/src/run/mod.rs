@@ -111,7 +111,7 @@ pub fn run(plan: &Plan, options: &mut Options<'_>) -> Result<Ended, RunError> {
     let mut container = Container::start(plan, options, Streams::Callers)?;
     container.child.let_go()?;
     container.publish(options);
-    let ended = container.child.wait()?;
+    let ended = container.child.wait(|| tell_of_slow_disk(plan, options))?;
     match (container.end(options), ended) {
         // Whoever goes on because of a success would go on without what was written.
         (Outcome::Lost, Ended::Exited(0)) => Ok(Ended::Exited(1)),
@@ -205,9 +205,16 @@ fn spawn(plan: &Plan, scratch: &Scratch, options: &Options<'_>, streams: Streams
     Child::spawn(&argv, plan.engine.interposers.as_deref(), link, options.forward, streams)
 }
 
+/// The command is gone, and its caller's prompt does not come.
+fn tell_of_slow_disk(plan: &Plan, options: &mut Options<'_>) {
+    if let Some(image) = &plan.holds {
+        (options.say)(&format!("{}: waiting until what was written is on the disk", image.display()));
+    }
+}
+
 /// The engine ended without ever reaching the shim: say who was faster, if that is why.
 fn engine_failed(plan: &Plan, child: &mut Child) -> RunError {
-    let ended = match child.wait() {
+    let ended = match child.wait(|| {}) {
         Ok(Ended::Exited(code)) => format!("exit code {code}"),
         Ok(Ended::Signaled(signal)) => format!("signal {signal}"),
         Ok(_) => "no exit code".into(),

@@ -23,7 +23,8 @@ pub fn end(image: &Path) -> Option<String> {
     let users = lock::users(opened.image.dev, opened.image.ino);
     let namespace = users.iter().find_map(|user| abandoned_namespace(&Process::numbered(user.pid)))?;
     let left: Vec<Process> = processes_in(&namespace).collect();
-    let names: Vec<String> = left.iter().filter_map(|one| Some(format!("{} ({})", one.name(), one.pid()?))).collect();
+    let daemons = left.iter().filter(|one| one.name() != daemons::GUARD);
+    let names: Vec<String> = daemons.filter_map(|one| Some(format!("{} ({})", one.name(), one.pid()?))).collect();
     daemons::ask(&left);
     let deadline = Instant::now() + PATIENCE;
     while Instant::now() < deadline && processes_in(&namespace).next().is_some() {
@@ -35,7 +36,8 @@ pub fn end(image: &Path) -> Option<String> {
 /// The user namespace of a FUSE daemon, if there is nothing in it but FUSE daemons without an engine.
 fn abandoned_namespace(daemon: &Process) -> Option<PathBuf> {
     let namespace = daemon.namespace_name("user")?;
-    let is_abandoned = |one: Process| daemons::NAMES.contains(&one.name().as_str()) && !has_engine(&one);
+    let is_daemon = |one: &Process| one.name() == daemons::GUARD || daemons::NAMES.contains(&one.name().as_str());
+    let is_abandoned = |one: Process| is_daemon(&one) && !has_engine(&one);
     let is_own = Process::this().namespace_name("user")? == namespace;
     (!is_own && processes_in(&namespace).all(is_abandoned)).then_some(namespace)
 }

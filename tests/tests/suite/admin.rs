@@ -98,7 +98,8 @@ const unsigned int spank_plugin_version = 1;
 int slurm_spank_init(void *spank, int count, char **argv) { return 0; }
 ";
 
-fn compile(source: &Path, object: &Path) -> Result<()> {
+/// A shared object of a C source.
+pub(crate) fn compile(source: &Path, object: &Path) -> Result<()> {
     let status = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(object).arg(source).status();
     ensure!(status.context("cc cannot be started")?.success(), "cc failed");
     Ok(())

@@ -31,6 +31,7 @@ mod script;
 mod seal;
 mod setuid;
 mod singularity;
+mod slow_disk;
 mod step;
 mod story;
 mod support;
@@ -77,6 +78,7 @@ fn suite() -> Suite {
             Theme { name: "whiteouts", tests: whiteouts::tests() },
             Theme { name: "writers", tests: writers::tests() },
             Theme { name: "check", tests: check::tests() },
+            Theme { name: "slow_disk", tests: slow_disk::tests() },
             Theme { name: "layers", tests: layers::tests() },
             Theme { name: "names", tests: names::tests() },
             Theme { name: "fakeroot", tests: fakeroot::tests() },

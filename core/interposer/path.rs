@@ -1,0 +1,30 @@
+//! Paths that are put together, and numbers in them.
+
+use core::ffi::CStr;
+
+/// The longest path that the kernel takes, with its NUL byte.
+pub(crate) const PATH_MAX: usize = 4096;
+
+/// The parts, one behind the other, if there is room for them.
+pub(crate) fn joined<'a>(room: &'a mut [u8; PATH_MAX], parts: &[&[u8]]) -> Option<&'a CStr> {
+    let mut end = 0;
+    for part in parts {
+        room.get_mut(end..end + part.len())?.copy_from_slice(part);
+        end += part.len();
+    }
+    CStr::from_bytes_until_nul(room).ok()
+}
+
+/// A number in digits.
+pub(crate) fn decimal(number: usize, room: &mut [u8; 20]) -> &[u8] {
+    let (mut rest, mut first) = (number, room.len());
+    for (at, digit) in room.iter_mut().enumerate().rev() {
+        *digit = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        first = at;
+        if rest == 0 {
+            break;
+        }
+    }
+    room.get(first..).unwrap_or_default()
+}
