@@ -20,7 +20,7 @@ use condatainer_core::ext::{Ids, probe};
 use condatainer_core::litter;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use support::{Bench, fsck, whole};
+use support::{Bench, fsck, quicker_of_two, whole};
 
 const USER: Ids = Ids { uid: 1_234_567, gid: 70_001 };
 const IMAGE: &str = "CONDATAINER_TEST_CREATE_KILLED_IMAGE";
@@ -92,10 +92,12 @@ fn at_any_instant() {
     (0..500).for_each(|number| fs::write(given.path().join(format!("upper/{number}")), "made").unwrap());
     for (tmpdir, contents) in [(None, None), (Some(far.path()), None), (None, Some(given.path()))] {
         let image = bench.path("env.img");
-        let whole_run = Instant::now();
-        assert!(start(&image, tmpdir, contents).wait().unwrap().success());
-        let whole_run = whole_run.elapsed();
-        fs::remove_file(&image).unwrap();
+        let whole_run = quicker_of_two(|| {
+            let begin = Instant::now();
+            assert!(start(&image, tmpdir, contents).wait().unwrap().success());
+            fs::remove_file(&image).unwrap();
+            begin.elapsed()
+        });
         let (mut unfinished, mut drafts) = (0, 0);
         for instant in 0..instants / 2 {
             let mut child = start(&image, tmpdir, contents);

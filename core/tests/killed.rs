@@ -15,7 +15,7 @@ use std::time::Duration;
 use condatainer_core::chown::{Request, chown};
 use condatainer_core::ext::{Ids, probe};
 use nix::sys::signal::Signal;
-use support::{Bench, Victim, copy, fsck, instants, rich_tree, some_of, whole};
+use support::{Bench, Victim, copy, fsck, instants, quicker_of_two, rich_tree, some_of, whole};
 
 const USER: Ids = Ids { uid: 1_234_567, gid: 70_001 };
 const IMAGE: &str = "CONDATAINER_TEST_KILLED_IMAGE";
@@ -53,8 +53,10 @@ fn at_any_instant() {
         let bench = Bench::in_memory();
         let original = large(&bench, options);
         let image = bench.path("victim.img");
-        copy(&original, &image);
-        let whole_run = Victim::start(IMAGE, &image).finish();
+        let whole_run = quicker_of_two(|| {
+            copy(&original, &image);
+            Victim::start(IMAGE, &image).finish()
+        });
         let (mut unfinished, mut halfway) = (0, 0);
         for _ in 0..instants {
             copy(&original, &image);

@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::fchown;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{self, Child, ExitStatus, Stdio};
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -213,10 +213,18 @@ fn exit_code(status: ExitStatus) -> i32 {
     status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
 }
 
+/// A round of waiting for output. Rounds count, not time: a machine that stalls while data are on the way loses one.
+const ROUND: Duration = Duration::from_millis(20);
+/// After so many in vain, whoever still holds a pipe open is not waited for.
+const ROUNDS_IN_VAIN: u32 = 25;
+
+/// What came through the pipe of that number.
+type Piece = (usize, Vec<u8>);
+
 /// The pipes to a command, each served by a thread.
 struct Streams {
-    stdout: Receiver<Vec<u8>>,
-    stderr: Receiver<Vec<u8>>,
+    /// Standard output is 0, standard error 1.
+    outputs: Receiver<Piece>,
     /// Dropped with the streams: a terminal's input stays open until then.
     _open: Sender<()>,
 }
@@ -239,13 +247,14 @@ impl Streams {
                 }
             });
         }
-        Ok(Self { stdout: receive(stdout), stderr: receive(stderr), _open: open })
+        let (sender, outputs) = mpsc::channel();
+        receive(stdout, 0, sender.clone());
+        receive(stderr, 1, sender);
+        Ok(Self { outputs, _open: open })
     }
 
     fn output(self, status: Option<ExitStatus>, elapsed: Duration) -> Output {
-        let deadline = Instant::now() + Duration::from_millis(500);
-        let raw_stdout = collect(&self.stdout, deadline);
-        let stderr = collect(&self.stderr, deadline);
+        let [raw_stdout, stderr] = collect(&self.outputs);
         Output {
             code: status.map_or(-1, exit_code),
             stdout: String::from_utf8_lossy(&raw_stdout).into_owned(),
@@ -256,22 +265,28 @@ impl Streams {
     }
 }
 
-fn receive(mut stream: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
-    let (sender, receiver) = mpsc::channel();
+fn receive(mut stream: impl Read + Send + 'static, number: usize, sender: Sender<Piece>) {
     thread::spawn(move || {
         let mut buffer = vec![0; 65536];
         while let Ok(length @ 1..) = stream.read(&mut buffer) {
-            if sender.send(buffer[..length].to_vec()).is_err() {
+            if sender.send((number, buffer[..length].to_vec())).is_err() {
                 break;
             }
         }
     });
-    receiver
 }
 
-fn collect(receiver: &Receiver<Vec<u8>>, deadline: Instant) -> Vec<u8> {
-    let remaining = || deadline.saturating_duration_since(Instant::now());
-    std::iter::from_fn(|| receiver.recv_timeout(remaining()).ok()).flatten().collect()
+/// What comes through both pipes until they are closed, or enough rounds were in vain.
+fn collect(outputs: &Receiver<Piece>) -> [Vec<u8>; 2] {
+    let (mut said, mut in_vain) = ([Vec::new(), Vec::new()], 0);
+    while in_vain < ROUNDS_IN_VAIN {
+        match outputs.recv_timeout(ROUND) {
+            Ok((number, bytes)) => said[number].extend(bytes),
+            Err(RecvTimeoutError::Timeout) => in_vain += 1,
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+    }
+    said
 }
 
 #[cfg(test)]

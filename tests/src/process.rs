@@ -95,10 +95,11 @@ mod tests {
         let text = "trap '' TERM; setsid sh -c 'trap \"\" TERM; sleep 1000 & sleep 1000' & sleep 1000";
         let mut child = Command::new("sh").args(["-c", text]).spawn().unwrap();
         let pid = i32::try_from(child.id()).unwrap();
-        std::thread::sleep(Duration::from_millis(300));
-        assert!(tree(pid, &mut HashSet::new()).len() >= 4);
-        let mut sessions = HashSet::new();
-        let _ = tree(pid, &mut sessions);
+        let (mut sessions, deadline) = (HashSet::new(), Instant::now() + Duration::from_secs(60));
+        while tree(pid, &mut sessions).len() < 4 {
+            assert!(Instant::now() < deadline, "not all of it has started");
+            sleep(Duration::from_millis(10));
+        }
         end_tree(pid);
         child.wait().unwrap();
         assert!(table().iter().all(|process| process.is_zombie || !sessions.contains(&process.session)));

@@ -64,7 +64,8 @@ pub fn writers(dev: u64, ino: u64) -> Vec<User> {
 fn users_where(uses: impl Fn(u32) -> bool) -> Vec<User> {
     let own = std::process::id();
     let pids = Process::all().filter_map(|process| process.pid()).map(|pid| pid.as_raw().cast_unsigned());
-    let others = pids.filter(|&pid| pid != own && uses(pid) && !is_being_started(pid, own));
+    // Asked twice: one whose exec came in between is no longer being started, and has closed what it had from us.
+    let others = pids.filter(|&pid| pid != own && uses(pid) && !is_being_started(pid, own) && uses(pid));
     others.map(|pid| User { pid, comm: Process::numbered(pid).name() }).collect()
 }
 

@@ -21,6 +21,11 @@ pub fn some_of(whole: Duration) -> Duration {
     whole.mul_f64(f64::from(chance) / f64::from(u32::MAX))
 }
 
+/// How long a run takes: the quicker of two, because a moment's load must not put all the kills behind the end.
+pub fn quicker_of_two(run: impl FnMut() -> Duration) -> Duration {
+    std::iter::repeat_with(run).take(2).min().unwrap()
+}
+
 /// One such process.
 pub struct Victim(Child);
 

@@ -86,22 +86,22 @@ fn exec_passes_signals_on(desk: &Desk) -> Result<()> {
 /// As `nohup` and a script's background jobs have it. Apptainer gives the command its own defaults.
 fn exec_ignores_what_the_caller_ignores(desk: &Desk) -> Result<()> {
     desk.image("env.img")?;
-    let signalled = |trap: &str, signal: &str| {
+    let signalled = |trap: &str, signal: &str, then: &str| {
         let inner = "touch started; until [ -e go ]; do sleep 0.05; done; echo survived";
         desk.script(&format!(
             "rm -f started go; {trap} env --default-signal=INT condatainer exec -o env.img sh -c '{inner}' & p=$!
             until [ -e started ]; do sleep 0.05; done; grep SigIgn /proc/$p/status
-            kill -{signal} $p; sleep 0.3; touch go; wait $p"
+            kill -{signal} $p; {then} wait $p"
         ))
     };
     let ignored = |line: &str| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok();
     for (signal, bit) in [("HUP", 1), ("USR1", 1 << 9)] {
-        let output = signalled(&format!("trap '' {signal};"), signal)?.success()?;
+        let output = signalled(&format!("trap '' {signal};"), signal, "sleep 0.3; touch go;")?.success()?;
         let (mask, said) = output.stdout.split_once('\n').context("no mask")?;
         let asked = ignored(mask).with_context(|| format!("{output:?}"))? & (1 | 1 << 1 | 1 << 9);
         ensure!(asked == bit && said == "survived\n", "{signal}: {output:?}");
     }
-    let output = signalled("", "HUP")?.ends_with(129)?;
+    let output = signalled("", "HUP", "")?.ends_with(129)?;
     ensure!(!output.stdout.contains("survived"), "{output:?}");
     // But a command that writes to nobody ends, whatever the programs above it do about that.
     let output = desk.script("trap '' PIPE; condatainer exec -o env.img grep SigIgn /proc/self/status")?.success()?;
@@ -217,7 +217,7 @@ fn overlay_info_of_an_image_in_use(desk: &Desk) -> Result<()> {
     desk.image("env.img")?;
     let hold = "condatainer exec -w -o env.img sh -c 'touch held; while [ -e held ]; do sleep 0.05; done' &";
     desk.script(hold)?.success()?;
-    desk.wait_until("[ -e held ]")?;
+    desk.wait_until("[ -e held ] && [ -e .env.img.holder ]")?;
     let value = info(desk, "env.img")?;
     desk.run(&["rm", "held"])?.success()?;
     ensure!(value["state"] == "in-use", "{value}");

@@ -75,6 +75,5 @@ fn nothing_is_left(desk: &Desk, before: &[String], modules: &[&str]) -> Result<(
     let images = desk.script(&format!("mkdir -p ~/{IMAGES} && ls -A ~/{IMAGES}"))?.success()?.stdout;
     ensure!(images.lines().eq(modules.iter().copied()), "left in the image directory: {images}");
     desk.script("ls -A /tmp | grep condatainer || true")?.says("")?;
-    desk.script("pgrep -u alice -x 'mksquashfs|apptainer|starter' || true")?.says("")?;
-    Ok(())
+    desk.wait_until("! pgrep -u alice -x 'mksquashfs|apptainer|starter'")
 }

@@ -43,7 +43,7 @@ echo id=$id"#;
     ensure!((0..2).all(|task| said.lines().any(|line| line.starts_with(&of_task(task)))), "{said}");
     let off = desk.run(&["cat", "off"])?.stdout;
     ensure!(off.starts_with("outside: level=, /extra:/") && !off.contains(".condatainer.d"), "{off}");
-    ensure!(desk.run(&["cat", "err"])?.stdout == "to standard error\n", "{said}");
+    ensure!(desk.written("err")? == "to standard error\n", "{said}");
     let inner = said.lines().find_map(|line| line.strip_prefix("id=")).and_then(|id| id.parse().ok());
     let inner: u32 = inner.ok_or_else(|| anyhow::anyhow!("no job was submitted: {said}"))?;
     ensure!(said.lines().any(|line| line.ends_with(".alice")), "{said}");

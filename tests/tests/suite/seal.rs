@@ -125,6 +125,7 @@ fn while_used(desk: &Desk, options: &str, meanwhile: impl FnOnce() -> Result<()>
 fn a_running_writer_is_in_the_way(desk: &Desk) -> Result<()> {
     desk.image("env.img")?;
     while_used(desk, "-w -o env.img", || {
+        desk.wait_until("[ -e .env.img.holder ]")?;
         let output = seal(desk, &["env.img"])?.ends_with(1)?;
         output.complains("env.img: is in use (locked for writing by user alice, process")?;
         ensure!(!desk.files()?.iter().any(|name| name.contains("sqf")), "{:?}", desk.files()?);

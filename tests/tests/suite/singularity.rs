@@ -109,7 +109,7 @@ fn what_is_left_behind_is_ended(world: &World, release: Release) -> Result<()> {
         desk.image("env.img")?;
         let leave = "trap '' TERM; (while :; do echo x >> /file; sleep 0.1; done) > /dev/null 2>&1 & echo started";
         desk.exec(&["-o", "env.img:rw"], leave)?.says("started")?;
-        ensure!(!desk.run(&["pgrep", "-u", "alice", "sleep"])?.stdout.contains(char::is_numeric), "it is still there");
+        desk.wait_until("! pgrep -u alice -f '[e]cho x >> /file'")?;
         let unlocked = desk.run(&["condatainer", "overlay", "info", "env.img"])?.success()?.stdout;
         ensure!(unlocked.contains("state       clean") && unlocked.contains("locked by   nobody"), "{unlocked}");
         desk.is_clean("env.img")

@@ -16,7 +16,8 @@ tests! {
     Apptainer, OwnCluster: [an_mpi_program_is_one_program, a_node_that_lacks_something_is_said, components_of_a_heterogeneous_job_have_a_container_each];
 }
 
-const SLURMD_WITHOUT_USER_NAMESPACES: &str = "pkill -x slurmd; sleep 0.5; unshare --user --map-users=all --map-groups=all sh -c \
+const SLURMD_WITHOUT_USER_NAMESPACES: &str = "pkill -x slurmd; \
+    while pgrep -x slurmd > /dev/null; do sleep 0.05; done; unshare --user --map-users=all --map-groups=all sh -c \
     'echo 0 > /proc/sys/user/max_user_namespaces && exec slurmd'";
 const NAMESPACES: &str = "readlink /proc/self/ns/mnt /proc/self/ns/user";
 
@@ -110,7 +111,7 @@ fn several_nodes_that_write_are_refused(world: &World, release: Release) -> Resu
 
 /// Capabilities, no_new_privs, seccomp, groups, umask, signals, limits.
 fn a_task_is_what_apptainer_makes_it(desk: &Desk) -> Result<()> {
-    let what = "umask 027; grep -E '^(Umask|Uid|Gid|Groups|Cap|NoNewPrivs|Seccomp|Sig|Speculation)' /proc/self/status; cat /proc/self/limits; pwd";
+    let what = "umask 027; grep -E '^(Umask|Uid|Gid|Groups|Cap|NoNewPrivs|Seccomp|Sig(Pnd|Blk|Ign|Cgt)|Speculation)' /proc/self/status; cat /proc/self/limits; pwd";
     for (owner, flag) in [("1001:1001", ""), ("0:0", "--fakeroot")] {
         desk.image_with("env.img", owner, "true")?;
         let ours = desk.srun_in("env.img", what)?.success()?.stdout;

@@ -137,12 +137,12 @@ fn a_signal_reaches_the_command_first(desk: &Desk) -> Result<()> {
 fn ctrl_c_reaches_the_command_first(desk: &Desk) -> Result<()> {
     desk.image("env.img")?;
     let inner = "trap \"echo trapped; exit 9\" INT; touch started; while :; do sleep 0.05; done";
-    let typed = "(until [ -e started ]; do sleep 0.05; done; printf '\\003'; sleep 60) | ";
+    let typed = "until [ -e started ]; do sleep 0.05; done; printf '\\003'; until [ -e over ]; do sleep 0.05; done";
     desk.write(
         "run",
-        &format!("condatainer overlay with-root env.img -- sh -c '{inner}'\necho code $?; kill $(cat typist)"),
+        &format!("condatainer overlay with-root env.img -- sh -c '{inner}'\necho code $?\ntouch over\n"),
     )?;
-    let output = desk.script(&format!("({typed} script -qec 'bash run' /dev/null) & echo $! > typist; wait"))?;
+    let output = desk.script(&format!("({typed}) | script -qec 'bash run' /dev/null"))?;
     ensure!(output.stdout.contains("trapped\r\ncode 9"), "{output:?}");
     is_alices_again(desk)
 }

@@ -91,11 +91,11 @@ fn a_full_disk(desk: &Desk) -> Result<()> {
     let output = create(desk, &["-p", "/srv/small/x.sqf", "-c", "./channel", "noise"])?.ends_with(1)?;
     output.complains("/srv/small")?.complains("make room")?;
     desk.script("ls -A /srv/small")?.says("ballast")?;
-    desk.as_root("umount /srv/small")?.success()?;
+    desk.as_root("umount -l /srv/small")?.success()?;
     // Not a single file more: it is the disk of the work that is full, not that of the module.
     desk.as_root("mount -t tmpfs -o nr_inodes=4,mode=1777 small /srv/small")?.success()?;
     let output = create(desk, &["--tmpdir", "/srv/small", "-n", "x", "-c", "./channel", "hello"])?;
     output.ends_with(1)?.complains("/srv/small: cannot be used for building: No space left on device")?;
     desk.script("ls -A /srv/small")?.says("")?;
-    desk.as_root("umount /srv/small && rmdir /srv/small")?.success().map(drop)
+    desk.as_root("umount -l /srv/small && rmdir /srv/small")?.success().map(drop)
 }

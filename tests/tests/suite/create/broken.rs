@@ -112,13 +112,13 @@ pub(super) fn a_full_disk_is_said(desk: &Desk) -> Result<()> {
     let fill = "head -c 12M /dev/zero > small/fill 2> /dev/null; true";
     desk.script(fill)?.success()?;
     create(desk, &["-f", "a.def", "-p", "small/a"])?.ends_with(1)?.complains("small/a.sqf: ")?;
-    desk.as_root("umount small")?.success()?;
+    desk.as_root("umount -l small")?.success()?;
     // Not a single file more: it is the disk of the work that is full, not that of the layer.
     desk.as_root("mount -t tmpfs -o nr_inodes=4,mode=1777 tmpfs small")?.success()?;
     let output = desk.run(&["condatainer", "create", "--tmpdir", "small", "-f", "a.def"])?.ends_with(1)?;
     output.complains("small: cannot be used for building: No space left on device")?;
     ensure!(desk.script("ls -A small")?.stdout.is_empty());
-    desk.as_root("umount small")?.success()?;
+    desk.as_root("umount -l small")?.success()?;
     is_tidy(desk)
 }
 

@@ -65,9 +65,7 @@ fn owner(desk: &Desk, layer: &str, path: &str) -> Result<String> {
 fn is_tidy(desk: &Desk) -> Result<()> {
     let left = desk.script("ls -A . work | grep condatainer-")?.stdout;
     ensure!(left.is_empty(), "left behind: {left}");
-    let busy = desk.script(&format!("pgrep -af '[a]pptainer build .*{}/work'", desk.dir))?.stdout;
-    ensure!(busy.is_empty(), "still at work: {busy}");
-    Ok(())
+    desk.wait_until(&format!("! pgrep -f '[a]pptainer build .*{}/work'", desk.dir))
 }
 
 fn a_definition_is_built_and_recorded(desk: &Desk) -> Result<()> {
