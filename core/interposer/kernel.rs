@@ -7,6 +7,7 @@ use crate::path::{PATH_MAX, decimal, joined};
 use crate::start::Started;
 
 const READ: usize = number(0, 63);
+const CLOSE: usize = number(3, 57);
 const RT_SIGPROCMASK: usize = number(14, 135);
 const CLONE: usize = number(56, 220);
 const WAIT4: usize = number(61, 260);
@@ -28,6 +29,9 @@ const SIGKILL: u32 = 9;
 const SIGTERM: u32 = 15;
 const SIGCHLD: u32 = 17;
 const WNOHANG: usize = 1;
+/// `sigcatch`, field 34 of proc_pid_stat(5), in decimal, behind the second field. proc_pid_status(5) has no end that is known: a
+/// user's groups stand before the signals.
+const CAUGHT_BEHIND_NAME: usize = 34 - 3;
 /// A signal's sender in `siginfo_t`, in words of 32 bits; all of it has 32 of them.
 const SENDER: usize = 4;
 
@@ -61,11 +65,12 @@ impl Process {
     /// Whether it does something of its own about SIGHUP: a FUSE program does while its mount is there.
     pub(crate) fn handles_hangup(&self) -> bool {
         let (mut path, mut digits, mut text) = ([0; PATH_MAX], [0; 20], [0; 4096]);
-        let path = joined(&mut path, &[b"/proc/", decimal(self.0, &mut digits), b"/status"]);
-        let status = path.map_or(&[][..], |path| read(path, &mut text));
-        let caught = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"SigCgt:"));
-        // The lowest of 16 digits holds the first four signals.
-        caught.and_then(|digits| digits.last()).is_some_and(|digit| b"13579bdf".contains(digit))
+        let path = joined(&mut path, &[b"/proc/", decimal(self.0, &mut digits), b"/stat"]);
+        let stat = path.map_or(&[][..], |path| read(path, &mut text));
+        // The name ends with the last bracket, and may hold anything. The lowest bit is that of the first signal.
+        let words = stat.rsplit(|byte| *byte == b')').next().unwrap_or_default().split(|byte| *byte == b' ');
+        let caught = words.filter(|word| !word.is_empty()).nth(CAUGHT_BEHIND_NAME).and_then(|digits| digits.last());
+        caught.is_some_and(|digit| b"13579".contains(digit))
     }
 
     pub(crate) fn hang_up(&self) {
@@ -104,9 +109,17 @@ pub(crate) fn asked_to_end(at_most: Option<u32>) -> bool {
     signal == Ok(SIGTERM as usize) && parent == Ok(said[SENDER] as usize)
 }
 
+/// Linux before 5.9 cannot close a range of them.
 pub(crate) fn close_all_files() {
     // SAFETY: nothing that is open is used any more.
-    let _ = unsafe { call(CLOSE_RANGE, CLOSE_ALL) };
+    if unsafe { call(CLOSE_RANGE, CLOSE_ALL) }.is_err() {
+        (0..1024).for_each(close);
+    }
+}
+
+fn close(file: usize) {
+    // SAFETY: it is not used any more.
+    let _ = unsafe { call(CLOSE, [file, 0, 0, 0, 0, 0]) };
 }
 
 /// The name that ps(1) and others show.
@@ -122,7 +135,7 @@ fn read<'a>(path: &CStr, room: &'a mut [u8]) -> &'a [u8] {
     // SAFETY: the room is alive, and so large.
     let read = |file| unsafe { call(READ, [file, room.as_mut_ptr() as usize, room.len(), 0, 0, 0]) };
     let count = file.and_then(read).unwrap_or(0);
-    close_all_files();
+    file.map_or((), close);
     room.get(..count).unwrap_or_default()
 }
 

@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$HOME"
 base=/srv/base/base.sqf
-machinery=condatainer,starter,squashfuse_ll,fuse2fs,fuse-overlayfs
+machinery=condatainer,starter,squashfuse_ll,fuse2fs,fuse2fs-guard,fuse-overlayfs
 
 step() { # TASKS RUNS
     local by_hand="srun -Q -O -n$1 apptainer -q exec --overlay env.img:ro $base true" writer=()

@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 
 use crate::argv::contradicting_variables;
 use crate::request::ARGUMENTS_VARIABLE;
-use crate::run::daemons;
+use crate::run::daemons::{self, Asked};
 use crate::run::link::{Link, Report};
 use crate::run::signals::{Forward, Incoming, Signals};
 use crate::run::{Ended, RunError, system};
@@ -31,6 +31,8 @@ const SLOW: Duration = Duration::from_secs(2);
 pub(crate) struct Child {
     engine: Pid,
     command: Option<Pid>,
+    /// Its number may be another's by now.
+    command_is_over: bool,
     link: Link,
     signals: Signals,
     ended: Option<WaitStatus>,
@@ -76,7 +78,7 @@ impl Child {
         }
         let child = command.spawn().map_err(system(format!("{program}: cannot be started")))?;
         let engine = i32::try_from(child.id()).map_err(|_| system("bad process id")(Errno::EINVAL.into()))?;
-        Ok(Self { engine: Pid::from_raw(engine), command: None, link, signals, ended: None })
+        Ok(Self { engine: Pid::from_raw(engine), command: None, command_is_over: false, link, signals, ended: None })
     }
 
     /// Waits until the shim runs in the container, or the engine has ended without it.
@@ -103,6 +105,7 @@ impl Child {
         while self.ended.is_none() && self.command_runs() {
             self.wait_for_news(Beside::Nothing, COMMAND_CHECK.into())?;
         }
+        self.command_is_over = self.command.is_some();
         self.wait_for_teardown(slow)?;
         Ok(match (self.link.read(), self.ended) {
             (Report::Failed(errno), _) if errno == Errno::ENOENT as i32 => Ended::NotFound,
@@ -144,13 +147,12 @@ impl Child {
     /// disk takes.
     fn wait_for_teardown(&mut self, mut slow: impl FnMut()) -> Result<(), RunError> {
         let start = Instant::now();
-        let (mut asked, mut told) = (false, false);
-        while self.ended.is_none() {
+        let (mut asked, mut told) = (None, false);
+        while self.ended.is_none() || self.leaves_behind(asked.as_ref()) {
             self.wait_for_news(Beside::Nothing, TEARDOWN_CHECK.into())?;
             let passed = start.elapsed();
-            if passed >= TEARDOWN && !asked {
-                asked = true;
-                daemons::ask_to_end(self.engine);
+            if passed >= TEARDOWN && asked.is_none() {
+                asked = Some(daemons::ask_to_end(self.engine));
             }
             if passed >= SLOW && !told {
                 told = true;
@@ -158,6 +160,11 @@ impl Child {
             }
         }
         Ok(())
+    }
+
+    /// Whether one of its daemons still writes after an engine that has not waited for it: Apptainer before 1.3.
+    fn leaves_behind(&self, asked: Option<&Asked>) -> bool {
+        !self.was_killed() && asked.is_some_and(Asked::still_writes)
     }
 
     fn wait_for_news(&mut self, beside: Beside<'_>, at_most: PollTimeout) -> Result<(), RunError> {
@@ -197,6 +204,8 @@ impl Child {
 
     /// To the command itself once it runs, so that it gets the signal exactly once; before that to the engine.
     fn pass_on(&self, signal: Signal) {
-        let _ = kill(self.command.unwrap_or(self.engine), signal);
+        if !self.command_is_over {
+            let _ = kill(self.command.unwrap_or(self.engine), signal);
+        }
     }
 }

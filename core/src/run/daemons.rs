@@ -60,9 +60,21 @@ pub(crate) fn path_with(dir: &Path) -> OsString {
     path
 }
 
+/// Daemons that were asked to end.
+pub(crate) struct Asked(Vec<Process>);
+
+impl Asked {
+    /// Whether a fuse2fs among them is not done yet.
+    pub(crate) fn still_writes(&self) -> bool {
+        self.0.iter().any(|process| process.name() == "fuse2fs")
+    }
+}
+
 /// Asks the daemons of this engine to unmount, sync and end.
-pub(crate) fn ask_to_end(engine: Pid) {
-    ask(&started_by(engine));
+pub(crate) fn ask_to_end(engine: Pid) -> Asked {
+    let daemons = started_by(engine);
+    ask(&daemons);
+    Asked(daemons)
 }
 
 /// The children of an engine, and theirs: a daemon may have its guard in between.

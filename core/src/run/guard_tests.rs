@@ -41,7 +41,9 @@ fn called(arguments: &[&str], script: &str) -> (Child, [tempfile::TempDir; 2]) {
     fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let own = std::env::var_os("PATH").unwrap();
     let path = [links.path().as_os_str(), programs.path().as_os_str(), &own].join(OsStr::new(":"));
-    let mut command = Command::new(links.path().join("fuse2fs"));
+    // A shell cannot handle what was ignored when it started.
+    let mut command = Command::new("env");
+    command.arg("--default-signal=HUP").arg(links.path().join("fuse2fs"));
     (command.args(arguments).env("PATH", path).stdout(Stdio::piped()).spawn().unwrap(), [links, programs])
 }
 
@@ -49,6 +51,14 @@ fn line(said: &mut impl BufRead) -> String {
     let mut line = String::new();
     said.read_line(&mut line).unwrap();
     line.trim_end().into()
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        for pid in [self.program, Pid::from_raw(self.guard.id().try_into().unwrap())] {
+            let _ = kill(pid, Signal::SIGKILL);
+        }
+    }
 }
 
 impl Guarded {

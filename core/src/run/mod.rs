@@ -220,7 +220,9 @@ fn engine_failed(plan: &Plan, child: &mut Child) -> RunError {
         Ok(_) => "no exit code".into(),
         Err(error) => return error,
     };
-    // Our own engine's daemons may still hold the image, and must not be taken for somebody else.
+    // Our own engine's daemons may still hold the image, and must not be taken for somebody else. Apptainer 1.1 kills the guard
+    // of one that it has waited for too long, and so leaves that one.
+    let _ended = plan.holds.as_ref().and_then(|image| orphans::end(image));
     settle(plan);
     match look_again::who_was_faster(plan) {
         Some(refusal) => RunError::Refused(refusal),

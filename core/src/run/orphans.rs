@@ -30,7 +30,11 @@ pub fn end(image: &Path) -> Option<String> {
     while Instant::now() < deadline && processes_in(&namespace).next().is_some() {
         std::thread::sleep(INTERVAL);
     }
-    Some(format!("{}: ended what a killed container had left behind: {}", image.display(), names.join(", ")))
+    let what = match processes_in(&namespace).next() {
+        None => "ended what a killed container had left behind",
+        Some(_) => "what a killed container has left behind is still writing",
+    };
+    Some(format!("{}: {what}: {}", image.display(), names.join(", ")))
 }
 
 /// The user namespace of a FUSE daemon, if there is nothing in it but FUSE daemons without an engine.

@@ -17,8 +17,9 @@ use nix::sys::socket::{
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Pid, getegid, geteuid};
 
-/// How long a container may take to end, in milliseconds: FUSE daemons write what they still have in memory.
-const PATIENCE: u16 = 60_000;
+/// How long a container may take to end, in milliseconds: FUSE daemons write what they still have in memory. Less than Slurm's
+/// `UnkillableStepTimeout` (60 s by default), whose clock runs meanwhile where a step was terminated, and which drains the node.
+const PATIENCE: u16 = 45_000;
 /// Descriptors that are closed one by one where the kernel cannot close a range of them (before Linux 5.9).
 const MOST_DESCRIPTORS: c_int = 65_536;
 

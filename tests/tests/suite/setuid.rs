@@ -100,7 +100,7 @@ fn writers_and_readers_exclude_each_other(world: &World, release: Release) -> Re
             }
             // By FUSE, as without the setuid starter.
             for daemon in ["fuse2fs", "fuse-overlayfs", "squashfuse_ll"] {
-                desk.run(&["pgrep", "-u", "alice", "-c", daemon])?.says("1")?;
+                desk.run(&["pgrep", "-u", "alice", "-x", "-c", daemon])?.says("1")?;
             }
             // Also one that is started by hand, setuid.
             desk.run(&["apptainer", "exec", "--overlay", "env.img", "/srv/base/base.sqf", "true"])?.ends_with(255)?;

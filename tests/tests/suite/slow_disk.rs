@@ -19,10 +19,14 @@ const IN_FRONT: &str = "/usr/local/sbin/fuse2fs";
 const SLOW: &str = "
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <unistd.h>
 int fsync(int file) {
     int (*real)(int) = dlsym(RTLD_NEXT, \"fsync\");
-    if (access(\"/tmp/slow\", F_OK) == 0) sleep(3);
+    if (access(\"/tmp/slow\", F_OK) == 0) {
+        close(open(\"/tmp/slept\", O_CREAT, 0644));
+        sleep(3);
+    }
     return real(file);
 }
 ";
@@ -42,7 +46,7 @@ fn on_slow_disk(world: &World, release: Release, run: impl FnOnce(&Desk) -> Resu
         desk.image("env.img")?;
         run(desk)?;
         desk.is_clean("env.img")?;
-        desk.script("rm /tmp/slow")?.success()?;
+        desk.script("rm /tmp/slow /tmp/slept")?.success()?;
         desk.exec(&["-o", "env.img"], "tail -n1 /file; ls /d | wc -l")?.says("200000\n500")?.without_a_word()?;
         desk.nodes_are_well()
     })
