@@ -18,7 +18,7 @@ use cluster::{Cache, Cluster, Install, Options, Proctrack, Release};
 /// What a cluster is known by from outside; other clusters may run on the same machine meanwhile.
 struct Traces {
     name: String,
-    /// Its pid namespaces by number, open so that the kernel gives the number to no other one.
+    /// Its namespaces by number, open so that the kernel gives the number to no other one. Not those of mounts: they would stay.
     namespaces: BTreeMap<u64, File>,
     fuse_mode: u32,
 }
@@ -33,7 +33,7 @@ impl Traces {
     fn left(&self) -> Vec<String> {
         let mut left: Vec<String> = processes()
             .into_iter()
-            .filter(|pid| namespace(*pid).is_some_and(|(number, _)| self.namespaces.contains_key(&number)))
+            .filter(|pid| namespaces(*pid).any(|(number, _)| self.namespaces.contains_key(&number)))
             .map(|pid| format!("process {pid}"))
             .collect();
         let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
@@ -58,10 +58,10 @@ fn processes() -> Vec<u32> {
     fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
-/// The number of a process's pid namespace, and the namespace itself.
-fn namespace(pid: u32) -> Option<(u64, File)> {
-    let file = File::open(format!("/proc/{pid}/ns/pid")).ok()?;
-    Some((file.metadata().ok()?.ino(), file))
+/// The numbers of a process's namespaces, and the namespaces themselves.
+fn namespaces(pid: u32) -> impl Iterator<Item = (u64, File)> {
+    let open = move |kind| File::open(format!("/proc/{pid}/ns/{kind}")).ok();
+    ["pid", "net"].into_iter().filter_map(open).filter_map(|file| Some((file.metadata().ok()?.ino(), file)))
 }
 
 /// The namespaces of all processes below one, other than that one's own.
@@ -71,8 +71,11 @@ fn namespaces_below(ancestor: u32) -> BTreeMap<u64, File> {
         stat[stat.rfind(')')?..].split_whitespace().nth(2)?.parse().ok()
     };
     let is_below = |pid: &u32| std::iter::successors(Some(*pid), |pid| parent(*pid)).any(|pid| pid == ancestor);
-    let (own, _) = namespace(std::process::id()).unwrap();
-    processes().into_iter().filter(is_below).filter_map(namespace).filter(|(number, _)| *number != own).collect()
+    let mut all: BTreeMap<u64, File> = processes().into_iter().filter(is_below).flat_map(namespaces).collect();
+    for (own, _) in namespaces(std::process::id()) {
+        all.remove(&own);
+    }
+    all
 }
 
 /// Runs a test on a cluster and checks that nothing of it is left afterwards.
@@ -81,7 +84,7 @@ fn on_cluster(name: &str, options: Options, test: impl FnOnce(&Cluster) -> Resul
     cluster::require_root().unwrap();
     let cluster = Cluster::start(&Options { name: Some(name.clone()), ..options }).unwrap();
     let traces = Traces::of(&name, cluster.init());
-    assert!(!traces.namespaces.is_empty() && traces.left().len() >= 4 && traces.scratch_count() == 1);
+    assert!(traces.namespaces.len() >= 2 && traces.left().len() >= 4 && traces.scratch_count() == 1);
     if let Err(error) = test(&cluster) {
         panic!("{name}: {error:?}");
     }

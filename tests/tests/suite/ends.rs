@@ -175,7 +175,7 @@ fn a_step_outlives_slurmd_and_ends_without_slurmstepd(world: &World, release: Re
     })
 }
 
-/// One at a time: nobody's line is lost, and whoever is refused is told why.
+/// One at a time: nobody's line is lost, and whoever is refused is told by whom.
 fn jobs_race_for_an_image(desk: &Desk) -> Result<()> {
     const JOBS: usize = 20;
     desk.image("env.img")?;
@@ -185,9 +185,10 @@ fn jobs_race_for_an_image(desk: &Desk) -> Result<()> {
     let (won, refused) =
         (codes.lines().filter(|code| *code == "0").count(), codes.lines().filter(|code| *code == "125").count());
     let files_with = |pattern: &str| desk.script(&format!("grep -lE '{pattern}' err.* | wc -l"));
-    // Where the winner's note is not there yet, it has no name; where the winner is gone meanwhile, only the engine has seen it.
-    let told = files_with("in use for writing by |could not start the container")?.stdout;
-    let named = files_with("in use for writing by user alice, job [0-9]*[.]0, process [0-9]* on n1")?.stdout;
+    // A winner whose note is late has no other name than its process.
+    let job = "in use for writing by user alice, job [0-9]*[.]0, process [0-9]* on n1";
+    let told = files_with(&format!("{job}|in use for writing by your process [0-9]+ "))?.stdout;
+    let named = files_with(job)?.stdout;
     let logged = desk.srun_in("env.img", "sort -u /log | wc -l")?.success()?.stdout;
     let (told, named, logged) = (told.trim(), named.trim(), logged.trim());
     let report = || format!("{won} won, {refused} refused, {told} told, {named} by name, {logged} logged");
