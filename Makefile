@@ -10,7 +10,9 @@ SYSCONFDIR ?= /etc
 DESTDIR ?=
 CARGO ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
-BUILT := $(TARGET_DIR)/release
+# The cargo profile of what is built: PROFILE=dev is the quick one, for the inner loop on a real cluster.
+PROFILE ?= release
+BUILT := $(TARGET_DIR)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 STAGE := $(TARGET_DIR)/stage
 SHIPPED := CONDATAINER_BIN=$(STAGE)/usr/local/bin/condatainer CONDATAINER_PLUGIN=$(STAGE)/usr/local/lib/slurm/spank_condatainer.so
 export CLUSTER_CACHE ?= $(CURDIR)/.cache/cluster
@@ -24,7 +26,7 @@ BUILD_PACKAGES := gcc libc6-dev libclang-dev binutils
 .PHONY: build packages stage demo shell test soak vm check unit suite bench install clean clean-cluster
 
 build:
-	$(CARGO) build --release --locked -p condatainer -p spank_condatainer
+	$(CARGO) build --profile $(PROFILE) --locked -p condatainer -p spank_condatainer
 
 packages:
 	@missing=$$(for p in $(BUILD_PACKAGES); do dpkg-query -W -f '$${db:Status-Status}' "$$p" 2>/dev/null | grep -qx installed || echo "$$p"; done); \
@@ -37,7 +39,7 @@ packages:
 stage: packages build
 	@rm -rf $(STAGE)
 	@$(MAKE) --no-print-directory -s install DESTDIR=$(STAGE) PREFIX=/usr/local
-	$(CARGO) build --release --locked -p condatainer-tests
+	$(CARGO) build --profile $(PROFILE) --locked -p condatainer-tests
 
 demo: stage
 	tests/demo/run $(BUILT)/cluster $(STAGE) tests/demo/main-job.sh
@@ -77,7 +79,7 @@ vm: stage
 	tests/vm/run $(BUILT)/cluster $(STAGE)
 
 bench: stage
-	@$(CARGO) build --release --locked -p condatainer-core --example probe_time --example chown_time --example table_time --example whiteouts_time --example names_time
+	@$(CARGO) build --profile $(PROFILE) --locked -p condatainer-core --example probe_time --example chown_time --example table_time --example whiteouts_time --example names_time
 	@tests/bench/run $(BUILT) $(STAGE)
 
 # A node may start tasks while this runs, so programs are put beside the old ones and renamed.
