@@ -64,6 +64,7 @@ pub mod step;
 pub mod stop;
 pub mod submission;
 pub mod survey;
+pub mod trust;
 pub mod user;
 pub mod whiteout;
 pub mod with_root;

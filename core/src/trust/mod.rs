@@ -1,0 +1,19 @@
+//! Files that somebody else may have put there: side-cars, notes, configurations.
+//!
+//! In a directory that others can write to, a name proves nothing. Behind it may be a link to another file, a fifo that never
+//! answers, a device without end, or a file of a stranger's. So such a file is opened once, with [`open`], which neither follows a
+//! stranger's link nor waits. All questions then go to the open file: what it is, how large, whose, who else can write it.
+//! What a name leads to later is never asked again, but by [`Opened::is_at`].
+
+mod directories;
+mod error;
+mod open;
+mod owners;
+
+pub use directories::open_of_root;
+pub use error::TrustError;
+pub use open::{Links, Opened, open};
+pub use owners::{Owners, name_of};
+
+#[cfg(test)]
+mod tests;
