@@ -1,7 +1,7 @@
 //! What runs in a container. The same source in the shim, which is the container's first process, and in the library, for tasks
 //! that join a step's container; so it takes the system as a [`System`], and words as bytes.
 //!
-//! A job is written as `[--path DIR]... [--workspace] [--set NAME=VALUE]... [--prompt TEXT] [--shell SHELL] -- [COMMAND [ARG]...]`.
+//! A job is written in a file, each word with a NUL byte behind it: `[--path DIR]... [--workspace] [--set NAME=VALUE]... [--prompt TEXT] [--shell SHELL] -- [COMMAND [ARG]...]`.
 
 use alloc::collections::BTreeMap;
 use alloc::vec;
@@ -50,8 +50,14 @@ pub(crate) struct Job {
 }
 
 impl Job {
+    /// `None` where the text is not a job.
+    pub(crate) fn read(text: &[u8]) -> Option<Self> {
+        let words = text.split_inclusive(|byte| *byte == 0);
+        Self::parse(words.map(|word| word.strip_suffix(&[0]).unwrap_or(word).to_vec()))
+    }
+
     /// `None` where the words are not a job.
-    pub(crate) fn parse(mut words: impl Iterator<Item = Vec<u8>>) -> Option<Self> {
+    fn parse(mut words: impl Iterator<Item = Vec<u8>>) -> Option<Self> {
         let mut job = Self {
             path: Vec::new(),
             workspace: false,

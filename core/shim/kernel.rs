@@ -9,6 +9,7 @@ use crate::command::{Files, System, Variables};
 
 const READ: usize = number(0, 63);
 const CLOSE: usize = number(3, 57);
+const LSEEK: usize = number(8, 62);
 const MMAP: usize = number(9, 222);
 const SENDTO: usize = number(44, 206);
 const FCNTL: usize = number(72, 25);
@@ -20,9 +21,12 @@ const EINTR: i32 = 4;
 const ENOEXEC: i32 = 8;
 const F_SETFD: usize = 2;
 const FD_CLOEXEC: usize = 1;
+const MAP_PRIVATE: usize = 2;
 const MAP_PRIVATE_ANONYMOUS: usize = 0x22;
 const MSG_NOSIGNAL: usize = 0x4000;
+const PROT_READ: usize = 1;
 const PROT_READ_WRITE: usize = 3;
+const SEEK_END: usize = 2;
 /// Room for a `struct stat`, which is 144 bytes at most.
 const STAT_WORDS: usize = 32;
 
@@ -34,10 +38,9 @@ pub(crate) struct Caller {
 impl Caller {
     /// Takes over the inherited descriptors, so that none of them reaches the command.
     pub(crate) fn adopt(socket: usize, image: usize) -> Option<Self> {
-        // SAFETY: neither call has anything to read or to write, and nobody else uses the descriptors.
+        // SAFETY: the call has nothing to read or to write, and nobody else uses the descriptor.
         let _ = unsafe { call(CLOSE, [image, 0, 0, 0, 0, 0]) };
-        // SAFETY: the same.
-        unsafe { call(FCNTL, [socket, F_SETFD, FD_CLOEXEC, 0, 0, 0]) }.ok()?;
+        close_on_exec(socket)?;
         Some(Self { socket })
     }
 
@@ -55,6 +58,22 @@ impl Caller {
         let read = uninterrupted(|| unsafe { call(READ, [self.socket, &raw mut answer as usize, 1, 0, 0, 0]) });
         (read == Ok(1)).then_some(answer)
     }
+}
+
+fn close_on_exec(descriptor: usize) -> Option<()> {
+    // SAFETY: the call has nothing to read or to write.
+    unsafe { call(FCNTL, [descriptor, F_SETFD, FD_CLOEXEC, 0, 0, 0]) }.ok().map(|_| ())
+}
+
+/// What a sealed memory file holds. It stays open until the exec: those who join the container read it too.
+pub(crate) fn content(file: usize) -> Option<&'static [u8]> {
+    close_on_exec(file)?;
+    // SAFETY: the call has nothing to read or to write.
+    let size = unsafe { call(LSEEK, [file, 0, SEEK_END, 0, 0, 0]) }.ok()?;
+    // SAFETY: nothing that there is already is touched.
+    let start = unsafe { call(MMAP, [0, size, PROT_READ, MAP_PRIVATE, file, 0]) }.ok()?;
+    // SAFETY: so many bytes are mapped, for ever; the file is sealed, so they neither change nor go.
+    Some(unsafe { core::slice::from_raw_parts(ptr::with_exposed_provenance(start), size) })
 }
 
 fn uninterrupted(mut call: impl FnMut() -> Result<usize, i32>) -> Result<usize, i32> {

@@ -6,7 +6,8 @@
 //! memory file and is started through an inherited descriptor, so the image needs no mount point and no shell for it. It has no
 //! C library, so the image needs none either, and every start copies and loads some kilobytes instead of a megabyte.
 //!
-//! Called as `/proc/self/fd/IMAGE SOCKET IMAGE JOB`, see [`command`] for the job.
+//! Called as `/proc/self/fd/IMAGE SOCKET IMAGE JOB`, all three numbers of descriptors. The job is a file, see [`command`]: what it
+//! says is for this process alone, and everybody can read arguments.
 //! Says on the socket: `S` when it runs; then, after the answer `G`, `E` and the errno in decimal if the exec failed. A step
 //! container's shim never gets the answer: it waits until nobody needs the container any more.
 
@@ -40,10 +41,11 @@ const BROKEN: u8 = NOT_STARTED;
 
 fn main(started: &mut Started) -> u8 {
     let mut arguments = started.arguments().skip(1);
-    let (Some(socket), Some(image)) = (number(arguments.next()), number(arguments.next())) else {
+    let numbers = [(); 3].map(|()| number(arguments.next()));
+    let [Some(socket), Some(image), Some(job)] = numbers else {
         return NOT_STARTED;
     };
-    let (Some(job), Some(caller)) = (Job::parse(arguments.map(<[u8]>::to_vec)), Caller::adopt(socket, image)) else {
+    let (Some(job), Some(caller)) = (kernel::content(job).and_then(Job::read), Caller::adopt(socket, image)) else {
         return NOT_STARTED;
     };
     if !may_start(&caller) {

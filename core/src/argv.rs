@@ -75,24 +75,25 @@ impl Plan {
         argv
     }
 
-    /// What the shim is told after its two descriptors: variables, shell, command.
+    /// What the shim reads from its job file: variables, shell, command. Not from its arguments, which everybody on the machine can
+    /// read.
     #[must_use]
-    pub fn shim_argv(&self) -> Vec<String> {
-        let mut argv: Vec<String> = self.path.iter().flat_map(|dir| ["--path".into(), dir.clone()]).collect();
-        argv.extend(self.workspace.then(|| "--workspace".into()));
-        argv.extend(self.env.iter().flat_map(|(name, value)| ["--set".into(), format!("{name}={value}")]));
+    pub fn job(&self) -> Vec<String> {
+        let mut words: Vec<String> = self.path.iter().flat_map(|dir| ["--path".into(), dir.clone()]).collect();
+        words.extend(self.workspace.then(|| "--workspace".into()));
+        words.extend(self.env.iter().flat_map(|(name, value)| ["--set".into(), format!("{name}={value}")]));
         match &self.command {
             Command::Argv(command) => {
-                argv.push("--".into());
-                argv.extend(command.iter().cloned());
+                words.push("--".into());
+                words.extend(command.iter().cloned());
             }
             Command::Shell(shell) => {
-                argv.extend(["--prompt".into(), self.prompt.clone()]);
-                argv.extend(shell.iter().flat_map(|s| ["--shell".into(), s.display().to_string()]));
-                argv.push("--".into());
+                words.extend(["--prompt".into(), self.prompt.clone()]);
+                words.extend(shell.iter().flat_map(|s| ["--shell".into(), s.display().to_string()]));
+                words.push("--".into());
             }
         }
-        argv
+        words
     }
 
     /// The plan as one line to read, or to paste into a shell for a comparison by hand.

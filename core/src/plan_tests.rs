@@ -161,7 +161,7 @@ fn options_become_arguments() {
         line(&plan),
         "/usr/bin/apptainer -q exec --nv --mount 'type=bind,source=/a,destination=/b,ro' --pwd /w /base.sqf true"
     );
-    assert_eq!(plan.shim_argv(), ["--set", "IN_CONDATAINER=1", "--set", "A=b c", "--", "true"]);
+    assert_eq!(plan.job(), ["--set", "IN_CONDATAINER=1", "--set", "A=b c", "--", "true"]);
 }
 
 #[test]
@@ -321,7 +321,7 @@ fn later_layers_win_and_the_caller_wins_over_all() {
     assert_eq!(told, expected);
     assert!(plan.workspace && plan.remarks.contains(&"WHO: image".into()));
     assert_eq!(
-        plan.shim_argv()[..7],
+        plan.job()[..7],
         ["--path", "/cnt/a/1/bin", "--path", "/cnt/b/2/bin", "--path", "/cnt/w/bin", "--workspace"]
     );
 }

@@ -1,9 +1,11 @@
-//! Descriptors that a started engine inherits on purpose: memory files for the shim and the engine's configuration.
+//! Descriptors that a started engine inherits on purpose: memory files for the shim, its job and the engine's configuration.
 
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsRawFd, OwnedFd};
 
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use crate::run::{RunError, system};
@@ -15,9 +17,24 @@ pub(crate) fn shim() -> Result<OwnedFd, RunError> {
     memory_file(c"condatainer-shim", SHIM)
 }
 
+/// What the shim is to do, as a memory file: everybody can read the arguments of a process, and these words hold the command's
+/// variables. A NUL byte ends each word. Nobody can change the file any more, so the shim may map it.
+pub(crate) fn job(words: &[String]) -> Result<OwnedFd, RunError> {
+    if let Some(word) = words.iter().find(|word| word.contains('\0')) {
+        let name = word.split(['=', '\0']).next().unwrap_or_default();
+        return Err(system(format!("{name}: a NUL byte cannot be handed over"))(Errno::EINVAL.into()));
+    }
+    let text: String = words.iter().flat_map(|word| [word, "\0"]).collect();
+    let file = memory_file(c"condatainer-job", text.as_bytes())?;
+    let seals = SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
+    fcntl(&file, FcntlArg::F_ADD_SEALS(seals)).map_err(|e| system("cannot seal a memory file")(e.into()))?;
+    Ok(file)
+}
+
 /// A memory file that the engine inherits.
 pub(crate) fn memory_file(name: &std::ffi::CStr, content: &[u8]) -> Result<OwnedFd, RunError> {
-    let fd = memfd_create(name, MFdFlags::empty()).map_err(|e| system("cannot make a memory file")(e.into()))?;
+    let fd =
+        memfd_create(name, MFdFlags::MFD_ALLOW_SEALING).map_err(|e| system("cannot make a memory file")(e.into()))?;
     let mut file = File::from(fd);
     file.write_all(content).map_err(system("cannot fill a memory file"))?;
     Ok(file.into())
@@ -44,8 +61,9 @@ mod tests {
         static ALONE: Mutex<()> = Mutex::new(());
         let _alone = ALONE.lock();
         let ((link, far_end), image) = (Link::pair().unwrap(), shim().unwrap());
+        let job = job(&words.iter().map(|word| String::from(*word)).collect::<Vec<_>>()).unwrap();
         let mut command = Command::new(path(&image));
-        command.args([far_end.as_raw_fd(), image.as_raw_fd()].map(|fd| fd.to_string())).args(words);
+        command.args([far_end.as_raw_fd(), image.as_raw_fd(), job.as_raw_fd()].map(|fd| fd.to_string()));
         command.env_clear().env("PATH", search).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
         while link.read() == Report::Silent {
@@ -75,7 +93,7 @@ mod tests {
         let said = String::from_utf8(output.stdout).unwrap();
         let (first, descriptors) = said.split_once('\n').unwrap();
         assert_eq!(first, format!("{}/script x y b  c", dir.path().display()));
-        assert!(!descriptors.contains("condatainer-shim") && !descriptors.contains("socket:"), "{descriptors}");
+        assert!(!descriptors.contains("condatainer-") && !descriptors.contains("socket:"), "{descriptors}");
         assert_eq!(report, Report::Silent);
     }
 

@@ -194,14 +194,13 @@ enum Outcome {
 }
 
 fn spawn(plan: &Plan, scratch: &Scratch, options: &Options<'_>, streams: Streams) -> Result<Child, RunError> {
-    let shim = descriptors::shim()?;
+    let (shim, job) = (descriptors::shim()?, descriptors::job(&plan.job())?);
     let config = engine_config::for_plan(plan)?;
     let (link, far_end) = Link::pair()?;
     let config_path = config.as_ref().map(descriptors::path).unwrap_or_default();
     let mut argv = plan.engine_argv(scratch.path(), &config_path);
     argv.push(descriptors::path(&shim));
-    argv.extend([far_end.as_raw_fd().to_string(), shim.as_raw_fd().to_string()]);
-    argv.extend(plan.shim_argv());
+    argv.extend([far_end.as_raw_fd(), shim.as_raw_fd(), job.as_raw_fd()].map(|fd| fd.to_string()));
     Child::spawn(&argv, plan.engine.interposers.as_deref(), link, options.forward, streams)
 }
 

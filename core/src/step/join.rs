@@ -4,7 +4,6 @@
 //! without a container. The privileges are made those of the container's first process: entering a user namespace grants all of
 //! them in there.
 
-use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -152,10 +151,12 @@ impl Container {
     }
 }
 
-/// What the shim was started with.
+/// What the shim was given to do: the last of its descriptors, whose number is its last argument.
 pub(crate) fn job_of(shim: &Process) -> io::Result<Job> {
-    let words = shim.arguments()?.into_iter().skip(3).map(OsString::into_vec);
-    Job::parse(words).ok_or_else(|| io::Error::other("it is not the shim"))
+    let not_it = || io::Error::other("it is not the shim");
+    let file = shim.arguments()?.into_iter().nth(3).and_then(|number| number.into_string().ok()?.parse::<u32>().ok());
+    let text = std::fs::read(shim.directory().join("fd").join(file.ok_or_else(not_it)?.to_string()))?;
+    Job::read(&text).ok_or_else(not_it)
 }
 
 /// What a process like this one cannot take over from the container's first.

@@ -29,6 +29,7 @@ mod releases;
 mod resize;
 mod script;
 mod seal;
+mod secrets;
 mod setuid;
 mod singularity;
 mod slow_disk;
@@ -97,6 +98,7 @@ fn suite() -> Suite {
             Theme { name: "resize", tests: resize::tests() },
             Theme { name: "script", tests: script::tests() },
             Theme { name: "seal", tests: seal::tests() },
+            Theme { name: "secrets", tests: secrets::tests() },
             Theme { name: "setuid", tests: setuid::tests() },
             Theme { name: "singularity", tests: singularity::tests() },
             Theme { name: "with_root", tests: with_root::tests() },

@@ -1,0 +1,62 @@
+//! What other users of a machine see of a start: command lines (`ps -ww`) have nothing in them that is only for the user.
+
+use anyhow::{Result, ensure};
+
+use crate::support::{Desk, tests};
+
+tests! {
+    Apptainer, Desk: [nobody_else_reads_the_variables_of_a_step, nobody_else_reads_the_variables_of_a_command];
+}
+
+/// Writes every command line of the machine that holds a secret to `found`, until there is a `stop`. What srun was given was typed
+/// there by the user. `[-]` keeps the search itself from being found.
+const WATCH: &str = r#"
+while [ ! -e stop ]; do
+    grep -hsaE 'secret[-]of|/proc/self/fd/[0-9]' /proc/[0-9]*/cmdline | tr '\0' ' ' | grep -v '^[^ ]*srun ' >> found
+    echo >> found; touch watching
+done"#;
+
+/// What a bash text of alice's prints, while bob watches.
+fn watched(desk: &Desk, text: &str) -> Result<String> {
+    let bob = desk.of("bob")?;
+    std::thread::scope(|scope| {
+        let watch = scope.spawn(|| bob.script(WATCH));
+        let said = bob.wait_until("[ -e watching ]").and_then(|()| desk.script(text)?.success());
+        bob.run(&["touch", "stop"])?.success()?;
+        watch.join().map_err(|_| anyhow::anyhow!("the watch panicked"))??.success()?;
+        let found = bob.run(&["cat", "found"])?.success()?.stdout;
+        ensure!(found.contains("/proc/self/fd/"), "bob has not seen the container's first process");
+        let secrets: Vec<&str> = found.lines().filter(|line| line.contains("secret-of")).collect();
+        ensure!(secrets.is_empty(), "{}", secrets.join("\n"));
+        Ok(said?.stdout)
+    })
+}
+
+/// An image with a variable beside it that only its user may read.
+fn with_a_token(desk: &Desk) -> Result<()> {
+    desk.image("env.img")?;
+    desk.script("umask 077; echo TOKEN=secret-of-the-file > env.img.env")?.success().map(drop)
+}
+
+fn nobody_else_reads_the_variables_of_a_step(desk: &Desk) -> Result<()> {
+    with_a_token(desk)?;
+    let script = "#!/bin/bash\n#SBATCH --condatainer-overlay=env.img --condatainer-env=BATCH=secret-of-the-batch\n\
+        echo $TOKEN $BATCH\n\
+        srun --condatainer-env=STEP=secret-of-the-step bash -c 'echo $TOKEN $STEP; sleep 1'\n";
+    desk.write("secret.sh", script)?;
+    let said = watched(desk, "sbatch -Q --wait -o out secret.sh; cat out")?;
+    let expected = "secret-of-the-file secret-of-the-batch\nsecret-of-the-file secret-of-the-step\n";
+    ensure!(said == expected, "{said}");
+    Ok(())
+}
+
+/// The command's own arguments are shown by the command, and by nothing that is started for it.
+fn nobody_else_reads_the_variables_of_a_command(desk: &Desk) -> Result<()> {
+    with_a_token(desk)?;
+    let text = "condatainer exec -o env.img bash -c 'echo $TOKEN; sleep 0.5'; \
+        condatainer exec -o env.img sh -c 'for file in /proc/[0-9]*/cmdline; do tr \"\\0\" \" \" < $file; echo; done' of-the-user \
+        | grep -c '^[^ ]*apptainer .*of-the-user'";
+    let said = watched(desk, &format!("{text}; true"))?;
+    ensure!(said == "secret-of-the-file\n0\n", "{said}");
+    Ok(())
+}
