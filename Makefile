@@ -49,7 +49,7 @@ shell: stage
 
 check:
 	$(CARGO) fmt --all --check
-	rustfmt --edition 2024 --check core/shim/main.rs core/interposer/main.rs core/relay/main.rs
+	rustfmt --edition 2024 --check core/shim/main.rs core/interposer/main.rs core/relay/main.rs core/preload/main.rs
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(CARGO) test --locked --workspace --exclude condatainer-tests --lib --bins
 	$(CARGO) check --locked -p spank_condatainer
@@ -87,7 +87,7 @@ install:
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/condatainer/slurm $(DESTDIR)$(PREFIX)/lib/slurm $(DESTDIR)$(PREFIX)/share/condatainer \
 	    $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions \
 	    $(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
-	for program in interposer:interposer relay:slurm/.relay; do \
+	for program in interposer:interposer preload:fuse-overlayfs.so relay:slurm/.relay; do \
 	    file=$(DESTDIR)$(PREFIX)/libexec/condatainer/$${program#*:}; \
 	    $(BUILT)/condatainer $${program%:*} > $$file.new; \
 	    chmod 0755 $$file.new; \

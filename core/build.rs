@@ -1,4 +1,5 @@
-//! Builds the shim (shim/), the interposer (interposer/) and the relay (relay/), and hands their bytes to the library.
+//! Builds the shim (shim/), the interposer (interposer/), the relay (relay/) and the preload (preload/), and hands their bytes to the
+//! library.
 //!
 //! They must start at once, and in an image without any libc, so they are programs without a C library, which share what stands
 //! in for it (freestanding/). Cargo has no stable way to give one binary of a package its own options of
@@ -11,12 +12,19 @@ use std::process::{Command, ExitCode};
 /// relocated.
 const BY_ITSELF: [&str; 4] =
     ["-Clink-arg=-nostartfiles", "-Clink-arg=-nostdlib", "-Ctarget-feature=+crt-static", "-Crelocation-model=static"];
+/// A library that is loaded into a program which has a C library.
+const INTO_ANOTHER: [&str; 3] = ["-Clink-arg=-nostartfiles", "-Clink-arg=-nostdlib", "-Ctarget-feature=-crt-static"];
 
 fn main() -> ExitCode {
-    for source in ["freestanding", "shim", "interposer", "relay"] {
+    for source in ["freestanding", "shim", "interposer", "relay", "preload"] {
         println!("cargo::rerun-if-changed={source}");
     }
-    match ["shim", "interposer", "relay"].into_iter().try_for_each(build) {
+    let programs = ["shim", "interposer", "relay"].into_iter();
+    match programs
+        .map(|name| (name, "bin", &BY_ITSELF[..]))
+        .chain([("preload", "cdylib", &INTO_ANOTHER[..])])
+        .try_for_each(build)
+    {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             println!("cargo::error={why}");
@@ -25,13 +33,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn build(name: &str) -> Result<(), String> {
+fn build((name, kind, options): (&str, &str, &[&str])) -> Result<(), String> {
     let var = |name: &str| std::env::var(name).map_err(|e| format!("{name}: {e}"));
     let out = PathBuf::from(var("OUT_DIR")?).join(name);
     let status = Command::new(var("RUSTC")?)
-        .args(["--edition=2024", "--crate-type=bin", "--crate-name", &format!("condatainer_{name}")])
+        .args(["--edition=2024", "--crate-type", kind, "--crate-name", &format!("condatainer_{name}")])
         .args(["-Copt-level=s", "-Cpanic=abort", "-Clto=fat", "-Cstrip=symbols"])
-        .args(BY_ITSELF)
+        .args(options)
         .arg(format!("--target={}", var("TARGET")?))
         .arg(format!("{name}/main.rs"))
         .arg("-o")

@@ -16,10 +16,12 @@ const GETPPID: usize = number(110, 173);
 const RT_SIGTIMEDWAIT: usize = number(128, 137);
 const PRCTL: usize = number(157, 167);
 const OPENAT: usize = number(257, 56);
+const FACCESSAT: usize = number(269, 48);
 const CLOSE_RANGE: usize = 436;
 
 const AT_FDCWD: usize = -100_isize as usize;
 const O_CLOEXEC: usize = 0o2_000_000;
+const R_OK: usize = 4;
 const CLOSE_ALL: [usize; 6] = [0, u32::MAX as usize, 0, 0, 0, 0];
 const PR_SET_NAME: usize = 15;
 const SIG_BLOCK: usize = 0;
@@ -126,6 +128,12 @@ fn close(file: usize) {
 pub(crate) fn call_itself(name: &CStr) {
     // SAFETY: the name is alive.
     let _ = unsafe { call(PRCTL, [PR_SET_NAME, name.as_ptr() as usize, 0, 0, 0, 0]) };
+}
+
+/// Whether this file can be read.
+pub(crate) fn is_readable(path: &CStr) -> bool {
+    // SAFETY: the path is alive.
+    unsafe { call(FACCESSAT, [AT_FDCWD, path.as_ptr() as usize, R_OK, 0, 0, 0]) }.is_ok()
 }
 
 /// The start of a file; nothing of one that cannot be read.

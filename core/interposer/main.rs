@@ -1,5 +1,5 @@
 //! The interposer: stands in front of a FUSE program of the engine and becomes it, deaf to the signals that a step gets. In front
-//! of a fuse2fs that mounts an image it stays, as its guard.
+//! of a fuse2fs that mounts an image it stays, as its guard. Into fuse-overlayfs it loads the preload (`core/preload/`).
 //!
 //! Links with the programs' names point to it, first in the engine's PATH (see `run::daemons`). Apptainer calls its FUSE programs
 //! up to eight times in a start, mostly to see whether they are there. So this is a program of its own, and one without a C
@@ -18,6 +18,7 @@ mod kernel;
 #[path = "../freestanding/library.rs"]
 mod library;
 mod path;
+mod preload;
 #[path = "../freestanding/start.rs"]
 mod start;
 
@@ -46,6 +47,10 @@ fn main(started: &mut Started) -> u8 {
         && let Some(program) = kernel::fork()
     {
         return guard::guard(program);
+    }
+    let mut room = preload::Room::new();
+    if name == b"fuse-overlayfs" {
+        preload::load(own, started, &mut room);
     }
     match become_program(own, name, started) {
         ENOENT => complain(name, &[CANNOT, b"no such program in PATH"]),

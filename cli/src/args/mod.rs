@@ -131,6 +131,9 @@ pub(crate) enum Verb {
     /// Write the program that stands in front of the FUSE programs to standard output (for 'make install')
     #[command(hide = true)]
     Interposer,
+    /// Write the library that is loaded into fuse-overlayfs to standard output (for 'make install')
+    #[command(hide = true)]
+    Preload,
     /// Write the program that stands in a container for Slurm's commands to standard output (for 'make install')
     #[command(hide = true)]
     Relay,

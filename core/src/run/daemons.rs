@@ -20,6 +20,9 @@ use crate::process::Process;
 /// The interposer, for `make install`.
 pub static INTERPOSER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/interposer"));
 
+/// The library that the interposer loads into fuse-overlayfs, for `make install`.
+pub static PRELOAD: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/preload"));
+
 /// What a daemon does not get to see, by the interposer's own list. SIGHUP is not among it: it is how a daemon can be asked to end.
 pub(crate) const BLOCKED: [Signal; 7] = [
     Signal::SIGINT,
@@ -33,6 +36,9 @@ pub(crate) const BLOCKED: [Signal; 7] = [
 
 /// What the interposer is called, beside the links.
 const INTERPOSER_FILE: &str = "interposer";
+
+/// What the preload is called, beside the links, by the interposer's own word.
+pub(crate) const PRELOAD_FILE: &str = "fuse-overlayfs.so";
 
 /// Names as the kernel keeps them (15 bytes), topmost mount first: a lower one cannot end before what stands on it.
 pub(crate) const NAMES: [&str; 4] = ["fuse-overlayfs", "fuse2fs", "squashfuse_ll", "squashfuse"];
@@ -154,3 +160,6 @@ mod tests {
 #[cfg(test)]
 #[path = "guard_tests.rs"]
 mod guard_tests;
+#[cfg(test)]
+#[path = "preload_tests.rs"]
+mod preload_tests;

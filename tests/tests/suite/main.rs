@@ -13,6 +13,7 @@ mod admin;
 mod check;
 mod cli;
 mod conda;
+mod copy_up;
 mod create;
 mod diff;
 mod doctor;
@@ -77,6 +78,7 @@ fn suite() -> Suite {
         themes: vec![
             Theme { name: "modes", tests: modes::tests() },
             Theme { name: "whiteouts", tests: whiteouts::tests() },
+            Theme { name: "copy_up", tests: copy_up::tests() },
             Theme { name: "writers", tests: writers::tests() },
             Theme { name: "check", tests: check::tests() },
             Theme { name: "slow_disk", tests: slow_disk::tests() },

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Facts, Helper};
+use super::{Facts, Helper, Interposers};
 use crate::doctor::Check;
 use crate::doctor::version::Version;
 use crate::facts::Flavour;
@@ -23,7 +23,7 @@ fn purpose(name: &str) -> (&'static str, &'static str) {
     }
 }
 
-pub(super) fn helper(helper: &Helper, engine: Option<Flavour>) -> Check {
+pub(super) fn helper(helper: &Helper, engine: Option<Flavour>, ours: &Interposers) -> Check {
     let id = helper.name;
     let (without, package) = purpose(id);
     let Some(path) = &helper.path else {
@@ -33,6 +33,11 @@ pub(super) fn helper(helper: &Helper, engine: Option<Flavour>) -> Check {
         return Check::failed(id, format!("not installed: {without}"), format!("install the package {package}"));
     };
     let path = path.display();
+    if id == "fuse-overlayfs"
+        && let Some((why, cure)) = without_preload(helper, ours)
+    {
+        return Check::warning(id, format!("{path}: {why}: {CONFUSED}"), cure);
+    }
     let Some(version) = helper.version else {
         return Check::ok(id, format!("{path}, of an unknown release"));
     };
@@ -49,6 +54,21 @@ pub(super) fn helper(helper: &Helper, engine: Option<Flavour>) -> Check {
         ),
         _ => Check::ok(id, format!("{version}, {path}")),
     }
+}
+
+const CONFUSED: &str = "what is written to one of several hard links in a layer below can land in another";
+const NO_LINKS: &str = "keep files with several hard links out of layers: mksquashfs -no-hardlinks makes such a one";
+
+/// Why the preload cannot do its work (`core/preload/`), and what to do.
+fn without_preload(helper: &Helper, ours: &Interposers) -> Option<(&'static str, &'static str)> {
+    if helper.bundled {
+        return Some(("it comes with the engine, which loads nothing of ours into it", NO_LINKS));
+    }
+    if !ours.preload {
+        let cure = "as root: make install makes it in PREFIX/libexec/condatainer";
+        return Some(("there is no library libexec/condatainer/fuse-overlayfs.so for it", cure));
+    }
+    (!helper.takes_preload).then_some(("it is linked statically, so that no library can be loaded into it", NO_LINKS))
 }
 
 /// In its user namespace the engine may mount by itself: this program is for engines that mount outside.

@@ -52,6 +52,8 @@ pub(super) struct Helper {
     pub(super) version: Option<Version>,
     /// It comes with the engine, which then takes no other.
     pub(super) bundled: bool,
+    /// It looks at files by the C library's statx(2), in whose place the preload stands.
+    pub(super) takes_preload: bool,
 }
 
 /// See [`crate::run::daemons`].
@@ -59,12 +61,14 @@ pub(super) struct Helper {
 pub(super) struct Interposers {
     pub(super) directory: Option<PathBuf>,
     pub(super) missing: Vec<&'static str>,
+    /// The library that is loaded into fuse-overlayfs is beside them.
+    pub(super) preload: bool,
 }
 
 pub(crate) fn judge(facts: &Facts) -> Vec<Check> {
     let mut checks = vec![engine(facts), config::judge(facts.engine.as_ref())];
     let flavour = facts.engine.as_ref().and_then(Engine::flavour);
-    checks.extend(facts.helpers.iter().map(|helper| fuse::helper(helper, flavour)));
+    checks.extend(facts.helpers.iter().map(|helper| fuse::helper(helper, flavour, &facts.interposers)));
     checks.push(fuse::fusermount(facts.fusermount.as_ref()));
     checks.push(fuse::interposers(facts));
     checks

@@ -97,7 +97,7 @@ fn helpers(build: &BuildConfig) -> [Helper; 3] {
             let next = asked.next();
             let name = next.as_ref().map_or("", |(_, (name, ..))| name);
             let found = next.and_then(|(thread, _)| thread.join().ok());
-            found.unwrap_or(Helper { name, path: None, version: None, bundled: false })
+            found.unwrap_or(Helper { name, path: None, version: None, bundled: false, takes_preload: false })
         })
     })
 }
@@ -110,7 +110,14 @@ fn helper(own: &[PathBuf], name: &'static str, programs: &[&str], question: &str
     let elsewhere = || programs.iter().find_map(|name| programs::find_except(name.as_bytes(), ours.as_deref()));
     let (is_bundled, path) = (bundled.is_some(), bundled.or_else(elsewhere));
     let said = path.as_deref().and_then(|path| said::said(path, &[question]).ok());
-    Helper { name, version: said.and_then(|said| version::of(name, &said.all())), path, bundled: is_bundled }
+    let version = said.and_then(|said| version::of(name, &said.all()));
+    Helper { name, version, bundled: is_bundled, takes_preload: path.as_deref().is_some_and(imports_statx), path }
+}
+
+/// Whether the function's name is in the program's table of imported ones; one that is linked statically has no such table.
+fn imports_statx(program: &Path) -> bool {
+    const NAME: &[u8] = b"\0statx\0";
+    fs::read(program).is_ok_and(|bytes| bytes.windows(NAME.len()).any(|place| place == NAME))
 }
 
 fn interposers() -> Interposers {
@@ -120,7 +127,8 @@ fn interposers() -> Interposers {
         let is_missing = |name: &&str| interposer.is_none() || dir.join(name).canonicalize().ok() != interposer;
         daemons::NAMES.into_iter().filter(is_missing).collect()
     });
-    Interposers { directory, missing }
+    let preload = directory.as_ref().is_some_and(|dir| fs::File::open(dir.join(daemons::PRELOAD_FILE)).is_ok());
+    Interposers { directory, missing, preload }
 }
 
 #[cfg(test)]

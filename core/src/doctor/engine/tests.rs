@@ -8,7 +8,7 @@ fn with(said: &str, setuid: bool) -> Engine {
 }
 
 fn helper(name: &'static str, version: Version, bundled: bool) -> Helper {
-    Helper { name, path: Some(format!("/usr/bin/{name}").into()), version: Some(version), bundled }
+    Helper { name, path: Some(format!("/usr/bin/{name}").into()), version: Some(version), bundled, takes_preload: true }
 }
 
 fn facts(engine: Option<Engine>) -> Facts {
@@ -17,8 +17,11 @@ fn facts(engine: Option<Engine>) -> Facts {
         helper("fuse-overlayfs", Version(1, 13, 0), false),
         helper("squashfuse", Version(0, 5, 2), false),
     ];
-    let interposers = Interposers { directory: Some("/usr/local/libexec/condatainer".into()), missing: Vec::new() };
-    Facts { engine, unused: None, helpers, fusermount: None, interposers }
+    Facts { engine, unused: None, helpers, fusermount: None, interposers: ours() }
+}
+
+fn ours() -> Interposers {
+    Interposers { directory: Some("/usr/local/libexec/condatainer".into()), missing: Vec::new(), preload: true }
 }
 
 fn verdict(said: &str, setuid: bool) -> Check {
@@ -48,17 +51,33 @@ fn without_an_engine() {
 
 #[test]
 fn helpers_and_their_bad_releases() {
-    let of = |name, version, bundled| fuse::helper(&helper(name, version, bundled), None).status;
+    let of = |name, version, bundled| fuse::helper(&helper(name, version, bundled), None, &ours()).status;
     assert_eq!(of("fuse2fs", Version(1, 47, 4), false), Status::Ok);
     assert_eq!(of("fuse2fs", Version(1, 47, 3), false), Status::Warning);
     assert_eq!(of("fuse2fs", Version(1, 47, 3), true), Status::Ok);
     assert_eq!(of("squashfuse", Version(0, 1, 104), false), Status::Warning);
     assert_eq!(of("squashfuse", Version(0, 5, 2), false), Status::Ok);
     assert_eq!(of("fuse-overlayfs", Version(1, 10, 0), false), Status::Ok);
-    let missing = |engine| fuse::helper(&Helper { path: None, ..helper("fuse2fs", Version(0, 0, 0), false) }, engine);
+    let missing =
+        |engine| fuse::helper(&Helper { path: None, ..helper("fuse2fs", Version(0, 0, 0), false) }, engine, &ours());
     assert_eq!(missing(Some(Flavour::SingularityCE)).status, Status::Skipped, "it does without");
     let missing = missing(Some(Flavour::Apptainer));
     assert!(missing.status == Status::Failed && missing.found.contains("env.img"), "{missing:?}");
+}
+
+#[test]
+fn hard_links_that_are_not_kept_apart() {
+    let one = helper("fuse-overlayfs", Version(1, 14, 0), false);
+    let verdict = |helper: &Helper, ours: &Interposers| fuse::helper(helper, Some(Flavour::Apptainer), ours);
+    assert_eq!(verdict(&one, &ours()).status, Status::Ok);
+    for (helper, ours) in [
+        (Helper { bundled: true, ..one.clone() }, ours()),
+        (Helper { takes_preload: false, ..one.clone() }, ours()),
+        (one.clone(), Interposers { preload: false, ..ours() }),
+    ] {
+        let check = verdict(&helper, &ours);
+        assert!(check.status == Status::Warning && check.found.contains("hard links"), "{check:?}");
+    }
 }
 
 #[test]
