@@ -141,6 +141,36 @@ fn every_geometry_reads_as_the_kernel_reads_it() {
     }
 }
 
+/// The blocks that count as a link's may be those of its attributes, in a block or in an inode of their own.
+#[test]
+fn links_with_attributes_lead_where_the_kernel_says() {
+    let large = vec![7; 30_000];
+    for (options, value) in [
+        (&["-t", "ext3"][..], &large[..900]),
+        (&["-t", "ext4", "-O", "ea_inode"], &large),
+        (&["-t", "ext4", "-O", "bigalloc", "-C", "65536"], &large[..900]),
+    ] {
+        let bench = Bench::new();
+        let source = bench.tree();
+        for length in [1, 59, 60, 300] {
+            std::os::unix::fs::symlink("t".repeat(length), source.join(format!("upper/link-{length}"))).unwrap();
+        }
+        let image = bench.image_of("image", options, 64, &source);
+        let mut expected = BTreeMap::new();
+        let mounted = Mounted::new(&image, "rw");
+        for length in [1, 59, 60, 300] {
+            xattr::set(mounted.at.path().join(format!("upper/link-{length}")), "trusted.large", value).unwrap();
+        }
+        by_the_kernel(mounted.at.path(), mounted.at.path(), &mut expected);
+        drop(mounted);
+        let file = File::open(&image).unwrap();
+        let tree = Tree::open(&file, whole(&image)).unwrap();
+        let mut found = BTreeMap::new();
+        by_us(&tree, &tree.node(2).unwrap(), b"", &mut found);
+        assert!(found == expected, "{options:?}");
+    }
+}
+
 #[test]
 fn holes_are_known() {
     let bench = Bench::new();

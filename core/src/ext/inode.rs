@@ -151,8 +151,21 @@ impl Inode {
 
     /// Whether there are blocks besides that with the extended attributes.
     pub(crate) fn has_blocks(&self, sb: &Superblock) -> bool {
-        let of_attributes = if self.file_acl == 0 { 0 } else { sb.block_size / 512 };
+        let of_attributes = if self.file_acl == 0 { 0 } else { sb.cluster_size / 512 };
         self.blocks > of_attributes
+    }
+
+    /// Whether a symbolic link keeps its target in the inode itself; judged as the kernel judges it.
+    ///
+    /// With the feature `ea_inode` the blocks of a large attribute, which lie in an inode of their own, count as the link's. So
+    /// there only the length tells. Without it only the blocks do: old kernels gave short targets a block, too.
+    pub(crate) fn is_fast_symlink(&self, sb: &Superblock) -> bool {
+        let short = (1..self.block.len() as u64).contains(&self.size);
+        let plain = !self.has(flag::INLINE_DATA) && !self.has(flag::EXTENTS);
+        match sb.features.has_incompat(incompat::EA_INODE) {
+            true => short && plain,
+            false => short && !self.has_blocks(sb),
+        }
     }
 
     /// Last change of the content, from the whole record: seconds since 1970, and nanoseconds where there is room for them.

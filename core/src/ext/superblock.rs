@@ -51,6 +51,8 @@ pub(crate) struct Superblock {
     pub(crate) free_inodes_count: u32,
     pub(crate) first_data_block: u32,
     pub(crate) block_size: u32,
+    /// What is allocated at once, in bytes; more than a block only with the feature `bigalloc`.
+    pub(crate) cluster_size: u32,
     pub(crate) blocks_per_group: u32,
     pub(crate) inodes_per_group: u32,
     pub(crate) state: u16,
@@ -98,7 +100,8 @@ impl Superblock {
             free_inodes_count: u32_at(b, 0x10)?,
             first_data_block: u32_at(b, 0x14)?,
             // An absurd exponent becomes 0, which the geometry check names.
-            block_size: 1024_u32.checked_shl(u32_at(b, 0x18)?.min(32)).unwrap_or(0),
+            block_size: kibibytes(u32_at(b, 0x18)?),
+            cluster_size: kibibytes(u32_at(b, if features.has_ro_compat(ro_compat::BIGALLOC) { 0x1C } else { 0x18 })?),
             blocks_per_group: u32_at(b, 0x20)?,
             inodes_per_group: u32_at(b, 0x28)?,
             state: u16_at(b, STATE_AT)?,
@@ -222,6 +225,10 @@ impl Superblock {
 
 fn ensure(sound: bool, what: &str) -> Result<(), ExtError> {
     if sound { Ok(()) } else { Err(ExtError::corrupt(what)) }
+}
+
+fn kibibytes(exponent: u32) -> u32 {
+    1024_u32.checked_shl(exponent.min(32)).unwrap_or(0)
 }
 
 fn join(low: u32, high: u32) -> u64 {

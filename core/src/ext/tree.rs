@@ -24,8 +24,6 @@ use super::xattr::{Xattr, xattrs};
 const TABLE_PIECE: u64 = 16 * 1024;
 /// The longest target that a symbolic link can have.
 const LONGEST_TARGET: u64 = 4096;
-/// A link whose target is shorter keeps it in its inode.
-const INLINE_TARGET: u64 = 60;
 
 /// A file system opened to be read as a tree.
 pub struct Tree<'a, R: ?Sized> {
@@ -260,7 +258,7 @@ impl<'a, R: ReadAt + ?Sized> Tree<'a, R> {
             return Err(ExtError::corrupt(format!("inode {} is no sound symbolic link", link.ino)));
         }
         let length = usize::try_from(link.size).unwrap_or(0);
-        if link.size < INLINE_TARGET && !link.inode.has_blocks(&self.fs.sb) {
+        if link.inode.is_fast_symlink(&self.fs.sb) {
             return Ok(link.inode.block.get(..length).unwrap_or_default().to_vec());
         }
         self.open_file(link)?.read_whole(length)
