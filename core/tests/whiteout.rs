@@ -242,6 +242,30 @@ fn what_was_found_is_remembered_until_somebody_writes() {
     assert_eq!(remembered(&file, &stamp()), None, "a translation does not count as a mount");
 }
 
+/// What `apt install` leaves in `usr/share/doc`. An attribute of the image file has room for 4 KiB at most.
+#[test]
+fn hundreds_of_opaque_directories_are_remembered() {
+    let bench = Bench::new();
+    for (count, all) in [(40, true), (150, true), (2000, false)] {
+        let source = bench.path(&format!("source-{count}"));
+        for i in 0..count {
+            let at = source.join(format!("upper/usr/share/doc/libpackage-{i}-dev"));
+            fs::create_dir_all(&at).unwrap();
+            xattr::set(&at, "user.fuseoverlayfs.opaque", b"y").unwrap();
+        }
+        fs::create_dir_all(source.join("work")).unwrap();
+        let image = bench.image_of(&format!("{count}.img"), &["-t", "ext3", "-N", "8192"], 32, &source);
+        let file = OpenOptions::new().read(true).write(true).open(&image).unwrap();
+        let stamp = condatainer_core::ext::stamp(&file, whole(&image)).unwrap();
+        let found = find(&file, whole(&image), None).unwrap().unwrap();
+        assert_eq!((found.kinds.opaque, found.opaque.is_some()), (count, all));
+        assert_eq!(remembered(&file, &stamp), Some(found.clone()), "{count}");
+        let lower = bench.path("lower");
+        fs::create_dir_all(&lower).unwrap();
+        assert_eq!(honoured(&found, std::slice::from_ref(&lower)), all, "{count}: who cannot tell must not say yes");
+    }
+}
+
 #[test]
 fn no_time_to_search_is_no_answer() {
     let bench = Bench::new();

@@ -10,16 +10,22 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use xattr::FileExt;
 
-use super::{Found, scan};
+use super::paths::{pack, unpack};
+use super::{Found, Kinds, scan};
 use crate::ext::{self, ExtError, Stamp, Tree, Window};
 
 /// The name of the attribute.
 pub(crate) const MARK: &str = "user.condatainer.whiteouts";
 
+const VERSION: u32 = 2;
+
+/// The first line of the attribute, in JSON. Behind it stand the paths of the opaque directories, packed.
 #[derive(Serialize, Deserialize)]
 struct Mark {
     v: u32,
-    found: Found,
+    kinds: Kinds,
+    /// Whether all opaque directories follow; there may be too many.
+    all: bool,
     stamp: Stamp,
 }
 
@@ -27,15 +33,19 @@ struct Mark {
 #[must_use]
 pub fn remembered(file: &File, stamp: &Stamp) -> Option<Found> {
     let text = file.get_xattr(MARK).ok()??;
-    let mark: Mark = serde_json::from_slice(&text).ok()?;
-    (mark.v == 1 && mark.stamp == *stamp).then_some(mark.found)
+    let end = text.iter().position(|&byte| byte == b'\n')?;
+    let mark: Mark = serde_json::from_slice(text.get(..end)?).ok()?;
+    let opaque = if mark.all { Some(unpack(text.get(end + 1..)?)?) } else { None };
+    (mark.v == VERSION && mark.stamp == *stamp).then_some(Found { kinds: mark.kinds, opaque })
 }
 
 /// Remembers what was found. Nothing depends on it: a caller who may not write the file, or a file system without extended
 /// attributes, has to search again.
 pub fn remember(file: &File, stamp: &Stamp, found: &Found) {
-    if let Ok(text) = serde_json::to_vec(&Mark { v: 1, found: found.clone(), stamp: *stamp }) {
-        let _ = file.set_xattr(MARK, &text);
+    let packed = found.opaque.clone().and_then(|mut paths| pack(&mut paths));
+    let mark = Mark { v: VERSION, kinds: found.kinds, all: packed.is_some(), stamp: *stamp };
+    if let Ok(line) = serde_json::to_vec(&mark) {
+        let _ = file.set_xattr(MARK, &[line.as_slice(), b"\n", &packed.unwrap_or_default()].concat());
     }
 }
 

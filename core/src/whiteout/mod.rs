@@ -7,6 +7,7 @@
 
 mod honoured;
 mod mark;
+mod paths;
 mod scan;
 mod translate;
 

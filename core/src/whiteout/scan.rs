@@ -5,12 +5,13 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+use super::paths::pack;
 use super::{Meaning, is_opaque, meaning};
 use crate::ext::raw::InoSet;
 use crate::ext::{ExtError, FileType, Met, ReadAt, Tree, Xattr};
 
-/// Paths of opaque directories are remembered up to this many bytes: an extended attribute has no room for more.
-const MOST_PATHS: usize = 2048;
+/// Paths of opaque directories are gathered up to this many bytes.
+const MOST_PATHS: usize = 64 << 10;
 
 /// What an image has of each kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -38,7 +39,7 @@ impl Kinds {
 }
 
 /// All that a search finds.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Found {
     /// How many of each kind.
     pub kinds: Kinds,
@@ -46,23 +47,15 @@ pub struct Found {
     pub opaque: Option<Vec<Vec<u8>>>,
 }
 
-impl Found {
-    fn note_opaque(&mut self, path: Vec<u8>) {
-        if let Some(all) = &mut self.opaque {
-            all.push(path);
-            if all.iter().map(|path| path.len() + 1).sum::<usize>() > MOST_PATHS {
-                self.opaque = None;
-            }
-        }
-    }
-}
-
 /// Counts the whiteouts in `upper`; `None` when `deadline` came before the end.
 ///
 /// # Errors
 /// A tree that cannot be read, or has no `upper`.
 pub fn scan<R: ReadAt + ?Sized>(tree: &Tree<'_, R>, deadline: Option<Instant>) -> Result<Option<Found>, ExtError> {
-    scan_with(tree, deadline, |xattrs| xattrs.iter().any(is_opaque))
+    let found = scan_with(tree, deadline, |xattrs| xattrs.iter().any(is_opaque))?;
+    // Whether the mark is there must not decide what a start does, so what it has no room for counts as unknown at once.
+    let memorable = |mut paths: Vec<Vec<u8>>| pack(&mut paths).map(|_| paths);
+    Ok(found.map(|found| Found { opaque: found.opaque.and_then(memorable), ..found }))
 }
 
 /// As [`scan`], where `opaque` says which attributes of a directory count.
@@ -74,7 +67,7 @@ pub(super) fn scan_with<R: ReadAt + ?Sized>(
     let upper = tree.upper()?.ino;
     let found = Found { opaque: Some(Vec::new()), ..Found::default() };
     let pending = vec![(upper, Some(Vec::new()))];
-    let mut search = Search { tree, opaque, found, pending, entered: InoSet::default() };
+    let mut search = Search { tree, opaque, found, bytes: 0, pending, entered: InoSet::default() };
     while let Some((ino, path)) = search.pending.pop() {
         search.enter(ino, path)?;
         if deadline.is_some_and(|deadline| Instant::now() > deadline) {
@@ -91,6 +84,8 @@ struct Search<'a, 'b, R: ?Sized> {
     tree: &'a Tree<'b, R>,
     opaque: fn(&[Xattr]) -> bool,
     found: Found,
+    /// Of the paths in `found`.
+    bytes: usize,
     pending: Vec<(u32, Path)>,
     entered: InoSet,
 }
@@ -130,7 +125,11 @@ impl<R: ReadAt + ?Sized> Search<'_, '_, R> {
     }
 
     fn end_at(&mut self, path: Vec<u8>) -> Path {
-        self.found.note_opaque(path);
+        self.bytes += path.len() + 1;
+        match &mut self.found.opaque {
+            Some(all) if self.bytes <= MOST_PATHS => all.push(path),
+            _ => self.found.opaque = None,
+        }
         None
     }
 
