@@ -48,6 +48,7 @@ mod process;
 pub mod programs;
 mod quota;
 pub mod refusal;
+mod replace;
 pub mod request;
 pub mod resize;
 pub mod run;

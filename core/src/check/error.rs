@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use crate::chown::ChownError;
 use crate::e2fsprogs::ToolError;
 use crate::held::HeldError;
-use crate::image::ImageError;
+use crate::image::{Image, ImageError};
+use crate::replace::ReplaceError;
 use crate::whiteout::TranslateError;
 
 /// Why there is no report.
@@ -45,6 +46,34 @@ pub enum CheckError {
         /// As the system said it.
         error: io::Error,
     },
+    /// The copy would leave other names of the file behind.
+    #[error("{}: has {links} hard links, and the repair works on a copy: the others would keep the damaged image; remove them ('find DIRECTORY -samefile {}' lists them), then run this again", path.display(), path.display())]
+    HardLinks {
+        /// The image.
+        path: PathBuf,
+        /// How many names the file has.
+        links: u64,
+    },
+    /// Not enough space for a copy.
+    #[error("{}: the repair works on a copy beside it, which needs {needed} bytes; {available} are free in {}: make room, then run this again", path.display(), directory.display())]
+    NoSpace {
+        /// The image.
+        path: PathBuf,
+        /// Where the copy would be.
+        directory: PathBuf,
+        /// In bytes.
+        needed: u64,
+        /// In bytes.
+        available: u64,
+    },
+    /// Somebody changed the file meanwhile.
+    #[error("{}: {what} meanwhile, so the repaired copy was thrown away; end what uses it, then run this again", path.display())]
+    Changed {
+        /// The image.
+        path: PathBuf,
+        /// What happened.
+        what: String,
+    },
     /// Only the owner can replace the file by its repaired copy.
     #[error("{}: belongs to user {owner}, and its repaired copy would belong to you: ask the owner to run this", path.display())]
     NotOwner {
@@ -64,6 +93,23 @@ pub enum CheckError {
 impl CheckError {
     pub(crate) fn tool(path: &Path, error: ToolError) -> Self {
         Self::Tool { path: path.into(), error }
+    }
+
+    pub(crate) fn replace(image: &Image, error: ReplaceError) -> Self {
+        let path = image.path.clone();
+        match error {
+            ReplaceError::HardLinks { links } => Self::HardLinks { path, links },
+            ReplaceError::NoSpace { directory, needed, available } => {
+                Self::NoSpace { path, directory, needed, available }
+            }
+            ReplaceError::Changed { what } => Self::Changed { path, what },
+            ReplaceError::Attribute(unequal) if unequal.what.starts_with("owner") => {
+                Self::NotOwner { path, owner: image.uid }
+            }
+            ReplaceError::Attribute(unequal) => Self::Copy { path, error: io::Error::other(unequal.to_string()) },
+            ReplaceError::Held(error) => Self::Held(error),
+            ReplaceError::NoCopy { error, .. } | ReplaceError::Io(error) => Self::Copy { path, error },
+        }
     }
 
     pub(crate) fn copy(path: &Path, error: io::Error) -> Self {

@@ -3,10 +3,12 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::draft::attributes::Unequal;
 use crate::e2fsprogs::ToolError;
 use crate::ext::ExtError;
 use crate::held::HeldError;
 use crate::image::ImageError;
+use crate::replace::ReplaceError;
 
 /// Why a resize was refused or stopped. Unless the variant says otherwise, the image is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -166,6 +168,23 @@ pub enum ResizeError {
 impl ResizeError {
     pub(super) fn io(path: &Path, error: io::Error) -> Self {
         Self::Io { path: path.into(), error }
+    }
+
+    /// In place is the way out of what stands against a copy.
+    pub(super) fn replace(path: &Path, error: ReplaceError) -> Self {
+        let path = path.to_owned();
+        match error {
+            ReplaceError::HardLinks { links } => Self::HardLinks { path, links },
+            ReplaceError::NoCopy { directory, error } => Self::NoCopy { path, directory, error },
+            ReplaceError::NoSpace { directory, needed, available } => {
+                Self::NoSpace { path, directory, needed, available }
+            }
+            ReplaceError::Attribute(Unequal { what, error }) => Self::Attribute { path, what, error },
+            ReplaceError::Changed { what } => Self::Changed { path, what },
+            ReplaceError::Held(error) => error.into(),
+            ReplaceError::Io(error) if error.kind() == io::ErrorKind::Interrupted => Self::Interrupted { path },
+            ReplaceError::Io(error) => Self::Io { path, error },
+        }
     }
 
     pub(super) fn ext(path: &Path, error: ExtError) -> Self {

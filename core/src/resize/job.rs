@@ -8,10 +8,11 @@ use super::error::ResizeError;
 use super::shape::Shape;
 use super::size::{self, Wish};
 use super::tools::Tools;
-use super::twin::Twin;
 use super::{Report, Stage};
+use crate::draft::Kind;
 use crate::e2fsprogs::ToolError;
 use crate::held::Held;
+use crate::replace::{Group, Replacement};
 use crate::sparse::{self, Copied};
 use crate::stop::Stop;
 
@@ -55,18 +56,21 @@ impl Job<'_> {
     }
 
     fn by_copy(&self, report: Report, tell: &mut dyn FnMut(Stage)) -> Result<Report, ResizeError> {
-        let twin = Twin::beside(self.path, self.held)?;
-        let copied = twin.fill(self.tables(), &mut |done, total| {
+        let no_copy = |error| ResizeError::replace(self.path, error);
+        let copy = Replacement::beside(self.held, Kind::Resized, Group::Same).map_err(no_copy)?;
+        let mut tell_copied = |done, total| {
             tell(Stage::Copying(done, total));
             if self.stop.is_asked() { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
-        })?;
-        let tools = Tools::on_copy(twin.draft(), self.stop).map_err(|e| ResizeError::io(self.path, e))?;
+        };
+        let copied = copy.fill(self.held, self.tables(), &mut tell_copied).map_err(no_copy)?;
+        let tools = Tools::on_copy(copy.draft(), self.stop).map_err(|e| ResizeError::io(self.path, e))?;
         let (after, repaired) =
-            self.work(twin.draft().file(), &tools, tell).map_err(|trouble| self.explain(trouble))?;
+            self.work(copy.draft().file(), &tools, tell).map_err(|trouble| self.explain(trouble))?;
         if self.stop.is_asked() {
             return Err(ResizeError::Interrupted { path: self.path.into() });
         }
-        twin.take_place()?;
+        // Locked until the report is made.
+        let _taken = copy.take_place(self.held, false).map_err(no_copy)?;
         Ok(Report { copied, repaired: report.repaired || repaired, ..finished(report, &after) })
     }
 

@@ -9,7 +9,6 @@ mod job;
 mod shape;
 mod size;
 mod tools;
-mod twin;
 
 use std::path::{Path, PathBuf};
 
