@@ -1,13 +1,16 @@
 //! The external tools mke2fs, e2fsck and resize2fs: how they are run, and what they say when they fail.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
+use std::ops::{Deref, DerefMut};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Output, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -42,11 +45,49 @@ pub enum ToolError {
     },
 }
 
+/// A command for a tool, with what it needs until it is started.
+pub(crate) struct Tool {
+    command: Command,
+    _config: Option<OwnedFd>,
+}
+
+impl Deref for Tool {
+    type Target = Command;
+
+    fn deref(&self) -> &Command {
+        &self.command
+    }
+}
+
+impl DerefMut for Tool {
+    fn deref_mut(&mut self) -> &mut Command {
+        &mut self.command
+    }
+}
+
 /// A command for `tool`, with messages in English and nothing on its standard input.
-pub(crate) fn command(tool: &'static str) -> Result<Command, ToolError> {
+pub(crate) fn command(tool: &'static str) -> Result<Tool, ToolError> {
     let mut command = Command::new(programs::find(tool).ok_or(ToolError::Missing { tool, package: "e2fsprogs" })?);
     command.env("LC_ALL", "C").stdin(Stdio::null());
-    Ok(command)
+    let config = if tool == "e2fsck" { Some(configure(&mut command)?) } else { None };
+    Ok(Tool { command, _config: config })
+}
+
+/// What e2fsck is told in the place of `/etc/e2fsck.conf`, which is for the disks of the machine.
+///
+/// Problem 0x010047 is a directory that has an index although the file system lacks the feature `dir_index`. By itself e2fsck takes
+/// the index away; here that is no problem at all, because [`crate::preen`] hides the feature while e2fsck works.
+const CONFIG: &[u8] =
+    b"[problems]\n0x010047 = {\nforce_no = true\nno_ok = true\nno_nomsg = true\npreen_nomessage = true\n}\n";
+
+/// The file is in memory, and inherited: e2fsck reads it also when we are killed meanwhile.
+fn configure(command: &mut Command) -> Result<OwnedFd, ToolError> {
+    let fail = |error| ToolError::Start { tool: "e2fsck", error };
+    let file = memfd_create(c"condatainer-e2fsck.conf", MFdFlags::empty()).map_err(|errno| fail(errno.into()))?;
+    let mut file = File::from(file);
+    file.write_all(CONFIG).map_err(fail)?;
+    command.env("E2FSCK_CONFIG", format!("/proc/self/fd/{}", file.as_raw_fd()));
+    Ok(file.into())
 }
 
 /// An exit code of e2fsck up to this one: errors were corrected.
@@ -58,7 +99,7 @@ pub(crate) const GIVEN_FILE: &str = "/proc/self/fd/0";
 /// As [`command`], for work on an open file, whatever its path has become or contains: [`GIVEN_FILE`], its standard input.
 ///
 /// Where `file` is locked, the lock holds until the tool has ended, even if this process is killed before.
-pub(crate) fn command_on(tool: &'static str, file: &File) -> Result<Command, ToolError> {
+pub(crate) fn command_on(tool: &'static str, file: &File) -> Result<Tool, ToolError> {
     let mut command = command(tool)?;
     let file = file.try_clone().map_err(|error| ToolError::Start { tool, error })?;
     command.stdin(file);

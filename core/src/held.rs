@@ -7,12 +7,11 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::process::Command;
 
 use nix::errno::Errno;
 use nix::libc::{O_CLOEXEC, O_NONBLOCK};
 
-use crate::e2fsprogs::{self, GIVEN_FILE, ToolError};
+use crate::e2fsprogs::{self, GIVEN_FILE, Tool, ToolError};
 use crate::ext::Window;
 use crate::holder::{self, Holder, Published};
 use crate::image::{self, Image, ImageError, Opened};
@@ -147,7 +146,7 @@ impl Held {
     }
 
     /// A command for a tool of e2fsprogs that works on [`Held::tools_name`]. The lock lives on in a tool that survives us.
-    pub(crate) fn tool(&self, tool: &'static str) -> Result<Command, ToolError> {
+    pub(crate) fn tool(&self, tool: &'static str) -> Result<Tool, ToolError> {
         e2fsprogs::command_on(tool, &self.file)
     }
 

@@ -1,10 +1,16 @@
-//! `e2fsck -p` that can be killed at any instant.
+//! `e2fsck -p` that can be killed at any instant, and takes no index away.
 //!
 //! Almost all that it repairs can be cut off and done again. But where the feature `dir_index` is set it also gives an index to
 //! each directory of three blocks and more that has none, which are those that fuse2fs has written to, and it does so in place:
-//! a kill in the middle takes the names of half of the files (seen with e2fsprogs 1.47; `-E fixes_only` does not prevent it). So
-//! it does not get to see that feature while there are such directories. A kill in between leaves an image without the feature,
-//! which loses nothing: fuse2fs never uses an index, the kernel searches a little longer.
+//! a kill in the middle takes the names of half of the files (seen with e2fsprogs 1.47; `-E fixes_only` does not prevent it). It
+//! rebuilds an index that it finds damaged in the same way. So it never gets to see that feature.
+//!
+//! Nor does it get to answer what it then asks: whether the indexes that are there should go ([`crate::e2fsprogs::command`]). It
+//! checks them as it always does.
+//!
+//! Afterwards that one bit is put back. A kill in between leaves an image without the feature, which loses nothing: fuse2fs never
+//! uses an index, the kernel searches a little longer, and both take the mark of an index from a directory that they write to. So
+//! the next run can put the bit back for the directories that still have one.
 
 use std::fs::File;
 use std::io;
@@ -17,18 +23,21 @@ use crate::ext::raw::{COMPAT_AT, DIR_INDEX, FileType, Fs, Inode, flag};
 use crate::held::Held;
 
 const TOOL: &str = "e2fsck";
-/// From this number of blocks on e2fsck makes an index.
-const LARGE: u64 = 3;
 
 /// Runs `e2fsck`, which is to preen the image that `held` has for itself, with everything around it that makes this safe.
 pub(crate) fn preen<T>(held: &Held, e2fsck: impl FnOnce() -> Result<T, ToolError>) -> Result<T, ToolError> {
     replay(held)?;
     let hidden = hide_index(held).map_err(failed)?;
     let outcome = e2fsck();
-    if let Some(compat) = hidden {
-        write_compat(held, compat).map_err(failed)?;
+    if hidden {
+        show_index(held).map_err(failed)?;
     }
     outcome
+}
+
+/// Puts the feature back that a killed run has hidden. The image is clean, and `held` has it for itself.
+pub(crate) fn complete(held: &Held) -> Result<(), ToolError> {
+    if is_left_hidden(held) { show_index(held).map_err(failed) } else { Ok(()) }
 }
 
 fn failed(error: io::Error) -> ToolError {
@@ -44,17 +53,23 @@ fn replay(held: &Held) -> Result<(), ToolError> {
     e2fsprogs::run(TOOL, command.args(["-p", "-E", "journal_only"]).arg(held.tools_name()), CORRECTED)
 }
 
-/// Takes the feature away, and hands back what to write when e2fsck has ended.
-///
-/// Superblocks with a checksum are left alone; Apptainer takes no such image.
-fn hide_index(held: &Held) -> io::Result<Option<u32>> {
-    let Ok(fs) = Fs::open(&held.file, held.window, u64::MAX) else { return Ok(None) };
-    let compat = fs.sb.features.compat;
-    if compat & DIR_INDEX == 0 || fs.sb.has_metadata_csum() || !has_large_plain_directories(&fs, &held.file) {
-        return Ok(None);
+/// Takes the feature away, and tells whether it is to be put back when e2fsck has ended.
+fn hide_index(held: &Held) -> io::Result<bool> {
+    match features(held) {
+        Some(compat) if compat & DIR_INDEX != 0 => write_compat(held, compat & !DIR_INDEX).map(|()| true),
+        _ => Ok(is_left_hidden(held)),
     }
-    write_compat(held, compat & !DIR_INDEX)?;
-    Ok(Some(compat))
+}
+
+/// Whatever e2fsck has made of the other features stays.
+fn show_index(held: &Held) -> io::Result<()> {
+    features(held).map_or(Ok(()), |compat| write_compat(held, compat | DIR_INDEX))
+}
+
+/// The word that holds the feature. Superblocks with a checksum are left alone; Apptainer takes no such image.
+fn features(held: &Held) -> Option<u32> {
+    let fs = Fs::open(&held.file, held.window, u64::MAX).ok()?;
+    (!fs.sb.has_metadata_csum()).then_some(fs.sb.features.compat)
 }
 
 /// Four bytes in one page: either they are there or not.
@@ -63,19 +78,22 @@ fn write_compat(held: &Held, compat: u32) -> io::Result<()> {
     held.file.sync_data()
 }
 
-/// Where the tables cannot be read, they may as well be there.
-fn has_large_plain_directories(fs: &Fs<'_, File>, file: &File) -> bool {
+/// Whether a killed run has taken the feature away: then a directory has an index nevertheless. The tables are read for that only
+/// where the feature is not there.
+fn is_left_hidden(held: &Held) -> bool {
+    let hidden = features(held).is_some_and(|compat| compat & DIR_INDEX == 0);
+    hidden && Fs::open(&held.file, held.window, u64::MAX).is_ok_and(|fs| has_indexed_directories(&fs, &held.file))
+}
+
+fn has_indexed_directories(fs: &Fs<'_, File>, file: &File) -> bool {
+    let is_indexed = |raw: &[u8]| {
+        Inode::from_bytes(raw).is_some_and(|inode| inode.file_type() == FileType::Directory && inode.has(flag::INDEX))
+    };
     let mut found = false;
     let all = Members::AllBut(Vec::new());
     let looked = each_chunk(fs, &all, Holes::Skip(file), &mut |_| {}, |chunk| {
-        found |=
-            chunk.live().any(|(_, _, raw)| Inode::from_bytes(raw).is_some_and(|inode| is_large_and_plain(fs, &inode)));
+        found |= chunk.live().any(|(_, _, raw)| is_indexed(raw));
         Ok::<(), ExtError>(())
     });
-    found || looked.is_err()
-}
-
-fn is_large_and_plain(fs: &Fs<'_, File>, inode: &Inode) -> bool {
-    let large = inode.size >= LARGE * u64::from(fs.sb.block_size);
-    large && inode.file_type() == FileType::Directory && !inode.has(flag::INDEX)
+    looked.is_ok() && found
 }

@@ -24,6 +24,7 @@ pub use finding::{Code, Finding, Severity};
 
 use crate::held::{Held, Purpose};
 use crate::image::{self, Kind, Opened, PartitionFs};
+use crate::preen;
 use crate::user::Caller;
 
 /// What may be repaired.
@@ -110,7 +111,10 @@ fn ext(path: &Path, request: &Request, progress: &mut dyn FnMut(u64, u64)) -> Re
     let purpose = if request.fix == Fix::No { Purpose::Read } else { Purpose::Change };
     let held = Held::open(path, purpose)?.announce("overlay check");
     let first = examine(&held, request, progress)?;
-    if request.fix == Fix::No || first.findings.is_empty() {
+    if first.findings.is_empty() && request.fix != Fix::No {
+        preen::complete(&held).map_err(|error| CheckError::tool(path, error))?;
+    }
+    if first.findings.is_empty() || request.fix == Fix::No {
         return Ok(report(&held, first));
     }
     let repaired = repair::repair(held, &first, request, progress)?;

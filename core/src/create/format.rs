@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use super::{CreateError, Spec};
-use crate::e2fsprogs::{self, ToolError};
+use crate::e2fsprogs::{self, Tool, ToolError};
 use crate::ext::Ids;
 
 /// What mke2fs says where blocks or inodes do not suffice.
@@ -56,7 +56,7 @@ pub(super) fn format(spec: &Spec, file: &File) -> Result<(), CreateError> {
 }
 
 /// In a process group of its own a Ctrl-C leaves the tool to its end, a few milliseconds away, and the message to us.
-fn command(tool: &'static str) -> Result<Command, ToolError> {
+fn command(tool: &'static str) -> Result<Tool, ToolError> {
     let mut command = e2fsprogs::command(tool)?;
     command.process_group(0);
     Ok(command)
