@@ -7,6 +7,8 @@ use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
 
+#[path = "shell.rs"]
+mod shell;
 #[path = "variables.rs"]
 mod variables;
 
@@ -34,6 +36,13 @@ pub(crate) trait System: Files {
     /// Gets ready for one of several files with these arguments and variables. What is returned execs a file, as a shell script
     /// if the kernel knows no better, and returns only the errno of a failure.
     fn ready(&self, arguments: &[Vec<u8>], variables: &Variables) -> impl Fn(&[u8]) -> i32;
+
+    /// Whether commands are typed here, and their output is read, as a shell asks it.
+    fn has_terminal(&self) -> bool;
+
+    /// Makes a file that lies in no directory and is gone with its last descriptor, which the command inherits. `text` is told
+    /// that number. Returns a path to the file.
+    fn document(&self, text: impl FnOnce(usize) -> Vec<u8>) -> Option<Vec<u8>>;
 }
 
 /// What the arguments ask for.
@@ -84,7 +93,12 @@ impl Job {
     /// Execs the command, in the container's environment and what the job adds to it; returns only the errno of a failure.
     pub(crate) fn become_command(&self, system: &impl System, variables: &Variables) -> i32 {
         let candidates = if self.command.is_empty() { self.shells() } else { vec![self.command.clone()] };
-        let attempts = candidates.iter().map(|argv| execute(system, argv, &self.environment(system, variables, argv)));
+        let variables = self.environment(system, variables);
+        let attempts = candidates.iter().map(|argv| {
+            let mut variables = variables.clone();
+            let argv = shell::started(system, argv, &mut variables);
+            execute(system, &argv, &variables)
+        });
         attempts.into_iter().find(|errno| *errno != ENOENT).unwrap_or(ENOENT)
     }
 

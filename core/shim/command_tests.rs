@@ -13,10 +13,17 @@ struct Container {
     asked: RefCell<Vec<String>>,
     /// How it was asked to execute the last one.
     last: RefCell<(Vec<Vec<u8>>, Variables)>,
+    has_terminal: bool,
+    /// The text of the last file that it was asked for.
+    document: RefCell<String>,
 }
 
 /// What stands for an exec that has not returned.
 const EXECUTED: i32 = 0;
+/// Of a file that was asked for.
+const DESCRIPTOR: usize = 5;
+/// What every command has for the shells that it may start.
+const OF_SHELLS: [&[u8]; 2] = [b"CONDATAINER_PATH", b"PROMPT_COMMAND"];
 
 impl Files for Container {
     fn exists(&self, path: &[u8]) -> bool {
@@ -35,6 +42,15 @@ impl System for Container {
             let refusal = self.refuses.iter().find(|(refused, _)| *refused == file).map(|(_, errno)| *errno);
             refusal.unwrap_or(if self.exists.contains(&file) { EXECUTED } else { ENOENT })
         }
+    }
+
+    fn has_terminal(&self) -> bool {
+        self.has_terminal
+    }
+
+    fn document(&self, text: impl FnOnce(usize) -> Vec<u8>) -> Option<Vec<u8>> {
+        self.document.replace(String::from_utf8(text(DESCRIPTOR)).unwrap());
+        Some(b"/fd".to_vec())
     }
 }
 
@@ -57,10 +73,13 @@ fn outcome(container: &Container, path: &str, words: &[&str]) -> (i32, Vec<Strin
     (errno, asked.iter().filter(|asked| !asked.ends_with('?')).cloned().collect())
 }
 
-/// The environment that a command gets.
+/// The environment that a command gets, without what is for shells.
 fn environment(container: &Container, words: &[&str], own: &[&str]) -> Variables {
     job(words).become_command(container, &variables(own));
-    container.last.borrow().1.clone()
+    let mut environment = container.last.borrow().1.clone();
+    assert_eq!(environment.get(OF_SHELLS[0]), environment.get(b"PATH".as_slice()).filter(|path| !path.is_empty()));
+    environment.retain(|name, _| !OF_SHELLS.contains(&name.as_slice()));
+    environment
 }
 
 #[test]
@@ -151,24 +170,142 @@ fn files_of_the_host_that_the_container_lacks() {
     assert_eq!(found, variables(&["SSL_CERT_FILE=/both/ca", "PATH="]));
 }
 
+const ENVIRONMENT: &[&str] = &["/ext3/env/bin/", "/ext3/env/bin/R", "/home/conda", "/bin/bash", "/bin/sh", "/bin/fish"];
+
 #[test]
-fn bash_alone_shows_the_prompt() {
-    let own = ["PATH=/a", "PROMPT_COMMAND=x; PS1=\"Apptainer> \"; unset y"];
-    let of = |shell| {
-        environment(&container(&["/bin/bash", "/bin/zsh"], &[]), &["--prompt", "me> ", "--shell", shell, "--"], &own)
+fn an_environment_takes_the_place_of_others() {
+    let own = [
+        "PATH=/bin",
+        "CONDA_PREFIX=/home/miniconda3",
+        "CONDA_PREFIX_1=/home/other",
+        "CONDA_SHLVL=2",
+        "CONDA_PROMPT_MODIFIER=(base)",
+        "CONDA_EXE=/gone/conda",
+        "MAMBA_EXE=/home/conda",
+        "VIRTUAL_ENV=/home/venv",
+        "PYTHONHOME=/apps/python",
+        "PYTHONPATH=/home/src:/usr/lib/python3/dist-packages:/ext3/x/site-packages:/apps/site-packages/:/home/more",
+        "R_LIBS_USER=/home/R/x86_64-pc-linux-gnu-library/4.3:/home/mine",
+        "R_LIBS=/home/r",
+        "R_HOME=/usr/lib/R",
+        "PERL5LIB=/home/perl",
+    ];
+    let left = [
+        "CONDA_AUTO_ACTIVATE_BASE=false",
+        "MAMBA_EXE=/home/conda",
+        "PERL5LIB=/home/perl",
+        "PYTHONNOUSERSITE=1",
+        "PYTHONPATH=/home/src:/ext3/x/site-packages:/home/more",
+        "R_LIBS=/home/r",
+    ];
+    let of_env = [
+        "PATH=/ext3/env/bin:/bin",
+        "CONDA_PREFIX=/ext3/env",
+        "CONDA_DEFAULT_ENV=env",
+        "CONDA_SHLVL=1",
+        "MAMBA_ROOT_PREFIX=/ext3/env",
+        "R_LIBS_USER=/home/mine",
+    ];
+    let found = environment(&container(ENVIRONMENT, &[]), &["--", "x"], &own);
+    assert_eq!(found, variables(&[&left[..], &of_env].concat()));
+    // A conda module is one too, of which this R is not.
+    const MODULE: &[&str] = &["/cnt/py/3/conda-meta/", "/home/conda"];
+    let found = environment(&container(MODULE, &[]), &["--path", "/cnt/py/3/bin", "--", "x"], &own);
+    let rest = ["PATH=/cnt/py/3/bin:/bin", own[10], own[12]];
+    assert_eq!(found, variables(&[&left[..], &rest].concat()));
+    // Without one everything is the user's own business.
+    let found = environment(&container(&["/home/conda", "/gone/conda"], &[]), &["--", "x"], &own);
+    assert_eq!(found, variables(&own));
+}
+
+#[test]
+fn what_the_user_has_decided_about_environments_stays() {
+    let own = ["PATH=", "PYTHONNOUSERSITE=", "CONDA_AUTO_ACTIVATE=true", "PYTHONPATH=/x/site-packages"];
+    let words = ["--set", "PYTHONHOME=/mine", "--set", "CONDA_PREFIX=/mine", "--set", "R_LIBS_USER=/r", "--", "x"];
+    let found = environment(&container(ENVIRONMENT, &[]), &words, &own);
+    let has = |name: &str| found.get(name.as_bytes()).map(|value| str::from_utf8(value).unwrap());
+    assert_eq!((has("PYTHONNOUSERSITE"), has("CONDA_AUTO_ACTIVATE_BASE")), (Some(""), None));
+    assert_eq!(
+        (has("PYTHONHOME"), has("CONDA_PREFIX"), has("R_LIBS_USER")),
+        (Some("/mine"), Some("/mine"), Some("/r"))
+    );
+    assert_eq!(has("PYTHONPATH"), None);
+    let nothing = environment(&container(ENVIRONMENT, &[]), &["--", "x"], &["PATH="]);
+    assert_eq!(nothing[b"R_LIBS_USER".as_slice()], b"NULL");
+}
+
+/// The words, variables and file of a shell that is started at a terminal, or not.
+fn shell(has_terminal: bool, words: &[&str], own: &[&str]) -> (Vec<String>, Variables, String) {
+    let container = Container { has_terminal, ..container(ENVIRONMENT, &[]) };
+    job(words).become_command(&container, &variables(own));
+    let (argv, variables) = container.last.take();
+    let argv = argv.into_iter().map(|word| String::from_utf8(word).unwrap()).collect();
+    (argv, variables, container.document.take())
+}
+
+#[test]
+fn a_repair_follows_what_a_shell_reads() {
+    let own = ["PATH=/bin", "ENV=$HOME/it's"];
+    for words in [&["--", "bash"][..], &["--shell", "/bin/bash", "--"]] {
+        let (argv, _, read) = shell(true, words, &own);
+        assert_eq!(argv[1..], ["--rcfile", "/fd"]);
+        let order = ["exec 5<&-\n", ". ~/.bashrc\n", "PATH=$CONDATAINER_PATH", "CONDA_PREFIX=/ext3/env", "PS1="];
+        let places = order.map(|part| read.find(part).unwrap());
+        assert!(places.is_sorted(), "{read}");
+    }
+    assert_eq!(shell(false, &["--", "bash", "-i"], &own).0, ["bash", "--rcfile", "/fd", "-i"]);
+    let (argv, variables, read) = shell(true, &["--", "/bin/sh"], &own);
+    assert_eq!((argv, variables[b"ENV".as_slice()].as_slice()), (vec!["/bin/sh".into()], b"/fd".as_slice()));
+    assert!(
+        read.contains("export ENV='$HOME/it'\\''s'\n") && read.find("unset ENV") < read.find("export ENV"),
+        "{read}"
+    );
+    assert_eq!(shell(true, &["--", "/bin/fish"], &own).0[1], "--init-command");
+}
+
+#[test]
+fn a_shell_that_nobody_types_into_is_started_as_it_is() {
+    let own = ["PATH=/bin", "ENV=mine"];
+    let started = |has_terminal: bool, words: &[&str]| {
+        let (argv, variables, read) = shell(has_terminal, words, &own);
+        assert_eq!((variables[b"ENV".as_slice()].as_slice(), read.as_str()), (b"mine".as_slice(), ""));
+        argv
     };
-    let bash = variables(&["PATH=/a", "PROMPT_COMMAND=x; PS1=\"me> \"; unset y", "PS1=me> "]);
-    assert_eq!((of("/bin/bash"), of("/bin/zsh")), (bash, variables(&own)));
+    for words in [&["bash"][..], &["sh"], &["/bin/fish"], &["cat"]] {
+        assert_eq!(started(false, &[&["--"], words].concat()), words);
+    }
+    for words in [&["bash", "-c", "x"][..], &["bash", "-l"], &["bash", "--norc", "-i"], &["sh", "x"], &["/bin/none"]] {
+        assert_eq!(started(true, &[&["--"], words].concat()), words);
+    }
+}
+
+#[test]
+fn the_users_own_prompt_command_stays() {
+    let ours = |own: &[&str]| {
+        let found = shell(false, &["--", "x"], own).1;
+        String::from_utf8(found[b"PROMPT_COMMAND".as_slice()].clone()).unwrap()
+    };
+    let alone = ours(&["PATH=/bin"]);
+    assert!(alone.starts_with("[ \"${__condatainer-}\" = $$ ] || {") && alone.contains("PS1='"), "{alone}");
+    let forced = "PROMPT_COMMAND=PS1=\"Apptainer> \"; unset PROMPT_COMMAND";
+    assert_eq!(ours(&["PATH=/bin", forced]), alone);
+    let behind = "PROMPT_COMMAND=\"${PROMPT_COMMAND%%; PROMPT_COMMAND=*}\"; PS1=\"Apptainer> \"";
+    let own = format!("PROMPT_COMMAND=history -a; x; {behind}");
+    assert_eq!(ours(&["PATH=/bin", &own]), format!("history -a; x; {alone}"));
+    let nested = format!("PROMPT_COMMAND=history -a; {alone}; {behind}");
+    assert_eq!(ours(&["PATH=/bin", &nested]), format!("history -a; {alone}"));
+    assert_eq!(
+        shell(false, &["--set", "PROMPT_COMMAND=mine", "--", "x"], &[]).1[b"PROMPT_COMMAND".as_slice()],
+        b"mine"
+    );
 }
 
 #[test]
 fn what_is_set_wins_and_the_last_of_a_name() {
     let words = ["--path", "/low", "--set", "PATH=/mine", "--set", "A=1", "--set", "A=b=c", "--", "x"];
-    let own = variables(&["A=0", "=odd=1", "none", "B="]);
     let container = container(&["/mine/x"], &[]);
-    assert_eq!(job(&words).become_command(&container, &own), EXECUTED);
-    assert_eq!(container.last.borrow().1, variables(&["PATH=/mine", "A=b=c", "=odd=1", "B="]));
-    assert_eq!(own.len(), 3);
+    let found = environment(&container, &words, &["A=0", "=odd=1", "none", "B="]);
+    assert_eq!(found, variables(&["PATH=/mine", "A=b=c", "=odd=1", "B="]));
 }
 
 #[test]

@@ -82,13 +82,13 @@ impl Plan {
         let mut words: Vec<String> = self.path.iter().flat_map(|dir| ["--path".into(), dir.clone()]).collect();
         words.extend(self.workspace.then(|| "--workspace".into()));
         words.extend(self.env.iter().flat_map(|(name, value)| ["--set".into(), format!("{name}={value}")]));
+        words.extend(["--prompt".into(), self.prompt.clone()]);
         match &self.command {
             Command::Argv(command) => {
                 words.push("--".into());
                 words.extend(command.iter().cloned());
             }
             Command::Shell(shell) => {
-                words.extend(["--prompt".into(), self.prompt.clone()]);
                 words.extend(shell.iter().flat_map(|s| ["--shell".into(), s.display().to_string()]));
                 words.push("--".into());
             }

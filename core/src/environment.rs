@@ -3,6 +3,7 @@
 //! Later wins: the job, then the layers from the lowest to the topmost, then the caller's own `--env`.
 
 use crate::facts::{Facts, Kind};
+use crate::layer::Mode;
 use crate::plan::Moded;
 use crate::request::Request;
 
@@ -16,7 +17,7 @@ pub(crate) fn path(layers: &[Moded<'_>]) -> Vec<String> {
 pub(crate) fn variables(request: &Request, facts: &Facts, layers: &[Moded<'_>]) -> Vec<(String, String)> {
     let mut all = facts.job_variables.clone();
     all.push(("IN_CONDATAINER".into(), level(facts).to_string()));
-    if layers.iter().any(|(layer, mode)| *mode == crate::layer::Mode::Rw && layer.image.is_some()) {
+    if layers.iter().any(|(layer, mode)| *mode == Mode::Rw && layer.image.is_some()) {
         all.push(("CNT_CONDA_PREFIX".into(), "/ext3/env".into()));
     }
     let modules = in_stack_order(layers).flat_map(|layer| &layer.module.variables);
@@ -29,11 +30,26 @@ fn level(facts: &Facts) -> u32 {
     facts.nesting.saturating_add(1)
 }
 
-/// What bash asks with: that this is a container, and where.
-pub(crate) fn prompt(facts: &Facts) -> String {
-    let level = level(facts);
-    let name = if level > 1 { format!("CNT_{level}") } else { "CNT".into() };
-    format!("{name} \\[\\e[0;34m\\]\\w\\[\\e[0m\\]> ")
+/// What a prompt says: the image that is written to, else the topmost one, else the topmost layer, else the base; and its mode. In
+/// a container in a container also which one that is.
+pub(crate) fn prompt(facts: &Facts, layers: &[Moded<'_>]) -> String {
+    let of_mode = |wanted: Mode| layers.iter().find(move |(_, mode)| *mode == wanted);
+    let topmost = || layers.iter().rfind(|(layer, _)| layer.kind != Kind::Squashfs).or(layers.last());
+    let named = of_mode(Mode::Rw).or_else(|| of_mode(Mode::Tmp)).or_else(topmost);
+    let (path, mode) = named.map_or((&facts.base.path, Mode::Ro), |(layer, mode)| (&layer.path, *mode));
+    let name = visible(&path.file_name().unwrap_or(path.as_os_str()).to_string_lossy());
+    match level(facts) {
+        1 => format!("{name} {mode}"),
+        level => format!("{level}: {name} {mode}"),
+    }
+}
+
+/// Nothing that a terminal obeys. Shells are kept from what they would obey where they ask.
+fn visible(name: &str) -> String {
+    let is_hidden = |c: char| {
+        c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+    };
+    name.chars().map(|c| if is_hidden(c) { '?' } else { c }).collect()
 }
 
 /// What a person at a terminal may want to know.

@@ -80,7 +80,7 @@ pub struct Plan {
     pub path: Vec<String>,
     /// Whether a workspace image is written to: its programs are found also if they are installed only now.
     pub workspace: bool,
-    /// How bash asks for commands, where no command is given.
+    /// What an interactive shell's prompt says: the image and its mode.
     pub prompt: String,
     /// Variables of the command, literally.
     pub env: Vec<(String, String)>,
@@ -154,7 +154,7 @@ pub fn decide(request: &Request, facts: &Facts, command: Command) -> Result<Plan
         path: environment::path(&layers),
         workspace: writer.is_some_and(|writer| writer.image.is_some()),
         env: environment::variables(request, facts, &layers),
-        prompt: environment::prompt(facts),
+        prompt: environment::prompt(facts, &layers),
         remarks: environment::remarks(&layers),
         command,
         notices: notices(request, facts, fakeroot, &layers),

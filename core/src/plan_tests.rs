@@ -161,7 +161,8 @@ fn options_become_arguments() {
         line(&plan),
         "/usr/bin/apptainer -q exec --nv --mount 'type=bind,source=/a,destination=/b,ro' --pwd /w /base.sqf true"
     );
-    assert_eq!(plan.job(), ["--set", "IN_CONDATAINER=1", "--set", "A=b c", "--", "true"]);
+    let told = ["--set", "IN_CONDATAINER=1", "--set", "A=b c", "--prompt", "base.sqf ro", "--", "true"];
+    assert_eq!(plan.job(), told);
 }
 
 #[test]
@@ -324,6 +325,20 @@ fn later_layers_win_and_the_caller_wins_over_all() {
         plan.job()[..7],
         ["--path", "/cnt/a/1/bin", "--path", "/cnt/b/2/bin", "--path", "/cnt/w/bin", "--workspace"]
     );
+}
+
+#[test]
+fn a_prompt_names_what_is_written_to_or_else_the_topmost() {
+    let prompt = |layers| decided(&ANY(), layers).unwrap().prompt;
+    let (own, other) = (|mode| img("/d/env.img", Some(mode), ALICE), || img("/d/other.img", None, ALICE));
+    assert_eq!(prompt(vec![]), "base.sqf ro");
+    assert_eq!(prompt(vec![sqf("/a--1.sqf"), sqf("/b--2.sqf")]), "b--2.sqf ro");
+    assert_eq!(prompt(vec![img("/d/env.img", None, ALICE), sqf("/b.sqf")]), "env.img ro");
+    assert_eq!(prompt(vec![own(Mode::Rw), other()]), "env.img rw");
+    assert_eq!(prompt(vec![own(Mode::Tmp), other()]), "env.img tmp");
+    let inner = on(Facts { nesting: 1, ..machine() }, &ANY(), vec![other()]).unwrap();
+    assert_eq!(inner.prompt, "2: other.img ro");
+    assert_eq!(prompt(vec![sqf("/a\u{1b}[2J\u{202e}\n$(x).sqf")]), "a?[2J??$(x).sqf ro");
 }
 
 #[test]

@@ -1,10 +1,15 @@
 //! What the job of a shim is told about the system: by a task once it is in the container, and by who stands outside.
 
 use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
+use std::os::fd::{AsRawFd, IntoRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::command::{ENOENT, Files, System, Variables};
 
@@ -36,5 +41,18 @@ impl System for Own {
             command.envs(variables.iter().map(|(name, value)| (OsStr::from_bytes(name), OsStr::from_bytes(value))));
             command.exec().raw_os_error().unwrap_or(ENOENT)
         }
+    }
+
+    fn has_terminal(&self) -> bool {
+        io::stdin().is_terminal() && io::stderr().is_terminal()
+    }
+
+    fn document(&self, text: impl FnOnce(usize) -> Vec<u8>) -> Option<Vec<u8>> {
+        let mut file = File::from(memfd_create(c"condatainer-shell", MFdFlags::empty()).ok()?);
+        file.write_all(&text(usize::try_from(file.as_raw_fd()).ok()?)).ok()?;
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd()).into_bytes();
+        // The command's from now on.
+        let _ = file.into_raw_fd();
+        self.exists(&path).then_some(path)
     }
 }

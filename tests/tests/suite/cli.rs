@@ -177,10 +177,6 @@ fn e_opens_a_shell(desk: &Desk) -> Result<()> {
     let typed = desk.command().terminal().stdin("echo in $0 $((6*7)); touch /made\nexit 6\n");
     let output = typed.run(&["condatainer", "e"])?.ends_with(6)?;
     ensure!(output.stdout.contains("bash 42"), "{output:?}");
-    ensure!(output.stdout.contains("CNT "), "the prompt tells that this is a container: {output:?}");
-    let sh =
-        desk.command().terminal().stdin("exit\n").run(&["env", "SHELL=/bin/sh", "condatainer", "e"])?.ends_with(0)?;
-    ensure!(!sh.stdout.contains("\\w"), "bash's prompt is bash's own: {sh:?}");
     desk.srun_in("env.img", "ls /made")?.says("/made")?;
     Ok(())
 }

@@ -32,6 +32,7 @@ mod script;
 mod seal;
 mod secrets;
 mod setuid;
+mod shells;
 mod singularity;
 mod slow_disk;
 mod step;
@@ -102,6 +103,7 @@ fn suite() -> Suite {
             Theme { name: "seal", tests: seal::tests() },
             Theme { name: "secrets", tests: secrets::tests() },
             Theme { name: "setuid", tests: setuid::tests() },
+            Theme { name: "shells", tests: shells::tests() },
             Theme { name: "singularity", tests: singularity::tests() },
             Theme { name: "with_root", tests: with_root::tests() },
             Theme { name: "step", tests: step::tests() },

@@ -31,7 +31,6 @@ use crate::step::system::Below;
 const EXITED: u8 = b'X';
 const SIGNALED: u8 = b'S';
 const NOT_STARTED: u8 = 125;
-const PROMPT: &[u8] = b"PS1";
 
 /// Signals of a terminal reach all processes of its foreground, so also those that a command of ours may start.
 const OF_TERMINALS: [Signal; 4] = [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTSTP, Signal::SIGCONT];
@@ -96,7 +95,7 @@ fn program(name: &OsStr, outside: &Variables) -> Result<PathBuf, &'static str> {
 /// The caller's variables, as they would be outside of the container.
 fn variables(caller: &Process, first: &Process, outside: &Variables, program: &Path) -> io::Result<Variables> {
     let own = caller.variables()?;
-    let inside = as_started(first, &own)?;
+    let inside = as_started(first)?;
     let mut variables = unmerged(own, outside, &inside);
     // Where a shell has found the command.
     if let Some(found) = variables.get_mut(b"_".as_slice()).filter(|found| found.starts_with(SHOWN.as_bytes())) {
@@ -105,12 +104,10 @@ fn variables(caller: &Process, first: &Process, outside: &Variables, program: &P
     Ok(variables)
 }
 
-/// What the container's start gave to those in there; a bash has a prompt, too.
-fn as_started(first: &Process, own: &Variables) -> io::Result<Variables> {
+/// What the container's start gave to those in there.
+fn as_started(first: &Process) -> io::Result<Variables> {
     let (job, container, files) = (job_of(first)?, first.variables()?, Below(first.root()));
-    let of_bash = job.environment(&files, &container, &[b"bash".to_vec()]);
-    let has_prompt = own.get(PROMPT) == of_bash.get(PROMPT);
-    Ok(if has_prompt { of_bash } else { job.environment(&files, &container, &[]) })
+    Ok(job.environment(&files, &container))
 }
 
 /// Runs the command to its end, and passes on the signals that come in meanwhile.
