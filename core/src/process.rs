@@ -87,6 +87,15 @@ impl Process {
         field(&self.text("status"), name).map(str::to_owned)
     }
 
+    /// The user that it runs as; `None` for one that has several ids, such as a setuid program. The owner of its directory is no
+    /// answer: that is root for everything that a user has made unreadable (PR_SET_DUMPABLE, an unreadable program).
+    pub(crate) fn owner(&self) -> Option<u32> {
+        let ids = self.status("Uid")?;
+        let mut ids = ids.split_ascii_whitespace().map(str::parse);
+        let first = ids.next()?.ok()?;
+        ids.all(|id| id == Ok(first)).then_some(first)
+    }
+
     /// The variables that it was started with.
     pub(crate) fn variables(&self) -> io::Result<Variables> {
         let text = fs::read(self.directory.join("environ"))?;
@@ -153,6 +162,7 @@ mod tests {
         assert!(me.shares(&Process::numbered(std::process::id()), "mnt") && me.namespace("user").is_ok());
         assert!(Process::all().any(|process| process.pid() == Some(Pid::this())));
         assert!(!Process::numbered(u32::MAX).exists());
+        assert_eq!((me.owner(), Process::numbered(u32::MAX).owner()), (Some(nix::unistd::geteuid().as_raw()), None));
     }
 
     #[test]

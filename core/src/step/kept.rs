@@ -1,8 +1,6 @@
 //! The step containers of this node, found by their keepers: nothing else tells of them, so nothing is left of them either.
 
-use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 
 use nix::unistd::{Uid, User};
 use serde::Serialize;
@@ -58,10 +56,11 @@ fn described(pid: i32, all: &[i32]) -> Option<Kept> {
     let arguments = keeper.arguments().ok()?;
     let part = arguments.get(2).filter(|_| arguments.get(1).is_some_and(|verb| verb == VERB))?.to_str()?;
     let part = part.strip_prefix("--part=")?;
-    let uid = fs::metadata(keeper.directory()).ok()?.uid();
+    let uid = keeper.owner()?;
     let variables = keeper.variables().unwrap_or_default();
     let variable = |name: &str| variables.get(name.as_bytes()).and_then(|value| String::from_utf8(value.clone()).ok());
-    let first = all.iter().copied().find(|first| is_first_of(*first, pid));
+    let is_same = |first: &i32| Process::numbered(*first).owner() == Some(uid);
+    let first = all.iter().copied().find(|first| is_first_of(*first, pid)).filter(is_same);
     // Other users' are not shown.
     let namespace = first.and_then(|first| Process::numbered(first).namespace_name("mnt"));
     let inside = |pid: &i32| {

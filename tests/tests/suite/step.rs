@@ -10,7 +10,7 @@ tests! {
     Slurm, OwnCluster: [several_nodes_that_write_are_refused];
     Apptainer, Desk: [
         tasks_share_one_container, tasks_read_each_others_memory, many_tasks_write_to_one_image, a_task_is_what_apptainer_makes_it,
-        the_environment_is_what_apptainer_makes_it, one_task_tells_for_all, a_step_is_shown_and_joined, steps_at_the_same_time,
+        the_environment_is_what_apptainer_makes_it, one_task_tells_for_all, a_step_is_shown_and_joined, root_joins_nobody_elses_container, steps_at_the_same_time,
         programs_of_a_multi_prog_step,
     ];
     Apptainer, OwnCluster: [an_mpi_program_is_one_program, a_node_that_lacks_something_is_said, components_of_a_heterogeneous_job_have_a_container_each];
@@ -202,6 +202,26 @@ fn a_step_is_shown_and_joined(desk: &Desk) -> Result<()> {
     desk.job_ends(id)?;
     is_gone(desk)?;
     desk.srun_in("env.img", "cat /joined")?.says("x").map(drop)
+}
+
+/// To root a setuid program that another user has started looks like one of root's own. If it passed for the keeper of a container,
+/// root would run that user's programs there.
+fn root_joins_nobody_elses_container(desk: &Desk) -> Result<()> {
+    // 272 is unshare(2), here with CLONE_NEWUSER and CLONE_NEWNS. The program waits until somebody reads what it complains of.
+    let keep = "use Fcntl; $^F = 99; if (!fork) { syscall(272, 0x10020000) == 0 or die $!; exec {'/bin/sleep'} '/proc/self/fd/3', 600 }
+        pipe(my $r, my $w); fcntl($w, F_SETFL, O_WRONLY | O_NONBLOCK); 1 while syswrite($w, 'x' x 4096); 1 while syswrite($w, 'x');
+        fcntl($w, F_SETFL, O_WRONLY); open STDERR, '>&', $w; exec {'/usr/bin/su'} 'su', 'keep', '--part=step'";
+    let bob = desk.of("bob")?;
+    bob.write("keep", keep)?;
+    let start = "SLURM_JOB_ID=4711 SLURM_STEP_ID=0 setsid perl keep < /dev/null > said 2>&1 & echo $!";
+    let keeper = bob.script(start)?.success()?.stdout;
+    bob.wait_until(&format!("pgrep -P {0} sleep && grep -q su /proc/{0}/comm", keeper.trim()))?;
+    let joined = desk.as_root("condatainer join 4711 id; echo code $?; condatainer ps");
+    desk.as_root(&format!("pkill -P {0} sleep; kill -9 {0}", keeper.trim()))?;
+    let joined = joined?;
+    ensure!(joined.stderr.contains("4711: no such job or step has a container of yours"), "{joined:?}");
+    ensure!(joined.stdout.contains("code 125") && !joined.stdout.contains("4711"), "{joined:?}");
+    Ok(())
 }
 
 /// Each has a container of its own, so that one of them can write.
