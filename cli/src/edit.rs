@@ -1,5 +1,7 @@
 //! `condatainer e`: work in an image, by default in the workspace's own, by default in a shell.
 
+mod writes;
+
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -16,15 +18,18 @@ use crate::exit::Failure;
 use crate::say;
 use crate::start::{self, Surroundings, command};
 
+use writes::Images;
+
 /// Where the image of a workspace lies, the nearest first; as in the original CondaTainer.
 const WORKSPACES: [&str; 3] = ["", "overlay", "src/overlay"];
 
 pub(crate) fn edit(args: EditArgs) -> Result<ExitCode, Failure> {
     let around = Surroundings::look(Path::new(SYSTEM_FILE))?;
     let mut layers = around.layers(&args.layers)?;
-    if !args.no_autoload && !layers.iter().any(is_image) {
-        layers.extend(workspace(&around, layers.is_empty())?);
-    }
+    let named = layers.iter().rfind(|layer| is_image(layer)).map(|layer| layer.path.clone());
+    let wants_workspace = !args.no_autoload && named.is_none();
+    let found = if wants_workspace { workspace(&around, layers.is_empty())? } else { None };
+    layers.extend(found.clone().map(|path| Layer { path, mode: None }));
     if let Some(written) = layers.iter().find(|layer| args.read_only && layer.mode == Some(Mode::Rw)) {
         return Err(Failure::usage(format!("-r: {} is asked for as :rw: drop one of them", written.path.display())));
     }
@@ -35,6 +40,7 @@ pub(crate) fn edit(args: EditArgs) -> Result<ExitCode, Failure> {
         Some(format) => start::show(&around.preview(request, command, None)?, format),
         None => {
             let plan = around.plan(request, command)?;
+            say::notice(&Images { named, found, cwd: &around.cwd }.said(&plan.stack));
             let code = start::run_at_prompt(&plan)?;
             advise(&plan, args.start.base.is_some());
             Ok(code)
@@ -52,16 +58,11 @@ fn advise(plan: &Plan, base_was_named: bool) {
 }
 
 /// The image of this workspace. Layers alone are worth a start too, but nothing at all is a mistake.
-fn workspace(around: &Surroundings, is_needed: bool) -> Result<Option<Layer>, Failure> {
+fn workspace(around: &Surroundings, is_needed: bool) -> Result<Option<PathBuf>, Failure> {
     let user = around.env.get("USER").filter(|user| !user.is_empty() && !user.contains('/'));
     let found = candidates(&around.cwd, user.map(String::as_str)).find(|path| path.is_file());
     match found {
-        Some(path) => {
-            if path.parent() != Some(&around.cwd) {
-                say::notice(&format!("taking {} (-n does not)", path.display()));
-            }
-            Ok(Some(Layer { path, mode: None }))
-        }
+        Some(path) => Ok(Some(path)),
         None if is_needed => {
             let path = around.cwd.join("env.img");
             let message = format!("{}: no such image: 'condatainer o' makes it, -n goes on without", path.display());

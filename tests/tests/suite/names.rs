@@ -8,7 +8,7 @@ use crate::support::{Desk, Expect, tests};
 tests! {
     Apptainer, Desk: [
         a_name_means_the_same_everywhere, a_module_of_the_original_works_unchanged, the_topmost_is_found_first, a_renamed_module_is_found,
-        a_job_tells_what_it_has, a_writer_finds_what_it_installs, the_hosts_language_does_no_harm, workspaces_are_found,
+        a_job_tells_what_it_has, a_writer_finds_what_it_installs, the_hosts_language_does_no_harm, workspaces_are_found, e_says_what_is_written_to,
         remarks_are_for_a_terminal, a_large_image_is_advised_to_be_sealed_once,
     ];
     Slurm, Desk: [a_miss_is_helped_at_the_prompt, layers_are_listed, layers_are_removed, layers_in_use_are_not_removed, the_tab_key_knows_layers, settings_say_where_they_come_from];
@@ -138,12 +138,36 @@ fn workspaces_are_found(desk: &Desk) -> Result<()> {
     for name in ["src/overlay/env.img", "overlay/env.img", "overlay/env-alice.img"] {
         desk.image(name)?;
         let output = here(desk, "condatainer e -- ls /opt/layers")?.success()?;
-        ensure!(output.stderr.contains(&format!("taking {}", desk.path(name))), "{output:?}");
+        output.complains(&format!("condatainer: writing to ./{name} (found here; -n leaves it out)\n"))?;
     }
     desk.image("env.img")?;
-    here(desk, "condatainer e -- touch /in-the-nearest")?.says("")?.without_a_word()?;
+    here(desk, "condatainer e -- touch /in-the-nearest")?.says("")?.complains("writing to ./env.img (found here")?;
     here(desk, "condatainer exec -o env.img ls /in-the-nearest")?.says("/in-the-nearest")?;
     here(desk, "condatainer e -n -- ls /opt/layers")?.ends_with(2)?;
+    Ok(())
+}
+
+/// `e` takes an image that nobody has named, so it says in one line what is written to, or that nothing is.
+fn e_says_what_is_written_to(desk: &Desk) -> Result<()> {
+    desk.squashfs("a.sqf", "")?;
+    let says = |arguments: &[&str], line: &str| -> Result<()> {
+        let output = desk.run(&[&["condatainer", "e"], arguments, &["--", "true"]].concat())?.success()?;
+        ensure!(output.stderr == format!("condatainer: {line}\n"), "{arguments:?}: {}", output.stderr);
+        Ok(())
+    };
+    says(&["a.sqf"], "nothing is written: no image is named or taken ('condatainer o' makes one)")?;
+    desk.image("env.img")?;
+    desk.image("other.img")?;
+    let found = "./env.img (found here; -n leaves it out)";
+    says(&["a.sqf"], &format!("writing to {found}"))?;
+    says(&["-r", "a.sqf"], &format!("nothing is written: {found} is only read"))?;
+    says(&["-n", "a.sqf"], "nothing is written: no image is named or taken ('condatainer o' makes one)")?;
+    says(&["other.img"], "writing to ./other.img")?;
+    says(&["other.img:ro"], "nothing is written: ./other.img is only read")?;
+    let lost = "what is written goes below /tmp and is removed at the end: ./other.img stays as it is";
+    says(&["other.img:tmp"], lost)?;
+    desk.run(&["condatainer", "-q", "e", "a.sqf", "--", "true"])?.success()?.without_a_word()?;
+    desk.run(&["condatainer", "e", "--dry-run", "a.sqf", "--", "true"])?.success()?.without_a_word()?;
     Ok(())
 }
 
@@ -152,7 +176,9 @@ fn remarks_are_for_a_terminal(desk: &Desk) -> Result<()> {
     let text = format!("{LIBRARY}condatainer e -n data/1");
     let shell = desk.command().terminal().stdin("exit\n").run(&["bash", "-c", &text])?.ends_with(0)?;
     ensure!(format!("{}{}", shell.stdout, shell.stderr).contains("condatainer: GENOME: a genome"), "{shell:?}");
-    here(desk, "echo exit | condatainer e -n data/1")?.success()?.without_a_word()?;
+    here(desk, "echo exit | condatainer -q e -n data/1")?.success()?.without_a_word()?;
+    let piped = here(desk, "echo exit | condatainer e -n data/1")?.success()?.complains("nothing is written: ")?;
+    ensure!(!piped.stderr.contains("GENOME"), "{}", piped.stderr);
     Ok(())
 }
 
