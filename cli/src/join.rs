@@ -1,45 +1,140 @@
-//! `condatainer join`: a shell or a command in the container of a running step, to see what its tasks see.
+//! `condatainer join`: a shell or a command in a container that runs: of a step, to see what its tasks see, or of a session, to
+//! work in the same image from a second terminal.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use condatainer_core::config::SYSTEM_FILE;
+use condatainer_core::holder::{self, BATCH_STEP};
+use condatainer_core::layer::Layer;
 use condatainer_core::plan::Command;
 use condatainer_core::step::join::Container;
-use condatainer_core::step::kept::{Kept, kept};
-use condatainer_core::user::Caller;
+use condatainer_core::step::kept::{self, Kept};
+use condatainer_core::trust;
+use nix::unistd::Uid;
 
 use crate::args::JoinArgs;
 use crate::exit::Failure;
+use crate::start::Surroundings;
 use crate::task;
 
 pub(crate) fn join(args: JoinArgs) -> Result<ExitCode, Failure> {
-    let kept = named(&args.step, kept())?;
+    let wanted = Wanted::parse(&args.container)?;
+    let kept = the_one(&args.container, &wanted, kept::kept())?;
     let shell = || Command::Shell(std::env::var_os("SHELL").map(Into::into));
     let command = if args.command.is_empty() { shell() } else { Command::Argv(args.command.clone()) };
-    let refused = |error| Failure::not_started(format!("{}: {error}", kept.name()));
+    let refused = |error| Failure::not_started(format!("{}: {error}", args.container));
     let container = Container::kept(&kept).map_err(refused)?;
     Err(task::failure(&args.command, &container.become_command(command)))
 }
 
-/// The caller's container of this job, or of this step.
-fn named(wanted: &str, all: Vec<Kept>) -> Result<Kept, Failure> {
-    let user = Caller::current().map_err(Failure::not_started)?.name;
-    let is_wanted = |kept: &Kept| kept.name() == wanted || kept.job.as_deref() == Some(wanted);
+/// What the user has named.
+#[derive(Debug, PartialEq, Eq)]
+enum Wanted {
+    /// `JOB.STEP`
+    Step,
+    /// A job, or a process of the container or the one that keeps it.
+    Number(i32),
+    /// A layer of it.
+    Image(PathBuf),
+}
+
+impl Wanted {
+    fn parse(text: &str) -> Result<Self, Failure> {
+        if let Ok(number) = text.parse() {
+            return Ok(Self::Number(number));
+        }
+        if is_step(text) {
+            return Ok(Self::Step);
+        }
+        let around = Surroundings::look(Path::new(SYSTEM_FILE))?;
+        let layer = Layer::parse(text).map_err(Failure::not_started)?;
+        let layer = around.finder().layer(layer).map_err(Failure::not_started)?;
+        match layer.path.try_exists() {
+            Ok(true) => Ok(Self::Image(layer.path)),
+            Ok(false) => Err(Failure::not_started(format!("{}: no such file or directory", layer.path.display()))),
+            Err(error) => Err(Failure::not_started(format!("{}: {error}", layer.path.display()))),
+        }
+    }
+
+    fn is(&self, text: &str, kept: &Kept) -> bool {
+        match self {
+            Self::Step => !kept.session && kept.name() == text,
+            Self::Image(path) => kept.has(path),
+            Self::Number(number) => {
+                let of_it = [Some(kept.keeper), kept.first].contains(&Some(*number)) || kept.processes.contains(number);
+                of_it || kept.job.as_deref() == Some(text)
+            }
+        }
+    }
+
+    /// What there is to say of a process of that number.
+    fn process(&self) -> String {
+        let Self::Number(number) = self else { return String::new() };
+        match kept::owner_of(*number) {
+            None => String::new(),
+            Some(owner) if owner == Uid::effective().as_raw() => format!(", and process {number} is in none"),
+            Some(owner) => format!(", and process {number} is {}'s, who alone can join it", trust::name_of(owner)),
+        }
+    }
+
+    /// Why there is none.
+    fn missing(&self, text: &str) -> String {
+        match self {
+            Self::Step | Self::Number(_) => format!(
+                "{text}: no such job or step has a container of yours on this node{}: 'condatainer ps' shows them, 'squeue -j {text}' the job's nodes",
+                self.process()
+            ),
+            Self::Image(path) => {
+                let holder = holder::read(path).map(|holder| format!(" ({holder} writes to it)")).unwrap_or_default();
+                format!(
+                    "{text}: no container of yours on this machine has it{holder}: 'condatainer ps' shows them, 'condatainer e {text}' starts one"
+                )
+            }
+        }
+    }
+}
+
+fn is_step(text: &str) -> bool {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.split_once('.').is_some_and(|(job, step)| digits(job) && (digits(step) || step == BATCH_STEP))
+}
+
+/// The caller's container of that name.
+fn the_one(text: &str, wanted: &Wanted, all: Vec<Kept>) -> Result<Kept, Failure> {
     let (mut own, others): (Vec<Kept>, Vec<Kept>) =
-        all.into_iter().filter(is_wanted).partition(|kept| kept.user == user);
+        all.into_iter().filter(|kept| wanted.is(text, kept)).partition(Kept::is_own);
     match (own.len(), others.first()) {
         (1, _) => Ok(own.remove(0)),
         (0, Some(other)) => {
-            Err(Failure::not_started(format!("{wanted}: this container is {}'s, who alone can join it", other.user)))
+            Err(Failure::not_started(format!("{text}: this container is {}'s, who alone can join it", other.user)))
         }
-        (0, None) => Err(Failure::not_started(format!(
-            "{wanted}: no such job or step has a container of yours on this node: 'condatainer ps' shows them, 'squeue -j {wanted}' the job's nodes"
+        (0, None) if std::env::var_os("IN_CONDATAINER").is_some() => Err(Failure::not_started(format!(
+            "{text}: cannot be looked for in a container: join it from a terminal outside"
         ))),
+        (0, None) => Err(Failure::not_started(wanted.missing(text))),
         _ => {
             let names: Vec<String> = own.iter().map(Kept::name).collect();
             Err(Failure::not_started(format!(
-                "{wanted}: several containers on this node: name one of {}",
+                "{text}: several containers on this node: name one of {}",
                 names.join(", ")
             )))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_steps_are_told_from_images() {
+        assert_eq!(Wanted::parse("1234").ok(), Some(Wanted::Number(1234)));
+        for step in ["1234.0", "7.batch"] {
+            assert_eq!(Wanted::parse(step).ok(), Some(Wanted::Step), "{step}");
+        }
+        for image in ["7.img", "7.", ".0", "a.0", "7.0.1"] {
+            assert!(!is_step(image), "{image}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `condatainer ps`: the containers of Slurm steps on this node.
+//! `condatainer ps`: the containers on this machine that can be joined.
 
 use std::process::ExitCode;
 
@@ -22,10 +22,10 @@ pub(crate) fn ps(args: &PsArgs) -> Result<ExitCode, Failure> {
 
 fn text(found: &[Kept]) -> String {
     let (bold, plain) = (Style::new().bold(), Style::new().bold().render_reset());
-    let line = |step: &str, user: &str, processes: &str, layers: &str| {
-        format!("{step:<14} {user:<12} {processes:>9}  {layers}\n")
+    let line = |name: &str, user: &str, processes: &str, layers: &str| {
+        format!("{name:<14} {user:<12} {processes:>9}  {layers}\n")
     };
-    let head = format!("{bold}{}{plain}", line("STEP", "USER", "PROCESSES", "LAYERS").trim_end());
+    let head = format!("{bold}{}{plain}", line("NAME", "USER", "PROCESSES", "LAYERS").trim_end());
     let lines = found.iter().map(|kept| {
         let processes = if kept.first.is_some() { kept.processes.len().to_string() } else { "starting".into() };
         line(&one_line(&kept.name()), &one_line(&kept.user), &processes, &one_line(&kept.layers.join(",")))

@@ -16,6 +16,7 @@ use condatainer_core::plan::{self, Command, Plan};
 use condatainer_core::refusal::Refusal;
 use condatainer_core::request::{Request, parse_assignment};
 use condatainer_core::run::{self, Ended, Forward, Options, orphans};
+use condatainer_core::step::kept;
 use condatainer_core::survey;
 use condatainer_core::with_root;
 
@@ -132,7 +133,7 @@ impl Surroundings {
             match plan::decide(&request, &facts, command.clone()) {
                 Err(refusal) if Instant::now() < deadline && cure(&refusal) => {}
                 Err(refusal) if refusal.may_be_momentary() && Instant::now() < deadline => std::thread::sleep(INTERVAL),
-                decided => return decided.map_err(Failure::not_started),
+                decided => return decided.map_err(|refusal| Failure::not_started(with_way_in(&refusal))),
             }
         }
     }
@@ -154,6 +155,14 @@ impl Surroundings {
 /// What runs: the command, or the user's shell where there is none.
 pub(crate) fn command(around: &Surroundings, command: Vec<String>) -> Command {
     if command.is_empty() { Command::Shell(around.env.get("SHELL").map(Into::into)) } else { Command::Argv(command) }
+}
+
+/// A refusal, and how to get in where a container of the caller's own is what stands in the way.
+fn with_way_in(refusal: &Refusal) -> String {
+    match refusal.image_written_to().filter(|image| kept::can_be_joined(image)) {
+        Some(image) => format!("{refusal}, or enter it: condatainer join {}", image.display()),
+        None => refusal.to_string(),
+    }
 }
 
 fn finish_loan(image: &Path) {

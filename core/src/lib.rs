@@ -55,6 +55,7 @@ pub mod run;
 pub mod script;
 #[cfg(feature = "lower")]
 pub mod seal;
+mod session;
 mod setuid;
 pub mod shown;
 mod singularity;

@@ -230,6 +230,15 @@ impl Refusal {
         }
     }
 
+    /// The image that somebody writes to, where that is the reason.
+    #[must_use]
+    pub fn image_written_to(&self) -> Option<&Path> {
+        match self {
+            Self::HasWriter { path, .. } => Some(path),
+            _ => None,
+        }
+    }
+
     /// Whether the reason may be gone in a moment: the image is locked, and its holder has not left a note, or does work that is
     /// soon over (a chown).
     #[must_use]

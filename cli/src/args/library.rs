@@ -59,9 +59,9 @@ pub(crate) struct PsArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct JoinArgs {
-    /// The job, and its step where it has several containers on this node
-    #[arg(value_name = "JOB[.STEP]")]
-    pub(crate) step: String,
+    /// A job, and its step where it has several containers on this node; or an image, or a process that is in the container
+    #[arg(value_name = "IMAGE|PID|JOB[.STEP]", add = ArgValueCompleter::new(complete::layers))]
+    pub(crate) container: String,
     /// What to run; a shell if nothing is given
     #[arg(trailing_var_arg = true)]
     pub(crate) command: Vec<String>,

@@ -100,14 +100,14 @@ pub(crate) enum Verb {
         after_help = "Examples:\n  condatainer remove samtools/1.16\n  condatainer remove 'samtools/*'\n  condatainer remove -y ./old.sqf"
     )]
     Remove(RemoveArgs),
-    /// Show the containers of Slurm steps on this node
+    /// Show the containers on this machine: of Slurm steps, and those that you have started
     #[command(
         after_help = "Examples:\n  condatainer ps\n  srun --overlap --jobid=1234 --condatainer-off condatainer ps    on the node of a job"
     )]
     Ps(PsArgs),
-    /// Open a shell, or run a command, in the container of a running step of yours
+    /// Open a shell, or run a command, in a container of yours that runs
     #[command(
-        after_help = "Examples:\n  condatainer join 1234            a shell in job 1234's container on this node\n  condatainer join 1234.0 ps ax    a command in that of its step 0\n  srun --overlap --jobid=1234 --condatainer-off --pty condatainer join 1234    from elsewhere\n\nExit code: the command's own; 125 the container cannot be entered."
+        after_help = "Examples:\n  condatainer join env.img       a second shell where 'condatainer e' works in env.img\n  condatainer join 4711 top      a command in the container that process 4711 is in\n  condatainer join 1234            a shell in job 1234's container on this node\n  condatainer join 1234.0 ps ax    a command in that of its step 0\n  srun --overlap --jobid=1234 --condatainer-off --pty condatainer join 1234    from elsewhere\n\nExit code: the command's own; 125 the container cannot be entered."
     )]
     Join(JoinArgs),
     /// Show every setting, its value and where it comes from

@@ -100,12 +100,14 @@ impl Child {
         self.link.let_go()
     }
 
-    /// Waits for the end, passing signals on meanwhile; `slow` is called once where the end takes long.
-    pub(crate) fn wait(&mut self, slow: impl FnMut()) -> Result<Ended, RunError> {
+    /// Waits for the end, passing signals on meanwhile; `over` is called when the command has ended, `slow` once where the rest takes
+    /// long.
+    pub(crate) fn wait(&mut self, over: impl FnOnce(), slow: impl FnMut()) -> Result<Ended, RunError> {
         while self.ended.is_none() && self.command_runs() {
             self.wait_for_news(Beside::Nothing, COMMAND_CHECK.into())?;
         }
         self.command_is_over = self.command.is_some();
+        over();
         self.wait_for_teardown(slow)?;
         Ok(match (self.link.read(), self.ended) {
             (Report::Failed(errno), _) if errno == Errno::ENOENT as i32 => Ended::NotFound,

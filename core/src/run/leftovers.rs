@@ -48,26 +48,35 @@ impl Leftovers {
 
     /// Ends them, and waits until they are gone.
     pub(crate) fn end(&self) {
-        let start = Instant::now();
-        self.send(Signal::SIGTERM);
-        while start.elapsed() < PATIENCE && !self.processes().is_empty() {
-            std::thread::sleep(INTERVAL);
-            if start.elapsed() > GRACE {
-                self.send(Signal::SIGKILL);
-            }
-        }
-    }
-
-    fn send(&self, signal: Signal) {
-        for pid in self.processes() {
-            let _ = kill(pid, signal);
-        }
+        end(|| self.processes(), &[Signal::SIGTERM]);
     }
 
     /// Those that still run; a zombie has no namespaces.
     fn processes(&self) -> Vec<Pid> {
         let inside = Process::all().filter(|process| process.namespace_name("mnt").as_ref() == Some(&self.namespace));
         inside.filter(|process| !has_engine(process)).filter_map(|process| process.pid()).collect()
+    }
+}
+
+/// Ends processes by these signals, and waits until none is found any more; those that are left after a moment are killed.
+pub(crate) fn end(mut find: impl FnMut() -> Vec<Pid>, signals: &[Signal]) {
+    let send = |all: &[Pid], signal: Signal| {
+        for pid in all {
+            let _ = kill(*pid, signal);
+        }
+    };
+    let start = Instant::now();
+    let all = find();
+    signals.iter().for_each(|signal| send(&all, *signal));
+    while start.elapsed() < PATIENCE {
+        let left = find();
+        if left.is_empty() {
+            return;
+        }
+        if start.elapsed() > GRACE {
+            send(&left, Signal::SIGKILL);
+        }
+        std::thread::sleep(INTERVAL);
     }
 }
 

@@ -7,7 +7,7 @@ mod descriptors;
 mod engine_config;
 mod keep;
 mod knowledge;
-mod leftovers;
+pub(crate) mod leftovers;
 mod link;
 mod look_again;
 pub mod orphans;
@@ -31,6 +31,7 @@ use crate::run::knowledge::Known;
 use crate::run::leftovers::Leftovers;
 use crate::run::link::{Link, Report};
 use crate::run::scratch::Scratch;
+use crate::session;
 
 pub use crate::run::keep::{Words, answer_all, keep};
 pub use crate::run::signals::Forward;
@@ -109,9 +110,16 @@ pub struct Options<'a> {
 /// Only where the command was not started; everything that the command itself does is an [`Ended`].
 pub fn run(plan: &Plan, options: &mut Options<'_>) -> Result<Ended, RunError> {
     let mut container = Container::start(plan, options, Streams::Callers)?;
+    let session = container.session();
     container.child.let_go()?;
     container.publish(options);
-    let ended = container.child.wait(|| tell_of_slow_disk(plan, options))?;
+    let mut joined = 0;
+    let over = || joined = session.as_ref().map_or(0, session::Open::end);
+    let ended = container.child.wait(over, || tell_of_slow_disk(plan, options))?;
+    if joined > 0 {
+        let processes = if joined == 1 { "process" } else { "processes" };
+        (options.say)(&format!("ended {joined} {processes} that had joined this container"));
+    }
     match (container.end(options), ended) {
         // Whoever goes on because of a success would go on without what was written.
         (Outcome::Lost, Ended::Exited(0)) => Ok(Ended::Exited(1)),
@@ -150,6 +158,12 @@ impl<'a> Container<'a> {
         let known = knowledge::keep(plan);
         let leftovers = Leftovers::of(plan, first);
         Ok(Self { plan, scratch, child, first, known, leftovers, note: None })
+    }
+
+    /// What other processes of the user need to join.
+    fn session(&self) -> Option<session::Open> {
+        let Report::Started(first) = self.first else { return None };
+        session::Open::new(self.plan, first)
     }
 
     /// Says whose the lock is. The command need not wait for that: whoever comes in between waits for the note a moment.
@@ -213,7 +227,7 @@ fn tell_of_slow_disk(plan: &Plan, options: &mut Options<'_>) {
 
 /// The engine ended without ever reaching the shim: say who was faster, if that is why.
 fn engine_failed(plan: &Plan, child: &mut Child) -> RunError {
-    let ended = match child.wait(|| {}) {
+    let ended = match child.wait(|| {}, || {}) {
         Ok(Ended::Exited(code)) => format!("exit code {code}"),
         Ok(Ended::Signaled(signal)) => format!("signal {signal}"),
         Ok(_) => "no exit code".into(),

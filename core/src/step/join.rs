@@ -1,4 +1,4 @@
-//! A task enters the container of its step, and becomes its command.
+//! A task enters the container of its step, and becomes its command; so does a user's own process with a step or a session of his.
 //!
 //! It stays the process that Slurm has started, so everything that Slurm does to it, and everything that it has been given, is as
 //! without a container. The privileges are made those of the container's first process: entering a user namespace grants all of
@@ -24,9 +24,12 @@ use super::system::Own;
 use crate::plan::Command;
 use crate::process::Process;
 use crate::request::ARGUMENTS_VARIABLE;
+use crate::session::{self, Roll};
 
 /// Where the keeper and a task see the machine differently.
 pub(crate) const OTHER_VIEW: &str = "this process sees other file systems than the one that keeps the container";
+
+const OVER: JoinError = JoinError::NotShared("it has ended just now");
 
 /// In the order in which they are entered: the first gives the right to enter the others.
 const NAMESPACES: [(&str, LinkNameSpaceType); 6] = [
@@ -45,7 +48,7 @@ pub enum JoinError {
     #[error("{0}")]
     NotShared(&'static str),
     /// The system refused something.
-    #[error("the container of this step cannot be entered: {what}: {source}")]
+    #[error("the container cannot be entered: {what}: {source}")]
     System {
         /// What was to be done.
         what: &'static str,
@@ -70,6 +73,8 @@ pub struct Container {
     own_directory: Option<PathBuf>,
     variables: Variables,
     job: Job,
+    /// That of a session, which ends with its command.
+    roll: Option<Roll>,
 }
 
 fn system(what: &'static str) -> impl FnOnce(io::Error) -> JoinError {
@@ -93,31 +98,54 @@ impl Container {
     /// # Errors
     /// It is still being started, or gone, or of another user.
     pub fn kept(kept: &Kept) -> Result<Self, JoinError> {
+        if kept.session {
+            return Self::of_session(&Process::numbered(kept.keeper));
+        }
         let first = kept.first.ok_or(JoinError::NotShared("it is still being started: try again"))?;
         Self::of(&Process::numbered(first), &Process::numbered(kept.keeper))
     }
 
+    /// Whether this process could enter it, as far as can be told without.
+    pub(crate) fn can_be_joined(first: Option<i32>, keeper: i32) -> bool {
+        let (this, keeper) = (Process::this(), Process::numbered(keeper));
+        let sees_the_same = this.shares(&keeper, "mnt") && this.shares(&keeper, "user");
+        sees_the_same && first.is_some_and(|first| why_not_shared(&this, &Process::numbered(first)).is_none())
+    }
+
     fn of(first: &Process, keeper: &Process) -> Result<Self, JoinError> {
-        let this = Process::this();
-        if !this.shares(keeper, "mnt") || !this.shares(keeper, "user") {
-            return Err(JoinError::NotShared(OTHER_VIEW));
-        }
-        why_not_shared(&this, first).map_or(Ok(()), |why| Err(JoinError::NotShared(why)))?;
-        let differing = NAMESPACES.iter().filter(|(name, _)| !this.shares(first, name));
-        let namespaces = differing
-            .map(|(name, kind)| Ok((first.namespace(name)?, *kind)))
-            .collect::<io::Result<_>>()
-            .map_err(system("its namespaces"))?;
-        let before = keeper.variables().map_err(system("its keeper's environment"))?;
+        let namespaces = namespaces(first, keeper)?;
         let after = first.variables().map_err(system("its environment"))?;
-        let own = std::env::vars_os().filter(|(name, _)| name != ARGUMENTS_VARIABLE);
         Ok(Self {
             namespaces,
             privileges: Privileges::of(first).map_err(system("its privileges"))?,
             directory: open_directory(&first.directory().join("cwd")).map_err(system("its working directory"))?,
             own_directory: own_directory(keeper),
-            variables: merged(own.map(|(name, value)| (name.into_vec(), value.into_vec())).collect(), &before, &after),
+            variables: variables(keeper, &after)?,
             job: job_of(first).map_err(system("its first process"))?,
+            roll: None,
+        })
+    }
+
+    /// The one of the session that this process keeps. Its first process has become its command long since, so what that was
+    /// before stands in the session's record.
+    fn of_session(keeper: &Process) -> Result<Self, JoinError> {
+        let session = session::kept_by(keeper).ok_or(OVER)?;
+        let (record, first) = (&session.record, Process::numbered(session.record.first));
+        let namespaces = namespaces(&first, keeper)?;
+        if first.namespace_name("mnt").as_ref() != Some(&record.namespace) {
+            return Err(OVER);
+        }
+        let unread = || io::Error::from(io::ErrorKind::InvalidData);
+        Ok(Self {
+            namespaces,
+            privileges: Privileges::read(|line| record.privilege(line))
+                .ok_or_else(unread)
+                .map_err(system("its privileges"))?,
+            directory: open_directory(&first.directory().join("cwd")).map_err(system("its working directory"))?,
+            own_directory: Some(own_directory(keeper).unwrap_or_else(|| record.directory().into())),
+            variables: variables(keeper, &record.container_variables())?,
+            job: record.job().ok_or_else(unread).map_err(system("its first process"))?,
+            roll: Some(Roll::open(&session.file).map_err(|_| OVER)?),
         })
     }
 
@@ -130,7 +158,10 @@ impl Container {
         }
         match command {
             Command::Argv(words) => self.job.command = words.into_iter().map(String::into_bytes).collect(),
-            Command::Shell(shell) => self.job.shell = shell.map(|shell| shell.into_os_string().into_vec()),
+            Command::Shell(shell) => {
+                self.job.command.clear();
+                self.job.shell = shell.map(|shell| shell.into_os_string().into_vec());
+            }
         }
         match self.job.become_command(&Own, &self.variables) {
             ENOENT => JoinError::NotFound,
@@ -143,12 +174,32 @@ impl Container {
         for (namespace, kind) in &self.namespaces {
             move_into_link_name_space(namespace.as_fd(), Some(*kind)).map_err(|e| system("a namespace")(e.into()))?;
         }
+        self.roll.as_ref().map_or(Ok(()), Roll::add).map_err(|_| OVER)?;
         let stays_outside = self.own_directory.as_ref().is_none_or(|own| rustix::process::chdir(own).is_err());
         if stays_outside {
             rustix::process::fchdir(&self.directory).map_err(|e| system("its working directory")(e.into()))?;
         }
         self.privileges.take().map_err(|e| system("privileges that were to be given up")(e.into()))
     }
+}
+
+/// Those of the container that this process is not in. It must see the machine as the container's keeper does.
+fn namespaces(first: &Process, keeper: &Process) -> Result<Vec<(File, LinkNameSpaceType)>, JoinError> {
+    let this = Process::this();
+    if !this.shares(keeper, "mnt") || !this.shares(keeper, "user") {
+        return Err(JoinError::NotShared(OTHER_VIEW));
+    }
+    why_not_shared(&this, first).map_or(Ok(()), |why| Err(JoinError::NotShared(why)))?;
+    let differing = NAMESPACES.iter().filter(|(name, _)| !this.shares(first, name));
+    let opened = differing.map(|(name, kind)| Ok((first.namespace(name)?, *kind))).collect::<io::Result<_>>();
+    opened.map_err(system("its namespaces"))
+}
+
+/// This process's own, with what the container's start has made of its keeper's.
+fn variables(keeper: &Process, after: &Variables) -> Result<Variables, JoinError> {
+    let before = keeper.variables().map_err(system("its keeper's environment"))?;
+    let own = std::env::vars_os().filter(|(name, _)| name != ARGUMENTS_VARIABLE);
+    Ok(merged(own.map(|(name, value)| (name.into_vec(), value.into_vec())).collect(), &before, after))
 }
 
 /// What the shim was given to do: the last of its descriptors, whose number is its last argument.

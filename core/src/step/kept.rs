@@ -1,13 +1,20 @@
-//! The step containers of this node, found by their keepers: nothing else tells of them, so nothing is left of them either.
+//! The containers of this machine that can be joined, of steps and of sessions. They are found by their keepers: nothing else tells
+//! of them, so nothing is left of them either.
 
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
-use nix::unistd::{Uid, User};
+use nix::unistd::geteuid;
 use serde::Serialize;
 
+use super::command::Variables;
+use super::join::Container;
 use crate::layer::Layer;
 use crate::process::Process;
 use crate::request::{Request, VARIABLE};
+use crate::session::{self, Session};
+use crate::trust::name_of;
 
 /// The arguments of a keeper begin with a program and this.
 const VERB: &str = "keep";
@@ -17,7 +24,9 @@ const SHIM: &[u8] = b"/proc/self/fd/";
 /// One container, as `ps --json` promises it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Kept {
-    /// Its job; unknown where the keeper's variables may not be read.
+    /// Whether it is one that `e`, `exec` or `run` has started, and not that of a step.
+    pub session: bool,
+    /// Its job, if it is in one; unknown where the keeper's variables may not be read.
     pub job: Option<String>,
     /// The step: a number, or `batch`.
     pub step: Option<String>,
@@ -27,28 +36,91 @@ pub struct Kept {
     pub keeper: i32,
     /// The first process in it; none while it is being started.
     pub first: Option<i32>,
-    /// What the tasks run in there.
+    /// What runs in there.
     pub processes: Vec<i32>,
     /// The layers that were asked for.
     pub layers: Vec<String>,
+    #[serde(skip)]
+    uid: u32,
+    /// Device and inode of each layer that is there.
+    #[serde(skip)]
+    identities: Vec<(u64, u64)>,
 }
 
 impl Kept {
-    /// `JOB.STEP`.
+    /// `JOB.STEP`, or the number of the process that keeps a session.
     #[must_use]
     pub fn name(&self) -> String {
+        if self.session {
+            return self.keeper.to_string();
+        }
         let part = |part: &Option<String>| part.clone().unwrap_or_else(|| "?".into());
         format!("{}.{}", part(&self.job), part(&self.step))
     }
 }
 
-/// All containers of this node; of other users' only what everybody may see.
+impl Kept {
+    /// Whether it is the caller's.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        self.uid == geteuid().as_raw()
+    }
+
+    /// Whether the file at this path is among its layers.
+    #[must_use]
+    pub fn has(&self, image: &Path) -> bool {
+        identity(image).is_some_and(|image| self.identities.contains(&image))
+    }
+}
+
+/// All containers of steps on this node, and the caller's own sessions; of other users' steps only what everybody may see.
 #[must_use]
 pub fn kept() -> Vec<Kept> {
     let processes: Vec<i32> = Process::all().filter_map(|process| Some(process.pid()?.as_raw())).collect();
-    let mut kept: Vec<Kept> = processes.iter().filter_map(|pid| described(*pid, &processes)).collect();
+    let steps = processes.iter().filter_map(|pid| described(*pid, &processes));
+    let sessions = session::sessions().map(|session| of_session(session, &processes));
+    let mut kept: Vec<Kept> = steps.chain(sessions).collect();
     kept.sort_by_key(|kept| kept.keeper);
     kept
+}
+
+/// Whether the caller could join a container that has this image.
+#[must_use]
+pub fn can_be_joined(image: &Path) -> bool {
+    let is_open = |kept: &Kept| Container::can_be_joined(kept.first, kept.keeper);
+    kept().iter().any(|kept| kept.is_own() && kept.has(image) && is_open(kept))
+}
+
+fn of_session(session: Session, all: &[i32]) -> Kept {
+    let record = session.record;
+    let variables = Process::numbered(record.keeper).variables().unwrap_or_default();
+    let is_inside = |pid: &&i32| Process::numbered(**pid).namespace_name("mnt").as_ref() == Some(&record.namespace);
+    Kept {
+        session: true,
+        job: variable(&variables, "SLURM_JOB_ID"),
+        step: variable(&variables, "SLURM_STEP_ID"),
+        user: name_of(geteuid().as_raw()),
+        uid: geteuid().as_raw(),
+        keeper: record.keeper,
+        first: Some(record.first),
+        processes: all.iter().filter(is_inside).copied().collect(),
+        layers: record.layers,
+        identities: record.identities,
+    }
+}
+
+fn variable(variables: &Variables, name: &str) -> Option<String> {
+    variables.get(name.as_bytes()).and_then(|value| String::from_utf8(value.clone()).ok())
+}
+
+/// Whose a process is; `None` where there is none of this number, or one of several users.
+#[must_use]
+pub fn owner_of(pid: i32) -> Option<u32> {
+    Process::numbered(pid).owner()
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    std::fs::metadata(path).map(|found| (found.dev(), found.ino())).ok()
 }
 
 fn described(pid: i32, all: &[i32]) -> Option<Kept> {
@@ -58,7 +130,7 @@ fn described(pid: i32, all: &[i32]) -> Option<Kept> {
     let part = part.strip_prefix("--part=")?;
     let uid = keeper.owner()?;
     let variables = keeper.variables().unwrap_or_default();
-    let variable = |name: &str| variables.get(name.as_bytes()).and_then(|value| String::from_utf8(value.clone()).ok());
+    let variable = |name: &str| variable(&variables, name);
     let is_same = |first: &i32| Process::numbered(*first).owner() == Some(uid);
     let first = all.iter().copied().find(|first| is_first_of(*first, pid)).filter(is_same);
     // Other users' are not shown.
@@ -68,13 +140,16 @@ fn described(pid: i32, all: &[i32]) -> Option<Kept> {
     };
     let request = variable(VARIABLE).and_then(|text| Request::decode(&text).ok()).unwrap_or_default();
     Some(Kept {
+        session: false,
         job: variable("SLURM_JOB_ID"),
         step: if part == "batch" { Some(part.into()) } else { variable("SLURM_STEP_ID") },
-        user: User::from_uid(Uid::from_raw(uid)).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name),
+        user: name_of(uid),
+        uid,
         keeper: pid,
         first,
         processes: all.iter().copied().filter(inside).collect(),
         layers: request.layers.iter().map(Layer::to_string).collect(),
+        identities: request.layers.iter().filter_map(|layer| identity(&layer.path)).collect(),
     })
 }
 

@@ -10,6 +10,6 @@ pub(crate) mod command;
 mod environment;
 pub mod join;
 pub mod kept;
-mod privileges;
+pub(crate) mod privileges;
 pub mod relay;
 mod system;

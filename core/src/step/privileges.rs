@@ -9,6 +9,9 @@ use rustix::thread::{
 
 use crate::process::Process;
 
+/// The lines of proc_pid_status(5) that say it.
+pub(crate) const LINES: [&str; 6] = ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs"];
+
 /// What proc_pid_status(5) says of a process's privileges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Privileges {
@@ -26,7 +29,8 @@ impl Privileges {
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "an unknown form of /proc/PID/status"))
     }
 
-    fn read(field: impl Fn(&str) -> Option<String>) -> Option<Self> {
+    /// Of these lines.
+    pub(super) fn read(field: impl Fn(&str) -> Option<String>) -> Option<Self> {
         let set = |name| Some(CapabilitySet::from_bits_retain(u64::from_str_radix(&field(name)?, 16).ok()?));
         Some(Self {
             inheritable: set("CapInh")?,

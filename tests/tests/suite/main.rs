@@ -21,6 +21,7 @@ mod ends;
 mod exits;
 mod fakeroot;
 mod inherit;
+mod join;
 mod layers;
 mod modes;
 mod names;
@@ -90,6 +91,7 @@ fn suite() -> Suite {
             Theme { name: "ends", tests: ends::tests() },
             Theme { name: "exits", tests: exits::tests() },
             Theme { name: "inherit", tests: inherit::tests() },
+            Theme { name: "join", tests: join::tests() },
             Theme { name: "refusals", tests: refusals::tests() },
             Theme { name: "admin", tests: admin::tests() },
             Theme { name: "releases", tests: releases::tests() },
