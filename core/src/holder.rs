@@ -3,19 +3,26 @@
 //! The note is advice for people, never a lock: it may be missing (a directory that cannot be written) or left over (a writer
 //! that was killed), and it is shown only while the real lock is held.
 
+use std::ffi::OsString;
 use std::fmt;
-use std::fs;
-use std::io::{self, Read, Write};
+use std::fs::{File, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{AtFlags, Mode, OFlags, statat, unlinkat};
 use serde::{Deserialize, Serialize};
 
+use crate::draft::directory_of;
 use crate::litter::Litter;
 use crate::process::Process;
+use crate::trust::{self, Links};
 use crate::user::Caller;
 
 /// A note has about 150 bytes; more is not one of ours.
 const MAX_NOTE: u64 = 4096;
+
+const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// What stands in [`Holder::step`] for a batch script.
 pub const BATCH_STEP: &str = "batch";
@@ -88,20 +95,13 @@ pub fn note_path(image: &Path) -> PathBuf {
     image.with_file_name(format!(".{name}.holder"))
 }
 
-/// Reads the note beside an image; `None` where there is none that can be trusted to be current.
+/// Reads the note beside an image; `None` where there is none that can be trusted to be current. The user is whoever has written it.
 #[must_use]
 pub fn read(image: &Path) -> Option<Holder> {
-    let mut text = String::new();
-    let file = open_note(&note_path(image)).ok()?;
-    file.take(MAX_NOTE).read_to_string(&mut text).ok()?;
-    let holder: Holder = serde_json::from_str(&text).ok()?;
-    (holder.host != host_name() || is_alive(holder.pid)).then_some(holder)
-}
-
-fn open_note(path: &Path) -> io::Result<fs::File> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let flags = nix::fcntl::OFlag::O_NOFOLLOW | nix::fcntl::OFlag::O_NONBLOCK;
-    fs::OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)
+    let note = trust::open(&note_path(image), Links::Refuse).ok()?;
+    let holder: Holder = serde_json::from_str(&note.read_text(MAX_NOTE).ok()?).ok()?;
+    let is_current = holder.host != host_name() || is_alive(holder.pid);
+    is_current.then(|| Holder { user: trust::name_of(note.owner()), ..holder })
 }
 
 /// Whether there is such a process on this host.
@@ -121,11 +121,14 @@ pub fn host_name() -> String {
     nix::unistd::gethostname().map_or_else(|_| "unknown".into(), |name| name.to_string_lossy().into_owned())
 }
 
-/// A published note; taken away when dropped, if it is still ours.
+/// A published note; taken away when dropped, if its name still leads to it. What others have put there meanwhile is not
+/// touched: it is not even opened, because it could be a fifo.
 #[derive(Debug)]
 pub struct Published {
-    path: PathBuf,
-    text: String,
+    directory: File,
+    name: OsString,
+    /// Open, so that no other file gets its number.
+    note: File,
     _litter: Litter,
 }
 
@@ -136,21 +139,26 @@ impl Published {
     /// The directory cannot be written; nothing depends on it.
     pub fn new(image: &Path, holder: &Holder) -> io::Result<Self> {
         let path = note_path(image);
-        let text = serde_json::to_string(holder)?;
-        let dir = path.parent().unwrap_or(Path::new("."));
-        let mut file = tempfile::Builder::new().prefix(".holder-").tempfile_in(dir)?;
-        file.write_all(text.as_bytes())?;
-        let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-        file.as_file().set_permissions(readable)?;
-        let (litter, _) = Litter::made(&path, |path| file.persist(path).map_err(|e| e.error))?;
-        Ok(Self { path, text, _litter: litter })
+        let name = path.file_name().unwrap_or_default().to_owned();
+        let directory = File::from(rustix::fs::open(directory_of(&path), DIRECTORY, Mode::empty())?);
+        let mut file = tempfile::Builder::new().prefix(".holder-").tempfile_in(directory_of(&path))?;
+        file.write_all(serde_json::to_string(holder)?.as_bytes())?;
+        file.as_file().set_permissions(Permissions::from_mode(0o644))?;
+        let (litter, note) = Litter::made(&path, |path| file.persist(path).map_err(|e| e.error))?;
+        Ok(Self { directory, name, note, _litter: litter })
+    }
+
+    fn is_in_place(&self) -> bool {
+        let there = statat(&self.directory, &self.name, AtFlags::SYMLINK_NOFOLLOW);
+        let ours = rustix::fs::fstat(&self.note);
+        matches!((there, ours), (Ok(there), Ok(ours)) if (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino))
     }
 }
 
 impl Drop for Published {
     fn drop(&mut self) {
-        if fs::read_to_string(&self.path).is_ok_and(|text| text == self.text) {
-            let _ = fs::remove_file(&self.path);
+        if self.is_in_place() {
+            let _ = unlinkat(&self.directory, &self.name, AtFlags::empty());
         }
     }
 }
@@ -159,15 +167,17 @@ impl Drop for Published {
 mod tests {
     use super::*;
 
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use nix::unistd::{Uid, mkfifo};
+
+    fn me() -> String {
+        trust::name_of(Uid::effective().as_raw())
+    }
+
     fn holder(pid: u32) -> Holder {
-        Holder {
-            host: host_name(),
-            pid,
-            user: "alice".into(),
-            job: Some("7".into()),
-            step: Some("0".into()),
-            verb: None,
-        }
+        Holder { host: host_name(), pid, user: me(), job: Some("7".into()), step: Some("0".into()), verb: None }
     }
 
     #[test]
@@ -199,7 +209,8 @@ mod tests {
         let newer = r#"{"host":"elsewhere","pid":1,"user":"u","verb":"overlay chown","mood":"good"}"#;
         for (note, verb) in [(old, None), (newer, Some("overlay chown".to_owned()))] {
             fs::write(note_path(&image), note).unwrap();
-            assert_eq!(read(&image).unwrap().verb, verb);
+            let holder = read(&image).unwrap();
+            assert_eq!((holder.verb, holder.user), (verb, me()), "whoever has written it is the user");
         }
     }
 
@@ -213,8 +224,33 @@ mod tests {
         assert!(note_path(&image).exists());
     }
 
+    /// What another user can put in the note's place where he can write to the directory. Reading a fifo would wait for ever.
+    #[test]
+    fn what_was_put_in_its_place_is_not_even_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let image = dir.path().join("env.img");
+        let note = note_path(&image);
+        let puts: [&dyn Fn(); 4] = [
+            &|| mkfifo(&note, nix::sys::stat::Mode::S_IRWXU).unwrap(),
+            &|| symlink("/dev/zero", &note).unwrap(),
+            &|| fs::create_dir(&note).unwrap(),
+            &|| fs::write(&note, serde_json::to_string(&holder(std::process::id())).unwrap()).unwrap(),
+        ];
+        for put in puts {
+            let published = Published::new(&image, &holder(std::process::id())).unwrap();
+            fs::remove_file(&note).unwrap();
+            put();
+            let is_ours = read(&image).is_some();
+            drop(published);
+            assert!(note.is_symlink() || note.exists());
+            assert_eq!(is_ours, note.is_file() && !note.is_symlink());
+            let _ = fs::remove_file(&note).or_else(|_| fs::remove_dir(&note));
+        }
+    }
+
     #[test]
     fn said_in_words() {
+        let holder = |pid| Holder { user: "alice".into(), ..holder(pid) };
         assert_eq!(Holder { host: "n1".into(), ..holder(9) }.to_string(), "user alice, job 7.0, process 9 on n1");
         let chown = Holder { host: "n1".into(), step: None, verb: Some("overlay chown".into()), ..holder(9) };
         assert_eq!(chown.to_string(), "user alice, job 7, overlay chown, process 9 on n1");

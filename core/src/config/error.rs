@@ -1,18 +1,15 @@
 //! Why a configuration cannot be used.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use crate::trust::TrustError;
 
 /// See the module.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file exists but cannot be read.
-    #[error("{}: cannot read the configuration: {source}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        source: std::io::Error,
-    },
+    #[error("{0}: the configuration cannot be read")]
+    Read(TrustError),
     /// Not TOML, an unknown key, a value of the wrong kind.
     #[error("{}: {message}", path.display())]
     Syntax {
@@ -22,9 +19,11 @@ pub enum ConfigError {
         message: String,
     },
     /// Somebody but root could change what every user runs.
-    #[error("{0}: must belong to root and be writable by nobody else: chown root {0} && chmod go-w {0}", path.display())]
+    #[error("{} must belong to root and be writable by nobody else: chown -h root {1} && chmod go-w {1}", subject(file, path), path.display())]
     Untrusted {
         /// The file.
+        file: PathBuf,
+        /// The file, or one of the directories that lead to it.
         path: PathBuf,
     },
     /// A key in the wrong place.
@@ -55,4 +54,12 @@ pub enum ConfigError {
         /// Its value.
         value: String,
     },
+}
+
+/// What is wrong: the file itself, or a directory in which another could be put in its place.
+fn subject(file: &Path, path: &Path) -> String {
+    match file == path {
+        true => format!("{}:", file.display()),
+        false => format!("{}: {}, which leads to it,", file.display(), path.display()),
+    }
 }

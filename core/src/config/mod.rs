@@ -15,7 +15,7 @@ pub use error::ConfigError;
 pub use settings::Settings;
 pub use shown::{Shown, Source};
 
-use read::{absolute, parse, read_optional, require_root_owned};
+use read::{absolute, of_site, of_user, parse};
 
 /// Where the site's configuration lies unless plugstack.conf says otherwise.
 pub const SYSTEM_FILE: &str = "/etc/condatainer/config.toml";
@@ -44,8 +44,7 @@ impl Config {
     /// # Errors
     /// Unreadable, misspelt, or not safely owned by root.
     pub fn system(path: &Path) -> Result<Self, ConfigError> {
-        let Some(text) = read_optional(path)? else { return Ok(Self::default()) };
-        require_root_owned(path)?;
+        let Some(text) = of_site(path)? else { return Ok(Self::default()) };
         let mut site = parse(path, &text)?;
         let fixed = site.fixed.take().map(|fixed| *fixed).unwrap_or_default();
         fixed.refuse_site_keys(path, "cannot be under [fixed]: write it above the first table")?;
@@ -64,7 +63,7 @@ impl Config {
     /// An unreadable or misspelt user file, a variable with a value that its key does not allow.
     pub fn with_user(mut self, file: Option<&Path>, env: &HashMap<String, String>) -> Result<Self, ConfigError> {
         if let Some(path) = file
-            && let Some(text) = read_optional(path)?
+            && let Some(text) = of_user(path)?
         {
             self.user = parse(path, &text)?;
             self.user.refuse_site_keys(path, "is for the site's file only: take it out")?;

@@ -1,23 +1,33 @@
 //! From files to settings: reading, trust, and the mistakes that are named.
 
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use super::error::ConfigError;
 use super::settings::Settings;
+use crate::trust::{self, Links, Opened, TrustError};
 
-pub(super) fn read_optional(path: &Path) -> Result<Option<String>, ConfigError> {
-    // Nobody may ever write to it, and every command would wait.
-    if std::fs::metadata(path).is_ok_and(|meta| meta.file_type().is_fifo()) {
-        return Err(ConfigError::Read {
-            path: path.into(),
-            source: std::io::Error::other("a pipe is no configuration"),
-        });
-    }
-    match std::fs::read_to_string(path) {
+/// A configuration has some lines; more is none.
+const LARGEST: u64 = 1 << 20;
+
+/// The user's own file, wherever the user has put it. A missing one is none.
+pub(super) fn of_user(path: &Path) -> Result<Option<String>, ConfigError> {
+    text(path, trust::open(path, Links::Follow))
+}
+
+/// The site's file, which decides what every user and the plugin run: so it is root's, and in directories where nobody but root can
+/// put another in its place.
+pub(super) fn of_site(path: &Path) -> Result<Option<String>, ConfigError> {
+    text(path, trust::open_of_root(path))
+}
+
+fn text(path: &Path, opened: Result<Opened, TrustError>) -> Result<Option<String>, ConfigError> {
+    match opened.and_then(|file| file.read_text(LARGEST)) {
         Ok(text) => Ok(Some(text)),
-        Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => Ok(None),
-        Err(source) => Err(ConfigError::Read { path: path.into(), source }),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) if error.is_distrust() => {
+            Err(ConfigError::Untrusted { file: path.into(), path: error.path().into() })
+        }
+        Err(error) => Err(ConfigError::Read(error)),
     }
 }
 
@@ -42,19 +52,4 @@ pub(super) fn absolute<'a>(
         Some(path) => Err(ConfigError::Relative { origin: origin.into(), key, path: path.clone() }),
         None => Ok(()),
     }
-}
-
-/// What the kernel shows for owners that a user namespace does not map (proc_sys_kernel(5), overflowuid).
-const OVERFLOW_UID: u32 = 65_534;
-
-/// Inside a user namespace without root, as in a container, files of root appear to belong to the overflow uid.
-fn root_is_mapped() -> bool {
-    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    map.lines().any(|line| line.split_ascii_whitespace().nth(1) == Some("0"))
-}
-
-pub(super) fn require_root_owned(path: &Path) -> Result<(), ConfigError> {
-    let stat = std::fs::metadata(path).map_err(|source| ConfigError::Read { path: path.into(), source })?;
-    let owned_by_root = stat.uid() == 0 || (stat.uid() == OVERFLOW_UID && !root_is_mapped());
-    if owned_by_root && stat.mode() & 0o022 == 0 { Ok(()) } else { Err(ConfigError::Untrusted { path: path.into() }) }
 }

@@ -93,6 +93,22 @@ fn a_site_file_that_others_can_write_is_not_trusted() {
 }
 
 #[test]
+fn a_directory_in_which_others_can_write_is_named() {
+    if !nix::unistd::Uid::effective().is_root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = file(&dir, "c.toml", "base = \"/b\"");
+    assert!(Config::system(&path).is_ok());
+    std::os::unix::fs::chown(dir.path(), Some(54_321), None).unwrap();
+    let (file, dir) = (path.display(), dir.path().display());
+    let expected = format!(
+        "{file}: {dir}, which leads to it, must belong to root and be writable by nobody else: chown -h root {dir} && chmod go-w {dir}"
+    );
+    assert_eq!(Config::system(&path).unwrap_err().to_string(), expected);
+}
+
+#[test]
 fn node_paths_are_prefixes_of_whole_components() {
     let config = Config { node_paths: vec!["/local".into()], ..Config::default() };
     assert!(config.is_node_path(Path::new("/local/x.img")) && !config.is_node_path(Path::new("/localhost/x.img")));
@@ -110,7 +126,12 @@ fn the_users_file_follows_xdg() {
     let dir = tempfile::tempdir().unwrap();
     let pipe = dir.path().join("config.toml");
     nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    assert!(read_optional(&pipe).unwrap_err().to_string().contains("a pipe is no configuration"));
+    assert!(
+        read::of_user(&pipe)
+            .unwrap_err()
+            .to_string()
+            .ends_with("is a fifo, not a file: the configuration cannot be read")
+    );
 }
 
 #[test]

@@ -76,6 +76,12 @@ impl TrustError {
         matches!(self, Self::Io { source, .. } if of_kind(source.kind()))
     }
 
+    /// Whether somebody has to be believed who is not, for what there is; all else is a mishap.
+    #[must_use]
+    pub fn is_distrust(&self) -> bool {
+        matches!(self, Self::Link { .. } | Self::Owner { .. } | Self::Writable { .. })
+    }
+
     /// What it is about.
     #[must_use]
     pub fn path(&self) -> &Path {

@@ -7,12 +7,15 @@
 
 mod directories;
 mod error;
+mod found;
 mod open;
 mod owners;
 
 pub use directories::open_of_root;
 pub use error::TrustError;
+pub use found::stranger;
 pub use open::{Links, Opened, open};
+pub(crate) use owners::is_private;
 pub use owners::{Owners, name_of};
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, readlinkat, statat};
 use rustix::io::Errno;
 
 use super::TrustError;
-use super::owners::{Owners, is_private, may_be_roots, name_of, name_of_group};
+use super::owners::{Owners, is_private, is_unmapped, name_of, name_of_group};
 use crate::draft::directory_of;
 
 /// Never waits (a fifo, a modem), and never becomes the terminal of the process.
@@ -162,7 +162,8 @@ impl Opened {
     /// # Errors
     /// It belongs to somebody else, or others can write it.
     pub fn require_of(&self, owners: &Owners) -> Result<(), TrustError> {
-        if !owners.has(self.owner()) && !self.is_hidden_roots() {
+        let is_of_them = if is_unmapped(self.owner()) { self.is_out_of_reach() } else { owners.has(self.owner()) };
+        if !is_of_them {
             return Err(TrustError::Owner {
                 path: self.path.clone(),
                 owner: name_of(self.owner()),
@@ -175,11 +176,25 @@ impl Opened {
         }
     }
 
-    /// Whether it may be root's in a container, where every stranger's file looks like that: only where no stranger could have
-    /// put it, in a directory that nobody but its owner can write to.
-    fn is_hidden_roots(&self) -> bool {
+    /// As [`Opened::require_of`] root alone, and no group at all may write it, root's own neither: one line of `/etc/group` adds
+    /// others to that.
+    pub(super) fn require_of_root(&self) -> Result<(), TrustError> {
+        self.require_of(&Owners::root())?;
+        match self.mode() & WRITABLE_BY_GROUP {
+            0 => Ok(()),
+            _ => Err(TrustError::Writable {
+                path: self.path.clone(),
+                owner: name_of(self.owner()),
+                who: format!("group {}", name_of_group(self.meta.gid())),
+            }),
+        }
+    }
+
+    /// Whether no stranger could have put it there, in a directory that nobody but its owner can write to. That has to do where
+    /// root's files and a stranger's look alike.
+    fn is_out_of_reach(&self) -> bool {
         let closed = |meta: Metadata| meta.mode() & (WRITABLE_BY_ALL | WRITABLE_BY_GROUP) == 0;
-        may_be_roots(self.owner()) && directory_of(&self.path).metadata().is_ok_and(closed)
+        directory_of(&self.path).metadata().is_ok_and(closed)
     }
 
     /// Who can write it besides its owner.

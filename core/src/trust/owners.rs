@@ -67,7 +67,7 @@ pub(super) fn name_of_group(gid: u32) -> String {
 }
 
 /// Whether a group has nobody in it but this user: many systems give each user a group of his own, and a umask of 002.
-pub(super) fn is_private(gid: u32, uid: u32) -> bool {
+pub(crate) fn is_private(gid: u32, uid: u32) -> bool {
     let (Ok(Some(user)), Ok(Some(group))) = (User::from_uid(Uid::from_raw(uid)), Group::from_gid(Gid::from_raw(gid)))
     else {
         return false;
@@ -75,10 +75,10 @@ pub(super) fn is_private(gid: u32, uid: u32) -> bool {
     user.gid == group.gid && user.name == group.name && group.mem.iter().all(|member| *member == user.name)
 }
 
-/// Inside a user namespace without root, as in a container, files of root appear to belong to the overflow uid; so do those of
-/// everybody else who is not mapped.
-pub(super) fn may_be_roots(uid: u32) -> bool {
-    uid == 0 || (uid == OVERFLOW_UID && !root_is_mapped())
+/// Whether nobody can tell whose this is: inside a user namespace without root, as in a container, files of root appear to belong
+/// to the overflow uid, and so do those of everybody else who is not mapped.
+pub(crate) fn is_unmapped(uid: u32) -> bool {
+    uid == OVERFLOW_UID && !root_is_mapped()
 }
 
 pub(super) fn root_is_mapped() -> bool {

@@ -169,9 +169,58 @@ fn every_directory_on_the_way_is_roots() {
     assert_eq!(refused(), format!("{}: belongs to uid 54321, and must belong to root", link.display()));
     chown(link.parent().unwrap(), Some(0), Some(0)).unwrap();
     assert!(open_of_root(&config).is_ok());
+    fs::set_permissions(&config, Permissions::from_mode(0o664)).unwrap();
+    assert!(
+        open_of_root(&config).unwrap_err().to_string().contains("group root can write it too"),
+        "though it is root's"
+    );
     chown(&config, Some(STRANGER), None).unwrap();
     assert!(open_of_root(&config).unwrap_err().to_string().contains("must belong to root"));
     fs::remove_file(&config).unwrap();
     mkfifo(&config, Mode::S_IRWXU).unwrap();
     assert!(open_of_root(&config).unwrap_err().to_string().contains("is a fifo"));
+}
+
+/// An image that was found in a directory: whose directory, whose image, who could write to the directory.
+fn found(mode: u32, directory: u32, owner: u32) -> Option<String> {
+    let (dir, path) = place();
+    fs::write(&path, [0; 4096]).unwrap();
+    let mut image = crate::image::identify(Path::new("/")).unwrap();
+    (image.path, image.uid) = (path.clone(), owner);
+    chown(&path, Some(owner), None).unwrap();
+    chown(dir.path(), Some(directory), None).unwrap();
+    fs::set_permissions(dir.path(), Permissions::from_mode(mode)).unwrap();
+    stranger(&image)
+}
+
+#[test]
+fn what_was_found_where_everybody_can_put_files() {
+    if !Uid::effective().is_root() {
+        return;
+    }
+    for mode in [0o777, 0o1777, 0o707] {
+        let said = found(mode, 0, STRANGER).unwrap();
+        assert!(said.contains("/file: belongs to uid 54321, and lies where everybody can put files"), "{said}");
+        assert_eq!(found(mode, STRANGER, STRANGER), None, "the directory's owner");
+        assert_eq!(found(mode, STRANGER, 0), None, "root");
+    }
+    // A group's directory is shared by whoever named it.
+    for mode in [0o755, 0o775, 0o2775] {
+        assert_eq!(found(mode, 0, STRANGER), None, "{mode:o}");
+    }
+}
+
+/// A link of a stranger's to a file of root's: he would choose what is run.
+#[test]
+fn a_strangers_link_is_the_strangers() {
+    let (dir, path) = file(0o644);
+    let link = dir.path().join("link.sqf");
+    symlink(&path, &link).unwrap();
+    fs::set_permissions(dir.path(), Permissions::from_mode(0o1777)).unwrap();
+    let mut image = crate::image::identify(Path::new("/")).unwrap();
+    image.path = link.clone();
+    assert_eq!(stranger(&image), None);
+    if give_away(&link) {
+        assert!(stranger(&image).unwrap().contains("belongs to uid 54321"));
+    }
 }

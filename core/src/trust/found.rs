@@ -1,0 +1,30 @@
+//! Images that were found and not written down: by a name, or because they lie in the working directory.
+//!
+//! Where everybody can put files, whoever comes first would decide what others run. There, what is found must belong to root, to
+//! the caller, or to the directory's owner, who can exchange everything in it anyway.
+
+use std::os::unix::fs::MetadataExt;
+
+use super::owners::{Owners, is_unmapped, name_of};
+use crate::draft::directory_of;
+use crate::image::Image;
+
+const WRITABLE_BY_ALL: u32 = 0o002;
+
+/// Why an image that was found is not used; its owner was asked of the open file. A link to it must be of the same people.
+#[must_use]
+pub fn stranger(image: &Image) -> Option<String> {
+    let directory = directory_of(&image.path).metadata().ok()?;
+    if directory.mode() & WRITABLE_BY_ALL == 0 {
+        return None;
+    }
+    let owners = Owners::root_and_caller().and(directory.uid());
+    let link = image.path.symlink_metadata().ok().map(|meta| meta.uid());
+    let stranger = [Some(image.uid), link].into_iter().flatten().find(|uid| is_unmapped(*uid) || !owners.has(*uid))?;
+    let path = image.path.display();
+    Some(format!(
+        "{path}: belongs to {}, and lies where everybody can put files, so it is used only where its path is written: \
+         write {path} if you trust its owner",
+        name_of(stranger)
+    ))
+}
