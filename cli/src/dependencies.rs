@@ -90,7 +90,7 @@ fn needed(script: &Script, around: &Surroundings) -> Result<Vec<Needed>, Failure
     let mut needed: Vec<Needed> =
         all.into_iter().map(|(line, layer)| look(script, line, layer, &finder, around)).collect();
     if let Some(base) = &script.settings.base {
-        let found = finder.base(Path::new(base)).map_err(|e| e.to_string());
+        let found = finder.base(Path::new(base)).map(|base| base.path).map_err(|e| e.to_string());
         needed.push(told(script, None, base.clone(), found, around));
     }
     Ok(needed)

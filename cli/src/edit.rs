@@ -29,7 +29,7 @@ pub(crate) fn edit(args: EditArgs) -> Result<ExitCode, Failure> {
     let named = layers.iter().rfind(|layer| is_image(layer)).map(|layer| layer.path.clone());
     let wants_workspace = !args.no_autoload && named.is_none();
     let found = if wants_workspace { workspace(&around, layers.is_empty())? } else { None };
-    layers.extend(found.clone().map(|path| Layer { path, mode: None }));
+    layers.extend(found.clone().map(|path| Layer { named: true, ..Layer::at(path) }));
     if let Some(written) = layers.iter().find(|layer| args.read_only && layer.mode == Some(Mode::Rw)) {
         return Err(Failure::usage(format!("-r: {} is asked for as :rw: drop one of them", written.path.display())));
     }

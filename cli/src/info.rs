@@ -31,7 +31,7 @@ pub(crate) fn info(args: &InfoArgs) -> Result<ExitCode, Failure> {
 /// As [`info`], of a layer that may be named.
 pub(crate) fn layer(args: &LayerInfoArgs) -> Result<ExitCode, Failure> {
     let around = Surroundings::look(Path::new(SYSTEM_FILE)).map_err(Failure::of_a_verb)?;
-    let written = Layer { path: args.layer.clone(), mode: None };
+    let written = Layer::at(args.layer.clone());
     let layer = around.finder().layer(written).map_err(Failure::failed)?;
     show(&layer.path, args.scan, args.json)
 }

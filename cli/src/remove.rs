@@ -49,7 +49,7 @@ fn files_of(around: &Surroundings, written: &str) -> Result<Vec<PathBuf>, Failur
             false => Ok(found),
         };
     }
-    let layer = around.finder().layer(Layer { path: written.into(), mode: None }).map_err(Failure::failed)?;
+    let layer = around.finder().layer(Layer::at(written)).map_err(Failure::failed)?;
     Ok(vec![layer.path])
 }
 

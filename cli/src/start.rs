@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use condatainer_core::apt;
 use condatainer_core::bind::Bind;
 use condatainer_core::config::{self, Config};
+use condatainer_core::env_script;
 use condatainer_core::facts::LayerFacts;
+use condatainer_core::image;
 use condatainer_core::layer::Layer;
 use condatainer_core::names::{Finder, Library};
 use condatainer_core::plan::{self, Command, Plan};
@@ -18,6 +20,7 @@ use condatainer_core::request::{Request, parse_assignment};
 use condatainer_core::run::{self, Ended, Forward, Options, orphans};
 use condatainer_core::step::kept;
 use condatainer_core::survey;
+use condatainer_core::trust;
 use condatainer_core::with_root;
 
 use crate::args::{DryRun, StartArgs};
@@ -63,8 +66,17 @@ impl Surroundings {
         Finder { cwd: &self.cwd, home: self.home.as_deref(), library: &self.library }
     }
 
-    /// The base that a flag names.
+    /// The base that a flag names, for a verb that no survey comes before. A name does not lead to a stranger's file.
     pub(crate) fn base(&self, flag: Option<&Path>) -> Result<Option<PathBuf>, Failure> {
+        let Some(base) = self.written_base(flag)? else { return Ok(None) };
+        let image = image::identify(&base.path).ok().filter(|_| base.named);
+        match image.as_ref().and_then(trust::stranger) {
+            Some(reason) => Err(Failure::not_started(reason)),
+            None => Ok(Some(base.path)),
+        }
+    }
+
+    fn written_base(&self, flag: Option<&Path>) -> Result<Option<Layer>, Failure> {
         flag.map(|base| self.finder().base(base)).transpose().map_err(Failure::not_started)
     }
 
@@ -85,8 +97,10 @@ impl Surroundings {
             (_, true) => Some(false),
             _ => None,
         };
+        let base = self.written_base(args.base.as_deref())?;
         Ok(Request {
-            base: self.base(args.base.as_deref())?,
+            base_named: base.as_ref().is_some_and(|base| base.named),
+            base: base.map(|base| base.path),
             fakeroot: flag,
             bind,
             env,
@@ -197,6 +211,9 @@ pub(crate) fn run(plan: &Plan, forward: Forward, step: Option<&str>) -> Result<E
 
 /// Carries the plan out at a prompt: a signal becomes 128 + its number.
 pub(crate) fn run_at_prompt(plan: &Plan) -> Result<ExitCode, Failure> {
+    if std::io::stderr().is_terminal() {
+        env_script::advice(plan).iter().for_each(|line| say::notice(line));
+    }
     if matches!(plan.command, Command::Shell(_)) && std::io::stderr().is_terminal() {
         plan.remarks.iter().for_each(|remark| say::notice(remark));
     }

@@ -49,7 +49,7 @@ fn request(around: &Surroundings, args: &WithRootArgs) -> Result<Request, Failur
         return Err(Failure::not_started("--no-fakeroot: there is no root without fakeroot; leave it out"));
     }
     let mut layers = around.layers(&args.overlays)?;
-    layers.push(Layer { path: around.cwd.join(&args.image), mode: Some(Mode::Rw) });
+    layers.push(Layer { mode: Some(Mode::Rw), ..Layer::at(around.cwd.join(&args.image)) });
     Ok(Request { layers, fakeroot: Some(true), ..around.request(&args.start)? })
 }
 

@@ -4,13 +4,28 @@
 
 use crate::facts::{Facts, Kind};
 use crate::layer::Mode;
+use crate::module::Module;
 use crate::plan::Moded;
 use crate::request::Request;
 
-/// The programs of the modules, lowest first.
+const PATH: &str = "PATH";
+
+/// Where programs are found before the container's own, lowest first: those of the modules, and before each what the layer's own
+/// PATH names. That PATH goes in front and never in place of the container's, or not even `sh` would be found.
 pub(crate) fn path(layers: &[Moded<'_>]) -> Vec<String> {
-    let modules = in_stack_order(layers).filter(|layer| layer.module.has_bin);
-    modules.filter_map(|layer| Some(format!("{}/bin", layer.module.root.as_ref()?))).collect()
+    in_stack_order(layers).flat_map(|layer| programs(&layer.module)).collect()
+}
+
+fn programs(module: &Module) -> Vec<String> {
+    let bin = module.root.iter().filter(|_| module.has_bin).map(|root| format!("{root}/bin"));
+    let own = module.variables.iter().filter(|variable| variable.name == PATH);
+    let own = own.flat_map(|variable| directories(&variable.value).rev().map(String::from).collect::<Vec<_>>());
+    bin.chain(own).collect()
+}
+
+/// The directories that a PATH names, without `$PATH`, by which people write what comes behind.
+fn directories(path: &str) -> impl DoubleEndedIterator<Item = &str> {
+    path.split(':').map(str::trim).filter(|dir| dir.starts_with('/'))
 }
 
 /// Every variable once, with the value that wins.
@@ -21,7 +36,11 @@ pub(crate) fn variables(request: &Request, facts: &Facts, layers: &[Moded<'_>]) 
         all.push(("CNT_CONDA_PREFIX".into(), "/ext3/env".into()));
     }
     let modules = in_stack_order(layers).flat_map(|layer| &layer.module.variables);
-    all.extend(modules.map(|variable| (variable.name.clone(), variable.value.clone())));
+    all.extend(
+        modules
+            .filter(|variable| variable.name != PATH)
+            .map(|variable| (variable.name.clone(), variable.value.clone())),
+    );
     all.extend(request.env.iter().cloned());
     last_of_each(all)
 }

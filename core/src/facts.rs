@@ -98,6 +98,8 @@ pub struct BaseFacts {
     pub kind: Kind,
     /// A SIF that brings an overlay of its own, in which something is deleted that the kernel's overlay would or might show.
     pub shows_deleted: bool,
+    /// Where it was found and not written down, why it is not used.
+    pub stranger: Option<String>,
 }
 
 /// What a file is, by its content.
@@ -125,6 +127,8 @@ pub struct LayerFacts {
     pub kind: Kind,
     /// Device and inode, to notice a file that was replaced.
     pub identity: (u64, u64),
+    /// Where it was found and not written down, why it is not used.
+    pub stranger: Option<String>,
     /// Whether the caller may write the file or directory.
     pub writable: bool,
     /// For an ext image (or the ext overlay inside a SIF): what it holds.

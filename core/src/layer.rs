@@ -50,6 +50,10 @@ pub struct Layer {
     /// The mode that the user wrote, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
+    /// Whether a name led to it. The user has not written down which file it is, so in a directory that everybody can write to it
+    /// must belong to somebody who is believed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub named: bool,
 }
 
 /// Why a layer or a list of layers could not be read.
@@ -77,6 +81,12 @@ pub enum LayerError {
 }
 
 impl Layer {
+    /// What lies at a path, or has a name; without a mode.
+    #[must_use]
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), mode: None, named: false }
+    }
+
     /// Reads one layer. `\,` and `\:` stand for the characters themselves.
     ///
     /// # Errors
@@ -97,7 +107,7 @@ impl Layer {
         if path.is_empty() {
             return Err(LayerError::Empty(text.into()));
         }
-        Ok(Self { path: unescape(path).into(), mode })
+        Ok(Self { mode, ..Self::at(unescape(path)) })
     }
 
     /// Reads a comma-separated list of layers, lowest first.
@@ -182,7 +192,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn layer(path: &str, mode: Option<Mode>) -> Layer {
-        Layer { path: path.into(), mode }
+        Layer { mode, ..Layer::at(path) }
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub mod diff;
 pub mod doctor;
 mod draft;
 pub mod e2fsprogs;
+#[cfg(feature = "lower")]
+pub mod env_script;
 mod environment;
 pub mod ext;
 pub mod facts;

@@ -185,6 +185,9 @@ pub fn check<'a>(
     layers: &'a [LayerFacts],
     job: Option<&str>,
 ) -> Result<Vec<Moded<'a>>, Refusal> {
+    if let Some(reason) = base.stranger.clone() {
+        return Err(Refusal::Distrusted { reason });
+    }
     if base.kind == Kind::Ext {
         return Err(Refusal::ExtBase { path: base.path.clone() });
     }
@@ -237,6 +240,10 @@ fn written_once(layers: &[Moded<'_>]) -> Result<(), Refusal> {
 
 fn check_layer(layer: &LayerFacts, mode: Mode, job: Option<&str>) -> Result<(), Refusal> {
     let path = || layer.path.clone();
+    let beside = layer.module.problem.as_ref().filter(|_| layer.module.is_distrusted);
+    if let Some(reason) = layer.stranger.as_ref().or(beside).cloned() {
+        return Err(Refusal::Distrusted { reason });
+    }
     if layer.path.to_string_lossy().contains(':') {
         return Err(Refusal::ColonInPath { path: path(), engine: Flavour::Apptainer });
     }

@@ -88,7 +88,7 @@ fn machines_that_cannot_start_anything_say_so() {
     let refused = |facts| on(facts, &ANY(), vec![]).unwrap_err();
     assert_eq!(refused(Facts { engine: None, ..machine() }), Refusal::NoEngine);
     assert_eq!(refused(Facts { user_namespaces: false, ..machine() }), Refusal::NoUserNamespaces(Flavour::Apptainer));
-    let ext = BaseFacts { path: "/b.img".into(), kind: Kind::Ext, shows_deleted: false };
+    let ext = BaseFacts { path: "/b.img".into(), kind: Kind::Ext, shows_deleted: false, stranger: None };
     assert!(matches!(refused(Facts { base: ext, ..machine() }), Refusal::ExtBase { .. }));
     let forced = Request { fakeroot: Some(true), ..ANY() };
     assert_eq!(on(Facts { newuidmap: false, ..machine() }, &forced, vec![]).unwrap_err(), Refusal::NoNewuidmap);

@@ -32,7 +32,7 @@ pub(crate) fn machine() -> Facts {
         job: None,
         job_variables: Vec::new(),
         nesting: 0,
-        base: BaseFacts { path: "/base.sqf".into(), kind: Kind::Squashfs, shows_deleted: false },
+        base: BaseFacts { path: "/base.sqf".into(), kind: Kind::Squashfs, shows_deleted: false, stranger: None },
         layers: Vec::new(),
         limit: None,
         engine: Some(apptainer()),
@@ -47,7 +47,16 @@ pub(crate) fn machine() -> Facts {
 pub(crate) fn layer(path: &str, mode: Option<Mode>, kind: Kind, image: Option<ImageFacts>) -> LayerFacts {
     // Different paths are different files.
     let identity = (1, path.bytes().fold(7, |sum: u64, byte| sum.wrapping_mul(31).wrapping_add(byte.into())));
-    LayerFacts { path: path.into(), mode, kind, identity, writable: true, image, module: Module::default() }
+    LayerFacts {
+        path: path.into(),
+        mode,
+        kind,
+        identity,
+        stranger: None,
+        writable: true,
+        image,
+        module: Module::default(),
+    }
 }
 
 pub(crate) fn sqf(path: &str) -> LayerFacts {
@@ -121,7 +130,7 @@ fn an_image_that_is_known_to_have_no_fuse_whiteouts_is_left_to_the_kernel() {
 
 #[test]
 fn what_is_deleted_in_a_base_needs_the_driver_too() {
-    let base = BaseFacts { path: "/own.sif".into(), kind: Kind::Sif, shows_deleted: true };
+    let base = BaseFacts { path: "/own.sif".into(), kind: Kind::Sif, shows_deleted: true, stranger: None };
     let facts = || Facts { base: base.clone(), ..machine() };
     assert!(on(facts(), &ANY(), Vec::new()).unwrap().overlay_driver);
     assert!(!on(facts(), &ANY(), vec![img("/e.img", Some(Mode::Rw), ALICE)]).unwrap().overlay_driver);
@@ -339,6 +348,34 @@ fn a_prompt_names_what_is_written_to_or_else_the_topmost() {
     let inner = on(Facts { nesting: 1, ..machine() }, &ANY(), vec![other()]).unwrap();
     assert_eq!(inner.prompt, "2: other.img ro");
     assert_eq!(prompt(vec![sqf("/a\u{1b}[2J\u{202e}\n$(x).sqf")]), "a?[2J??$(x).sqf ro");
+}
+
+#[test]
+fn a_layers_path_goes_in_front() {
+    let layers = vec![
+        module(sqf("/a--1.sqf"), "/cnt/a/1", &[("PATH", "/a/first:/a/second:$PATH"), ("LD_LIBRARY_PATH", "/a/lib")]),
+        module(img("/e.img", None, ALICE), "/cnt/e", &[("PATH", "::relative: /e/bin")]),
+    ];
+    let plan = decided(&ANY(), layers).unwrap();
+    // Each is put before the one before it.
+    assert_eq!(plan.path, ["/cnt/a/1/bin", "/a/second", "/a/first", "/cnt/e/bin", "/e/bin"]);
+    assert!(plan.env.iter().all(|(name, _)| name != "PATH"));
+    assert!(plan.env.contains(&("LD_LIBRARY_PATH".into(), "/a/lib".into())), "all else as it is written");
+    let request = Request { env: vec![("PATH".into(), "/mine".into())], ..ANY() };
+    assert!(decided(&request, vec![sqf("/a.sqf")]).unwrap().env.contains(&("PATH".into(), "/mine".into())));
+}
+
+#[test]
+fn what_is_not_believed_is_refused() {
+    let reason = || "/a.sqf: belongs to bob".to_owned();
+    let stranger = LayerFacts { stranger: Some(reason()), ..sqf("/a.sqf") };
+    let mut beside = sqf("/a.sqf");
+    (beside.module.problem, beside.module.is_distrusted) = (Some(reason()), true);
+    for layer in [stranger, beside] {
+        assert_eq!(decided(&ANY(), vec![layer]).unwrap_err().to_string(), reason());
+    }
+    let base = BaseFacts { stranger: Some(reason()), ..machine().base };
+    assert_eq!(on(Facts { base, ..machine() }, &ANY(), vec![]).unwrap_err().to_string(), reason());
 }
 
 #[test]

@@ -64,6 +64,12 @@ pub enum Refusal {
         /// As it was named again.
         second: PathBuf,
     },
+    #[error("{reason}")]
+    /// A file that would decide what runs is somebody's who is not believed.
+    Distrusted {
+        /// Which file, whose, and what to do.
+        reason: String,
+    },
     #[error("{}: a ':' in the path of a layer cannot be passed to {engine}: rename the file or use a symbolic link", path.display())]
     /// The engine splits at colons.
     ColonInPath {

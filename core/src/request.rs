@@ -80,6 +80,9 @@ pub struct Request {
     /// The base image; `None` where the configuration decides.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub base: Option<PathBuf>,
+    /// Whether a name led to the base; see [`Layer::named`].
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub base_named: bool,
     /// `Some(true)` for `--fakeroot`, `Some(false)` for `--no-fakeroot`, `None` for automatic.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fakeroot: Option<bool>,
@@ -165,6 +168,7 @@ impl Request {
         self.env.extend(later.env);
         Self {
             write: self.write || later.write,
+            base_named: if later.base.is_some() { later.base_named } else { self.base_named },
             base: later.base.or(self.base),
             fakeroot: later.fakeroot.or(self.fakeroot),
             workdir: later.workdir.or(self.workdir),
@@ -236,10 +240,11 @@ mod tests {
     fn example() -> Request {
         Request {
             layers: vec![
-                Layer { path: "/d/env.img".into(), mode: Some(Mode::Rw) },
-                Layer { path: "/a,b.sqf".into(), mode: None },
+                Layer { mode: Some(Mode::Rw), ..Layer::at("/d/env.img") },
+                Layer { named: true, ..Layer::at("/a,b.sqf") },
             ],
             base: Some("/base.sqf".into()),
+            base_named: true,
             fakeroot: Some(false),
             bind: vec![Bind { source: "/a".into(), destination: "/b".into(), read_only: true }],
             env: vec![("A".into(), "$(x) 'y'\n".into())],
@@ -260,7 +265,7 @@ mod tests {
 
     #[test]
     fn what_is_asked_later_wins_and_adds() {
-        let layer = |path: &str, mode| Layer { path: path.into(), mode };
+        let layer = |path: &str, mode| Layer { mode, ..Layer::at(path) };
         let later = Request {
             layers: vec![layer("/c.sqf", None), layer("/d/env.img", None)],
             env: vec![("B".into(), "2".into())],
@@ -269,9 +274,11 @@ mod tests {
             ..Request::default()
         };
         let both = example().overridden_by(later);
-        assert_eq!(both.layers, [layer("/a,b.sqf", None), layer("/c.sqf", None), layer("/d/env.img", None)]);
+        let named = Layer { named: true, ..Layer::at("/a,b.sqf") };
+        assert_eq!(both.layers, [named, layer("/c.sqf", None), layer("/d/env.img", None)]);
         assert_eq!((both.env.len(), both.env[1].1.as_str(), both.bind.len()), (2, "2", 1));
         assert_eq!((both.fakeroot, both.write, both.scope), (Some(true), true, Scope::All));
+        assert!(both.base_named);
         assert_eq!((both.base.as_deref(), both.workdir.as_deref()), (Some("/base.sqf".as_ref()), Some("/w".as_ref())));
         assert_eq!(example().overridden_by(Request { scope: Scope::Steps, ..Request::default() }), example());
     }

@@ -33,7 +33,7 @@ pub fn check(request: &mut Request, config: &Config) -> Result<(), SubmissionErr
     for bind in &request.bind {
         here(survey::binds(std::slice::from_ref(bind)), config)?;
     }
-    let base = here(survey::base(request.base.as_deref()), config)?;
+    let base = here(survey::base_of(request, request.base.clone()), config)?;
     let mut layers: Vec<LayerFacts> = Vec::new();
     let mut complete = true;
     for layer in &request.layers {

@@ -24,6 +24,7 @@ use crate::module::Module;
 use crate::programs;
 use crate::refusal::Refusal;
 use crate::request::Request;
+use crate::trust;
 use crate::user::Caller;
 
 mod engine;
@@ -75,7 +76,7 @@ pub enum Moment {
 pub fn survey(request: &Request, config: &Config, env: &HashMap<String, String>) -> Result<Facts, SurveyError> {
     let caller = Caller::current().map_err(SurveyError::Caller)?;
     binds(&request.bind)?;
-    let mut base = base(config.base(request.base.clone()).as_deref())?;
+    let mut base = base_of(request, config.base(request.base.clone()))?;
     base.shows_deleted = whiteouts::are_in_base(&base);
     let mut layers = layers(&request.layers, Moment::Start)?;
     let engine = engine(config);
@@ -119,7 +120,19 @@ pub fn binds(binds: &[Bind]) -> Result<(), SurveyError> {
 pub fn base(path: Option<&Path>) -> Result<BaseFacts, SurveyError> {
     let path = path.ok_or(SurveyError::NoBase)?;
     let image = image::identify(path)?;
-    Ok(BaseFacts { path: path.into(), kind: kind(&image.kind), shows_deleted: false })
+    Ok(BaseFacts { path: path.into(), kind: kind(&image.kind), shows_deleted: false, stranger: None })
+}
+
+/// As [`base`], with what counts if a name led to it; `decided` is the request's base unless the site has fixed another.
+///
+/// # Errors
+/// As [`base`].
+pub fn base_of(request: &Request, decided: Option<PathBuf>) -> Result<BaseFacts, SurveyError> {
+    let facts = base(decided.as_deref())?;
+    if !request.base_named || decided != request.base {
+        return Ok(facts);
+    }
+    Ok(BaseFacts { stranger: trust::stranger(&image::identify(&facts.path)?), ..facts })
 }
 
 /// Looks at the layers.
@@ -137,11 +150,12 @@ fn layer(layer: &Layer, moment: Moment) -> Result<LayerFacts, ImageError> {
         mode: layer.mode,
         kind: kind(&opened.image.kind),
         identity: (opened.image.dev, opened.image.ino),
+        stranger: if layer.named { trust::stranger(&opened.image) } else { None },
         writable: access(&layer.path, AccessFlags::W_OK).is_ok(),
         image: image_facts(&opened, moment)?,
         module: match moment {
             Moment::Start => Module::read(&layer.path, &opened, kind(&opened.image.kind)),
-            Moment::Submission => Module::default(),
+            Moment::Submission => Module::believed(&layer.path, &opened),
         },
     })
 }

@@ -58,7 +58,7 @@ fn task(value: Variable) -> FakeTask {
 
 fn asking(mode: Mode, scope: Scope) -> FakeTask {
     let request =
-        Request { layers: vec![Layer { path: "/e.img".into(), mode: Some(mode) }], scope, ..Request::default() };
+        Request { layers: vec![Layer { mode: Some(mode), ..Layer::at("/e.img") }], scope, ..Request::default() };
     task(Variable::Set(request.encode().unwrap()))
 }
 
@@ -174,7 +174,7 @@ fn lines_that_were_read_or_switched_off_are_left_alone() {
     let mut plain = batch(&dir, "#!/bin/sh\necho\n", Variable::Missing);
     start(&mut plain, NOTHING).unwrap();
     assert!(job.prepended.is_empty() && plain.prepended.is_empty());
-    let layer = Layer { path: "/a.sqf".into(), mode: None };
+    let layer = Layer::at("/a.sqf");
     let read = Request { layers: vec![layer], lines_read: true, ..Request::default() };
     job.value = Variable::Set(read.encode().unwrap());
     start(&mut job, NOTHING).unwrap();

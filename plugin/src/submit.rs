@@ -109,7 +109,8 @@ fn merge(given: &Given, mut request: Request, place: &Place, config: &Config) ->
         request.layers = finder.layers(lists).map_err(|e| e.to_string())?;
     }
     if let Some(base) = &given.base {
-        request.base = Some(finder.base(Path::new(base)).map_err(|e| e.to_string())?);
+        let base = finder.base(Path::new(base)).map_err(|e| e.to_string())?;
+        (request.base, request.base_named) = (Some(base.path), base.named);
     }
     if let Some(lists) = given.bind.values() {
         let binds: Result<Vec<_>, _> =

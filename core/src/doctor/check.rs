@@ -55,7 +55,7 @@ impl Group {
 }
 
 /// The ids of all checks, in the order of the report. They do not change from release to release.
-pub const IDS: [&str; 24] = [
+pub const IDS: [&str; 25] = [
     "kernel",
     "user-namespaces",
     "overlayfs",
@@ -76,6 +76,7 @@ pub const IDS: [&str; 24] = [
     "configuration",
     "base",
     "tmpdir",
+    "image-dirs",
     "locks",
     "slurm",
     "plugin",
@@ -129,7 +130,7 @@ fn group_of(id: &str) -> Group {
         "kernel" | "user-namespaces" | "overlayfs" | "dev-fuse" | "cgroup" | "gpu" => Group::Machine,
         "subuid" | "newuidmap" => Group::Fakeroot,
         "e2fsprogs" | "squashfs-tools" => Group::Tools,
-        "configuration" | "base" | "tmpdir" | "locks" => Group::Files,
+        "configuration" | "base" | "tmpdir" | "image-dirs" | "locks" => Group::Files,
         "slurm" | "plugin" => Group::Slurm,
         "start" => Group::Start,
         _ => Group::Engine,

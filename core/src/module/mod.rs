@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use crate::facts::Kind;
 use crate::image::Opened;
+use crate::trust::TrustError;
 
 /// What is known about a layer as a module.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -30,9 +31,12 @@ pub struct Module {
     /// Its variables.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub variables: Vec<Variable>,
-    /// Why what stands beside the layer could not be read.
+    /// Why what stands beside the layer could not be read, or is not believed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
+    /// Whether it is not believed: then nothing starts, because it is somebody's attempt or somebody's mistake.
+    #[serde(skip)]
+    pub is_distrusted: bool,
 }
 
 /// A variable that a layer sets.
@@ -52,16 +56,32 @@ impl Module {
     #[must_use]
     pub fn read(path: &Path, opened: &Opened, kind: Kind) -> Self {
         let mut module = inside(path, opened, kind);
-        match sidecar::read(&sidecar::path_of(path)) {
+        match sidecar::read(&sidecar::path_of(path), opened.image.uid) {
             Ok(None) => {}
             Ok(Some(text)) => sidecar::merge(&mut module, &text),
-            Err(error) => module.problem = Some(format!("{}: {error}", sidecar::path_of(path).display())),
+            Err(error) => module.complain(&error),
         }
         let root = module.root.clone().unwrap_or_else(|| sidecar::app_root(path));
         for variable in &mut module.variables {
             variable.value = variable.value.replace("$app_root", &root);
         }
         module
+    }
+
+    /// Only whether what stands beside a layer is believed: all that counts where a job is submitted.
+    #[must_use]
+    pub fn believed(path: &Path, opened: &Opened) -> Self {
+        let mut module = Self::default();
+        match sidecar::read(&sidecar::path_of(path), opened.image.uid) {
+            Err(error) if error.is_distrust() => module.complain(&error),
+            _ => {}
+        }
+        module
+    }
+
+    fn complain(&mut self, error: &TrustError) {
+        self.is_distrusted = error.is_distrust();
+        self.problem = Some(if self.is_distrusted { sidecar::distrust(error) } else { error.to_string() });
     }
 
     fn set(&mut self, name: &str, value: &str) {

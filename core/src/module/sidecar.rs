@@ -3,14 +3,10 @@
 //! A remark about a variable is a line `#ENVNOTE:KEY=…`, one about the layer `#WHATIS:…`; `$app_root` in a value stands for the
 //! place of the module.
 
-use std::fs::OpenOptions;
-use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use nix::libc::O_NONBLOCK;
-
 use super::{Module, assignment};
+use crate::trust::{self, Links, Owners, TrustError};
 
 /// A file of variables has some lines; more is none.
 const LARGEST: u64 = 1 << 20;
@@ -22,16 +18,29 @@ pub(crate) fn path_of(layer: &Path) -> PathBuf {
     path.into()
 }
 
-/// The text of such a file, where there is one.
-pub(crate) fn read(path: &Path) -> io::Result<Option<String>> {
-    let file = match OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+/// The text of such a file, where there is one. Its variables can make a program run anything (LD_PRELOAD, functions for bash), so
+/// it must belong to root, the caller or whoever owns the layer, and nobody else may be able to write it.
+///
+/// # Errors
+/// It is not believed ([`TrustError::is_distrust`]), or cannot be read.
+pub(crate) fn read(path: &Path, owner_of_layer: u32) -> Result<Option<String>, TrustError> {
+    let owners = Owners::root_and_caller().and(owner_of_layer);
+    let file = match trust::open(path, Links::Of(&owners)) {
+        Err(error) if error.is_not_found() => return Ok(None),
         file => file?,
     };
-    let mut text = String::new();
-    match file.take(LARGEST + 1).read_to_string(&mut text)? as u64 {
-        length if length > LARGEST => Err(io::ErrorKind::FileTooLarge.into()),
-        _ => Ok(Some(text)),
+    file.require_of(&owners)?;
+    file.read_text(LARGEST).map(Some)
+}
+
+/// Why a file of variables is not believed, and what to do.
+pub(crate) fn distrust(error: &TrustError) -> String {
+    let path = error.path().display();
+    match error {
+        TrustError::Writable { .. } => format!("{error}: its variables could run anything as you: chmod go-w {path}"),
+        _ => format!(
+            "{error}: its variables could run anything as you: have it removed, or copy the layer to a directory of yours"
+        ),
     }
 }
 
@@ -74,6 +83,24 @@ mod tests {
             module.variables.iter().map(|v| (v.name.as_str(), v.value.as_str(), v.note.as_deref())).collect();
         assert_eq!(told, [("A", "beside $HOME `x`", Some("a remark")), ("B", "1,2", None)]);
         assert_eq!(module.whatis.as_deref(), Some("mine"));
+    }
+
+    #[test]
+    fn whose_variables_are_believed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.sqf.env");
+        assert_eq!(read(&path, 0).unwrap(), None);
+        std::fs::write(&path, "A=1").unwrap();
+        assert_eq!(read(&path, 54_321).unwrap().unwrap(), "A=1", "one's own");
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
+        let said = distrust(&read(&path, 0).unwrap_err());
+        assert!(said.ends_with(&format!("could run anything as you: chmod go-w {}", path.display())), "{said}");
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+        if std::os::unix::fs::chown(&path, Some(54_321), None).is_ok() {
+            let error = read(&path, 54_322).unwrap_err();
+            assert!(error.is_distrust() && distrust(&error).contains("a.sqf.env: belongs to uid 54321, and must"));
+            assert!(read(&path, 54_321).is_ok(), "the layer's owner");
+        }
     }
 
     #[test]

@@ -52,7 +52,8 @@ impl Library {
         &self.dirs
     }
 
-    /// The file of the layer that this name means.
+    /// The file of the layer that this name means. Whatever is asked for, the first directory that has something wins: who may
+    /// write to a directory behind it decides nothing.
     ///
     /// # Errors
     /// There is none; the error names what is like it.
@@ -62,35 +63,15 @@ impl Library {
 
     pub(super) fn find(&self, name: &Name, suffixes: &[&str]) -> Result<PathBuf, NameError> {
         let short = self.distro.as_deref().map(|distro| name.below(distro));
-        let mut names = std::iter::once(name).chain(&short);
-        let newest = |name: &Name| if name.is_range() { self.newest_within(name, suffixes) } else { None };
-        let found = names.clone().find_map(newest).or_else(|| names.find_map(|name| self.exact(name, suffixes)));
-        found.ok_or_else(|| self.not_found(name))
-    }
-
-    fn exact(&self, name: &Name, suffixes: &[&str]) -> Option<PathBuf> {
-        let stem = name.file_stem();
-        let files = |dir: &ImageDir| {
-            let path = dir.path.clone();
-            suffixes.iter().map(|suffix| path.join(format!("{stem}.{suffix}"))).collect::<Vec<_>>()
-        };
-        let mut all = self.dirs.iter().flat_map(files);
+        let names = || std::iter::once(name).chain(&short);
+        let newest = |dir: &ImageDir| names().find_map(|name| newest_within(dir, name, suffixes));
+        let in_range = || self.dirs.iter().find_map(newest);
+        let files = || self.dirs.iter().flat_map(|dir| names().flat_map(|name| files(dir, name, suffixes)));
+        let in_full = || files().find(|path| path.exists());
         // A link that leads nowhere is there all the same, and is told as that.
-        all.clone().find(|path| path.exists()).or_else(|| all.find(|path| path.is_symlink()))
-    }
-
-    /// The newest version that will do; its file is then found as that of a name in full.
-    fn newest_within(&self, name: &Name, suffixes: &[&str]) -> Option<PathBuf> {
-        let all = self.layers(&|file| file.starts_with(name.program()) && has_one_of(file, suffixes));
-        let fitting = all.iter().filter_map(|found| Some((&found.name, name.version_within(&found.name)?)));
-        let (newest, _) = fitting.max_by(|(_, a), (_, b)| version::compare(a, b))?;
-        self.exact(newest, suffixes)
-    }
-
-    /// Every layer, directory by directory, by name. A directory that is missing or cannot be read has none.
-    #[must_use]
-    pub fn all(&self) -> Vec<Found> {
-        self.layers(&|_| true)
+        let leading_nowhere = || files().find(|path| path.is_symlink());
+        let found = name.is_range().then(in_range).flatten().or_else(in_full).or_else(leading_nowhere);
+        found.ok_or_else(|| self.not_found(name))
     }
 
     /// The directories that cannot be read, each with the reason.
@@ -99,18 +80,13 @@ impl Library {
         self.dirs.iter().filter(|dir| trouble(dir).is_some()).map(searched).collect()
     }
 
-    /// Of those whose file names may be meant; looking at a name more closely costs more than finding it.
-    fn layers(&self, may_be_meant: &dyn Fn(&str) -> bool) -> Vec<Found> {
+    /// Every layer, directory by directory, by name. A directory that is missing or cannot be read has none.
+    #[must_use]
+    pub fn all(&self) -> Vec<Found> {
         let mut seen = BTreeMap::new();
         let mut all = Vec::new();
         for (dir, place) in self.dirs.iter().enumerate() {
-            let entries = fs::read_dir(&place.path).into_iter().flatten().flatten();
-            let names = entries.filter_map(|entry| {
-                let file = entry.file_name();
-                let file = file.to_str().filter(|file| may_be_meant(file))?;
-                Some((Name::of_file(file)?, place.path.join(file)))
-            });
-            let mut here: Vec<_> = names.collect();
+            let mut here = layers(place, &|_| true);
             here.sort();
             for (name, path) in here {
                 let hidden = *seen.entry(name.clone()).or_insert(dir) != dir;
@@ -148,6 +124,31 @@ impl Library {
     fn is_short(&self, program: &str) -> bool {
         self.distro.as_deref() == Some(program)
     }
+}
+
+/// Where a name in full can be, in the order in which it is looked for.
+fn files(dir: &ImageDir, name: &Name, suffixes: &[&str]) -> Vec<PathBuf> {
+    let stem = name.file_stem();
+    suffixes.iter().map(|suffix| dir.path.join(format!("{stem}.{suffix}"))).collect()
+}
+
+/// The newest version in a directory that will do.
+fn newest_within(dir: &ImageDir, name: &Name, suffixes: &[&str]) -> Option<PathBuf> {
+    let all = layers(dir, &|file| file.starts_with(name.program()) && has_one_of(file, suffixes));
+    let fitting = all.iter().filter_map(|(found, _)| Some((found, name.version_within(found)?)));
+    let (newest, _) = fitting.max_by(|(_, a), (_, b)| version::compare(a, b))?;
+    files(dir, newest, suffixes).into_iter().find(|path| path.exists() || path.is_symlink())
+}
+
+/// The layers in a directory whose file names may be meant; looking at a name more closely costs more than finding it.
+fn layers(dir: &ImageDir, may_be_meant: &dyn Fn(&str) -> bool) -> Vec<(Name, PathBuf)> {
+    let entries = fs::read_dir(&dir.path).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| {
+        let file = entry.file_name();
+        let file = file.to_str().filter(|file| may_be_meant(file))?;
+        Some((Name::of_file(file)?, dir.path.join(file)))
+    });
+    names.collect()
 }
 
 /// Written as [`Library::exact`] looks for it.

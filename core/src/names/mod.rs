@@ -78,19 +78,19 @@ impl Finder<'_> {
     /// As [`Finder::layers`].
     pub fn layer(&self, layer: Layer) -> Result<Layer, FindError> {
         match self.by_name(&layer.path, &SUFFIXES)? {
-            Some(path) => Ok(Layer { path, ..layer }),
+            Some(path) => Ok(Layer { path, named: true, ..layer }),
             None => Ok(layer.absolute(self.cwd, self.home)?),
         }
     }
 
-    /// The base image that a path or a name means.
+    /// The base image that a path or a name means; its mode is of no consequence.
     ///
     /// # Errors
     /// As [`Finder::layers`].
-    pub fn base(&self, written: &Path) -> Result<PathBuf, FindError> {
+    pub fn base(&self, written: &Path) -> Result<Layer, FindError> {
         match self.by_name(written, &BASE_SUFFIXES)? {
-            Some(path) => Ok(path),
-            None => Ok(Layer { path: written.into(), mode: None }.absolute(self.cwd, self.home)?.path),
+            Some(path) => Ok(Layer { named: true, ..Layer::at(path) }),
+            None => Ok(Layer::at(written).absolute(self.cwd, self.home)?),
         }
     }
 

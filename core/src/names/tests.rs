@@ -53,10 +53,21 @@ fn the_first_directory_wins() {
 
 #[test]
 fn the_distro_may_be_left_out() {
-    let world = world(&["a/debian13--git.sqf", "b/git.sqf", "a/debian13--r4.4.3.sqf"]);
-    assert_eq!(world.layer("git").unwrap(), "b/git.sqf", "a real bare name comes first");
+    let world = world(&["a/debian13--git.sqf", "b/git.sqf", "a/debian13--r4.4.3.sqf", "b/debian13--r.sqf", "b/r.sqf"]);
+    assert_eq!(world.layer("git").unwrap(), "a/debian13--git.sqf", "the first directory comes first");
+    assert_eq!(world.layer("r").unwrap(), "b/r.sqf", "then a real bare name");
     assert_eq!(world.layer("r4.4.3").unwrap(), "a/debian13--r4.4.3.sqf");
     assert_eq!(world.layer("debian13/git").unwrap(), "a/debian13--git.sqf");
+}
+
+/// Others may write to a directory behind it: the newest there must not be what everybody runs.
+#[test]
+fn a_range_takes_the_first_directory_with_a_match() {
+    let world = world(&["a/s--1.9.sqf", "a/s--1.10.sqf", "b/s--99.sqf", "b/s--1.11.sqf"]);
+    for range in ["s>=1", "s/1.99>=1", "s>=1.9", "s/100>1.9"] {
+        assert_eq!(world.layer(range).unwrap(), "a/s--1.10.sqf", "{range}");
+    }
+    assert_eq!(world.layer("s>=2").unwrap(), "b/s--99.sqf", "where the first has none");
 }
 
 #[test]
@@ -93,23 +104,32 @@ fn a_miss_is_helped() {
 
 #[test]
 fn ranges_have_the_endings_of_full_names() {
-    let world =
-        world(&["a/s--1.sqf", "a/s--2.sif", "a/s--3.SQF", "b/s--2.img", "b/s--1.sif", "b/s--3.img", "b/s--3.sqf"]);
+    let world = world(&[
+        "a/s--0.sqf",
+        "a/s--2.sif",
+        "a/s--3.SQF",
+        "b/s--1.sqf",
+        "b/s--2.img",
+        "b/s--1.sif",
+        "b/s--3.img",
+        "b/s--3.sqf",
+    ]);
     assert_eq!(world.layer("s/2>=1").unwrap(), "b/s--2.img", "not the .sif, which is found before it");
     assert_eq!(world.layer("s>=1").unwrap(), "b/s--3.sqf", "as s/3");
     assert_eq!(world.layer("s/3").unwrap(), "b/s--3.sqf");
     let finder = Finder { cwd: Path::new("/w"), home: None, library: &world.library };
-    let base =
-        |written: &str| finder.base(Path::new(written)).unwrap().strip_prefix(world.root.path()).unwrap().to_owned();
+    let base = |written: &str| {
+        finder.base(Path::new(written)).unwrap().path.strip_prefix(world.root.path()).unwrap().to_owned()
+    };
     assert_eq!(base("s/2>=1"), Path::new("a/s--2.sif"));
-    assert_eq!((base("s/1.5>=1"), base("s/1")), ("a/s--1.sqf".into(), "a/s--1.sqf".into()), "the first directory's");
+    assert_eq!((base("s/1.5>=0"), base("s/0")), ("a/s--0.sqf".into(), "a/s--0.sqf".into()), "the first directory's");
 }
 
 #[test]
 fn bases_have_their_own_endings() {
     let world = world(&["a/deb.img", "b/deb.sif", "a/low.sqf"]);
     let finder = Finder { cwd: Path::new("/w"), home: Some(Path::new("/h")), library: &world.library };
-    let base = |written: &str| finder.base(Path::new(written)).unwrap();
+    let base = |written: &str| finder.base(Path::new(written)).unwrap().path;
     assert_eq!(base("deb"), world.root.path().join("b/deb.sif"));
     assert_eq!(base("low"), world.root.path().join("a/low.sqf"));
     assert_eq!((base("x.sif"), base("~/x")), ("/w/x.sif".into(), "/h/x".into()));

@@ -83,7 +83,7 @@ fn layer(text: &str) -> Result<Layer, LineError> {
 }
 
 fn by_name(text: &str) -> Result<Layer, NameError> {
-    Ok(Layer { path: Name::parse(text)?.to_string().into(), mode: None })
+    Ok(Layer::at(Name::parse(text)?.to_string()))
 }
 
 /// The modules that a shell line loads: `module load A B` or `ml A B`, up to a comment or the next command.

@@ -14,9 +14,12 @@ pub use error::{LineError, ScriptError};
 pub use header::Header;
 pub use settings::Settings;
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+
+use nix::libc::{O_NOCTTY, O_NONBLOCK};
 
 use dependencies::Dependencies;
 
@@ -89,12 +92,16 @@ fn lines(text: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
 }
 
 fn contents(path: &Path) -> io::Result<Vec<u8>> {
-    // Opening a pipe would wait for its writer, and what is read from one is gone for the interpreter.
-    if !path.metadata()?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a script must be a regular file"));
-    }
+    let is_file = |meta: Metadata| match meta.is_file() {
+        true => Ok(()),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "a script must be a regular file")),
+    };
+    // Opening a pipe would wait for its writer, and what is read from one is gone for the interpreter. It may have become one since.
+    is_file(path.metadata()?)?;
+    let file = File::options().read(true).custom_flags(O_NONBLOCK | O_NOCTTY).open(path)?;
+    is_file(file.metadata()?)?;
     let mut text = Vec::new();
-    File::open(path)?.take(MOST_READ).read_to_end(&mut text)?;
+    file.take(MOST_READ).read_to_end(&mut text)?;
     Ok(text)
 }
 

@@ -28,10 +28,12 @@ impl Script {
             bind.extend(Bind::parse_list(list, finder.cwd, finder.home).map_err(|e| refuse(e.into()))?);
         }
         let base = settings.base.as_ref().map(|base| finder.base(Path::new(base)));
+        let base = base.transpose().map_err(|e| refuse(e.into()))?;
         let needed = Request {
             layers,
             write: settings.write,
-            base: base.transpose().map_err(|e| refuse(e.into()))?,
+            base_named: base.as_ref().is_some_and(|base| base.named),
+            base: base.map(|base| base.path),
             fakeroot: settings.fakeroot,
             bind,
             env: settings.env.clone(),

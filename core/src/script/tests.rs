@@ -160,5 +160,5 @@ proptest! {
 #[test]
 fn a_name_and_its_mode() {
     let script = parse("#DEP: work=1:tmp").unwrap();
-    assert_eq!(script.dependencies[0].layer, Layer { path: "work/1".into(), mode: Some(Mode::Tmp) });
+    assert_eq!(script.dependencies[0].layer, Layer { mode: Some(Mode::Tmp), ..Layer::at("work/1") });
 }

@@ -10,6 +10,8 @@ use crate::full;
 use crate::held::HeldError;
 use crate::image::ImageError;
 use crate::lower::LowerError;
+use crate::module::sidecar::distrust;
+use crate::trust::TrustError;
 
 /// Why there is no layer. Nothing is left at its path, and the image is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -123,6 +125,9 @@ pub enum SealError {
         /// Inodes that the layer has.
         found: u64,
     },
+    /// The file of variables beside the image cannot be read, or is not believed.
+    #[error("{0}")]
+    Beside(String),
     /// Any other answer of the operating system.
     #[error("{}: cannot be made: {error}", path.display())]
     Io {
@@ -159,6 +164,10 @@ impl SealError {
 
     pub(super) fn image(path: &Path, error: io::Error) -> Self {
         Self::Image(ImageError::io(path, error))
+    }
+
+    pub(super) fn beside(error: TrustError) -> Self {
+        Self::Beside(if error.is_distrust() { distrust(&error) } else { error.to_string() })
     }
 
     pub(super) fn tool(path: &Path, error: ToolError) -> Self {

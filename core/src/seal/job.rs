@@ -42,7 +42,7 @@ impl Job<'_> {
         let upper = tree.upper().map_err(|e| self.ext(e))?.ino;
         let below = Lazy::new(self.request, &held.image.kind);
         let (count, translated) = self.count(&tree, upper, &below)?;
-        let variables = sidecar::text(&self.request.image, &count)?;
+        let variables = sidecar::text(&self.peace.held.image, &count)?;
         if variables.is_some() {
             self.target.require_free_beside()?;
         }

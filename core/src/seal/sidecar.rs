@@ -1,18 +1,19 @@
 //! The file of variables beside a sealed layer: that of the image, and what a start would set for the image by itself. The layer
 //! has another name than the image, so the place that `$app_root` stands for is put in.
 
-use std::path::Path;
-
 use super::SealError;
 use super::count::Count;
+use crate::image::Image;
 pub(super) use crate::module::sidecar::path_of;
 use crate::module::sidecar::{app_root, read};
 
 /// What is to stand beside the layer; nothing where there is nothing to say.
-pub(super) fn text(image: &Path, count: &Count) -> Result<Option<String>, SealError> {
-    let beside = path_of(image);
-    let own = read(&beside).map_err(|error| SealError::image(&beside, error))?;
-    let own = own.map(|text| text.replace("$app_root", &app_root(image)));
+///
+/// # Errors
+/// What stands beside the image cannot be read, or is not the work of somebody who is believed: the copy would be the caller's.
+pub(super) fn text(image: &Image, count: &Count) -> Result<Option<String>, SealError> {
+    let own = read(&path_of(&image.path), image.uid).map_err(SealError::beside)?;
+    let own = own.map(|text| text.replace("$app_root", &app_root(&image.path)));
     let text = compose(own.unwrap_or_default(), &conda(count));
     Ok((!text.is_empty()).then_some(text))
 }

@@ -20,7 +20,7 @@ fn engine(setuid: bool) -> Engine {
 }
 
 fn facts(setuid: bool, layers: Vec<LayerFacts>) -> Facts {
-    let base = BaseFacts { path: "/base.sif".into(), kind: Kind::Sif, shows_deleted: false };
+    let base = BaseFacts { path: "/base.sif".into(), kind: Kind::Sif, shows_deleted: false, stranger: None };
     Facts { base, layers, engine: Some(engine(setuid)), ..machine() }
 }
 

@@ -9,6 +9,7 @@ tests! {
         squashfs_layers_stack_in_order, the_image_is_on_top_wherever_it_is_named, repeats_accumulate_in_order, bases_of_all_kinds,
         the_base_can_come_from_the_environment, awkward_names, binds_variables_and_working_directory,
         a_command_that_is_only_in_the_container, the_workspace_environment_is_first_in_path, home_and_working_directory_are_shown,
+        an_image_with_an_env_script_of_its_own, a_path_beside_a_layer_goes_in_front,
     ];
     Slurm, Desk: [names_are_resolved_where_they_are_typed, the_users_apptainer_variables_do_not_change_the_stack];
 }
@@ -128,6 +129,55 @@ fn home_and_working_directory_are_shown(desk: &Desk) -> Result<()> {
     desk.srun_in("env.img", "pwd; echo $HOME; touch written; id -un; umask")?
         .says(&format!("{}\n/home/alice\nalice\n0022", desk.dir))?;
     desk.run(&["ls", "written"])?.says("written")?;
+    Ok(())
+}
+
+/// As NYU's computing centre hands them out: Conda at `/ext3/miniconda3`, switched on by `/ext3/env.sh`.
+const ENV_SCRIPT: &str = r#"mkdir -p ext3/miniconda3/bin ext3/miniconda3/etc/profile.d
+printf '#!/bin/sh\necho conda python "$@" "$CONDA_SHLVL"\n' > ext3/miniconda3/bin/python
+chmod 755 ext3/miniconda3/bin/python
+echo 'export CONDA_SHLVL=0' > ext3/miniconda3/etc/profile.d/conda.sh
+printf '#!/bin/bash\nunset -f which\nsource /ext3/miniconda3/etc/profile.d/conda.sh\nexport PATH=/ext3/miniconda3/bin:$PATH\n' > ext3/env.sh"#;
+
+fn an_image_with_an_env_script_of_its_own(desk: &Desk) -> Result<()> {
+    let image = "overlay-15GB-500K.ext3";
+    desk.image_with(image, "$SUDO_UID:$SUDO_GID", ENV_SCRIPT)?;
+    let line = "source /ext3/env.sh; python train.py";
+    desk.run(&["condatainer", "exec", "-o", image, "bash", "-c", line])?.says("conda python train.py 0")?;
+    desk.srun(&[&format!("--condatainer-overlay={image}"), "bash", "-c", line])?.says("conda python train.py 0")?;
+    let at_terminal = |text: &str, input: &str| {
+        let output = desk.command().terminal().stdin(input).run(&["bash", "-c", text])?;
+        Ok::<_, anyhow::Error>(format!("{}{}", output.stdout, output.stderr))
+    };
+    // At a terminal a start says how; what it names works.
+    let path = desk.path(image);
+    let told = format!(
+        "condatainer: {path}: its programs are switched on by its /ext3/env.sh: type '. /ext3/env.sh', or have them found in every start: echo PATH=/ext3/miniconda3/bin > {path}.env"
+    );
+    let shell = at_terminal(&format!("condatainer e {image}"), "PS1=; bash -c '. /ext3/env.sh; python typed'\nexit\n")?;
+    anyhow::ensure!(shell.contains(&told) && shell.contains("conda python typed 0"), "{shell}");
+    let command = at_terminal(&format!("condatainer exec -o {image} true"), "")?;
+    anyhow::ensure!(command.contains("run bash -c '. /ext3/env.sh; true ...', or have them found"), "{command}");
+    let knows = at_terminal(&format!("condatainer exec -o {image} bash -c 'source /ext3/env.sh'"), "")?;
+    anyhow::ensure!(!knows.contains("switched on"), "{knows}");
+    desk.script(&format!("echo PATH=/ext3/miniconda3/bin > {path}.env"))?.success()?;
+    let knows = at_terminal(&format!("condatainer exec -o {image} true"), "")?;
+    anyhow::ensure!(!knows.contains("switched on"), "{knows}");
+    desk.srun(&[&format!("--condatainer-overlay={image}"), "python", "train.py"])?.says("conda python train.py")?;
+    Ok(())
+}
+
+fn a_path_beside_a_layer_goes_in_front(desk: &Desk) -> Result<()> {
+    desk.squashfs(
+        "tool.sqf",
+        "mkdir -p opt/tool/bin; printf '#!/bin/sh\\necho of the layer\\n' > opt/tool/bin/id; chmod 755 opt/tool/bin/id",
+    )?;
+    for path in ["/opt/tool/bin", "/opt/tool/bin:$PATH", "$PATH:/opt/tool/bin"] {
+        desk.write("tool.sqf.env", &format!("PATH={path}\n"))?;
+        let show = "id; case $PATH in /opt/tool/bin:/*:/usr/bin*) echo in front;; *) echo $PATH;; esac; ls -d /";
+        desk.exec(&["-o", "tool.sqf"], show)?.says("of the layer\nin front\n/")?;
+        desk.srun_in("tool.sqf", show)?.says("of the layer\nin front\n/")?;
+    }
     Ok(())
 }
 

@@ -39,6 +39,7 @@ mod slow_disk;
 mod step;
 mod story;
 mod support;
+mod trust;
 mod whiteouts;
 mod with_root;
 mod writers;
@@ -110,6 +111,7 @@ fn suite() -> Suite {
             Theme { name: "with_root", tests: with_root::tests() },
             Theme { name: "step", tests: step::tests() },
             Theme { name: "story", tests: story::tests() },
+            Theme { name: "trust", tests: trust::tests() },
         ],
     }
 }

@@ -1,5 +1,6 @@
 //! What the site and the user have set up: the configuration, the base image, the directory for `:tmp` layers.
 
+mod libraries;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ pub(super) struct Facts {
     /// The base, and what it is or why it cannot be used; `None` where none is named.
     pub(super) base: Option<(PathBuf, Result<Kind, String>)>,
     pub(super) tmpdir: Tmpdir,
+    pub(super) image_dirs: Vec<libraries::ImageDirectory>,
 }
 
 /// The directory for what `:tmp` layers write.
@@ -40,7 +42,12 @@ pub(super) struct Tmpdir {
 }
 
 pub(crate) fn judge(facts: &Facts, asker: &Asker) -> Vec<Check> {
-    vec![configuration(facts), base(facts, asker), tmpdir(&facts.tmpdir, asker)]
+    vec![
+        configuration(facts),
+        base(facts, asker),
+        tmpdir(&facts.tmpdir, asker),
+        libraries::judge(&facts.image_dirs, asker),
+    ]
 }
 
 fn configuration(facts: &Facts) -> Check {

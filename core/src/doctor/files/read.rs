@@ -1,5 +1,6 @@
 //! Reads the configuration files, looks at the base and at the directory for `:tmp` layers.
 
+use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -9,8 +10,9 @@ use nix::unistd::{AccessFlags, access};
 
 use super::super::Request;
 use super::super::place::system;
-use super::{Facts, Tmpdir};
+use super::{Facts, Tmpdir, libraries};
 use crate::config::{self, Config, SYSTEM_FILE};
+use crate::names::Library;
 use crate::survey;
 
 const WRITABLE_BY_OTHERS: u32 = 0o003;
@@ -29,7 +31,16 @@ pub(crate) fn read(configuration: &Result<Config, String>, config: &Config, requ
             .map_err(Clone::clone)
             .map(|_| files.map(|path| (keys(&path), path)).map(|(keys, path)| (path, keys)).collect()),
         base,
+        image_dirs: libraries::read(&library(config, request)),
         tmpdir: tmpdir(&config.tmpdir().or_else(from_environment).unwrap_or_else(|| "/tmp".into())),
+    }
+}
+
+/// Of a node, what the site has set up alone.
+fn library(config: &Config, request: &Request) -> Library {
+    match request.node {
+        true => Library::configured(config, &HashMap::new()),
+        false => Library::configured(config, &request.env),
     }
 }
 

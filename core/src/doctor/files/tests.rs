@@ -4,7 +4,7 @@ use super::*;
 use crate::doctor::Status;
 use crate::user::Caller;
 
-fn asker(uid: u32) -> Asker {
+pub(super) fn asker(uid: u32) -> Asker {
     let caller = Caller { uid, gid: uid, name: "alice".into(), home: None, shell: None, has_subids: false };
     Asker { caller, node: false }
 }
@@ -12,7 +12,12 @@ fn asker(uid: u32) -> Asker {
 fn healthy() -> Facts {
     let tmpdir = Tmpdir { path: "/tmp".into(), problem: None, open_to_all: true, free: Some(50 << 30), network: None };
     let file = ("/etc/condatainer/config.toml".into(), vec!["base".into(), "fixed".into()]);
-    Facts { configuration: Ok(vec![file]), base: Some(("/b.sif".into(), Ok(Kind::Sif))), tmpdir }
+    Facts {
+        configuration: Ok(vec![file]),
+        base: Some(("/b.sif".into(), Ok(Kind::Sif))),
+        tmpdir,
+        image_dirs: Vec::new(),
+    }
 }
 
 #[test]
