@@ -41,6 +41,13 @@ pub(crate) fn layers(current: &OsStr) -> Vec<CompletionCandidate> {
     all.map(|candidate| candidate.add_prefix(before)).collect()
 }
 
+/// bash puts what it is offered into the command line as it is. Whoever can name a file in a directory of layers could have the
+/// shell run something, so what a shell would obey is not offered.
+fn is_plain(candidate: &CompletionCandidate) -> bool {
+    let is_plain = |c: char| c.is_alphanumeric() || "/._-+=@:,%".contains(c);
+    candidate.get_value().to_str().is_some_and(|text| text.strip_prefix("~/").unwrap_or(text).chars().all(is_plain))
+}
+
 /// Bases: as layers, without what cannot be one.
 pub(crate) fn bases(current: &OsStr) -> Vec<CompletionCandidate> {
     names(current).into_iter().chain(files(current, &["sif", "sqf", "sqsh", "squashfs"])).collect()
@@ -67,10 +74,30 @@ fn names(current: &OsStr) -> Vec<CompletionCandidate> {
     names.retain(|name| name.starts_with(&*current));
     names.sort();
     names.dedup();
-    names.into_iter().map(CompletionCandidate::new).collect()
+    names.into_iter().map(CompletionCandidate::new).filter(is_plain).collect()
 }
 
 fn files(current: &OsStr, endings: &'static [&'static str]) -> Vec<CompletionCandidate> {
     let fits = |path: &Path| path.extension().is_some_and(|ending| endings.iter().any(|known| ending == *known));
-    PathCompleter::any().filter(move |path| path.is_dir() || fits(path)).complete(current)
+    let found = PathCompleter::any().filter(move |path| path.is_dir() || fits(path)).complete(current);
+    found.into_iter().filter(is_plain).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_shell_would_obey_is_not_offered() {
+        let offered = |text: &str| is_plain(&CompletionCandidate::new(text));
+        for plain in ["samtools/1.16", "~/env.img", "größe.img", "/srv/a_b-c+d@e.sqf", "a,b:rw"] {
+            assert!(offered(plain), "{plain}");
+        }
+        for other in [
+            "a$(x)", "`x`", "a;x", "a b", "a\nb", "a'b", "a\"b", "a\\b", "a*", "a?", "[a]", "{a,b}", "~a", "a&", "a|b",
+            "a>b", "a!b", "#a",
+        ] {
+            assert!(!offered(other), "{other}");
+        }
+    }
 }

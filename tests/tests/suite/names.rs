@@ -268,6 +268,11 @@ fn the_tab_key_knows_layers(desk: &Desk) -> Result<()> {
     module(desk, "samtools", "1.16", "")?;
     module(desk, "samtools", "1.9", "")?;
     desk.script("touch env.img sample.txt; mkdir -p sam.d")?.success()?;
+    // bash puts into its line what it is offered, and would run these.
+    desk.script(&format!(
+        "touch 'e$(touch run).img' 'env;touch run.img' {DIR}/'samtools--`touch run`.sqf' {DIR}/'samtools--*.sqf'"
+    ))?
+    .success()?;
     let offered = |line: &str| {
         let text = format!(
             "source <(condatainer completions bash); COMP_WORDS=({line}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); COMP_TYPE=9
