@@ -37,6 +37,9 @@ pub(crate) trait System: Files {
     /// if the kernel knows no better, and returns only the errno of a failure.
     fn ready(&self, arguments: &[Vec<u8>], variables: &Variables) -> impl Fn(&[u8]) -> i32;
 
+    /// How a file begins, enough for the line that names its interpreter; nothing where that cannot be read.
+    fn head(&self, path: &[u8]) -> Vec<u8>;
+
     /// Whether commands are typed here, and their output is read, as a shell asks it.
     fn has_terminal(&self) -> bool;
 

@@ -14,6 +14,8 @@ struct Container {
     /// How it was asked to execute the last one.
     last: RefCell<(Vec<Vec<u8>>, Variables)>,
     has_terminal: bool,
+    /// How its files begin.
+    heads: &'static [(&'static str, &'static str)],
     /// The text of the last file that it was asked for.
     document: RefCell<String>,
 }
@@ -42,6 +44,11 @@ impl System for Container {
             let refusal = self.refuses.iter().find(|(refused, _)| *refused == file).map(|(_, errno)| *errno);
             refusal.unwrap_or(if self.exists.contains(&file) { EXECUTED } else { ENOENT })
         }
+    }
+
+    fn head(&self, path: &[u8]) -> Vec<u8> {
+        let head = self.heads.iter().find(|(file, _)| file.as_bytes() == path);
+        head.map(|(_, head)| head.as_bytes().to_vec()).unwrap_or_default()
     }
 
     fn has_terminal(&self) -> bool {
@@ -261,6 +268,58 @@ fn a_repair_follows_what_a_shell_reads() {
         "{read}"
     );
     assert_eq!(shell(true, &["--", "/bin/fish"], &own).0[1], "--init-command");
+}
+
+#[test]
+fn a_repair_follows_what_a_login_shell_reads_for_a_script() {
+    const HEADS: &[(&str, &str)] = &[
+        ("./login", "#!/bin/bash -l\n#SBATCH -n1"),
+        ("./long", "#! /bin/bash --login"),
+        ("./env", "#!/usr/bin/env -S bash -el\n"),
+        ("./plain", "#!/bin/bash -e\n# -l"),
+        ("./other", "#!/usr/bin/perl -l\n"),
+        ("./binary", "\u{7f}ELF"),
+    ];
+    let started = |has_terminal: bool, words: &[&str]| {
+        let container = Container { has_terminal, heads: HEADS, ..container(ENVIRONMENT, &[]) };
+        let own = variables(&["PATH=/bin", "BASH_ENV=/lmod"]);
+        job(&[&["--"], words].concat()).become_command(&container, &own);
+        let (argv, variables) = container.last.take();
+        assert_eq!(argv.len(), words.len());
+        let read = container.document.take();
+        assert_eq!(read.is_empty(), variables[b"BASH_ENV".as_slice()] == b"/lmod");
+        assert!(read.is_empty() || (read.contains("export BASH_ENV='/lmod'\n") && !read.contains("PS1=")), "{read}");
+        !read.is_empty()
+    };
+    let logins: [&[&str]; 9] = [
+        &["./login", "x"],
+        &["./long"],
+        &["./env"],
+        &["bash", "-lc", "x"],
+        &["/bin/bash", "-l", "-c", "x"],
+        &["bash", "--login", "x"],
+        &["bash", "-e", "-l", "x"],
+        &["bash", "-lec", "x"],
+        &["bash", "-l", "./plain"],
+    ];
+    for words in logins {
+        assert!(started(true, words), "{words:?}");
+    }
+    let others: [&[&str]; 9] = [
+        &["./plain"],
+        &["./other"],
+        &["./binary"],
+        &["./none"],
+        &["bash", "-c", "x", "-l"],
+        &["bash", "-lic", "x"],
+        &["bash", "-l"],
+        &["bash", "x", "-l"],
+        &["sh", "-lc", "x"],
+    ];
+    for words in others {
+        assert!(!started(true, words), "{words:?}");
+    }
+    assert!(started(false, &["bash", "-l"]), "it reads its standard input");
 }
 
 #[test]

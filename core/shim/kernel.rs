@@ -1,6 +1,7 @@
 //! What the shim asks of the kernel.
 
 use alloc::string::ToString;
+use alloc::vec;
 use alloc::vec::Vec;
 use core::ffi::c_char;
 use core::ptr;
@@ -16,6 +17,7 @@ const SENDTO: usize = number(44, 206);
 const WRITE: usize = number(1, 64);
 const IOCTL: usize = number(16, 29);
 const FCNTL: usize = number(72, 25);
+const OPENAT: usize = number(257, 56);
 const MEMFD_CREATE: usize = number(319, 279);
 /// Not faccessat, which asks a FUSE program once more.
 const NEWFSTATAT: usize = number(262, 79);
@@ -28,6 +30,7 @@ const FD_CLOEXEC: usize = 1;
 const MAP_PRIVATE: usize = 2;
 const MAP_PRIVATE_ANONYMOUS: usize = 0x22;
 const MSG_NOSIGNAL: usize = 0x4000;
+const O_CLOEXEC_NONBLOCK: usize = 0o2_004_000;
 const PROT_READ: usize = 1;
 const PROT_READ_WRITE: usize = 3;
 const SEEK_END: usize = 2;
@@ -35,6 +38,8 @@ const STDIN: usize = 0;
 const STDERR: usize = 2;
 /// Answered by terminals alone, with a `struct termios` of 60 bytes at most.
 const TCGETS: usize = 0x5401;
+/// As much as the kernel reads of a script.
+const HEAD: usize = 256;
 /// Room for a `struct stat`, which is 144 bytes at most.
 const STAT_WORDS: usize = 32;
 
@@ -129,6 +134,22 @@ impl System for Kernel {
                 errno => errno,
             }
         }
+    }
+
+    fn head(&self, path: &[u8]) -> Vec<u8> {
+        let (path, mut head) = (text(&[path]), vec![0; HEAD]);
+        // SAFETY: a NUL byte ends the path.
+        let Ok(file) = (unsafe { call(OPENAT, [AT_FDCWD, path.as_ptr() as usize, O_CLOEXEC_NONBLOCK, 0, 0, 0]) })
+        else {
+            return Vec::new();
+        };
+        let buffer = head.as_mut_ptr() as usize;
+        // SAFETY: there is room for so many bytes.
+        let read = uninterrupted(|| unsafe { call(READ, [file, buffer, HEAD, 0, 0, 0]) });
+        // SAFETY: nobody else uses the descriptor.
+        let _ = unsafe { call(CLOSE, [file, 0, 0, 0, 0, 0]) };
+        head.truncate(read.unwrap_or(0));
+        head
     }
 
     fn has_terminal(&self) -> bool {

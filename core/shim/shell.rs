@@ -74,15 +74,18 @@ fn users_own<'a>(text: &'a [u8], ours: &[u8]) -> &'a [u8] {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Shell {
     Bash,
+    /// A login shell that runs a script. It reads the file that `BASH_ENV` names after all others.
+    BashLogin,
     /// What reads the file that `ENV` names.
     Sh,
     Fish,
 }
 
-/// The arguments of a command, changed if it is an interactive shell: then the repair follows what it reads.
+/// The arguments of a command, changed if it is a shell that reads the user's files: then the repair follows these.
 pub(super) fn started(system: &impl System, argv: &[Vec<u8>], variables: &mut Variables) -> Vec<Vec<u8>> {
     let mut argv = argv.to_vec();
-    match interactive(system, &argv) {
+    let login = || runs_as_login(system, &argv).then_some(Shell::BashLogin);
+    match interactive(system, &argv).or_else(login) {
         Some(Shell::Bash) => {
             let read =
                 ["[ ! -f ~/.bashrc ] || . ~/.bashrc\n__condatainer=$$; ".as_bytes(), &repair(variables, BASH_PROMPT)];
@@ -90,14 +93,9 @@ pub(super) fn started(system: &impl System, argv: &[Vec<u8>], variables: &mut Va
                 argv.splice(1..1, [b"--rcfile".to_vec(), file]);
             }
         }
-        Some(Shell::Sh) => {
-            let own = variables.get(b"ENV".as_slice()).map(|own| read_of_env(own)).unwrap_or_default();
-            let read = [b"unset ENV\n".as_slice(), &own, &repair(variables, SH_PROMPT)];
-            // dash takes one digit only.
-            if let Some(file) = document(system, &read.concat(), 9) {
-                variables.insert(b"ENV".to_vec(), file);
-            }
-        }
+        // dash takes one digit only.
+        Some(Shell::Sh) => read_last(system, variables, "ENV", SH_PROMPT, 9),
+        Some(Shell::BashLogin) => read_last(system, variables, "BASH_ENV", ":", usize::MAX),
         Some(Shell::Fish) => {
             let environment = if is_active(variables) { FISH_ENVIRONMENT } else { "" };
             let text = [&forget("set -e", variables), FISH, environment].concat();
@@ -127,15 +125,62 @@ fn interactive(system: &impl System, argv: &[Vec<u8>]) -> Option<Shell> {
     (does_nothing_else && asks() && is_there()).then_some(shell)
 }
 
-/// Sets ENV to the user's own value again and does what the shell would have done with it.
-fn read_of_env(own: &[u8]) -> Vec<u8> {
+/// Whether this runs a script, or a command, in a bash that reads what a login shell reads.
+fn runs_as_login(system: &impl System, argv: &[Vec<u8>]) -> bool {
+    let Some((program, options)) = argv.split_first() else { return false };
+    if is_bash(program) {
+        let (is_login, has_script) = login(options.iter().map(Vec::as_slice));
+        return is_login && (has_script || !system.has_terminal());
+    }
+    // Of a script of its own: `#!/bin/bash -l`, `#!/usr/bin/env -S bash -l`.
+    let head = if program.contains(&b'/') { system.head(program) } else { Vec::new() };
+    let Some(line) = head.strip_prefix(b"#!").and_then(|rest| rest.split(|byte| *byte == b'\n').next()) else {
+        return false;
+    };
+    let words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    login(words.skip_while(|word| !is_bash(word)).skip(1)).0
+}
+
+fn is_bash(program: &[u8]) -> bool {
+    program.rsplit(|byte| *byte == b'/').next() == Some(b"bash")
+}
+
+/// Whether these options of bash make it a login shell that is not interactive; and whether there is something that it runs.
+fn login<'a>(options: impl Iterator<Item = &'a [u8]>) -> (bool, bool) {
+    let mut is_login = false;
+    for option in options {
+        match option.strip_prefix(b"-") {
+            Some(b"-login") => is_login = true,
+            // Options with long names may have a value.
+            Some([b'-', _, ..]) => return (false, true),
+            Some(letters) if letters.contains(&b'i') => return (false, true),
+            Some(letters) => {
+                is_login |= letters.contains(&b'l');
+                if letters.contains(&b'c') {
+                    return (is_login, true);
+                }
+            }
+            None => return (is_login, true),
+        }
+    }
+    (is_login, false)
+}
+
+/// Has a shell read the repair where this variable would have it read the user's own file, which it reads before.
+fn read_last(system: &impl System, variables: &mut Variables, name: &str, prompt: &str, most: usize) {
+    let own = variables.get(name.as_bytes()).map(|own| read_own(name, own)).unwrap_or_default();
+    let read = [format!("unset {name}\n").as_bytes(), &own, &repair(variables, prompt)].concat();
+    if let Some(file) = document(system, &read, most) {
+        variables.insert(name.into(), file);
+    }
+}
+
+/// Sets the variable to the user's own value again and does what the shell would have done with it.
+fn read_own(name: &str, own: &[u8]) -> Vec<u8> {
     let quoted = own.split(|byte| *byte == b'\'').collect::<Vec<_>>().join(b"'\\''".as_slice());
-    [
-        b"export ENV='".as_slice(),
-        &quoted,
-        b"'\neval \"__condatainer=\\\"$ENV\\\"\"; [ ! -r \"$__condatainer\" ] || . \"$__condatainer\"\n",
-    ]
-    .concat()
+    let then =
+        format!("'\neval \"__condatainer=\\\"${name}\\\"\"; [ ! -r \"$__condatainer\" ] || . \"$__condatainer\"\n");
+    [b"export ", name.as_bytes(), b"='", &quoted, then.as_bytes()].concat()
 }
 
 /// A file of this text by a name that the shell can open. It is closed first, if its number is not above what the shell can close.

@@ -2,16 +2,21 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::{AsRawFd, IntoRawFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use nix::libc::O_NONBLOCK;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::command::{ENOENT, Files, System, Variables};
+
+/// As much as the kernel reads of a script.
+const HEAD: u64 = 256;
 
 /// This process's.
 pub(crate) struct Own;
@@ -41,6 +46,14 @@ impl System for Own {
             command.envs(variables.iter().map(|(name, value)| (OsStr::from_bytes(name), OsStr::from_bytes(value))));
             command.exec().raw_os_error().unwrap_or(ENOENT)
         }
+    }
+
+    fn head(&self, path: &[u8]) -> Vec<u8> {
+        let mut head = Vec::new();
+        let mut options = File::options();
+        let file = options.read(true).custom_flags(O_NONBLOCK).open(OsStr::from_bytes(path));
+        let _ = file.and_then(|file| file.take(HEAD).read_to_end(&mut head));
+        head
     }
 
     fn has_terminal(&self) -> bool {

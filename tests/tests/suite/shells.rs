@@ -76,8 +76,31 @@ fn the_container_comes_first_whatever_a_shell_reads(world: &World, release: Rele
         for start in [starts[0], starts[1], starts[5]] {
             asked(desk, start)?;
         }
-        joined(desk)
+        joined(desk)?;
+        scripts(desk)
     })
+}
+
+/// Login shells read the user's files too, for a script: what a job begins with as often as not.
+fn scripts(desk: &Desk) -> Result<()> {
+    let asked = "command -v python; echo $CONDA_PREFIX ${BASH_ENV-none} $(ls -l /proc/$$/fd | grep -c memfd)";
+    let answer = "/ext3/env/bin/python\n/ext3/env none 0\n";
+    let text = format!(
+        "#!/bin/bash -l\n#SBATCH --condatainer-overlay=env.img\n{asked}\nsrun -n1 bash -lc 'command -v python'\n"
+    );
+    let (_, said) = desk.batch(&[], &text)?;
+    ensure!(said == format!("{answer}/ext3/env/bin/python\n"), "{said}");
+    desk.write("script", &format!("#!/usr/bin/env -S bash --login\n{asked}\n"))?;
+    let starts: [&[&str]; 3] = [&["./script"], &["bash", "-lc", asked], &["bash", "-l", "script"]];
+    for start in starts {
+        desk.run(&[&["condatainer", "exec", "-o", "env.img"], start].concat())?.says(answer.trim_end())?;
+        desk.srun(&[&["--condatainer-overlay=env.img"], start].concat())?.says(answer.trim_end())?;
+    }
+    let own = desk.command().env("BASH_ENV", "/home/alice/env").env("FROM", "me");
+    desk.script("echo 'echo own $FROM; PATH=/mine:$PATH' > ~/env")?.success()?;
+    own.run(&["condatainer", "exec", "-o", "env.img", "bash", "-lc", "command -v python; echo $BASH_ENV"])?
+        .says("own me\n/ext3/env/bin/python\n/home/alice/env")?;
+    Ok(())
 }
 
 fn asked(desk: &Desk, start: &[&str]) -> Result<()> {
