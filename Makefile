@@ -49,7 +49,7 @@ shell: stage
 
 check:
 	$(CARGO) fmt --all --check
-	rustfmt --edition 2024 --check core/shim/main.rs core/interposer/main.rs core/relay/main.rs core/preload/main.rs
+	rustfmt --edition 2024 --check core/shim/main.rs core/interposer/main.rs core/relay/main.rs core/preload/main.rs core/warden/main.rs
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(CARGO) test --locked --workspace --exclude condatainer-tests --lib --bins
 	$(CARGO) check --locked -p spank_condatainer

@@ -1,5 +1,5 @@
-//! Builds the shim (shim/), the interposer (interposer/), the relay (relay/) and the preload (preload/), and hands their bytes to the
-//! library.
+//! Builds the shim (shim/), the interposer (interposer/), the relay (relay/), the warden (warden/) and the preload (preload/), and
+//! hands their bytes to the library.
 //!
 //! They must start at once, and in an image without any libc, so they are programs without a C library, which share what stands
 //! in for it (freestanding/). Cargo has no stable way to give one binary of a package its own options of
@@ -16,10 +16,10 @@ const BY_ITSELF: [&str; 4] =
 const INTO_ANOTHER: [&str; 3] = ["-Clink-arg=-nostartfiles", "-Clink-arg=-nostdlib", "-Ctarget-feature=-crt-static"];
 
 fn main() -> ExitCode {
-    for source in ["freestanding", "shim", "interposer", "relay", "preload"] {
+    for source in ["freestanding", "shim", "interposer", "relay", "warden", "preload"] {
         println!("cargo::rerun-if-changed={source}");
     }
-    let programs = ["shim", "interposer", "relay"].into_iter();
+    let programs = ["shim", "interposer", "relay", "warden"].into_iter();
     match programs
         .map(|name| (name, "bin", &BY_ITSELF[..]))
         .chain([("preload", "cdylib", &INTO_ANOTHER[..])])

@@ -14,6 +14,7 @@ use condatainer_core::request::Part;
 use condatainer_core::run::{self, Forward, Options, Words, answer_all};
 use condatainer_core::script;
 use condatainer_core::step::channel::Answer;
+use condatainer_core::step::limits;
 use condatainer_core::step::relay::Relays;
 
 use crate::args::{KeepArgs, TaskPart};
@@ -29,6 +30,7 @@ pub(crate) fn keep(args: KeepArgs) -> Result<ExitCode, Failure> {
     let stdin = std::io::stdin();
     let channel = stdin.as_fd();
     let words = Words::collect().map_err(Failure::not_started)?;
+    limits::take_over(|name| std::env::var(name).ok());
     let part = args.part;
     let step = (part == TaskPart::Batch).then_some(BATCH_STEP);
     match prepare(args) {

@@ -137,13 +137,19 @@ fn step_forwarding() -> Forward {
     if is_tracked_by_cgroup(&cgroups) { Forward::FromProcesses } else { Forward::Nothing }
 }
 
-/// Whether proc_pid_cgroup(5) shows a step's cgroup: that of the freezer (v1), or the only one (v2).
+/// Whether proc_pid_cgroup(5) shows a step's cgroup: that of the freezer (v1, `…/job_JOB/step_STEP`), or the only one (v2,
+/// `…/step_STEP/user/task_TASK`). What stands before differs: with v2 a job's is called by its number up to Slurm 25.11, and by its
+/// SLUID from 26.05 on.
 fn is_tracked_by_cgroup(cgroups: &str) -> bool {
     cgroups.lines().any(|line| {
         let mut fields = line.splitn(3, ':').skip(1);
         let (controllers, path) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
-        let tracks = controllers.is_empty() || controllers.split(',').any(|name| name == "freezer");
-        tracks && path.contains("/job_") && path.contains("/step_")
+        if controllers.split(',').any(|name| name == "freezer") {
+            return path.contains("/step_");
+        }
+        let names: Vec<&str> = path.split('/').collect();
+        controllers.is_empty()
+            && matches!(&*names, [.., step, "user", task] if step.starts_with("step_") && task.starts_with("task_"))
     })
 }
 
@@ -169,10 +175,22 @@ mod tests {
 
     #[test]
     fn cgroups_of_steps() {
-        let v2 = "0::/system.slice/slurmstepd.scope/job_7/step_0/user/task_0\n";
-        let v1 = "5:freezer:/slurm/uid_1001/job_7/step_0\n4:cpuset:/\n";
-        let only_confined = "5:freezer:/\n4:cpuset:/slurm/uid_1001/job_7/step_0\n0::/\n";
-        assert!(is_tracked_by_cgroup(v2) && is_tracked_by_cgroup(v1));
-        assert!(!is_tracked_by_cgroup(only_confined) && !is_tracked_by_cgroup("0::/user.slice\n"));
+        for tracked in [
+            "0::/system.slice/slurmstepd.scope/job_7/step_0/user/task_0\n",
+            "0::/system.slice/n1_slurmstepd.scope/s2A6X8E9MM7G00/step_0/user/task_0\n",
+            "0::/system.slice/slurmstepd.scope/s2A6X8E9MM7G00/step_7+1/user/task_4294967293\n",
+            "5:freezer:/slurm/uid_1001/job_7/step_0\n4:cpuset:/\n",
+            "5:cpu,freezer:/slurm_n1/uid_1001/job_7/step_batch\n0::/system.slice/slurmd.service\n",
+        ] {
+            assert!(is_tracked_by_cgroup(tracked), "{tracked}");
+        }
+        for other in [
+            "5:freezer:/\n4:cpuset:/slurm/uid_1001/job_7/step_0\n0::/\n",
+            "5:freezer:/slurm/uid_1001/job_7\n",
+            "0::/user.slice\n",
+            "0::/system.slice/slurmstepd.scope/s2A6X8E9MM7G00/step_0/slurm/condatainer/keeper\n",
+        ] {
+            assert!(!is_tracked_by_cgroup(other), "{other}");
+        }
     }
 }

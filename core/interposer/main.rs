@@ -17,6 +17,7 @@ mod guard;
 mod kernel;
 #[path = "../freestanding/library.rs"]
 mod library;
+#[path = "../freestanding/path.rs"]
 mod path;
 mod preload;
 #[path = "../freestanding/start.rs"]

@@ -10,6 +10,8 @@ pub(crate) mod command;
 mod environment;
 pub mod join;
 pub mod kept;
+pub mod limits;
 pub(crate) mod privileges;
 pub mod relay;
 mod system;
+pub mod warden;

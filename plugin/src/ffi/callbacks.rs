@@ -99,7 +99,7 @@ pub extern "C" fn slurm_spank_user_init(spank: abi::spank_t, _: c_int, _: Argv) 
         let words = node::keeper(&settings, part, step.program());
         state::with(|state| match &mut state.channel {
             // SAFETY: the environment is Slurm's, and stays as it is during this callback.
-            Some(channel) => unsafe { channel.start_keeper(&words, environment) },
+            Some(channel) => unsafe { channel.start_keeper(&words, environment, settings.patience) },
             None => Ok(()),
         })
     })

@@ -1,44 +1,55 @@
-//! The keeper of a step's container, as slurmstepd sees it: how it is started, and how it is told that the step is over.
+//! The keeper of a step's container, as slurmstepd sees it: how it is started, how it is told that the step is over, and that it does
+//! end then.
 //!
-//! It is the user's process, but none of those that Slurm signals, counts and kills: forked twice, it is nobody's child, and it stays
-//! in slurmstepd's own cgroup. All that leads to it is a socket, whose other end is the keeper's standard input.
+//! It is the user's process, but none of those that Slurm signals, counts and kills: it is no descendant of slurmstepd, and where Slurm
+//! tracks by cgroups it has one of its own. Above it stands the warden, which is root's: what the keeper has started ends with
+//! the step, also if it does not want to.
 
-use std::ffi::{CString, c_char, c_int};
+use std::ffi::{CString, c_char};
 use std::fs::File;
+use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::time::{Duration, Instant};
 
+use condatainer_core::step::warden::{Verdict, WARDEN};
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use nix::poll::{PollFd, PollFlags, poll};
-use nix::sys::socket::{
-    AddressFamily, Backlog, Shutdown, SockFlag, SockType, UnixAddr, accept4, bind, connect, getsockname, getsockopt,
-    listen, shutdown, socket, sockopt,
-};
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::socket::{AddressFamily, MsgFlags, Shutdown, SockFlag, SockType, recv, shutdown, socketpair};
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{Pid, getegid, geteuid};
+use nix::unistd::{Pid, getegid, geteuid, pipe2};
 
-/// How long a container may take to end, in milliseconds: FUSE daemons write what they still have in memory. Less than Slurm's
-/// `UnkillableStepTimeout` (60 s by default), whose clock runs meanwhile where a step was terminated, and which drains the node.
-const PATIENCE: u16 = 45_000;
-/// Descriptors that are closed one by one where the kernel cannot close a range of them (before Linux 5.9).
-const MOST_DESCRIPTORS: c_int = 65_536;
+use super::launch::{Launch, fork_bare, open_descriptors};
 
-/// slurmstepd's end of the socket, which its tasks share.
+/// How much longer than its patience the warden may take until it has killed what did not end, in seconds.
+const KILLING: u16 = 8;
+
+/// The ways from slurmstepd, and its tasks, to the keeper and to the warden.
 #[derive(Debug)]
 pub(crate) struct Channel {
+    /// This end of the keeper's socket is the tasks' as well.
     tasks: OwnedFd,
-    has_keeper: bool,
+    /// Only slurmstepd has this end of the warden's.
+    warden: OwnedFd,
+    /// The other ends of both, until they are handed over.
+    far: Option<[OwnedFd; 2]>,
+    /// How long a container may take to end, in seconds; once there is a keeper.
+    patience: Option<u16>,
 }
 
 impl Channel {
     /// Made before anything else, because slurmstepd may run `user_init` in a process with descriptors of its own
-    /// (`SlurmdParameters=contain_spank`): what is opened there is gone with that process. What is connected there stays connected.
+    /// (`SlurmdParameters=contain_spank`): what is opened there is gone with that process. What is closed there stays open here, so
+    /// nothing may depend on an end of file that comes by itself.
     pub(crate) fn new() -> Result<Self, String> {
-        let tasks = new_socket().map_err(failed("a socket"))?;
-        Ok(Self { tasks, has_keeper: false })
+        let (tasks, keeper) = new_pair()?;
+        let (warden, orders) = new_pair()?;
+        Ok(Self { tasks, warden, far: Some([keeper, orders]), patience: None })
     }
 
-    /// Starts the keeper, as the user whose effective ids this process has.
+    /// Starts the keeper, as the user whose effective ids this process has, and its warden, as root. The container may take
+    /// `patience` seconds to end.
     ///
     /// # Safety
     /// `environment` is a list of strings for execve(2), which does not change during this call.
@@ -46,135 +57,116 @@ impl Channel {
         &mut self,
         words: &[String],
         environment: *const *const c_char,
+        patience: u16,
     ) -> Result<(), String> {
+        let Some([keeper, orders]) = self.far.take() else { return Ok(()) };
         let words: Vec<CString> = words
             .iter()
             .map(|word| CString::new(word.as_str()))
             .collect::<Result<_, _>>()
             .map_err(|e| e.to_string())?;
-        let mut argv: Vec<*const c_char> = words.iter().map(|word| word.as_ptr()).collect();
-        argv.push(std::ptr::null());
+        let program: Vec<*const c_char> = words.iter().map(|word| word.as_ptr()).chain([std::ptr::null()]).collect();
+        let seconds = CString::new(patience.to_string()).map_err(|e| e.to_string())?;
         let nothing =
             File::options().read(true).write(true).open("/dev/null").map_err(|e| format!("/dev/null: {e}"))?;
-        let end = self.connected().map_err(failed("the socket to the step's container"))?;
-        let start = Start {
-            streams: [end.as_raw_fd(), nothing.as_raw_fd(), nothing.as_raw_fd()],
+        let file = warden_file().map_err(failed("the warden of the step's container"))?;
+        let gate = pipe2(OFlag::O_CLOEXEC).map_err(failed("a pipe"))?;
+        let moved = |descriptor: &OwnedFd| out_of_the_way(descriptor).map_err(failed("a descriptor"));
+        let [keeper, orders] = [moved(&keeper)?, moved(&orders)?];
+        let [nothing, file, waiting, opening] =
+            [moved(&nothing.into())?, moved(&file)?, moved(&gate.0)?, moved(&gate.1)?];
+        let launch = Launch {
+            keeper: keeper.as_raw_fd(),
+            orders: orders.as_raw_fd(),
+            nothing: nothing.as_raw_fd(),
+            gate: [waiting.as_raw_fd(), opening.as_raw_fd()],
+            warden_file: file.as_raw_fd(),
+            descriptors: open_descriptors(),
             uid: geteuid().as_raw(),
             gid: getegid().as_raw(),
-            argv: argv.as_ptr(),
+            program: program.as_ptr(),
             environment,
+            warden: [c"condatainer".as_ptr(), c"warden".as_ptr(), seconds.as_ptr()],
         };
-        // SAFETY: the child of a process with threads may only make system calls until it execs, and `fork_again` makes no others.
-        match unsafe { libc::fork() } {
-            // SAFETY: the child, see above.
-            0 => unsafe { start.fork_again() },
-            -1 => Err(failed("a process for the step's container")(Errno::last())),
-            child => match waitpid(Pid::from_raw(child), None) {
+        // SAFETY: the child makes nothing but system calls, and ends in `run`.
+        match unsafe { fork_bare() } {
+            // SAFETY: the child, see above; the lists live in this process's memory, of which it has a copy.
+            Ok(0) => unsafe { launch.run() },
+            Ok(child) => match waitpid(Pid::from_raw(child), None) {
                 Ok(WaitStatus::Exited(_, 0)) => {
-                    self.has_keeper = true;
+                    self.patience = Some(patience);
                     Ok(())
                 }
                 _ => Err("the process for the step's container was not started".into()),
             },
+            Err(errno) => Err(failed("a process for the step's container")(errno)),
         }
     }
 
     /// The descriptor for the command of a task, in whose process this is called; `None` where there is no keeper.
     pub(crate) fn for_command(&self) -> Option<RawFd> {
-        fcntl(&self.tasks, FcntlArg::F_SETFD(FdFlag::empty())).ok().filter(|_| self.has_keeper)?;
+        fcntl(&self.tasks, FcntlArg::F_SETFD(FdFlag::empty())).ok().filter(|_| self.patience.is_some())?;
         Some(self.tasks.as_raw_fd())
     }
 
-    /// Tells the keeper that the step is over, and waits until it has ended.
+    /// Tells the keeper that the step is over, and waits until it has ended, and all that it has started.
     pub(crate) fn end(&mut self) -> Result<(), String> {
-        if !std::mem::take(&mut self.has_keeper) {
-            return Ok(());
-        }
+        let Some(patience) = self.patience.take() else { return Ok(()) };
         let _ = shutdown(self.tasks.as_raw_fd(), Shutdown::Write);
-        let ended = poll(&mut [PollFd::new(self.tasks.as_fd(), PollFlags::POLLIN)], PATIENCE);
-        match ended {
-            Ok(1..) => Ok(()),
-            _ => Err(format!(
-                "the step's container has not ended within {} s: its image may still be in use",
-                PATIENCE / 1000
+        let _ = shutdown(self.warden.as_raw_fd(), Shutdown::Write);
+        match self.verdict(patience.saturating_add(KILLING)) {
+            Some(Verdict::Ended) => Ok(()),
+            Some(Verdict::Late) => Err(format!(
+                "the step's container did not end within {patience} s and was killed: what was written last may be missing in its image, which its next use repairs"
             )),
+            Some(Verdict::Strays) => Err("processes that the step's container had left behind were killed".into()),
+            Some(Verdict::Stuck) => Err(format!(
+                "the step's container did not end within {patience} s, and has a process that SIGKILL does not end: look at the disk or the server that its images are on"
+            )),
+            None => Err("the warden of the step's container does not answer: its image may still be in use".into()),
         }
     }
 
-    /// The keeper's end. Through a listening socket of an instant, because a pair would have both ends in this process.
-    fn connected(&self) -> nix::Result<OwnedFd> {
-        let listening = new_socket()?;
-        bind(listening.as_raw_fd(), &UnixAddr::new_unnamed())?;
-        listen(&listening, Backlog::new(8)?)?;
-        let name: UnixAddr = getsockname(listening.as_raw_fd())?;
-        connect(self.tasks.as_raw_fd(), &name)?;
+    fn verdict(&self, seconds: u16) -> Option<Verdict> {
+        let deadline = Instant::now() + Duration::from_secs(seconds.into());
         loop {
-            let accepted = accept4(listening.as_raw_fd(), SockFlag::SOCK_CLOEXEC)?;
-            // SAFETY: a new descriptor, which nobody else has.
-            let end = unsafe { OwnedFd::from_raw_fd(accepted) };
-            // Anybody could have connected in between.
-            if getsockopt(&end, sockopt::PeerCredentials)?.pid() == Pid::this().as_raw() {
-                return Ok(end);
+            let left = deadline.saturating_duration_since(Instant::now());
+            let time = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+            match poll(&mut [PollFd::new(self.warden.as_fd(), PollFlags::POLLIN)], time) {
+                Err(Errno::EINTR) => {}
+                Ok(1..) => break,
+                _ => return None,
             }
         }
+        let mut byte = [0];
+        recv(self.warden.as_raw_fd(), &mut byte, MsgFlags::MSG_DONTWAIT).ok()?;
+        Verdict::read(byte[0])
     }
 }
 
-fn new_socket() -> nix::Result<OwnedFd> {
-    socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)
+fn new_pair() -> Result<(OwnedFd, OwnedFd), String> {
+    socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).map_err(failed("a socket"))
+}
+
+/// The warden's program, in memory: no file is there that somebody could put another one in the place of.
+fn warden_file() -> nix::Result<OwnedFd> {
+    let mut file: File = memfd_create(c"condatainer-warden", MFdFlags::MFD_CLOEXEC)?.into();
+    file.write_all(WARDEN).map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))?;
+    Ok(file.into())
+}
+
+/// A copy with a number that is not put to another use between fork and exec.
+fn out_of_the_way(descriptor: &OwnedFd) -> nix::Result<OwnedFd> {
+    const FIRST: RawFd = 10;
+    let copy = fcntl(descriptor, FcntlArg::F_DUPFD_CLOEXEC(FIRST))?;
+    // SAFETY: a new descriptor, which nobody else has.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }
 
 fn failed(what: &str) -> impl FnOnce(Errno) -> String {
     move |errno| format!("{what}: {}: tasks start containers of their own", errno.desc())
 }
 
-/// All that is needed between fork and exec.
-struct Start {
-    streams: [RawFd; 3],
-    uid: libc::uid_t,
-    gid: libc::gid_t,
-    argv: *const *const c_char,
-    environment: *const *const c_char,
-}
-
-impl Start {
-    /// # Safety
-    /// In a new process that execs or ends next. Only system calls are made here: locks of other threads may be held for ever.
-    unsafe fn fork_again(&self) -> ! {
-        // SAFETY: plain system calls; the lists are those of `Channel::start_keeper`, whose memory this process has a copy of.
-        unsafe {
-            libc::setsid();
-            match libc::fork() {
-                -1 => libc::_exit(1),
-                0 => {}
-                _ => libc::_exit(0),
-            }
-            (0..).zip(self.streams).for_each(|(number, stream)| {
-                libc::dup2(stream, number);
-            });
-            close_the_rest();
-            let mut none: libc::sigset_t = std::mem::zeroed();
-            libc::sigemptyset(&raw mut none);
-            libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
-            // The real and the saved id are still root's.
-            if libc::setresgid(self.gid, self.gid, self.gid) == 0 && libc::setresuid(self.uid, self.uid, self.uid) == 0
-            {
-                libc::execve(*self.argv, self.argv, self.environment);
-            }
-            libc::_exit(127)
-        }
-    }
-}
-
-/// # Safety
-/// As [`Start::fork_again`].
-unsafe fn close_the_rest() {
-    // SAFETY: plain system calls on this process's own descriptors.
-    unsafe {
-        if libc::syscall(libc::SYS_close_range, 3, c_int::MAX, 0) != 0 {
-            (3..MOST_DESCRIPTORS).for_each(|number| {
-                libc::close(number);
-            });
-        }
-    }
-}
+#[cfg(test)]
+#[path = "keeper_tests.rs"]
+mod tests;

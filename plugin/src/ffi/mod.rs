@@ -6,6 +6,7 @@ mod callbacks;
 mod fake_slurm;
 mod identity;
 mod keeper;
+mod launch;
 mod log;
 mod state;
 mod submitter;

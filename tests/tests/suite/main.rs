@@ -38,6 +38,7 @@ mod singularity;
 mod slow_disk;
 mod step;
 mod story;
+mod stuck;
 mod support;
 mod trust;
 mod whiteouts;
@@ -112,6 +113,7 @@ fn suite() -> Suite {
             Theme { name: "step", tests: step::tests() },
             Theme { name: "story", tests: story::tests() },
             Theme { name: "trust", tests: trust::tests() },
+            Theme { name: "stuck", tests: stuck::tests() },
         ],
     }
 }

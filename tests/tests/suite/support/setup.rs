@@ -36,6 +36,8 @@ pub(crate) struct Setup {
     pub(crate) nodes: usize,
     /// `required`, `optional`, or nothing for a cluster without the plugin.
     pub(crate) plugin: Option<&'static str>,
+    /// More words for plugstack.conf.
+    pub(crate) plugin_arguments: &'static str,
     /// Another file in the plugin's place.
     pub(crate) plugin_file: Option<PathBuf>,
     /// Whether a stand-in is installed where there is no Apptainer.
@@ -61,6 +63,7 @@ impl Default for Setup {
         Self {
             nodes: 1,
             plugin: Some("required"),
+            plugin_arguments: "",
             plugin_file: None,
             stand_in: true,
             singularity: false,
@@ -119,7 +122,9 @@ impl Setup {
             let tree = setuid().with_context(|| format!("{SETUID} is not set"))?;
             options.install.extend(Install::tree(&tree)?);
         }
-        options.plugstack = self.plugin.map(|word| format!("{word} {PLUGIN} condatainer={PROGRAM} config={CONFIG}\n"));
+        let arguments = self.plugin_arguments;
+        let line = |word| format!("{word} {PLUGIN} condatainer={PROGRAM} config={CONFIG} {arguments}\n");
+        options.plugstack = self.plugin.map(line);
         Ok(options)
     }
 }

@@ -28,3 +28,10 @@ pub(crate) fn decimal(number: usize, room: &mut [u8; 20]) -> &[u8] {
     }
     room.get(first..).unwrap_or_default()
 }
+
+/// Digits as a number; none of anything else.
+#[allow(dead_code, reason = "not every program reads numbers")]
+pub(crate) fn number(digits: &[u8]) -> Option<usize> {
+    let is_number = !digits.is_empty() && digits.len() < 10 && digits.iter().all(u8::is_ascii_digit);
+    is_number.then(|| digits.iter().fold(0, |number, digit| number * 10 + usize::from(digit - b'0')))
+}
