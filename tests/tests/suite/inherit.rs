@@ -6,7 +6,7 @@ use crate::support::{Desk, Expect, WHERE, tests};
 
 tests! {
     Slurm, Desk: [
-        a_batch_script_runs_inside, the_command_line_replaces_sbatch_lines, sbatch_lines_accumulate, scope_steps, scope_batch, scope_all,
+        a_batch_script_runs_inside, the_command_line_replaces_sbatch_lines, sbatch_lines_accumulate, scope_steps, a_host_script_that_clears_its_environment_asks_for_nothing, scope_batch, scope_all,
         off_runs_one_step_on_the_host, off_with_others_is_a_usage_error, steps_inherit_and_override, an_inner_sbatch_inherits_nothing,
         a_value_left_in_the_shell_is_discarded, salloc_steps_run_inside, salloc_inherits_nothing_into_its_own_shell,
         export_none_keeps_the_request, sbatch_export_none_keeps_the_request, a_scope_of_batch_is_refused_for_srun,
@@ -105,6 +105,16 @@ fn scope_steps(desk: &Desk) -> Result<()> {
         lines.first() == Some(&"host") && lines.contains(&"inside a") && lines.last() == Some(&"inside b"),
         "{text}"
     );
+    Ok(())
+}
+
+/// What is cleared is gone: nothing else in such a step tells of the job's request. Said in the administration guide.
+fn a_host_script_that_clears_its_environment_asks_for_nothing(desk: &Desk) -> Result<()> {
+    layers(desk)?;
+    let cleared = "env -i PATH=$PATH SLURM_JOB_ID=$SLURM_JOB_ID srun WHERE; srun --export=NONE WHERE";
+    let script = job(desk, "#SBATCH --condatainer-overlay=a.sqf --condatainer-scope=steps", cleared)?;
+    let (_, text) = desk.batch(&[], &script)?;
+    ensure!(text.lines().collect::<Vec<_>>() == ["host", "inside a"], "{text}");
     Ok(())
 }
 

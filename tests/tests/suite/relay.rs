@@ -10,7 +10,7 @@ tests! {
     Apptainer, Desk: [
         a_script_in_the_container_starts_steps, a_script_that_writes_is_told_to_leave_the_image_to_its_steps,
         commands_end_with_the_job, the_step_of_a_killed_srun_ends, a_background_step_leaves_the_terminal_alone, signals_and_exit_codes_are_the_commands, an_image_without_anything_has_them,
-        a_terminal_is_handed_through, a_script_of_roots_calls_as_the_user, other_users_are_not_answered, what_cannot_run_is_said,
+        a_terminal_is_handed_through, a_cleared_environment_starts_no_bare_step, a_script_of_roots_calls_as_the_user, other_users_are_not_answered, what_cannot_run_is_said,
     ];
     Apptainer, OwnCluster: [mpirun_reaches_other_nodes];
 }
@@ -161,6 +161,27 @@ fn a_terminal_is_handed_through(desk: &Desk) -> Result<()> {
     let pty = ["srun", "--overlap", "--pty"];
     let output = typed.run(&[&pty[..], &["--condatainer-overlay=env.img"], &pty, &["sh"]].concat())?.ends_with(6)?;
     ensure!(output.stdout.contains("terminal 42"), "{}", output.stdout);
+    is_gone(desk)
+}
+
+/// A script that has told nothing has not told srun to leave the container; `--condatainer-off` does, and nothing else.
+fn a_cleared_environment_starts_no_bare_step(desk: &Desk) -> Result<()> {
+    let text = r#"
+where='[ -e /etc/condatainer-base ] && echo inside || echo host'
+keep="PATH=$PATH CONDATAINER_RELAY=$CONDATAINER_RELAY SLURM_JOB_ID=$SLURM_JOB_ID"
+echo cleared: $(env -i $keep srun -n1 sh -c "$where")
+echo unset: $(unset SLURM_CONDATAINER; srun -n1 sh -c "$where")
+echo changed: $(SLURM_CONDATAINER= srun -n1 sh -c "$where" 2> changed || echo refused)
+echo off: $(env -i $keep srun -n1 --condatainer-off sh -c "$where")
+id=$(env -i $keep sbatch --parsable -n1 -o inner.out --wrap "$where")
+echo id=$id"#;
+    let said = script_in(desk, "", text)?;
+    for line in ["cleared: inside", "unset: inside", "changed: refused", "off: host"] {
+        ensure!(said.lines().any(|found| found == line), "{line}: {said}");
+    }
+    let inner = said.lines().find_map(|line| line.strip_prefix("id=")).and_then(|id| id.parse().ok());
+    desk.job_ends(inner.ok_or_else(|| anyhow::anyhow!("no job was submitted: {said}"))?)?;
+    ensure!(desk.written("inner.out")? == "host\n", "{}", desk.written("inner.out")?);
     is_gone(desk)
 }
 

@@ -21,6 +21,7 @@ use rustix::net::RecvFlags;
 
 use super::{SHOWN, limits, links};
 use crate::process::Process;
+use crate::request::VARIABLE as REQUEST;
 use crate::step::channel::receive;
 use crate::step::command::Variables;
 use crate::step::environment::unmerged;
@@ -97,11 +98,20 @@ fn variables(caller: &Process, first: &Process, outside: &Variables, program: &P
     let own = caller.variables()?;
     let inside = as_started(first)?;
     let mut variables = unmerged(own, outside, &inside);
+    keep_request(&mut variables, outside);
     // Where a shell has found the command.
     if let Some(found) = variables.get_mut(b"_".as_slice()).filter(|found| found.starts_with(SHOWN.as_bytes())) {
         *found = program.as_os_str().as_bytes().to_vec();
     }
     Ok(variables)
+}
+
+/// What is called from a container runs in one unless it is told not to: a script that clears its environment has told nothing, and
+/// its steps would run on the host. Who means that says `--condatainer-off`.
+fn keep_request(variables: &mut Variables, outside: &Variables) {
+    if let Some(request) = outside.get(REQUEST.as_bytes()) {
+        variables.entry(REQUEST.into()).or_insert_with(|| request.clone());
+    }
 }
 
 /// What the container's start gave to those in there.
@@ -142,5 +152,26 @@ fn answer(status: ExitStatus) -> [u8; 2] {
     match (status.code(), status.signal()) {
         (Some(code), _) => [EXITED, code.to_le_bytes()[0]],
         (_, signal) => [SIGNALED, signal.unwrap_or_default().to_le_bytes()[0]],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_kept_and_not_changed() {
+        let variables =
+            |text: &str| -> Variables { text.split_once('=').map(|(k, v)| (k.into(), v.into())).into_iter().collect() };
+        let outside = variables("SLURM_CONDATAINER=job's");
+        for (own, expected) in [("A=1", "job's"), ("SLURM_CONDATAINER=own", "own"), ("SLURM_CONDATAINER=", "")] {
+            let mut own = variables(own);
+            keep_request(&mut own, &outside);
+            assert_eq!(own[REQUEST.as_bytes()], expected.as_bytes());
+            keep_request(&mut own, &Variables::new());
+        }
+        let mut none = variables("A=1");
+        keep_request(&mut none, &Variables::new());
+        assert_eq!(none, variables("A=1"));
     }
 }
