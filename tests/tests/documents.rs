@@ -1,0 +1,167 @@
+//! The documents keep to what is there: every test that docs/security.md names exists, every link leads somewhere, and every
+//! command of make is a target.
+
+// Tests and their helpers: what does not hold, fails the test.
+#![allow(clippy::unwrap_used, clippy::panic)]
+#![forbid(unsafe_code)]
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn top() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// All files below a directory that end so, but for what is built.
+fn files(dir: &Path, end: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).unwrap().flatten() {
+        let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
+        if path.is_dir() && !name.starts_with('.') && name != "target" {
+            found.extend(files(&path, end));
+        } else if name.ends_with(end) {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// README.md and its like, and those in docs/.
+fn documents() -> Vec<PathBuf> {
+    let mut all = files(&top().join("docs"), ".md");
+    all.extend(["README.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(|name| top().join(name)));
+    all
+}
+
+/// What stands between backticks.
+fn code(line: &str) -> impl Iterator<Item = &str> {
+    line.split('`').skip(1).step_by(2)
+}
+
+/// Whether a text looks like `FILE::TEST`.
+fn is_test(code: &str) -> bool {
+    code.contains("::") && code.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == ':')
+}
+
+/// The tests of a virtual machine are steps of a script, and named `vm::STEP`.
+fn exists(test: &str, sources: &[(PathBuf, String)]) -> bool {
+    let (place, name) = test.rsplit_once("::").unwrap();
+    if place == "vm" {
+        return read(&top().join("tests/vm/trial")).contains(name);
+    }
+    let function = format!("fn {name}(");
+    let is_there = |path: &Path| {
+        let shown = path.strip_prefix(top()).unwrap().with_extension("");
+        let parts: Vec<_> = shown.iter().map(|part| part.to_string_lossy().into_owned()).collect();
+        let mut rest = parts.iter();
+        place.split("::").all(|wanted| rest.any(|part| part == wanted))
+    };
+    sources.iter().any(|(path, text)| is_there(path) && text.contains(&function))
+}
+
+fn sources() -> Vec<(PathBuf, String)> {
+    files(&top(), ".rs").into_iter().map(|path| (path.clone(), read(&path))).collect()
+}
+
+#[test]
+fn every_promise_has_its_test() {
+    let (text, sources) = (read(&top().join("docs/security.md")), sources());
+    let mut wrong = Vec::new();
+    let is_row = |line: &&str| line.starts_with("| ") && !line.starts_with("| promise ");
+    let promises = text.split("\n## ").filter(|section| section.contains("| promise | test |"));
+    for row in promises.flat_map(str::lines).filter(is_row) {
+        let tests: Vec<&str> = code(row).filter(|code| is_test(code)).collect();
+        if tests.is_empty() {
+            wrong.push(format!("no test: {row}"));
+        }
+        wrong.extend(tests.iter().filter(|test| !exists(test, &sources)).map(|test| format!("no such test: {test}")));
+    }
+    assert!(wrong.is_empty(), "docs/security.md:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_test_that_is_not_there_is_noticed() {
+    let sources = sources();
+    assert!(exists("documents::every_promise_has_its_test", &sources));
+    assert!(
+        !exists("documents::no_such_test", &sources) && !exists("no_such_file::every_promise_has_its_test", &sources)
+    );
+    assert!(is_test("a::b_1") && !is_test("a: b") && !is_test("ab"));
+}
+
+/// The rule in CONTRIBUTING.md lists the directories.
+#[test]
+fn unsafe_stays_behind_its_walls() {
+    let text = read(&top().join("CONTRIBUTING.md"));
+    let rule = text.split_once("No `unsafe` outside ").and_then(|(_, rest)| rest.split_once("`SAFETY`")).unwrap().0;
+    let walls: Vec<PathBuf> = code(rule).map(|dir| top().join(dir)).collect();
+    let is_unsafe = |text: &str| {
+        ["unsafe {", "unsafe fn", "unsafe extern", "unsafe impl", "unsafe(no_mangle)"].iter().any(|form| {
+            text.lines().filter(|line| !line.trim_start().starts_with("//")).any(|line| line.contains(form))
+        })
+    };
+    let own = Path::new(file!()).file_name();
+    for (path, text) in sources().iter().filter(|(path, _)| path.file_name() != own) {
+        let is_behind = walls.iter().any(|wall| path.starts_with(wall));
+        assert!(is_behind || !is_unsafe(text), "{}: unsafe outside of {walls:?}", path.display());
+    }
+    assert!(walls.iter().all(|wall| wall.is_dir()) && walls.len() > 3, "{walls:?}");
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let mut anchors = HashMap::new();
+    let mut wrong = Vec::new();
+    for document in documents() {
+        let text = read(&document);
+        for link in links(&text).filter(|link| !link.contains("://")) {
+            let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = if path.is_empty() { document.clone() } else { document.parent().unwrap().join(path) };
+            let is_there = target.exists()
+                && (anchor.is_empty()
+                    || anchors
+                        .entry(target.clone())
+                        .or_insert_with(|| headings(&read(&target)))
+                        .contains(&anchor.to_owned()));
+            if !is_there {
+                wrong.push(format!("{}: {link}", document.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What stands in `[…](HERE)`; lines may break within the brackets.
+fn links(text: &str) -> impl Iterator<Item = &str> {
+    text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link)
+}
+
+/// The anchors that a page shows: headings in small letters, without punctuation, with `-` for spaces.
+fn headings(text: &str) -> Vec<String> {
+    let heading = |line: &str| {
+        let title = line.trim_start_matches('#').strip_prefix(' ')?;
+        let kept = title.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+        line.starts_with('#').then(|| kept.collect::<String>().to_lowercase().replace(' ', "-"))
+    };
+    text.lines().filter_map(heading).collect()
+}
+
+#[test]
+fn every_command_of_make_is_a_target() {
+    let makefile = read(&top().join("Makefile"));
+    let targets: Vec<&str> =
+        makefile.lines().filter_map(|line| line.split_once(':')).map(|(target, _)| target).collect();
+    for document in documents() {
+        let text = read(&document);
+        let typed = code(&text).chain(text.lines()).filter_map(|line| line.strip_prefix("make "));
+        let words = typed.filter_map(|rest| rest.split_whitespace().next());
+        for target in words.filter(|word| word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')) {
+            assert!(targets.contains(&target), "{}: make {target}", document.display());
+        }
+    }
+}
