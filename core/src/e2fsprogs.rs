@@ -35,6 +35,14 @@ pub enum ToolError {
         /// As the system said it.
         error: io::Error,
     },
+    /// It would not come to an end with this image.
+    #[error(
+        "its files claim the same blocks over and over again: {tool} would work on it for hours, and no accident makes such an image; go back to a copy"
+    )]
+    Endless {
+        /// Its name.
+        tool: &'static str,
+    },
     /// It ended with an error.
     #[error("{tool} failed: {said}")]
     Failed {

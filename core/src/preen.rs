@@ -19,13 +19,14 @@ use std::os::unix::fs::FileExt;
 use crate::chown::{Holes, Members, each_chunk};
 use crate::e2fsprogs::{self, CORRECTED, ToolError};
 use crate::ext::ExtError;
-use crate::ext::raw::{COMPAT_AT, DIR_INDEX, FileType, Fs, Inode, flag};
+use crate::ext::raw::{COMPAT_AT, DIR_INDEX, Endless, FileType, Fs, Inode, Pointers, flag};
 use crate::held::Held;
 
 const TOOL: &str = "e2fsck";
 
 /// Runs `e2fsck`, which is to preen the image that `held` has for itself, with everything around it that makes this safe.
 pub(crate) fn preen<T>(held: &Held, e2fsck: impl FnOnce() -> Result<T, ToolError>) -> Result<T, ToolError> {
+    require_end(held)?;
     replay(held)?;
     let hidden = hide_index(held).map_err(failed)?;
     let outcome = e2fsck();
@@ -33,6 +34,36 @@ pub(crate) fn preen<T>(held: &Held, e2fsck: impl FnOnce() -> Result<T, ToolError
         show_index(held).map_err(failed)?;
     }
     outcome
+}
+
+/// Refuses an image with which e2fsck would not come to an end: anybody can make one, and hand it to somebody else. Our own reader
+/// tells in milliseconds. What it cannot read is left to e2fsck.
+pub(crate) fn require_end(held: &Held) -> Result<(), ToolError> {
+    let Ok(fs) = Fs::open(&held.file, held.window, u64::MAX) else { return Ok(()) };
+    let mut pointers = Pointers::of(&fs);
+    // The list of bad blocks is followed, too, whatever its inode says.
+    let bad_blocks = fs.inode(1).map_or(Ok(()), |inode| pointers.follow(&inode));
+    let all = Members::AllBut(Vec::new());
+    let looked = each_chunk(&fs, &all, Holes::Skip(&held.file), &mut |_| {}, |chunk| {
+        let mut inodes = chunk.live().filter_map(|(_, _, raw)| Inode::from_bytes(raw));
+        inodes.try_for_each(|inode| pointers.follow(&inode)).map_err(|Endless| Look::Endless)
+    });
+    match (bad_blocks, looked) {
+        (Err(Endless), _) | (_, Err(Look::Endless)) => Err(ToolError::Endless { tool: TOOL }),
+        _ => Ok(()),
+    }
+}
+
+/// Why a look through all inodes ended.
+enum Look {
+    Endless,
+    Unreadable,
+}
+
+impl From<ExtError> for Look {
+    fn from(_: ExtError) -> Self {
+        Self::Unreadable
+    }
 }
 
 /// Puts the feature back that a killed run has hidden. The image is clean, and `held` has it for itself.

@@ -10,8 +10,10 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
 
-use condatainer_core::chown::{Request, preview};
+use condatainer_core::check::{self, Fix};
+use condatainer_core::chown::{Request, chown, preview};
 use condatainer_core::ext::{Ids, ReadAt, Tree, Window, probe};
+use condatainer_core::user::Caller;
 use condatainer_core::whiteout::scan;
 use support::{Bench, Mounted, debugfs, debugfs_script, debugfs_write, whole};
 
@@ -71,6 +73,22 @@ fn a_directory_of_one_block_a_thousand_million_times() {
         ),
     );
     both_end(&image, "a directory has the same block twice");
+    e2fsck_is_not_asked(&image);
+}
+
+/// It would follow each pointer to its end: a check, a repair and the start of a writer all ask our own reader first.
+fn e2fsck_is_not_asked(image: &Path) {
+    let caller = Caller { uid: 0, gid: 0, name: "root".into(), home: None, shell: None, has_subids: false };
+    for (fix, state) in [(Fix::No, 1), (Fix::Safe, 0), (Fix::Force, 0)] {
+        debugfs_write(image, &format!("ssv state {state}"));
+        let request = check::Request { fix, caller: caller.clone() };
+        let why = check::check(image, &request, &mut |_, _| {}).unwrap_err().to_string();
+        assert!(why.contains("its files claim the same blocks over and over again"), "{why}");
+    }
+    let user = Ids { uid: 5, gid: 6 };
+    let request = Request { replay: true, ..Request::new(user, user) };
+    let why = chown(image, &request, &mut |_, _| {}).unwrap_err().to_string();
+    assert!(why.contains("its files claim the same blocks over and over again"), "{why}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::process::{ChildStderr, ChildStdout, Command, Stdio};
 use super::problems::Problems;
 use crate::e2fsprogs::{GIVEN_FILE, ToolError};
 use crate::held::Held;
-use crate::preen::preen;
+use crate::preen::{preen, require_end};
 
 const TOOL: &str = "e2fsck";
 /// Corrected, or corrected and to be rebooted.
@@ -57,7 +57,10 @@ pub(crate) fn e2fsck(held: &Held, answer: Answer, progress: &mut dyn FnMut(u64, 
     let name = held.image.path.display().to_string();
     match answer {
         Answer::Preen => preen(held, || run(&mut command, answer, &name, progress)),
-        Answer::Look | Answer::Yes => run(&mut command, answer, &name, progress),
+        Answer::Look | Answer::Yes => {
+            require_end(held)?;
+            run(&mut command, answer, &name, progress)
+        }
     }
 }
 

@@ -9,9 +9,13 @@ pub(crate) const GENERATION_AT: usize = 0x64;
 pub(crate) const CHECKSUM_LO_AT: usize = 0x7C;
 pub(crate) const EXTRA_ISIZE_AT: usize = 0x80;
 pub(crate) const CHECKSUM_HI_AT: usize = 0x82;
+/// Where the map of its blocks begins.
+pub(crate) const BLOCK_AT: u64 = 0x28;
 const FLAGS_AT: usize = 0x20;
+const CTIME_AT: usize = 0x0C;
 const MTIME_AT: usize = 0x10;
 const DELETED_AT: usize = 0x14;
+const CTIME_EXTRA_AT: usize = 0x84;
 const MTIME_EXTRA_AT: usize = 0x88;
 const UID_AT: usize = 0x02;
 const GID_AT: usize = 0x18;
@@ -170,11 +174,12 @@ impl Inode {
 
     /// Last change of the content, from the whole record: seconds since 1970, and nanoseconds where there is room for them.
     pub(crate) fn mtime(&self, raw: &[u8]) -> (i64, u32) {
-        let seconds = i64::from(u32_at(raw, MTIME_AT).unwrap_or(0).cast_signed());
-        let reaches = u16_at(raw, EXTRA_ISIZE_AT).is_some_and(|extra| usize::from(extra) + 128 >= MTIME_EXTRA_AT + 4);
-        let extra = if reaches { u32_at(raw, MTIME_EXTRA_AT).unwrap_or(0) } else { 0 };
-        // The low two bits continue the seconds, the others count nanoseconds.
-        (seconds + (i64::from(extra & 3) << 32), extra >> 2)
+        time(raw, MTIME_AT, MTIME_EXTRA_AT)
+    }
+
+    /// Last change of anything, which no program can set, in the same form.
+    pub(crate) fn ctime(&self, raw: &[u8]) -> (i64, u32) {
+        time(raw, CTIME_AT, CTIME_EXTRA_AT)
     }
 
     pub(crate) fn file_type(&self) -> FileType {
@@ -184,6 +189,14 @@ impl Inode {
     pub(crate) fn has(&self, bit: u32) -> bool {
         self.flags & bit != 0
     }
+}
+
+fn time(raw: &[u8], at: usize, extra_at: usize) -> (i64, u32) {
+    let seconds = i64::from(u32_at(raw, at).unwrap_or(0).cast_signed());
+    let reaches = u16_at(raw, EXTRA_ISIZE_AT).is_some_and(|extra| usize::from(extra) + 128 >= extra_at + 4);
+    let extra = if reaches { u32_at(raw, extra_at).unwrap_or(0) } else { 0 };
+    // The low two bits continue the seconds, the others count nanoseconds.
+    (seconds + (i64::from(extra & 3) << 32), extra >> 2)
 }
 
 /// Whether a raw inode is in use: it has a type and at least one name.
@@ -235,6 +248,14 @@ pub(crate) fn delete_inode(b: &mut [u8], time: u32) -> bool {
     put_u16(b, LINKS_AT, 0) && put_u32(b, DELETED_AT, time)
 }
 
+/// Sets a bit of a bitmap; false when it was set already, or is not there.
+#[must_use]
+pub(crate) fn set_bit(bitmap: &mut [u8], bit: u32) -> bool {
+    let mask = 1 << (bit % 8);
+    let byte = bitmap.get_mut((bit / 8) as usize).filter(|byte| **byte & mask == 0);
+    byte.map(|byte| *byte |= mask).is_some()
+}
+
 /// Clears a bit of a bitmap; false when it was clear already, or is not there.
 #[must_use]
 pub(crate) fn clear_bit(bitmap: &mut [u8], bit: u32) -> bool {
@@ -253,6 +274,7 @@ pub(crate) fn clear_flag(b: &mut [u8], bit: u32) -> bool {
 /// What a group descriptor says about the inode table of its group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct GroupDescriptor {
+    pub(crate) block_bitmap: u64,
     pub(crate) inode_bitmap: u64,
     pub(crate) inode_table: u64,
     pub(crate) flags: u16,
@@ -267,6 +289,7 @@ impl GroupDescriptor {
         let high = |at| if wide { u32_at(b, at) } else { Some(0) };
         let unused_high = if wide { u32::from(u16_at(b, 0x32)?) } else { 0 };
         Some(Self {
+            block_bitmap: u64::from(u32_at(b, 0x0)?) | u64::from(high(0x20)?) << 32,
             inode_bitmap: u64::from(u32_at(b, 0x4)?) | u64::from(high(0x24)?) << 32,
             inode_table: u64::from(u32_at(b, 0x8)?) | u64::from(high(0x28)?) << 32,
             flags: u16_at(b, 0x12)?,
@@ -274,16 +297,25 @@ impl GroupDescriptor {
         })
     }
 
-    /// Counts `freed` more free inodes in a raw descriptor; false when it is too short.
+    /// Counts `more` free inodes, or fewer, in a raw descriptor; false when it is too short.
     #[must_use]
-    pub(crate) fn add_free_inodes(b: &mut [u8], sb: &Superblock, freed: u64) -> bool {
-        const AT: usize = 0xE;
-        const HIGH_AT: usize = 0x2E;
+    pub(crate) fn add_free_inodes(b: &mut [u8], sb: &Superblock, more: i64) -> bool {
+        Self::add(b, sb, (0xE, 0x2E), more)
+    }
+
+    /// The same for blocks.
+    #[must_use]
+    pub(crate) fn add_free_blocks(b: &mut [u8], sb: &Superblock, more: i64) -> bool {
+        Self::add(b, sb, (0xC, 0x2C), more)
+    }
+
+    /// Both halves of a count; the second one only in wide descriptors.
+    fn add(b: &mut [u8], sb: &Superblock, (at, high_at): (usize, usize), more: i64) -> bool {
         let wide = sb.features.has_incompat(incompat::BIT64);
-        let high = if wide { u16_at(b, HIGH_AT).unwrap_or(0) } else { 0 };
-        let Some(low) = u16_at(b, AT) else { return false };
-        let sum = (u64::from(low) | u64::from(high) << 16) + freed;
-        put_u16(b, AT, (sum & 0xFFFF) as u16) && (!wide || put_u16(b, HIGH_AT, (sum >> 16 & 0xFFFF) as u16))
+        let high = if wide { u16_at(b, high_at).unwrap_or(0) } else { 0 };
+        let Some(low) = u16_at(b, at) else { return false };
+        let sum = (i64::from(low) | i64::from(high) << 16).saturating_add(more).max(0);
+        put_u16(b, at, (sum & 0xFFFF) as u16) && (!wide || put_u16(b, high_at, (sum >> 16 & 0xFFFF) as u16))
     }
 
     /// The end of the descriptors behind the first superblock, in bytes.

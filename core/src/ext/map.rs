@@ -3,7 +3,7 @@
 use super::bytes::{u16_at, u32_at};
 use super::error::ExtError;
 use super::fs::Fs;
-use super::inode::{Inode, flag};
+use super::inode::{BLOCK_AT, Inode, flag};
 use super::source::ReadAt;
 
 const DIRECT: u64 = 12;
@@ -22,6 +22,27 @@ pub(crate) fn physical_block<R: ReadAt + ?Sized>(
     let block =
         if inode.has(flag::EXTENTS) { from_extents(fs, inode, logical)? } else { from_block_map(fs, inode, logical)? };
     Ok((block != 0).then_some(block))
+}
+
+/// Where the number of block `logical` stands that [`physical_block`] finds for inode `ino`, in bytes within the file system. `None`
+/// for a hole, and where it is no number of its own but part of an extent.
+pub(crate) fn pointer_offset<R: ReadAt + ?Sized>(
+    fs: &Fs<'_, R>,
+    ino: u32,
+    inode: &Inode,
+    logical: u64,
+) -> Result<Option<u64>, ExtError> {
+    let path = block_map_path(logical, u64::from(fs.sb.block_size / 4)).filter(|_| !inode.has(flag::EXTENTS));
+    let Some((slot, path)) = path else { return Ok(None) };
+    let mut at = fs.inode_offset(ino)? + BLOCK_AT + slot as u64 * 4;
+    for index in path {
+        let block = u64::from(u32_at(&fs.read(at, 4)?, 0).unwrap_or(0));
+        if block == 0 {
+            return Ok(None);
+        }
+        at = fs.sb.block_offset(block, "an indirect block")? + index * 4;
+    }
+    Ok(Some(at))
 }
 
 fn from_block_map<R: ReadAt + ?Sized>(fs: &Fs<'_, R>, inode: &Inode, logical: u64) -> Result<u64, ExtError> {

@@ -16,6 +16,7 @@ mod htree;
 mod inode;
 mod inoset;
 mod map;
+mod pointers;
 mod probe;
 mod runs;
 mod source;
@@ -49,9 +50,11 @@ pub(crate) mod raw {
     pub(crate) use super::fs::Fs;
     pub(crate) use super::inode::{
         FileType, GroupDescriptor, Inode, clear_bit, clear_flag, delete_inode, flag, flags_of, ids_of, is_live,
-        kind_of, make_whiteout, put_ids,
+        kind_of, make_whiteout, put_ids, set_bit,
     };
     pub(crate) use super::inoset::InoSet;
+    pub(crate) use super::map::pointer_offset;
+    pub(crate) use super::pointers::{Endless, Pointers};
     pub(crate) use super::probe::{find_upper_and_work, state_of};
     pub(crate) use super::superblock::{COMPAT_AT, ROOT_INO, Superblock, put_free_inodes, put_valid};
 }

@@ -51,6 +51,8 @@ pub struct Node {
     pub mtime: i64,
     /// Nanoseconds to add to `mtime`.
     pub mtime_nanoseconds: u32,
+    /// Last change of anything, in seconds since 1970: no program can set it.
+    pub ctime: i64,
     /// Major and minor number of a device.
     pub device: (u32, u32),
     inode: Inode,
@@ -166,6 +168,7 @@ impl<'a, R: ReadAt + ?Sized> Tree<'a, R> {
             size: inode.size,
             mtime,
             mtime_nanoseconds,
+            ctime: inode.ctime(&raw).0,
             device: device(&inode),
             inode,
             raw,

@@ -18,6 +18,7 @@ pub use size::Wish;
 
 use crate::held::{Held, Purpose};
 use crate::image::Kind;
+use crate::preen;
 use crate::stop::Stop;
 use job::Job;
 use shape::Shape;
@@ -91,6 +92,7 @@ pub fn resize(path: &Path, request: &Request, tell: &mut dyn FnMut(Stage)) -> Re
     let held =
         Held::open(path, if request.dry_run { Purpose::Look } else { Purpose::Change })?.announce("overlay resize");
     require_whole(path, &held)?;
+    preen::require_end(&held).map_err(|error| ResizeError::Tool { path: path.into(), error })?;
     let repaired = held.make_clean(!request.dry_run)?;
     let before = Shape::of(&held.file).map_err(|e| ResizeError::ext(path, e))?;
     before.sb.features.check_writable().map_err(|e| ResizeError::ext(path, e))?;
