@@ -22,9 +22,21 @@ pub(super) enum Change {
 /// A name that is to change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Edit {
+    /// The inode behind it.
+    pub(super) ino: u32,
     /// Where its record begins, in bytes from the start of its block.
     pub(super) at: usize,
     pub(super) change: Change,
+}
+
+/// The names that are to change in one block of a directory.
+#[derive(Debug)]
+pub(super) struct Block {
+    pub(super) edits: Vec<Edit>,
+    /// The directory, and which of its blocks this is.
+    pub(super) place: (u32, u64),
+    /// Where the number of this block stands, in bytes within the file system, if it is to be moved.
+    pub(super) pointer: Option<u64>,
 }
 
 /// Everything that is to be rewritten.
@@ -33,7 +45,7 @@ pub(super) struct Findings {
     /// Owner of `upper`.
     pub(super) owner: Ids,
     /// By the number of the directory block on disk.
-    pub(super) edits: BTreeMap<u64, Vec<Edit>>,
+    pub(super) blocks: BTreeMap<u64, Block>,
     /// Directories whose index would no longer fit their names.
     pub(super) indexed: BTreeSet<u32>,
     /// The files that become devices.
@@ -42,12 +54,17 @@ pub(super) struct Findings {
     pub(super) removed: BTreeSet<u32>,
     /// Whiteouts that stay as they are.
     pub(super) left: u64,
+    /// Blocks that have to be moved, and for which there is no free one at the moment.
+    pub(super) postponed: u64,
+    /// Free blocks to move others to.
+    pub(super) free: Vec<u64>,
 }
 
 /// A name of one directory that begins as those of fuse-overlayfs do.
 struct Candidate {
     ino: u32,
     block: u64,
+    place: (u32, u64),
     at: usize,
     name: Vec<u8>,
 }
@@ -72,8 +89,9 @@ impl Findings {
     }
 
     fn none(owner: Ids) -> Self {
-        let (edits, indexed) = (BTreeMap::new(), BTreeSet::new());
-        Self { owner, edits, indexed, devices: BTreeSet::new(), removed: BTreeSet::new(), left: 0 }
+        let (blocks, indexed) = (BTreeMap::new(), BTreeSet::new());
+        let (devices, removed) = (BTreeSet::new(), BTreeSet::new());
+        Self { owner, blocks, indexed, devices, removed, left: 0, postponed: 0, free: Vec::new() }
     }
 
     fn look_into(&mut self, tree: &Tree<'_, File>, dir: &Node, pending: &mut Vec<u32>) -> Result<(), ExtError> {
@@ -84,7 +102,8 @@ impl Findings {
                 let entry = entry?;
                 if meaning(entry.name) != Meaning::Itself {
                     let name = entry.name.to_vec();
-                    candidates.push(Candidate { ino: entry.ino, block: number, at: entry.at, name });
+                    let place = (dir.ino, logical);
+                    candidates.push(Candidate { ino: entry.ino, block: number, place, at: entry.at, name });
                 } else if is_directory(tree, entry.ino, entry.name, entry.file_type)? {
                     pending.push(entry.ino);
                 }
@@ -125,7 +144,9 @@ impl Findings {
             Change::Remove => &mut self.removed,
         };
         if inodes.insert(candidate.ino) {
-            self.edits.entry(candidate.block).or_default().push(Edit { at: candidate.at, change });
+            let none = || Block { edits: Vec::new(), place: candidate.place, pointer: None };
+            let block = self.blocks.entry(candidate.block).or_insert_with(none);
+            block.edits.push(Edit { ino: candidate.ino, at: candidate.at, change });
         }
     }
 }

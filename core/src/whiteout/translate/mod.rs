@@ -7,6 +7,9 @@
 //! directory hides is known only together with the base, so that stays as it is.
 
 mod find;
+mod moved;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use std::fs::File;
@@ -16,7 +19,8 @@ use super::mark;
 use crate::ext::raw::Fs;
 use crate::ext::{ExtError, Tree, Window};
 use find::Findings;
-use write::Writer;
+use moved::SECTOR;
+use write::{Disk, Writer};
 
 /// What was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
@@ -45,16 +49,35 @@ pub enum TranslateError {
 /// # Errors
 /// Before the first write: what cannot be read, or has checksums in its directories. After it: a failing write.
 pub fn translate(file: &File, window: Window) -> Result<Translated, TranslateError> {
+    let mut all = Translated::default();
+    loop {
+        let (done, postponed) = once(file, file, window)?;
+        all = Translated { translated: all.translated + done.translated, removed: all.removed + done.removed, ..done };
+        // A block that was moved has left its old place to another.
+        if postponed == 0 || done.translated == 0 {
+            return Ok(all);
+        }
+    }
+}
+
+/// What is read in `file` is written to `disk`, which is the same but in tests. Tells also how many blocks would have needed a free
+/// one.
+fn once(file: &File, disk: &dyn Disk, window: Window) -> Result<(Translated, u64), TranslateError> {
     let fs = Fs::open(file, window, u64::MAX)?;
     fs.sb.features.check_writable()?;
     if fs.sb.has_group_checksums() {
         return Err(ExtError::unsupported("checksums of its metadata, for rewriting names").into());
     }
-    let found = Findings::of(&Tree::of(fs))?;
+    if !window.offset.is_multiple_of(SECTOR) {
+        return Err(ExtError::unsupported("a beginning within a sector, for rewriting names").into());
+    }
+    let tree = Tree::of(fs);
+    let mut found = Findings::of(&tree)?;
+    found.plan_moves(&tree)?;
     let (translated, removed) = (found.devices.len() as u64, found.removed.len() as u64);
     if translated + removed > 0 {
         mark::forget(file);
-        Writer { fs: &Fs::open(file, window, u64::MAX)?, file, found: &found }.run()?;
+        Writer { fs: &Fs::open(file, window, u64::MAX)?, disk, found: &found }.run()?;
     }
-    Ok(Translated { translated, removed, left: found.left })
+    Ok((Translated { translated, removed, left: found.left }, found.postponed))
 }

@@ -3,7 +3,8 @@
 //! The image is marked as not clean first, and as clean last. Between the two a name never claims a type that its inode does not
 //! have: before the inodes change their names stop telling a type, and that is all that `e2fsck -p` then has to put right. Until
 //! its name changes a device `.wh.NAME` hides `NAME` from fuse-overlayfs as the file did. Of what goes, the inode goes first: a name
-//! without an inode is cleared by `e2fsck -p`, an inode without a name not always.
+//! without an inode is cleared by `e2fsck -p`, an inode without a name not always. Blocks with names that a power cut could tear are
+//! written in another place, which is marked as used before the directory leads there; the old place is given back afterwards.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -15,14 +16,39 @@ use super::TranslateError;
 use super::find::{Change, Edit, Findings};
 use crate::ext::raw::{
     Fs, GroupDescriptor, clear_bit, clear_flag, delete_inode, flag, make_whiteout, put_free_inodes, put_name, put_type,
-    put_valid, remove_name,
+    put_valid, remove_name, set_bit,
 };
 use crate::ext::{ExtError, FileType};
 
+/// What is written to; in tests, something that notes in which order.
+pub(super) trait Disk {
+    fn write(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// What is written later comes later on the disk, too.
+    fn sync(&self) -> io::Result<()>;
+}
+
+impl Disk for File {
+    fn write(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.write_all_at(bytes, offset)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.sync_data()
+    }
+}
+
 pub(super) struct Writer<'a> {
     pub(super) fs: &'a Fs<'a, File>,
-    pub(super) file: &'a File,
+    pub(super) disk: &'a dyn Disk,
     pub(super) found: &'a Findings,
+}
+
+/// A block of a directory that gets another place.
+struct Move {
+    from: u64,
+    to: u64,
+    /// Where the number of the block stands.
+    pointer: u64,
 }
 
 impl Writer<'_> {
@@ -31,21 +57,67 @@ impl Writer<'_> {
         for ino in &self.found.indexed {
             self.rewrite_inode(*ino, |raw| clear_flag(raw, flag::INDEX))?;
         }
-        self.rewrite_names(|block, edit| match edit.change {
-            Change::Rename(_) => self.put_type(block, edit, None),
-            Change::Remove => true,
-        })?;
-        self.file.sync_data()?;
+        self.forget_types()?;
+        self.disk.sync()?;
         self.rewrite_inodes()?;
-        self.file.sync_data()?;
-        self.rewrite_names(|block, edit| match &edit.change {
-            Change::Rename(name) => {
-                put_name(block, edit.at, name) && self.put_type(block, edit, Some(FileType::CharDevice))
-            }
-            Change::Remove => remove_name(block, edit.at),
-        })?;
-        self.file.sync_data()?;
+        self.disk.sync()?;
+        let moves = self.moves();
+        self.write_copies(&moves)?;
+        self.rewrite_names()?;
+        self.lead_to_copies(&moves)?;
+        self.disk.sync()?;
+        self.count_blocks(&moves)?;
         self.mark(true)
+    }
+
+    fn moves(&self) -> Vec<Move> {
+        let moved = self.found.blocks.iter().filter_map(|(from, block)| Some((*from, block.pointer?)));
+        moved.zip(&self.found.free).map(|((from, pointer), to)| Move { from, to: *to, pointer }).collect()
+    }
+
+    /// From here on nobody takes their place for free.
+    fn write_copies(&self, moves: &[Move]) -> Result<(), TranslateError> {
+        for Move { from, to, .. } in moves {
+            self.write(&self.renamed(*from)?, self.block_offset(*to)?)?;
+        }
+        for (group, bits) in self.by_group(moves.iter().map(|one| one.to)) {
+            self.rewrite_bitmap(self.fs.group(group)?.block_bitmap, &bits, set_bit)?;
+        }
+        if moves.is_empty() { Ok(()) } else { Ok(self.disk.sync()?) }
+    }
+
+    fn lead_to_copies(&self, moves: &[Move]) -> Result<(), TranslateError> {
+        for Move { to, pointer, .. } in moves {
+            let to = u32::try_from(*to).map_err(|_| ExtError::corrupt("a block has a number that is too large"))?;
+            self.write(&to.to_le_bytes(), *pointer)?;
+        }
+        Ok(())
+    }
+
+    /// As many are given back as were taken, but perhaps in other groups.
+    fn count_blocks(&self, moves: &[Move]) -> Result<(), TranslateError> {
+        for (group, bits) in self.by_group(moves.iter().map(|one| one.from)) {
+            self.rewrite_bitmap(self.fs.group(group)?.block_bitmap, &bits, clear_bit)?;
+            self.rewrite_descriptor(group, |raw| {
+                GroupDescriptor::add_free_blocks(raw, &self.fs.sb, bits.len() as i64)
+            })?;
+        }
+        for (group, bits) in self.by_group(moves.iter().map(|one| one.to)) {
+            self.rewrite_descriptor(group, |raw| {
+                GroupDescriptor::add_free_blocks(raw, &self.fs.sb, -(bits.len() as i64))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Blocks as bits in the bitmaps of their groups.
+    fn by_group(&self, blocks: impl Iterator<Item = u64>) -> BTreeMap<u64, Vec<u32>> {
+        let mut groups: BTreeMap<u64, Vec<u32>> = BTreeMap::new();
+        let (first, per_group) = (u64::from(self.fs.sb.first_data_block), u64::from(self.fs.sb.blocks_per_group));
+        for block in blocks.map(|block| block - first) {
+            groups.entry(block / per_group).or_default().push((block % per_group) as u32);
+        }
+        groups
     }
 
     fn rewrite_inodes(&self) -> Result<(), TranslateError> {
@@ -71,14 +143,27 @@ impl Writer<'_> {
     }
 
     fn free_in_group(&self, group: u64, inodes: &[u32]) -> Result<(), TranslateError> {
+        let freed = self.rewrite_bitmap(self.fs.group(group)?.inode_bitmap, inodes, clear_bit)?;
+        self.rewrite_descriptor(group, |raw| GroupDescriptor::add_free_inodes(raw, &self.fs.sb, freed))
+    }
+
+    /// Tells how many bits were changed.
+    fn rewrite_bitmap(
+        &self,
+        bitmap: u64,
+        bits: &[u32],
+        change: fn(&mut [u8], u32) -> bool,
+    ) -> Result<i64, TranslateError> {
+        let mut bytes = self.fs.read_block(bitmap, "a bitmap")?;
+        let changed = bits.iter().filter(|bit| change(&mut bytes, **bit)).count();
+        self.write(&bytes, self.block_offset(bitmap)?)?;
+        Ok(changed as i64)
+    }
+
+    fn rewrite_descriptor(&self, group: u64, change: impl FnOnce(&mut [u8]) -> bool) -> Result<(), TranslateError> {
         let offset = GroupDescriptor::offset(&self.fs.sb, group)?;
         let mut raw = self.fs.read(offset, usize::from(self.fs.sb.desc_size))?;
-        let descriptor = GroupDescriptor::from_bytes(&raw, &self.fs.sb);
-        let bitmap = descriptor.ok_or_else(|| ExtError::corrupt("a group descriptor is too short"))?.inode_bitmap;
-        let mut bits = self.fs.read_block(bitmap, "an inode bitmap")?;
-        let freed = inodes.iter().filter(|inode| clear_bit(&mut bits, **inode)).count() as u64;
-        self.write(&bits, self.fs.sb.block_offset(bitmap, "an inode bitmap")?)?;
-        changed(GroupDescriptor::add_free_inodes(&mut raw, &self.fs.sb, freed))?;
+        changed(change(&mut raw))?;
         Ok(self.write(&raw, offset)?)
     }
 
@@ -89,7 +174,7 @@ impl Writer<'_> {
         changed(put_free_inodes(&mut bytes, self.fs.sb.free_inodes_count.saturating_add(freed)))?;
         changed(put_valid(&mut bytes, valid))?;
         self.write(&bytes, offset)?;
-        Ok(self.file.sync_data()?)
+        Ok(self.disk.sync()?)
     }
 
     fn rewrite_inode(&self, ino: u32, change: impl FnOnce(&mut [u8]) -> bool) -> Result<(), TranslateError> {
@@ -104,19 +189,46 @@ impl Writer<'_> {
         !self.fs.sb.features.has_filetype() || put_type(block, edit.at, kind)
     }
 
-    fn rewrite_names(&self, change: impl Fn(&mut [u8], &Edit) -> bool) -> Result<(), TranslateError> {
-        for (number, edits) in &self.found.edits {
-            let mut block = self.fs.read_block(*number, "a directory")?;
-            for edit in edits {
-                changed(change(&mut block, edit))?;
+    /// Of the names that will change their inode's type.
+    fn forget_types(&self) -> Result<(), TranslateError> {
+        for (number, block) in &self.found.blocks {
+            let mut bytes = self.fs.read_block(*number, "a directory")?;
+            for edit in block.edits.iter().filter(|edit| matches!(edit.change, Change::Rename(_))) {
+                changed(self.put_type(&mut bytes, edit, None))?;
             }
-            self.write(&block, self.fs.sb.block_offset(*number, "a directory")?)?;
+            self.write(&bytes, self.block_offset(*number)?)?;
         }
         Ok(())
     }
 
+    /// Where they stand; what moves is renamed in its copy.
+    fn rewrite_names(&self) -> Result<(), TranslateError> {
+        for (number, _) in self.found.blocks.iter().filter(|(_, block)| block.pointer.is_none()) {
+            self.write(&self.renamed(*number)?, self.block_offset(*number)?)?;
+        }
+        Ok(())
+    }
+
+    /// A block with its new names.
+    fn renamed(&self, number: u64) -> Result<Vec<u8>, ExtError> {
+        let mut bytes = self.fs.read_block(number, "a directory")?;
+        for edit in self.found.blocks.get(&number).into_iter().flat_map(|block| &block.edits) {
+            changed(match &edit.change {
+                Change::Rename(name) => {
+                    put_name(&mut bytes, edit.at, name) && self.put_type(&mut bytes, edit, Some(FileType::CharDevice))
+                }
+                Change::Remove => remove_name(&mut bytes, edit.at),
+            })?;
+        }
+        Ok(bytes)
+    }
+
+    fn block_offset(&self, number: u64) -> Result<u64, ExtError> {
+        self.fs.sb.block_offset(number, "a block")
+    }
+
     fn write(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.file.write_all_at(bytes, self.fs.window().offset + offset)
+        self.disk.write(bytes, self.fs.window().offset + offset)
     }
 }
 
