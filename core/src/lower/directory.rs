@@ -66,20 +66,19 @@ impl DirectoryLayer {
         Ok(LowerNode { target: target.map(OsStringExt::into_vec), ..node(&stat, kind, at.clone()) })
     }
 
-    fn children(&self, at: &At) -> Result<Vec<Child>, Errno> {
+    fn each_child(&self, at: &At, visit: &mut dyn FnMut(Child)) -> Result<(), Errno> {
         let path = place(at);
         let open = self.enter(path)?;
         let mut listing = Dir::from_fd(openat(open.as_fd(), ".", DIRECTORY, Mode::empty())?)?;
-        let mut children = Vec::new();
         for entry in listing.iter() {
             let entry = entry?;
             let name = entry.file_name().to_bytes();
             if name != b"." && name != b".." {
                 let kind = entry.file_type().map(of_entry);
-                children.push(Child { name: name.to_vec(), at: At::Path(join(path, name).into()), kind });
+                visit(Child { name: name.to_vec(), at: At::Path(join(path, name).into()), kind });
             }
         }
-        Ok(children)
+        Ok(())
     }
 
     fn open_file(&self, at: &At) -> Result<File, Errno> {
@@ -169,8 +168,8 @@ impl Layer for DirectoryLayer {
         self.told(at, self.describe(at))
     }
 
-    fn list(&self, directory: &At) -> Result<Vec<Child>, LowerError> {
-        self.told(directory, self.children(directory))
+    fn list(&self, directory: &At, visit: &mut dyn FnMut(Child)) -> Result<(), LowerError> {
+        self.told(directory, self.each_child(directory, visit))
     }
 
     fn is_opaque(&self, directory: &At) -> Result<bool, LowerError> {

@@ -66,10 +66,11 @@ impl Layer for ExtLayer {
         })
     }
 
-    fn list(&self, directory: &At) -> Result<Vec<Child>, LowerError> {
+    fn list(&self, directory: &At, visit: &mut dyn FnMut(Child)) -> Result<(), LowerError> {
         self.with(|tree| {
             let names = tree.names(&node(tree, directory)?)?;
-            Ok(names.into_iter().map(|name| Child { name: name.name, at: At::Inode(name.ino), kind: None }).collect())
+            names.into_iter().for_each(|name| visit(Child { name: name.name, at: At::Inode(name.ino), kind: None }));
+            Ok(())
         })
     }
 

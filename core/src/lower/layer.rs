@@ -25,8 +25,8 @@ pub(super) trait Layer {
     /// What is there; the number of the layer is set by the caller.
     fn node(&self, at: &At) -> Result<LowerNode, LowerError>;
 
-    /// The names of a directory, in any order.
-    fn list(&self, directory: &At) -> Result<Vec<Child>, LowerError>;
+    /// Calls `visit` with the names of a directory, in any order.
+    fn list(&self, directory: &At, visit: &mut dyn FnMut(Child)) -> Result<(), LowerError>;
 
     /// Whether an attribute makes a directory opaque.
     fn is_opaque(&self, directory: &At) -> Result<bool, LowerError>;

@@ -1,9 +1,10 @@
 //! One directory of the merged tree: the directories of several layers, up to the first that hides the rest.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 
 use super::error::LowerError;
 use super::layer::{Child, Layer};
+use super::names::Names;
 use super::node::{At, LowerNode};
 use crate::ext::FileType;
 use crate::whiteout::{Meaning, meaning};
@@ -17,8 +18,8 @@ pub(super) struct Merged {
 #[derive(Default)]
 struct Part {
     layer: usize,
-    names: HashMap<Vec<u8>, (At, Option<FileType>)>,
-    hides: HashSet<Vec<u8>>,
+    names: Names,
+    hides: Names,
     opaque: bool,
 }
 
@@ -40,7 +41,7 @@ impl Merged {
         let mut parts = Vec::new();
         for (number, at) in directories {
             let Some(layer) = layers.get(number) else { continue };
-            let part = Part::of(number, layer.list(&at)?);
+            let part = Part::of(number, layer.as_ref(), &at)?;
             let opaque = part.opaque || layer.is_opaque(&at)?;
             parts.push(part);
             if opaque {
@@ -48,6 +49,11 @@ impl Merged {
             }
         }
         Ok(Self { parts })
+    }
+
+    /// How many names are kept of it.
+    pub(super) fn len(&self) -> usize {
+        self.parts.iter().map(|part| part.names.len() + part.hides.len()).sum()
     }
 
     /// What stands under `name`: the topmost, unless a whiteout above it hides it.
@@ -79,15 +85,12 @@ impl Merged {
     pub(super) fn names(&self, layers: &Layers) -> Result<BTreeSet<Vec<u8>>, LowerError> {
         let (mut names, mut hidden) = (BTreeSet::new(), HashSet::new());
         for part in &self.parts {
-            let mut hides: Vec<&[u8]> = part.hides.iter().map(Vec::as_slice).collect();
-            for (name, (_, kind)) in &part.names {
-                if hidden.contains(name.as_slice()) {
-                    continue;
-                }
-                if may_be_whiteout(*kind) && part.node(layers, name)?.is_some_and(|node| node.is_kernel_whiteout()) {
+            let mut hides: Vec<&[u8]> = part.hides.iter().map(|(name, _)| name).collect();
+            for (name, kind) in part.names.iter().filter(|(name, _)| !hidden.contains(name)) {
+                if may_be_whiteout(kind) && part.node(layers, name)?.is_some_and(|node| node.is_kernel_whiteout()) {
                     hides.push(name);
                 } else {
-                    names.insert(name.clone());
+                    names.insert(name.to_vec());
                 }
             }
             hidden.extend(hides);
@@ -101,24 +104,20 @@ fn may_be_whiteout(kind: Option<FileType>) -> bool {
 }
 
 impl Part {
-    fn of(layer: usize, children: Vec<Child>) -> Self {
-        let mut part = Self { layer, ..Self::default() };
-        for Child { name, at, kind } in children {
-            match meaning(&name) {
-                Meaning::Opaque => part.opaque = true,
-                Meaning::Hides(hidden) => {
-                    part.hides.insert(hidden.to_vec());
-                }
-                Meaning::Itself => {
-                    part.names.insert(name, (at, kind));
-                }
-            }
-        }
-        part
+    fn of(number: usize, layer: &dyn Layer, directory: &At) -> Result<Self, LowerError> {
+        let mut part = Self { layer: number, ..Self::default() };
+        layer.list(directory, &mut |Child { name, at, kind }| match meaning(&name) {
+            Meaning::Opaque => part.opaque = true,
+            Meaning::Hides(hidden) => part.hides.push(hidden, at, None),
+            Meaning::Itself => part.names.push(&name, at, kind),
+        })?;
+        part.names.sort();
+        part.hides.sort();
+        Ok(part)
     }
 
     fn node(&self, layers: &Layers, name: &[u8]) -> Result<Option<LowerNode>, LowerError> {
-        let (Some((at, _)), Some(layer)) = (self.names.get(name), layers.get(self.layer)) else { return Ok(None) };
+        let (Some(at), Some(layer)) = (self.names.get(name), layers.get(self.layer)) else { return Ok(None) };
         Ok(Some(LowerNode { layer: self.layer, ..layer.node(at)? }))
     }
 }

@@ -9,6 +9,7 @@ mod error;
 mod ext;
 mod layer;
 mod merged;
+mod names;
 mod node;
 mod open;
 mod squashfs;
@@ -29,8 +30,13 @@ use open::Wanted;
 
 /// Bytes that are compared at a time.
 const PIECE: usize = 128 * 1024;
-/// A deeper tree is not believed: no path that a system call takes is as deep.
+/// A deeper tree is not believed, nor a longer path: no system call takes one.
 const DEEPEST: usize = 2048;
+const LONGEST: usize = 4096;
+/// What is kept at one time: names of the directories on the way to the one that was asked for, and paths that are still to be
+/// looked into, in bytes. Real trees have a hundredth of that.
+const MOST_NAMES: usize = 1_000_000;
+const MOST_PENDING: usize = 32 << 20;
 
 /// A merged read-only tree.
 pub struct Lower {
@@ -110,7 +116,9 @@ impl Lower {
     /// A layer that cannot be read there, or has a directory under two names.
     pub fn below(&self, path: &[u8]) -> Result<Below, LowerError> {
         let (mut total, mut pending, mut entered) = (Below::default(), vec![path.to_vec()], HashSet::new());
+        let mut length = path.len();
         while let Some(path) = pending.pop() {
+            length = length.saturating_sub(path.len());
             for name in self.names(&path)? {
                 let inner = join(&path, &name);
                 let Some(node) = self.get(&inner)? else { continue };
@@ -119,6 +127,10 @@ impl Lower {
                     total.bytes += if node.kind == FileType::Regular { node.size } else { 0 };
                 } else if entered.insert((node.layer, node.at)) {
                     total.directories += 1;
+                    length += inner.len();
+                    if length > MOST_PENDING {
+                        return Err(self.layer_error(node.layer, "has more directories than can be looked into"));
+                    }
                     pending.push(inner);
                 } else {
                     return Err(self.layer_error(node.layer, "is damaged: a directory has two names"));
@@ -158,7 +170,7 @@ impl Lower {
             chain.push((Vec::new(), Rc::new(Merged::open(&self.layers, roots)?)));
         }
         let names = || path.split(|byte| *byte == b'/').filter(|name| !name.is_empty());
-        if names().count() > DEEPEST {
+        if names().count() > DEEPEST || path.len() > LONGEST {
             return Ok(None);
         }
         let shared = chain.iter().skip(1).zip(names()).take_while(|((known, _), name)| known == name).count();
@@ -168,7 +180,12 @@ impl Lower {
             let Some(Found { below, .. }) = found.filter(|found| found.node.kind == FileType::Directory) else {
                 return Ok(None);
             };
+            let topmost = below.first().map_or(0, |(layer, _)| *layer);
             chain.push((name.to_vec(), Rc::new(Merged::open(&self.layers, below)?)));
+            if chain.iter().map(|(_, directory)| directory.len()).sum::<usize>() > MOST_NAMES {
+                chain.truncate(1);
+                return Err(self.layer_error(topmost, &format!("its directories have more names than {MOST_NAMES}")));
+            }
         }
         Ok(chain.last().map(|(_, directory)| Rc::clone(directory)))
     }

@@ -48,14 +48,11 @@ impl Layer for SquashfsLayer {
         Ok(LowerNode { kind, size, mode, ids, mtime, device, target, host_ids: false, layer: 0, at: at.clone() })
     }
 
-    fn list(&self, directory: &At) -> Result<Vec<Child>, LowerError> {
-        let entries = self.told(self.inode(directory).and_then(|inode| self.image.entries(&inode)))?;
-        let child = |entry: crate::squashfs::Entry| Child {
-            name: entry.name,
-            at: At::Reference(entry.reference),
-            kind: Some(entry.kind),
+    fn list(&self, directory: &At, visit: &mut dyn FnMut(Child)) -> Result<(), LowerError> {
+        let mut child = |entry: crate::squashfs::Entry| {
+            visit(Child { name: entry.name, at: At::Reference(entry.reference), kind: Some(entry.kind) });
         };
-        Ok(entries.into_iter().map(child).collect())
+        self.told(self.inode(directory).and_then(|inode| self.image.each_entry(&inode, &mut child)))
     }
 
     fn is_opaque(&self, directory: &At) -> Result<bool, LowerError> {

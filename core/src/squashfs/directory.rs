@@ -12,8 +12,9 @@ const RUN_HEADER: u32 = 12;
 const ENTRY_HEADER: u32 = 8;
 const RUN_LENGTH: u32 = 256;
 const LONGEST_NAME: u32 = 256;
-/// More than a million names: a longer list is refused, so that a small image cannot fill the memory.
-const LARGEST: u32 = 64 << 20;
+/// A longer list is refused, in bytes and in names: packed, it takes next to nothing, so a small image could fill the memory.
+const LARGEST: u32 = 32 << 20;
+const MOST_NAMES: usize = 500_000;
 
 /// One name in a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,24 +28,41 @@ pub struct Entry {
 }
 
 pub(super) fn read<R: ReadAt>(image: &Squashfs<R>, directory: &Inode) -> Result<Vec<Entry>, SquashfsError> {
-    let Body::Directory(place, size) = directory.body else {
-        return Err(SquashfsError::Corrupt("something that is no directory was to be listed"));
-    };
-    if size > LARGEST {
-        return Err(SquashfsError::Unsupported("a directory with millions of names".into()));
-    }
-    let (mut entries, mut left) = (Vec::new(), size.saturating_sub(UNSTORED));
-    if left > 0 {
-        let mut cursor = image.cursor(image.sb.directory_table, place)?;
-        while left > 0 {
-            left = read_run(&mut cursor, left, &mut entries)?;
-        }
-    }
+    let mut entries = Vec::new();
+    each(image, directory, &mut |entry| entries.push(entry))?;
     Ok(entries)
 }
 
-/// Reads entries that share an inode block. Returns how much of the list is left.
-fn read_run<R: ReadAt>(cursor: &mut Cursor<'_, R>, left: u32, entries: &mut Vec<Entry>) -> Result<u32, SquashfsError> {
+/// Calls `visit` with each name, in the order of the image.
+pub(super) fn each<R: ReadAt>(
+    image: &Squashfs<R>,
+    directory: &Inode,
+    visit: &mut dyn FnMut(Entry),
+) -> Result<(), SquashfsError> {
+    let Body::Directory(place, size) = directory.body else {
+        return Err(SquashfsError::Corrupt("something that is no directory was to be listed"));
+    };
+    let (mut names, mut left) = (0, size.saturating_sub(UNSTORED));
+    if left == 0 {
+        return Ok(());
+    }
+    let mut cursor = image.cursor(image.sb.directory_table, place)?;
+    while left > 0 {
+        if size > LARGEST || names > MOST_NAMES {
+            return Err(SquashfsError::Unsupported(format!("a directory with more names than {MOST_NAMES}")));
+        }
+        let run = read_run(&mut cursor, left, visit)?;
+        (left, names) = (run.0, names + run.1);
+    }
+    Ok(())
+}
+
+/// Reads entries that share an inode block. Returns how much of the list is left, and how many they were.
+fn read_run<R: ReadAt>(
+    cursor: &mut Cursor<'_, R>,
+    left: u32,
+    visit: &mut dyn FnMut(Entry),
+) -> Result<(u32, usize), SquashfsError> {
     let run: [u8; 12] = cursor.array()?;
     let (count, block) = (u32::from_le_bytes(field(&run, 0)), u32::from_le_bytes(field(&run, 4)));
     let mut left = spend(left, RUN_HEADER)?;
@@ -54,9 +72,9 @@ fn read_run<R: ReadAt>(cursor: &mut Cursor<'_, R>, left: u32, entries: &mut Vec<
     for _ in 0..=count {
         let (entry, length) = read_entry(cursor, block)?;
         left = spend(left, length)?;
-        entries.push(entry);
+        visit(entry);
     }
-    Ok(left)
+    Ok((left, count as usize + 1))
 }
 
 /// One entry, and its length in the list.

@@ -76,6 +76,11 @@ impl<R: ReadAt> Squashfs<R> {
         directory::read(self, directory)
     }
 
+    /// As [`Squashfs::entries`], one after the other.
+    pub(crate) fn each_entry(&self, directory: &Inode, visit: &mut dyn FnMut(Entry)) -> Result<(), SquashfsError> {
+        directory::each(self, directory, visit)
+    }
+
     /// The extended attributes of an inode.
     ///
     /// # Errors

@@ -14,7 +14,9 @@ const ELSEWHERE: u16 = 0x100;
 /// The kernel's limit for one value, in bytes.
 const LARGEST_VALUE: u32 = 64 * 1024;
 /// What all attributes of a file may take, in bytes; no file system that an image is made from keeps as much.
-const MOST: usize = 16 << 20;
+const MOST: usize = 4 << 20;
+/// What one takes in memory, however short it is.
+const EACH: usize = 64;
 
 pub(super) fn read<R: ReadAt>(image: &Squashfs<R>, inode: &Inode) -> Result<Vec<Xattr>, SquashfsError> {
     let (Some(table), Some(number)) = (image.sb.xattr_table, inode.xattr) else { return Ok(Vec::new()) };
@@ -29,7 +31,7 @@ pub(super) fn read<R: ReadAt>(image: &Squashfs<R>, inode: &Inode) -> Result<Vec<
     let (mut cursor, mut all, mut length) = (image.cursor(lists, place)?, Vec::new(), 0);
     for _ in 0..count {
         let xattr = one(image, lists, &mut cursor)?;
-        length += xattr.name.len() + xattr.value.len();
+        length += xattr.name.len() + xattr.value.len() + EACH;
         all.push(xattr);
         if length > MOST {
             return Err(SquashfsError::Corrupt("an inode has impossibly many attributes"));
