@@ -18,7 +18,7 @@ use condatainer_core::seal::Request;
 use nix::sys::stat::{Mode, SFlag, mknod};
 use sealing::{assert_sealed, base_for_marks, empty, fill, odd_names, request, rich, run, with_marks};
 use seen::{Tree, assert_same, same_contents, shown};
-use support::{Bench, GEOMETRIES, Mounted, Part, fsck, ok, rich_tree, sif};
+use support::{Bench, GEOMETRIES, Mounted, Part, debugfs_write, fsck, ok, rich_tree, sif};
 
 /// How an image is read is tested elsewhere, on every geometry.
 const LAYOUTS: [&str; 7] =
@@ -248,6 +248,42 @@ fn the_same_content_gives_the_same_bytes() {
         fs::remove_file(bench.path("again.sqf")).unwrap();
         fs::remove_file(bench.path("again.sqf.env")).unwrap();
     }
+}
+
+/// mksquashfs 4.5 gives the root of a layer the present time where all that it is told lies in the future.
+#[test]
+fn a_time_in_the_future_does_not_make_another_layer_each_time() {
+    let bench = Bench::new();
+    let tree = bench.path("future.tree");
+    rich_tree(&tree);
+    let image = bench.image_of("env.img", &["-t", "ext3"], 64, &tree);
+    // The year 2040: touch -d, or the clock of another machine.
+    debugfs_write(&image, "sif /upper/usr/bin/sudo mtime @2208988800");
+    let seal = |name: &str| {
+        let layer = bench.path(name);
+        run(&Request { base: Some(empty(&bench)), ..Request::new(image.clone(), layer.clone()) });
+        fs::read(layer).unwrap()
+    };
+    let first = seal("first.sqf");
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    assert!(seal("second.sqf") == first, "the layers differ");
+}
+
+#[test]
+fn a_level_is_asked_for_or_a_quick_one_is_taken() {
+    let bench = Bench::new();
+    let tree = bench.path("levels.tree");
+    rich_tree(&tree);
+    let text: Vec<u8> =
+        (0..300_000_u32).flat_map(|i| format!("{} ", i.wrapping_mul(2_654_435_761) >> 20).into_bytes()).collect();
+    fs::write(tree.join("upper/text"), text).unwrap();
+    let image = bench.image_of("env.img", &["-t", "ext3"], 64, &tree);
+    let size = |level| {
+        let layer = bench.path(&format!("{level:?}.sqf"));
+        run(&Request { base: Some(empty(&bench)), level, ..Request::new(image.clone(), layer) }).size_bytes
+    };
+    let [fast, usual, six, small] = [Some(1), None, Some(6), Some(19)].map(size);
+    assert!(usual == six && small < usual && usual < fast, "{fast} {usual} {six} {small}");
 }
 
 #[test]

@@ -82,8 +82,9 @@ impl Build<'_> {
     }
 
     fn mksquashfs(&self) -> Option<String> {
-        let compression = self.compression.map(|compression| format!("-comp {}", compression.name()));
-        let words: Vec<String> = compression.into_iter().chain(self.root_owned.then(|| "-all-root".into())).collect();
+        let compression = self.compression.map(|compression| compression.options(None));
+        let owner = self.root_owned.then(|| "-all-root".into());
+        let words: Vec<String> = compression.into_iter().flatten().chain(owner).collect();
         (!words.is_empty()).then(|| words.join(" "))
     }
 }
@@ -113,7 +114,7 @@ mod tests {
             let args: Vec<_> = build.to_args().into_iter().map(|arg| arg.into_string().unwrap()).collect();
             args.join("|")
         };
-        let expected = "build|--tmpdir|/tmp/d/tmp|--fakeroot|--mksquashfs-args=-comp zstd|--build-arg|x=1|/tmp/d/image.sif|/tmp/d/built.def";
+        let expected = "build|--tmpdir|/tmp/d/tmp|--fakeroot|--mksquashfs-args=-comp zstd -Xcompression-level 6|--build-arg|x=1|/tmp/d/image.sif|/tmp/d/built.def";
         assert_eq!(words(&build), expected);
         let plain = Build {
             fakeroot: false,

@@ -36,6 +36,8 @@ pub(super) struct Count {
     pub(super) bytes: u64,
     /// The newest change, in seconds since 1970.
     pub(super) newest: u32,
+    /// The newest change of anything, as the clock has told it.
+    pub(super) changed: i64,
     /// Inodes with an access control list.
     pub(super) acls: u64,
     /// Other attributes for which squashfs or its tar reader has no place.
@@ -83,6 +85,7 @@ impl Count {
         self.owner = self.owner.and(node.ids);
         let mtime = mtime_of(node, latest);
         self.newest = self.newest.max(mtime);
+        self.changed = self.changed.max(node.ctime);
         let What::Itself(xattrs) = entry.what else { return Ok(()) };
         self.attributes(xattrs);
         match node.kind {

@@ -59,6 +59,13 @@ impl Job<'_> {
         self.request.latest.unwrap_or(u32::MAX)
     }
 
+    /// The last time that can be told in the layer. mksquashfs 4.5 gives the root the present time, or an earlier one that it is told
+    /// for all. With one that lies in the future the layer would be another at each sealing. So there no time is later than the last
+    /// change of the image, which the clock has set.
+    fn believable(&self, count: &Count) -> u32 {
+        if self.tool.keeps_root_time() { u32::MAX } else { u32::try_from(count.changed.max(0)).unwrap_or(u32::MAX) }
+    }
+
     fn count(&self, tree: &Tree<'_, File>, upper: u32, below: &Lazy<'_>) -> Result<(Count, Translated), SealError> {
         let mut count = Count::default();
         let walk = Walk::new(tree, &self.request.image, below);
@@ -77,7 +84,7 @@ impl Job<'_> {
         watch: Watch<'_>,
     ) -> Result<(), SealError> {
         let fail = |error| SealError::tool(&self.request.layer, error);
-        let time = self.request.latest.unwrap_or(count.newest);
+        let time = self.request.latest.unwrap_or(count.newest).min(self.believable(count));
         let out = tool::path_of(draft.file());
         let mut running = self.tool.start(self.request, count, time, &out).map_err(fail)?;
         let input = running.input().ok_or_else(|| fail(ToolError::Failed("no pipe".into())))?;
@@ -99,7 +106,8 @@ impl Job<'_> {
         watch: Watch<'_>,
     ) -> Result<(), SealError> {
         let out = BufWriter::with_capacity(TOGETHER, input);
-        let mut archive = Archive::new(tree, &self.request.image, out, self.latest());
+        let latest = self.latest().min(self.believable(count));
+        let mut archive = Archive::new(tree, &self.request.image, out, latest);
         let mut read = 0;
         let mut told = |bytes: u64| {
             read += bytes;

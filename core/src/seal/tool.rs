@@ -74,6 +74,11 @@ impl Tool {
         request.root_owned || self.version >= ROOT_OPTIONS || count.owner == Owner::One(root) || root == caller
     }
 
+    /// Whether the root of the layer gets its time whatever the time is now.
+    pub(super) fn keeps_root_time(&self) -> bool {
+        self.version >= ROOT_OPTIONS
+    }
+
     /// Whether the root of the layer gets its extended attributes.
     pub(super) fn keeps_root_xattrs(&self) -> bool {
         self.version >= ROOT_OPTIONS
@@ -85,7 +90,7 @@ impl Tool {
         let copy = || messages.try_clone().map(Stdio::from).map_err(ToolError::Start);
         let mut command = Command::new(&self.program);
         command.args(["-", out, "-tar", "-noappend", "-quiet", "-no-progress", "-xattrs"]);
-        command.args(compression(request)).args(["-b", &request.block_size.to_string()]);
+        command.args(request.compression.options(request.level)).args(["-b", &request.block_size.to_string()]);
         command.args(self.root(request, count));
         if let Some(processors) = request.processors {
             command.args(["-processors", &processors.to_string()]);
@@ -127,14 +132,6 @@ impl Tool {
 fn pseudo_xattr(xattr: &Xattr) -> String {
     let value: String = xattr.value.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("/ x {}=0x{value}", String::from_utf8_lossy(&xattr.name))
-}
-
-fn compression(request: &Request) -> Vec<String> {
-    let mut options = vec!["-comp".to_owned(), request.compression.name().to_owned()];
-    if let Some(level) = request.level {
-        options.extend(["-Xcompression-level".to_owned(), level.to_string()]);
-    }
-    options
 }
 
 fn parse_version(said: &str) -> Option<Version> {

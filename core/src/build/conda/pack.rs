@@ -33,7 +33,7 @@ impl Packing<'_> {
         command.arg(self.root).arg(seal::path_of(self.out));
         command.args(["-noappend", "-all-root", "-no-xattrs", "-no-progress", "-quiet"]);
         // Otherwise what it cannot read is an empty file in the layer, and all is well.
-        command.args(["-exit-on-error", "-comp", self.compression.name()]).env("LC_ALL", "C");
+        command.arg("-exit-on-error").args(self.compression.options(None)).env("LC_ALL", "C");
         let mut said = Vec::new();
         let running = Running::start(&command).map_err(|error| self.tool(ToolError::Start(error)))?;
         let mut quiet = |news: News<'_>| match news {
