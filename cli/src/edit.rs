@@ -12,6 +12,7 @@ use condatainer_core::layer::{Layer, Mode};
 use condatainer_core::plan::Plan;
 use condatainer_core::request::Request;
 use condatainer_core::seal;
+use condatainer_core::trust::strangers_directory;
 
 use crate::args::EditArgs;
 use crate::exit::Failure;
@@ -62,7 +63,10 @@ fn workspace(around: &Surroundings, is_needed: bool) -> Result<Option<PathBuf>, 
     let user = around.env.get("USER").filter(|user| !user.is_empty() && !user.contains('/'));
     let found = candidates(&around.cwd, user.map(String::as_str)).find(|path| path.is_file());
     match found {
-        Some(path) => Ok(Some(path)),
+        Some(path) => match strangers_directory(&around.cwd, &path) {
+            Some(why) => Err(Failure::not_started(why)),
+            None => Ok(Some(path)),
+        },
         None if is_needed => {
             let path = around.cwd.join("env.img");
             let message = format!("{}: no such image: 'condatainer o' makes it, -n goes on without", path.display());

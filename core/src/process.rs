@@ -87,8 +87,8 @@ impl Process {
         field(&self.text("status"), name).map(str::to_owned)
     }
 
-    /// The user that it runs as; `None` for one that has several ids, such as a setuid program. The owner of its directory is no
-    /// answer: that is root for everything that a user has made unreadable (PR_SET_DUMPABLE, an unreadable program).
+    /// The user that it runs as; `None` for one that has several ids, as a setuid program has. The owner of its directory is no
+    /// answer: that is the effective id, so root for such a program, whoever has started it.
     pub(crate) fn owner(&self) -> Option<u32> {
         let ids = self.status("Uid")?;
         let mut ids = ids.split_ascii_whitespace().map(str::parse);

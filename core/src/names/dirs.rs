@@ -1,11 +1,13 @@
 //! The image directories: where they are, and whose.
 
 use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{Gid, Group, getegid, getgroups};
 
 use crate::config::{Config, Source};
+use crate::trust::{Owners, name_of};
 
 /// One directory of layers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +16,8 @@ pub struct ImageDir {
     pub path: PathBuf,
     /// Who named it; the user's own directory has [`Source::Default`].
     pub source: Source,
+    /// For one that is to be the user's own (`{user}`): the owner, if that is somebody else, who has made it before the user did.
+    pub stranger: Option<String>,
 }
 
 /// The user's own directory, to which `create -n` writes: `$XDG_DATA_HOME/condatainer/images`, else below `~/.local/share`.
@@ -33,13 +37,20 @@ pub(super) fn configured(config: &Config, env: &HashMap<String, String>) -> Vec<
     let groups = if asked("{group}") { group_names() } else { Vec::new() };
     let mut all: Vec<ImageDir> = Vec::new();
     for (dir, source) in dirs {
+        let is_users = dir.to_string_lossy().contains("{user}");
         for path in expand(&dir, user.as_deref(), &groups) {
             if all.iter().all(|other| other.path != path) {
-                all.push(ImageDir { path, source: source.clone() });
+                let stranger = if is_users { stranger(&path) } else { None };
+                all.push(ImageDir { path, source: source.clone(), stranger });
             }
         }
     }
     all
+}
+
+fn stranger(path: &Path) -> Option<String> {
+    let owner = path.metadata().ok()?.uid();
+    (!Owners::root_and_caller().has(owner)).then(|| name_of(owner))
 }
 
 /// One directory for each group, none where the user or the groups cannot be told.
@@ -85,6 +96,16 @@ mod tests {
         assert_eq!(expand("/s/{user}", Some("alice")), [PathBuf::from("/s/alice")]);
         assert!(expand("/s/{user}", None).is_empty());
         assert_eq!(expand("/plain", None), [PathBuf::from("/plain")]);
+    }
+
+    /// Where everybody can make directories, somebody may be faster.
+    #[test]
+    fn a_users_directory_of_somebody_else_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!((stranger(dir.path()), stranger(&dir.path().join("none"))), (None, None));
+        if std::os::unix::fs::chown(dir.path(), Some(54_321), None).is_ok() {
+            assert_eq!(stranger(dir.path()).as_deref(), Some("uid 54321"));
+        }
     }
 
     #[test]

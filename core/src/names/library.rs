@@ -74,7 +74,7 @@ impl Library {
         found.ok_or_else(|| self.not_found(name))
     }
 
-    /// The directories that cannot be read, each with the reason.
+    /// The directories that are not searched, each with the reason.
     #[must_use]
     pub fn unreadable(&self) -> Vec<String> {
         self.dirs.iter().filter(|dir| trouble(dir).is_some()).map(searched).collect()
@@ -128,6 +128,9 @@ impl Library {
 
 /// Where a name in full can be, in the order in which it is looked for.
 fn files(dir: &ImageDir, name: &Name, suffixes: &[&str]) -> Vec<PathBuf> {
+    if dir.stranger.is_some() {
+        return Vec::new();
+    }
     let stem = name.file_stem();
     suffixes.iter().map(|suffix| dir.path.join(format!("{stem}.{suffix}"))).collect()
 }
@@ -142,7 +145,7 @@ fn newest_within(dir: &ImageDir, name: &Name, suffixes: &[&str]) -> Option<PathB
 
 /// The layers in a directory whose file names may be meant; looking at a name more closely costs more than finding it.
 fn layers(dir: &ImageDir, may_be_meant: &dyn Fn(&str) -> bool) -> Vec<(Name, PathBuf)> {
-    let entries = fs::read_dir(&dir.path).into_iter().flatten().flatten();
+    let entries = fs::read_dir(&dir.path).into_iter().flatten().flatten().filter(|_| dir.stranger.is_none());
     let names = entries.filter_map(|entry| {
         let file = entry.file_name();
         let file = file.to_str().filter(|file| may_be_meant(file))?;
@@ -186,8 +189,11 @@ fn searched(dir: &ImageDir) -> String {
     }
 }
 
-/// Why a directory cannot be read; one that is not there has no layers, which is no trouble.
-fn trouble(dir: &ImageDir) -> Option<&'static str> {
+/// Why a directory is not searched; one that is not there has no layers, which is no trouble.
+fn trouble(dir: &ImageDir) -> Option<String> {
+    if let Some(owner) = &dir.stranger {
+        return Some(format!("it belongs to {owner} and not to you"));
+    }
     let error = fs::read_dir(&dir.path).err().filter(|error| error.kind() != io::ErrorKind::NotFound)?;
-    Some(error.raw_os_error().map_or("it cannot be read", |code| Errno::from_raw(code).desc()))
+    Some(error.raw_os_error().map_or("it cannot be read", |code| Errno::from_raw(code).desc()).into())
 }

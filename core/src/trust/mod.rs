@@ -13,7 +13,7 @@ mod owners;
 
 pub use directories::open_of_root;
 pub use error::TrustError;
-pub use found::stranger;
+pub use found::{stranger, strangers_directory};
 pub use open::{Links, Opened, open};
 pub(crate) use owners::is_private;
 pub use owners::{Owners, name_of};

@@ -8,6 +8,7 @@ use crate::support::{Desk, Expect, tests};
 tests! {
     Apptainer, Desk: [
         the_first_directory_wins_ranges_too, a_strangers_layer_is_not_found_by_its_name, a_strangers_workspace_is_not_taken,
+        a_users_directory_that_somebody_else_has_made,
         a_layer_that_is_exchanged_after_the_submission,
     ];
     Slurm, Desk: [the_doctor_warns_of_directories_for_all];
@@ -39,6 +40,26 @@ fn the_first_directory_wins_ranges_too(desk: &Desk) -> Result<()> {
     desk.write("job.sh", "#!/bin/bash\n#DEP: samtools>=1.0\ncat /opt/whose\n")?;
     desk.script(&format!("{dirs}condatainer run job.sh"))?.says("of root")?;
     Ok(())
+}
+
+/// A site names `/scratch/{user}/images`, and bob makes that of alice before she does. It is no directory that everybody can write to.
+fn a_users_directory_that_somebody_else_has_made(desk: &Desk) -> Result<()> {
+    let dir = place(desk, "1777")?;
+    desk.of("bob")?.run(&["mkdir", &format!("{dir}/alice")])?.success()?;
+    let path = format!("{dir}/alice/tool--1.sqf");
+    layer(desk, &path, "bob")?;
+    let dirs = format!("export CONDATAINER_IMAGE_DIRS={dir}/{{user}}; ");
+    for name in ["tool/1", "'tool>=1'"] {
+        desk.script(&format!("{dirs}condatainer exec -o {name} echo RAN"))?
+            .ends_with(125)?
+            .complains(&format!("{dir}/alice (it belongs to bob and not to you)"))?
+            .without_stdout()?;
+    }
+    let listed = desk.script(&format!("{dirs}condatainer list tool"))?;
+    ensure!(!listed.stdout.contains("tool"), "{listed:?}");
+    desk.as_root(&format!("chown alice: {dir}/alice"))?.success()?;
+    layer(desk, &path, "alice")?;
+    desk.script(&format!("{dirs}condatainer exec -o tool/1 cat /opt/whose"))?.says("of alice").map(drop)
 }
 
 fn a_strangers_layer_is_not_found_by_its_name(desk: &Desk) -> Result<()> {
@@ -90,6 +111,22 @@ fn a_strangers_workspace_is_not_taken(desk: &Desk) -> Result<()> {
     let refused = format!("{dir}/env.img: belongs to bob, and lies where everybody can put files");
     desk.script(&format!("cd {dir} && condatainer e -- echo RAN"))?.ends_with(125)?.complains(&refused)?;
     desk.script(&format!("cd {dir} && condatainer e ./env.img -- echo RAN"))?.says("RAN")?;
+    // Nor one in a directory that bob has made there.
+    for place in ["src/overlay", "overlay"] {
+        let path = format!("{dir}/{place}/env.img");
+        desk.as_root(&format!(
+            "rm -f {dir}/env.img; mkdir -p {dir}/{place}; cp env.img {path}; chown -R bob {dir}/*; chmod 666 {path}"
+        ))?
+        .success()?;
+        desk.script(&format!("cd {dir} && condatainer e -- echo RAN"))?
+            .ends_with(125)?
+            .complains(&format!(
+                "{path}: lies in a directory that belongs to bob, and lies where everybody can put files"
+            ))?
+            .without_stdout()?;
+    }
+    desk.as_root(&format!("chown -R alice {dir}/overlay"))?.success()?;
+    desk.script(&format!("cd {dir} && condatainer e -q -- echo RAN"))?.says("RAN")?;
     Ok(())
 }
 
