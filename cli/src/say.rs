@@ -52,7 +52,7 @@ pub(crate) fn notice(line: &str) {
 /// What is being done: said with `-v`.
 pub(crate) fn detail(line: &str) {
     if is_verbose() {
-        write(line);
+        write(&one_line(line));
     }
 }
 
