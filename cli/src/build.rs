@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use condatainer_core::build::conda::Spec;
 use condatainer_core::build::{self, BuildError, News, Recipe, Report, Request, Source, Told, Watch};
-use condatainer_core::config::SYSTEM_FILE;
+use condatainer_core::config::{Given, SYSTEM_FILE};
 use condatainer_core::litter;
 use condatainer_core::stop::Stop;
 use indicatif::BinaryBytes;
@@ -71,20 +71,26 @@ pub(crate) fn watched<R>(build: impl FnOnce(Watch<'_>) -> Result<R, BuildError>)
 }
 
 fn request(args: BuildArgs, around: &Surroundings, recipe: Option<Recipe>) -> Result<Request, Failure> {
-    let engine = build::engine(&around.config).ok_or(BuildError::NoEngine).map_err(Failure::failed)?;
+    let engine = build::engine(&around.config).map_err(Failure::failed)?;
     let layer = place::of_layer(&args, around)?;
     if recipe.is_none() && !args.update {
         return Err(Failure::usage(
             "nothing to build; name a definition (-f FILE.def), an image (-s docker://debian:trixie), conda packages, or a layer to rebuild (-u)",
         ));
     }
+    let given = Given { fakeroot: flag(&args), tmpdir: args.tmpdir.as_deref(), ..Given::default() };
+    around.tell_overruled(&given);
+    let fakeroot = around.config.fakeroot(flag(&args)).unwrap_or(true);
+    let tmpdir = tmpdir(args.tmpdir, around);
     Ok(Request {
         recipe,
         layer,
         update: args.update,
-        fakeroot: around.config.fakeroot(flag(&args)).unwrap_or(true),
+        fakeroot,
+        fakeroot_origin: around.config.origin_of_fakeroot(fakeroot),
         compression: args.compression.map(seal::compression),
-        tmpdir: tmpdir(args.tmpdir, around),
+        tmpdir_origin: around.config.origin_of_tmpdir(&tmpdir),
+        tmpdir,
         engine,
         arguments: args.arguments,
     })

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use condatainer_core::build::conda::{self, CondaError, Report, Request, Spec};
+use condatainer_core::config::Given;
 use indicatif::BinaryBytes;
 
 use crate::args::BuildArgs;
@@ -30,6 +31,7 @@ pub(crate) fn create(args: BuildArgs, around: &Surroundings, spec: Spec) -> Resu
             "--fakeroot, --no-fakeroot and what stands after -- are for 'apptainer build'; leave them out with conda packages",
         ));
     }
+    around.tell_overruled(&Given { tmpdir: args.tmpdir.as_deref(), conda: args.conda.as_deref(), ..Given::default() });
     let request = Request {
         spec,
         layer: around.cwd.join(place::of_layer(&args, around)?),

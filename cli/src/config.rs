@@ -11,10 +11,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::args::ConfigArgs;
-use crate::escape::one_line;
 use crate::exit::Failure;
 use crate::print;
 use crate::start::Surroundings;
+use condatainer_core::escape::one_line;
 
 #[derive(Debug, Serialize)]
 struct Report {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use condatainer_core::build::conda::{self, Contents};
-use condatainer_core::config::SYSTEM_FILE;
+use condatainer_core::config::{Given, SYSTEM_FILE};
 use condatainer_core::create::{self, Made, Spec};
 use condatainer_core::ext::Ids;
 use condatainer_core::fakeroot::Fakeroot;
@@ -79,6 +79,7 @@ fn contents(args: &CreateArgs, caller: &Caller, spec: &mut Spec) -> Result<Optio
         None => conda::Spec::of_words(&packages),
     };
     create::check_before(spec).map_err(Failure::failed)?;
+    around.tell_overruled(&Given { tmpdir: args.tmpdir.as_deref(), conda: args.conda.as_deref(), ..Given::default() });
     let request = conda::Request {
         spec: wanted.map_err(Failure::failed)?,
         layer: around.cwd.join(&spec.path),

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use condatainer_core::config::SYSTEM_FILE;
+use condatainer_core::escape::one_line;
 use condatainer_core::layer::Layer;
 use condatainer_core::names::Finder;
 use condatainer_core::script::Script;
@@ -12,7 +13,7 @@ use serde::Serialize;
 use crate::args::ScriptCheckArgs;
 use crate::exit::{Code, Failure};
 use crate::start::Surroundings;
-use crate::{escape, print, say};
+use crate::{print, say};
 
 /// Beside a layer that is not there: what it can be made of, in the order in which it is looked for.
 const RECIPES: [&str; 3] = ["yml", "yaml", "def"];
@@ -157,7 +158,7 @@ fn show(report: &Report) -> Result<(), Failure> {
             let path = one.path.as_ref().map(|path| path.display().to_string());
             let what = path.or_else(|| one.problem.clone()).unwrap_or_default();
             let line = format!("{state:<7}  {:<places$}  {:<layers$}  {what}", place(one), one.layer);
-            writeln!(out, "{}", escape::one_line(&line))?;
+            writeln!(out, "{}", one_line(&line))?;
         }
         Ok(())
     })

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use condatainer_core::config::SYSTEM_FILE;
 use condatainer_core::diff::{self, Aspect, Change, Changes, Count, Entry, Facts, Summary, Totals};
 use condatainer_core::ext::FileType;
-use condatainer_core::facts::Usage;
+use condatainer_core::facts::{self, Usage};
 use condatainer_core::image::{self, Kind, Opened};
 use condatainer_core::layer::Mode;
 use condatainer_core::lower::Lower;
@@ -17,11 +17,11 @@ use indicatif::BinaryBytes;
 use serde::Serialize;
 
 use crate::args::DiffArgs;
-use crate::escape::escape;
 use crate::exit::Failure;
 use crate::print;
 use crate::say;
 use crate::start::Surroundings;
+use condatainer_core::escape::escape;
 
 /// The report; the field names are the contract of `--json`.
 #[derive(Debug, Serialize)]
@@ -89,8 +89,10 @@ fn base(args: &DiffArgs, image: &Opened, around: &Surroundings) -> Result<Option
         return Ok(None);
     }
     let base = around.config.base(named).ok_or_else(|| Failure::failed(SurveyError::NoBase))?;
-    match image::identify(&base).map_err(Failure::failed)?.kind {
-        Kind::Ext(_) => Err(Failure::failed(Refusal::ExtBase { path: base })),
+    match survey::base(Some(&base), &around.config).map_err(Failure::failed)?.kind {
+        facts::Kind::Ext => {
+            Err(Failure::failed(Refusal::ExtBase { origin: around.config.origin_of_base(&base), path: base }))
+        }
         _ => Ok(Some(base)),
     }
 }

@@ -9,9 +9,9 @@ use condatainer_core::doctor::{self, Check, Report, Request, Status};
 use condatainer_core::litter;
 
 use crate::args::DoctorArgs;
-use crate::escape::one_line;
 use crate::exit::{Code, Failure};
 use crate::print;
+use condatainer_core::escape::one_line;
 
 /// Room for how a check came out, and for its name.
 const STATUS_WIDTH: usize = 9;

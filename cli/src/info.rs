@@ -13,10 +13,10 @@ use condatainer_core::layer::Layer;
 use condatainer_core::module::Module;
 
 use crate::args::{InfoArgs, LayerInfoArgs};
-use crate::escape::one_line;
 use crate::exit::Failure;
 use crate::print;
 use crate::start::Surroundings;
+use condatainer_core::escape::one_line;
 
 /// Room for the names of the lines.
 const WIDTH: usize = 12;

@@ -15,11 +15,11 @@ use serde::Serialize;
 use wildmatch::WildMatch;
 
 use crate::args::ListArgs;
-use crate::escape::one_line;
 use crate::exit::{Code, Failure};
 use crate::print;
 use crate::say;
 use crate::start::Surroundings;
+use condatainer_core::escape::one_line;
 
 /// One layer, as `--json` promises it.
 #[derive(Debug, Serialize)]

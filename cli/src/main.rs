@@ -13,7 +13,6 @@ mod dependencies;
 mod diff;
 mod doctor;
 mod edit;
-mod escape;
 mod exec;
 mod exit;
 mod info;

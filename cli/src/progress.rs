@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::escape::one_line;
 use crate::say;
+use condatainer_core::escape::one_line;
 
 /// One piece of long work.
 #[derive(Debug)]

@@ -6,9 +6,9 @@ use anstyle::Style;
 use condatainer_core::step::kept::{Kept, kept};
 
 use crate::args::PsArgs;
-use crate::escape::one_line;
 use crate::exit::Failure;
 use crate::print;
+use condatainer_core::escape::one_line;
 
 pub(crate) fn ps(args: &PsArgs) -> Result<ExitCode, Failure> {
     let found = kept();

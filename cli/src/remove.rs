@@ -12,11 +12,11 @@ use condatainer_core::names::is_path;
 use condatainer_core::survey;
 
 use crate::args::RemoveArgs;
-use crate::escape::one_line;
 use crate::exit::Failure;
 use crate::list::matching;
 use crate::say;
 use crate::start::Surroundings;
+use condatainer_core::escape::one_line;
 
 pub(crate) fn remove(args: &RemoveArgs) -> Result<ExitCode, Failure> {
     let around = Surroundings::look(Path::new(SYSTEM_FILE)).map_err(Failure::of_a_verb)?;
@@ -61,7 +61,9 @@ fn refuse_unfit(file: &Path) -> Result<(), Failure> {
     let opened = image::open(file).map_err(Failure::failed)?;
     match survey::usage(&opened) {
         Usage::Free | Usage::Unknown { .. } => Ok(()),
-        Usage::Readers => Err(Failure::failed(format!("{}: in use by readers: wait until they end", file.display()))),
+        Usage::Readers { .. } => {
+            Err(Failure::failed(format!("{}: in use by readers: wait until they end", file.display())))
+        }
         Usage::Writer { holder, seen } => {
             let who = holder.map(|holder| holder.to_string()).or(seen).unwrap_or_else(|| "an unknown process".into());
             Err(Failure::failed(format!("{}: in use for writing by {who}: wait until it ends", file.display())))

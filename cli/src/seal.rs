@@ -1,6 +1,8 @@
 //! `condatainer overlay seal`: turns what was written to an image into a read-only layer.
 
+use std::fs;
 use std::ops::ControlFlow;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -84,7 +86,16 @@ fn lines(report: &Report) -> Vec<String> {
         report::repaired(image, report.repaired),
         report.unclean.then(unclean),
     ];
-    states.into_iter().flatten().chain([summary(report)]).chain(lost(report)).collect()
+    let lines = states.into_iter().flatten().chain([summary(report)]).chain(lost(report));
+    lines.chain(closed(&report.layer)).collect()
+}
+
+/// A layer of a private image is private; most layers are meant for others.
+fn closed(layer: &Path) -> Option<String> {
+    let is_closed = fs::metadata(layer).is_ok_and(|meta| meta.mode() & 0o044 == 0);
+    let layer = layer.display();
+    is_closed
+        .then(|| format!("{layer}: only you can read it, as the image: 'chmod a+r {layer}' shares all that is in it"))
 }
 
 fn summary(report: &Report) -> String {

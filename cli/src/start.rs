@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use condatainer_core::apt;
 use condatainer_core::bind::Bind;
-use condatainer_core::config::{self, Config};
+use condatainer_core::config::{self, Config, Given};
 use condatainer_core::env_script;
 use condatainer_core::facts::LayerFacts;
 use condatainer_core::image;
@@ -54,6 +54,11 @@ impl Surroundings {
         let home = env.get("HOME").filter(|h| !h.is_empty()).map(PathBuf::from);
         let config = config.map_err(Failure::not_started)?;
         Ok(Self { cwd, home, library: Library::configured(&config, &env), config, env })
+    }
+
+    /// Says which options give way to what the site has fixed.
+    pub(crate) fn tell_overruled(&self, given: &Given<'_>) {
+        self.config.overruled(given).iter().for_each(|line| say::notice(line));
     }
 
     /// The layers of repeated, comma-separated options.
@@ -133,9 +138,7 @@ impl Surroundings {
         lent: Option<&Path>,
         cure: impl Fn(&Refusal) -> bool,
     ) -> Result<Plan, Failure> {
-        for line in self.config.overruled(request.base.as_deref(), request.fakeroot) {
-            say::notice(&line);
-        }
+        self.tell_overruled(&Given { base: request.base.as_deref(), fakeroot: request.fakeroot, ..Given::default() });
         request.fakeroot = self.config.fakeroot(request.fakeroot);
         let deadline = Instant::now() + PATIENCE;
         loop {

@@ -48,6 +48,10 @@ fn request(around: &Surroundings, args: &WithRootArgs) -> Result<Request, Failur
     if args.start.no_fakeroot {
         return Err(Failure::not_started("--no-fakeroot: there is no root without fakeroot; leave it out"));
     }
+    if let Some(origin) = around.config.origin_of_fakeroot(false).filter(|origin| origin.is_fixed()) {
+        let cure = origin.instead_of_option("false");
+        return Err(Failure::not_started(format!("there is no root without fakeroot: {cure}")));
+    }
     let mut layers = around.layers(&args.overlays)?;
     layers.push(Layer { mode: Some(Mode::Rw), ..Layer::at(around.cwd.join(&args.image)) });
     Ok(Request { layers, fakeroot: Some(true), ..around.request(&args.start)? })

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::escape;
 use crate::facts::Gpu;
 use crate::fakeroot::Fakeroot;
 use crate::plan::{Command, Overlay, Plan};
@@ -107,7 +108,7 @@ impl Plan {
                 vec![shell.clone().unwrap_or_else(|| PathBuf::from("/bin/bash")).display().to_string()]
             }
         });
-        shlex::try_join(words.iter().map(String::as_str)).unwrap_or_else(|_| words.join(" "))
+        words.iter().map(|word| escape::shell_word(word)).collect::<Vec<_>>().join(" ")
     }
 
     /// The directory below which `:tmp` writes are kept, if there is a `:tmp` layer; else the root, which is not used.

@@ -6,9 +6,11 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::config::Origin;
 use crate::ext::Stamp;
 use crate::holder::Holder;
 use crate::layer::Mode;
+use crate::missing_engine::MissingEngine;
 use crate::module::Module;
 use crate::singularity::Limit;
 use crate::user::Caller;
@@ -30,8 +32,8 @@ pub struct Facts {
     pub layers: Vec<LayerFacts>,
     /// The first file or directory of the stack that SingularityCE does not accept or would show otherwise, where it is the engine.
     pub limit: Option<(PathBuf, Limit)>,
-    /// The container engine; `None` where none is installed.
-    pub engine: Option<Engine>,
+    /// The container engine, or why there is none.
+    pub engine: Result<Engine, MissingEngine>,
     /// Whether an unprivileged process may make a user namespace.
     pub user_namespaces: bool,
     /// Whether newuidmap and newgidmap are installed.
@@ -40,8 +42,10 @@ pub struct Facts {
     pub gpus: Vec<Gpu>,
     /// Directory for what `:tmp` layers write.
     pub tmpdir: PathBuf,
-    /// Where node-local directories cannot be made, the reason.
-    pub tmpdir_problem: Option<String>,
+    /// Where node-local directories cannot be made, the reason and what to do.
+    pub tmpdir_problem: Option<(String, String)>,
+    /// Who has decided about fakeroot, where it was no option.
+    pub fakeroot_origin: Option<Origin>,
 }
 
 /// Which of the two programs that go back to Singularity starts the containers.
@@ -69,6 +73,9 @@ pub struct Engine {
     pub flavour: Flavour,
     /// The `apptainer` or `singularity` program.
     pub program: PathBuf,
+    /// The key that names it, where one does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
     /// Its configuration file, where it was found.
     pub config: Option<PathBuf>,
     /// Whether it is a setuid installation: Apptainer by the file alone, SingularityCE only where it may be used as such.
@@ -100,6 +107,8 @@ pub struct BaseFacts {
     pub shows_deleted: bool,
     /// Where it was found and not written down, why it is not used.
     pub stranger: Option<String>,
+    /// Who has named it, where it was no option.
+    pub origin: Option<Origin>,
 }
 
 /// What a file is, by its content.
@@ -188,7 +197,10 @@ pub enum Usage {
     /// Nobody.
     Free,
     /// One or more readers.
-    Readers,
+    Readers {
+        /// Who they are, as far as the machine tells.
+        seen: Option<String>,
+    },
     /// A writer, or something else that excludes everybody.
     Writer {
         /// What the writer published about itself, when that still holds.

@@ -36,16 +36,16 @@ pub(crate) fn decide(
     writer: Option<&LayerFacts>,
 ) -> Result<Option<Fakeroot>, Refusal> {
     // SingularityCE's fakeroot leaves images out, so it would help nobody.
-    let is_singularity = facts.engine.as_ref().is_some_and(singularity::is);
+    let is_singularity = facts.engine.as_ref().is_ok_and(singularity::is);
     let automatic = || !is_singularity && first_of_root(&facts.layers).is_some();
     let wanted = request.fakeroot.unwrap_or_else(automatic);
     let fakeroot = wanted.then(|| offered(&facts.caller, facts.newuidmap)).transpose()?;
     match writer {
         Some(layer) if is_singularity && fakeroot.is_none() => {
             singularity::check_owner(layer, facts.caller.uid)?;
-            check_owner(layer, fakeroot, facts).map(|()| fakeroot)
+            check_owner(layer, fakeroot, request, facts).map(|()| fakeroot)
         }
-        Some(layer) => check_owner(layer, fakeroot, facts).map(|()| fakeroot),
+        Some(layer) => check_owner(layer, fakeroot, request, facts).map(|()| fakeroot),
         None => Ok(fakeroot),
     }
 }
@@ -70,7 +70,12 @@ fn upper(layer: &LayerFacts) -> Option<(u32, u32)> {
 }
 
 /// The owner of a written upper must exist in the container's user namespace, else Apptainer cannot make it an upper layer.
-fn check_owner(layer: &LayerFacts, fakeroot: Option<Fakeroot>, facts: &Facts) -> Result<(), Refusal> {
+fn check_owner(
+    layer: &LayerFacts,
+    fakeroot: Option<Fakeroot>,
+    request: &Request,
+    facts: &Facts,
+) -> Result<(), Refusal> {
     let Some(owner) = upper(layer) else { return Ok(()) };
     let caller = (facts.caller.uid, facts.caller.gid);
     let usable = maps(owner, caller, fakeroot);
@@ -79,7 +84,8 @@ fn check_owner(layer: &LayerFacts, fakeroot: Option<Fakeroot>, facts: &Facts) ->
     }
     let fakeroot_helps =
         offered(&facts.caller, facts.newuidmap).is_ok_and(|offered| maps(owner, caller, Some(offered)));
-    Err(Refusal::WrongOwner { path: layer.path.clone(), owner, caller, fakeroot, fakeroot_helps })
+    let (automatic, origin) = (request.fakeroot.is_none(), facts.fakeroot_origin.clone());
+    Err(Refusal::WrongOwner { path: layer.path.clone(), owner, caller, fakeroot, fakeroot_helps, automatic, origin })
 }
 
 fn maps(owner: (u32, u32), caller: (u32, u32), fakeroot: Option<Fakeroot>) -> bool {

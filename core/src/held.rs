@@ -16,6 +16,7 @@ use crate::ext::Window;
 use crate::holder::{self, Holder, Published};
 use crate::image::{self, Image, ImageError, Opened};
 use crate::lock::{self, Access, Availability, Guard, LockError, Loop};
+use crate::refusal::unknown;
 
 pub use error::HeldError;
 
@@ -58,7 +59,7 @@ impl Held {
     fn look(opened: Opened, window: Window) -> Result<Self, HeldError> {
         let Opened { image, file } = opened;
         match lock::query(&file, window, Access::Read) {
-            Ok(Availability::Held(kind)) => Err(busy(&image, kind)),
+            Ok(Availability::Held(kind)) => Err(busy(&image, &file, window, kind)),
             Ok(_) => Ok(Self { note: None, purpose: Purpose::Look, image, file, window, guard: None }),
             Err(error) => Err(HeldError::NotLockable { path: image.path, error }),
         }
@@ -67,14 +68,14 @@ impl Held {
     /// As [`Held::take`], but readers may go on.
     fn share(opened: Opened, window: Window) -> Result<Self, HeldError> {
         let Opened { image: seen, file } = opened;
-        let guard = lock::take(&file, window, Access::Read).map_err(|error| not_locked(&seen, error))?;
+        let guard = lock::take(&file, window, Access::Read).map_err(|error| not_locked(&seen, &file, window, error))?;
         Self::read(&seen.path, file)?.locked(guard, Purpose::Read, &seen, window)
     }
 
     /// What was read before the lock, `seen`, served to find the range to lock and for nothing else.
     fn take(seen: &Image, window: Window) -> Result<Self, HeldError> {
         let file = open_for_writing(&seen.path)?;
-        let guard = lock::take(&file, window, Access::Write).map_err(|error| not_locked(seen, error))?;
+        let guard = lock::take(&file, window, Access::Write).map_err(|error| not_locked(seen, &file, window, error))?;
         Self::read(&seen.path, file)?.locked(guard, Purpose::Change, seen, window)
     }
 
@@ -176,25 +177,24 @@ fn open_for_writing(path: &Path) -> Result<File, HeldError> {
     })
 }
 
-fn not_locked(image: &Image, error: LockError) -> HeldError {
+fn not_locked(image: &Image, file: &File, window: Window, error: LockError) -> HeldError {
     match error {
-        LockError::Busy(kind) => busy(image, kind),
+        LockError::Busy(kind) => busy(image, file, window, kind),
         LockError::Io(error) => HeldError::NotLockable { path: image.path.clone(), error },
     }
 }
 
-/// Names the holder by its own note, else among the caller's processes.
-fn busy(image: &Image, kind: Access) -> HeldError {
+/// Names the holder by its own note, else by what this node tells.
+fn busy(image: &Image, file: &File, window: Window, kind: Access) -> HeldError {
     let doing = match kind {
         Access::Write => "writing",
         Access::Read => "reading",
     };
-    let who = match (holder::read(&image.path), lock::users(image.dev, image.ino).first()) {
-        (Some(holder), _) if kind == Access::Write => format!("by {holder}"),
-        (_, Some(user)) => format!("perhaps by your process {} ({})", user.pid, user.comm),
-        _ => "by an unknown process, perhaps on another node".into(),
+    let who = match holder::read(&image.path).filter(|_| kind == Access::Write) {
+        Some(holder) => holder.to_string(),
+        None => lock::who(&image.path, file, window, Access::Write).unwrap_or_else(|| unknown(&image.path)),
     };
-    HeldError::Busy { path: image.path.clone(), by: format!("locked for {doing} {who}") }
+    HeldError::Busy { path: image.path.clone(), by: format!("locked for {doing} by {who}") }
 }
 
 #[cfg(test)]

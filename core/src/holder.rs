@@ -14,6 +14,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, statat, unlinkat};
 use serde::{Deserialize, Serialize};
 
 use crate::draft::directory_of;
+use crate::escape::one_line;
 use crate::litter::Litter;
 use crate::process::Process;
 use crate::trust::{self, Links};
@@ -85,7 +86,7 @@ impl fmt::Display for Holder {
 
 /// The note is a stranger's text: control characters must not reach a terminal.
 fn printable(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(80).collect()
+    one_line(text).chars().take(80).collect()
 }
 
 /// The note's path: `.env.img.holder` beside `env.img`.
@@ -144,7 +145,7 @@ impl Published {
         let mut file = tempfile::Builder::new().prefix(".holder-").tempfile_in(directory_of(&path))?;
         file.write_all(serde_json::to_string(holder)?.as_bytes())?;
         file.as_file().set_permissions(Permissions::from_mode(0o644))?;
-        let (litter, note) = Litter::made(&path, |path| file.persist(path).map_err(|e| e.error))?;
+        let (litter, note) = Litter::file(&path, |path| file.persist(path).map_err(|e| e.error))?;
         Ok(Self { directory, name, note, _litter: litter })
     }
 
@@ -255,6 +256,6 @@ mod tests {
         let chown = Holder { host: "n1".into(), step: None, verb: Some("overlay chown".into()), ..holder(9) };
         assert_eq!(chown.to_string(), "user alice, job 7, overlay chown, process 9 on n1");
         let hostile = Holder { host: "a\x1b[2Jb\n".into(), user: "u".into(), job: None, step: None, ..holder(1) };
-        assert_eq!(hostile.to_string(), "user u, process 1 on a[2Jb");
+        assert_eq!(hostile.to_string(), r"user u, process 1 on a\u{1b}[2Jb\n");
     }
 }

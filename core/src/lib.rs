@@ -27,6 +27,7 @@ pub mod e2fsprogs;
 #[cfg(feature = "lower")]
 pub mod env_script;
 mod environment;
+pub mod escape;
 pub mod ext;
 pub mod facts;
 pub mod fakeroot;
@@ -42,8 +43,11 @@ pub mod litter;
 pub mod lock;
 #[cfg(feature = "lower")]
 pub mod lower;
+pub mod missing_engine;
 pub mod module;
 pub mod names;
+mod open_dir;
+mod own_dir;
 pub mod plan;
 mod preen;
 mod process;
@@ -68,6 +72,7 @@ pub mod step;
 pub mod stop;
 pub mod submission;
 pub mod survey;
+mod tmpdir;
 pub mod trust;
 pub mod user;
 pub mod whiteout;

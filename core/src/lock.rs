@@ -14,8 +14,10 @@ use nix::libc;
 use crate::ext::Window;
 
 mod users;
+mod who;
 
 pub use users::{Loop, User, loops, users, writers};
+pub use who::who;
 
 /// What somebody wants to do with an image, or does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -77,6 +79,14 @@ pub fn query(file: &File, range: Window, wanted: Access) -> io::Result<Availabil
         Err(errno) if is_unsupported(errno) => Ok(Availability::Unsupported(errno)),
         Err(errno) => Err(errno.into()),
     }
+}
+
+/// The process whose lock is in the way. The kernel knows it for locks that belong to a process, and Apptainer's do not.
+fn conflicting_process(file: &File, range: Window, wanted: Access) -> Option<u32> {
+    let mut lock = request(kind_of(wanted), range).ok()?;
+    fcntl(file, FcntlArg::F_OFD_GETLK(&mut lock)).ok()?;
+    let is_held = libc::c_int::from(lock.l_type) != libc::F_UNLCK;
+    u32::try_from(lock.l_pid).ok().filter(|pid| is_held && *pid > 0)
 }
 
 /// Takes the lock without waiting. For [`Access::Write`] `file` must be open for writing.

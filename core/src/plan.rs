@@ -123,7 +123,7 @@ impl Plan {
 /// # Errors
 /// A [`Refusal`] for whatever cannot work, before anything is started or changed.
 pub fn decide(request: &Request, facts: &Facts, command: Command) -> Result<Plan, Refusal> {
-    let engine = facts.engine.clone().ok_or(Refusal::NoEngine)?;
+    let engine = facts.engine.clone().map_err(Refusal::NoEngine)?;
     let by_kernel = singularity::mounts_by_kernel(&engine, facts);
     if !facts.user_namespaces && facts.caller.uid != 0 && !by_kernel {
         return Err(Refusal::NoUserNamespaces(engine.flavour));
@@ -189,7 +189,7 @@ pub fn check<'a>(
         return Err(Refusal::Distrusted { reason });
     }
     if base.kind == Kind::Ext {
-        return Err(Refusal::ExtBase { path: base.path.clone() });
+        return Err(Refusal::ExtBase { path: base.path.clone(), origin: base.origin.clone() });
     }
     if let Some(path) = request.workdir.clone().filter(|path| path.is_relative()) {
         return Err(Refusal::RelativeWorkdir { path });
@@ -271,7 +271,7 @@ fn check_image(layer: &LayerFacts, image: &ImageFacts, mode: Mode, job: Option<&
         (Usage::Writer { holder, seen }, _) => {
             return Err(Refusal::HasWriter { path, mode, holder: holder.clone().map(Box::new), seen: seen.clone() });
         }
-        (Usage::Readers, Mode::Rw) => return Err(Refusal::HasReaders { path }),
+        (Usage::Readers { seen }, Mode::Rw) => return Err(Refusal::HasReaders { path, seen: seen.clone() }),
         _ => {}
     }
     match (image.state, mode) {
@@ -340,8 +340,8 @@ fn stack(layers: &[Moded<'_>], facts: &Facts, scratch_image: bool) -> Result<Vec
     };
     let mut stack: Vec<Overlay> = read_only(true).chain(read_only(false)).collect();
     if layers.iter().any(|(_, mode)| *mode == Mode::Tmp) {
-        if let Some(reason) = &facts.tmpdir_problem {
-            return Err(Refusal::NoTmpdir { path: facts.tmpdir.clone(), reason: reason.clone() });
+        if let Some((reason, cure)) = facts.tmpdir_problem.clone() {
+            return Err(Refusal::NoTmpdir { path: facts.tmpdir.clone(), reason, cure });
         }
         let scratch = if scratch_image { Overlay::ScratchImage } else { Overlay::Scratch };
         stack.push(scratch(facts.tmpdir.clone()));

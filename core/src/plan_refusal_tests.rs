@@ -3,6 +3,7 @@
 use super::tests::*;
 use super::*;
 use crate::holder::Holder;
+use crate::missing_engine::MissingEngine;
 
 #[test]
 fn two_writers_or_a_writer_and_tmp_are_refused() {
@@ -66,7 +67,7 @@ fn a_busy_image_is_named_with_its_holder() {
         "/e.img: in use for writing by user bob, job 7.0, process 9 on n1; one writer at a time: wait until it ends"
     );
     assert!(refusal(vec![busy(Mode::Ro)]).ends_with("it cannot be read meanwhile: wait until it ends"));
-    let read = |mode| with_image(img("/e.img", Some(mode), ALICE), |image| image.usage = Usage::Readers);
+    let read = |mode| with_image(img("/e.img", Some(mode), ALICE), |image| image.usage = Usage::Readers { seen: None });
     assert!(refusal(vec![read(Mode::Rw)]).starts_with("/e.img: in use by readers"));
     assert!(decided(&ANY(), vec![read(Mode::Ro)]).is_ok());
 }
@@ -86,9 +87,12 @@ fn images_that_cannot_work_are_refused() {
 #[test]
 fn machines_that_cannot_start_anything_say_so() {
     let refused = |facts| on(facts, &ANY(), vec![]).unwrap_err();
-    assert_eq!(refused(Facts { engine: None, ..machine() }), Refusal::NoEngine);
+    assert_eq!(
+        refused(Facts { engine: Err(MissingEngine::NotInstalled), ..machine() }),
+        Refusal::NoEngine(MissingEngine::NotInstalled)
+    );
     assert_eq!(refused(Facts { user_namespaces: false, ..machine() }), Refusal::NoUserNamespaces(Flavour::Apptainer));
-    let ext = BaseFacts { path: "/b.img".into(), kind: Kind::Ext, shows_deleted: false, stranger: None };
+    let ext = BaseFacts { path: "/b.img".into(), kind: Kind::Ext, shows_deleted: false, origin: None, stranger: None };
     assert!(matches!(refused(Facts { base: ext, ..machine() }), Refusal::ExtBase { .. }));
     let forced = Request { fakeroot: Some(true), ..ANY() };
     assert_eq!(on(Facts { newuidmap: false, ..machine() }, &forced, vec![]).unwrap_err(), Refusal::NoNewuidmap);

@@ -16,6 +16,7 @@ pub(crate) fn caller(uid: u32, has_subids: bool) -> Caller {
 
 fn apptainer() -> Engine {
     Engine {
+        origin: None,
         flavour: Flavour::Apptainer,
         program: "/usr/bin/apptainer".into(),
         config: None,
@@ -32,15 +33,22 @@ pub(crate) fn machine() -> Facts {
         job: None,
         job_variables: Vec::new(),
         nesting: 0,
-        base: BaseFacts { path: "/base.sqf".into(), kind: Kind::Squashfs, shows_deleted: false, stranger: None },
+        base: BaseFacts {
+            path: "/base.sqf".into(),
+            kind: Kind::Squashfs,
+            shows_deleted: false,
+            origin: None,
+            stranger: None,
+        },
         layers: Vec::new(),
         limit: None,
-        engine: Some(apptainer()),
+        engine: Ok(apptainer()),
         user_namespaces: true,
         newuidmap: true,
         gpus: Vec::new(),
         tmpdir: "/tmp".into(),
         tmpdir_problem: None,
+        fakeroot_origin: None,
     }
 }
 
@@ -130,7 +138,8 @@ fn an_image_that_is_known_to_have_no_fuse_whiteouts_is_left_to_the_kernel() {
 
 #[test]
 fn what_is_deleted_in_a_base_needs_the_driver_too() {
-    let base = BaseFacts { path: "/own.sif".into(), kind: Kind::Sif, shows_deleted: true, stranger: None };
+    let base =
+        BaseFacts { path: "/own.sif".into(), kind: Kind::Sif, shows_deleted: true, origin: None, stranger: None };
     let facts = || Facts { base: base.clone(), ..machine() };
     assert!(on(facts(), &ANY(), Vec::new()).unwrap().overlay_driver);
     assert!(!on(facts(), &ANY(), vec![img("/e.img", Some(Mode::Rw), ALICE)]).unwrap().overlay_driver);
@@ -141,7 +150,10 @@ fn tmp_reads_the_image_and_writes_beside() {
     let plan = decided(&ANY(), vec![img("/e.img", Some(Mode::Tmp), ALICE)]).unwrap();
     assert_eq!(plan.stack, [Overlay::Ro("/e.img".into()), Overlay::Scratch("/tmp".into())]);
     assert!(plan.overlay_driver && plan.holds.is_none());
-    let full = Facts { tmpdir_problem: Some("read-only".into()), ..machine() };
+    let full = Facts {
+        tmpdir_problem: Some(("read-only".into(), "set tmpdir in the configuration, or TMPDIR".into())),
+        ..machine()
+    };
     let refused = on(full, &ANY(), vec![img("/e.img", Some(Mode::Tmp), ALICE)]).unwrap_err();
     assert_eq!(
         refused.to_string(),
@@ -264,7 +276,7 @@ fn what_a_killed_writer_left_is_repaired_before_it_is_written() {
     let mut not_ours = state(Mode::Ro, State::Dirty);
     not_ours.writable = false;
     assert!(decided(&ANY(), vec![not_ours]).unwrap().repair.is_empty(), "who may not write it cannot repair it");
-    let in_use = with_image(state(Mode::Ro, State::Dirty), |image| image.usage = Usage::Readers);
+    let in_use = with_image(state(Mode::Ro, State::Dirty), |image| image.usage = Usage::Readers { seen: None });
     assert!(decided(&ANY(), vec![in_use]).unwrap().repair.is_empty(), "a reader's fuse2fs looks like that too");
     let unlocked = |mode| {
         let unknown = Usage::Unknown { reason: "No locks available".into() };
@@ -286,7 +298,7 @@ fn a_journal_is_replayed_only_where_nobody_can_have_the_image() {
     not_ours.writable = false;
     assert!(refusal(vec![not_ours]).contains("condatainer overlay check --fix /e.img"));
     let unknown = Usage::Unknown { reason: "No locks available".into() };
-    for usage in [Usage::Readers, unknown] {
+    for usage in [Usage::Readers { seen: None }, unknown] {
         let used = with_image(crashed(Mode::Ro), |image| image.usage = usage.clone());
         assert!(matches!(decided(&ANY(), vec![used]), Err(Refusal::NeedsRecovery { .. })), "{usage:?}");
     }

@@ -4,30 +4,32 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::config::{Origin, drop_option};
 use crate::facts::Flavour;
 use crate::fakeroot::Fakeroot;
 use crate::holder::Holder;
 use crate::layer::Mode;
+use crate::missing_engine::MissingEngine;
 pub use crate::singularity::Limit;
 
 /// A start that would not work, or would do harm.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Refusal {
-    #[error(
-        "Apptainer is not installed here, nor is SingularityCE: no 'apptainer' or 'singularity' in PATH; install it, or set 'apptainer' in the system configuration"
-    )]
+    #[error(transparent)]
     /// No container engine.
-    NoEngine,
+    NoEngine(MissingEngine),
     #[error(
         "user namespaces are switched off on this machine, and {0} needs them: set sysctl user.max_user_namespaces and kernel.unprivileged_userns_clone"
     )]
     /// The kernel's or the site's choice.
     NoUserNamespaces(Flavour),
-    #[error("{}: an ext image cannot be the base: give it as a layer (-o), and a .sif, a .sqf or a directory as base", path.display())]
+    #[error("{}: an ext image cannot be the base: {}", path.display(), ext_base(origin.as_ref()))]
     /// Base and layer mixed up.
     ExtBase {
         /// The base.
         path: PathBuf,
+        /// Who has named it, where it was no option.
+        origin: Option<Origin>,
     },
     #[error(
         "-w: there is no image to write to among the layers (one with :ro is none): make one with 'condatainer o', or name one"
@@ -114,7 +116,7 @@ pub enum Refusal {
         /// The layer.
         path: PathBuf,
     },
-    #[error("{}: in use for writing by {}; {}", path.display(), who(holder.as_deref(), seen.as_deref()), wait(*mode))]
+    #[error("{}: in use for writing by {}; {}", path.display(), who(path, holder.as_deref(), seen.as_deref()), wait(*mode))]
     /// A writer holds the lock.
     HasWriter {
         /// The layer.
@@ -126,11 +128,13 @@ pub enum Refusal {
         /// What the machine tells.
         seen: Option<String>,
     },
-    #[error("{}: in use by readers, so it cannot be :rw now: wait until they end, or use :ro or :tmp", path.display())]
+    #[error("{}: in use by readers, so it cannot be :rw now: wait until they end, or use :ro or :tmp; {}", path.display(), readers(path, seen.as_deref()))]
     /// Readers hold the lock.
     HasReaders {
         /// The layer.
         path: PathBuf,
+        /// Who they are, as far as the machine tells.
+        seen: Option<String>,
     },
     #[error("{}: this job's own batch script holds the image for writing: submit it with --condatainer-scope=steps, which leaves the image to the steps", path.display())]
     /// The step's own batch container holds it.
@@ -156,7 +160,7 @@ pub enum Refusal {
         /// The layer.
         path: PathBuf,
     },
-    #[error("{}", wrong_owner(path, *owner, *caller, *fakeroot, *fakeroot_helps))]
+    #[error("{}", wrong_owner(path, *owner, *caller, *fakeroot, *fakeroot_helps, *automatic, origin.as_ref()))]
     /// The upper's owner cannot be written as.
     WrongOwner {
         /// The layer.
@@ -169,19 +173,25 @@ pub enum Refusal {
         fakeroot: Option<Fakeroot>,
         /// Whether the fakeroot that there is for the caller can write it.
         fakeroot_helps: bool,
+        /// Whether nobody has decided about fakeroot, so that the images did.
+        automatic: bool,
+        /// Who has decided about fakeroot, where it was no option.
+        origin: Option<Origin>,
     },
     #[error(
         "fakeroot: you have a subuid range, but newuidmap is not installed here: install the package uidmap (shadow-utils)"
     )]
     /// The range cannot be used.
     NoNewuidmap,
-    #[error("{}: cannot hold what :tmp layers write: {reason}: set tmpdir in the configuration, or TMPDIR", path.display())]
+    #[error("{}: cannot hold what :tmp layers write: {reason}: {cure}", path.display())]
     /// No scratch directory.
     NoTmpdir {
         /// The directory.
         path: PathBuf,
         /// Why.
         reason: String,
+        /// What to do.
+        cure: String,
     },
     #[error(
         "{}: a setuid Apptainer may show again what is deleted in it, where no layer is written: use :tmp or :rw, or ask for an unprivileged installation",
@@ -210,10 +220,14 @@ pub enum Refusal {
         limit: Limit,
     },
     #[error(
-        "fakeroot: SingularityCE's needs a subuid range, and you have none in /etc/subuid: ask for one, or drop --fakeroot"
+        "fakeroot: SingularityCE's needs a subuid range, and you have none in /etc/subuid: ask for one, or {}",
+        drop_option("--fakeroot", "true", origin.as_ref())
     )]
     /// Apptainer would map root alone.
-    NoSubuidRange,
+    NoSubuidRange {
+        /// Who has decided about fakeroot, where it was no option.
+        origin: Option<Origin>,
+    },
 }
 
 impl Refusal {
@@ -231,7 +245,7 @@ impl Refusal {
     #[must_use]
     pub fn image_in_use(&self) -> Option<&Path> {
         match self {
-            Self::HasWriter { path, .. } | Self::HasReaders { path } => Some(path),
+            Self::HasWriter { path, .. } | Self::HasReaders { path, .. } => Some(path),
             _ => None,
         }
     }
@@ -256,11 +270,26 @@ impl Refusal {
     }
 }
 
-fn who(holder: Option<&Holder>, seen: Option<&str>) -> String {
+fn who(path: &Path, holder: Option<&Holder>, seen: Option<&str>) -> String {
     match (holder, seen) {
         (Some(holder), _) => holder.to_string(),
         (None, Some(seen)) => seen.into(),
-        (None, None) => "an unknown process, perhaps on another node".into(),
+        (None, None) => unknown(path),
+    }
+}
+
+/// Of another user's process the kernel tells nobody but root that it has a lock.
+pub(crate) fn unknown(path: &Path) -> String {
+    format!(
+        "an unknown process, perhaps on another node ('condatainer overlay info {}' names it to root, on its node)",
+        path.display()
+    )
+}
+
+fn readers(path: &Path, seen: Option<&str>) -> String {
+    match seen {
+        Some(seen) => format!("held by {seen}"),
+        None => format!("held by {}", unknown(path)),
     }
 }
 
@@ -271,28 +300,42 @@ fn wait(mode: Mode) -> &'static str {
     }
 }
 
+fn ext_base(origin: Option<&Origin>) -> String {
+    const RIGHT: &str = "a .sif, a .sqf or a directory";
+    match origin {
+        None => format!("give it as a layer (-o), and {RIGHT} as base"),
+        Some(origin) => format!("that is {RIGHT}: {}", origin.cure(", or name another with -b")),
+    }
+}
+
 fn wrong_owner(
     path: &Path,
     owner: (u32, u32),
     caller: (u32, u32),
     fakeroot: Option<Fakeroot>,
     fakeroot_helps: bool,
+    automatic: bool,
+    origin: Option<&Origin>,
 ) -> String {
     let (path, (uid, gid)) = (path.display(), owner);
     match fakeroot {
         None => {
             let (my_uid, my_gid) = caller;
-            let or = match (fakeroot_helps, owner) {
-                (false, _) => "",
-                (true, (0, 0)) => ", or drop --no-fakeroot",
-                (true, _) => ", or use --fakeroot",
+            let or = match (fakeroot_helps, owner, origin) {
+                (false, ..) => String::new(),
+                (true, (0, 0), _) => format!(", or {}", drop_option("--no-fakeroot", "false", origin)),
+                (true, _, Some(origin)) if origin.is_fixed() => {
+                    format!(", or {}", origin.instead_of_option("false"))
+                }
+                (true, ..) => ", or use --fakeroot".into(),
             };
             format!(
                 "{path}: its upper belongs to {uid}:{gid} and you are {my_uid}:{my_gid}, so plain mode cannot write it: run 'condatainer overlay chown {path}'{or}"
             )
         }
         Some(Fakeroot::RootMapped) => format!(
-            "{path}: its upper belongs to {uid}:{gid}, and fakeroot without a subuid range can write as root only: run 'condatainer overlay chown --root {path}', or drop --fakeroot"
+            "{path}: its upper belongs to {uid}:{gid}, and fakeroot without a subuid range can write as root only: run 'condatainer overlay chown --root {path}', or {}",
+            if automatic { "use --no-fakeroot".into() } else { drop_option("--fakeroot", "true", origin) }
         ),
         Some(_) => format!(
             "{path}: its upper belongs to {uid}:{gid}, an id that fakeroot does not map: run 'condatainer overlay chown --root {path}'"

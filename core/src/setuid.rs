@@ -69,7 +69,13 @@ mod tests {
 
     #[test]
     fn directories_on_a_directory_stay_with_the_kernel() {
-        let base = || BaseFacts { path: "/base".into(), kind: Kind::Directory, shows_deleted: false, stranger: None };
+        let base = || BaseFacts {
+            path: "/base".into(),
+            kind: Kind::Directory,
+            shows_deleted: false,
+            origin: None,
+            stranger: None,
+        };
         for mode in [Mode::Ro, Mode::Tmp] {
             let refused = decided(Facts { base: base(), ..setuid() }, vec![directory(mode)]).unwrap_err();
             assert!(matches!(refused, Refusal::SetuidWithDirectories { .. }), "{refused}");

@@ -33,7 +33,7 @@ pub fn check(request: &mut Request, config: &Config) -> Result<(), SubmissionErr
     for bind in &request.bind {
         here(survey::binds(std::slice::from_ref(bind)), config)?;
     }
-    let base = here(survey::base_of(request, request.base.clone()), config)?;
+    let base = here(survey::base_of(request, request.base.clone(), config), config)?;
     let mut layers: Vec<LayerFacts> = Vec::new();
     let mut complete = true;
     for layer in &request.layers {
@@ -60,7 +60,10 @@ fn check_together(request: &mut Request, base: &BaseFacts, layers: &[LayerFacts]
 fn here<T>(found: Result<T, SurveyError>, config: &Config) -> Result<Option<T>, SurveyError> {
     match found {
         Ok(found) => Ok(Some(found)),
-        Err(SurveyError::Image(ImageError::NotFound { path })) if config.is_node_path(&path) => Ok(None),
+        Err(
+            SurveyError::Image(ImageError::NotFound { path })
+            | SurveyError::Base { error: ImageError::NotFound { path }, .. },
+        ) if config.is_node_path(&path) => Ok(None),
         Err(SurveyError::Bind { path, error }) if error == Errno::ENOENT && config.is_node_path(&path) => Ok(None),
         Err(error) => Err(error),
     }

@@ -10,7 +10,7 @@ use nix::sys::stat::stat;
 use nix::unistd::{AccessFlags, access};
 
 use crate::bind::Bind;
-use crate::config::Config;
+use crate::config::{Config, Origin};
 use crate::create;
 use crate::ext;
 use crate::facts::{BaseFacts, Facts, Flavour, Gpu, ImageFacts, Kind, LayerFacts, State, Usage, Whiteouts};
@@ -24,6 +24,7 @@ use crate::module::Module;
 use crate::programs;
 use crate::refusal::Refusal;
 use crate::request::Request;
+use crate::tmpdir;
 use crate::trust;
 use crate::user::Caller;
 
@@ -32,6 +33,7 @@ mod whiteouts;
 
 pub(crate) use engine::directive;
 pub use engine::engine;
+pub(crate) use engine::is_none as no_engine;
 
 /// A disk with less than this, in bytes, is nearly full; sparse images of ten times as much are usual.
 const LITTLE: u64 = 1 << 30;
@@ -39,9 +41,17 @@ const LITTLE: u64 = 1 << 30;
 /// Why the facts could not be had.
 #[derive(Debug, thiserror::Error)]
 pub enum SurveyError {
-    /// A layer or the base cannot be used as an image.
+    /// A layer cannot be used as an image.
     #[error(transparent)]
     Image(#[from] ImageError),
+    /// The base cannot be used as one.
+    #[error("{error}{}", origin.as_ref().map_or_else(String::new, |origin| format!("; {}", base_cure(origin))))]
+    Base {
+        /// What is wrong.
+        error: ImageError,
+        /// Who has named it, where it was no option.
+        origin: Option<Origin>,
+    },
     /// No base image is named anywhere.
     #[error(
         "no base image: name one with -b (in Slurm: --condatainer-base=), CONDATAINER_BASE or 'base' in the configuration; 'apptainer pull base.sif docker://debian' makes one"
@@ -76,15 +86,15 @@ pub enum Moment {
 pub fn survey(request: &Request, config: &Config, env: &HashMap<String, String>) -> Result<Facts, SurveyError> {
     let caller = Caller::current().map_err(SurveyError::Caller)?;
     binds(&request.bind)?;
-    let mut base = base_of(request, config.base(request.base.clone()))?;
+    let mut base = base_of(request, config.base(request.base.clone()), config)?;
     base.shows_deleted = whiteouts::are_in_base(&base);
     let mut layers = layers(&request.layers, Moment::Start)?;
     let engine = engine(config);
-    if whiteouts::matter(request, engine.as_ref()) {
-        whiteouts::look(&base, &mut layers, whiteouts::mounter(engine.as_ref()));
+    if whiteouts::matter(request, engine.as_ref().ok()) {
+        whiteouts::look(&base, &mut layers, whiteouts::mounter(engine.as_ref().ok()));
     }
-    let limit = engine.as_ref().and_then(|engine| engine::limit(engine, &base, &layers));
-    let tmpdir = config.tmpdir().or_else(|| env.get("TMPDIR").map(PathBuf::from)).unwrap_or_else(|| "/tmp".into());
+    let limit = engine.as_ref().ok().and_then(|engine| engine::limit(engine, &base, &layers));
+    let (tmpdir, tmpdir_problem) = scratch_place(config, env);
     Ok(Facts {
         base,
         layers,
@@ -93,8 +103,9 @@ pub fn survey(request: &Request, config: &Config, env: &HashMap<String, String>)
         user_namespaces: user_namespaces(),
         newuidmap: newuidmap(),
         gpus: gpus(env),
-        tmpdir_problem: tmpdir_problem(&tmpdir),
+        tmpdir_problem,
         tmpdir,
+        fakeroot_origin: request.fakeroot.and_then(|fakeroot| config.origin_of_fakeroot(fakeroot)),
         job: env.get("SLURM_JOB_ID").cloned(),
         job_variables: job::variables(env),
         nesting: env.get("IN_CONDATAINER").and_then(|level| level.parse().ok()).unwrap_or(0),
@@ -117,22 +128,57 @@ pub fn binds(binds: &[Bind]) -> Result<(), SurveyError> {
 ///
 /// # Errors
 /// None is named, or it is no image.
-pub fn base(path: Option<&Path>) -> Result<BaseFacts, SurveyError> {
+pub fn base(path: Option<&Path>, config: &Config) -> Result<BaseFacts, SurveyError> {
     let path = path.ok_or(SurveyError::NoBase)?;
-    let image = image::identify(path)?;
-    Ok(BaseFacts { path: path.into(), kind: kind(&image.kind), shows_deleted: false, stranger: None })
+    let origin = config.origin_of_base(path);
+    match image::identify(path) {
+        Ok(image) => {
+            Ok(BaseFacts { path: path.into(), kind: kind(&image.kind), shows_deleted: false, stranger: None, origin })
+        }
+        Err(error) => Err(SurveyError::Base { error, origin }),
+    }
 }
 
 /// As [`base`], with what counts if a name led to it; `decided` is the request's base unless the site has fixed another.
 ///
 /// # Errors
 /// As [`base`].
-pub fn base_of(request: &Request, decided: Option<PathBuf>) -> Result<BaseFacts, SurveyError> {
-    let facts = base(decided.as_deref())?;
+pub fn base_of(request: &Request, decided: Option<PathBuf>, config: &Config) -> Result<BaseFacts, SurveyError> {
+    let facts = base(decided.as_deref(), config)?;
     if !request.base_named || decided != request.base {
         return Ok(facts);
     }
     Ok(BaseFacts { stranger: trust::stranger(&image::identify(&facts.path)?), ..facts })
+}
+
+/// What to do about a base that nobody has named by an option.
+pub(crate) fn base_cure(origin: &Origin) -> String {
+    origin.cure(", or name another with -b (in Slurm: --condatainer-base=)")
+}
+
+/// The directory for what `:tmp` layers write; where it cannot be used, the reason and what to do.
+pub(crate) fn scratch_place(config: &Config, env: &HashMap<String, String>) -> (PathBuf, Option<(String, String)>) {
+    let named = config.tmpdir();
+    let of_variable = env.get("TMPDIR").map(PathBuf::from);
+    let origin = match (&named, &of_variable) {
+        (Some(named), _) => config.origin_of_tmpdir(named),
+        (None, Some(_)) => Some(Origin::variable("TMPDIR")),
+        (None, None) => None,
+    };
+    let tmpdir = named.or(of_variable).unwrap_or_else(|| "/tmp".into());
+    let problem = tmpdir::fault(&tmpdir).map(|fault| {
+        let other = tmpdir_cure(origin.as_ref());
+        (fault.why, fault.cure.map_or_else(|| other.clone(), |cure| format!("{cure}; or {other}")))
+    });
+    (tmpdir, problem)
+}
+
+/// How another directory is named. TMPDIR counts only where no key is set.
+fn tmpdir_cure(origin: Option<&Origin>) -> String {
+    match origin {
+        Some(origin) if origin.key != "TMPDIR" => origin.cure(", or set CONDATAINER_TMPDIR to another directory"),
+        _ => "set tmpdir in the configuration, or TMPDIR".into(),
+    }
 }
 
 /// Looks at the layers.
@@ -210,8 +256,9 @@ pub fn usage(opened: &Opened) -> Usage {
     let image = &opened.image;
     let Some(window) = image.ext_window() else { return Usage::Free };
     let lock = lock::query(&opened.file, window, Access::Write);
+    let who = || lock::who(&image.path, &opened.file, window, Access::Write);
     if let Ok(Availability::Held(Access::Write)) = lock {
-        return Usage::Writer { holder: holder::read(&image.path), seen: own_users(image) };
+        return Usage::Writer { holder: holder::read(&image.path), seen: who() };
     }
     let attached = lock::loops(image.dev, image.ino);
     let mounted = || attached.iter().filter(|device| device.touches(window));
@@ -220,17 +267,12 @@ pub fn usage(opened: &Opened) -> Usage {
         return Usage::Writer { holder: None, seen };
     }
     match lock {
-        Ok(Availability::Held(_)) => Usage::Readers,
-        _ if mounted().next().is_some() => Usage::Readers,
+        Ok(Availability::Held(_)) => Usage::Readers { seen: who() },
+        _ if mounted().next().is_some() => Usage::Readers { seen: None },
         Ok(Availability::Free) => Usage::Free,
         Ok(Availability::Unsupported(errno)) => Usage::Unknown { reason: errno.desc().into() },
         Err(error) => Usage::Unknown { reason: error.to_string() },
     }
-}
-
-fn own_users(image: &image::Image) -> Option<String> {
-    let user = lock::users(image.dev, image.ino).into_iter().next()?;
-    Some(format!("your process {} ({})", user.pid, user.comm))
 }
 
 /// The refusal that a busy image would get now, if it is busy.
@@ -240,7 +282,7 @@ pub(crate) fn busy(path: &Path, mode: Mode) -> Option<Refusal> {
         (Usage::Writer { holder, seen }, _) => {
             Some(Refusal::HasWriter { path: path.into(), mode, holder: holder.map(Box::new), seen })
         }
-        (Usage::Readers, Mode::Rw) => Some(Refusal::HasReaders { path: path.into() }),
+        (Usage::Readers { seen }, Mode::Rw) => Some(Refusal::HasReaders { path: path.into(), seen }),
         _ => None,
     }
 }
@@ -285,11 +327,4 @@ fn gpus(env: &HashMap<String, String>) -> Vec<Gpu> {
     }
     let devices = [("/dev/nvidiactl", Gpu::Nvidia), ("/dev/kfd", Gpu::Rocm)];
     devices.into_iter().filter(|(path, _)| Path::new(path).exists()).map(|(_, gpu)| gpu).collect()
-}
-
-fn tmpdir_problem(dir: &Path) -> Option<String> {
-    if !dir.is_dir() {
-        return Some("no such directory".into());
-    }
-    access(dir, AccessFlags::W_OK | AccessFlags::X_OK).err().map(|errno| errno.desc().into())
 }

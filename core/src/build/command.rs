@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use crate::argv::contradicting_variables;
 use crate::config::Config;
+use crate::missing_engine::MissingEngine;
 use crate::seal::Compression;
 use crate::survey;
 
@@ -26,8 +27,10 @@ const CONTRADICTING: [&str; 11] = [
 const PREFIXES: [&str; 2] = ["APPTAINER_", "SINGULARITY_"];
 
 /// The program that builds: the engine that starts containers too.
-#[must_use]
-pub fn engine(config: &Config) -> Option<PathBuf> {
+///
+/// # Errors
+/// There is none.
+pub fn engine(config: &Config) -> Result<PathBuf, MissingEngine> {
     survey::engine(config).map(|engine| engine.program)
 }
 

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use super::Flaw;
 use super::conda::CondaError;
+use crate::config::Origin;
 use crate::draft::directory_of;
 use crate::image::ImageError;
+use crate::missing_engine::MissingEngine;
 
 /// Why there is no layer. Nothing is left at its path, and what was there is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -110,10 +112,8 @@ pub enum BuildError {
         draft: PathBuf,
     },
     /// Apptainer is missing.
-    #[error(
-        "apptainer was not found; install it, load its module, or name it in /etc/condatainer/config.toml ('apptainer')"
-    )]
-    NoEngine,
+    #[error(transparent)]
+    NoEngine(#[from] MissingEngine),
     /// Apptainer could not be started.
     #[error("{}: cannot be started: {error}", program.display())]
     Start {
@@ -129,18 +129,26 @@ pub enum BuildError {
         program: PathBuf,
     },
     /// Building from a definition needs root or fakeroot.
-    #[error("{}: only root builds from a definition without fakeroot; leave --no-fakeroot out", path.display())]
+    #[error(
+        "{}: only root builds from a definition without fakeroot; {}",
+        path.display(),
+        origin.as_ref().map_or_else(|| "leave --no-fakeroot out".into(), |origin| origin.instead_of_option("false"))
+    )]
     NeedsRoot {
         /// The definition, or the layer that it is recorded in.
         path: PathBuf,
+        /// Who has decided about fakeroot, where it was no option.
+        origin: Option<Origin>,
     },
     /// The temporary directory cannot be used.
-    #[error("{}: cannot be used for building: {why}; name another directory with --tmpdir", path.display())]
+    #[error("{}: cannot be used for building: {why}; {}", path.display(), other_tmpdir(origin.as_ref()))]
     Tmpdir {
         /// The directory.
         path: PathBuf,
         /// What is wrong.
         why: String,
+        /// Who has named it, where it was no option.
+        origin: Option<Origin>,
     },
     /// A disk is full.
     #[error("{}: {}", path.display(), no_space(directory, *needed, *available))]
@@ -200,6 +208,12 @@ fn no_space(directory: &Path, needed: Option<u64>, available: u64) -> String {
             "the disk of {directory} or your quota there is full; make room, or name another directory for the work with --tmpdir"
         ),
     }
+}
+
+/// How another directory for the work is named.
+pub(super) fn other_tmpdir(origin: Option<&Origin>) -> String {
+    const BY_OPTION: &str = "name another directory with --tmpdir";
+    origin.map_or_else(|| BY_OPTION.into(), |origin| origin.cure(&format!(", or {BY_OPTION}")))
 }
 
 impl From<CondaError> for BuildError {

@@ -107,14 +107,14 @@ fn rights(request: &Request) -> Result<Rights, BuildError> {
 fn plan(request: &Request, rights: &Rights) -> Result<Plan, BuildError> {
     match &request.recipe {
         Some(Recipe::Definition { path, text }) => {
-            of_definition(path, path.display().to_string(), text.clone(), rights)
+            of_definition(request, path, path.display().to_string(), text.clone(), rights)
         }
         Some(Recipe::Source(source)) => Ok(of_source(source, rights)),
         None => {
             let text = recorded(&request.layer)?;
             match Source::of_definition(&text, RECORDED_SOURCE) {
                 Some(source) => Ok(of_source(&source, rights)),
-                None => of_definition(&request.layer, RECORDED_SOURCE.into(), text, rights),
+                None => of_definition(request, &request.layer, RECORDED_SOURCE.into(), text, rights),
             }
         }
     }
@@ -133,10 +133,16 @@ fn of_source(source: &Source, rights: &Rights) -> Plan {
     Plan { source: source.asked.clone(), what, remote, needed }
 }
 
-fn of_definition(path: &Path, source: String, text: Vec<u8>, rights: &Rights) -> Result<Plan, BuildError> {
+fn of_definition(
+    request: &Request,
+    path: &Path,
+    source: String,
+    text: Vec<u8>,
+    rights: &Rights,
+) -> Result<Plan, BuildError> {
     definition::check(&text).map_err(|flaw| BuildError::Definition { path: path.into(), flaw })?;
     if !rights.is_root && rights.fakeroot.is_none() {
-        return Err(BuildError::NeedsRoot { path: path.into() });
+        return Err(BuildError::NeedsRoot { path: path.into(), origin: request.fakeroot_origin.clone() });
     }
     Ok(Plan { source, what: What::Definition(text), remote: true, needed: 1 })
 }
@@ -161,7 +167,7 @@ fn compression(request: &Request) -> Result<Option<Compression>, BuildError> {
 }
 
 fn workshop(request: &Request, target: &Target, needed: u64) -> Result<Workshop, BuildError> {
-    let refused = |why: &str| BuildError::Tmpdir { path: request.tmpdir.clone(), why: why.into() };
+    let refused = |why: &str| tmpdir_refused(request, why.into());
     // It stands in a definition, which Apptainer reads as a shell would.
     let awkward = |c: char| c.is_control() || "\"'\\$`*?[]{}#".contains(c);
     match fs::canonicalize(&request.tmpdir) {
@@ -176,6 +182,10 @@ fn workshop(request: &Request, target: &Target, needed: u64) -> Result<Workshop,
     }
 }
 
+fn tmpdir_refused(request: &Request, why: String) -> BuildError {
+    BuildError::Tmpdir { path: request.tmpdir.clone(), why, origin: request.tmpdir_origin.clone() }
+}
+
 /// Apptainer's part.
 fn make_sif(
     request: &Request,
@@ -186,7 +196,7 @@ fn make_sif(
     target: &Target,
     watch: Watch<'_>,
 ) -> Result<PathBuf, BuildError> {
-    let refused = |error: io::Error| BuildError::Tmpdir { path: request.tmpdir.clone(), why: error.to_string() };
+    let refused = |error: io::Error| tmpdir_refused(request, error.to_string());
     let io = |error| BuildError::io(target.path(), error);
     let (sif, tmpdir) = (workshop.join("image.sif"), workshop.join("tmp"));
     fs::create_dir(&tmpdir).map_err(refused)?;

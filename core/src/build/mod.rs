@@ -29,6 +29,7 @@ pub use error::BuildError;
 pub use recipe::{Recipe, Told};
 pub use source::Source;
 
+use crate::config::Origin;
 use crate::fakeroot::Fakeroot;
 use crate::seal::Compression;
 
@@ -43,10 +44,14 @@ pub struct Request {
     pub update: bool,
     /// Builds as root of a user namespace.
     pub fakeroot: bool,
+    /// Who has decided that, where it was no option.
+    pub fakeroot_origin: Option<Origin>,
     /// How the layer is compressed; zstd where Apptainer can be told.
     pub compression: Option<Compression>,
     /// Where the building is done; a few times the layer's size is needed there.
     pub tmpdir: PathBuf,
+    /// Who has named that, where it was no option.
+    pub tmpdir_origin: Option<Origin>,
     /// Apptainer.
     pub engine: PathBuf,
     /// Further arguments for `apptainer build`.

@@ -70,8 +70,10 @@ impl Target {
 
     /// Puts the layer in its place.
     pub(super) fn publish(self) -> Result<(), BuildError> {
+        // A layer is made of what others have too, and is made for others.
+        self.draft.open_to(0o666).map_err(|error| BuildError::io(&self.path, error))?;
         if let Some(old) = &self.old {
-            share_alike(old, self.draft.file());
+            attributes::share_alike(old, self.draft.file());
         }
         let path = self.path;
         let put = if self.update { self.draft.replace(&path) } else { self.draft.finish(&path) };
@@ -94,14 +96,6 @@ pub(super) fn old(path: &Path) -> Result<Option<File>, BuildError> {
         true => Err(BuildError::IsWorkspace { path: path.into() }),
         false => Ok(Some(file)),
     }
-}
-
-/// Who could read the old one can read the new one, as far as its maker may arrange that.
-fn share_alike(old: &File, new: &File) {
-    if let Ok(meta) = old.metadata() {
-        let _ = attributes::take_group(&meta, new);
-    }
-    let _ = attributes::take_rest(old, new);
 }
 
 /// A link to a layer stays a link.

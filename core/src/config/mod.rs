@@ -4,6 +4,7 @@
 //! everything; where a program is found is decided by the site alone, since the plugin starts it for every user.
 
 mod error;
+mod origin;
 mod read;
 mod settings;
 mod shown;
@@ -12,9 +13,12 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 pub use error::ConfigError;
+pub use origin::Origin;
+pub(crate) use origin::drop_option;
 pub use settings::Settings;
 pub use shown::{Shown, Source};
 
+use origin::Lines;
 use read::{absolute, of_site, of_user, parse};
 
 /// Where the site's configuration lies unless plugstack.conf says otherwise.
@@ -36,6 +40,21 @@ pub struct Config {
     pub node_paths: Vec<PathBuf>,
     site_file: Option<PathBuf>,
     user_file: Option<PathBuf>,
+    site_lines: Lines,
+    user_lines: Lines,
+}
+
+/// Options that a site may fix, as they were given.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Given<'a> {
+    /// `-b`
+    pub base: Option<&'a Path>,
+    /// `--fakeroot`, `--no-fakeroot`
+    pub fakeroot: Option<bool>,
+    /// `--tmpdir`
+    pub tmpdir: Option<&'a Path>,
+    /// `--conda`
+    pub conda: Option<&'a Path>,
 }
 
 impl Config {
@@ -54,7 +73,8 @@ impl Config {
         fixed.check(&origin)?;
         absolute(&origin, "apptainer", &apptainer)?;
         absolute(&origin, "node_paths", &node_paths)?;
-        Ok(Self { fixed, site, apptainer, node_paths, site_file: Some(path.into()), ..Self::default() })
+        let (site_file, site_lines) = (Some(path.into()), Lines::of(&text));
+        Ok(Self { fixed, site, apptainer, node_paths, site_file, site_lines, ..Self::default() })
     }
 
     /// Adds the user's own file and variables on top of the site's configuration.
@@ -69,6 +89,7 @@ impl Config {
             self.user.refuse_site_keys(path, "is for the site's file only: take it out")?;
             self.user.check(&path.display().to_string())?;
             self.user_file = Some(path.into());
+            self.user_lines = Lines::of(&text);
         }
         self.environment = Settings::from_env(env)?;
         Ok(self)
@@ -94,14 +115,19 @@ impl Config {
 
     /// A line for each option that gives way to a value which the site has fixed.
     #[must_use]
-    pub fn overruled(&self, base: Option<&Path>, fakeroot: Option<bool>) -> Vec<String> {
+    pub fn overruled(&self, given: &Given<'_>) -> Vec<String> {
         let line =
             |key: &str, fixed: String| format!("{key} is fixed by this site to {fixed}; the option is not followed");
-        let other_base = self.fixed.base.as_ref().filter(|fixed| base.is_some_and(|base| base != fixed.as_path()));
-        let other_fakeroot = self.fixed.fakeroot.filter(|fixed| fakeroot.is_some_and(|fakeroot| fakeroot != *fixed));
+        let path = |key: &str, fixed: &Option<PathBuf>, given: Option<&Path>| {
+            let other = fixed.as_deref().filter(|fixed| given.is_some_and(|given| given != *fixed));
+            other.map(|fixed| line(key, fixed.display().to_string()))
+        };
+        let other_fakeroot = self.fixed.fakeroot.filter(|fixed| given.fakeroot.is_some_and(|given| given != *fixed));
         let lines = [
-            other_base.map(|fixed| line("base", fixed.display().to_string())),
+            path("base", &self.fixed.base, given.base),
             other_fakeroot.map(|fixed| line("fakeroot", fixed.to_string())),
+            path("tmpdir", &self.fixed.tmpdir, given.tmpdir),
+            path("conda", &self.fixed.conda, given.conda),
         ];
         lines.into_iter().flatten().collect()
     }

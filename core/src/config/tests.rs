@@ -46,13 +46,18 @@ fn fixed_keys_win_over_everything() {
     let config = Config { fixed, ..Config::default() };
     let config = config.with_user(None, &env(&[("CONDATAINER_BASE", "/env")])).unwrap();
     assert_eq!((config.base(Some("/flag".into())), config.fakeroot(Some(true))), (Some("/fixed".into()), Some(false)));
-    let lines = config.overruled(Some("/flag".as_ref()), Some(true));
+    let given = |base: &'static str, fakeroot| Given { base: Some(Path::new(base)), fakeroot, ..Given::default() };
+    let lines = config.overruled(&given("/flag", Some(true)));
     assert_eq!(lines[0], "base is fixed by this site to /fixed; the option is not followed");
     assert_eq!(lines[1], "fakeroot is fixed by this site to false; the option is not followed");
     assert!(
-        config.overruled(Some("/fixed".as_ref()), None).is_empty()
-            && Config::default().overruled(None, Some(true)).is_empty()
+        config.overruled(&given("/fixed", None)).is_empty()
+            && Config::default().overruled(&given("/flag", Some(true))).is_empty()
     );
+    let fixed = Settings { tmpdir: Some("/t".into()), conda: Some("/c".into()), ..Settings::default() };
+    let (tmpdir, conda) = (Some(Path::new("/x")), Some(Path::new("/c")));
+    let lines = Config { fixed, ..Config::default() }.overruled(&Given { tmpdir, conda, ..Given::default() });
+    assert_eq!(lines, ["tmpdir is fixed by this site to /t; the option is not followed"]);
 }
 
 #[test]

@@ -10,11 +10,11 @@ mod files;
 mod ids;
 mod machine;
 mod place;
-mod said;
+pub(crate) mod said;
 mod slurm;
 mod start;
 mod tools;
-mod version;
+pub(crate) mod version;
 
 use std::collections::HashMap;
 use std::io;

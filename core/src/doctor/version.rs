@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::facts::Flavour;
+
 /// A release: major, minor, patch. What is not said is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Version(pub(crate) u32, pub(crate) u32, pub(crate) u32);
@@ -19,6 +21,15 @@ pub(crate) fn of(program: &str, said: &str) -> Option<Version> {
     let mut lines = said.lines().filter(|line| line.starts_with(program));
     lines.find_map(|line| line.split_ascii_whitespace().skip(1).find_map(parse))
 }
+
+/// The engine that says this about itself, and its version.
+pub(crate) fn of_engine(said: &str) -> Option<(Flavour, Version)> {
+    let names = [("apptainer", Flavour::Apptainer), ("singularity-ce", Flavour::SingularityCE)];
+    names.into_iter().find_map(|(name, flavour)| of(name, said).map(|version| (flavour, version)))
+}
+
+/// What there is to say of a program that does not.
+pub(crate) const NO_ENGINE: &str = "does not say that it is Apptainer or SingularityCE";
 
 /// Reads `1.47.0`, `1.13-dev`, `6.1.0-13-amd64`: numbers up to the first thing that is none.
 pub(crate) fn parse(word: &str) -> Option<Version> {

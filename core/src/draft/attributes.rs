@@ -61,6 +61,15 @@ pub(crate) fn take_rest(original: &File, draft: &File) -> Result<(), Unequal> {
     take_mode(original, draft).map_err(Unequal::new("mode"))
 }
 
+/// Whoever could read the file that `draft` replaces can read the new one, as far as its maker may arrange that.
+#[cfg(feature = "lower")]
+pub(crate) fn share_alike(original: &File, draft: &File) {
+    if let Ok(meta) = original.metadata() {
+        let _ = take_group(&meta, draft);
+    }
+    let _ = take_rest(original, draft);
+}
+
 fn take_mode(original: &File, draft: &File) -> io::Result<()> {
     let (original, now) = (original.metadata()?, draft.metadata()?);
     draft.set_permissions(Permissions::from_mode(mode_for(original.mode(), original.gid() == now.gid())))

@@ -19,13 +19,17 @@ use tempfile::{NamedTempFile, PersistError};
 use crate::ext::Window;
 use crate::litter::Litter;
 use crate::lock::{self, Access, Guard, LockError};
+use crate::process::Process;
 use crate::sparse;
 
 pub(crate) use place::Place;
-pub(crate) use sweep::sweep;
 #[cfg(feature = "lower")]
-pub(crate) use sweep::{in_the_making, is_draft_of};
+pub(crate) use sweep::in_the_making;
+pub(crate) use sweep::sweep;
 
+/// Nobody else's to read until it is finished: an image holds files that inside are their owner's alone. What may be read by others
+/// is opened to them at the end.
+const MODE: u32 = 0o600;
 /// Between the name of the target and the random letters; nobody names a file like this by himself.
 const MARK: &str = ".condatainer-";
 const RANDOM: usize = 6;
@@ -56,12 +60,6 @@ impl Kind {
             Self::Resized => ".resizing",
             Self::Repaired => ".check",
         }
-    }
-
-    /// A new file has what the caller's umask leaves. What takes another's place is nobody else's to read until it has that
-    /// one's mode.
-    fn mode(self) -> u32 {
-        if self == Self::New { 0o666 } else { 0o600 }
     }
 }
 
@@ -100,6 +98,11 @@ impl Draft {
     pub(crate) fn reopen(&self) -> io::Result<File> {
         let again = format!("/proc/self/fd/{}", self.file().as_raw_fd());
         OpenOptions::new().read(true).write(true).open(again)
+    }
+
+    /// Opens the file to those to whom `mode` would, as far as the caller's umask allows.
+    pub(crate) fn open_to(&self, mode: u32) -> io::Result<()> {
+        self.file().set_permissions(Permissions::from_mode(mode & !umask()))
     }
 
     /// Takes the name of `place`, an empty draft in another directory; on another file system by a copy, of which `progress` is told.
@@ -152,19 +155,24 @@ pub(crate) fn directory_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
+/// The system tells it only to whoever sets it, or here (since Linux 4.7).
+fn umask() -> u32 {
+    let told = Process::this().status("Umask");
+    told.and_then(|mask| u32::from_str_radix(&mask, 8).ok()).unwrap_or(0o077)
+}
+
 fn make(directory: &Path, target: &OsStr, kind: Kind) -> io::Result<(NamedTempFile, Litter)> {
     let prefix = prefix(target);
     let mut litter = None;
     let mut open = |path: &Path| {
-        let create =
-            |path: &Path| OpenOptions::new().read(true).write(true).create_new(true).mode(kind.mode()).open(path);
-        let (known, file) = Litter::made(path, create)?;
+        let create = |path: &Path| OpenOptions::new().read(true).write(true).create_new(true).mode(MODE).open(path);
+        let (known, file) = Litter::file(path, create)?;
         litter = Some(known);
         Ok(file)
     };
     let mut builder = tempfile::Builder::new();
     builder.prefix(&prefix).suffix(kind.suffix()).rand_bytes(RANDOM);
-    let temp = builder.permissions(Permissions::from_mode(kind.mode())).make_in(directory, &mut open)?;
+    let temp = builder.permissions(Permissions::from_mode(MODE)).make_in(directory, &mut open)?;
     let litter = litter.ok_or_else(|| io::Error::other("no temporary file was made"))?;
     Ok((temp, litter))
 }
@@ -215,14 +223,15 @@ mod tests {
     }
 
     #[test]
-    fn what_takes_anothers_place_is_nobody_elses_to_read() {
+    fn a_draft_is_nobody_elses_to_read_until_it_is_opened_to_them() {
         let dir = tempfile::tempdir().unwrap();
-        let mode = |kind| {
+        for kind in Kind::ALL {
             let draft = Draft::new(dir.path(), "env.img".as_ref(), kind).unwrap();
-            draft.file().metadata().unwrap().mode() & 0o777
-        };
-        assert_eq!((mode(Kind::Resized), mode(Kind::Repaired)), (0o600, 0o600));
-        assert!(mode(Kind::New) & 0o600 == 0o600 && mode(Kind::New) & 0o111 == 0);
+            let mode = || draft.file().metadata().unwrap().mode() & 0o777;
+            assert_eq!(mode(), 0o600);
+            draft.open_to(0o640).unwrap();
+            assert_eq!(mode(), 0o640 & !umask());
+        }
     }
 
     #[test]

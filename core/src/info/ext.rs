@@ -143,7 +143,7 @@ fn problem(found: &Found) -> Option<String> {
 fn state(state: State, usage: &Usage) -> &'static str {
     match (state, usage) {
         (State::Errors, _) => "errors",
-        (_, Usage::Readers | Usage::Writer { .. }) => "in-use",
+        (_, Usage::Readers { .. } | Usage::Writer { .. }) => "in-use",
         (State::Clean, _) => "clean",
         (State::Dirty, _) => "dirty",
         (State::NeedsRecovery, _) => "needs-recovery",
@@ -153,7 +153,8 @@ fn state(state: State, usage: &Usage) -> &'static str {
 fn locked_by(usage: &Usage) -> Option<String> {
     match usage {
         Usage::Free => None,
-        Usage::Readers => Some("readers".into()),
+        Usage::Readers { seen: None } => Some("readers".into()),
+        Usage::Readers { seen: Some(seen) } => Some(format!("readers: {seen}")),
         Usage::Writer { holder: Some(holder), .. } => Some(holder.to_string()),
         Usage::Writer { seen, .. } => Some(seen.clone().unwrap_or_else(|| "unknown".into())),
         Usage::Unknown { reason } => Some(format!("not to be told: {reason}")),

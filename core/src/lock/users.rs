@@ -61,6 +61,17 @@ pub fn writers(dev: u64, ino: u64) -> Vec<User> {
     users_where(|pid| open_descriptors(pid, dev, ino).iter().any(|fd| is_writable(pid, fd)))
 }
 
+/// Those of [`users`] that hold a lock on it. Only their own user and root are told.
+pub(super) fn holders(dev: u64, ino: u64) -> Vec<User> {
+    users_where(|pid| open_descriptors(pid, dev, ino).iter().any(|fd| holds_lock(pid, fd)))
+}
+
+/// proc_pid_fdinfo(5) has a line for each lock that belongs to the open file.
+fn holds_lock(pid: u32, fd: &str) -> bool {
+    let text = fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")).unwrap_or_default();
+    text.lines().any(|line| line.starts_with("lock:"))
+}
+
 fn users_where(uses: impl Fn(u32) -> bool) -> Vec<User> {
     let own = std::process::id();
     let pids = Process::all().filter_map(|process| process.pid()).map(|pid| pid.as_raw().cast_unsigned());

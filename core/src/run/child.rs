@@ -1,7 +1,6 @@
 //! The engine as a child process, and the command behind it.
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -12,6 +11,9 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use crate::argv::contradicting_variables;
+use crate::facts::Engine;
+use crate::missing_engine::MissingEngine;
+use crate::refusal::Refusal;
 use crate::request::ARGUMENTS_VARIABLE;
 use crate::run::daemons::{self, Asked};
 use crate::run::link::{Link, Report};
@@ -55,10 +57,10 @@ enum Beside<'a> {
 }
 
 impl Child {
-    /// Starts the engine with these arguments; `interposers` stand in front of its FUSE programs.
+    /// Starts the engine with these arguments; its interposers stand in front of its FUSE programs.
     pub(crate) fn spawn(
         argv: &[String],
-        interposers: Option<&Path>,
+        engine: &Engine,
         link: Link,
         forward: Forward,
         streams: Streams,
@@ -70,13 +72,17 @@ impl Child {
         contradicting_variables().for_each(|name| {
             command.env_remove(name);
         });
-        if let Some(dir) = interposers {
+        if let Some(dir) = &engine.interposers {
             command.env("PATH", daemons::path_with(dir));
         }
         if streams == Streams::Words {
             command.stdin(Stdio::null()).stdout(Stdio::null());
         }
-        let child = command.spawn().map_err(system(format!("{program}: cannot be started")))?;
+        let child = command.spawn().map_err(|error| {
+            let why = format!("cannot be started: {error}");
+            let (program, origin) = (engine.program.clone(), engine.origin.clone());
+            Refusal::NoEngine(MissingEngine::Unusable { program, why, origin })
+        })?;
         let engine = i32::try_from(child.id()).map_err(|_| system("bad process id")(Errno::EINVAL.into()))?;
         Ok(Self { engine: Pid::from_raw(engine), command: None, command_is_over: false, link, signals, ended: None })
     }

@@ -32,6 +32,7 @@ use crate::run::leftovers::Leftovers;
 use crate::run::link::{Link, Report};
 use crate::run::scratch::Scratch;
 use crate::session;
+use crate::survey;
 
 pub use crate::run::keep::{Words, answer_all, keep};
 pub use crate::run::signals::Forward;
@@ -145,13 +146,13 @@ impl<'a> Container<'a> {
             (options.say)(notice);
         }
         repair::repair(plan, options.say)?;
-        let scratch = Scratch::for_plan(plan)?;
+        let scratch = Scratch::for_plan(plan, options.say)?;
         let mut child = spawn(plan, &scratch, options, streams)?;
         let first = child.wait_for_start()?;
         if first == Report::Silent {
             return Err(engine_failed(plan, &mut child));
         }
-        if let Err(error) = look_again::look_again(plan) {
+        if let Err(error) = look_again::look_again(plan).and_then(|()| scratch.look_again()) {
             let _ = child.abandon();
             return Err(error);
         }
@@ -215,7 +216,7 @@ fn spawn(plan: &Plan, scratch: &Scratch, options: &Options<'_>, streams: Streams
     let mut argv = plan.engine_argv(scratch.path(), &config_path);
     argv.push(descriptors::path(&shim));
     argv.extend([far_end.as_raw_fd(), shim.as_raw_fd(), job.as_raw_fd()].map(|fd| fd.to_string()));
-    Child::spawn(&argv, plan.engine.interposers.as_deref(), link, options.forward, streams)
+    Child::spawn(&argv, &plan.engine, link, options.forward, streams)
 }
 
 /// The command is gone, and its caller's prompt does not come.
@@ -237,7 +238,7 @@ fn engine_failed(plan: &Plan, child: &mut Child) -> RunError {
     // of one that it has waited for too long, and so leaves that one.
     let _ended = plan.holds.as_ref().and_then(|image| orphans::end(image));
     settle(plan);
-    match look_again::who_was_faster(plan) {
+    match look_again::who_was_faster(plan).or_else(|| survey::no_engine(&plan.engine).map(Refusal::NoEngine)) {
         Some(refusal) => RunError::Refused(refusal),
         None => RunError::Engine { engine: plan.engine.flavour, ended },
     }

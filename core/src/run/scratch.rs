@@ -1,11 +1,8 @@
 //! The directory that takes the writes of `:tmp` layers and vanishes at the end.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::process::{Command, Stdio};
-
-use tempfile::TempDir;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use nix::sys::statvfs::statvfs;
 use nix::unistd::{getegid, geteuid};
@@ -13,59 +10,75 @@ use nix::unistd::{getegid, geteuid};
 use crate::argv::SCRATCH_IMAGE;
 use crate::create::{self, Spec};
 use crate::ext::Ids;
-use crate::fakeroot::Fakeroot;
+use crate::own_dir::{self, OwnDir};
 use crate::plan::{Overlay, Plan};
 use crate::run::{RunError, system};
+use crate::tmpdir;
 
 /// The largest image for `:tmp`, in bytes; empty, it takes some 25 MiB and 20 ms.
 const LARGEST: u64 = 64 << 30;
+const PREFIX: &str = "condatainer-";
 
 /// A directory below the plan's tmpdir, or nothing where the plan needs none.
 #[derive(Debug)]
 pub(crate) struct Scratch {
-    dir: Option<TempDir>,
-    subuid: bool,
+    dir: Option<OwnDir>,
+    /// What the engine has to make or find in it.
+    inside: &'static str,
 }
 
 impl Scratch {
-    /// Makes the directory if the plan has a `:tmp` layer.
-    pub(crate) fn for_plan(plan: &Plan) -> Result<Self, RunError> {
+    /// Makes the directory if the plan has a `:tmp` layer. What killed starts of the caller's have left there goes first; `say`
+    /// is told of it.
+    pub(crate) fn for_plan(plan: &Plan, say: &mut dyn FnMut(&str)) -> Result<Self, RunError> {
         let wanted = |kind: fn(&Overlay) -> bool| plan.stack.iter().any(kind);
         let image = wanted(|overlay| matches!(overlay, Overlay::ScratchImage(_)));
-        let directory = image || wanted(|overlay| matches!(overlay, Overlay::Scratch(_)));
-        let make = || {
-            let parent = plan.scratch_parent();
-            let made = tempfile::Builder::new().prefix("condatainer-").tempdir_in(parent);
-            made.map_err(system(format!("{}: cannot make a directory for :tmp", parent.display())))
-        };
-        let scratch = Self { dir: directory.then(make).transpose()?, subuid: plan.fakeroot == Some(Fakeroot::Subuid) };
-        if image {
-            make_image(scratch.path())?;
+        if !image && !wanted(|overlay| matches!(overlay, Overlay::Scratch(_))) {
+            return Ok(Self { dir: None, inside: "" });
         }
-        Ok(scratch)
+        let parent = &real(plan.scratch_parent())?;
+        for left in own_dir::sweep(parent, PREFIX) {
+            say(&format!("{}: removed: a killed start had left it behind", left.display()));
+        }
+        let made = OwnDir::new(parent, PREFIX);
+        let dir = made.map_err(system(format!("{}: cannot make a directory for :tmp", parent.display())))?;
+        if image {
+            make_image(dir.path())?;
+        }
+        Ok(Self { dir: Some(dir), inside: if image { SCRATCH_IMAGE } else { "upper" } })
     }
 
     /// Its path; empty where there is none.
     pub(crate) fn path(&self) -> &Path {
-        self.dir.as_ref().map_or(Path::new(""), TempDir::path)
+        self.dir.as_ref().map_or(Path::new(""), OwnDir::path)
+    }
+
+    /// The engine was given the path, and has used it by now: it must lead to our directory, and have led there then.
+    pub(crate) fn look_again(&self) -> Result<(), RunError> {
+        match &self.dir {
+            Some(dir) if !dir.is_in_place() || !dir.has(self.inside) => {
+                Err(RunError::Changed { path: dir.path().into(), what: "was replaced by somebody" })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes the directory; the line to say where that failed.
+    pub(crate) fn remove(self) -> Option<String> {
+        let dir = self.dir?;
+        let path = dir.path().display().to_string();
+        dir.remove().err().map(|error| format!("{path}: what :tmp layers wrote could not be removed: {error}"))
     }
 }
 
-impl Scratch {
-    /// Removes the directory; the line to say where that failed.
-    pub(crate) fn remove(mut self) -> Option<String> {
-        self.clear()
-    }
-
-    fn clear(&mut self) -> Option<String> {
-        let dir = self.dir.take()?;
-        if self.subuid {
-            remove_as_subordinate_ids(dir.path());
-        }
-        open_up(dir.path());
-        let path = dir.path().display().to_string();
-        dir.close().err().map(|error| format!("{path}: what :tmp layers wrote could not be removed: {error}"))
-    }
+/// A link on the way may be somebody else's, so it is followed once, and where it leads is looked at.
+fn real(parent: &Path) -> Result<PathBuf, RunError> {
+    let refused = system(format!("{}: cannot hold what :tmp layers write", parent.display()));
+    let real = fs::canonicalize(parent).and_then(|real| match tmpdir::fault(&real) {
+        Some(fault) => Err(io::Error::other(fault.to_string())),
+        None => Ok(real),
+    });
+    real.map_err(refused)
 }
 
 /// As large as there is room, since its size is the limit of what can be written; it takes what is written and some MiB.
@@ -75,30 +88,4 @@ fn make_image(dir: &Path) -> Result<(), RunError> {
     let owner = Ids { uid: geteuid().as_raw(), gid: getegid().as_raw() };
     let spec = Spec::new(dir.join(SCRATCH_IMAGE), size, owner);
     create::create(&spec, &mut |_, _| {}).map(drop).map_err(RunError::Scratch)
-}
-
-/// A start that failed has written nothing that anybody would miss.
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        self.clear();
-    }
-}
-
-/// What fakeroot wrote belongs to the caller's subordinate ids: only a user namespace with the same map may remove it.
-fn remove_as_subordinate_ids(dir: &Path) {
-    let mut command = Command::new("unshare");
-    command
-        .args(["--user", "--map-root-user", "--map-auto", "rm", "-rf", "--"])
-        .arg(dir.join("upper"))
-        .arg(dir.join("work"));
-    let _ = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
-}
-
-/// OverlayFS leaves a work directory of mode 0, which cannot be emptied before it is opened.
-fn open_up(dir: &Path) {
-    let Ok(entries) = fs::read_dir(dir) else { return };
-    for entry in entries.flatten().filter(|e| e.file_type().is_ok_and(|t| t.is_dir())) {
-        let _ = fs::set_permissions(entry.path(), fs::Permissions::from_mode(0o700));
-        open_up(&entry.path());
-    }
 }

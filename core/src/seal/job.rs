@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::BufWriter;
 use std::ops::ControlFlow;
+use std::os::unix::fs::MetadataExt;
 use std::process::ChildStdin;
 use std::time::Duration;
 
@@ -42,7 +43,7 @@ impl Job<'_> {
         let upper = tree.upper().map_err(|e| self.ext(e))?.ino;
         let below = Lazy::new(self.request, &held.image.kind);
         let (count, translated) = self.count(&tree, upper, &below)?;
-        let variables = sidecar::text(&self.peace.held.image, &count)?;
+        let variables = sidecar::variables(&self.peace.held.image, &count)?;
         if variables.is_some() {
             self.target.require_free_beside()?;
         }
@@ -50,7 +51,8 @@ impl Job<'_> {
         self.write(&tree, upper, &below, &count, &draft, watch)?;
         self.verify(&draft, &count)?;
         let size_bytes = draft.file().metadata().map_err(|e| SealError::io(&self.request.layer, e))?.len();
-        let environment = self.target.publish(draft, variables.as_deref())?;
+        let readers = held.file.metadata().map_err(|e| SealError::io(&self.request.layer, e))?.mode();
+        let environment = self.target.publish(draft, readers, variables.as_ref())?;
         Ok(Report { environment, size_bytes, ..self.report(&count, translated) })
     }
 

@@ -1,21 +1,38 @@
 //! The file of variables beside a sealed layer: that of the image, and what a start would set for the image by itself. The layer
 //! has another name than the image, so the place that `$app_root` stands for is put in.
 
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+
 use super::SealError;
 use super::count::Count;
 use crate::image::Image;
 pub(super) use crate::module::sidecar::path_of;
 use crate::module::sidecar::{app_root, read};
 
-/// What is to stand beside the layer; nothing where there is nothing to say.
+/// What is to stand beside the layer.
+#[derive(Debug)]
+pub(super) struct Variables {
+    pub(super) text: String,
+    /// The mode of the image's own file: it may hold secrets.
+    pub(super) readers: u32,
+}
+
+/// Nothing where there is nothing to say.
 ///
 /// # Errors
 /// What stands beside the image cannot be read, or is not the work of somebody who is believed: the copy would be the caller's.
-pub(super) fn text(image: &Image, count: &Count) -> Result<Option<String>, SealError> {
-    let own = read(&path_of(&image.path), image.uid).map_err(SealError::beside)?;
+pub(super) fn variables(image: &Image, count: &Count) -> Result<Option<Variables>, SealError> {
+    let beside = path_of(&image.path);
+    let readers = match fs::metadata(&beside) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => 0o666,
+        looked => looked.map_or(0o600, |meta| meta.mode()),
+    };
+    let own = read(&beside, image.uid).map_err(SealError::beside)?;
     let own = own.map(|text| text.replace("$app_root", &app_root(&image.path)));
     let text = compose(own.unwrap_or_default(), &conda(count));
-    Ok((!text.is_empty()).then_some(text))
+    Ok((!text.is_empty()).then_some(Variables { text, readers }))
 }
 
 /// What a start sets for an image with a Conda environment; a layer has to say it.

@@ -1,14 +1,17 @@
 //! Where the layer goes: made under a name of its own beside its place, and put there when it is whole.
 
-use std::fs;
+use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 use nix::sys::statvfs::statvfs;
+use nix::unistd::geteuid;
 
+use super::sidecar::Variables;
 use super::{SealError, sidecar};
-use crate::draft::{Draft, Kind, directory_of, sweep};
+use crate::draft::{Draft, Kind, attributes, directory_of, sweep};
 use crate::image::Image;
 
 /// A place that was looked at.
@@ -65,10 +68,16 @@ impl Target {
         Draft::new(&self.directory, name, Kind::New).map_err(|error| SealError::io(&self.path, error))
     }
 
-    /// Puts the variables and then the layer in their places; when it fails, neither is there.
-    pub(super) fn publish(&self, layer: Draft, variables: Option<&str>) -> Result<Option<PathBuf>, SealError> {
-        let beside = variables.map(|text| self.publish_variables(text)).transpose()?;
-        let published = self.put(layer, &self.path);
+    /// Puts the variables and then the layer in their places; when it fails, neither is there. A layer holds what the image holds,
+    /// so `readers` are those of the image.
+    pub(super) fn publish(
+        &self,
+        layer: Draft,
+        readers: u32,
+        variables: Option<&Variables>,
+    ) -> Result<Option<PathBuf>, SealError> {
+        let beside = variables.map(|variables| self.publish_variables(variables)).transpose()?;
+        let published = self.put(layer, readers, &self.path);
         if published.is_err()
             && let Some(beside) = &beside
             && !self.force
@@ -78,17 +87,30 @@ impl Target {
         published.map(|()| beside)
     }
 
-    fn publish_variables(&self, text: &str) -> Result<PathBuf, SealError> {
+    fn publish_variables(&self, variables: &Variables) -> Result<PathBuf, SealError> {
         let path = sidecar::path_of(&self.path);
         let draft = self.draft()?;
-        draft.file().write_all(text.as_bytes()).map_err(|error| SealError::io(&path, error))?;
-        self.put(draft, &path)?;
+        draft.file().write_all(variables.text.as_bytes()).map_err(|error| SealError::io(&path, error))?;
+        self.put(draft, variables.readers, &path)?;
         Ok(path)
     }
 
-    fn put(&self, draft: Draft, path: &Path) -> Result<(), SealError> {
+    fn put(&self, draft: Draft, readers: u32, path: &Path) -> Result<(), SealError> {
+        let io = |error| SealError::io(path, error);
+        draft.open_to(0o600 | (readers & 0o066)).map_err(io)?;
+        if let Some(old) = self.replaced(path) {
+            attributes::share_alike(&old, draft.file());
+        }
         let put = if self.force { draft.replace(path) } else { draft.finish(path) };
-        put.map(drop).map_err(|error| SealError::io(path, error))
+        put.map(drop).map_err(io)
+    }
+
+    /// The caller's own file that the new one replaces.
+    fn replaced(&self, path: &Path) -> Option<File> {
+        let flags = O_NOFOLLOW | O_NONBLOCK;
+        let old = OpenOptions::new().read(true).custom_flags(flags).open(path).ok().filter(|_| self.force)?;
+        let is_own = old.metadata().is_ok_and(|meta| meta.is_file() && meta.uid() == geteuid().as_raw());
+        is_own.then_some(old)
     }
 
     /// Refuses a file of variables that is there already.

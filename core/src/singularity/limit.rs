@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::config::{Origin, drop_option};
+
 /// A limit of SingularityCE.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -11,7 +13,7 @@ pub enum Limit {
     /// Image layers are mounted by the kernel, which this installation may not ask for it.
     NotSetuid(PathBuf),
     /// It would start without the layer, and not say so.
-    FakerootWithImages,
+    FakerootWithImages(Option<Origin>),
     /// It lets only root have both.
     DirectoryWithImages,
     /// No mode can write the image.
@@ -34,9 +36,10 @@ impl Limit {
                 "SingularityCE mounts image layers only where it is installed setuid, and {} is not: use a directory as layer, or Apptainer",
                 program.display()
             ),
-            Self::FakerootWithImages => {
-                "SingularityCE leaves image layers out under fakeroot: drop --fakeroot, or use Apptainer".into()
-            }
+            Self::FakerootWithImages(origin) => format!(
+                "SingularityCE leaves image layers out under fakeroot: {}, or use Apptainer",
+                drop_option("--fakeroot", "true", origin.as_ref())
+            ),
             Self::DirectoryWithImages => {
                 "a setuid SingularityCE stacks no directory together with image layers: put it into a squashfs file ('mksquashfs -comp gzip'), or use Apptainer".into()
             }

@@ -41,9 +41,13 @@ pub(crate) fn check(
     match (file, directory) {
         _ if facts.caller.uid == 0 => {}
         (Some(file), _) if !engine.setuid => return refused(file, Limit::NotSetuid(engine.program.clone())),
-        (Some(file), _) if fakeroot.is_some() => return refused(file, Limit::FakerootWithImages),
+        (Some(file), _) if fakeroot.is_some() => {
+            return refused(file, Limit::FakerootWithImages(facts.fakeroot_origin.clone()));
+        }
         (Some(_), Some(directory)) => return refused(directory, Limit::DirectoryWithImages),
-        _ if fakeroot == Some(Fakeroot::RootMapped) => return Err(Refusal::NoSubuidRange),
+        _ if fakeroot == Some(Fakeroot::RootMapped) => {
+            return Err(Refusal::NoSubuidRange { origin: facts.fakeroot_origin.clone() });
+        }
         _ => {}
     }
     check_deletions(&facts.base, layers)

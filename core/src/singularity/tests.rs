@@ -10,6 +10,7 @@ use crate::user::Caller;
 
 fn engine(setuid: bool) -> Engine {
     Engine {
+        origin: None,
         flavour: Flavour::SingularityCE,
         program: "/usr/bin/singularity".into(),
         config: None,
@@ -20,8 +21,9 @@ fn engine(setuid: bool) -> Engine {
 }
 
 fn facts(setuid: bool, layers: Vec<LayerFacts>) -> Facts {
-    let base = BaseFacts { path: "/base.sif".into(), kind: Kind::Sif, shows_deleted: false, stranger: None };
-    Facts { base, layers, engine: Some(engine(setuid)), ..machine() }
+    let base =
+        BaseFacts { path: "/base.sif".into(), kind: Kind::Sif, shows_deleted: false, origin: None, stranger: None };
+    Facts { base, layers, engine: Ok(engine(setuid)), ..machine() }
 }
 
 fn img(mode: Mode, owner: u32, whiteouts: Whiteouts) -> LayerFacts {
@@ -85,7 +87,7 @@ fn directories_and_fakeroot_want_a_user_namespace() {
         assert_eq!(root, format!("{userns} --fakeroot --overlay /d /base.sif true"));
     }
     assert_eq!(limit(&facts(true, vec![sqf(), directory(Mode::Ro)]), &ANY()), Limit::DirectoryWithImages);
-    assert_eq!(limit(&facts(true, vec![sqf()]), &FAKEROOT()), Limit::FakerootWithImages);
+    assert_eq!(limit(&facts(true, vec![sqf()]), &FAKEROOT()), Limit::FakerootWithImages(None));
 }
 
 #[test]
@@ -124,7 +126,7 @@ fn fakeroot_is_never_turned_on_for_an_image() {
     assert_eq!(limit(&of_root(Mode::Rw), &ANY()), Limit::OwnedByRoot);
     let without_range = |facts: Facts| Facts { caller: Caller { has_subids: false, ..facts.caller.clone() }, ..facts };
     let refused = decided(&without_range(facts(true, vec![directory(Mode::Rw)])), &FAKEROOT());
-    assert_eq!(refused.unwrap_err(), Refusal::NoSubuidRange);
+    assert_eq!(refused.unwrap_err(), Refusal::NoSubuidRange { origin: None });
 }
 
 #[test]
@@ -142,5 +144,5 @@ fn messages_name_the_engine_that_is_used() {
     let refused = decided(&facts(true, vec![ext4]), &ANY()).unwrap_err().to_string();
     assert!(refused.starts_with("/e.img: SingularityCE does not accept this image: extents"), "{refused}");
     let oci = Engine { oci_mode: true, ..engine(true) };
-    assert!(line(&Facts { engine: Some(oci), ..facts(true, vec![]) }).contains(" exec --no-oci /base.sif"));
+    assert!(line(&Facts { engine: Ok(oci), ..facts(true, vec![]) }).contains(" exec --no-oci /base.sif"));
 }

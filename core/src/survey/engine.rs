@@ -1,13 +1,18 @@
 //! Which container engine there is: Apptainer, or SingularityCE where it is absent. Read from files alone; no process is started.
 
 use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use nix::unistd::{AccessFlags, access};
+
 use crate::config::Config;
+use crate::doctor::{said, version};
 use crate::facts::{BaseFacts, Engine, Flavour, Kind, LayerFacts};
 use crate::image;
+use crate::missing_engine::MissingEngine;
 use crate::programs;
 use crate::run::daemons;
 use crate::singularity::Limit;
@@ -17,16 +22,50 @@ use crate::whiteout::{self, Meaning};
 const KNOWN_COMPRESSION: [&str; 5] = ["gzip", "lzma", "lzo", "xz", "lz4"];
 
 /// The engine that the configuration names, else `apptainer` from PATH, else a `singularity` that is one.
-#[must_use]
-pub fn engine(config: &Config) -> Option<Engine> {
-    let named = config.apptainer.clone().or_else(|| programs::find("apptainer"));
-    let program = named.or_else(|| programs::find("singularity").filter(|program| is_an_engine(program)))?;
-    let real = fs::canonicalize(&program).ok()?;
+///
+/// # Errors
+/// There is none, or what the configuration names cannot be run.
+pub fn engine(config: &Config) -> Result<Engine, MissingEngine> {
+    let in_path = || {
+        let singularity = || programs::find("singularity").filter(|program| is_an_engine(program));
+        programs::find("apptainer").or_else(singularity).ok_or(MissingEngine::NotInstalled)
+    };
+    let program = config.apptainer.clone().map_or_else(in_path, Ok)?;
+    let origin = config.origin_of_apptainer();
+    let unusable = |why| MissingEngine::Unusable { program: program.clone(), why, origin: origin.clone() };
+    let real = executable(&program).map_err(unusable)?;
     let prefix = prefix(&real);
-    Some(match flavour(&real) {
+    let engine = match flavour(&real) {
         Flavour::Apptainer => apptainer(program, prefix),
         Flavour::SingularityCE => singularity(program, prefix),
-    })
+    };
+    Ok(Engine { origin, ..engine })
+}
+
+/// The file behind all links, or why it cannot be run.
+fn executable(program: &Path) -> Result<PathBuf, String> {
+    let real = fs::canonicalize(program).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => "no such file or directory".into(),
+        _ => error.to_string(),
+    })?;
+    match fs::metadata(&real) {
+        Ok(meta) if meta.is_file() => {}
+        Ok(_) => return Err("is not a program".into()),
+        Err(error) => return Err(error.to_string()),
+    }
+    access(&real, AccessFlags::X_OK).map_err(|_| "you may not execute it".to_owned())?;
+    Ok(real)
+}
+
+/// After a start that never reached the container: whether the program is an engine at all. To ask before would cost every start
+/// the time of a program.
+pub(crate) fn is_none(engine: &Engine) -> Option<MissingEngine> {
+    let why = match said::said(&engine.program, &["--version"]) {
+        Ok(said) if version::of_engine(&said.all()).is_some() => return None,
+        Ok(_) => version::NO_ENGINE.into(),
+        Err(error) => error.to_string(),
+    };
+    Some(MissingEngine::Unusable { program: engine.program.clone(), why, origin: engine.origin.clone() })
 }
 
 /// Apptainer installs a link `singularity`, which leads to itself.
@@ -52,6 +91,7 @@ fn apptainer(program: PathBuf, prefix: &Path) -> Engine {
         setuid: starter(prefix, "apptainer", "starter-suid").is_some(),
         oci_mode: false,
         interposers: daemons::interposers(),
+        origin: None,
         program,
     }
 }
@@ -66,6 +106,7 @@ fn singularity(program: PathBuf, prefix: &Path) -> Engine {
         setuid: setuid && directive(&text, "allow setuid") != Some("no"),
         oci_mode: directive(&text, "oci mode") == Some("yes"),
         interposers: daemons::interposers(),
+        origin: None,
         program,
     }
 }

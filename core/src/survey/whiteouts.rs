@@ -55,7 +55,7 @@ fn may_be_in(opened: &Opened) -> bool {
 
 /// What a killed writer has left is repaired first, and may then be anything.
 fn is_settled(state: State, usage: &Usage) -> bool {
-    state == State::Clean || *usage == Usage::Readers
+    state == State::Clean || matches!(usage, Usage::Readers { .. })
 }
 
 fn whiteouts(path: &Path, below: &[PathBuf], mounter: Mounter) -> Whiteouts {

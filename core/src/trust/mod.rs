@@ -15,8 +15,8 @@ pub use directories::open_of_root;
 pub use error::TrustError;
 pub use found::{stranger, strangers_directory};
 pub use open::{Links, Opened, open};
-pub(crate) use owners::is_private;
 pub use owners::{Owners, name_of};
+pub(crate) use owners::{is_private, is_unmapped, name_of_group};
 
 #[cfg(test)]
 mod tests;

@@ -61,7 +61,7 @@ pub fn name_of(uid: u32) -> String {
     user.map_or_else(|| format!("uid {uid}"), |user| user.name)
 }
 
-pub(super) fn name_of_group(gid: u32) -> String {
+pub(crate) fn name_of_group(gid: u32) -> String {
     let group = Group::from_gid(Gid::from_raw(gid)).ok().flatten();
     group.map_or_else(|| format!("gid {gid}"), |group| group.name)
 }

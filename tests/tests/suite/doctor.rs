@@ -140,7 +140,7 @@ fn locks_of_places_and_images(desk: &Desk) -> Result<()> {
 fn a_tmpdir_that_cannot_be_written(desk: &Desk) -> Result<()> {
     let of = |dir: &str| desk.command().env("CONDATAINER_TMPDIR", dir).run(&["condatainer", "doctor", "--json"]);
     came_out(&of("/usr")?, "tmpdir", "failed", "Permission denied")?;
-    came_out(&of("/no/such")?, "tmpdir", "failed", "No such file or directory")?;
+    came_out(&of("/no/such")?, "tmpdir", "failed", "no such directory")?;
     came_out(&of("/etc/passwd")?, "tmpdir", "failed", "not a directory")
 }
 
@@ -165,7 +165,7 @@ fn a_missing_base(desk: &Desk) -> Result<()> {
     let of = |base: &str| desk.command().env("CONDATAINER_BASE", base).run(&["condatainer", "doctor", "--json"]);
     desk.image("env.img")?;
     came_out(&of("/no/base.sif")?, "base", "failed", "/no/base.sif: no such file or directory")?;
-    came_out(&of(&desk.path("env.img"))?, "base", "failed", "is an ext image, which can be a layer only")?;
+    came_out(&of(&desk.path("env.img"))?, "base", "failed", "an ext image cannot be the base")?;
     came_out(&of("/srv/base/base.sif")?.success()?, "base", "ok", "/srv/base/base.sif, sif")
 }
 
@@ -245,7 +245,12 @@ const FAULTS: [Fault; 13] = [
     ),
     fault("newuidmap", "chmod u-s /usr/bin/newuidmap", "chmod u+s /usr/bin/newuidmap", "chmod u+s /usr/bin/newuidmap"),
     fault("newuidmap", "mv /usr/bin/newgidmap /away", "mv /away /usr/bin/newgidmap", "newgidmap is not installed"),
-    fault("engine", "mv /usr/bin/apptainer /away", "mv /away /usr/bin/apptainer", "no Apptainer in PATH"),
+    fault(
+        "engine",
+        "mv /usr/bin/apptainer /away",
+        "mv /away /usr/bin/apptainer",
+        "no 'apptainer' or 'singularity' in PATH",
+    ),
     fault(
         "engine-config",
         "sed -i.bak 's/^enable overlay = yes/enable overlay = no/' /etc/apptainer/apptainer.conf",

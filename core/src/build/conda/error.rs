@@ -3,7 +3,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::Request;
 use super::said::Trouble;
+use crate::build::error::other_tmpdir;
+use crate::config::Origin;
 use crate::draft::directory_of;
 use crate::refusal::Refusal;
 use crate::seal::ToolError;
@@ -19,10 +22,12 @@ pub enum CondaError {
     )]
     NoTool,
     /// The one that was named, or found, cannot be used.
-    #[error("{}: {what}; name micromamba, mamba or conda with --conda PATH", program.display())]
+    #[error("{}: {what}; {}", program.display(), other_tool(origin.as_ref()))]
     NotATool {
         /// As named.
         program: PathBuf,
+        /// Who has named it, where it was no option.
+        origin: Option<Origin>,
         /// What is wrong.
         what: String,
     },
@@ -120,10 +125,12 @@ pub enum CondaError {
         error: io::Error,
     },
     /// The temporary directory cannot be used.
-    #[error("{}: cannot be used for building: {error}; name another directory with --tmpdir", path.display())]
+    #[error("{}: cannot be used for building: {error}; {}", path.display(), other_tmpdir(origin.as_ref()))]
     Tmpdir {
         /// The directory.
         path: PathBuf,
+        /// Who has named it, where it was no option.
+        origin: Option<Origin>,
         /// As the system said it.
         error: io::Error,
     },
@@ -210,6 +217,11 @@ fn advice(failure: Failure, tmpdir: &Path) -> String {
     }
 }
 
+fn other_tool(origin: Option<&Origin>) -> String {
+    const BY_OPTION: &str = "name micromamba, mamba or conda with --conda PATH";
+    origin.map_or_else(|| BY_OPTION.into(), |origin| origin.cure(&format!(", or {BY_OPTION}")))
+}
+
 impl CondaError {
     pub(super) fn io(path: &Path, error: io::Error) -> Self {
         let path = path.to_owned();
@@ -222,8 +234,17 @@ impl CondaError {
     }
 
     /// An error where the work is done, which is not where the layer goes.
-    pub(super) fn tmpdir(path: &Path, error: io::Error) -> Self {
-        Self::Tmpdir { path: path.into(), error }
+    pub(super) fn tmpdir(request: &Request<'_>, error: io::Error) -> Self {
+        let path = request.tmpdir.clone();
+        Self::Tmpdir { origin: request.config.origin_of_tmpdir(&path), path, error }
+    }
+
+    /// The same, of a program that was named by no option.
+    pub(super) fn named_by(self, origin: Option<Origin>) -> Self {
+        match self {
+            Self::NotATool { program, what, .. } => Self::NotATool { program, what, origin },
+            other => other,
+        }
     }
 
     /// The tool's own last words, where it was the tool that failed.

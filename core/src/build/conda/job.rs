@@ -46,7 +46,7 @@ pub fn build(request: &Request<'_>, watch: Watch<'_>) -> Result<Report, BuildErr
     let target = Target::new(&request.layer, request.update)?;
     target.require_space(ROOM)?;
     let Environment { place, packages, tool, workshop: _alive } = make(request, "", &prefix, watch)?;
-    pack::open_to_all(&place.root).map_err(|error| CondaError::tmpdir(&request.tmpdir, error))?;
+    pack::open_to_all(&place.root).map_err(|error| CondaError::tmpdir(request, error))?;
     let packing = Packing {
         root: &place.root,
         out: target.draft().file(),
@@ -91,7 +91,7 @@ pub struct Contents {
 pub fn contents(request: &Request<'_>, watch: Watch<'_>) -> Result<Contents, BuildError> {
     let Environment { place, packages, workshop, .. } = make(request, UPPER, WORKSPACE, watch)?;
     let directory = workshop.join(ROOT);
-    let refused = |error| CondaError::tmpdir(&request.tmpdir, error);
+    let refused = |error| CondaError::tmpdir(request, error);
     for name in [UPPER, "work"] {
         let made = directory.join(name);
         fs::create_dir_all(&made).map_err(refused)?;
@@ -110,8 +110,10 @@ struct Environment {
 }
 
 fn make(request: &Request<'_>, below: &str, prefix: &str, watch: Watch<'_>) -> Result<Environment, BuildError> {
-    let refused = |error| CondaError::tmpdir(&request.tmpdir, error);
-    let tool = Tool::find(request.config.conda(request.conda.clone()).as_deref(), request.env)?;
+    let refused = |error| CondaError::tmpdir(request, error);
+    let named = request.config.conda(request.conda.clone());
+    let origin = named.as_ref().and_then(|named| request.config.origin_of_conda(named));
+    let tool = Tool::find(named.as_deref(), request.env).map_err(|error| error.named_by(origin))?;
     let channels = channels(request)?;
     let workshop = workshop(request)?;
     let place = Place::new(&workshop, below, prefix).map_err(refused)?;
@@ -157,7 +159,7 @@ fn channels(request: &Request<'_>) -> Result<Vec<String>, CondaError> {
 }
 
 fn workshop(request: &Request<'_>) -> Result<Workshop, CondaError> {
-    let refused = |error| CondaError::tmpdir(&request.tmpdir, error);
+    let refused = |error| CondaError::tmpdir(request, error);
     let tmpdir = fs::canonicalize(&request.tmpdir).map_err(refused)?;
     Workshop::new(&tmpdir).map_err(refused)
 }
@@ -267,7 +269,7 @@ fn command(plan: &Plan) -> Command {
 
 /// What was installed, written down.
 fn record(request: &Request<'_>, channels: &[String], tool: &Tool, place: &Place) -> Result<Packages, CondaError> {
-    let refused = |error| CondaError::tmpdir(&request.tmpdir, error);
+    let refused = |error| CondaError::tmpdir(request, error);
     let packages = Packages::of(&place.environment).map_err(refused)?;
     if packages.count() == 0 && !has_files(&place.environment) {
         return Err(CondaError::NothingInstalled { path: request.layer.clone(), tool: tool.name() });

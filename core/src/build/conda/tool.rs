@@ -44,9 +44,16 @@ impl Tool {
             Some(named) => self::named(named)?,
             None => in_path().or_else(|| of_shell(env)).ok_or(CondaError::NoTool)?,
         };
-        let real = fs::canonicalize(&program)
-            .map_err(|error| CondaError::NotATool { program: program.clone(), what: error.to_string() })?;
-        let home = home(&real).map_err(|what| CondaError::NotATool { program: program.clone(), what: what.into() })?;
+        let real = fs::canonicalize(&program).map_err(|error| CondaError::NotATool {
+            program: program.clone(),
+            what: error.to_string(),
+            origin: None,
+        })?;
+        let home = home(&real).map_err(|what| CondaError::NotATool {
+            program: program.clone(),
+            what: what.into(),
+            origin: None,
+        })?;
         Ok(Self { dialect: dialect(&name_of(&program), is_script(&real)), home, program: real })
     }
 
@@ -63,7 +70,7 @@ fn named(named: &Path) -> Result<PathBuf, CondaError> {
         Some(name) if !name.contains('/') => programs::find(name),
         _ => Some(named.to_owned()).filter(|path| path.is_file()),
     };
-    found.ok_or_else(|| CondaError::NotATool { program: named.into(), what: "no such program".into() })
+    found.ok_or_else(|| CondaError::NotATool { program: named.into(), what: "no such program".into(), origin: None })
 }
 
 fn in_path() -> Option<PathBuf> {
@@ -99,9 +106,7 @@ fn is_script(program: &Path) -> bool {
 fn home(real: &Path) -> Result<PathBuf, &'static str> {
     let prefix = real.parent().and_then(Path::parent);
     match prefix.filter(|prefix| prefix.join("conda-meta").is_dir()) {
-        Some(prefix) if is_of_the_system(prefix) => {
-            Err("is a part of the system, which the container does not see; name a micromamba with --conda")
-        }
+        Some(prefix) if is_of_the_system(prefix) => Err("is a part of the system, which the container does not see"),
         Some(prefix) => Ok(prefix.into()),
         None => Ok(real.into()),
     }

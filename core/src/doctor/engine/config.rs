@@ -83,7 +83,13 @@ mod tests {
 
     fn of(text: &str) -> Check {
         let config = Some(("/etc/apptainer/apptainer.conf".into(), text.into()));
-        judge(Some(&Engine { program: "/usr/bin/apptainer".into(), said: Ok(String::new()), setuid: false, config }))
+        judge(Some(&Engine {
+            program: "/usr/bin/apptainer".into(),
+            origin: None,
+            said: Ok(String::new()),
+            setuid: false,
+            config,
+        }))
     }
 
     #[test]
@@ -113,8 +119,14 @@ mod tests {
     fn loop_devices_are_for_a_setuid_singularity() {
         let of = |said: &str, setuid| {
             let config = Some(("/etc/singularity/singularity.conf".into(), "max loop devices = 0".into()));
-            judge(Some(&Engine { program: "/usr/bin/singularity".into(), said: Ok(said.into()), setuid, config }))
-                .status
+            judge(Some(&Engine {
+                program: "/usr/bin/singularity".into(),
+                origin: None,
+                said: Ok(said.into()),
+                setuid,
+                config,
+            }))
+            .status
         };
         assert_eq!(of("singularity-ce version 4.5.1\n", true), Status::Failed);
         assert_eq!(of("singularity-ce version 4.5.1\n", false), Status::Ok);

@@ -10,7 +10,9 @@ use std::path::PathBuf;
 
 use super::Check;
 use super::version::{self, Version};
+use crate::config::Origin;
 use crate::facts::Flavour;
+use crate::missing_engine::MissingEngine;
 
 pub(crate) use read::read;
 
@@ -20,8 +22,8 @@ const APPTAINER: Version = Version(1, 1, 0);
 /// What is known about the engine and its helpers.
 #[derive(Clone, Debug)]
 pub(super) struct Facts {
-    /// The one that starts use.
-    pub(super) engine: Option<Engine>,
+    /// The one that starts use, or why there is none.
+    pub(super) engine: Result<Engine, MissingEngine>,
     /// An engine that is here and that starts do not use.
     pub(super) unused: Option<PathBuf>,
     /// fuse2fs, fuse-overlayfs, squashfuse.
@@ -36,6 +38,8 @@ pub(super) struct Facts {
 #[derive(Clone, Debug)]
 pub(super) struct Engine {
     pub(super) program: PathBuf,
+    /// The key that names it, where one does.
+    pub(super) origin: Option<Origin>,
     /// What `--version` printed, or why it did not.
     pub(super) said: Result<String, String>,
     /// Installed with its setuid starter.
@@ -66,8 +70,8 @@ pub(super) struct Interposers {
 }
 
 pub(crate) fn judge(facts: &Facts) -> Vec<Check> {
-    let mut checks = vec![engine(facts), config::judge(facts.engine.as_ref())];
-    let flavour = facts.engine.as_ref().and_then(Engine::flavour);
+    let mut checks = vec![engine(facts), config::judge(facts.engine.as_ref().ok())];
+    let flavour = facts.engine.as_ref().ok().and_then(Engine::flavour);
     checks.extend(facts.helpers.iter().map(|helper| fuse::helper(helper, flavour, &facts.interposers)));
     checks.push(fuse::fusermount(facts.fusermount.as_ref()));
     checks.push(fuse::interposers(facts));
@@ -76,26 +80,30 @@ pub(crate) fn judge(facts: &Facts) -> Vec<Check> {
 
 fn engine(facts: &Facts) -> Check {
     const ID: &str = "engine";
-    let Some(engine) = &facts.engine else {
-        let cure = format!(
-            "install Apptainer {APPTAINER} or later (unprivileged), or set 'apptainer' in /etc/condatainer/config.toml"
-        );
-        return match &facts.unused {
-            Some(other) => Check::failed(ID, format!("{} is here, but starts cannot use it", other.display()), cure),
-            None => Check::failed(ID, "no Apptainer in PATH", cure),
-        };
+    let engine = match (&facts.engine, &facts.unused) {
+        (Ok(engine), _) => engine,
+        (Err(missing @ MissingEngine::NotInstalled), Some(other)) => {
+            return Check::failed(ID, format!("{} is here, but starts cannot use it", other.display()), missing.cure());
+        }
+        (Err(missing), _) => return Check::failed(ID, missing.found(), missing.cure()),
     };
-    let program = engine.program.display();
+    let unusable = |why| {
+        let (program, origin) = (engine.program.clone(), engine.origin.clone());
+        MissingEngine::Unusable { program, why, origin }
+    };
     let said = match &engine.said {
         Ok(said) => said,
-        Err(why) => return Check::failed(ID, format!("{program} cannot be run: {why}"), "install Apptainer again"),
+        Err(why) => {
+            let missing = unusable(format!("cannot be started: {why}"));
+            return Check::failed(ID, missing.found(), missing.cure());
+        }
     };
-    match flavour(said) {
-        None => Check::warning(
-            ID,
-            format!("{program} does not say that it is Apptainer"),
-            "see what it is; condatainer doctor --start shows whether it works",
-        ),
+    match version::of_engine(said) {
+        None => {
+            let missing = unusable(version::NO_ENGINE.into());
+            let cure = format!("{}; condatainer doctor --start shows whether it works", missing.cure());
+            Check::warning(ID, missing.found(), cure)
+        }
         Some((flavour, version)) => released(engine, flavour, version),
     }
 }
@@ -128,12 +136,6 @@ fn released(engine: &Engine, flavour: Flavour, version: Version) -> Check {
 
 impl Engine {
     fn flavour(&self) -> Option<Flavour> {
-        self.said.as_ref().ok().and_then(|said| flavour(said)).map(|(flavour, _)| flavour)
+        self.said.as_ref().ok().and_then(|said| version::of_engine(said)).map(|(flavour, _)| flavour)
     }
-}
-
-/// Which of the two a version belongs to.
-fn flavour(said: &str) -> Option<(Flavour, Version)> {
-    let names = [("apptainer", Flavour::Apptainer), ("singularity-ce", Flavour::SingularityCE)];
-    names.into_iter().find_map(|(name, flavour)| version::of(name, said).map(|version| (flavour, version)))
 }

@@ -25,19 +25,20 @@ const HELPERS: [(&str, &[&str], &str); 3] = [
 
 pub(crate) fn read(config: &Config) -> Facts {
     let found = survey::engine(config);
-    let build = found.as_ref().map(|engine| BuildConfig::of(&engine.program)).unwrap_or_default();
+    let build = found.as_ref().ok().map(|engine| BuildConfig::of(&engine.program)).unwrap_or_default();
     let engine = found.map(|found| {
         let setuid = is_setuid(&found, &build);
         let path = build.file("CONF_FILE").or(found.config);
         Engine {
             said: version_of(&found.program),
+            origin: found.origin,
             setuid,
             config: path.and_then(|path| fs::read_to_string(&path).ok().map(|text| (path, text))),
             program: found.program,
         }
     });
     Facts {
-        unused: OTHERS.into_iter().find_map(programs::find).filter(|_| engine.is_none()),
+        unused: OTHERS.into_iter().find_map(programs::find).filter(|_| engine.is_err()),
         engine,
         helpers: helpers(&build),
         fusermount: ["fusermount3", "fusermount"].into_iter().find_map(programs::find).map(|path| {
@@ -141,6 +142,7 @@ mod tests {
         let found = |flavour, setuid| facts::Engine {
             flavour,
             program: "/usr/bin/engine".into(),
+            origin: None,
             config: None,
             setuid,
             oci_mode: false,

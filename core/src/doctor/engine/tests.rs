@@ -4,7 +4,7 @@ use super::*;
 use crate::doctor::Status;
 
 fn with(said: &str, setuid: bool) -> Engine {
-    Engine { program: "/usr/bin/apptainer".into(), said: Ok(said.into()), setuid, config: None }
+    Engine { program: "/usr/bin/apptainer".into(), origin: None, said: Ok(said.into()), setuid, config: None }
 }
 
 fn helper(name: &'static str, version: Version, bundled: bool) -> Helper {
@@ -12,6 +12,7 @@ fn helper(name: &'static str, version: Version, bundled: bool) -> Helper {
 }
 
 fn facts(engine: Option<Engine>) -> Facts {
+    let engine = engine.ok_or(MissingEngine::NotInstalled);
     let helpers = [
         helper("fuse2fs", Version(1, 47, 4), false),
         helper("fuse-overlayfs", Version(1, 13, 0), false),
@@ -42,7 +43,9 @@ fn products_and_releases() {
 
 #[test]
 fn without_an_engine() {
-    assert_eq!(engine(&facts(None)).found, "no Apptainer in PATH");
+    let none = engine(&facts(None));
+    let said = format!("{}; {}", none.found, none.cure.unwrap_or_default());
+    assert_eq!(said, MissingEngine::NotInstalled.to_string(), "a start says the same");
     let unused = Facts { unused: Some("/usr/bin/singularity".into()), ..facts(None) };
     assert_eq!(engine(&unused).found, "/usr/bin/singularity is here, but starts cannot use it");
     let broken = Engine { said: Err("Permission denied".into()), ..with("", false) };

@@ -9,7 +9,9 @@ use std::path::PathBuf;
 
 use super::check::about;
 use super::{Asker, Check};
+use crate::config::Origin;
 use crate::facts::Kind;
+use crate::survey;
 
 pub(crate) use read::read;
 
@@ -23,6 +25,8 @@ pub(super) struct Facts {
     pub(super) configuration: Result<Vec<(PathBuf, Vec<String>)>, String>,
     /// The base, and what it is or why it cannot be used; `None` where none is named.
     pub(super) base: Option<(PathBuf, Result<Kind, String>)>,
+    /// Who has named it.
+    pub(super) base_origin: Option<Origin>,
     pub(super) tmpdir: Tmpdir,
     pub(super) image_dirs: Vec<libraries::ImageDirectory>,
 }
@@ -31,8 +35,8 @@ pub(super) struct Facts {
 #[derive(Clone, Debug)]
 pub(super) struct Tmpdir {
     pub(super) path: PathBuf,
-    /// Why nothing can be made there.
-    pub(super) problem: Option<String>,
+    /// Why nothing can be made there, and what to do.
+    pub(super) problem: Option<(String, String)>,
     /// For root, who may write everywhere: whether others may.
     pub(super) open_to_all: bool,
     /// Bytes that the caller can use.
@@ -68,17 +72,16 @@ fn configuration(facts: &Facts) -> Check {
 fn base(facts: &Facts, asker: &Asker) -> Check {
     const ID: &str = "base";
     const CURE: &str = "set 'base' in the configuration; 'apptainer pull base.sif docker://debian' makes one";
+    let cure = || facts.base_origin.as_ref().map_or_else(|| CURE.into(), survey::base_cure);
     match &facts.base {
         // The users of a site without a base have their own.
         None if !asker.is_user() => Check::warning(ID, "none is configured: users must name one", CURE),
         None => Check::failed(ID, "none is configured: a start must name one with -b", CURE),
-        Some((path, Err(why))) => {
-            Check::failed(ID, about(path, why), "correct its path in the configuration, or the file's mode")
-        }
+        Some((path, Err(why))) => Check::failed(ID, about(path, why), cure()),
         Some((path, Ok(Kind::Ext))) => Check::failed(
             ID,
-            format!("{} is an ext image, which can be a layer only", path.display()),
-            "name a .sif, a .sqf or a directory",
+            format!("{}: an ext image cannot be the base", path.display()),
+            format!("that is a .sif, a .sqf or a directory: {}", cure()),
         ),
         Some((path, Ok(kind))) => Check::ok(ID, format!("{}, {}", path.display(), name(*kind))),
     }
@@ -97,8 +100,8 @@ fn tmpdir(dir: &Tmpdir, asker: &Asker) -> Check {
     const ID: &str = "tmpdir";
     const CURE: &str = "set tmpdir in the configuration, or TMPDIR, to a directory on this node's own disk";
     let path = dir.path.display();
-    if let Some(why) = &dir.problem {
-        return Check::failed(ID, format!("{path}: cannot hold what :tmp layers write: {why}"), CURE);
+    if let Some((why, cure)) = &dir.problem {
+        return Check::failed(ID, format!("{path}: cannot hold what :tmp layers write: {why}"), cure.as_str());
     }
     if asker.is_root() && !dir.open_to_all {
         let cure = format!("as root: chmod 1777 {path}; or {CURE}");

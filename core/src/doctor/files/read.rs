@@ -6,14 +6,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::sys::statvfs::statvfs;
-use nix::unistd::{AccessFlags, access};
 
 use super::super::Request;
 use super::super::place::system;
 use super::{Facts, Tmpdir, libraries};
 use crate::config::{self, Config, SYSTEM_FILE};
 use crate::names::Library;
-use crate::survey;
+use crate::survey::{self, SurveyError};
 
 const WRITABLE_BY_OTHERS: u32 = 0o003;
 
@@ -21,18 +20,23 @@ pub(crate) fn read(configuration: &Result<Config, String>, config: &Config, requ
     let user = config::user_file(&request.env).filter(|_| !request.node);
     let files = [Some(PathBuf::from(SYSTEM_FILE)), user].into_iter().flatten().filter(|path| path.is_file());
     let base = config.base(None).map(|path| {
-        let kind = survey::base(Some(&path)).map(|base| base.kind).map_err(|error| error.to_string());
+        let kind = survey::base(Some(&path), config).map(|base| base.kind).map_err(|error| match error {
+            SurveyError::Base { error, .. } => error.to_string(),
+            other => other.to_string(),
+        });
         (path, kind)
     });
-    let from_environment = || request.env.get("TMPDIR").filter(|_| !request.node).map(PathBuf::from);
+    let nothing = HashMap::new();
+    let (tmpdir, problem) = survey::scratch_place(config, if request.node { &nothing } else { &request.env });
     Facts {
         configuration: configuration
             .as_ref()
             .map_err(Clone::clone)
             .map(|_| files.map(|path| (keys(&path), path)).map(|(keys, path)| (path, keys)).collect()),
+        base_origin: base.as_ref().and_then(|(path, _)| config.origin_of_base(path)),
         base,
         image_dirs: libraries::read(&library(config, request)),
-        tmpdir: tmpdir(&config.tmpdir().or_else(from_environment).unwrap_or_else(|| "/tmp".into())),
+        tmpdir: self::tmpdir(tmpdir, problem),
     }
 }
 
@@ -49,19 +53,14 @@ fn keys(path: &Path) -> Vec<String> {
     text.parse::<toml::Table>().map(|table| table.keys().cloned().collect()).unwrap_or_default()
 }
 
-fn tmpdir(path: &Path) -> Tmpdir {
-    let meta = fs::metadata(path);
-    let problem = match &meta {
-        Err(error) => Some(error.to_string()),
-        Ok(meta) if !meta.is_dir() => Some("it is not a directory".into()),
-        Ok(_) => access(path, AccessFlags::W_OK | AccessFlags::X_OK).err().map(|errno| errno.desc().into()),
-    };
-    let free = statvfs(path).ok().map(|space| space.blocks_available().saturating_mul(space.fragment_size()));
+fn tmpdir(path: PathBuf, problem: Option<(String, String)>) -> Tmpdir {
+    let mode = fs::metadata(&path).map_or(0, |meta| meta.mode());
+    let free = statvfs(&path).ok().map(|space| space.blocks_available().saturating_mul(space.fragment_size()));
     Tmpdir {
-        path: path.into(),
         problem,
-        open_to_all: meta.is_ok_and(|meta| meta.mode() & WRITABLE_BY_OTHERS == WRITABLE_BY_OTHERS),
+        open_to_all: mode & WRITABLE_BY_OTHERS == WRITABLE_BY_OTHERS,
         free,
-        network: system::of(path).filter(system::System::is_of_network).map(|system| system.kind),
+        network: system::of(&path).filter(system::System::is_of_network).map(|system| system.kind),
+        path,
     }
 }

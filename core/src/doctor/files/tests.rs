@@ -15,6 +15,7 @@ fn healthy() -> Facts {
     Facts {
         configuration: Ok(vec![file]),
         base: Some(("/b.sif".into(), Ok(Kind::Sif))),
+        base_origin: None,
         tmpdir,
         image_dirs: Vec::new(),
     }
@@ -50,7 +51,10 @@ fn directories() {
         tmpdir(&dir, &asker(uid))
     };
     assert_eq!(of(&|_| (), 1001).found, "/tmp, 50 GiB free");
-    assert_eq!(of(&|dir| dir.problem = Some("Permission denied".into()), 1001).status, Status::Failed);
+    assert_eq!(
+        of(&|dir| dir.problem = Some(("Permission denied".into(), "set TMPDIR".into())), 1001).status,
+        Status::Failed
+    );
     assert_eq!(of(&|dir| dir.free = Some(9 << 20), 1001).status, Status::Warning);
     assert!(of(&|dir| dir.network = Some("nfs4".into()), 1001).found.contains("lies on nfs4"));
     assert_eq!(of(&|dir| dir.open_to_all = false, 0).status, Status::Failed);

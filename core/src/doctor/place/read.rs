@@ -48,7 +48,7 @@ fn trial(directory: &Path) -> Trial {
 
 fn try_locks(directory: &Path) -> io::Result<Trial> {
     let make = |path: &Path| OpenOptions::new().read(true).write(true).create_new(true).open(path);
-    let file = Builder::new().prefix(".condatainer-doctor-").make_in(directory, |path| Litter::made(path, make))?;
+    let file = Builder::new().prefix(".condatainer-doctor-").make_in(directory, |path| Litter::file(path, make))?;
     let (_litter, first) = file.as_file();
     let second = File::open(file.path())?;
     let guard = match lock::take(first, ALL, Access::Write) {

@@ -201,7 +201,7 @@ pub(super) fn nothing_is_built_without_apptainer(world: &World, release: Release
     world.with_cluster(release, &Setup { stand_in: false, ..Setup::default() }, |desk| {
         desk.run(&["mkdir", "rootfs"])?.success()?;
         let output = desk.run(&["condatainer", "create", "-s", "rootfs", "-p", "a"])?.ends_with(1)?;
-        output.complains("condatainer: apptainer was not found; install it, load its module, or name it in ")?;
+        output.complains("condatainer: Apptainer is not installed here, nor is SingularityCE: ")?;
         Ok(())
     })
 }

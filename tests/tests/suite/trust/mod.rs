@@ -2,8 +2,12 @@
 
 mod configuration;
 mod found;
+mod images;
+mod keys;
 mod notes;
+mod places;
 mod sidecars;
+mod words;
 
 use anyhow::Result;
 
@@ -11,7 +15,17 @@ use crate::support::{Desk, Test};
 
 /// One file for each subject.
 pub(crate) fn tests() -> Vec<Test> {
-    [configuration::tests(), found::tests(), notes::tests(), sidecars::tests()].concat()
+    [
+        configuration::tests(),
+        found::tests(),
+        images::tests(),
+        keys::tests(),
+        notes::tests(),
+        places::tests(),
+        sidecars::tests(),
+        words::tests(),
+    ]
+    .concat()
 }
 
 /// A directory of root's with this mode, for this test alone, where all nodes and users see it.

@@ -1,9 +1,12 @@
-//! Names for a terminal: any bytes go in, nothing that a terminal obeys comes out.
+//! Names for a terminal or a log: any bytes go in, nothing that a terminal obeys comes out, and no line is begun.
+//!
+//! The command and the plugin both say their lines through it, so that a name looks alike at the prompt and in slurmd's log.
 
 use std::fmt::Write;
 
 /// The name with everything escaped that is no visible text; a backslash too, so that the escaped form is unambiguous.
-pub(crate) fn escape(name: &[u8]) -> String {
+#[must_use]
+pub fn escape(name: &[u8]) -> String {
     let mut text = String::with_capacity(name.len());
     for chunk in name.utf8_chunks() {
         chunk.valid().chars().for_each(|c| put(&mut text, c));
@@ -15,9 +18,31 @@ pub(crate) fn escape(name: &[u8]) -> String {
 }
 
 /// Text that has a stranger's names in it, on one line: what a terminal would obey is escaped, anything else stays as it is.
-pub(crate) fn one_line(text: &str) -> String {
+#[must_use]
+pub fn one_line(text: &str) -> String {
     let shown = |c: char| if is_hidden(c) { c.escape_default().to_string() } else { c.to_string() };
     text.chars().map(shown).collect()
+}
+
+/// A word as bash and zsh read it back, on one line and without what a terminal would obey.
+#[must_use]
+pub fn shell_word(word: &str) -> String {
+    if let (false, Ok(quoted)) = (word.contains(is_hidden), shlex::try_quote(word)) {
+        return quoted.into_owned();
+    }
+    let mut text = String::from("$'");
+    for c in word.chars() {
+        match c {
+            '\\' | '\'' => text.extend(['\\', c]),
+            c if is_hidden(c) => {
+                for byte in c.encode_utf8(&mut [0; 4]).bytes() {
+                    let _ = write!(text, "\\x{byte:02x}");
+                }
+            }
+            c => text.push(c),
+        }
+    }
+    text + "'"
 }
 
 fn is_hidden(c: char) -> bool {
@@ -46,13 +71,24 @@ fn changes_the_order(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{escape, one_line};
+    use super::{escape, one_line, shell_word};
 
     #[test]
     fn text_stays_and_everything_else_is_visible() {
         assert_eq!(escape("straße/日本 'x\"".as_bytes()), "straße/日本 'x\"");
         assert_eq!(escape(b"a\x1b[31m\n\\\xff\x7f"), r"a\x1b[31m\n\\\xff\x7f");
         assert_eq!(escape("\u{9b}\u{202e}".as_bytes()), r"\u{9b}\u{202e}");
+    }
+
+    #[test]
+    fn a_shell_reads_the_same_word() {
+        assert_eq!(shell_word("a b"), "'a b'");
+        assert_eq!(shell_word("a\u{1b}[2J\n'\\\u{202e}"), r"$'a\x1b[2J\x0a\'\\\xe2\x80\xae'");
+        for word in ["plain", "it's", "a\nb\u{1b}'\\", "\u{202e}ß"] {
+            let mut bash = std::process::Command::new("bash");
+            let printed = bash.args(["-c", &format!("printf %s {}", shell_word(word))]).output().unwrap().stdout;
+            assert_eq!(printed, word.as_bytes());
+        }
     }
 
     #[test]
