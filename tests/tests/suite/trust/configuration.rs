@@ -3,10 +3,12 @@
 use anyhow::Result;
 use cluster::Release;
 
+use super::place;
 use crate::support::{Desk, Expect, Setup, World, tests};
 
 tests! {
     Slurm, OwnCluster: [every_directory_of_the_configuration_is_roots];
+    Apptainer, Desk: [inside_a_container_root_is_nobody];
 }
 
 const REFUSED: &str = "must belong to root and be writable by nobody else: chown -h root";
@@ -40,4 +42,30 @@ fn every_directory_of_the_configuration_is_roots(world: &World, release: Release
         started(desk)?.says("RAN")?;
         desk.nodes_are_well()
     })
+}
+
+/// There the files of root and of strangers look alike, and `/` is the caller's own: the configuration is read, and a file of
+/// variables is believed where nobody but its directory's owner could have put it.
+fn inside_a_container_root_is_nobody(desk: &Desk) -> Result<()> {
+    let dir = place(desk, "755")?;
+    desk.image("env.img")?;
+    desk.as_root(&format!(
+        "mkdir {dir}/t {dir}/open; touch {dir}/t/file; chmod 1777 {dir}/open; cd {dir}
+        mksquashfs t tool.sqf -noappend -quiet -no-progress && echo WHOSE=roots > tool.sqf.env && cp tool.sqf* open"
+    ))?
+    .success()?;
+    let inside = format!("condatainer config; condatainer info {dir}/tool.sqf; condatainer info {dir}/open/tool.sqf");
+    let shown = format!("/usr/local,/etc/condatainer,{dir}");
+    let outputs = [
+        desk.exec(&["--bind", &shown, "-o", "env.img"], &inside)?,
+        desk.exec(&["--bind", &shown, "-f", "-o", "env.img"], &inside)?,
+        desk.srun(&[&format!("--condatainer-bind={shown}"), "--condatainer-overlay=env.img", "sh", "-c", &inside])?,
+    ];
+    for output in outputs {
+        let text = output.success()?.stdout;
+        let refused = format!("{dir}/open/tool.sqf.env: belongs to nobody, and must belong to");
+        let is_right = text.contains("(/etc/condatainer/config.toml)") && text.contains(&refused);
+        anyhow::ensure!(is_right && text.matches("WHOSE=roots").count() == 1, "{text}");
+    }
+    Ok(())
 }
