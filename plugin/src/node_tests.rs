@@ -14,6 +14,8 @@ struct FakeTask {
     value: Variable,
     program: String,
     prepended: Vec<String>,
+    /// How often it was asked for a variable.
+    looks: std::cell::Cell<usize>,
 }
 
 impl Task for FakeTask {
@@ -27,6 +29,7 @@ impl Task for FakeTask {
         self.channel
     }
     fn variable(&self, name: &str) -> Variable {
+        self.looks.set(self.looks.get() + 1);
         match name {
             VARIABLE => self.value.clone(),
             "SLURM_STEP_NUM_NODES" => Variable::Set(self.all_nodes.to_string()),
@@ -53,6 +56,7 @@ fn task(value: Variable) -> FakeTask {
         value,
         program: "/bin/true".into(),
         prepended: Vec::new(),
+        looks: std::cell::Cell::new(0),
     }
 }
 
@@ -74,6 +78,7 @@ fn a_step_without_our_options_is_left_alone() {
     let mut plain = task(Variable::Missing);
     start(&mut plain, NOTHING).unwrap();
     assert!(plain.prepended.is_empty());
+    assert_eq!(plain.looks.get(), 1, "it costs one look into the environment");
 }
 
 #[test]

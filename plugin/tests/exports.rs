@@ -56,3 +56,13 @@ fn nothing_of_slurm_but_what_every_release_has() {
     found.sort();
     assert_eq!(found, NEEDED);
 }
+
+/// slurmstepd has one thread where it loads us, and its handlers for a fork are not ours to run.
+#[test]
+fn no_thread_no_fork_and_no_shell() {
+    let mut found = symbols(&["--undefined-only"]);
+    found.retain(|name| {
+        ["pthread_create", "fork", "vfork", "posix_spawn", "posix_spawnp", "system", "popen"].contains(&name.as_str())
+    });
+    assert_eq!(found, Vec::<String>::new());
+}

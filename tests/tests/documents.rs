@@ -59,7 +59,8 @@ fn exists(test: &str, sources: &[(PathBuf, String)]) -> bool {
         let shown = path.strip_prefix(top()).unwrap().with_extension("");
         let parts: Vec<_> = shown.iter().map(|part| part.to_string_lossy().into_owned()).collect();
         let mut rest = parts.iter();
-        place.split("::").all(|wanted| rest.any(|part| part == wanted))
+        let is = |part: &str, wanted: &str| part == wanted || part.strip_suffix("_tests") == Some(wanted);
+        place.split("::").all(|wanted| rest.any(|part| is(part, wanted)))
     };
     sources.iter().any(|(path, text)| is_there(path) && text.contains(&function))
 }

@@ -242,3 +242,7 @@ fn guarded(failure: c_int, work: impl FnOnce() -> Result<(), String>) -> c_int {
     }
     failure
 }
+
+#[cfg(test)]
+#[path = "callbacks_tests.rs"]
+mod tests;

@@ -13,7 +13,7 @@ tests! {
     Slurm, OwnCluster: [
         required_refuses_where_the_plugin_is_missing, optional_where_the_plugin_is_missing, required_refuses_another_version,
         optional_with_another_version, a_missing_wrapper_is_said_and_nothing_runs_on_the_host, a_missing_apptainer_is_said,
-        steps_without_our_options_are_untouched, a_broken_configuration_is_said,
+        steps_without_our_options_are_untouched, a_broken_configuration_is_said, mistakes_on_the_node_are_one_tasks_matter,
     ];
     Slurm, Desk: [options_are_in_the_help];
 }
@@ -158,6 +158,42 @@ fn a_broken_configuration_is_said(world: &World, release: Release) -> Result<()>
         desk.as_root(&format!("echo > {CONFIG}; chown alice {CONFIG}"))?.success()?;
         desk.refused(desk.srun(&[OVERLAY, "echo", "RAN"])?, "must belong to root and be writable by nobody else")?;
         second_node_is_well(desk)
+    })
+}
+
+/// What is wrong only there: the plugin's arguments, the configuration, the program. The job that wants a container fails with the reason,
+/// another one runs, and the node is as well as before.
+fn mistakes_on_the_node_are_one_tasks_matter(world: &World, release: Release) -> Result<()> {
+    world.with_cluster(release, &Setup::default(), |desk| {
+        desk.squashfs("a.sqf", "")?;
+        let plugstack = "/etc/slurm/plugstack.conf";
+        for (fault, cure, reason) in [
+            (
+                format!("sed -i.good 's/config=.*/config=no-path strange/' {plugstack}"),
+                format!("mv {plugstack}.good {plugstack}"),
+                "plugstack.conf: argument ",
+            ),
+            (format!("cp -p {CONFIG} good; echo 'bsae = 1' > {CONFIG}"), format!("mv good {CONFIG}"), "bsae"),
+            (
+                "chmod a-x /usr/local/bin/condatainer".into(),
+                "chmod a+x /usr/local/bin/condatainer".into(),
+                "cannot be run on this node",
+            ),
+        ] {
+            let wants = desk.submit(&["-H", OVERLAY], "#!/bin/sh\necho RAN\n")?;
+            let plain = desk.submit(&["-H"], "#!/bin/sh\necho plain\n")?;
+            desk.as_root(&format!("{fault}; scontrol release {wants} {plain}"))?.success()?;
+            let (wanted, other) = (desk.job_ends(wants)?, desk.job_ends(plain)?);
+            desk.as_root(&cure)?.success()?;
+            let (said, shown) = (desk.output_of(wants)?, desk.output_of(plain)?);
+            ensure!(
+                wanted.state == "FAILED" && said.contains(reason) && !said.contains("RAN"),
+                "{fault}: {wanted:?} {said}"
+            );
+            ensure!(other.state == "COMPLETED" && shown == "plain\n", "{fault}: {other:?} {shown}");
+            second_node_is_well(desk)?;
+        }
+        desk.srun(&[OVERLAY, "sh", "-c", WHERE])?.says("inside a").map(drop)
     })
 }
 
