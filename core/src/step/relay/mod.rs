@@ -30,6 +30,8 @@ pub static RELAY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/relay"));
 const VERB: &str = "outside";
 /// Where the container shows the links.
 const SHOWN: &str = "/.condatainer.d/bin";
+/// How many calls are answered before the step is looked at again.
+const AT_ONCE: usize = 16;
 /// The variable that tells a relay the address.
 const VARIABLE: &str = "CONDATAINER_RELAY";
 
@@ -67,7 +69,8 @@ impl Relays {
     /// Serves all who have called from the container of this process.
     pub(crate) fn serve(&mut self, first: Pid) {
         self.running.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
-        while let Ok((call, _)) = self.listening.accept() {
+        // Everybody on the node can call: who calls all the time must not keep the keeper from the step's end.
+        for (call, _) in std::iter::from_fn(|| self.listening.accept().ok()).take(AT_ONCE) {
             if is_inside(&call, first)
                 && let Ok(child) = start(first, call)
             {
@@ -101,4 +104,30 @@ fn is_inside(call: &UnixStream, first: Pid) -> bool {
 fn start(first: Pid, call: UnixStream) -> io::Result<Child> {
     let words = [VERB, &first.to_string()];
     Command::new("/proc/self/exe").args(words).stdin(Stdio::from(std::os::fd::OwnedFd::from(call))).spawn()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+    #[test]
+    fn strangers_who_call_all_the_time_do_not_keep_it() {
+        let name = format!("condatainer-test-{}", Pid::this());
+        let address = SocketAddr::from_abstract_name(&name).unwrap();
+        let listening = UnixListener::bind_addr(&address).unwrap();
+        listening.set_nonblocking(true).unwrap();
+        let calls: Vec<_> = (0..AT_ONCE * 2).map(|_| UnixStream::connect_addr(&address).unwrap()).collect();
+        let mut relays = Relays { listening, running: Vec::new() };
+        let waits = |relays: &Relays| {
+            poll(&mut [PollFd::new(relays.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO).unwrap() > 0
+        };
+        // Nobody is in the container of a process that is not there.
+        let nowhere = Pid::from_raw(i32::MAX);
+        relays.serve(nowhere);
+        assert!(waits(&relays), "it has gone on for as long as somebody called");
+        relays.serve(nowhere);
+        assert!(!waits(&relays) && relays.running.is_empty());
+        drop(calls);
+    }
 }
