@@ -34,7 +34,7 @@ use start::Started;
 const BROKEN: u8 = 1;
 
 /// How long what an ordinary keeper leaves behind may go on, in milliseconds: it has waited for all that matters.
-const STRAYS: u64 = 2_000;
+const STRAYS: u64 = 5_000;
 /// How long killed processes are waited for.
 const DYING: u64 = 5_000;
 /// How often killed processes are looked for, and how often a fuse2fs that goes on writing.
