@@ -4,10 +4,11 @@ use anyhow::{Context, Result, ensure};
 
 use crate::ends::is_gone;
 use crate::support::{Desk, Expect, tests};
+use crate::writers::while_held;
 
 tests! {
     Apptainer, Desk: [
-        a_second_terminal_works_in_the_same_image, a_refused_writer_is_told_the_way_in, a_session_of_roots_is_joined, without_subordinate_ids_too,
+        a_second_terminal_works_in_the_same_image, a_refused_writer_is_told_the_way_in, a_step_is_joined_by_its_image, a_session_of_roots_is_joined, without_subordinate_ids_too,
         sessions_that_read_are_told_apart, a_joined_shell_is_a_shell_at_its_terminal, the_end_of_a_session_ends_what_has_joined,
         a_session_in_a_job_is_joined_on_its_node, other_users_stay_outside, root_joins_nobody_elses_session, what_cannot_be_joined_is_said,
     ];
@@ -111,6 +112,18 @@ fn a_refused_writer_is_told_the_way_in(desk: &Desk) -> Result<()> {
     ensure!(refused.stderr.ends_with(&way_in) || refused.stderr.contains(&way_in), "{}", refused.stderr);
     // Work that nobody can join, and another user's, are waited for.
     end(desk, "held")?;
+    is_gone(desk)
+}
+
+/// The way in is the same where a step writes.
+fn a_step_is_joined_by_its_image(desk: &Desk) -> Result<()> {
+    desk.image("env.img")?;
+    while_held(desk, "rw", |_| {
+        let refused = desk.run(&["condatainer", "e", "env.img", "--", "true"])?.ends_with(125)?;
+        refused.complains(&format!(", or enter it: condatainer join {}\n", desk.path("env.img")))?;
+        join(desk, "env.img", "echo $SLURM_JOB_NAME > /joined; cat /joined; [ -e /opt/layers/env ] && echo inside")?
+            .holds("inside")
+    })?;
     is_gone(desk)
 }
 
