@@ -108,6 +108,10 @@ impl Draft {
     /// Takes the name of `place`, an empty draft in another directory; on another file system by a copy, of which `progress` is told.
     pub(crate) fn move_to(self, place: Self, progress: &mut dyn FnMut(u64, u64)) -> io::Result<Self> {
         match fs::rename(self.path(), place.path()) {
+            // Both names are taken away then.
+            Ok(()) if !is_at(place.path(), self.file()) => {
+                Err(io::Error::other("somebody has put another file in the place of the temporary one"))
+            }
             Ok(()) => {
                 // The old name of the one and the file of the other are gone by now.
                 let (file, _) = self.temp.into_parts();
@@ -247,6 +251,19 @@ mod tests {
             (names(to.path()), fs::read(to.path().join("env.img")).unwrap()),
             (vec!["env.img".into()], b"made".to_vec())
         );
+    }
+
+    /// Where others may rename things, what is moved may be theirs.
+    #[test]
+    fn nobody_elses_file_takes_its_place() {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let draft = Draft::new(from.path(), "env.img".as_ref(), Kind::New).unwrap();
+        let place = Draft::new(to.path(), "env.img".as_ref(), Kind::New).unwrap();
+        fs::write(from.path().join("theirs"), "hostile").unwrap();
+        fs::rename(from.path().join("theirs"), draft.path()).unwrap();
+        let error = draft.move_to(place, &mut |_, _| {}).unwrap_err();
+        assert!(error.to_string().contains("another file"), "{error}");
+        assert_eq!(names(to.path()), [""; 0]);
     }
 
     #[test]
