@@ -16,7 +16,7 @@ use nix::unistd::Uid;
 use crate::args::JoinArgs;
 use crate::exit::Failure;
 use crate::start::Surroundings;
-use crate::task;
+use crate::{say, task};
 
 pub(crate) fn join(args: JoinArgs) -> Result<ExitCode, Failure> {
     let wanted = Wanted::parse(&args.container)?;
@@ -25,7 +25,7 @@ pub(crate) fn join(args: JoinArgs) -> Result<ExitCode, Failure> {
     let command = if args.command.is_empty() { shell() } else { Command::Argv(args.command.clone()) };
     let refused = |error| Failure::not_started(format!("{}: {error}", args.container));
     let container = Container::kept(&kept).map_err(refused)?;
-    Err(task::failure(&args.command, &container.become_command(command)))
+    Err(task::failure(&args.command, &container.become_command(command, say::notice)))
 }
 
 /// What the user has named.

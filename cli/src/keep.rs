@@ -4,6 +4,7 @@
 //! standard input.
 
 use std::os::fd::AsFd;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -62,8 +63,15 @@ fn offered(plan: &mut Plan) -> Option<Relays> {
     })
 }
 
+/// As slurmstepd does for its tasks, a moment too late for the container to show it. A failure is said there.
+fn make_tmpdir() {
+    let dir = std::env::var_os("TMPDIR").map(PathBuf::from).filter(|dir| dir.is_absolute());
+    let _ = dir.map(|dir| std::fs::DirBuilder::new().mode(0o700).create(dir));
+}
+
 /// `None` where this part of the job has no container, so that nobody is going to ask.
 fn prepare(args: KeepArgs) -> Result<Option<Plan>, Failure> {
+    make_tmpdir();
     let around = Surroundings::look(&args.config.unwrap_or_else(|| PathBuf::from(SYSTEM_FILE)))?;
     let script = args.script.as_deref().filter(|_| args.part == TaskPart::Batch);
     let given = asked_for(&around, None, script)?;

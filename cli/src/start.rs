@@ -46,8 +46,9 @@ pub(crate) struct Surroundings {
 impl Surroundings {
     /// Looks around; `system` is the site's configuration file.
     pub(crate) fn look(system: &Path) -> Result<Self, Failure> {
-        let cwd = std::env::current_dir()
-            .map_err(|e| Failure::not_started(format!("the working directory cannot be used: {e}")))?;
+        let cwd = std::env::current_dir().map_err(|e| {
+            Failure::not_started(format!("the working directory cannot be used: {e}: it was removed, so go to another"))
+        })?;
         let env: HashMap<String, String> =
             std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect();
         let config = Config::system(system).and_then(|c| c.with_user(config::user_file(&env).as_deref(), &env));

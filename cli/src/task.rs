@@ -62,7 +62,10 @@ fn joined(channel: i32, part: TaskPart, command: &[String]) -> Result<Option<Exi
         Answer::Join { words } => {
             tell(&words);
             match Container::answered(&directories) {
-                Ok(container) => Err(failure(command, &container.become_command(Command::Argv(command.to_vec())))),
+                Ok(container) => {
+                    let say = |line: &str| [line].iter().filter(|_| is_first).for_each(|line| say::notice(line));
+                    Err(failure(command, &container.become_command(Command::Argv(command.to_vec()), say)))
+                }
                 Err(JoinError::NotShared(why)) => own(why),
                 Err(error) => Err(Failure::not_started(error)),
             }
@@ -74,7 +77,9 @@ pub(crate) fn failure(command: &[String], error: &JoinError) -> Failure {
     let code = match error {
         JoinError::NotFound => Code::NotFound,
         JoinError::NotExecutable(_) => Code::NotExecutable,
-        JoinError::System { .. } | JoinError::NotShared(_) => return Failure::not_started(error),
+        JoinError::System { .. } | JoinError::NotShared(_) | JoinError::NoPlace(_) | JoinError::Nowhere { .. } => {
+            return Failure::not_started(error);
+        }
     };
     Failure::new(code, format!("{}: {error}", command.first().map_or("", String::as_str)))
 }

@@ -1,7 +1,8 @@
 //! What runs in a container. The same source in the shim, which is the container's first process, and in the library, for tasks
 //! that join a step's container; so it takes the system as a [`System`], and words as bytes.
 //!
-//! A job is written in a file, each word with a NUL byte behind it: `[--path DIR]... [--workspace] [--set NAME=VALUE]... [--prompt TEXT] [--shell SHELL] -- [COMMAND [ARG]...]`.
+//! A job is written in a file, each word with a NUL byte behind it: `[--path DIR]... [--identity DEVICE:INODE] [--directory DIR]...
+//! [--workspace] [--set NAME=VALUE]... [--prompt TEXT] [--shell SHELL] -- [COMMAND [ARG]...]`.
 
 use alloc::collections::BTreeMap;
 use alloc::vec;
@@ -17,10 +18,15 @@ pub(crate) const ENOENT: i32 = 2;
 const EACCES: i32 = 13;
 const ENODEV: i32 = 19;
 const ENOTDIR: i32 = 20;
+/// The directory is there, but is another one.
+pub(crate) const ANOTHER: i32 = 0;
 /// The file is there, but what it names as its interpreter is not.
 pub(crate) const ELIBBAD: i32 = 80;
 const ETIMEDOUT: i32 = 110;
 const ESTALE: i32 = 116;
+
+/// Device and inode of a directory.
+pub(crate) type Identity = (u64, u64);
 
 /// An environment.
 pub(crate) type Variables = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -33,6 +39,8 @@ pub(crate) trait Files {
 
 /// What a job needs of the system that it runs on.
 pub(crate) trait System: Files {
+    /// Makes this the working directory, and tells its device and inode; or the errno of the failure.
+    fn enter(&self, directory: &[u8]) -> Result<Identity, i32>;
     /// Gets ready for one of several files with these arguments and variables. What is returned execs a file, as a shell script
     /// if the kernel knows no better, and returns only the errno of a failure.
     fn ready(&self, arguments: &[Vec<u8>], variables: &Variables) -> impl Fn(&[u8]) -> i32;
@@ -52,6 +60,12 @@ pub(crate) trait System: Files {
 #[derive(Debug)]
 pub(crate) struct Job {
     path: Vec<Vec<u8>>,
+    /// What the working directory must be; `None`: whatever the container has there.
+    pub(crate) identity: Option<Identity>,
+    /// Paths to it, the best one first.
+    pub(crate) directories: Vec<Vec<u8>>,
+    /// The one that was entered.
+    entered: Option<Vec<u8>>,
     workspace: bool,
     set: Vec<(Vec<u8>, Vec<u8>)>,
     prompt: Option<Vec<u8>>,
@@ -72,6 +86,9 @@ impl Job {
     fn parse(mut words: impl Iterator<Item = Vec<u8>>) -> Option<Self> {
         let mut job = Self {
             path: Vec::new(),
+            identity: None,
+            directories: Vec::new(),
+            entered: None,
             workspace: false,
             set: Vec::new(),
             prompt: None,
@@ -81,6 +98,8 @@ impl Job {
         loop {
             match words.next()?.as_slice() {
                 b"--path" => job.path.push(words.next()?),
+                b"--identity" => job.identity = Some(identity(&words.next()?)?),
+                b"--directory" => job.directories.push(words.next()?),
                 b"--workspace" => job.workspace = true,
                 b"--set" => job.set.push(assignment(&words.next()?)?),
                 b"--prompt" => job.prompt = Some(words.next()?),
@@ -91,6 +110,22 @@ impl Job {
         }
         job.command = words.collect();
         Some(job)
+    }
+
+    /// Enters the working directory by the first of its paths that leads there; the errno of the failure, or [`ANOTHER`].
+    pub(crate) fn enter(&mut self, system: &impl System) -> Result<(), i32> {
+        let mut why = ENOENT;
+        for path in &self.directories {
+            match system.enter(path) {
+                Ok(found) if self.identity.is_none_or(|identity| identity == found) => {
+                    self.entered = Some(path.clone());
+                    return Ok(());
+                }
+                Ok(_) => why = ANOTHER,
+                Err(errno) => why = errno,
+            }
+        }
+        if self.directories.is_empty() { Ok(()) } else { Err(why) }
     }
 
     /// Execs the command, in the container's environment and what the job adds to it; returns only the errno of a failure.
@@ -116,6 +151,12 @@ impl Job {
 pub(crate) fn assignment(text: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
     let at = text.iter().skip(1).position(|byte| *byte == b'=')? + 1;
     Some((text.get(..at)?.to_vec(), text.get(at + 1..)?.to_vec()))
+}
+
+/// `DEVICE:INODE`.
+fn identity(text: &[u8]) -> Option<Identity> {
+    let (device, inode) = core::str::from_utf8(text).ok()?.split_once(':')?;
+    Some((device.parse().ok()?, inode.parse().ok()?))
 }
 
 /// Execs a command as execvp(3) would in this environment, but tells a file whose interpreter is missing from none.

@@ -9,6 +9,8 @@ use super::*;
 struct Container {
     exists: &'static [&'static str],
     refuses: &'static [(&'static str, i32)],
+    /// Its directories, by their inodes.
+    directories: &'static [(&'static str, u64)],
     /// What was asked for: files, and whether they exist.
     asked: RefCell<Vec<String>>,
     /// How it was asked to execute the last one.
@@ -36,6 +38,11 @@ impl Files for Container {
 }
 
 impl System for Container {
+    fn enter(&self, directory: &[u8]) -> Result<Identity, i32> {
+        let found = self.directories.iter().find(|(path, _)| path.as_bytes() == directory);
+        found.map(|(_, inode)| (1, *inode)).ok_or(ENOENT)
+    }
+
     fn ready(&self, arguments: &[Vec<u8>], variables: &Variables) -> impl Fn(&[u8]) -> i32 {
         self.last.replace((arguments.to_vec(), variables.clone()));
         |file| {
@@ -178,6 +185,48 @@ fn files_of_the_host_that_the_container_lacks() {
 }
 
 const ENVIRONMENT: &[&str] = &["/ext3/env/bin/", "/ext3/env/bin/R", "/home/conda", "/bin/bash", "/bin/sh", "/bin/fish"];
+
+#[test]
+fn the_working_directory_is_the_right_one() {
+    let container = Container {
+        directories: &[("/home/a/p", 7), ("/s/p", 8), ("/other", 9)],
+        exists: &["/bin/true"],
+        ..Container::default()
+    };
+    let entered = |words: &[&str]| {
+        let mut job = job(&[words, &["--", "/bin/true"]].concat());
+        job.enter(&container)?;
+        job.become_command(&container, &variables(&["PWD=/wrong"]));
+        Ok(container.last.borrow().1[b"PWD".as_slice()].clone())
+    };
+    assert_eq!(
+        entered(&["--identity", "1:8", "--directory", "/home/a/p", "--directory", "/s/p"]),
+        Ok(b"/s/p".to_vec())
+    );
+    assert_eq!(
+        entered(&["--identity", "1:7", "--directory", "/home/a/p", "--directory", "/x"]),
+        Ok(b"/home/a/p".to_vec())
+    );
+    assert_eq!(entered(&["--directory", "/other"]), Ok(b"/other".to_vec()));
+    assert_eq!(entered(&[]), Ok(b"/wrong".to_vec()));
+    assert_eq!(entered(&["--identity", "1:8", "--directory", "/s/p", "--directory", "/other"]), Ok(b"/s/p".to_vec()));
+    assert_eq!(entered(&["--identity", "2:8", "--directory", "/x", "--directory", "/s/p"]), Err(ANOTHER));
+    assert_eq!(entered(&["--identity", "1:8", "--directory", "/s", "--directory", "/x"]), Err(ENOENT));
+}
+
+#[test]
+fn a_directory_for_temporary_files_that_is_not_there() {
+    let container = container(&["/here/"], &[]);
+    let kept = |words: &[&str], own: &str| {
+        let missing = job(words).lacks_tmpdir(&container, &variables(&[own]));
+        (environment(&container, words, &["PATH=", own]).contains_key(b"TMPDIR".as_slice()), missing)
+    };
+    assert_eq!(kept(&["--", "x/y"], "TMPDIR=/here"), (true, false));
+    assert_eq!(kept(&["--", "x/y"], "TMPDIR=/gone"), (false, true));
+    assert_eq!(kept(&["--", "x/y"], "TMPDIR="), (true, false));
+    assert_eq!(kept(&["--", "x/y"], "A=/gone"), (false, false));
+    assert_eq!(kept(&["--set", "TMPDIR=/mine", "--", "x/y"], "TMPDIR=/gone"), (true, false));
+}
 
 #[test]
 fn an_environment_takes_the_place_of_others() {
@@ -370,7 +419,7 @@ fn what_is_set_wins_and_the_last_of_a_name() {
 #[test]
 fn words_that_are_no_job() {
     let parse = |words: &[&str]| Job::parse(words.iter().map(|word| word.as_bytes().to_vec())).map(|_| ());
-    let bad: [&[&str]; 4] = [&[], &["--path"], &["--set", "A", "--"], &["x", "--"]];
-    assert_eq!(bad.map(parse), [None; 4]);
+    let bad: [&[&str]; 5] = [&[], &["--path"], &["--set", "A", "--"], &["--identity", "1", "--"], &["x", "--"]];
+    assert_eq!(bad.map(parse), [None; 5]);
     assert_eq!(parse(&["--", "--path"]), Some(()));
 }

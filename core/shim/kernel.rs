@@ -7,7 +7,7 @@ use core::ffi::c_char;
 use core::ptr;
 
 use crate::call::{call, execute, number};
-use crate::command::{Files, System, Variables};
+use crate::command::{Files, Identity, System, Variables};
 
 const READ: usize = number(0, 63);
 const CLOSE: usize = number(3, 57);
@@ -19,6 +19,7 @@ const IOCTL: usize = number(16, 29);
 const FCNTL: usize = number(72, 25);
 const OPENAT: usize = number(257, 56);
 const MEMFD_CREATE: usize = number(319, 279);
+const CHDIR: usize = number(80, 49);
 /// Not faccessat, which asks a FUSE program once more.
 const NEWFSTATAT: usize = number(262, 79);
 
@@ -110,14 +111,25 @@ pub(crate) struct Kernel;
 
 impl Files for Kernel {
     fn exists(&self, path: &[u8]) -> bool {
-        let mut stat = [0_u64; STAT_WORDS];
-        let path = text(&[path]);
-        // SAFETY: a NUL byte ends the path, and there is room for the answer.
-        unsafe { call(NEWFSTATAT, [AT_FDCWD, path.as_ptr() as usize, stat.as_mut_ptr() as usize, 0, 0, 0]) }.is_ok()
+        identity(path).is_ok()
     }
 }
 
+/// Device and inode are the first two fields of a `struct stat` on both architectures.
+fn identity(path: &[u8]) -> Result<Identity, i32> {
+    let (path, mut stat) = (text(&[path]), [0_u64; STAT_WORDS]);
+    let question = [AT_FDCWD, path.as_ptr() as usize, stat.as_mut_ptr() as usize, 0, 0, 0];
+    // SAFETY: a NUL byte ends the path, and there is room for the answer.
+    unsafe { call(NEWFSTATAT, question) }.map(|_| (stat[0], stat[1]))
+}
+
 impl System for Kernel {
+    fn enter(&self, directory: &[u8]) -> Result<Identity, i32> {
+        // SAFETY: a NUL byte ends the path.
+        unsafe { call(CHDIR, [text(&[directory]).as_ptr() as usize, 0, 0, 0, 0, 0]) }?;
+        identity(b".")
+    }
+
     /// As execvp(3), which gives the shell what the kernel does not know.
     fn ready(&self, arguments: &[Vec<u8>], variables: &Variables) -> impl Fn(&[u8]) -> i32 {
         let arguments: Vec<_> = arguments.iter().map(|argument| text(&[argument])).collect();

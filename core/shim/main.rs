@@ -8,7 +8,7 @@
 //!
 //! Called as `/proc/self/fd/IMAGE SOCKET IMAGE JOB`, all three numbers of descriptors. The job is a file, see [`command`]: what it
 //! says is for this process alone, and everybody can read arguments.
-//! Says on the socket: `S` when it runs; then, after the answer `G`, `E` and the errno in decimal if the exec failed. A step
+//! Says on the socket: `S` when it runs in its working directory (`ST` without the directory for temporary files), or `D` and the errno in decimal why it cannot; then, after the answer `G`, `E` and the errno in decimal if the exec failed. A step
 //! container's shim never gets the answer: it waits until nobody needs the container any more.
 
 #![no_std]
@@ -45,14 +45,18 @@ fn main(started: &mut Started) -> u8 {
     let [Some(socket), Some(image), Some(job)] = numbers else {
         return NOT_STARTED;
     };
-    let (Some(job), Some(caller)) = (kernel::content(job).and_then(Job::read), Caller::adopt(socket, image)) else {
+    let (Some(mut job), Some(caller)) = (kernel::content(job).and_then(Job::read), Caller::adopt(socket, image)) else {
         return NOT_STARTED;
     };
-    if !may_start(&caller) {
+    if let Err(errno) = job.enter(&Kernel) {
+        caller.say(&[b"D", errno.to_string().as_bytes()].concat());
         return NOT_STARTED;
     }
     let mut variables = Variables::new();
     variables.extend(started.environment().filter_map(command::assignment));
+    if !may_start(&caller, job.lacks_tmpdir(&Kernel, &variables)) {
+        return NOT_STARTED;
+    }
     let errno = job.become_command(&Kernel, &variables);
     caller.say(&[b"E", errno.to_string().as_bytes()].concat());
     if errno == ENOENT { NOT_FOUND } else { NOT_EXECUTABLE }
@@ -63,6 +67,6 @@ fn number(argument: Option<&[u8]>) -> Option<usize> {
 }
 
 /// Says that the container stands and waits until the caller has looked at the images again.
-fn may_start(caller: &Caller) -> bool {
-    caller.say(b"S") && caller.answer() == Some(b'G')
+fn may_start(caller: &Caller, lacks_tmpdir: bool) -> bool {
+    caller.say(if lacks_tmpdir { b"ST" } else { b"S" }) && caller.answer() == Some(b'G')
 }

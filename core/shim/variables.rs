@@ -33,12 +33,15 @@ const PACKAGES: [&[u8]; 2] = [b"site-packages", b"dist-packages"];
 /// Where layers have theirs.
 const LAYERS: [&[u8]; 2] = [b"/ext3/", b"/cnt/"];
 
+const TMPDIR: &[u8] = b"TMPDIR";
+
 impl Job {
     /// The environment of the command.
     pub(crate) fn environment(&self, files: &impl Files, container: &Variables) -> Variables {
         let has_environment = files.exists(&[WORKSPACE_BIN, "/"].concat().into_bytes());
-        let is_kept = |(name, file): &(&Vec<u8>, &Vec<u8>)| {
-            !HOST_FILES.contains(&name.as_slice()) || file.is_empty() || files.exists(file)
+        let is_kept = |(name, file): &(&Vec<u8>, &Vec<u8>)| match name.as_slice() {
+            TMPDIR => !self.lacks_tmpdir(files, container),
+            name => !HOST_FILES.contains(&name) || file.is_empty() || files.exists(file),
         };
         let mut variables = Variables::new();
         variables.extend(container.iter().filter(is_kept).map(|(name, value)| (name.clone(), value.clone())));
@@ -56,6 +59,9 @@ impl Job {
         if let Some(prompt) = &self.prompt {
             set(&mut variables, shell::PROMPT, prompt);
         }
+        if let Some(directory) = &self.entered {
+            set(&mut variables, "PWD", directory);
+        }
         variables.extend(self.set.iter().cloned());
         if !self.set.iter().any(|(name, _)| name == b"PROMPT_COMMAND") {
             let command = shell::prompt_command(get(container, "PROMPT_COMMAND"), &variables);
@@ -65,6 +71,14 @@ impl Job {
             set(&mut variables, shell::PATH, &path);
         }
         variables
+    }
+
+    /// Whether temporary files would go to a directory that is not there.
+    pub(crate) fn lacks_tmpdir(&self, files: &impl Files, container: &Variables) -> bool {
+        let is_set = self.set.iter().any(|(name, _)| name == TMPDIR);
+        container
+            .get(TMPDIR)
+            .is_some_and(|dir| !is_set && !dir.is_empty() && !files.exists(&[dir, b"/".as_slice()].concat()))
     }
 
     /// The programs of the topmost layer first, then those below, then the container's own.

@@ -1,6 +1,7 @@
 //! A plan as the engine's command line. Pure: what cannot be known beforehand (the scratch directory, the descriptors of the
 //! configuration and of the shim) is passed in.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::escape;
@@ -79,18 +80,21 @@ impl Plan {
     /// What the shim reads from its job file: variables, shell, command. Not from its arguments, which everybody on the machine can
     /// read.
     #[must_use]
-    pub fn job(&self) -> Vec<String> {
-        let mut words: Vec<String> = self.path.iter().flat_map(|dir| ["--path".into(), dir.clone()]).collect();
+    pub fn job(&self) -> Vec<OsString> {
+        let mut words: Vec<OsString> = self.path.iter().flat_map(|dir| ["--path".into(), dir.into()]).collect();
         words.extend(self.workspace.then(|| "--workspace".into()));
-        words.extend(self.env.iter().flat_map(|(name, value)| ["--set".into(), format!("{name}={value}")]));
-        words.extend(["--prompt".into(), self.prompt.clone()]);
+        words.extend(self.env.iter().flat_map(|(name, value)| ["--set".into(), format!("{name}={value}").into()]));
+        let identity = self.directory.identity.map(|(device, inode)| format!("{device}:{inode}"));
+        words.extend(identity.into_iter().flat_map(|identity| ["--identity".into(), identity.into()]));
+        words.extend(self.directory.paths.iter().flat_map(|path| ["--directory".into(), path.into()]));
+        words.extend(["--prompt".into(), self.prompt.clone().into()]);
         match &self.command {
             Command::Argv(command) => {
                 words.push("--".into());
-                words.extend(command.iter().cloned());
+                words.extend(command.iter().map(OsString::from));
             }
             Command::Shell(shell) => {
-                words.extend(shell.iter().flat_map(|s| ["--shell".into(), s.display().to_string()]));
+                words.extend(shell.iter().flat_map(|s| ["--shell".into(), s.into()]));
                 words.push("--".into());
             }
         }
@@ -108,7 +112,10 @@ impl Plan {
                 vec![shell.clone().unwrap_or_else(|| PathBuf::from("/bin/bash")).display().to_string()]
             }
         });
-        words.iter().map(|word| escape::shell_word(word)).collect::<Vec<_>>().join(" ")
+        // Where the caller is there through a link.
+        let pwd = self.directory.engine.as_ref().filter(|engine| **engine != Path::new("/"));
+        let pwd = pwd.map(|pwd| format!("PWD={}", escape::shell_word(&pwd.display().to_string())));
+        pwd.into_iter().chain(words.iter().map(|word| escape::shell_word(word))).collect::<Vec<_>>().join(" ")
     }
 
     /// The directory below which `:tmp` writes are kept, if there is a `:tmp` layer; else the root, which is not used.

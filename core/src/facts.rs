@@ -7,8 +7,10 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::config::Origin;
+use crate::directory::Place;
 use crate::ext::Stamp;
 use crate::holder::Holder;
+use crate::host::Host;
 use crate::layer::Mode;
 use crate::missing_engine::MissingEngine;
 use crate::module::Module;
@@ -40,6 +42,10 @@ pub struct Facts {
     pub newuidmap: bool,
     /// GPU stacks whose device nodes are there.
     pub gpus: Vec<Gpu>,
+    /// Where the caller is.
+    pub place: Place,
+    /// Directories of the host that are shown.
+    pub host: Host,
     /// Directory for what `:tmp` layers write.
     pub tmpdir: PathBuf,
     /// Where node-local directories cannot be made, the reason and what to do.

@@ -21,6 +21,7 @@ pub mod config;
 pub mod create;
 #[cfg(feature = "lower")]
 pub mod diff;
+pub mod directory;
 pub mod doctor;
 mod draft;
 pub mod e2fsprogs;
@@ -35,6 +36,7 @@ pub mod fakeroot;
 mod full;
 pub mod held;
 pub mod holder;
+pub mod host;
 pub mod image;
 pub mod info;
 pub mod job;

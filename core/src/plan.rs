@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::bind::Bind;
+use crate::directory::Directory;
 use crate::environment;
 use crate::ext::Stamp;
 use crate::facts::{BaseFacts, Engine, Facts, Flavour, Gpu, ImageFacts, Kind, LayerFacts, State, Usage, Whiteouts};
@@ -76,6 +77,8 @@ pub struct Plan {
     pub bind: Vec<Bind>,
     /// Working directory, if not the caller's.
     pub workdir: Option<PathBuf>,
+    /// Where the command starts, and where the engine does.
+    pub directory: Directory,
     /// Directories that are put in front of the container's PATH, each before the one before it.
     pub path: Vec<String>,
     /// Whether a workspace image is written to: its programs are found also if they are installed only now.
@@ -132,6 +135,7 @@ pub fn decide(request: &Request, facts: &Facts, command: Command) -> Result<Plan
     let layers = checked.map_err(|refusal| refusal.of(engine.flavour))?;
     let writer = layers.iter().find(|(_, mode)| *mode == Mode::Rw).map(|(layer, _)| *layer);
     let fakeroot = fakeroot::decide(request, facts, writer)?;
+    let is_root_inside = fakeroot.is_some_and(|fakeroot| fakeroot != Fakeroot::Root);
     let is_singularity = singularity::is(&engine);
     if is_singularity {
         singularity::check(&engine, facts, &layers, fakeroot)?;
@@ -149,7 +153,13 @@ pub fn decide(request: &Request, facts: &Facts, command: Command) -> Result<Plan
         fakeroot,
         overlay_driver,
         gpus: facts.gpus.clone(),
-        bind: request.bind.clone(),
+        bind: request
+            .bind
+            .iter()
+            .cloned()
+            .chain(facts.host.binds(&request.bind, &facts.place, is_root_inside))
+            .collect(),
+        directory: Directory::decide(request.workdir.as_deref(), &facts.place)?,
         workdir: request.workdir.clone(),
         path: environment::path(&layers),
         workspace: writer.is_some_and(|writer| writer.image.is_some()),

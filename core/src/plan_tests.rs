@@ -3,8 +3,10 @@
 use std::path::Path;
 
 use super::*;
+use crate::directory::Place;
 use crate::facts::{BaseFacts, Engine};
 use crate::holder::Holder;
+use crate::host::Host;
 use crate::module::{Module, Variable};
 use crate::user::Caller;
 
@@ -46,6 +48,8 @@ pub(crate) fn machine() -> Facts {
         user_namespaces: true,
         newuidmap: true,
         gpus: Vec::new(),
+        place: Place::default(),
+        host: Host::default(),
         tmpdir: "/tmp".into(),
         tmpdir_problem: None,
         fakeroot_origin: None,
@@ -182,7 +186,8 @@ fn options_become_arguments() {
         line(&plan),
         "/usr/bin/apptainer -q exec --nv --mount 'type=bind,source=/a,destination=/b,ro' --pwd /w /base.sqf true"
     );
-    let told = ["--set", "IN_CONDATAINER=1", "--set", "A=b c", "--prompt", "base.sqf ro", "--", "true"];
+    let told =
+        ["--set", "IN_CONDATAINER=1", "--set", "A=b c", "--directory", "/w", "--prompt", "base.sqf ro", "--", "true"];
     assert_eq!(plan.job(), told);
 }
 

@@ -42,6 +42,14 @@ pub enum Refusal {
         /// As written.
         path: PathBuf,
     },
+    #[error("{}: the working directory cannot be shown in a container: {reason}: go to another, or name one of the container's with --pwd (in Slurm: --chdir, --condatainer-workdir)", path.display())]
+    /// The command would start somewhere else.
+    NoPlace {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     #[error("{} and {}: only one layer can be written to: use :ro for the other", first.display(), second.display())]
     /// Two `:rw`.
     TwoWriters {

@@ -29,11 +29,13 @@ use crate::trust;
 use crate::user::Caller;
 
 mod engine;
+mod host;
 mod whiteouts;
 
 pub(crate) use engine::directive;
 pub use engine::engine;
 pub(crate) use engine::is_none as no_engine;
+pub(crate) use host::place;
 
 /// A disk with less than this, in bytes, is nearly full; sparse images of ten times as much are usual.
 const LITTLE: u64 = 1 << 30;
@@ -57,6 +59,9 @@ pub enum SurveyError {
         "no base image: name one with -b (in Slurm: --condatainer-base=), CONDATAINER_BASE or 'base' in the configuration; 'apptainer pull base.sif docker://debian' makes one"
     )]
     NoBase,
+    /// The caller's working directory has been removed.
+    #[error("the working directory cannot be used: {0}: it was removed, so go to another")]
+    Place(io::Error),
     /// A path of the host that is to be shown.
     #[error("bind {}: {}", path.display(), error.desc())]
     Bind {
@@ -95,7 +100,11 @@ pub fn survey(request: &Request, config: &Config, env: &HashMap<String, String>)
     }
     let limit = engine.as_ref().ok().and_then(|engine| engine::limit(engine, &base, &layers));
     let (tmpdir, tmpdir_problem) = scratch_place(config, env);
+    let place = place(env.get("PWD").map(Path::new)).map_err(SurveyError::Place)?;
+    let host = host::look(engine.as_ref().ok(), caller.home.as_deref(), &request.bind, &config.bind_dirs(), env);
     Ok(Facts {
+        place,
+        host,
         base,
         layers,
         limit,

@@ -23,6 +23,8 @@ use read::{absolute, of_site, of_user, parse};
 
 /// Where the site's configuration lies unless plugstack.conf says otherwise.
 pub const SYSTEM_FILE: &str = "/etc/condatainer/config.toml";
+/// What containers show where the site says nothing.
+const USUAL_BIND_DIRS: [&str; 2] = ["$TMPDIR", "$SCRATCH"];
 /// The program that is put in front of tasks unless plugstack.conf names another.
 pub const DEFAULT_PROGRAM: &str = "/usr/local/bin/condatainer";
 
@@ -174,6 +176,20 @@ impl Config {
             of(&self.site, Source::Site(file(&self.site_file))),
         ]
         .concat()
+    }
+
+    /// The directories of the host that every container shows: the environment's, the user's and the site's; without any the usual
+    /// variables'. Those that the site has fixed stand alone.
+    #[must_use]
+    pub fn bind_dirs(&self) -> Vec<String> {
+        let sources = match self.fixed.bind_dirs {
+            Some(_) => vec![&self.fixed],
+            None => vec![&self.environment, &self.user, &self.site],
+        };
+        let usual = || USUAL_BIND_DIRS.map(String::from).to_vec();
+        let of_site = self.fixed.bind_dirs.as_ref().or(self.site.bind_dirs.as_ref()).is_some();
+        let named = sources.into_iter().flat_map(|settings| settings.bind_dirs.iter().flatten().cloned());
+        named.chain(if of_site { Vec::new() } else { usual() }).collect()
     }
 
     /// Whether a path lies below a node-local directory.

@@ -53,3 +53,14 @@ pub(super) fn absolute<'a>(
         None => Ok(()),
     }
 }
+
+/// Of `bind_dirs`: a variable in front has to bring the slash.
+pub(super) fn absolute_or_variable<'a>(
+    origin: &str,
+    texts: impl IntoIterator<Item = &'a String>,
+) -> Result<(), ConfigError> {
+    match texts.into_iter().find(|text| !text.starts_with(['/', '$'])) {
+        Some(text) => Err(ConfigError::Relative { origin: origin.into(), key: "bind_dirs", path: text.into() }),
+        None => Ok(()),
+    }
+}

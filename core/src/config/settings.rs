@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::error::ConfigError;
-use super::read::{absolute, parse_bool};
+use super::read::{absolute, absolute_or_variable, parse_bool};
 
 /// What one source sets; `None` where it is silent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -21,6 +21,8 @@ pub struct Settings {
     /// Directories in which layers are found by name, first match first. `{user}` stands for the caller's name, `{group}` for each
     /// of the caller's groups.
     pub image_dirs: Option<Vec<PathBuf>>,
+    /// Directories of the host that every container shows where they exist; `$NAME` stands for a variable.
+    pub bind_dirs: Option<Vec<String>>,
     /// The first part that may be left out of a layer's name: with `debian13`, `git` also finds `debian13/git`.
     pub default_distro: Option<String>,
     /// The program that makes Conda environments; `None`: micromamba, mamba or conda from PATH.
@@ -44,6 +46,7 @@ impl Settings {
             tmpdir: path("CONDATAINER_TMPDIR"),
             fakeroot: fakeroot.map(|value| parse_bool("CONDATAINER_FAKEROOT", value)).transpose()?,
             image_dirs: text("CONDATAINER_IMAGE_DIRS").map(|list| std::env::split_paths(list).collect()),
+            bind_dirs: text("CONDATAINER_BIND_DIRS").map(|list| list.split(':').map(String::from).collect()),
             default_distro: text("CONDATAINER_DEFAULT_DISTRO").cloned(),
             conda: path("CONDATAINER_CONDA"),
             ..Self::default()
@@ -51,6 +54,7 @@ impl Settings {
         absolute("CONDATAINER_BASE", "base", &settings.base)?;
         absolute("CONDATAINER_TMPDIR", "tmpdir", &settings.tmpdir)?;
         absolute("CONDATAINER_IMAGE_DIRS", "image_dirs", settings.image_dirs.iter().flatten())?;
+        absolute_or_variable("CONDATAINER_BIND_DIRS", settings.bind_dirs.iter().flatten())?;
         Ok(settings)
     }
 
@@ -59,6 +63,7 @@ impl Settings {
         absolute(origin, "base", &self.base)?;
         absolute(origin, "tmpdir", &self.tmpdir)?;
         absolute(origin, "conda", &self.conda)?;
+        absolute_or_variable(origin, self.bind_dirs.iter().flatten())?;
         absolute(origin, "image_dirs", self.image_dirs.iter().flatten())
     }
 

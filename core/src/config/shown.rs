@@ -52,17 +52,18 @@ pub struct Shown {
 type Get = fn(&Settings) -> Value;
 
 /// Every key that users may set too, with its variable.
-const KEYS: [(&str, &str, Get); 6] = [
+const KEYS: [(&str, &str, Get); 7] = [
     ("base", "CONDATAINER_BASE", |settings| json!(settings.base)),
     ("tmpdir", "CONDATAINER_TMPDIR", |settings| json!(settings.tmpdir)),
     ("fakeroot", "CONDATAINER_FAKEROOT", |settings| json!(settings.fakeroot)),
     ("image_dirs", "CONDATAINER_IMAGE_DIRS", |settings| json!(settings.image_dirs)),
+    ("bind_dirs", "CONDATAINER_BIND_DIRS", |settings| json!(settings.bind_dirs)),
     ("default_distro", "CONDATAINER_DEFAULT_DISTRO", |settings| json!(settings.default_distro)),
     ("conda", "CONDATAINER_CONDA", |settings| json!(settings.conda)),
 ];
 
 impl Config {
-    /// Every key with the value in force. Of `image_dirs` it is the first source's; the directories of all of them are searched.
+    /// Every key with the value in force. Of `image_dirs` and `bind_dirs` it is the first source's; those of all of them count.
     #[must_use]
     pub fn shown(&self) -> Vec<Shown> {
         let everybodys = KEYS.into_iter().map(|(key, variable, get)| self.everybodys(key, variable, get));

@@ -153,6 +153,21 @@ fn image_dirs_are_searched_from_the_nearest() {
 }
 
 #[test]
+fn bind_dirs_add_up_and_only_the_site_takes_the_usual_ones_away() {
+    let dirs = |list: &[&str]| Some(list.iter().map(|dir| String::from(*dir)).collect());
+    let user =
+        |config: Config| config.with_user(None, &env(&[("CONDATAINER_BIND_DIRS", "/a:$B/c")])).unwrap().bind_dirs();
+    assert_eq!(Config::default().bind_dirs(), ["$TMPDIR", "$SCRATCH"]);
+    assert_eq!(user(Config::default()), ["/a", "$B/c", "$TMPDIR", "$SCRATCH"]);
+    let site = Config { site: Settings { bind_dirs: dirs(&["/s"]), ..Settings::default() }, ..Config::default() };
+    assert_eq!(user(site), ["/a", "$B/c", "/s"]);
+    let fixed = Config { fixed: Settings { bind_dirs: dirs(&[]), ..Settings::default() }, ..Config::default() };
+    assert_eq!(user(fixed), [""; 0]);
+    let relative = Config::default().with_user(None, &env(&[("CONDATAINER_BIND_DIRS", "tmp")])).unwrap_err();
+    assert_eq!(relative.to_string(), "CONDATAINER_BIND_DIRS: bind_dirs = 'tmp' is not an absolute path");
+}
+
+#[test]
 fn every_value_says_where_it_comes_from() {
     let dir = tempfile::tempdir().unwrap();
     let user = file(&dir, "c.toml", "tmpdir = \"/user\"");

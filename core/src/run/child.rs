@@ -1,6 +1,7 @@
 //! The engine as a child process, and the command behind it.
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -57,13 +58,15 @@ enum Beside<'a> {
 }
 
 impl Child {
-    /// Starts the engine with these arguments; its interposers stand in front of its FUSE programs.
+    /// Starts the engine with these arguments, in this directory if not in the caller's; its interposers stand in front of its FUSE
+    /// programs.
     pub(crate) fn spawn(
         argv: &[String],
         engine: &Engine,
         link: Link,
         forward: Forward,
         streams: Streams,
+        directory: Option<&Path>,
     ) -> Result<Self, RunError> {
         let signals = Signals::listen(forward)?;
         let (program, arguments) = argv.split_first().ok_or_else(|| system("no engine")(Errno::EINVAL.into()))?;
@@ -74,6 +77,10 @@ impl Child {
         });
         if let Some(dir) = &engine.interposers {
             command.env("PATH", daemons::path_with(dir));
+        }
+        // It believes PWD, and would follow a link that the container has not got.
+        if let Some(directory) = directory {
+            command.current_dir(directory).env("PWD", directory);
         }
         if streams == Streams::Words {
             command.stdin(Stdio::null()).stdout(Stdio::null());
@@ -95,10 +102,16 @@ impl Child {
                     self.command = Some(pid);
                     return Ok(Report::Started(pid));
                 }
+                Report::Nowhere(errno) => return Ok(Report::Nowhere(errno)),
                 _ if self.ended.is_some() => return Ok(Report::Silent),
                 _ => self.wait_for_news(Beside::Link, PollTimeout::NONE)?,
             }
         }
+    }
+
+    /// Whether the container lacks the directory for temporary files.
+    pub(crate) fn lacks_tmpdir(&self) -> bool {
+        self.link.lacks_tmpdir()
     }
 
     /// Lets the shim become the command.

@@ -1,8 +1,10 @@
 //! Descriptors that a started engine inherits on purpose: memory files for the shim, its job and the engine's configuration.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
@@ -19,13 +21,14 @@ pub(crate) fn shim() -> Result<OwnedFd, RunError> {
 
 /// What the shim is to do, as a memory file: everybody can read the arguments of a process, and these words hold the command's
 /// variables. A NUL byte ends each word. Nobody can change the file any more, so the shim may map it.
-pub(crate) fn job(words: &[String]) -> Result<OwnedFd, RunError> {
-    if let Some(word) = words.iter().find(|word| word.contains('\0')) {
-        let name = word.split(['=', '\0']).next().unwrap_or_default();
+pub(crate) fn job(words: &[OsString]) -> Result<OwnedFd, RunError> {
+    let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+    if let Some(word) = words.iter().find(|word| word.contains(&0)) {
+        let name = String::from_utf8_lossy(word.split(|byte| b"=\0".contains(byte)).next().unwrap_or_default());
         return Err(system(format!("{name}: a NUL byte cannot be handed over"))(Errno::EINVAL.into()));
     }
-    let text: String = words.iter().flat_map(|word| [word, "\0"]).collect();
-    let file = memory_file(c"condatainer-job", text.as_bytes())?;
+    let text: Vec<u8> = words.iter().flat_map(|word| [*word, &[0]]).flatten().copied().collect();
+    let file = memory_file(c"condatainer-job", &text)?;
     let seals = SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
     fcntl(&file, FcntlArg::F_ADD_SEALS(seals)).map_err(|e| system("cannot seal a memory file")(e.into()))?;
     Ok(file)
@@ -61,7 +64,7 @@ mod tests {
         static ALONE: Mutex<()> = Mutex::new(());
         let _alone = ALONE.lock();
         let ((link, far_end), image) = (Link::pair().unwrap(), shim().unwrap());
-        let job = job(&words.iter().map(|word| String::from(*word)).collect::<Vec<_>>()).unwrap();
+        let job = job(&words.iter().map(OsString::from).collect::<Vec<_>>()).unwrap();
         let mut command = Command::new(path(&image));
         command.args([far_end.as_raw_fd(), image.as_raw_fd(), job.as_raw_fd()].map(|fd| fd.to_string()));
         command.env_clear().env("PATH", search).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());

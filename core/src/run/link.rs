@@ -3,6 +3,7 @@
 //! The kernel attaches the sender's process id, translated into our namespace: that is the command's own process, which signals
 //! can then be sent to without a detour through the engine.
 
+use std::cell::Cell;
 use std::io::{IoSliceMut, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -18,6 +19,8 @@ use crate::run::{RunError, system};
 #[derive(Debug)]
 pub(crate) struct Link {
     socket: UnixStream,
+    /// The shim has not found the directory for temporary files.
+    lacks_tmpdir: Cell<bool>,
 }
 
 /// What has come from the shim so far.
@@ -27,6 +30,8 @@ pub(crate) enum Report {
     Silent,
     /// The shim runs as this process.
     Started(Pid),
+    /// The command's working directory cannot be entered, with this errno.
+    Nowhere(i32),
     /// The exec failed with this errno.
     Failed(i32),
 }
@@ -38,7 +43,7 @@ impl Link {
         let (ours, theirs) = UnixStream::pair().map_err(system("cannot make a socket pair"))?;
         setsockopt(&ours, sockopt::PassCred, &true).map_err(broken)?;
         fcntl(&theirs, FcntlArg::F_SETFD(FdFlag::empty())).map_err(broken)?;
-        Ok((Self { socket: ours }, theirs.into()))
+        Ok((Self { socket: ours, lacks_tmpdir: Cell::new(false) }, theirs.into()))
     }
 
     /// Tells the shim to become the command.
@@ -62,7 +67,15 @@ impl Link {
         };
         let sender = message.cmsgs().ok().and_then(|mut all| all.find_map(process));
         let length = message.bytes;
+        if &bytes[..length] == b"ST" {
+            self.lacks_tmpdir.set(true);
+        }
         interpret(&bytes[..length], sender)
+    }
+
+    /// Whether the container lacks the directory for temporary files, as far as the shim has said.
+    pub(crate) fn lacks_tmpdir(&self) -> bool {
+        self.lacks_tmpdir.get()
     }
 }
 
@@ -82,9 +95,12 @@ fn process(message: ControlMessageOwned) -> Option<Pid> {
 fn interpret(bytes: &[u8], sender: Option<Pid>) -> Report {
     match (bytes.split_first(), sender) {
         (Some((b'S', _)), Some(pid)) => Report::Started(pid),
-        (Some((b'E', errno)), _) => {
-            Report::Failed(std::str::from_utf8(errno).ok().and_then(|text| text.parse().ok()).unwrap_or(0))
-        }
+        (Some((b'D', errno)), _) => Report::Nowhere(number(errno)),
+        (Some((b'E', errno)), _) => Report::Failed(number(errno)),
         _ => Report::Silent,
     }
+}
+
+fn number(text: &[u8]) -> i32 {
+    std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()).unwrap_or(0)
 }

@@ -20,10 +20,13 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 
+use nix::errno::Errno;
+
 use crate::create::CreateError;
 use crate::facts::Flavour;
 use crate::held::HeldError;
 use crate::holder::{Holder, Published};
+use crate::host;
 use crate::plan::Plan;
 use crate::refusal::Refusal;
 use crate::run::child::{Child, Streams};
@@ -32,6 +35,7 @@ use crate::run::leftovers::Leftovers;
 use crate::run::link::{Link, Report};
 use crate::run::scratch::Scratch;
 use crate::session;
+use crate::step::command::{ANOTHER, ENOENT};
 use crate::survey;
 
 pub use crate::run::keep::{Words, answer_all, keep};
@@ -65,6 +69,17 @@ pub enum RunError {
         engine: Flavour,
         /// Its exit code or signal.
         ended: String,
+    },
+    /// The container has not got the directory that the command was to start in.
+    #[error(
+        "{}: the working directory cannot be entered in the container: {why}: show it with --bind, or start in another with --pwd (in Slurm: --condatainer-bind, --condatainer-workdir)",
+        path.display()
+    )]
+    Nowhere {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        why: String,
     },
     /// A file changed while the container was being set up.
     #[error("{}: {what} while the container was being started: start again", path.display())]
@@ -112,6 +127,9 @@ pub struct Options<'a> {
 pub fn run(plan: &Plan, options: &mut Options<'_>) -> Result<Ended, RunError> {
     let mut container = Container::start(plan, options, Streams::Callers)?;
     let session = container.session();
+    if container.child.lacks_tmpdir() {
+        (options.say)(&host::no_tmpdir(std::env::var_os("TMPDIR").unwrap_or_default()));
+    }
     container.child.let_go()?;
     container.publish(options);
     let mut joined = 0;
@@ -149,8 +167,13 @@ impl<'a> Container<'a> {
         let scratch = Scratch::for_plan(plan, options.say)?;
         let mut child = spawn(plan, &scratch, options, streams)?;
         let first = child.wait_for_start()?;
-        if first == Report::Silent {
-            return Err(engine_failed(plan, &mut child));
+        match first {
+            Report::Silent => return Err(engine_failed(plan, &mut child)),
+            Report::Nowhere(errno) => {
+                let _ = child.abandon();
+                return Err(nowhere(plan, errno));
+            }
+            Report::Started(_) | Report::Failed(_) => {}
         }
         if let Err(error) = look_again::look_again(plan).and_then(|()| scratch.look_again()) {
             let _ = child.abandon();
@@ -216,7 +239,23 @@ fn spawn(plan: &Plan, scratch: &Scratch, options: &Options<'_>, streams: Streams
     let mut argv = plan.engine_argv(scratch.path(), &config_path);
     argv.push(descriptors::path(&shim));
     argv.extend([far_end.as_raw_fd(), shim.as_raw_fd(), job.as_raw_fd()].map(|fd| fd.to_string()));
-    Child::spawn(&argv, &plan.engine, link, options.forward, streams)
+    let directory = plan.directory.engine.as_deref();
+    Child::spawn(&argv, &plan.engine, link, options.forward, streams, directory)
+}
+
+/// The last of the paths is the one without links.
+fn nowhere(plan: &Plan, errno: i32) -> RunError {
+    let path = plan.directory.paths.last().cloned().unwrap_or_default();
+    RunError::Nowhere { path, why: why_nowhere(errno) }
+}
+
+/// Why a directory cannot be entered in a container.
+pub(crate) fn why_nowhere(errno: i32) -> String {
+    match errno {
+        ANOTHER => "another directory is in its place".into(),
+        ENOENT => "it is not there".into(),
+        errno => Errno::from_raw(errno).desc().into(),
+    }
 }
 
 /// The command is gone, and its caller's prompt does not come.

@@ -4,9 +4,10 @@
 //! The memory file has a line of JSON, then words and variables with NUL bytes between them, as /proc shows such, and then
 //! a line for each process that has joined.
 
-use std::fs::{self, File};
+use std::ffi::OsString;
+use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -34,8 +35,6 @@ pub(crate) struct Record {
     pub(crate) layers: Vec<String>,
     /// Device and inode of each.
     pub(crate) identities: Vec<(u64, u64)>,
-    /// Where the command was started.
-    directory: Vec<u8>,
     /// Lines of proc_pid_status(5).
     privileges: Vec<(String, String)>,
     words: usize,
@@ -48,7 +47,7 @@ impl Record {
     /// Of the container whose first process, `first`, still waits for the word to become the command.
     pub(super) fn of(plan: &Plan, first: Pid) -> io::Result<Self> {
         let process = Process::numbered(first);
-        let words = block(plan.job().into_iter().map(String::into_bytes));
+        let words = block(plan.job().into_iter().map(OsString::into_vec));
         let variables = block(process.variables()?.into_iter().map(|(name, value)| [name, value].join(&b'=')));
         let line = |name: &&str| Some(((*name).to_owned(), process.status(name)?));
         Ok(Self {
@@ -57,7 +56,6 @@ impl Record {
             namespace: process.namespace_name("mnt").ok_or(io::ErrorKind::PermissionDenied)?,
             layers: plan.watch.iter().map(|watch| shown(&watch.path, plan)).collect(),
             identities: plan.watch.iter().map(|watch| watch.identity).collect(),
-            directory: fs::read_link(process.directory().join("cwd"))?.as_os_str().as_bytes().to_vec(),
             privileges: privileges::LINES.iter().filter_map(line).collect(),
             words: words.len(),
             variables: variables.len(),
@@ -107,10 +105,6 @@ impl Record {
     pub(crate) fn privilege(&self, line: &str) -> Option<String> {
         self.privileges.iter().find(|(name, _)| name == line).map(|(_, value)| value.clone())
     }
-
-    pub(crate) fn directory(&self) -> &Path {
-        Path::new(std::ffi::OsStr::from_bytes(&self.directory))
-    }
 }
 
 fn shown(path: &Path, plan: &Plan) -> String {
@@ -140,7 +134,6 @@ pub(super) mod tests {
             namespace: "mnt:[1]".into(),
             layers: vec!["/env.img:rw".into()],
             identities: vec![(1, 2)],
-            directory: b"/home/a\xff".to_vec(),
             privileges: vec![("CapEff".into(), "0".into())],
             words: words.len(),
             variables: variables.len(),
@@ -153,7 +146,6 @@ pub(super) mod tests {
         let file = record().written().unwrap();
         let read = Record::read(Path::new(&format!("/proc/self/fd/{}", file.as_raw_fd()))).unwrap();
         assert_eq!((read.first, read.layers.len(), &read.identities[..]), (1, 1, &[(1, 2)][..]));
-        assert_eq!(read.directory(), record().directory());
         assert_eq!(read.container_variables(), record().container_variables());
         assert_eq!(read.container_variables()[b"ODD".as_slice()], b"\xff");
         assert_eq!(read.job().unwrap().command, [Vec::<u8>::new()]);
@@ -164,12 +156,12 @@ pub(super) mod tests {
     fn what_is_no_record_is_none() {
         let file = tempfile::NamedTempFile::new().unwrap();
         for text in [&b""[..], b"{}\n", b"no line", b"{\"keeper\":1}\nx"] {
-            fs::write(file.path(), text).unwrap();
+            std::fs::write(file.path(), text).unwrap();
             assert!(Record::read(file.path()).is_none(), "{text:?}");
         }
         let mut text = serde_json::to_vec(&record()).unwrap();
         text.extend_from_slice(b"\nshort");
-        fs::write(file.path(), text).unwrap();
+        std::fs::write(file.path(), text).unwrap();
         assert!(Record::read(file.path()).is_none());
     }
 }

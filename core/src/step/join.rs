@@ -4,6 +4,7 @@
 //! without a container. The privileges are made those of the container's first process: entering a user namespace grants all of
 //! them in there.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -13,7 +14,6 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::unistd::geteuid;
-use rustix::fs::{Mode, OFlags};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::command::{ELIBBAD, ENOENT, Job, Variables};
@@ -21,10 +21,15 @@ use super::environment::merged;
 use super::kept::Kept;
 use super::privileges::Privileges;
 use super::system::Own;
+use crate::directory::Directory;
+use crate::host::{ROOTS_HOME, no_tmpdir};
 use crate::plan::Command;
 use crate::process::Process;
+use crate::refusal::Refusal;
 use crate::request::ARGUMENTS_VARIABLE;
+use crate::run::why_nowhere;
 use crate::session::{self, Roll};
+use crate::survey;
 
 /// Where the keeper and a task see the machine differently.
 pub(crate) const OTHER_VIEW: &str = "this process sees other file systems than the one that keeps the container";
@@ -55,6 +60,17 @@ pub enum JoinError {
         /// The system's reason.
         source: io::Error,
     },
+    /// The working directory is none that a container can show.
+    #[error("{0}")]
+    NoPlace(Box<Refusal>),
+    /// The container has not got the working directory.
+    #[error("{}: the working directory cannot be entered in the container: {why}: go to another", path.display())]
+    Nowhere {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
     /// There is no such command in the container.
     #[error("no such command in the container")]
     NotFound,
@@ -68,9 +84,6 @@ pub enum JoinError {
 pub struct Container {
     namespaces: Vec<(File, LinkNameSpaceType)>,
     privileges: Privileges,
-    directory: OwnedFd,
-    /// Where the caller is another one than the keeper: his own, if the container has it.
-    own_directory: Option<PathBuf>,
     variables: Variables,
     job: Job,
     /// That of a session, which ends with its command.
@@ -118,10 +131,8 @@ impl Container {
         Ok(Self {
             namespaces,
             privileges: Privileges::of(first).map_err(system("its privileges"))?,
-            directory: open_directory(&first.directory().join("cwd")).map_err(system("its working directory"))?,
-            own_directory: own_directory(keeper),
             variables: variables(keeper, &after)?,
-            job: job_of(first).map_err(system("its first process"))?,
+            job: here(job_of(first).map_err(system("its first process"))?, keeper)?,
             roll: None,
         })
     }
@@ -141,10 +152,8 @@ impl Container {
             privileges: Privileges::read(|line| record.privilege(line))
                 .ok_or_else(unread)
                 .map_err(system("its privileges"))?,
-            directory: open_directory(&first.directory().join("cwd")).map_err(system("its working directory"))?,
-            own_directory: Some(own_directory(keeper).unwrap_or_else(|| record.directory().into())),
             variables: variables(keeper, &record.container_variables())?,
-            job: record.job().ok_or_else(unread).map_err(system("its first process"))?,
+            job: here(record.job().ok_or_else(unread).map_err(system("its first process"))?, keeper)?,
             roll: Some(Roll::open(&session.file).map_err(|_| OVER)?),
         })
     }
@@ -152,9 +161,12 @@ impl Container {
     /// Becomes the command in the container; returns only why that failed. From here on this process may be half in the container,
     /// and can only say so and end.
     #[must_use]
-    pub fn become_command(mut self, command: Command) -> JoinError {
+    pub fn become_command(mut self, command: Command, say: impl FnOnce(&str)) -> JoinError {
         if let Err(error) = self.enter() {
             return error;
+        }
+        if self.job.lacks_tmpdir(&Own, &self.variables) {
+            say(&no_tmpdir(std::env::var_os("TMPDIR").unwrap_or_default()));
         }
         match command {
             Command::Argv(words) => self.job.command = words.into_iter().map(String::into_bytes).collect(),
@@ -170,14 +182,14 @@ impl Container {
         }
     }
 
-    fn enter(&self) -> Result<(), JoinError> {
+    fn enter(&mut self) -> Result<(), JoinError> {
         for (namespace, kind) in &self.namespaces {
             move_into_link_name_space(namespace.as_fd(), Some(*kind)).map_err(|e| system("a namespace")(e.into()))?;
         }
         self.roll.as_ref().map_or(Ok(()), Roll::add).map_err(|_| OVER)?;
-        let stays_outside = self.own_directory.as_ref().is_none_or(|own| rustix::process::chdir(own).is_err());
-        if stays_outside {
-            rustix::process::fchdir(&self.directory).map_err(|e| system("its working directory")(e.into()))?;
+        if let Err(errno) = self.job.enter(&Own) {
+            let path = self.job.directories.first().cloned().map(OsString::from_vec).unwrap_or_default();
+            return Err(JoinError::Nowhere { path: path.into(), why: why_nowhere(errno) });
         }
         self.privileges.take().map_err(|e| system("privileges that were to be given up")(e.into()))
     }
@@ -223,15 +235,23 @@ pub(crate) fn why_not_shared(this: &Process, first: &Process) -> Option<&'static
     }
 }
 
-/// `None` where the container has found the place of the keeper's own, which is the same.
-fn own_directory(keeper: &Process) -> Option<PathBuf> {
-    let place = |path: &Path| std::fs::metadata(path).map(|found| (found.dev(), found.ino())).ok();
-    let own = std::env::current_dir().ok()?;
-    (place(&own) != place(&keeper.directory().join("cwd"))).then_some(own)
+/// The job for where this process is. Where the keeper is there too, the container has found the place already.
+fn here(mut job: Job, keeper: &Process) -> Result<Job, JoinError> {
+    let pwd = std::env::var_os("PWD");
+    let own = survey::place(pwd.as_ref().map(Path::new)).map_err(system("the working directory"))?;
+    let keepers = std::fs::metadata(keeper.directory().join("cwd")).map(|found| (found.dev(), found.ino())).ok();
+    if keepers != Some(own.identity) {
+        let own = Directory::decide(None, &own).map_err(|refusal| JoinError::NoPlace(Box::new(refusal)))?;
+        job.identity = own.identity;
+        let roots = own.paths.first().and_then(|path| below_roots_home(path));
+        job.directories = own.paths.into_iter().chain(roots).map(|path| path.into_os_string().into_vec()).collect();
+    }
+    Ok(job)
 }
 
-/// Also where the caller may not read it.
-fn open_directory(path: &Path) -> io::Result<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    Ok(rustix::fs::open(path, flags, Mode::empty())?)
+/// Where fakeroot shows what lies in the home directory.
+fn below_roots_home(path: &Path) -> Option<PathBuf> {
+    let home = PathBuf::from(std::env::var_os("HOME")?);
+    let rest = path.strip_prefix(home).ok()?;
+    Some(Path::new(ROOTS_HOME).iter().chain(rest).collect())
 }

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::{AsRawFd, IntoRawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,7 +13,7 @@ use std::process::Command;
 use nix::libc::O_NONBLOCK;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
-use super::command::{ENOENT, Files, System, Variables};
+use super::command::{ENOENT, Files, Identity, System, Variables};
 
 /// As much as the kernel reads of a script.
 const HEAD: u64 = 256;
@@ -37,6 +37,12 @@ impl Files for Below {
 }
 
 impl System for Own {
+    fn enter(&self, directory: &[u8]) -> Result<Identity, i32> {
+        let errno = |error: std::io::Error| error.raw_os_error().unwrap_or(ENOENT);
+        std::env::set_current_dir(OsStr::from_bytes(directory)).map_err(errno)?;
+        std::fs::metadata(".").map(|found| (found.dev(), found.ino())).map_err(errno)
+    }
+
     /// Not by the system call alone: a Rust program has SIGPIPE ignored, and the command must not.
     fn ready(&self, arguments: &[Vec<u8>], variables: &Variables) -> impl Fn(&[u8]) -> i32 {
         |file| {

@@ -16,6 +16,7 @@ mod conda;
 mod copy_up;
 mod create;
 mod diff;
+mod directories;
 mod doctor;
 mod ends;
 mod exits;
@@ -101,6 +102,7 @@ fn suite() -> Suite {
             Theme { name: "conda", tests: conda::tests() },
             Theme { name: "create", tests: create::tests() },
             Theme { name: "diff", tests: diff::tests() },
+            Theme { name: "directories", tests: directories::tests() },
             Theme { name: "doctor", tests: doctor::tests() },
             Theme { name: "resize", tests: resize::tests() },
             Theme { name: "script", tests: script::tests() },
