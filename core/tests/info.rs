@@ -15,8 +15,8 @@ use condatainer_core::info::info;
 use condatainer_core::lock::{Access, take};
 use serde_json::{Value, json};
 use support::{
-    Bench, Mounted, Part, debugfs_write, ok, populate, rich_tree, set_mode, sif, squashfs, superblock_field, tool,
-    whole,
+    Bench, Mounted, Part, debugfs_write, fuse_whiteout, ok, populate, rich_tree, set_mode, sif, squashfs,
+    superblock_field, tool, whole,
 };
 
 fn look(path: &Path) -> Value {
@@ -168,16 +168,13 @@ fn whiteouts_of_every_kind() {
         let count = |kind: &str| counts[kind].as_u64().unwrap();
         (value["whiteouts"].as_str().unwrap().to_owned(), count("fuse"), count("opaque"), count("kernel"))
     };
-    let fuse = |upper: &Path| fs::write(upper.join("dir/.wh.gone"), "").unwrap();
+    let fuse = |upper: &Path| fuse_whiteout(&upper.join("dir/.wh.gone"));
     let device = |upper: &Path| {
         ok(Command::new("mknod").arg(upper.join("dev")).args(["c", "0", "0"]).output().unwrap(), "mknod")
     };
     assert_eq!(scanned("nothing", &|_| {}), ("none".into(), 0, 0, 0));
     assert_eq!(scanned("files", &fuse), ("fuse".into(), 1, 0, 0));
-    assert_eq!(
-        scanned("opaque", &|upper| fs::write(upper.join("dir/.wh..wh..opq"), "").unwrap()),
-        ("fuse".into(), 1, 1, 0)
-    );
+    assert_eq!(scanned("opaque", &|upper| fuse_whiteout(&upper.join("dir/.wh..wh..opq"))), ("fuse".into(), 1, 1, 0));
     assert_eq!(scanned("devices", &|upper| drop(device(upper))), ("kernel".into(), 0, 0, 1));
     let both = |upper: &Path| {
         fuse(upper);

@@ -13,8 +13,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use condatainer_core::ext::{Ids, Tree};
-use condatainer_core::whiteout::{Found, Kinds, Translated, find, honoured, remembered, scan, translate};
-use support::{Bench, GEOMETRIES, Mounted, debugfs_script, fsck, ok, rich_tree, snapshot, tool, whole};
+use condatainer_core::whiteout::{
+    Found, Kinds, Mounter, Translated, find, honoured, honoured_by, remembered, scan, translate,
+};
+use support::{Bench, GEOMETRIES, Mounted, debugfs_script, fsck, fuse_whiteout, ok, rich_tree, snapshot, tool, whole};
 
 const IMAGE: &str = "CONDATAINER_TEST_TRANSLATED_IMAGE";
 
@@ -39,9 +41,12 @@ fn whiteouts_of_every_kind_are_counted() {
     rich_tree(&source);
     for options in [&["-t", "ext3"][..], &["-t", "ext4"], &["-t", "ext3", "-O", "^filetype"]] {
         let image = bench.image_of("image", options, 32, &source);
-        debugfs_script(&image, "ea_set /upper/opt trusted.overlay.opaque y\nwrite /dev/null /upper/var/.wh..wh..opq\n");
+        debugfs_script(
+            &image,
+            "ea_set /upper/opt trusted.overlay.opaque y\nwrite /dev/null /upper/var/.wh..wh..opq\nsif /upper/var/.wh..wh..opq mode 0100700\nwrite /dev/null /upper/.wh.ordinary\n",
+        );
         let all = kinds(&image);
-        assert_eq!(all, Kinds { fuse: 2, opaque: 2, kernel: 1 }, "{options:?}");
+        assert_eq!(all, Kinds { fuse: 2, ordinary: 1, opaque: 2, kernel: 1 }, "{options:?}");
         assert_eq!(all.name(), "mixed");
     }
 }
@@ -50,7 +55,7 @@ fn whiteouts_of_every_kind_are_counted() {
 fn new_directory(at: &Path) {
     use nix::sys::stat::{Mode, SFlag, makedev, mknod};
     fs::create_dir_all(at).unwrap();
-    fs::write(at.join(".wh..wh..opq"), "").unwrap();
+    fuse_whiteout(&at.join(".wh..wh..opq"));
     mknod(&at.join(".wh..opq"), SFlag::S_IFCHR, Mode::S_IRWXU, makedev(0, 0)).unwrap();
     xattr::set(at, "user.fuseoverlayfs.opaque", b"y").unwrap();
 }
@@ -60,20 +65,20 @@ fn with_whiteouts(at: &Path) {
     rich_tree(at);
     let upper = at.join("upper");
     for i in 0..40 {
-        fs::write(upper.join(format!("many/.wh.one-of-many-that-are-hidden-{i:02}")), "").unwrap();
+        fuse_whiteout(&upper.join(format!("many/.wh.one-of-many-that-are-hidden-{i:02}")));
     }
     fs::create_dir_all(upper.join("etc/deep/er")).unwrap();
     for name in
         ["etc/.wh.passwd", "etc/deep/er/.wh.x", "etc/.wh..wh..opq", "etc/.wh..wh.odd", "etc/.wh.both", "etc/both"]
     {
-        fs::write(upper.join(name), "").unwrap();
+        fuse_whiteout(&upper.join(name));
     }
     for dir in ["fresh", "fresh/er"] {
         new_directory(&upper.join(dir));
         fs::write(upper.join(dir).join("file"), "content").unwrap();
     }
     fs::write(upper.join("etc/.wh.with-content"), "somebody's data").unwrap();
-    fs::write(upper.join("etc/.wh.linked"), "").unwrap();
+    fuse_whiteout(&upper.join("etc/.wh.linked"));
     fs::hard_link(upper.join("etc/.wh.linked"), upper.join("etc/another-name")).unwrap();
 }
 
@@ -131,6 +136,43 @@ fn expected(
     before.into_iter().filter(|(path, _)| stays(path)).map(rename).collect()
 }
 
+/// Its empty files `.wh.NAME` are its content. fuse-overlayfs lets nobody make such names, so they came by another way; and what it
+/// makes itself has mode 0700.
+#[test]
+fn an_unpacked_oci_layer_keeps_its_files() {
+    let bench = Bench::new();
+    let source = bench.path("source");
+    let layer = source.join("upper/ext3/layers/one/etc");
+    fs::create_dir_all(&layer).unwrap();
+    fs::create_dir_all(source.join("work")).unwrap();
+    for (name, mode) in [(".wh.a", 0), (".wh.b", 0o600), (".wh.c", 0o644), (".wh..wh..opq", 0o644)] {
+        fs::write(layer.join(name), "").unwrap();
+        support::set_mode(&layer.join(name), mode);
+    }
+    xattr::set(&layer, "user.fuseoverlayfs.opaque", b"y").unwrap();
+    let image = bench.image_of("image", &["-t", "ext3"], 16, &source);
+    let before = fs::read(&image).unwrap();
+    assert_eq!(kinds(&image), Kinds { fuse: 0, ordinary: 4, opaque: 1, kernel: 0 });
+    assert_eq!(translated(&image), Ok(Translated { translated: 0, removed: 0, left: 4 }));
+    assert!(fs::read(&image).unwrap() == before, "nothing of it was made by fuse-overlayfs");
+    // Beside its own deletions.
+    fuse_whiteout(&source.join("upper/.wh.gone"));
+    let image = bench.image_of("image", &["-t", "ext3"], 16, &source);
+    assert_eq!(translated(&image), Ok(Translated { translated: 1, removed: 0, left: 4 }));
+    assert_eq!(kinds(&image), Kinds { fuse: 0, ordinary: 4, opaque: 1, kernel: 1 });
+    assert_eq!(fsck(&image), Ok(()));
+    let honoured = |mounter| {
+        let file = File::open(&image).unwrap();
+        honoured_by(mounter, &file, whole(&image), &[], None).unwrap()
+    };
+    assert_eq!(honoured(Mounter::Root), Some(true), "to the kernel's overlay they are files");
+    assert_eq!(
+        honoured(Mounter::User),
+        Some(false),
+        "fuse-overlayfs would hide what they name, so it goes on doing so"
+    );
+}
+
 #[test]
 fn the_kernel_honours_what_was_translated() {
     let bench = Bench::new();
@@ -171,7 +213,7 @@ fn many_whiteouts(bench: &Bench) -> PathBuf {
     for dir in 0..200 {
         let path = source.join(format!("upper/{dir}"));
         fs::create_dir_all(&path).unwrap();
-        (0..50).for_each(|i| fs::write(path.join(format!(".wh.hidden-{i}")), "").unwrap());
+        (0..50).for_each(|i| fuse_whiteout(&path.join(format!(".wh.hidden-{i}"))));
         new_directory(&path.join("new"));
     }
     fs::create_dir_all(source.join("work")).unwrap();
@@ -212,7 +254,7 @@ fn killed_at_any_instant_it_is_healed_and_completed() {
         assert!(healed.status.code().unwrap() <= 1, "instant {instant}: e2fsck -p: {said}");
         assert_eq!(fsck(&image), Ok(()), "instant {instant}");
         translated(&image).unwrap();
-        assert_eq!(kinds(&image), Kinds { fuse: 0, opaque: 200, kernel: 10_000 }, "instant {instant}");
+        assert_eq!(kinds(&image), Kinds { fuse: 0, ordinary: 0, opaque: 200, kernel: 10_000 }, "instant {instant}");
         assert_eq!(fsck(&image), Ok(()), "instant {instant}");
     }
     eprintln!("of {instants} runs {halfway} were cut off among the writes");
@@ -235,7 +277,7 @@ fn what_was_found_is_remembered_until_somebody_writes() {
     drop(Mounted::new(&image, "rw"));
     assert_eq!(remembered(&file, &stamp()), None);
     find(&file, whole(&image), None).unwrap();
-    support::debugfs_write(&image, "write /dev/null /upper/.wh.one-more");
+    debugfs_script(&image, "write /dev/null /upper/.wh.one-more\nsif /upper/.wh.one-more mode 0100700\n");
     assert_eq!(remembered(&file, &stamp()), None);
     assert_eq!(find(&file, whole(&image), None).unwrap().unwrap().kinds.fuse, found.kinds.fuse + 1);
     translated(&image).unwrap();

@@ -107,7 +107,7 @@ impl ExtInfo {
             work_problem: problem(&probe.work),
             state: state(survey::state(probe.state), &usage),
             whiteouts: kinds.map(|kinds| kinds.name()),
-            whiteout_counts: kinds.map(|Kinds { fuse, opaque, kernel }| WhiteoutCounts { fuse, opaque, kernel }),
+            whiteout_counts: kinds.map(|Kinds { fuse, opaque, kernel, .. }| WhiteoutCounts { fuse, opaque, kernel }),
             features: probe.features.names(),
             uuid: probe.uuid,
             label: probe.label,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::scan::scan_with;
-use super::{Found, find, is_opaque, is_opaque_for_root};
+use super::{Found, Kinds, find, is_opaque, is_opaque_for_root};
 use crate::ext::{ExtError, Tree, Window, Xattr};
 
 /// Whose kernel overlay it is that reads an image.
@@ -32,6 +32,7 @@ pub fn honoured_by(
     let Some(found) = find(file, window, limit)? else { return Ok(None) };
     match mounter {
         Mounter::User => Ok(Some(honoured(&found, below))),
+        // Files that only look like whiteouts are files to it.
         Mounter::Root if found.kinds.fuse > 0 => Ok(Some(false)),
         Mounter::Root if found.kinds.opaque == 0 => Ok(Some(true)),
         Mounter::Root => {
@@ -57,7 +58,8 @@ fn opaque_but_not_for_root(xattrs: &[Xattr]) -> bool {
 pub fn honoured(found: &Found, below: &[PathBuf]) -> bool {
     match &found.opaque {
         Some(opaque) => {
-            found.kinds.fuse + found.kinds.kernel == 0 && (opaque.is_empty() || have_none_of(below, opaque))
+            let Kinds { fuse, ordinary, kernel, .. } = found.kinds;
+            fuse + ordinary + kernel == 0 && (opaque.is_empty() || have_none_of(below, opaque))
         }
         None => false,
     }

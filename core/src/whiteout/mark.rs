@@ -17,7 +17,7 @@ use crate::ext::{self, ExtError, Stamp, Tree, Window};
 /// The name of the attribute.
 pub(crate) const MARK: &str = "user.condatainer.whiteouts";
 
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// The first line of the attribute, in JSON. Behind it stand the paths of the opaque directories, packed.
 #[derive(Serialize, Deserialize)]

@@ -17,7 +17,7 @@ pub use mark::{find, remember, remembered};
 pub use scan::{Found, Kinds, scan};
 pub use translate::{TranslateError, Translated, translate};
 
-use crate::ext::Xattr;
+use crate::ext::{FileType, Node, Xattr};
 
 const PREFIX: &[u8] = b".wh.";
 const OPAQUE_NAME: &[u8] = b".wh..wh..opq";
@@ -45,6 +45,15 @@ pub fn meaning(name: &[u8]) -> Meaning<'_> {
         Some(hidden) if !hidden.is_empty() => Meaning::Hides(hidden),
         _ => Meaning::Itself,
     }
+}
+
+/// Whether a file with such a name was made by fuse-overlayfs: an empty one with mode 0700, whatever the umask, or a device 0/0.
+///
+/// Others are somebody's: the files `.wh.NAME` of an OCI layer, unpacked where the image was mounted by the kernel. fuse-overlayfs
+/// takes them for whiteouts, too, but lets nobody make them.
+pub(crate) fn is_of_fuse(node: &Node) -> bool {
+    let empty = node.kind == FileType::Regular && node.size == 0 && node.mode == 0o700;
+    node.links == 1 && (empty || node.is_kernel_whiteout())
 }
 
 /// Whether a directory's attribute makes it opaque.

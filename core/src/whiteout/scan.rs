@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::paths::pack;
-use super::{Meaning, is_opaque, meaning};
+use super::{Meaning, is_of_fuse, is_opaque, meaning};
 use crate::ext::raw::InoSet;
 use crate::ext::{ExtError, FileType, Met, ReadAt, Tree, Xattr};
 
@@ -16,8 +16,10 @@ const MOST_PATHS: usize = 64 << 10;
 /// What an image has of each kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Kinds {
-    /// Files `.wh.NAME` and `.wh..wh..opq`: to the kernel's overlay they are ordinary files.
+    /// Files `.wh.NAME` and `.wh..wh..opq` of fuse-overlayfs: to the kernel's overlay they are ordinary files.
     pub fuse: u64,
+    /// Files with such names that fuse-overlayfs did not make, but takes for its own.
+    pub ordinary: u64,
     /// Directories that are opaque, by a mark `.wh..wh..opq` or by an attribute. In a user namespace only fuse-overlayfs knows
     /// that; it makes every new directory opaque, so what counts is whether the layers below have one of that name.
     pub opaque: u64,
@@ -137,10 +139,10 @@ impl<R: ReadAt + ?Sized> Search<'_, '_, R> {
     fn meet(&mut self, met: Met<'_>, below: &mut Vec<(Vec<u8>, u32)>) -> Result<bool, ExtError> {
         match meaning(met.name) {
             Meaning::Opaque => {
-                self.found.kinds.fuse += 1;
+                self.count(met);
                 return Ok(true);
             }
-            Meaning::Hides(_) => self.found.kinds.fuse += 1,
+            Meaning::Hides(_) => self.count(met),
             Meaning::Itself => match self.kind(met)? {
                 FileType::Directory => below.push((met.name.to_vec(), met.ino)),
                 FileType::CharDevice => {
@@ -150,6 +152,13 @@ impl<R: ReadAt + ?Sized> Search<'_, '_, R> {
             },
         }
         Ok(false)
+    }
+
+    /// A name of fuse-overlayfs's kind. One that leads nowhere may be its, too.
+    fn count(&mut self, met: Met<'_>) {
+        let of_fuse = self.tree.node(met.ino).map_or(true, |node| is_of_fuse(&node));
+        self.found.kinds.fuse += u64::from(of_fuse);
+        self.found.kinds.ordinary += u64::from(!of_fuse);
     }
 
     /// What the directory claims is believed; only where it claims nothing the inode is read.

@@ -248,9 +248,15 @@ pub fn rich_tree(at: &Path) {
     let mode = Mode::from_bits_truncate(0o644);
     mknod(&upper.join("whiteout"), SFlag::S_IFCHR, mode, makedev(0, 0)).unwrap();
     mknod(&upper.join("fifo"), SFlag::S_IFIFO, mode, 0).unwrap();
-    fs::write(upper.join(".wh.deleted"), "").unwrap();
+    fuse_whiteout(&upper.join(".wh.deleted"));
     set_mode(&upper.join("usr/bin/sudo"), 0o4755);
     set_mode(&upper.join("var/mail"), 0o2775);
+}
+
+/// As fuse-overlayfs makes one.
+pub fn fuse_whiteout(path: &Path) {
+    fs::write(path, "").unwrap();
+    set_mode(path, 0o700);
 }
 
 pub fn set_mode(path: &Path, mode: u32) {

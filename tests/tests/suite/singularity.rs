@@ -133,7 +133,11 @@ fn what_is_deleted_stays_deleted(world: &World, release: Release) -> Result<()> 
 
 fn deletions_of_apptainer_are_refused_until_they_are_translated(world: &World, release: Release) -> Result<()> {
     on_a_cluster(world, release, |desk| {
-        desk.image_with("env.img", "$SUDO_UID:$SUDO_GID", "mkdir etc; touch etc/.wh.debian_version")?;
+        desk.image_with(
+            "env.img",
+            "$SUDO_UID:$SUDO_GID",
+            "mkdir etc; install -m 0700 /dev/null etc/.wh.debian_version",
+        )?;
         for mode in ["ro", "rw"] {
             let refused = desk.srun_in(&format!("env.img:{mode}"), "echo RAN")?;
             let cure = format!("run 'condatainer overlay check --fix {}'", desk.path("env.img"));
@@ -165,7 +169,11 @@ fn writes_over_a_tmp_image_vanish(world: &World, release: Release) -> Result<()>
 fn what_a_crash_has_left_is_repaired(world: &World, release: Release) -> Result<()> {
     on_a_cluster(world, release, |desk| {
         for state in ["ssv state 0", "feature needs_recovery"] {
-            desk.image_with("env.img", "$SUDO_UID:$SUDO_GID", "mkdir etc; touch etc/.wh.debian_version")?;
+            desk.image_with(
+                "env.img",
+                "$SUDO_UID:$SUDO_GID",
+                "mkdir etc; install -m 0700 /dev/null etc/.wh.debian_version",
+            )?;
             desk.run(&["/sbin/debugfs", "-w", "-R", state, "env.img"])?;
             let output = desk.exec(&["-o", "env.img:rw"], "ls /etc/debian_version || echo gone")?.says("gone")?;
             output.complains("(e2fsck -p)")?;

@@ -5,7 +5,7 @@ use std::fs::File;
 
 use crate::ext::raw::{Entries, InoSet, block_count, flag};
 use crate::ext::{ExtError, FileType, Ids, Node, Tree};
-use crate::whiteout::{Meaning, is_opaque_for_everybody, meaning};
+use crate::whiteout::{Meaning, is_of_fuse, is_opaque_for_everybody, meaning};
 
 /// fuse-overlayfs takes its own mark `.wh..wh..opq` for a whiteout of `.wh..opq`, and then makes a device of that name.
 const MISUNDERSTOOD_MARK: &[u8] = b".wh..opq";
@@ -126,8 +126,8 @@ impl Findings {
     /// run left.
     fn judge(&mut self, tree: &Tree<'_, File>, candidate: Candidate, directory: &Directory) -> Result<(), ExtError> {
         let node = tree.node(candidate.ino)?;
-        let empty = node.kind == FileType::Regular && node.size == 0 && !node.inode().has_blocks(&tree.fs().sb);
-        let ours = node.links == 1 && (empty || node.is_kernel_whiteout()) && !node.inode().has(flag::INLINE_DATA);
+        let bare = node.is_kernel_whiteout() || !node.inode().has_blocks(&tree.fs().sb);
+        let ours = is_of_fuse(&node) && bare && !node.inode().has(flag::INLINE_DATA);
         let plain = ours && !node.has_attribute_block();
         match becomes(&candidate.name, directory) {
             Some(Change::Remove) if plain => self.take(candidate, Change::Remove),

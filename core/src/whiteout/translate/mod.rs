@@ -2,6 +2,8 @@
 //!
 //! Afterwards everybody honours them, also an Apptainer that takes the kernel's overlay for a read-only stack.
 //!
+//! Only its own files are taken, which it makes with mode 0700: others of such names belong to an OCI layer that somebody has unpacked.
+//!
 //! fuse-overlayfs makes every new directory opaque, by an attribute and by a file `.wh..wh..opq` that only says the same again; where
 //! the attribute is there the file is taken away, for the kernel would show it to whoever lists the directory. What an opaque
 //! directory hides is known only together with the base, so that stays as it is.

@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::*;
@@ -42,8 +43,11 @@ fn made(directory: &Path, options: &[&str]) -> Vec<u8> {
     let names = source.join("upper/dir");
     fs::create_dir_all(&names).unwrap();
     fs::create_dir_all(source.join("work")).unwrap();
-    hidden().iter().for_each(|name| fs::write(names.join(format!(".wh.{name}")), "").unwrap());
-    fs::write(names.join(".wh..wh..opq"), "").unwrap();
+    for name in hidden().iter().map(String::as_str).chain([".wh..opq"]) {
+        let path = names.join(format!(".wh.{name}"));
+        fs::write(&path, "").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+    }
     xattr::set(&names, "user.fuseoverlayfs.opaque", b"y").unwrap();
     let _ = fs::remove_file(&image);
     File::create(&image).and_then(|file| file.set_len(4 << 20)).unwrap();
