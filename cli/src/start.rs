@@ -64,7 +64,9 @@ impl Surroundings {
 
     /// The layers of repeated, comma-separated options.
     pub(crate) fn layers(&self, lists: &[String]) -> Result<Vec<Layer>, Failure> {
-        self.finder().layers(lists).map_err(Failure::not_started)
+        let layers = self.finder().layers(lists).map_err(Failure::not_started)?;
+        layers.iter().try_for_each(refuse_stranger)?;
+        Ok(layers)
     }
 
     /// Looks names and paths up from here.
@@ -72,14 +74,11 @@ impl Surroundings {
         Finder { cwd: &self.cwd, home: self.home.as_deref(), library: &self.library }
     }
 
-    /// The base that a flag names, for a verb that no survey comes before. A name does not lead to a stranger's file.
+    /// The base that a flag names, for a verb that no survey comes before.
     pub(crate) fn base(&self, flag: Option<&Path>) -> Result<Option<PathBuf>, Failure> {
         let Some(base) = self.written_base(flag)? else { return Ok(None) };
-        let image = image::identify(&base.path).ok().filter(|_| base.named);
-        match image.as_ref().and_then(trust::stranger) {
-            Some(reason) => Err(Failure::not_started(reason)),
-            None => Ok(Some(base.path)),
-        }
+        refuse_stranger(&base)?;
+        Ok(Some(base.path))
     }
 
     fn written_base(&self, flag: Option<&Path>) -> Result<Option<Layer>, Failure> {
@@ -168,6 +167,16 @@ impl Surroundings {
             None => run_at_prompt(&self.plan(request, command)?),
         }
     }
+}
+
+/// A name does not lead to a stranger's file. A start asks again, of the file that it has opened; other verbs do not.
+fn refuse_stranger(layer: &Layer) -> Result<(), Failure> {
+    if !layer.named {
+        return Ok(());
+    }
+    // What is no image is told by whoever uses it.
+    let image = image::identify(&layer.path).ok();
+    image.as_ref().and_then(trust::stranger).map_or(Ok(()), |reason| Err(Failure::not_started(reason)))
 }
 
 /// What runs: the command, or the user's shell where there is none.

@@ -10,20 +10,18 @@ use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Mode, OFlags, statat, unlinkat};
 use serde::{Deserialize, Serialize};
 
 use crate::draft::directory_of;
 use crate::escape::one_line;
 use crate::litter::Litter;
+use crate::open_dir::{OpenDir, identity};
 use crate::process::Process;
 use crate::trust::{self, Links};
 use crate::user::Caller;
 
 /// A note has about 150 bytes; more is not one of ours.
 const MAX_NOTE: u64 = 4096;
-
-const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// What stands in [`Holder::step`] for a batch script.
 pub const BATCH_STEP: &str = "batch";
@@ -126,7 +124,7 @@ pub fn host_name() -> String {
 /// touched: it is not even opened, because it could be a fifo.
 #[derive(Debug)]
 pub struct Published {
-    directory: File,
+    place: OpenDir,
     name: OsString,
     /// Open, so that no other file gets its number.
     note: File,
@@ -141,25 +139,19 @@ impl Published {
     pub fn new(image: &Path, holder: &Holder) -> io::Result<Self> {
         let path = note_path(image);
         let name = path.file_name().unwrap_or_default().to_owned();
-        let directory = File::from(rustix::fs::open(directory_of(&path), DIRECTORY, Mode::empty())?);
+        let place = OpenDir::at(directory_of(&path))?;
         let mut file = tempfile::Builder::new().prefix(".holder-").tempfile_in(directory_of(&path))?;
         file.write_all(serde_json::to_string(holder)?.as_bytes())?;
         file.as_file().set_permissions(Permissions::from_mode(0o644))?;
         let (litter, note) = Litter::file(&path, |path| file.persist(path).map_err(|e| e.error))?;
-        Ok(Self { directory, name, note, _litter: litter })
-    }
-
-    fn is_in_place(&self) -> bool {
-        let there = statat(&self.directory, &self.name, AtFlags::SYMLINK_NOFOLLOW);
-        let ours = rustix::fs::fstat(&self.note);
-        matches!((there, ours), (Ok(there), Ok(ours)) if (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino))
+        Ok(Self { place, name, note, _litter: litter })
     }
 }
 
 impl Drop for Published {
     fn drop(&mut self) {
-        if self.is_in_place() {
-            let _ = unlinkat(&self.directory, &self.name, AtFlags::empty());
+        if let Ok(ours) = rustix::fs::fstat(&self.note) {
+            let _ = self.place.remove_file(&self.name, identity(&ours));
         }
     }
 }

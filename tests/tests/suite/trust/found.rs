@@ -81,6 +81,17 @@ fn a_strangers_layer_is_not_found_by_its_name(desk: &Desk) -> Result<()> {
     for option in ["--condatainer-overlay=tool/1", "--condatainer-base=tool/1"] {
         desk.refused(desk.script(&format!("{dirs}srun {option} echo RAN"))?, &refused)?.ends_with(1)?;
     }
+    // Nor do the verbs that start nothing take what is below an image, or build on it.
+    desk.image("env.img")?;
+    for verb in [
+        "condatainer overlay seal -b tool/1 env.img new.sqf",
+        "condatainer overlay seal -o tool/1 env.img new.sqf",
+        "condatainer overlay diff -b tool/1 env.img",
+        "condatainer overlay diff -o tool/1 env.img",
+        "condatainer create -b tool/1 -p new.sqf samtools=1.0",
+    ] {
+        desk.script(&format!("{dirs}{verb}"))?.ends_with(1)?.complains(&refused)?;
+    }
     // A link to what others have made is not theirs.
     layer(desk, &desk.path("mine.sqf"), "alice")?;
     desk.of("bob")?.script(&format!("ln -s {} {dir}/linked--1.sqf", desk.path("mine.sqf")))?.success()?;
