@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use crate::config::Origin;
 use crate::directory::Place;
-use crate::ext::Stamp;
+use crate::entry::Door;
+use crate::ext::{Lack, Stamp};
 use crate::holder::Holder;
 use crate::host::Host;
 use crate::layer::Mode;
@@ -52,6 +53,8 @@ pub struct Facts {
     pub tmpdir_problem: Option<(String, String)>,
     /// Who has decided about fakeroot, where it was no option.
     pub fakeroot_origin: Option<Origin>,
+    /// The largest file that a process may write, in bytes.
+    pub file_limit: Option<u64>,
 }
 
 /// Which of the two programs that go back to Singularity starts the containers.
@@ -157,6 +160,8 @@ pub struct LayerFacts {
 pub struct ImageFacts {
     /// Owner of `upper/`; `None` where there is no such directory.
     pub upper: Option<(u32, u32)>,
+    /// `upper`, and of `ext3`, `env` and `bin` in it what is there.
+    pub doors: Vec<Door>,
     /// State of the file system.
     pub state: State,
     /// Why Apptainer would refuse the image, if it would.
@@ -166,6 +171,10 @@ pub struct ImageFacts {
     /// What is free on its disk, in bytes, where that is little and less than it can still take: fuse2fs tells nobody what it
     /// could not write, but who asks by fsync(2).
     pub short_of_space: Option<u64>,
+    /// What it has run out of itself.
+    pub lack: Option<Lack>,
+    /// Where its file system ends in the file, in bytes.
+    pub end: u64,
     /// What it has deleted, in whose language.
     pub whiteouts: Whiteouts,
 }

@@ -61,7 +61,7 @@ pub(crate) fn offered(caller: &Caller, newuidmap: bool) -> Result<Fakeroot, Refu
 }
 
 /// The first layer whose upper belongs to root: that turns fakeroot on.
-fn first_of_root(layers: &[LayerFacts]) -> Option<&LayerFacts> {
+pub(crate) fn first_of_root(layers: &[LayerFacts]) -> Option<&LayerFacts> {
     layers.iter().find(|layer| upper(layer).is_some_and(|(uid, _)| uid == 0))
 }
 

@@ -13,6 +13,7 @@ use nix::libc::{O_CLOEXEC, O_NONBLOCK};
 
 use crate::e2fsprogs::{self, GIVEN_FILE, Tool, ToolError};
 use crate::ext::Window;
+use crate::file_limit;
 use crate::holder::{self, Holder, Published};
 use crate::image::{self, Image, ImageError, Opened};
 use crate::lock::{self, Access, Availability, Guard, LockError, Loop};
@@ -74,7 +75,10 @@ impl Held {
 
     /// What was read before the lock, `seen`, served to find the range to lock and for nothing else.
     fn take(seen: &Image, window: Window) -> Result<Self, HeldError> {
-        let file = open_for_writing(&seen.path)?;
+        let (file, size) = (open_for_writing(&seen.path)?, window.offset.saturating_add(window.size));
+        if let Some(limit) = file_limit::get().filter(|limit| *limit < size) {
+            return Err(HeldError::FileLimit { path: seen.path.clone(), size, limit });
+        }
         let guard = lock::take(&file, window, Access::Write).map_err(|error| not_locked(seen, &file, window, error))?;
         Self::read(&seen.path, file)?.locked(guard, Purpose::Change, seen, window)
     }

@@ -25,6 +25,7 @@ pub mod directory;
 pub mod doctor;
 mod draft;
 pub mod e2fsprogs;
+mod entry;
 #[cfg(feature = "lower")]
 pub mod env_script;
 mod environment;
@@ -32,6 +33,7 @@ pub mod escape;
 pub mod ext;
 pub mod facts;
 pub mod fakeroot;
+pub mod file_limit;
 #[cfg(feature = "lower")]
 mod full;
 pub mod held;

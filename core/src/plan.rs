@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::bind::Bind;
 use crate::directory::Directory;
+use crate::entry::{self, As};
 use crate::environment;
 use crate::ext::Stamp;
 use crate::facts::{BaseFacts, Engine, Facts, Flavour, Gpu, ImageFacts, Kind, LayerFacts, State, Usage, Whiteouts};
@@ -134,9 +135,14 @@ pub fn decide(request: &Request, facts: &Facts, command: Command) -> Result<Plan
     let checked = check(request, &facts.base, &facts.layers, facts.job.as_deref());
     let layers = checked.map_err(|refusal| refusal.of(engine.flavour))?;
     let writer = layers.iter().find(|(_, mode)| *mode == Mode::Rw).map(|(layer, _)| *layer);
+    within_file_limit(facts.file_limit, writer)?;
     let fakeroot = fakeroot::decide(request, facts, writer)?;
     let is_root_inside = fakeroot.is_some_and(|fakeroot| fakeroot != Fakeroot::Root);
     let is_singularity = singularity::is(&engine);
+    if !is_singularity {
+        let who = fakeroot.map_or(As::User(facts.caller.uid), |fakeroot| As::Root(Some(fakeroot)));
+        entry::check(&layers, who)?;
+    }
     if is_singularity {
         singularity::check(&engine, facts, &layers, fakeroot)?;
     }
@@ -292,6 +298,13 @@ fn check_image(layer: &LayerFacts, image: &ImageFacts, mode: Mode, job: Option<&
     }
 }
 
+/// fuse2fs would be killed at its first write behind the limit, and the engine waits for it in vain.
+fn within_file_limit(limit: Option<u64>, writer: Option<&LayerFacts>) -> Result<(), Refusal> {
+    let (Some(limit), Some(layer)) = (limit, writer) else { return Ok(()) };
+    let size = layer.image.as_ref().map_or(0, |image| image.end);
+    if size <= limit { Ok(()) } else { Err(Refusal::FileLimit { path: layer.path.clone(), size, limit }) }
+}
+
 /// What the user should know before the start; every other decision is silent.
 fn notices(request: &Request, facts: &Facts, fakeroot: Option<Fakeroot>, layers: &[Moded<'_>]) -> Vec<String> {
     let unlocked = layers.iter().filter(|(_, mode)| *mode == Mode::Rw).find_map(|(layer, _)| match &layer.image.as_ref()?.usage {
@@ -310,8 +323,13 @@ fn notices(request: &Request, facts: &Facts, fakeroot: Option<Fakeroot>, layers:
             layer.path.display()
         ))
     });
+    let full = layers.iter().filter(|(_, mode)| *mode == Mode::Rw).find_map(|(layer, _)| {
+        let (path, lack) = (layer.path.display(), layer.image.as_ref()?.lack?);
+        let (what, cure) = (lack.words(), lack.cure());
+        Some(format!("{path}: {what}: what does not fit is lost, perhaps without an error; run 'condatainer overlay resize {cure} {path}' first"))
+    });
     let first = fakeroot::notice(request, facts, fakeroot, layers);
-    first.into_iter().chain(unlocked).chain(nearly_full).chain(unread).collect()
+    first.into_iter().chain(unlocked).chain(nearly_full).chain(full).chain(unread).collect()
 }
 
 /// A killed writer left it, and nobody uses it. A reader repairs it too if he may: fuse2fs marks what it has mounted as clean

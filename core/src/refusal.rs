@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::config::{Origin, drop_option};
+use crate::entry::{self, Door};
 use crate::facts::Flavour;
 use crate::fakeroot::Fakeroot;
 use crate::holder::Holder;
@@ -117,6 +118,26 @@ pub enum Refusal {
         engine: Flavour,
         /// Which ones.
         reason: String,
+    },
+    #[error("{}", entry::said(path, door, cure))]
+    /// A directory in it is closed to the caller.
+    Closed {
+        /// The layer.
+        path: PathBuf,
+        /// The directory.
+        door: Door,
+        /// What to do.
+        cure: String,
+    },
+    #[error("{}: your limit on file sizes is {limit} bytes and the image has {size}; raise it (ulimit -f), or make the image smaller ('condatainer overlay resize -s')", path.display())]
+    /// A write behind the limit would end fuse2fs.
+    FileLimit {
+        /// The layer.
+        path: PathBuf,
+        /// Where its file system ends, in bytes.
+        size: u64,
+        /// In bytes.
+        limit: u64,
     },
     #[error("{}: has no upper/ directory, so it is no overlay image: make one with 'condatainer o'", path.display())]
     /// An ext file system for something else.

@@ -3,9 +3,12 @@
 //! Locks and states may change until the job starts, and a node may have files that are not here; all else is checked.
 
 use nix::errno::Errno;
+use nix::unistd::geteuid;
 
 use crate::config::Config;
+use crate::entry::{self, As};
 use crate::facts::{BaseFacts, LayerFacts};
+use crate::fakeroot;
 use crate::image::ImageError;
 use crate::layer::Mode;
 use crate::plan;
@@ -49,7 +52,10 @@ pub fn check(request: &mut Request, config: &Config) -> Result<(), SubmissionErr
 }
 
 fn check_together(request: &mut Request, base: &BaseFacts, layers: &[LayerFacts]) -> Result<(), SubmissionError> {
-    let written = plan::check(request, base, layers, None)?.iter().position(|(_, mode)| *mode == Mode::Rw);
+    let moded = plan::check(request, base, layers, None)?;
+    let as_root = request.fakeroot.unwrap_or_else(|| fakeroot::first_of_root(layers).is_some());
+    entry::check(&moded, if as_root { As::Root(None) } else { As::User(geteuid().as_raw()) })?;
+    let written = moded.iter().position(|(_, mode)| *mode == Mode::Rw);
     if let Some(layer) = written.and_then(|at| request.layers.get_mut(at)) {
         layer.mode = Some(Mode::Rw);
         request.write = false;

@@ -7,14 +7,16 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::sys::stat::stat;
-use nix::unistd::{AccessFlags, access};
+use nix::unistd::{AccessFlags, access, getegid, getgroups};
 
 use crate::bind::Bind;
 use crate::config::{Config, Origin};
 use crate::create;
+use crate::entry::{Door, WAY};
 use crate::ext;
 use crate::facts::{BaseFacts, Facts, Flavour, Gpu, ImageFacts, Kind, LayerFacts, State, Usage, Whiteouts};
 use crate::fakeroot::{self, Fakeroot};
+use crate::file_limit;
 use crate::holder;
 use crate::image::{self, ImageError, Opened};
 use crate::job;
@@ -115,6 +117,7 @@ pub fn survey(request: &Request, config: &Config, env: &HashMap<String, String>)
         tmpdir_problem,
         tmpdir,
         fakeroot_origin: request.fakeroot.and_then(|fakeroot| config.origin_of_fakeroot(fakeroot)),
+        file_limit: file_limit::get(),
         job: env.get("SLURM_JOB_ID").cloned(),
         job_variables: job::variables(env),
         nesting: env.get("IN_CONDATAINER").and_then(|level| level.parse().ok()).unwrap_or(0),
@@ -239,12 +242,27 @@ fn image_facts(opened: &Opened, moment: Moment) -> Result<Option<ImageFacts>, Im
     let now = moment == Moment::Start;
     Ok(Some(ImageFacts {
         upper: probe.upper.owner().map(|owner| (owner.uid, owner.gid)),
+        doors: doors(opened, &probe),
         state: if now { state(probe.state) } else { State::Clean },
         refused_by_engine: probe.apptainer.err(),
         usage: if now { usage(opened) } else { Usage::Free },
         short_of_space: if now { short_of_space(opened) } else { None },
+        lack: if now { probe.room.lack() } else { None },
+        end: opened.image.ext_window().map_or(0, |window| window.offset.saturating_add(window.size)),
         whiteouts: Whiteouts::Unknown,
     }))
+}
+
+/// What is on the way to an image's programs. What cannot be read is found by others.
+fn doors(opened: &Opened, probe: &ext::Probe) -> Vec<Door> {
+    let (Some(upper), Some(window)) = (probe.upper.owner(), opened.image.ext_window()) else { return Vec::new() };
+    let below = ext::way(&opened.file, window, &WAY).unwrap_or_default();
+    let owners = std::iter::once(upper).chain(below).enumerate();
+    let groups = getgroups().unwrap_or_default();
+    let is_in = |gid: u32| getegid().as_raw() == gid || groups.iter().any(|group| group.as_raw() == gid);
+    owners
+        .map(|(depth, owner)| Door { path: format!("/{}", WAY[..depth].join("/")), in_group: is_in(owner.gid), owner })
+        .collect()
 }
 
 /// The state that a superblock declares.

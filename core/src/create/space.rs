@@ -2,12 +2,11 @@
 
 use std::path::Path;
 
-use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use nix::sys::statvfs::statvfs;
 
 use super::format::metadata_bytes;
 use super::{CreateError, Spec};
-use crate::quota;
+use crate::{file_limit, quota};
 
 /// Who sets the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,10 +47,9 @@ pub(super) fn check(spec: &Spec, directory: &Path) -> Result<(), CreateError> {
     check_room(spec, directory, if spec.allocate { spec.size_bytes } else { at_once.min(spec.size_bytes) })
 }
 
-/// A write behind this limit ends the process by SIGXFSZ, so it must not come to that.
 fn check_file_limit(spec: &Spec) -> Result<(), CreateError> {
-    match getrlimit(Resource::RLIMIT_FSIZE) {
-        Ok((limit, _)) if limit != RLIM_INFINITY && limit < spec.size_bytes => {
+    match file_limit::get() {
+        Some(limit) if limit < spec.size_bytes => {
             Err(CreateError::FileLimit { path: spec.path.clone(), size: spec.size_bytes, limit })
         }
         _ => Ok(()),

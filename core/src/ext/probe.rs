@@ -9,6 +9,7 @@ use super::error::ExtError;
 use super::features::{Features, incompat, ro_compat};
 use super::fs::Fs;
 use super::inode::{FileType, Ids, Inode};
+use super::room::Room;
 use super::source::{Effort, ReadAt, Window};
 use super::stamp::Stamp;
 use super::superblock::{ROOT_INO, Superblock, VALID};
@@ -121,6 +122,8 @@ pub struct Probe {
     pub inodes_total: u32,
     /// Number of unused inodes.
     pub inodes_free: u32,
+    /// What can still be written by way of fuse2fs.
+    pub room: Room,
     /// In bytes.
     pub inode_size: u16,
     /// As `blkid` prints it.
@@ -172,6 +175,33 @@ pub fn stamp<R: ReadAt + ?Sized>(reader: &R, window: Window) -> Result<Stamp, Ex
     Fs::open(reader, window, BUDGET).map(|fs| fs.sb.stamp)
 }
 
+/// The directories `upper/NAMES[0]`, `upper/NAMES[0]/NAMES[1]` and so on, as far as they are there.
+///
+/// # Errors
+/// What stands there is damaged, or would take too long to find.
+pub fn way<R: ReadAt + ?Sized>(reader: &R, window: Window, names: &[&str]) -> Result<Vec<Owner>, ExtError> {
+    let fs = Fs::open(reader, window, BUDGET)?;
+    let mut owners = Vec::new();
+    let [mut at, _] = find_upper_and_work(&fs)?;
+    for name in names {
+        let Some(ino) = at else { break };
+        let directory = fs.inode(ino)?;
+        check_plain(&directory, "a directory on the way to the programs")?;
+        [at] = lookup(&fs, &directory, [name.as_bytes()])?;
+        let Found::Directory(owner) = judge(&fs, at)? else { break };
+        owners.push(owner);
+    }
+    Ok(owners)
+}
+
+/// What can still be written: one read.
+///
+/// # Errors
+/// There is no readable ext superblock.
+pub fn room<R: ReadAt + ?Sized>(reader: &R, window: Window) -> Result<Room, ExtError> {
+    Fs::open(reader, window, BUDGET).map(|fs| Room::of(&fs.sb))
+}
+
 fn describe(sb: &Superblock, upper: Found, work: Found) -> Probe {
     Probe {
         version: sb.features.version(),
@@ -180,6 +210,7 @@ fn describe(sb: &Superblock, upper: Found, work: Found) -> Probe {
         blocks_free: sb.free_blocks_count,
         inodes_total: sb.inodes_count,
         inodes_free: sb.free_inodes_count,
+        room: Room::of(sb),
         inode_size: sb.inode_size,
         uuid: format_uuid(sb.uuid),
         label: sb.volume_name.clone(),

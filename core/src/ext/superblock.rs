@@ -184,6 +184,16 @@ impl Superblock {
         Ok(())
     }
 
+    /// Blocks that fuse2fs gives to nobody, not even to root, if the file system has so many: what is reserved, and where nothing is,
+    /// a tenth. libext2fs may do damage in a file system that is full to the last block.
+    pub(crate) fn kept_back(&self, blocks: u64) -> u64 {
+        if self.r_blocks_count == 0 {
+            return blocks / 10;
+        }
+        let kept = u128::from(self.r_blocks_count) * u128::from(blocks) / u128::from(self.blocks_count.max(1));
+        u64::try_from(kept).unwrap_or(u64::MAX)
+    }
+
     pub(crate) fn is_bigalloc(&self) -> bool {
         self.features.has_ro_compat(ro_compat::BIGALLOC)
     }

@@ -32,6 +32,16 @@ pub enum HeldError {
         /// As the system said it.
         error: io::Error,
     },
+    /// A write behind the limit on file sizes would end this process in the middle of its work.
+    #[error("{}: your limit on file sizes is {limit} bytes and the image has {size}; raise it (ulimit -f)", path.display())]
+    FileLimit {
+        /// The image.
+        path: PathBuf,
+        /// Where its file system ends, in bytes.
+        size: u64,
+        /// In bytes.
+        limit: u64,
+    },
     /// The system refused the lock for a reason of its own.
     #[error("{}: cannot be locked: {error}", path.display())]
     NotLockable {

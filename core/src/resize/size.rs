@@ -69,7 +69,7 @@ pub(super) fn most(sb: &Superblock) -> u64 {
     u64::from(u32::MAX).min(crate::create::MAX_SIZE / block(sb))
 }
 
-/// Blocks that an ordinary user could still write if the file system had `blocks`.
+/// Blocks that could still be written by way of fuse2fs if the file system had `blocks`.
 pub(super) fn usable_after(sb: &Superblock, blocks: u64) -> u64 {
     let old = sb.blocks_count.max(1);
     let kept_for = |range: std::ops::Range<u64>, blocks| range.map(|group| overhead(sb, group, blocks)).sum::<u64>();
@@ -77,9 +77,8 @@ pub(super) fn usable_after(sb: &Superblock, blocks: u64) -> u64 {
     let gained = blocks.saturating_sub(old) + kept_for(after..before, old);
     let lost = old.saturating_sub(blocks) + kept_for(before..after, blocks);
     // Counts of a damaged file system may be absurd.
-    let reserved = u128::from(sb.r_blocks_count) * u128::from(blocks) / u128::from(old);
     let free = sb.free_blocks_count.saturating_add(gained).saturating_sub(lost);
-    free.saturating_sub(u64::try_from(reserved).unwrap_or(u64::MAX))
+    free.saturating_sub(sb.kept_back(blocks))
 }
 
 fn for_free(sb: &Superblock, wanted: u64) -> Result<u64, Impossible> {
@@ -89,7 +88,8 @@ fn for_free(sb: &Superblock, wanted: u64) -> Result<u64, Impossible> {
         if missing == 0 {
             return Ok(blocks);
         }
-        blocks = rounded_up(sb, blocks.saturating_add(missing));
+        // Of what is added, a tenth is kept back.
+        blocks = rounded_up(sb, blocks.saturating_add(missing).saturating_add(missing / 9));
         if blocks > most(sb) {
             break;
         }

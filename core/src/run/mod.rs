@@ -23,6 +23,7 @@ use std::path::PathBuf;
 use nix::errno::Errno;
 
 use crate::create::CreateError;
+use crate::ext::Room;
 use crate::facts::Flavour;
 use crate::held::HeldError;
 use crate::holder::{Holder, Published};
@@ -152,6 +153,7 @@ struct Container<'a> {
     scratch: Scratch,
     child: Child,
     first: Report,
+    room: Option<Room>,
     known: Vec<Known>,
     leftovers: Option<Leftovers>,
     note: Option<Published>,
@@ -165,6 +167,7 @@ impl<'a> Container<'a> {
         }
         repair::repair(plan, options.say)?;
         let scratch = Scratch::for_plan(plan, options.say)?;
+        let room = plan.holds.as_deref().and_then(tidy::room);
         let mut child = spawn(plan, &scratch, options, streams)?;
         let first = child.wait_for_start()?;
         match first {
@@ -181,7 +184,7 @@ impl<'a> Container<'a> {
         }
         let known = knowledge::keep(plan);
         let leftovers = Leftovers::of(plan, first);
-        Ok(Self { plan, scratch, child, first, known, leftovers, note: None })
+        Ok(Self { plan, scratch, child, first, room, known, leftovers, note: None })
     }
 
     /// What other processes of the user need to join.
@@ -211,7 +214,8 @@ impl<'a> Container<'a> {
             let _ = orphans::end(image);
         }
         settle(self.plan);
-        let lost = self.plan.holds.as_ref().and_then(|image| tidy::tidy(image)).filter(|_| !was_killed);
+        let lost = self.plan.holds.as_ref().and_then(|image| tidy::tidy(image, self.room)).filter(|_| !was_killed);
+        let lost = lost.or_else(|| self.scratch.told_full());
         if let Some(line) = &lost {
             (options.say)(line);
         }

@@ -15,6 +15,8 @@ use crate::plan::{Overlay, Plan};
 use crate::run::{RunError, system};
 use crate::tmpdir;
 
+/// Less than this, in bytes, is no room for anything.
+pub(crate) const NOTHING: u64 = 64 << 10;
 /// The largest image for `:tmp`, in bytes; empty, it takes some 25 MiB and 20 ms.
 const LARGEST: u64 = 64 << 30;
 const PREFIX: &str = "condatainer-";
@@ -46,6 +48,17 @@ impl Scratch {
             make_image(dir.path())?;
         }
         Ok(Self { dir: Some(dir), inside: if image { SCRATCH_IMAGE } else { "upper" } })
+    }
+
+    /// The line to say where its disk is full: fuse-overlayfs answers for what it has not written yet.
+    pub(crate) fn told_full(&self) -> Option<String> {
+        let dir = self.dir.as_ref()?.path();
+        let free = create::free_space(dir)?;
+        let name = dir.parent().unwrap_or(dir).display();
+        let line = format!(
+            "{name}: the disk is full: some of what the command wrote to its :tmp layer was lost meanwhile: make room, or set tmpdir"
+        );
+        (free < NOTHING).then_some(line)
     }
 
     /// Its path; empty where there is none.

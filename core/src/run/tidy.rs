@@ -9,26 +9,41 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::create;
+use crate::ext::{self, Room};
 use crate::held::{Held, HeldError, Purpose};
+use crate::image;
+use crate::run::scratch::NOTHING;
 use crate::whiteout;
 
 /// A writer may end this much later than its command; a search that takes longer is left to `overlay info --scan`.
 const SEARCH: Duration = Duration::from_millis(300);
-/// Less than this, in bytes, is no room for anything.
-const NOTHING: u64 = 64 << 10;
+
+/// What the image has room for, before it is written to.
+pub(crate) fn room(image: &Path) -> Option<Room> {
+    image::open(image).ok()?.probe().ok()?.map(|probe| probe.room)
+}
 
 /// Looks for whiteouts in the image that was written, translates them, and leaves a mark. A line for the user where the image is
 /// not as its writer believes.
-pub(crate) fn tidy(image: &Path) -> Option<String> {
+pub(crate) fn tidy(image: &Path, before: Option<Room>) -> Option<String> {
     // Somebody else may have it already; where there are no locks nothing would tell, not even whether our own engine's daemons
     // have ended.
     let held = Held::open(image, Purpose::Change).ok().filter(|held| held.lock_unsupported().is_none())?;
-    let why = match translate(&held) {
+    let room = ext::room(&held.file, held.window).ok();
+    let translated = translate(&held);
+    let image = image.display();
+    let why = match translated {
         Err(HeldError::Dirty { .. }) => "it could not be unmounted cleanly",
         _ if is_out_of_space(&held) => "its disk is full",
-        _ => return None,
+        // An image that was as full before was told of at the start, and nothing was added.
+        _ => {
+            let lack = room.filter(|_| room != before)?.lack()?;
+            let (what, cure) = (lack.words(), lack.cure());
+            return Some(format!(
+                "{image}: {what}: what was written last may be lost: run 'condatainer overlay resize {cure} {image}'"
+            ));
+        }
     };
-    let image = image.display();
     Some(format!(
         "{image}: {why}: what was written last may be lost: make room, then run 'condatainer overlay check {image}'"
     ))

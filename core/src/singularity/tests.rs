@@ -33,7 +33,17 @@ fn img(mode: Mode, owner: u32, whiteouts: Whiteouts) -> LayerFacts {
         "/e.img",
         Some(mode),
         Kind::Ext,
-        Some(ImageFacts { upper, state, refused_by_engine: None, usage, short_of_space: None, whiteouts }),
+        Some(ImageFacts {
+            upper,
+            doors: Vec::new(),
+            state,
+            refused_by_engine: None,
+            usage,
+            short_of_space: None,
+            lack: None,
+            end: 0,
+            whiteouts,
+        }),
     )
 }
 

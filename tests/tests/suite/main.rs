@@ -19,6 +19,7 @@ mod diff;
 mod directories;
 mod doctor;
 mod ends;
+mod entry;
 mod exits;
 mod fakeroot;
 mod inherit;
@@ -91,6 +92,7 @@ fn suite() -> Suite {
             Theme { name: "names", tests: names::tests() },
             Theme { name: "fakeroot", tests: fakeroot::tests() },
             Theme { name: "relay", tests: relay::tests() },
+            Theme { name: "entry", tests: entry::tests() },
             Theme { name: "ends", tests: ends::tests() },
             Theme { name: "exits", tests: exits::tests() },
             Theme { name: "inherit", tests: inherit::tests() },

@@ -8,7 +8,8 @@ tests! {
     Apptainer, Desk: [
         a_second_writer_is_told_who_holds_the_image, a_writer_waits_for_readers, own_batch_holds_the_image,
         the_next_job_finds_the_image_free, a_killed_writer_is_repaired_and_synced_data_is_there, a_reader_of_a_killed_image_is_not_refused,
-        left_over_daemons_are_ended, a_full_disk_is_no_success,
+        left_over_daemons_are_ended, a_full_disk_is_no_success, a_full_image_is_no_success, an_image_without_inodes_is_no_success,
+        a_full_tmpdir_is_no_success, a_limit_on_file_sizes_is_refused_at_once,
     ];
 }
 
@@ -163,6 +164,83 @@ fn a_full_disk_is_no_success(desk: &Desk) -> Result<()> {
     // How much is damaged is chance, and which repair it takes.
     desk.run(&["condatainer", "overlay", "check", "--fix=force", "env.img"])?.ends_with(0)?;
     desk.exec(&["-o", "env.img"], "cat /file")?.says("few")?;
+    desk.is_clean("env.img")
+}
+
+/// `sync` at its end would tell; most programs do not ask.
+const FILL: &str = "perl -e 'open(F, q(>), q(/big)); print F q(x) x 100_000_000; close(F)'";
+
+fn a_full_image_is_no_success(desk: &Desk) -> Result<()> {
+    desk.image("env.img")?;
+    let image = desk.path("env.img");
+    let resize = format!("run 'condatainer overlay resize --free 1G {image}'");
+    desk.exec(&["-w", "-o", "env.img"], "head -c 20M /dev/zero > /some")?.success()?.without_a_word()?;
+    let output = desk.exec(&["-w", "-o", "env.img"], FILL)?.ends_with(1)?;
+    output.complains(&format!("{image}: is full: what was written last may be lost: {resize}"))?;
+    desk.exec(&["-w", "-o", "env.img"], &format!("{FILL}; exit 7"))?.ends_with(7)?.complains(&resize)?;
+    // Nothing could be added any more, and that was said.
+    let told = format!("{image}: is full: what does not fit is lost, perhaps without an error; {resize} first");
+    desk.exec(&["-w", "-o", "env.img"], "echo ran")?.says("ran")?.complains(&told)?;
+    desk.srun_in("env.img:rw", "echo ran")?.says("ran")?.complains(&told)?;
+    desk.exec(&["-o", "env.img"], "echo ran")?.says("ran")?.without_a_word()?;
+    desk.run(&["condatainer", "overlay", "resize", "--free", "1G", "env.img"])?.success()?;
+    let all = "head -c 80M /dev/zero > /more && sync /more && stat -c %s /more";
+    desk.exec(&["-w", "-o", "env.img"], all)?.says("83886080")?;
+    desk.is_clean("env.img")
+}
+
+fn an_image_without_inodes_is_no_success(desk: &Desk) -> Result<()> {
+    desk.as_root(
+        "t=$(mktemp -d); chmod 755 $t; mkdir $t/upper $t/work; chown 1001:1001 $t/*; truncate -s 64M env.img
+        mke2fs -q -F -t ext3 -b 4096 -I 256 -N 64 -m 0 -J size=4 -O none,has_journal,ext_attr,resize_inode,dir_index,filetype,sparse_super,large_file -d $t env.img
+        rm -r $t; chown 1001:1001 env.img",
+    )?
+    .success()?;
+    let many = "mkdir /d; for i in $(seq 400); do touch /d/$i || exit 0; done 2> /dev/null; exit 0";
+    let output = desk.exec(&["-w", "-o", "env.img"], many)?.ends_with(1)?;
+    output.complains(
+        "env.img: is full (no inodes are left, so no file can be made): what was written last may be lost",
+    )?;
+    desk.run(&["condatainer", "overlay", "resize", "-s", "+1G", "env.img"])?.success()?;
+    desk.exec(&["-w", "-o", "env.img"], "touch /one && ls /one")?.says("/one")?.without_a_word()?;
+    desk.is_clean("env.img")
+}
+
+fn a_full_tmpdir_is_no_success(desk: &Desk) -> Result<()> {
+    desk.as_root("mkdir small; mount -t tmpfs -o size=30m,mode=1777 small small; chown alice small")?.success()?;
+    desk.image("env.img")?;
+    let in_tmp = |text: &str| {
+        desk.command().env("TMPDIR", &desk.path("small")).run(&[
+            "condatainer",
+            "exec",
+            "-o",
+            "env.img:tmp",
+            "--",
+            "sh",
+            "-c",
+            text,
+        ])
+    };
+    in_tmp("echo few > /file")?.success()?.without_a_word()?;
+    in_tmp(FILL)?
+        .ends_with(1)?
+        .complains("small: the disk is full: some of what the command wrote to its :tmp layer was lost")?;
+    ensure!(desk.run(&["ls", "-A", "small"])?.stdout.is_empty(), "something is left");
+    desk.as_root("umount -l small").map(drop)
+}
+
+fn a_limit_on_file_sizes_is_refused_at_once(desk: &Desk) -> Result<()> {
+    desk.image("env.img")?;
+    let why = "env.img: your limit on file sizes is 51200000 bytes and the image has 67108864; raise it (ulimit -f)";
+    let limited = |text: &str| desk.script(&format!("ulimit -f 50000; {text}"));
+    limited("condatainer exec -w -o env.img -- echo RAN")?.ends_with(125)?.without_stdout()?.complains(why)?;
+    limited("condatainer exec -o env.img -- echo RAN")?.says("RAN")?;
+    limited("condatainer exec -o env.img:tmp -- echo RAN")?.says("RAN")?;
+    for verb in ["chown --root", "check --fix", "resize -s +10M", "with-root"] {
+        let output = limited(&format!("condatainer overlay {verb} env.img"))?;
+        ensure!(output.code != 0 && output.stderr.contains(why), "{verb}: {} {}", output.code, output.stderr);
+    }
+    desk.exec(&["-o", "env.img"], "stat -c %u /opt/layers/env")?.says("1001")?;
     desk.is_clean("env.img")
 }
 
