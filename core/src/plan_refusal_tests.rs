@@ -2,6 +2,7 @@
 
 use super::tests::*;
 use super::*;
+use crate::ext::Lack;
 use crate::holder::Holder;
 use crate::missing_engine::MissingEngine;
 
@@ -96,4 +97,29 @@ fn machines_that_cannot_start_anything_say_so() {
     assert!(matches!(refused(Facts { base: ext, ..machine() }), Refusal::ExtBase { .. }));
     let forced = Request { fakeroot: Some(true), ..ANY() };
     assert_eq!(on(Facts { newuidmap: false, ..machine() }, &forced, vec![]).unwrap_err(), Refusal::NoNewuidmap);
+}
+
+#[test]
+fn a_full_image_is_told_to_a_writer() {
+    let full = |mode, lack| with_image(img("/e.img", Some(mode), ALICE), |image| image.lack = Some(lack));
+    let text = "/e.img: is full: what does not fit is lost, perhaps without an error; run 'condatainer overlay resize --free 1G /e.img' first";
+    assert_eq!(decided(&ANY(), vec![full(Mode::Rw, Lack::Blocks)]).unwrap().notices, [text]);
+    let notices = decided(&ANY(), vec![full(Mode::Rw, Lack::Inodes)]).unwrap().notices;
+    assert!(notices[0].contains("no inodes are left") && notices[0].contains("resize -s +1G /e.img"), "{notices:?}");
+    assert!(decided(&ANY(), vec![full(Mode::Ro, Lack::Blocks)]).unwrap().notices.is_empty());
+}
+
+#[test]
+fn a_limit_on_file_sizes_is_for_writers() {
+    let limited =
+        |mode, file_limit| on(Facts { file_limit, ..machine() }, &ANY(), vec![img("/e.img", Some(mode), ALICE)]);
+    let said = limited(Mode::Rw, Some(50 << 20)).unwrap_err().to_string();
+    assert!(
+        said.starts_with(
+            "/e.img: your limit on file sizes is 52428800 bytes and the image has 1073741824; raise it (ulimit -f)"
+        ),
+        "{said}"
+    );
+    assert!(limited(Mode::Rw, Some(1 << 30)).is_ok() && limited(Mode::Rw, None).is_ok());
+    assert!(limited(Mode::Ro, Some(1)).is_ok() && limited(Mode::Tmp, Some(1)).is_ok());
 }

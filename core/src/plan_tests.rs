@@ -4,7 +4,6 @@ use std::path::Path;
 
 use super::*;
 use crate::directory::Place;
-use crate::ext::Lack;
 use crate::facts::{BaseFacts, Engine};
 use crate::holder::Holder;
 use crate::host::Host;
@@ -251,31 +250,6 @@ fn a_disk_that_is_nearly_full_is_told_to_a_writer() {
     let text = "/e.img: only 30 MiB are free on its disk: what does not fit is lost, perhaps without an error";
     assert_eq!(decided(&ANY(), vec![short(Mode::Rw)]).unwrap().notices, [text]);
     assert!(decided(&ANY(), vec![short(Mode::Ro)]).unwrap().notices.is_empty());
-}
-
-#[test]
-fn a_full_image_is_told_to_a_writer() {
-    let full = |mode, lack| with_image(img("/e.img", Some(mode), ALICE), |image| image.lack = Some(lack));
-    let text = "/e.img: is full: what does not fit is lost, perhaps without an error; run 'condatainer overlay resize --free 1G /e.img' first";
-    assert_eq!(decided(&ANY(), vec![full(Mode::Rw, Lack::Blocks)]).unwrap().notices, [text]);
-    let notices = decided(&ANY(), vec![full(Mode::Rw, Lack::Inodes)]).unwrap().notices;
-    assert!(notices[0].contains("no inodes are left") && notices[0].contains("resize -s +1G /e.img"), "{notices:?}");
-    assert!(decided(&ANY(), vec![full(Mode::Ro, Lack::Blocks)]).unwrap().notices.is_empty());
-}
-
-#[test]
-fn a_limit_on_file_sizes_is_for_writers() {
-    let limited =
-        |mode, file_limit| on(Facts { file_limit, ..machine() }, &ANY(), vec![img("/e.img", Some(mode), ALICE)]);
-    let said = limited(Mode::Rw, Some(50 << 20)).unwrap_err().to_string();
-    assert!(
-        said.starts_with(
-            "/e.img: your limit on file sizes is 52428800 bytes and the image has 1073741824; raise it (ulimit -f)"
-        ),
-        "{said}"
-    );
-    assert!(limited(Mode::Rw, Some(1 << 30)).is_ok() && limited(Mode::Rw, None).is_ok());
-    assert!(limited(Mode::Ro, Some(1)).is_ok() && limited(Mode::Tmp, Some(1)).is_ok());
 }
 
 #[test]
