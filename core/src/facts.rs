@@ -112,6 +112,8 @@ pub struct BaseFacts {
     pub path: PathBuf,
     /// What it is.
     pub kind: Kind,
+    /// Device and inode, to notice a file that was replaced.
+    pub identity: (u64, u64),
     /// A SIF that brings an overlay of its own, in which something is deleted that the kernel's overlay would or might show.
     pub shows_deleted: bool,
     /// Where it was found and not written down, why it is not used.

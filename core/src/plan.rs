@@ -64,6 +64,8 @@ pub struct Plan {
     pub engine: Engine,
     /// The base image.
     pub base: PathBuf,
+    /// Device and inode of the base, which must still be the same once the container stands.
+    pub base_identity: (u64, u64),
     /// The layers, lowest first.
     pub stack: Vec<Overlay>,
     /// The kind of fakeroot, if any.
@@ -156,6 +158,7 @@ pub fn decide(request: &Request, facts: &Facts, command: Command) -> Result<Plan
         stack: stack(&layers, facts, singularity::wants_scratch_image(&engine, facts, &layers))?,
         engine,
         base: facts.base.path.clone(),
+        base_identity: facts.base.identity,
         fakeroot,
         overlay_driver,
         gpus: facts.gpus.clone(),

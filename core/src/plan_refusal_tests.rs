@@ -93,7 +93,14 @@ fn machines_that_cannot_start_anything_say_so() {
         Refusal::NoEngine(MissingEngine::NotInstalled)
     );
     assert_eq!(refused(Facts { user_namespaces: false, ..machine() }), Refusal::NoUserNamespaces(Flavour::Apptainer));
-    let ext = BaseFacts { path: "/b.img".into(), kind: Kind::Ext, shows_deleted: false, origin: None, stranger: None };
+    let ext = BaseFacts {
+        path: "/b.img".into(),
+        kind: Kind::Ext,
+        identity: (0, 0),
+        shows_deleted: false,
+        origin: None,
+        stranger: None,
+    };
     assert!(matches!(refused(Facts { base: ext, ..machine() }), Refusal::ExtBase { .. }));
     let forced = Request { fakeroot: Some(true), ..ANY() };
     assert_eq!(on(Facts { newuidmap: false, ..machine() }, &forced, vec![]).unwrap_err(), Refusal::NoNewuidmap);

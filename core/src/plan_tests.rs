@@ -38,6 +38,7 @@ pub(crate) fn machine() -> Facts {
         base: BaseFacts {
             path: "/base.sqf".into(),
             kind: Kind::Squashfs,
+            identity: (0, 0),
             shows_deleted: false,
             origin: None,
             stranger: None,
@@ -146,8 +147,14 @@ fn an_image_that_is_known_to_have_no_fuse_whiteouts_is_left_to_the_kernel() {
 
 #[test]
 fn what_is_deleted_in_a_base_needs_the_driver_too() {
-    let base =
-        BaseFacts { path: "/own.sif".into(), kind: Kind::Sif, shows_deleted: true, origin: None, stranger: None };
+    let base = BaseFacts {
+        path: "/own.sif".into(),
+        kind: Kind::Sif,
+        identity: (0, 0),
+        shows_deleted: true,
+        origin: None,
+        stranger: None,
+    };
     let facts = || Facts { base: base.clone(), ..machine() };
     assert!(on(facts(), &ANY(), Vec::new()).unwrap().overlay_driver);
     assert!(!on(facts(), &ANY(), vec![img("/e.img", Some(Mode::Rw), ALICE)]).unwrap().overlay_driver);

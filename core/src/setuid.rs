@@ -72,6 +72,7 @@ mod tests {
         let base = || BaseFacts {
             path: "/base".into(),
             kind: Kind::Directory,
+            identity: (0, 0),
             shows_deleted: false,
             origin: None,
             stranger: None,

@@ -144,9 +144,14 @@ pub fn base(path: Option<&Path>, config: &Config) -> Result<BaseFacts, SurveyErr
     let path = path.ok_or(SurveyError::NoBase)?;
     let origin = config.origin_of_base(path);
     match image::identify(path) {
-        Ok(image) => {
-            Ok(BaseFacts { path: path.into(), kind: kind(&image.kind), shows_deleted: false, stranger: None, origin })
-        }
+        Ok(image) => Ok(BaseFacts {
+            path: path.into(),
+            kind: kind(&image.kind),
+            identity: (image.dev, image.ino),
+            shows_deleted: false,
+            stranger: None,
+            origin,
+        }),
         Err(error) => Err(SurveyError::Base { error, origin }),
     }
 }
@@ -160,7 +165,8 @@ pub fn base_of(request: &Request, decided: Option<PathBuf>, config: &Config) -> 
     if !request.base_named || decided != request.base {
         return Ok(facts);
     }
-    Ok(BaseFacts { stranger: trust::stranger(&image::identify(&facts.path)?), ..facts })
+    let image = image::identify(&facts.path)?;
+    Ok(BaseFacts { stranger: trust::stranger(&image), identity: (image.dev, image.ino), ..facts })
 }
 
 /// What to do about a base that nobody has named by an option.

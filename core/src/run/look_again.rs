@@ -1,6 +1,8 @@
 //! The second look: between the probe and the engine's lock a file can be replaced or taken. What was decided must still hold
 //! once the lock is held, before any command runs; and after the end the lock must be gone.
 
+use std::fs::{self, Metadata};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -20,8 +22,12 @@ use crate::whiteout::{self, Mounter};
 const PATIENCE: Duration = Duration::from_secs(10);
 const INTERVAL: Duration = Duration::from_millis(1);
 
-/// Compares every layer with what the plan was made for.
+/// Compares the base and every layer with what the plan was made for.
 pub(crate) fn look_again(plan: &Plan) -> Result<(), RunError> {
+    let is_the_base = |now: Metadata| (now.dev(), now.ino()) == plan.base_identity;
+    if !fs::metadata(&plan.base).is_ok_and(is_the_base) {
+        return Err(RunError::Changed { path: plan.base.clone(), what: "was removed or replaced" });
+    }
     plan.watch.iter().try_for_each(|watch| {
         let changed = |what| RunError::Changed { path: watch.path.clone(), what };
         let now = image::open(&watch.path).map_err(|_| changed("was removed or replaced"))?;

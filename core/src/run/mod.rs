@@ -85,7 +85,7 @@ pub enum RunError {
     /// A file changed while the container was being set up.
     #[error("{}: {what} while the container was being started: start again", path.display())]
     Changed {
-        /// The layer.
+        /// The base or a layer.
         path: PathBuf,
         /// What changed.
         what: &'static str,

@@ -21,8 +21,14 @@ fn engine(setuid: bool) -> Engine {
 }
 
 fn facts(setuid: bool, layers: Vec<LayerFacts>) -> Facts {
-    let base =
-        BaseFacts { path: "/base.sif".into(), kind: Kind::Sif, shows_deleted: false, origin: None, stranger: None };
+    let base = BaseFacts {
+        path: "/base.sif".into(),
+        kind: Kind::Sif,
+        identity: (0, 0),
+        shows_deleted: false,
+        origin: None,
+        stranger: None,
+    };
     Facts { base, layers, engine: Ok(engine(setuid)), ..machine() }
 }
 

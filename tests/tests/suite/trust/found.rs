@@ -9,7 +9,7 @@ tests! {
     Apptainer, Desk: [
         the_first_directory_wins_ranges_too, a_strangers_layer_is_not_found_by_its_name, a_strangers_workspace_is_not_taken,
         a_users_directory_that_somebody_else_has_made,
-        a_layer_that_is_exchanged_after_the_submission,
+        a_layer_that_is_exchanged_after_the_submission, a_base_that_is_exchanged_during_the_start,
     ];
     Slurm, Desk: [the_doctor_warns_of_directories_for_all];
 }
@@ -181,4 +181,25 @@ fn the_doctor_warns_of_directories_for_all(desk: &Desk) -> Result<()> {
     let closed = doctor(&dir)?;
     ensure!(closed["status"] == "ok", "{closed}");
     Ok(())
+}
+
+/// The engine opens the base by its path, after it was looked at.
+fn a_base_that_is_exchanged_during_the_start(desk: &Desk) -> Result<()> {
+    desk.script("mkdir bin shared; cp /srv/base/base.sqf shared/base.sqf; cp /srv/base/base.sqf other.sqf")?
+        .success()?;
+    let engine = format!(
+        "#!/bin/bash\nif [[ \" $* \" == *' exec '* ]]; then mv {} {}; fi\nexec /usr/bin/apptainer \"$@\"\n",
+        desk.path("other.sqf"),
+        desk.path("shared/base.sqf")
+    );
+    desk.write("bin/apptainer", &engine)?;
+    let path = format!("{}:/usr/local/bin:/usr/bin:/bin", desk.path("bin"));
+    let start = || {
+        let command = desk.command().env("PATH", &path);
+        command.run(&["condatainer", "exec", "-b", "shared/base.sqf", "echo", "RAN"])
+    };
+    let output =
+        desk.refused(start()?, "shared/base.sqf: was removed or replaced while the container was being started")?;
+    output.ends_with(125)?;
+    start()?.says("RAN").map(drop)
 }
