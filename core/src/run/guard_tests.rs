@@ -73,7 +73,10 @@ impl Guarded {
     /// Since it has seen the program mount, it waits without a time: the third argument of rt_sigtimedwait(2).
     fn has_seen_the_mount(&self) -> bool {
         let call = fs::read_to_string(self.process().directory().join("syscall")).unwrap();
-        call.split(' ').nth(3) == Some("0x0")
+        let words: Vec<&str> = call.split(' ').collect();
+        let waits = nix::libc::SYS_rt_sigtimedwait.to_string();
+        // On its way there it makes other calls, whose third argument is nothing as well.
+        (words.first().copied(), words.get(3).copied()) == (Some(waits.as_str()), Some("0x0"))
     }
 
     fn wait_until(&self, holds: impl Fn(&Self) -> bool) {
