@@ -140,7 +140,7 @@ pub(crate) fn now() -> u64 {
 
 /// Waits until a child ends, or so many milliseconds have passed; with `orders` also until the step is over, which is `true`.
 pub(crate) fn wait(orders: bool, at_most: Option<u64>) -> bool {
-    let set = 1 << (SIGCHLD - 1);
+    let set: u64 = 1 << (SIGCHLD - 1);
     let to = [&raw const set as usize, SIGNAL_SET_BYTES, SFD_NONBLOCK | O_CLOEXEC];
     // SAFETY: the set is alive.
     let signals = unsafe { call(SIGNALFD4, [usize::MAX, to[0], to[1], to[2], 0, 0]) };
