@@ -61,10 +61,19 @@ impl Process {
     }
 
     pub(crate) fn parent(&self) -> Option<Self> {
-        // proc_pid_stat(5): the name may hold spaces and brackets.
+        self.stat(1).map(Self::numbered)
+    }
+
+    /// Whether it has ended, and its parent has not asked how. Where the first process of a machine asks nobody (some containers), it
+    /// stays so, and keeps its name.
+    pub(crate) fn is_zombie(&self) -> bool {
+        self.stat(0).as_deref() == Some("Z")
+    }
+
+    /// A field of proc_pid_stat(5), counted from the one behind the name, which may hold spaces and brackets.
+    fn stat(&self, field: usize) -> Option<String> {
         let stat = self.text("stat");
-        let parent = stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?;
-        Some(Self::numbered(parent))
+        Some(stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(field)?.to_owned())
     }
 
     /// Its parent, the parent's parent and so on.
@@ -184,7 +193,12 @@ mod tests {
         let found =
             (process.parent(), process.ancestors().any(|ancestor| ancestor == ours), process.handles(Signal::SIGHUP));
         child.kill().unwrap();
+        while !process.is_zombie() {
+            std::thread::yield_now();
+        }
+        assert_eq!(process.name(), "sleep");
         child.wait().unwrap();
+        assert!(!process.is_zombie());
         assert_eq!(found, (Some(ours), true, false));
         assert_eq!((process.parent(), process.name()), (None, String::new()));
     }

@@ -72,7 +72,7 @@ pub(crate) struct Asked(Vec<Process>);
 impl Asked {
     /// Whether a fuse2fs among them is not done yet.
     pub(crate) fn still_writes(&self) -> bool {
-        self.0.iter().any(|process| process.name() == "fuse2fs")
+        self.0.iter().any(|process| process.name() == "fuse2fs" && !process.is_zombie())
     }
 }
 
