@@ -52,8 +52,7 @@ pub(crate) struct Caller {
 impl Caller {
     /// Takes over the inherited descriptors, so that none of them reaches the command.
     pub(crate) fn adopt(socket: usize, image: usize) -> Option<Self> {
-        // SAFETY: the call has nothing to read or to write, and nobody else uses the descriptor.
-        let _ = unsafe { call(CLOSE, [image, 0, 0, 0, 0, 0]) };
+        close(image);
         close_on_exec(socket)?;
         Some(Self { socket })
     }
@@ -72,6 +71,12 @@ impl Caller {
         let read = uninterrupted(|| unsafe { call(READ, [self.socket, &raw mut answer as usize, 1, 0, 0, 0]) });
         (read == Ok(1)).then_some(answer)
     }
+}
+
+/// Closes an inherited descriptor that nobody needs any more.
+pub(crate) fn close(descriptor: usize) {
+    // SAFETY: the call has nothing to read or to write, and nobody else uses the descriptor.
+    let _ = unsafe { call(CLOSE, [descriptor, 0, 0, 0, 0, 0]) };
 }
 
 fn close_on_exec(descriptor: usize) -> Option<()> {

@@ -6,7 +6,7 @@
 //! memory file and is started through an inherited descriptor, so the image needs no mount point and no shell for it. It has no
 //! C library, so the image needs none either, and every start copies and loads some kilobytes instead of a megabyte.
 //!
-//! Called as `/proc/self/fd/IMAGE SOCKET IMAGE JOB`, all three numbers of descriptors. The job is a file, see [`command`]: what it
+//! Called as `/proc/self/fd/IMAGE SOCKET IMAGE JOB [ENGINE'S]...`, all of them numbers of descriptors. The job is a file, see [`command`]: what it
 //! says is for this process alone, and everybody can read arguments.
 //! Says on the socket: `S` when it runs in its working directory (`ST` without the directory for temporary files), or `D` and the errno in decimal why it cannot; then, after the answer `G`, `E` and the errno in decimal if the exec failed. A step
 //! container's shim never gets the answer: it waits until nobody needs the container any more.
@@ -48,6 +48,7 @@ fn main(started: &mut Started) -> u8 {
     let (Some(mut job), Some(caller)) = (kernel::content(job).and_then(Job::read), Caller::adopt(socket, image)) else {
         return NOT_STARTED;
     };
+    arguments.filter_map(|word| number(Some(word))).for_each(kernel::close);
     if let Err(errno) = job.enter(&Kernel) {
         caller.say(&[b"D", errno.to_string().as_bytes()].concat());
         return NOT_STARTED;

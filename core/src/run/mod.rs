@@ -242,7 +242,7 @@ fn spawn(plan: &Plan, scratch: &Scratch, options: &Options<'_>, streams: Streams
     let config_path = config.as_ref().map(descriptors::path).unwrap_or_default();
     let mut argv = plan.engine_argv(scratch.path(), &config_path);
     argv.push(descriptors::path(&shim));
-    argv.extend([far_end.as_raw_fd(), shim.as_raw_fd(), job.as_raw_fd()].map(|fd| fd.to_string()));
+    argv.extend([&far_end, &shim, &job].into_iter().chain(&config).map(|fd| fd.as_raw_fd().to_string()));
     let directory = plan.directory.engine.as_deref();
     Child::spawn(&argv, &plan.engine, link, options.forward, streams, directory)
 }

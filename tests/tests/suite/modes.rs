@@ -9,7 +9,7 @@ tests! {
         rw_persists, ro_is_the_default_and_gives_erofs, ro_changes_no_block_but_the_superblock, four_tasks_share_a_read_only_image,
         a_deleted_file_stays_deleted, a_deleted_directory_stays_deleted, a_replaced_directory_shows_only_what_is_new,
         deletions_hold_under_fakeroot_and_tmp, tmp_writes_vanish, tmp_writes_of_fakeroot_vanish,
-        a_directory_can_be_written_to,
+        a_directory_can_be_written_to, a_command_has_nothing_of_ours_open,
     ];
 }
 
@@ -148,5 +148,16 @@ fn a_directory_can_be_written_to(desk: &Desk) -> Result<()> {
     desk.srun_in("./layer:rw", "echo kept > /file")?.says("")?;
     desk.srun_in("./layer", "cat /file; touch /new")?.ends_with(1)?.complains("Read-only file system")?;
     ensure!(desk.run(&["cat", "layer/upper/file"])?.stdout == "kept\n", "not in the directory's upper");
+    Ok(())
+}
+
+/// Also where the engine gets a configuration of ours: for a directory that is only read.
+fn a_command_has_nothing_of_ours_open(desk: &Desk) -> Result<()> {
+    desk.image("env.img")?;
+    desk.run(&["mkdir", "-p", "layer/upper", "layer/work"])?.success()?;
+    for layer in ["env.img", "env.img:rw", "./layer"] {
+        let open = desk.exec(&["-o", layer], "ls -l /proc/self/fd")?.success()?.stdout;
+        ensure!(!open.contains("memfd:") && !open.contains("socket:"), "{layer}: {open}");
+    }
     Ok(())
 }
