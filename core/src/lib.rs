@@ -47,6 +47,7 @@ pub mod litter;
 pub mod lock;
 #[cfg(feature = "lower")]
 pub mod lower;
+pub mod memory;
 pub mod missing_engine;
 pub mod module;
 pub mod names;

@@ -10,13 +10,15 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
+use crate::memory;
 use crate::run::{RunError, system};
 
 static SHIM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/shim"));
 
 /// The shim as an executable memory file, not close-on-exec: the container execs it through [`path`].
 pub(crate) fn shim() -> Result<OwnedFd, RunError> {
-    memory_file(c"condatainer-shim", SHIM)
+    memory::program(c"condatainer-shim", SHIM, memory::Flags::empty())
+        .map_err(system("cannot make a program in memory, which sysctl vm.memfd_noexec=1 allows and 2 forbids"))
 }
 
 /// What the shim is to do, as a memory file: everybody can read the arguments of a process, and these words hold the command's

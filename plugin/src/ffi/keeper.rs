@@ -7,15 +7,14 @@
 
 use std::ffi::{CString, c_char};
 use std::fs::File;
-use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
+use condatainer_core::memory;
 use condatainer_core::step::warden::{Verdict, WARDEN};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::socket::{AddressFamily, MsgFlags, Shutdown, SockFlag, SockType, recv, shutdown, socketpair};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Pid, getegid, geteuid, pipe2};
@@ -150,9 +149,8 @@ fn new_pair() -> Result<(OwnedFd, OwnedFd), String> {
 
 /// The warden's program, in memory: no file is there that somebody could put another one in the place of.
 fn warden_file() -> nix::Result<OwnedFd> {
-    let mut file: File = memfd_create(c"condatainer-warden", MFdFlags::MFD_CLOEXEC)?.into();
-    file.write_all(WARDEN).map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))?;
-    Ok(file.into())
+    memory::program(c"condatainer-warden", WARDEN, memory::Flags::CLOEXEC)
+        .map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
 }
 
 /// A copy with a number that is not put to another use between fork and exec.
