@@ -13,6 +13,8 @@ use nix::errno::Errno;
 const GATE: c_int = 3;
 /// Where the warden's file is kept until it is executed.
 const FILE: c_int = 4;
+/// Where [`put`] puts the warden's socket and the keeper's.
+const MOVED: [RawFd; 2] = [0, 1];
 /// Room for a number.
 const DIGITS: usize = 12;
 const FAILED: c_int = 127;
@@ -62,6 +64,22 @@ fn table_size() -> Option<c_int> {
     status.lines().find_map(|line| line.strip_prefix("FDSize:")?.trim().parse().ok())
 }
 
+/// There is going to be no warden and no keeper. slurmstepd may have a copy of both ends, so it would wait for an end of file that
+/// does not come by itself; so would tasks that ask, also those whose question is there already.
+///
+/// # Safety
+/// As [`Launch::run`].
+unsafe fn hang_up(ends: [RawFd; 2]) {
+    let mut byte = 0_u8;
+    // SAFETY: system calls on sockets of this process's own; there is room for a byte.
+    unsafe {
+        for end in ends {
+            libc::shutdown(end, SHUT_RDWR);
+            while libc::recv(end, (&raw mut byte).cast(), 1, libc::MSG_DONTWAIT) > 0 {}
+        }
+    }
+}
+
 impl Launch {
     /// In a process that nobody else is in: leaves two more behind it, and ends.
     ///
@@ -86,10 +104,12 @@ impl Launch {
         unsafe {
             match fork_bare() {
                 Ok(0) => self.become_keeper(),
-                Ok(keeper) => self.execute_warden(keeper),
-                Err(_) => {}
+                Ok(keeper) => {
+                    self.execute_warden(keeper);
+                    hang_up(MOVED);
+                }
+                Err(_) => hang_up([self.orders, self.keeper]),
             }
-            self.hang_up();
             libc::_exit(FAILED)
         }
     }
@@ -141,21 +161,6 @@ impl Launch {
                 libc::execve(*self.program, self.program, self.environment);
             }
             libc::_exit(FAILED)
-        }
-    }
-
-    /// There is going to be no keeper: tasks that ask read the end of file, also those whose question is there already.
-    ///
-    /// # Safety
-    /// As [`Launch::run`].
-    unsafe fn hang_up(&self) {
-        let mut byte = 0_u8;
-        // SAFETY: as above; after a failed exec the socket may have its new place only.
-        unsafe {
-            for end in [self.keeper, 1] {
-                libc::shutdown(end, SHUT_RDWR);
-                while libc::recv(end, (&raw mut byte).cast(), 1, libc::MSG_DONTWAIT) > 0 {}
-            }
         }
     }
 

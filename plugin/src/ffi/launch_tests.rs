@@ -2,8 +2,11 @@
 
 use std::ffi::CStr;
 use std::fs::File;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::io::Read;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -54,4 +57,47 @@ fn the_highest_descriptor_is_counted() {
     // SAFETY: a new descriptor, which nobody else has.
     let high = unsafe { OwnedFd::from_raw_fd(high) };
     assert!(table_size().unwrap() > high.as_raw_fd() && open_descriptors() > high.as_raw_fd());
+}
+
+/// slurmstepd has a copy of the other end, so only a socket that is shut down tells it.
+#[test]
+fn a_warden_that_cannot_be_executed_is_waited_for_by_nobody() {
+    let pair = || UnixStream::pair().unwrap();
+    let ((tasks, keeper), (stepd, orders)) = (pair(), pair());
+    let nothing = File::options().read(true).write(true).open("/dev/null").unwrap();
+    let gate = nix::unistd::pipe().unwrap();
+    let moved = |descriptor: &dyn AsFd| {
+        let copy = fcntl(descriptor.as_fd(), FcntlArg::F_DUPFD_CLOEXEC(10)).unwrap();
+        // SAFETY: a new descriptor, which nobody else has.
+        unsafe { OwnedFd::from_raw_fd(copy) }
+    };
+    let all = [moved(&keeper), moved(&orders), moved(&nothing), moved(&gate.0), moved(&gate.1)];
+    let [keeper_end, orders_end, null, waiting, opening] = all.each_ref().map(AsRawFd::as_raw_fd);
+    let program = [c"/bin/true".as_ptr(), std::ptr::null()];
+    let launch = Launch {
+        keeper: keeper_end,
+        orders: orders_end,
+        nothing: null,
+        gate: [waiting, opening],
+        warden_file: null,
+        descriptors: open_descriptors(),
+        uid: nix::unistd::geteuid().as_raw(),
+        gid: nix::unistd::getegid().as_raw(),
+        program: program.as_ptr(),
+        environment: program[1..].as_ptr(),
+        warden: [c"condatainer".as_ptr(), c"warden".as_ptr(), c"1".as_ptr()],
+    };
+    // SAFETY: the child makes nothing but system calls, and ends in `run`; the lists are alive.
+    let child = unsafe {
+        match fork_bare() {
+            Ok(0) => launch.run(),
+            child => Pid::from_raw(child.unwrap()),
+        }
+    };
+    assert_eq!(waitpid(child, None).unwrap(), WaitStatus::Exited(child, 0));
+    for mut end in [tasks, stepd] {
+        end.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        assert_eq!(end.read(&mut [0]).unwrap(), 0);
+    }
+    drop((keeper, orders));
 }
