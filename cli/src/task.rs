@@ -41,7 +41,7 @@ pub(crate) fn task(args: TaskArgs) -> Result<ExitCode, Failure> {
 /// Becomes the command in the step's container; `None` where each task starts its own.
 fn joined(channel: i32, part: TaskPart, command: &[String]) -> Result<Option<ExitCode>, Failure> {
     let (answer, directories) = channel::ask(channel)
-        .map_err(|e| Failure::not_started(format!("the process that keeps this step's container is gone: {e}")))?;
+        .map_err(|e| Failure::not_started(format!("the process that keeps this step's container is gone: {e}; start the step again, and if that does not help, have your administrator look for 'condatainer' in slurmd's log of this node")))?;
     // One task tells what concerns them all.
     let is_first = std::env::var("SLURM_LOCALID").map_or(true, |number| number == "0");
     let tell = |words: &str| words.lines().filter(|_| is_first).for_each(say::foreign);

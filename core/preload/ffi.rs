@@ -56,7 +56,8 @@ unsafe extern "C" fn statx(
     let (at, mask) = (directory as usize, (mask | STATX_NLINK) as usize);
     // SAFETY: the caller's promise of statx(2).
     let answer = unsafe { call(STATX, [at, path as usize, flags as usize, mask, found as usize, 0]) };
-    if answer.is_ok() {
+    // Linux 6.11 takes no path at all for the descriptor itself.
+    if answer.is_ok() && !path.is_null() {
         // SAFETY: the kernel has read the path and filled the buffer.
         unsafe { crate::tell_apart(directory, CStr::from_ptr(path), &mut *found) };
     }
