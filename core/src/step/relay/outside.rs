@@ -11,10 +11,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::{Child, Command, ExitStatus};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::socket::{getsockopt, sockopt};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 use rustix::fs::Mode;
 use rustix::net::RecvFlags;
@@ -126,26 +129,52 @@ fn carried_out(command: &mut Command, call: &UnixStream) -> io::Result<[u8; 2]> 
     let program = PathBuf::from(command.get_program());
     let failed = |error| io::Error::other(format!("{} cannot be started: {error}", program.display()));
     let mut child = command.spawn().map_err(failed)?;
-    let pid = Pid::from_raw(child.id().cast_signed());
+    let running = Arc::new(Running::new(&child));
+    let command = Arc::clone(&running);
     std::thread::spawn(move || {
         let mut signal = [0];
         while signals.read_exact(&mut signal).is_ok() {
-            pass_on(pid, signal[0]);
+            command.pass_on(signal[0]);
         }
         // Its caller was killed, so it is. Not its group: a child of srun's survives, to cancel the step.
-        let _ = kill(pid, Signal::SIGKILL);
+        command.signal(|pid| kill(pid, Signal::SIGKILL));
     });
-    Ok(answer(child.wait()?))
+    Ok(answer(running.wait(&mut child)?))
 }
 
-fn pass_on(command: Pid, signal: u8) {
-    match Signal::try_from(i32::from(signal)) {
-        Ok(signal) if OF_TERMINALS.contains(&signal) => killpg(command, signal),
-        Ok(signal) => kill(command, signal),
-        // One of the real-time signals.
-        Err(_) => Ok(()),
+/// A command that signals are sent to for as long as its number is its own: once it is waited for, another process may get it.
+struct Running {
+    pid: Pid,
+    is_over: Mutex<bool>,
+}
+
+impl Running {
+    fn new(child: &Child) -> Self {
+        Self { pid: Pid::from_raw(child.id().cast_signed()), is_over: Mutex::new(false) }
     }
-    .unwrap_or_default();
+
+    fn pass_on(&self, signal: u8) {
+        match Signal::try_from(i32::from(signal)) {
+            Ok(signal) if OF_TERMINALS.contains(&signal) => self.signal(|pid| killpg(pid, signal)),
+            Ok(signal) => self.signal(|pid| kill(pid, signal)),
+            // One of the real-time signals.
+            Err(_) => {}
+        }
+    }
+
+    fn signal(&self, send: impl FnOnce(Pid) -> nix::Result<()>) {
+        let is_over = self.is_over.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*is_over {
+            let _ = send(self.pid);
+        }
+    }
+
+    /// Waits for its end. A zombie keeps its number until the last line here.
+    fn wait(&self, child: &mut Child) -> io::Result<ExitStatus> {
+        while waitid(Id::Pid(self.pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT) == Err(Errno::EINTR) {}
+        *self.is_over.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        child.wait()
+    }
 }
 
 fn answer(status: ExitStatus) -> [u8; 2] {
@@ -158,6 +187,22 @@ fn answer(status: ExitStatus) -> [u8; 2] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_number_that_is_anothers_by_now_gets_no_signal() {
+        let sleeper = || Command::new("sleep").arg("60").process_group(0).spawn().unwrap();
+        let mut command = sleeper();
+        let running = Running::new(&command);
+        running.pass_on(Signal::SIGTERM as u8);
+        assert_eq!(running.wait(&mut command).unwrap().signal(), Some(Signal::SIGTERM as i32));
+        // As if another process had got the number.
+        let mut stranger = sleeper();
+        let running = Running { pid: Pid::from_raw(stranger.id().cast_signed()), ..running };
+        [Signal::SIGTERM, Signal::SIGINT].iter().for_each(|signal| running.pass_on(*signal as u8));
+        running.signal(|_| unreachable!("its caller's end reaches it"));
+        stranger.kill().unwrap();
+        assert_eq!(stranger.wait().unwrap().signal(), Some(Signal::SIGKILL as i32));
+    }
 
     #[test]
     fn a_request_is_kept_and_not_changed() {
