@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::plan::{Overlay, Plan};
 use crate::process::Process;
 use crate::step::command::{Job, Variables, assignment};
+use crate::step::join::FILTER;
 use crate::step::privileges;
 
 /// Variables have two megabytes at most.
@@ -31,12 +32,13 @@ pub(crate) struct Record {
     pub(crate) first: i32,
     /// The container's mount namespace, by the kernel's name for it.
     pub(crate) namespace: PathBuf,
+    pub(crate) user_namespace: Option<PathBuf>,
     /// `PATH` or `PATH:rw`, lowest first.
     pub(crate) layers: Vec<String>,
     /// Device and inode of each.
     pub(crate) identities: Vec<(u64, u64)>,
-    /// Lines of proc_pid_status(5).
-    privileges: Vec<(String, String)>,
+    /// Lines of proc_pid_status(5), as the container's start has made them: the command may change its own.
+    status: Vec<(String, String)>,
     words: usize,
     variables: usize,
     #[serde(skip)]
@@ -54,9 +56,10 @@ impl Record {
             keeper: Pid::this().as_raw(),
             first: first.as_raw(),
             namespace: process.namespace_name("mnt").ok_or(io::ErrorKind::PermissionDenied)?,
+            user_namespace: process.namespace_name("user"),
             layers: plan.watch.iter().map(|watch| shown(&watch.path, plan)).collect(),
             identities: plan.watch.iter().map(|watch| watch.identity).collect(),
-            privileges: privileges::LINES.iter().filter_map(line).collect(),
+            status: privileges::LINES.iter().chain(&[FILTER]).filter_map(line).collect(),
             words: words.len(),
             variables: variables.len(),
             blocks: [words, variables].concat(),
@@ -102,8 +105,8 @@ impl Record {
         parts(self.blocks.get(self.words..).unwrap_or_default()).filter_map(assignment).collect()
     }
 
-    pub(crate) fn privilege(&self, line: &str) -> Option<String> {
-        self.privileges.iter().find(|(name, _)| name == line).map(|(_, value)| value.clone())
+    pub(crate) fn status(&self, line: &str) -> Option<String> {
+        self.status.iter().find(|(name, _)| name == line).map(|(_, value)| value.clone())
     }
 }
 
@@ -132,9 +135,10 @@ pub(super) mod tests {
             keeper: Pid::this().as_raw(),
             first: 1,
             namespace: "mnt:[1]".into(),
+            user_namespace: None,
             layers: vec!["/env.img:rw".into()],
             identities: vec![(1, 2)],
-            privileges: vec![("CapEff".into(), "0".into())],
+            status: vec![("CapEff".into(), "0".into())],
             words: words.len(),
             variables: variables.len(),
             blocks: [words, variables].concat(),
@@ -149,7 +153,7 @@ pub(super) mod tests {
         assert_eq!(read.container_variables(), record().container_variables());
         assert_eq!(read.container_variables()[b"ODD".as_slice()], b"\xff");
         assert_eq!(read.job().unwrap().command, [Vec::<u8>::new()]);
-        assert_eq!((read.privilege("CapEff").as_deref(), read.privilege("CapPrm")), (Some("0"), None));
+        assert_eq!((read.status("CapEff").as_deref(), read.status("CapPrm")), (Some("0"), None));
     }
 
     #[test]

@@ -28,13 +28,17 @@ use crate::process::Process;
 use crate::refusal::Refusal;
 use crate::request::ARGUMENTS_VARIABLE;
 use crate::run::why_nowhere;
-use crate::session::{self, Roll};
+use crate::session::{self, Record, Roll};
 use crate::survey;
 
 /// Where the keeper and a task see the machine differently.
 pub(crate) const OTHER_VIEW: &str = "this process sees other file systems than the one that keeps the container";
 
-const OVER: JoinError = JoinError::NotShared("it has ended just now");
+const OVER: &str = "it has ended just now";
+const ELSEWHERE: &str = "its command has gone into namespaces of its own";
+
+/// The line of proc_pid_status(5) that tells of filters of system calls.
+pub(crate) const FILTER: &str = "Seccomp";
 
 /// In the order in which they are entered: the first gives the right to enter the others.
 const NAMESPACES: [(&str, LinkNameSpaceType); 6] = [
@@ -119,14 +123,19 @@ impl Container {
     }
 
     /// Whether this process could enter it, as far as can be told without.
-    pub(crate) fn can_be_joined(first: Option<i32>, keeper: i32) -> bool {
-        let (this, keeper) = (Process::this(), Process::numbered(keeper));
-        let sees_the_same = this.shares(&keeper, "mnt") && this.shares(&keeper, "user");
-        sees_the_same && first.is_some_and(|first| why_not_shared(&this, &Process::numbered(first)).is_none())
+    pub(crate) fn can_be_joined(kept: &Kept) -> bool {
+        let keeper = Process::numbered(kept.keeper);
+        if !sees_the_same(&keeper) {
+            return false;
+        }
+        if kept.session {
+            return session::kept_by(&keeper).is_some_and(|session| why_not_joined(&session.record).is_none());
+        }
+        kept.first.is_some_and(|first| why_not_shared(&Process::this(), &Process::numbered(first)).is_none())
     }
 
     fn of(first: &Process, keeper: &Process) -> Result<Self, JoinError> {
-        let namespaces = namespaces(first, keeper)?;
+        let namespaces = namespaces(first, keeper, || why_not_shared(&Process::this(), first))?;
         let after = first.variables().map_err(system("its environment"))?;
         Ok(Self {
             namespaces,
@@ -140,21 +149,18 @@ impl Container {
     /// The one of the session that this process keeps. Its first process has become its command long since, so what that was
     /// before stands in the session's record.
     fn of_session(keeper: &Process) -> Result<Self, JoinError> {
-        let session = session::kept_by(keeper).ok_or(OVER)?;
-        let (record, first) = (&session.record, Process::numbered(session.record.first));
-        let namespaces = namespaces(&first, keeper)?;
-        if first.namespace_name("mnt").as_ref() != Some(&record.namespace) {
-            return Err(OVER);
-        }
+        let session = session::kept_by(keeper).ok_or(JoinError::NotShared(OVER))?;
+        let record = &session.record;
+        let namespaces = namespaces(&Process::numbered(record.first), keeper, || why_not_joined(record))?;
         let unread = || io::Error::from(io::ErrorKind::InvalidData);
         Ok(Self {
             namespaces,
-            privileges: Privileges::read(|line| record.privilege(line))
+            privileges: Privileges::read(|line| record.status(line))
                 .ok_or_else(unread)
                 .map_err(system("its privileges"))?,
             variables: variables(keeper, &record.container_variables())?,
             job: here(record.job().ok_or_else(unread).map_err(system("its first process"))?, keeper)?,
-            roll: Some(Roll::open(&session.file).map_err(|_| OVER)?),
+            roll: Some(Roll::open(&session.file).map_err(|_| JoinError::NotShared(OVER))?),
         })
     }
 
@@ -186,7 +192,7 @@ impl Container {
         for (namespace, kind) in &self.namespaces {
             move_into_link_name_space(namespace.as_fd(), Some(*kind)).map_err(|e| system("a namespace")(e.into()))?;
         }
-        self.roll.as_ref().map_or(Ok(()), Roll::add).map_err(|_| OVER)?;
+        self.roll.as_ref().map_or(Ok(()), Roll::add).map_err(|_| JoinError::NotShared(OVER))?;
         if let Err(errno) = self.job.enter(&Own) {
             let path = self.job.directories.first().cloned().map(OsString::from_vec).unwrap_or_default();
             return Err(JoinError::Nowhere { path: path.into(), why: why_nowhere(errno) });
@@ -196,15 +202,22 @@ impl Container {
 }
 
 /// Those of the container that this process is not in. It must see the machine as the container's keeper does.
-fn namespaces(first: &Process, keeper: &Process) -> Result<Vec<(File, LinkNameSpaceType)>, JoinError> {
+fn namespaces(
+    first: &Process,
+    keeper: &Process,
+    why_not: impl FnOnce() -> Option<&'static str>,
+) -> Result<Vec<(File, LinkNameSpaceType)>, JoinError> {
+    let why_not = if sees_the_same(keeper) { why_not() } else { Some(OTHER_VIEW) };
+    why_not.map_or(Ok(()), |why| Err(JoinError::NotShared(why)))?;
     let this = Process::this();
-    if !this.shares(keeper, "mnt") || !this.shares(keeper, "user") {
-        return Err(JoinError::NotShared(OTHER_VIEW));
-    }
-    why_not_shared(&this, first).map_or(Ok(()), |why| Err(JoinError::NotShared(why)))?;
     let differing = NAMESPACES.iter().filter(|(name, _)| !this.shares(first, name));
     let opened = differing.map(|(name, kind)| Ok((first.namespace(name)?, *kind))).collect::<io::Result<_>>();
     opened.map_err(system("its namespaces"))
+}
+
+fn sees_the_same(keeper: &Process) -> bool {
+    let this = Process::this();
+    this.shares(keeper, "mnt") && this.shares(keeper, "user")
 }
 
 /// This process's own, with what the container's start has made of its keeper's.
@@ -224,11 +237,25 @@ pub(crate) fn job_of(shim: &Process) -> io::Result<Job> {
 
 /// What a process like this one cannot take over from the container's first.
 pub(crate) fn why_not_shared(this: &Process, first: &Process) -> Option<&'static str> {
+    why_not_taken_over(this, first, first.status(FILTER))
+}
+
+/// The same of a session, whose first process has become its command: what that does to itself says nothing of the container.
+fn why_not_joined(record: &Record) -> Option<&'static str> {
+    let first = Process::numbered(record.first);
+    let Some(namespace) = first.namespace_name("mnt") else { return Some(OVER) };
+    if namespace != record.namespace || first.namespace_name("user") != record.user_namespace {
+        return Some(ELSEWHERE);
+    }
+    why_not_taken_over(&Process::this(), &first, record.status(FILTER))
+}
+
+fn why_not_taken_over(this: &Process, first: &Process, filter: Option<String>) -> Option<&'static str> {
     // Then its mounts belong to root, and only root may enter them.
     if !geteuid().is_root() && this.shares(first, "user") && !this.shares(first, "mnt") {
         return Some("the container has no user namespace of its own (is Apptainer setuid, behind a wrapper?)");
     }
-    match (this.shares(first, "pid"), this.status("Seccomp") == first.status("Seccomp")) {
+    match (this.shares(first, "pid"), this.status(FILTER) == filter) {
         (false, _) => Some("the container numbers its processes itself"),
         (_, false) => Some("the container's filter of system calls cannot be given to another process"),
         _ => None,

@@ -87,8 +87,7 @@ pub fn kept() -> Vec<Kept> {
 /// Whether the caller could join a container that has this image.
 #[must_use]
 pub fn can_be_joined(image: &Path) -> bool {
-    let is_open = |kept: &Kept| Container::can_be_joined(kept.first, kept.keeper);
-    kept().iter().any(|kept| kept.is_own() && kept.has(image) && is_open(kept))
+    kept().iter().any(|kept| kept.is_own() && kept.has(image) && Container::can_be_joined(kept))
 }
 
 fn of_session(session: Session, all: &[i32]) -> Kept {

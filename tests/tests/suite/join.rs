@@ -10,7 +10,7 @@ tests! {
     Apptainer, Desk: [
         a_second_terminal_works_in_the_same_image, a_refused_writer_is_told_the_way_in, a_step_is_joined_by_its_image, a_session_of_roots_is_joined, without_subordinate_ids_too,
         sessions_that_read_are_told_apart, a_joined_shell_is_a_shell_at_its_terminal, the_end_of_a_session_ends_what_has_joined,
-        a_session_in_a_job_is_joined_on_its_node, other_users_stay_outside, root_joins_nobody_elses_session, what_cannot_be_joined_is_said,
+        a_command_that_confines_itself_is_joined, a_command_that_has_gone_elsewhere_is_said, a_session_in_a_job_is_joined_on_its_node, other_users_stay_outside, root_joins_nobody_elses_session, what_cannot_be_joined_is_said,
     ];
 }
 
@@ -228,6 +228,51 @@ fn the_end_of_a_session_ends_what_has_joined(desk: &Desk) -> Result<()> {
     is_gone(desk)
 }
 
+/// As a browser does. The container has no such filter, so whoever joins needs none. 157 is prctl(2); the filter has one instruction,
+/// which allows all.
+const FILTERED: &str = r#"my $code = pack 'SCCL', 6, 0, 0, 0x7fff0000; my $filter = pack 'Sx6P', 1, $code;
+    syscall(157, 38, 1, 0, 0, 0) == 0 && syscall(157, 22, 2, $filter) == 0 or die $!; shift; exec @ARGV"#;
+
+/// As ssh-agent does: in /proc the process is root's from now on.
+const HIDDEN: &str = r#"syscall(157, 4, 0, 0, 0, 0) == 0 or die $!; open my $held, '>', 'held';
+    select undef, undef, undef, 0.05 while -e 'held'; exit 3"#;
+
+fn a_command_that_confines_itself_is_joined(desk: &Desk) -> Result<()> {
+    desk.image("env.img")?;
+    desk.write("filtered", FILTERED)?;
+    begin(desk, "held", "e env.img -- perl filtered")?;
+    let first = number(&shown(desk)?[0], "first")?;
+    desk.script(&format!("grep Seccomp: /proc/{first}/status"))?.says("Seccomp:\t2")?;
+    join(desk, "env.img", "echo kept > /joined; grep Seccomp: /proc/self/status")?.says("Seccomp:\t0")?;
+    let refused = desk.run(&["condatainer", "e", "env.img", "--", "true"])?.ends_with(125)?;
+    refused.complains(&format!(", or enter it: condatainer join {}\n", desk.path("env.img")))?;
+    ensure!(end(desk, "held")?.contains("kept\n"), "it was another file system");
+    desk.write("hidden", HIDDEN)?;
+    desk.script("rm *.code")?.success()?;
+    begin(desk, "held", "e env.img -- perl hidden")?;
+    join(desk, "env.img", "cat /joined")?.says("kept")?;
+    end(desk, "held")?;
+    is_gone(desk)
+}
+
+fn a_command_that_has_gone_elsewhere_is_said(desk: &Desk) -> Result<()> {
+    for command in ["unshare --user --map-root-user --mount", "unshare --user --map-root-user"] {
+        desk.image("env.img")?;
+        begin(desk, "held", &format!("e env.img -- {command}"))?;
+        join(desk, "env.img", "echo RAN")?
+            .ends_with(125)?
+            .without_stdout()?
+            .complains("its command has gone into namespaces of its own")?;
+        // Nobody is sent there.
+        let refused = desk.run(&["condatainer", "e", "env.img", "--", "true"])?.ends_with(125)?;
+        ensure!(refused.stderr.contains("in use") && !refused.stderr.contains("join"), "{command}: {}", refused.stderr);
+        end(desk, "held")?;
+        is_gone(desk)?;
+        desk.script("rm env.img *.code")?.success()?;
+    }
+    Ok(())
+}
+
 fn a_session_in_a_job_is_joined_on_its_node(desk: &Desk) -> Result<()> {
     desk.image("env.img")?;
     let work = "touch held; while [ -e held ]; do sleep 0.05; done; cat /from-outside";
@@ -285,9 +330,11 @@ fn root_joins_nobody_elses_session(desk: &Desk) -> Result<()> {
         my $first = fork; if (!$first) { syscall(272, 0x10020000) == 0 or die $!; exec '/bin/sleep', 600 }
         my $own = readlink '/proc/self/ns/mnt'; my $space = $own;
         while ($space eq $own) { $space = readlink "/proc/$first/ns/mnt" }
+        my $user = readlink "/proc/$first/ns/user";
         my $lines = join ',', map '["' . $_ . '","1"]', qw(CapInh CapPrm CapEff CapBnd CapAmb NoNewPrivs);
-        print $file qq({"keeper":$$,"first":$first,"namespace":"$space","layers":[],"identities":[],"directory":[47],);
-        print $file qq("privileges":[$lines],"words":3,"variables":0}\n--\0);
+        $lines .= ',["Seccomp","0"]';
+        print $file qq({"keeper":$$,"first":$first,"namespace":"$space","user_namespace":"$user","layers":[],"identities":[],"directory":[47],);
+        print $file qq("status":[$lines],"words":3,"variables":0}\n--\0);
         $file->flush;
         pipe(my $r, my $w); fcntl($w, F_SETFL, O_WRONLY | O_NONBLOCK); 1 while syswrite($w, 'x' x 4096); 1 while syswrite($w, 'x');
         fcntl($w, F_SETFL, O_WRONLY); open STDERR, '>&', $w; exec {'./condatainer'} @ARGV"#;
