@@ -29,6 +29,9 @@ const TEARDOWN: Duration = Duration::from_millis(300);
 /// After this whoever waits wants to know what for.
 const SLOW: Duration = Duration::from_secs(2);
 
+/// Signals by which a user says that he does not want to wait.
+const IMPATIENT: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
+
 /// The running engine.
 #[derive(Debug)]
 pub(crate) struct Child {
@@ -38,6 +41,7 @@ pub(crate) struct Child {
     command_is_over: bool,
     link: Link,
     signals: Signals,
+    interrupted: Option<Signal>,
     ended: Option<WaitStatus>,
 }
 
@@ -91,7 +95,15 @@ impl Child {
             Refusal::NoEngine(MissingEngine::Unusable { program, why, origin })
         })?;
         let engine = i32::try_from(child.id()).map_err(|_| system("bad process id")(Errno::EINVAL.into()))?;
-        Ok(Self { engine: Pid::from_raw(engine), command: None, command_is_over: false, link, signals, ended: None })
+        Ok(Self {
+            engine: Pid::from_raw(engine),
+            command: None,
+            command_is_over: false,
+            link,
+            signals,
+            interrupted: None,
+            ended: None,
+        })
     }
 
     /// Waits until the shim runs in the container, or the engine has ended without it.
@@ -114,9 +126,9 @@ impl Child {
         self.link.lacks_tmpdir()
     }
 
-    /// Lets the shim become the command.
+    /// Lets the shim become the command. One that has not heard it, as after Ctrl-C, will not: the container is ending.
     pub(crate) fn let_go(&mut self) -> Result<(), RunError> {
-        self.link.let_go()
+        self.link.let_go().inspect_err(|_| self.link.hang_up())
     }
 
     /// Waits for the end, passing signals on meanwhile; `over` is called when the command has ended, `slow` once where the rest takes
@@ -144,6 +156,11 @@ impl Child {
     pub(crate) fn abandon(&mut self) -> Result<(), RunError> {
         self.link.hang_up();
         self.wait_for_teardown(|| {})
+    }
+
+    /// The last of these that has come in.
+    pub(crate) fn interrupted(&self) -> Option<Signal> {
+        self.interrupted
     }
 
     /// Whether a signal has ended the engine itself, so that it could not end its FUSE programs.
@@ -210,8 +227,17 @@ impl Child {
     fn handle(&mut self, incoming: Incoming) {
         match incoming {
             Incoming::Child => self.reap(),
-            Incoming::PassOn(signal) => self.pass_on(signal),
-            Incoming::Known => {}
+            Incoming::PassOn(signal) => {
+                self.note(signal);
+                self.pass_on(signal);
+            }
+            Incoming::Known(signal) => self.note(signal),
+        }
+    }
+
+    fn note(&mut self, signal: Signal) {
+        if IMPATIENT.contains(&signal) {
+            self.interrupted = Some(signal);
         }
     }
 

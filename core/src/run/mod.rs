@@ -55,6 +55,13 @@ pub enum Ended {
     NotFound,
 }
 
+impl Ended {
+    /// Whether a signal has ended it. Apptainer ends itself with what a shell would say of its container.
+    fn is_by_signal(&self) -> bool {
+        matches!(self, Self::Signaled(_)) || matches!(self, Self::Exited(code) if (129..=192).contains(code))
+    }
+}
+
 /// Why the command was not started.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -71,6 +78,9 @@ pub enum RunError {
         /// Its exit code or signal.
         ended: String,
     },
+    /// The user did not wait for the container.
+    #[error("interrupted by signal {0} before the command was started")]
+    Interrupted(i32),
     /// The container has not got the directory that the command was to start in.
     #[error(
         "{}: the working directory cannot be entered in the container: {why}: show it with --bind, or start in another with --pwd (in Slurm: --condatainer-bind, --condatainer-workdir)",
@@ -126,13 +136,18 @@ pub struct Options<'a> {
 /// # Errors
 /// Only where the command was not started; everything that the command itself does is an [`Ended`].
 pub fn run(plan: &Plan, options: &mut Options<'_>) -> Result<Ended, RunError> {
-    let mut container = Container::start(plan, options, Streams::Callers)?;
+    let mut container = match Container::start(plan, options, Streams::Callers) {
+        Err(RunError::Interrupted(signal)) => return Ok(Ended::Signaled(signal)),
+        started => started?,
+    };
     let session = container.session();
     if container.child.lacks_tmpdir() {
         (options.say)(&host::no_tmpdir(std::env::var_os("TMPDIR").unwrap_or_default()));
     }
-    container.child.let_go()?;
-    container.publish(options);
+    let let_go = container.child.let_go();
+    if let_go.is_ok() {
+        container.publish(options);
+    }
     let mut joined = 0;
     let over = || joined = session.as_ref().map_or(0, session::Open::end);
     let ended = container.child.wait(over, || tell_of_slow_disk(plan, options))?;
@@ -140,7 +155,10 @@ pub fn run(plan: &Plan, options: &mut Options<'_>) -> Result<Ended, RunError> {
         let processes = if joined == 1 { "process" } else { "processes" };
         (options.say)(&format!("ended {joined} {processes} that had joined this container"));
     }
-    match (container.end(options), ended) {
+    let interrupted = container.child.interrupted().map(|signal| Ended::Signaled(signal as i32));
+    let never_ran = |error| if ended.is_by_signal() { Ok(ended.clone()) } else { interrupted.ok_or(error) };
+    let ended = let_go.map_or_else(never_ran, |()| Ok(ended.clone()));
+    match (container.end(options), ended?) {
         // Whoever goes on because of a success would go on without what was written.
         (Outcome::Lost, Ended::Exited(0)) => Ok(Ended::Exited(1)),
         (_, ended) => Ok(ended),
@@ -269,7 +287,7 @@ fn tell_of_slow_disk(plan: &Plan, options: &mut Options<'_>) {
     }
 }
 
-/// The engine ended without ever reaching the shim: say who was faster, if that is why.
+/// The engine ended without ever reaching the shim: say who was faster, if that is why, and not the user himself.
 fn engine_failed(plan: &Plan, child: &mut Child) -> RunError {
     let ended = match child.wait(|| {}, || {}) {
         Ok(Ended::Exited(code)) => format!("exit code {code}"),
@@ -281,6 +299,9 @@ fn engine_failed(plan: &Plan, child: &mut Child) -> RunError {
     // of one that it has waited for too long, and so leaves that one.
     let _ended = plan.holds.as_ref().and_then(|image| orphans::end(image));
     settle(plan);
+    if let Some(signal) = child.interrupted() {
+        return RunError::Interrupted(signal as i32);
+    }
     match look_again::who_was_faster(plan).or_else(|| survey::no_engine(&plan.engine).map(Refusal::NoEngine)) {
         Some(refusal) => RunError::Refused(refusal),
         None => RunError::Engine { engine: plan.engine.flavour, ended },

@@ -42,7 +42,7 @@ pub(crate) enum Incoming {
     /// To be passed on.
     PassOn(Signal),
     /// The command has it already.
-    Known,
+    Known(Signal),
 }
 
 impl Signals {
@@ -74,7 +74,7 @@ fn classify(signal: i32, cause: Cause, forward: Forward) -> Option<Incoming> {
     Some(match (signal, forward, cause) {
         (Signal::SIGCHLD, _, _) => Incoming::Child,
         // A terminal's signals come from the kernel, and go to the whole process group.
-        (_, _, Cause::Kernel) | (_, Forward::Nothing, _) => Incoming::Known,
+        (_, _, Cause::Kernel) | (_, Forward::Nothing, _) => Incoming::Known(signal),
         (_, Forward::FromProcesses, _) => Incoming::PassOn(signal),
     })
 }
@@ -89,8 +89,8 @@ mod tests {
         let term = |cause, forward| classify(Signal::SIGTERM as i32, cause, forward);
         let sent = Cause::Sent(Sent::User);
         assert_eq!(term(sent, Forward::FromProcesses), Some(Incoming::PassOn(Signal::SIGTERM)));
-        assert_eq!(term(sent, Forward::Nothing), Some(Incoming::Known));
-        assert_eq!(term(Cause::Kernel, Forward::FromProcesses), Some(Incoming::Known));
+        assert_eq!(term(sent, Forward::Nothing), Some(Incoming::Known(Signal::SIGTERM)));
+        assert_eq!(term(Cause::Kernel, Forward::FromProcesses), Some(Incoming::Known(Signal::SIGTERM)));
         assert_eq!(classify(Signal::SIGCHLD as i32, sent, Forward::Nothing), Some(Incoming::Child));
     }
 }

@@ -1,5 +1,5 @@
-//! How steps end, in every way that can be made here, while their tasks write: nothing is left of the container, and its image is
-//! whole and free.
+//! How steps end, in every way that can be made here, while their tasks write, and starts that are interrupted: nothing is left of
+//! the container, and its image is whole and free.
 
 use anyhow::{Context, Result, ensure};
 use cluster::{Proctrack, Release};
@@ -10,6 +10,7 @@ tests! {
     Apptainer, Desk: [
         what_tasks_leave_behind_is_ended, the_image_is_free_when_the_step_is_over, nothing_is_left_after_any_end,
         a_requeued_job_finds_its_image, a_time_limit_leaves_nothing, jobs_race_for_an_image,
+        a_start_can_be_interrupted_at_its_last_moment, a_start_can_be_interrupted_at_any_moment,
     ];
     MemoryCgroups, OwnCluster: [a_task_that_the_oom_killer_ends];
     Apptainer, OwnCluster: [a_step_outlives_slurmd_and_ends_without_slurmstepd];
@@ -196,4 +197,33 @@ fn jobs_race_for_an_image(desk: &Desk) -> Result<()> {
     ensure!(told == refused.to_string() && logged == won.to_string(), "{}", report());
     ensure!(refused == 0 || named != "0", "{}", report());
     is_gone(desk)
+}
+
+/// The first process of the container waits for its word, and Ctrl-C ends it, while `condatainer` looks at the layers once more.
+fn a_start_can_be_interrupted_at_its_last_moment(desk: &Desk) -> Result<()> {
+    desk.image("env.img")?;
+    let text = r"setsid env --default-signal=INT condatainer exec -w -o env.img touch ran & p=$!
+        until pgrep -P $p > /dev/null; do :; done; kill -STOP $p
+        until first=$(pgrep -g $p -f '^/proc/self/fd/') && grep -qE '^(0|45) ' /proc/$first/syscall; do sleep 0.05; done
+        kill -INT $first; until ! kill -0 $first; do sleep 0.05; done 2> /dev/null
+        kill -CONT $p; wait $p; echo $?; condatainer overlay info env.img | grep '^locked by'; [ ! -e ran ]";
+    let output = desk.script(text)?.success()?;
+    ensure!(output.stdout == "130\nlocked by   nobody\n" && !output.stderr.contains("ended before"), "{output:?}");
+    is_gone(desk)
+}
+
+/// Ctrl-C reaches all processes of a terminal's foreground.
+fn a_start_can_be_interrupted_at_any_moment(desk: &Desk) -> Result<()> {
+    desk.image("env.img")?;
+    for moment in (0..20).map(|number| f64::from(number) * 0.04) {
+        let text = format!(
+            "setsid env --default-signal=INT condatainer exec -w -o env.img sh -c 'sleep 0.1; exit 7' & p=$!
+            sleep {moment}; kill -INT -- -$p; wait $p; echo $?; condatainer overlay info env.img | grep '^locked by'"
+        );
+        let output = desk.script(&text)?;
+        let (code, lock) = output.stdout.split_once('\n').with_context(|| format!("{output:?}"))?;
+        ensure!(["130", "7"].contains(&code) && lock == "locked by   nobody\n", "after {moment} s: {output:?}");
+        is_gone(desk).with_context(|| format!("after {moment} s: {output:?}"))?;
+    }
+    Ok(())
 }
