@@ -96,6 +96,11 @@ fn fsck(image: &Path, how: &str, worst: i32) {
     e2fsprogs::run("e2fsck", command.args(["-f", how]).arg(image), worst).unwrap();
 }
 
+fn says_clean(image: &Path) -> bool {
+    let (file, window) = open(image);
+    crate::ext::probe(&file, window).unwrap().state.is_clean()
+}
+
 /// All names of the directory; those that are devices under their own.
 fn names(image: &Path) -> BTreeSet<String> {
     let (file, window) = open(image);
@@ -141,6 +146,10 @@ fn a_power_cut_tears_no_name() {
 }
 
 fn assert_healed(image: &Path, state: &str) {
+    if says_clean(image) {
+        // Nobody would look any further before it is used.
+        fsck(image, "-n", 0);
+    }
     fsck(image, "-p", 1);
     let now: BTreeSet<String> = names(image).iter().map(|name| name.trim_start_matches(".wh.").to_owned()).collect();
     let wrong: Vec<_> = now.symmetric_difference(&hidden()).filter(|name| *name != ".opq").cloned().collect();

@@ -67,6 +67,8 @@ impl Writer<'_> {
         self.lead_to_copies(&moves)?;
         self.disk.sync()?;
         self.count_blocks(&moves)?;
+        // Nothing may say that all is in order before all counts are on the disk.
+        self.disk.sync()?;
         self.mark(true)
     }
 
