@@ -9,8 +9,9 @@ use std::cell::Cell;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
+use std::process::Command;
 
-use condatainer_core::check::{self, Fix};
+use condatainer_core::check::{self, Code, Fix};
 use condatainer_core::chown::{Request, chown, preview};
 use condatainer_core::ext::{Ids, ReadAt, Tree, Window, probe};
 use condatainer_core::user::Caller;
@@ -78,10 +79,9 @@ fn a_directory_of_one_block_a_thousand_million_times() {
 
 /// It would follow each pointer to its end: a check, a repair and the start of a writer all ask our own reader first.
 fn e2fsck_is_not_asked(image: &Path) {
-    let caller = Caller { uid: 0, gid: 0, name: "root".into(), home: None, shell: None, has_subids: false };
     for (fix, state) in [(Fix::No, 1), (Fix::Safe, 0), (Fix::Force, 0)] {
         debugfs_write(image, &format!("ssv state {state}"));
-        let request = check::Request { fix, caller: caller.clone() };
+        let request = check::Request { fix, caller: root() };
         let why = check::check(image, &request, &mut |_, _| {}).unwrap_err().to_string();
         assert!(why.contains("its files claim the same blocks over and over again"), "{why}");
     }
@@ -89,6 +89,31 @@ fn e2fsck_is_not_asked(image: &Path) {
     let request = Request { replay: true, ..Request::new(user, user) };
     let why = chown(image, &request, &mut |_, _| {}).unwrap_err().to_string();
     assert!(why.contains("its files claim the same blocks over and over again"), "{why}");
+}
+
+/// Room that was only reserved is written down with a length above 32768, of which just the rest is taken.
+#[test]
+fn reserved_room_does_not_go_on_without_end() {
+    let bench = Bench::new();
+    let image = bench.image("env.img", &["-t", "ext4", "-b", "4096", "-O", "has_journal"], 16);
+    let mounted = Mounted::new(&image, "rw");
+    // Many files, so that there are many extents.
+    for i in 0..16 {
+        let path = mounted.at.path().join(format!("upper/reserved-{i}"));
+        let done = Command::new("fallocate").args(["-l", "65536"]).arg(path).status().unwrap();
+        assert!(done.success());
+    }
+    drop(mounted);
+    let extents = debugfs(&image, "dump_extents /upper/reserved-0");
+    assert!(extents.contains("Uninit"), "{extents}");
+    debugfs_write(&image, "ssv state 0");
+    let request = check::Request { fix: Fix::Safe, caller: root() };
+    let report = check::check(&image, &request, &mut |_, _| {}).unwrap();
+    assert!(report.findings.iter().any(|finding| finding.code == Code::NotClean && finding.fixed), "{report:?}");
+}
+
+fn root() -> Caller {
+    Caller { uid: 0, gid: 0, name: "root".into(), home: None, shell: None, has_subids: false }
 }
 
 #[test]

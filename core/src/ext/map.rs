@@ -128,6 +128,12 @@ impl ExtentNode {
         Ok(found.unwrap_or(0))
     }
 
+    /// How many blocks a record of a leaf takes, written or not.
+    pub(crate) fn taken(record: &[u8]) -> u64 {
+        let length = u16_at(record, 4).unwrap_or(0);
+        if length > LONGEST_WRITTEN { (length - LONGEST_WRITTEN).into() } else { length.into() }
+    }
+
     fn within(record: &[u8], logical: u64) -> Option<u64> {
         let first = u64::from(u32_at(record, 0)?);
         let length = u16_at(record, 4)?;

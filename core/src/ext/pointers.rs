@@ -71,7 +71,7 @@ impl<'a, 'b, R: ReadAt + ?Sized> Pointers<'a, 'b, R> {
         let (Ok(depth), Ok(records)) = (ExtentNode::depth(node), ExtentNode::records(node)) else { return Ok(()) };
         for record in records {
             if depth == 0 {
-                self.visit(u16_at(record, 4).unwrap_or(0).into())?;
+                self.visit(ExtentNode::taken(record))?;
                 continue;
             }
             self.visit(1)?;
