@@ -70,6 +70,11 @@ pub(crate) fn share_alike(original: &File, draft: &File) {
     let _ = take_rest(original, draft);
 }
 
+/// Takes away what lets others write to the draft.
+pub(crate) fn keep_from_writers(draft: &File) -> io::Result<()> {
+    draft.set_permissions(Permissions::from_mode(draft.metadata()?.mode() & 0o7755))
+}
+
 fn take_mode(original: &File, draft: &File) -> io::Result<()> {
     let (original, now) = (original.metadata()?, draft.metadata()?);
     draft.set_permissions(Permissions::from_mode(mode_for(original.mode(), original.gid() == now.gid())))

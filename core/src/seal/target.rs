@@ -97,9 +97,13 @@ impl Target {
 
     fn put(&self, draft: Draft, readers: u32, path: &Path) -> Result<(), SealError> {
         let io = |error| SealError::io(path, error);
-        draft.open_to(0o600 | (readers & 0o066)).map_err(io)?;
+        draft.open_to(0o600 | (readers & 0o044)).map_err(io)?;
         if let Some(old) = self.replaced(path) {
             attributes::share_alike(&old, draft.file());
+        }
+        if path != self.path {
+            // Nobody believes variables that others can write.
+            attributes::keep_from_writers(draft.file()).map_err(io)?;
         }
         let put = if self.force { draft.replace(path) } else { draft.finish(path) };
         put.map(drop).map_err(io)

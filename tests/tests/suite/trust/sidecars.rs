@@ -9,7 +9,7 @@ use crate::support::{Desk, Expect, tests};
 tests! {
     Apptainer, Desk: [
         a_strangers_variables_are_refused, variables_that_come_after_the_submission_are_refused, a_copy_is_not_made_of_them,
-        those_who_are_believed,
+        those_who_are_believed, what_seal_writes_is_believed,
     ];
 }
 
@@ -113,4 +113,18 @@ fn those_who_are_believed(desk: &Desk) -> Result<()> {
     shows("mine")?;
     as_root(&format!("chown -h bob {beside}"))?;
     refuses(&format!("{beside}: is a symbolic link of bob, and not followed"))
+}
+
+/// In a directory of a group, by somebody who lets the group write.
+fn what_seal_writes_is_believed(desk: &Desk) -> Result<()> {
+    desk.as_root("mkdir group; chgrp project group; chown alice group; chmod 2775 group")?.success()?;
+    desk.image("group/env.img")?;
+    desk.exec(&["-w", "-o", "group/env.img"], "mkdir -p /ext3/env/conda-meta /ext3/env/bin")?.success()?;
+    for again in ["", "--force"] {
+        desk.script(&format!("umask 002; chmod 664 group/env.img; condatainer overlay seal {again} group/env.img"))?
+            .success()?;
+        desk.exec(&["-o", "group/env.sqf"], "echo $CONDA_PREFIX")?.says("/ext3/env")?;
+        desk.script("chmod 664 group/env.sqf.env")?.success()?;
+    }
+    Ok(())
 }
