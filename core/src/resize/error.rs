@@ -13,6 +13,16 @@ use crate::replace::ReplaceError;
 /// Why a resize was refused or stopped. Unless the variant says otherwise, the image is as it was.
 #[derive(Debug, thiserror::Error)]
 pub enum ResizeError {
+    /// A write behind the limit on file sizes would end this process in the middle of its work.
+    #[error("{}: your limit on file sizes is {limit} bytes and the image would have {size}; raise it (ulimit -f), or ask for less", path.display())]
+    FileLimit {
+        /// The image.
+        path: PathBuf,
+        /// What was asked for, in bytes.
+        size: u64,
+        /// In bytes.
+        limit: u64,
+    },
     /// The path is not a usable image, or the file system inside is damaged or not supported.
     #[error(transparent)]
     Image(#[from] ImageError),

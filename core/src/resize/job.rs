@@ -11,6 +11,7 @@ use super::tools::Tools;
 use super::{Report, Stage};
 use crate::draft::Kind;
 use crate::e2fsprogs::ToolError;
+use crate::file_limit;
 use crate::held::Held;
 use crate::replace::{Group, Replacement};
 use crate::sparse::{self, Copied};
@@ -52,6 +53,10 @@ impl Job<'_> {
         report: Report,
         tell: &mut dyn FnMut(Stage),
     ) -> Result<Report, ResizeError> {
+        let size = self.blocks * u64::from(self.before.sb.block_size);
+        if let Some(limit) = file_limit::get().filter(|limit| size > *limit) {
+            return Err(ResizeError::FileLimit { path: self.path.into(), size, limit });
+        }
         if in_place { self.in_place(report, tell) } else { self.by_copy(report, tell) }
     }
 
@@ -123,6 +128,10 @@ impl Job<'_> {
     fn change_to(&self, blocks: u64, file: &File, tools: &Tools<'_>) -> Result<(), Trouble> {
         let bytes = blocks * u64::from(self.before.sb.block_size);
         if bytes > file.metadata()?.len() {
+            // A write behind the limit would end this process.
+            if file_limit::get().is_some_and(|limit| bytes > limit) {
+                return Err(Trouble::Io(io::ErrorKind::FileTooLarge.into()));
+            }
             file.set_len(bytes)?;
         }
         tools.resize(blocks).map_err(Trouble::Tool)?;

@@ -239,6 +239,13 @@ fn a_limit_on_file_sizes_is_refused_at_once(desk: &Desk) -> Result<()> {
         let output = limited(&format!("condatainer overlay {verb} env.img"))?;
         ensure!(output.code != 0 && output.stderr.contains(why), "{verb}: {} {}", output.code, output.stderr);
     }
+    // The copy and the image may not grow beyond it either.
+    for how in ["", "--in-place"] {
+        let output = desk.script(&format!("ulimit -f 70000; condatainer overlay resize {how} -s 1G env.img; ls -A"))?;
+        let output = output
+            .complains("your limit on file sizes is 71680000 bytes and the image would have 1073741824; raise it")?;
+        ensure!(!output.stdout.contains("resizing"), "{}", output.stdout);
+    }
     desk.exec(&["-o", "env.img"], "stat -c %u /opt/layers/env")?.says("1001")?;
     desk.is_clean("env.img")
 }
