@@ -8,6 +8,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::escape::shell_word;
 use crate::ext::Owner;
 use crate::facts::{Kind, LayerFacts};
 use crate::fakeroot::Fakeroot;
@@ -120,7 +121,7 @@ pub(crate) fn said(path: &Path, door: &Door, cure: &str) -> String {
 
 /// What to do. `overlay chown` moves the ids of upper's owner; others in an upper that is right stay, unless told.
 fn cure(layer: &LayerFacts, mode: Mode, door: &Door, who: As) -> String {
-    let (path, name) = (layer.path.display(), &door.path);
+    let (path, name) = (shell_word(&layer.path.display().to_string()), &door.path);
     let is_mine = |door: &Door| who == As::User(door.owner.uid);
     match (is_mine(door), name.as_str()) {
         (true, "/") => format!("run `debugfs -w -R 'sif upper mode 04{:04o}' {path}`", door.owner.mode | 0o700),

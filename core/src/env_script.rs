@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::escape::shell_word;
 use crate::image::{self, Kind};
 use crate::lower::Lower;
 use crate::plan::{Command, Overlay, Plan};
@@ -22,12 +23,14 @@ pub fn advice(plan: &Plan) -> Option<String> {
     let by_script = match &plan.command {
         Command::Shell(_) => "type '. /ext3/env.sh'".into(),
         Command::Argv(argv) => {
-            format!("run bash -c '. /ext3/env.sh; {} ...'", argv.first().map(String::as_str).unwrap_or_default())
+            let program = shell_word(argv.first().map(String::as_str).unwrap_or_default());
+            format!("run bash -c {}", shell_word(&format!(". /ext3/env.sh; {program} ...")))
         }
     };
     let path = image.path.display();
+    let beside = shell_word(&format!("{path}.env"));
     let for_good =
-        image.conda.map(|dir| format!(", or have them found in every start: echo PATH=/ext3/{dir}/bin > {path}.env"));
+        image.conda.map(|dir| format!(", or have them found in every start: echo PATH=/ext3/{dir}/bin >> {beside}"));
     Some(format!(
         "{path}: its programs are switched on by its /ext3/env.sh: {by_script}{}",
         for_good.unwrap_or_default()

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::finding::quoted;
 use crate::chown::ChownError;
 use crate::e2fsprogs::ToolError;
 use crate::held::HeldError;
@@ -47,7 +48,7 @@ pub enum CheckError {
         error: io::Error,
     },
     /// The copy would leave other names of the file behind.
-    #[error("{}: has {links} hard links, and the repair works on a copy: the others would keep the damaged image; remove them ('find DIRECTORY -samefile {}' lists them), then run this again", path.display(), path.display())]
+    #[error("{}: has {links} hard links, and the repair works on a copy: the others would keep the damaged image; remove them ('find DIRECTORY -samefile {}' lists them), then run this again", path.display(), quoted(path))]
     HardLinks {
         /// The image.
         path: PathBuf,

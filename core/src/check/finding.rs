@@ -4,6 +4,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::escape;
+
 /// What is wrong, for programs. The kebab-case names are the contract of `--json`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -130,6 +132,5 @@ pub(crate) fn force(image: &Path) -> String {
 
 /// A path as a shell takes it.
 pub(crate) fn quoted(path: &Path) -> String {
-    let path = path.display().to_string();
-    shlex::try_quote(&path).map_or(path.clone(), |quoted| quoted.into_owned())
+    escape::shell_word(&path.display().to_string())
 }

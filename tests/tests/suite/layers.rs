@@ -152,7 +152,7 @@ fn an_image_with_an_env_script_of_its_own(desk: &Desk) -> Result<()> {
     // At a terminal a start says how; what it names works.
     let path = desk.path(image);
     let told = format!(
-        "condatainer: {path}: its programs are switched on by its /ext3/env.sh: type '. /ext3/env.sh', or have them found in every start: echo PATH=/ext3/miniconda3/bin > {path}.env"
+        "condatainer: {path}: its programs are switched on by its /ext3/env.sh: type '. /ext3/env.sh', or have them found in every start: echo PATH=/ext3/miniconda3/bin >> {path}.env"
     );
     let shell = at_terminal(&format!("condatainer e {image}"), "PS1=; bash -c '. /ext3/env.sh; python typed'\nexit\n")?;
     anyhow::ensure!(shell.contains(&told) && shell.contains("conda python typed 0"), "{shell}");
