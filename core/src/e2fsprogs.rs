@@ -1,7 +1,7 @@
 //! The external tools mke2fs, e2fsck and resize2fs: how they are run, and what they say when they fail.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
@@ -10,10 +10,10 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
-use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::memory;
 use crate::programs;
 
 /// A tool did not do its work.
@@ -91,11 +91,9 @@ const CONFIG: &[u8] =
 /// The file is in memory, and inherited: e2fsck reads it also when we are killed meanwhile.
 fn configure(command: &mut Command) -> Result<OwnedFd, ToolError> {
     let fail = |error| ToolError::Start { tool: "e2fsck", error };
-    let file = memfd_create(c"condatainer-e2fsck.conf", MFdFlags::empty()).map_err(|errno| fail(errno.into()))?;
-    let mut file = File::from(file);
-    file.write_all(CONFIG).map_err(fail)?;
+    let file = memory::data(c"condatainer-e2fsck.conf", CONFIG, memory::Flags::empty()).map_err(fail)?;
     command.env("E2FSCK_CONFIG", format!("/proc/self/fd/{}", file.as_raw_fd()));
-    Ok(file.into())
+    Ok(file)
 }
 
 /// An exit code of e2fsck up to this one: errors were corrected.

@@ -154,7 +154,7 @@ fn layers(dir: &ImageDir, may_be_meant: &dyn Fn(&str) -> bool) -> Vec<(Name, Pat
     names.collect()
 }
 
-/// Written as [`Library::exact`] looks for it.
+/// Written as [`files`] writes it.
 fn has_one_of(file: &str, suffixes: &[&str]) -> bool {
     file.rsplit_once('.').is_some_and(|(_, suffix)| suffixes.contains(&suffix))
 }
