@@ -114,6 +114,13 @@ fn hard_links_of_the_written_image_stay_one_file(desk: &Desk) -> Result<()> {
     let layers = ["-o", "low.sqf", "-o", "top.img:rw"];
     let see = "cat /own/a /own/b /own/c /d/a /d/c; stat -c %h /own/c /d/c; [ /own/a -ef /own/c ] && [ /d/a -ef /d/c ] && ! [ /d/a -ef /d/b ]";
     let write = "ls -l /own /d > /dev/null; ln /own/b /own/c; ln /d/a /d/c; echo two >> /own/a; echo two >> /d/c";
+    // fuse2fs before 1.47.4 tells other inode numbers than the image's, so its names are files of their own until the next start.
+    if desk.exec(&["-o", "top.img"], "[ /own/a -ef /own/b ]")?.code != 0 {
+        desk.exec(&layers, write)?.success()?;
+        desk.exec(&layers, "cat /own/a /own/b /own/c /d/a /d/c")?
+            .says("one\ntwo\none\ntwo\none\ntwo\none\ntwo\none\ntwo")?;
+        return desk.is_clean("top.img");
+    }
     desk.exec(&layers, &format!("{write}; {see}"))?.says("one\ntwo\none\ntwo\none\ntwo\none\ntwo\none\ntwo\n3\n2")?;
     desk.exec(&layers, &format!("ls -l /own /d > /dev/null; echo three >> /own/b; echo three >> /d/a; {see}"))?
         .says("one\ntwo\nthree\none\ntwo\nthree\none\ntwo\nthree\none\ntwo\nthree\none\ntwo\nthree\n3\n2")?;
