@@ -39,6 +39,13 @@ pub(super) struct Block {
     pub(super) pointer: Option<u64>,
 }
 
+impl Block {
+    /// Whether a name in it becomes another.
+    pub(super) fn renames(&self) -> bool {
+        self.edits.iter().any(|edit| matches!(edit.change, Change::Rename(_)))
+    }
+}
+
 /// Everything that is to be rewritten.
 #[derive(Debug)]
 pub(super) struct Findings {
@@ -54,8 +61,6 @@ pub(super) struct Findings {
     pub(super) removed: BTreeSet<u32>,
     /// Whiteouts that stay as they are.
     pub(super) left: u64,
-    /// Blocks that have to be moved, and for which there is no free one at the moment.
-    pub(super) postponed: u64,
     /// Free blocks to move others to.
     pub(super) free: Vec<u64>,
 }
@@ -88,10 +93,10 @@ impl Findings {
         Ok(found)
     }
 
-    fn none(owner: Ids) -> Self {
+    pub(super) fn none(owner: Ids) -> Self {
         let (blocks, indexed) = (BTreeMap::new(), BTreeSet::new());
         let (devices, removed) = (BTreeSet::new(), BTreeSet::new());
-        Self { owner, blocks, indexed, devices, removed, left: 0, postponed: 0, free: Vec::new() }
+        Self { owner, blocks, indexed, devices, removed, left: 0, free: Vec::new() }
     }
 
     fn look_into(&mut self, tree: &Tree<'_, File>, dir: &Node, pending: &mut Vec<u32>) -> Result<(), ExtError> {

@@ -51,28 +51,32 @@ pub enum TranslateError {
 /// # Errors
 /// Before the first write: what cannot be read, or has checksums in its directories. After it: a failing write.
 pub fn translate(file: &File, window: Window) -> Result<Translated, TranslateError> {
-    let mut all = Translated::default();
-    loop {
-        let (done, postponed) = once(file, file, window)?;
-        all = Translated { translated: all.translated + done.translated, removed: all.removed + done.removed, ..done };
-        // A block that was moved has left its old place to another.
-        if postponed == 0 || done.translated == 0 {
-            return Ok(all);
-        }
-    }
+    once(file, file, window)
 }
 
-/// What is read in `file` is written to `disk`, which is the same but in tests. Tells also how many blocks would have needed a free
-/// one.
-fn once(file: &File, disk: &dyn Disk, window: Window) -> Result<(Translated, u64), TranslateError> {
-    let fs = Fs::open(file, window, u64::MAX)?;
+/// Whether [`translate`] knows how to rewrite names there.
+///
+/// # Errors
+/// [`ExtError::Unsupported`] says why not; others, that it cannot be read.
+pub fn require_translatable(file: &File, window: Window) -> Result<(), ExtError> {
+    supported(&Fs::open(file, window, u64::MAX)?)
+}
+
+fn supported(fs: &Fs<'_, File>) -> Result<(), ExtError> {
     fs.sb.features.check_writable()?;
     if fs.sb.has_group_checksums() {
-        return Err(ExtError::unsupported("checksums of its metadata, for rewriting names").into());
+        return Err(ExtError::unsupported("checksums of its metadata, for rewriting names"));
     }
-    if !window.offset.is_multiple_of(SECTOR) {
-        return Err(ExtError::unsupported("a beginning within a sector, for rewriting names").into());
+    if !fs.window().offset.is_multiple_of(SECTOR) {
+        return Err(ExtError::unsupported("a beginning within a sector, for rewriting names"));
     }
+    Ok(())
+}
+
+/// What is read in `file` is written to `disk`, which is the same but in tests.
+fn once(file: &File, disk: &dyn Disk, window: Window) -> Result<Translated, TranslateError> {
+    let fs = Fs::open(file, window, u64::MAX)?;
+    supported(&fs)?;
     let tree = Tree::of(fs);
     let mut found = Findings::of(&tree)?;
     found.plan_moves(&tree)?;
@@ -81,5 +85,5 @@ fn once(file: &File, disk: &dyn Disk, window: Window) -> Result<(Translated, u64
         mark::forget(file);
         Writer { fs: &Fs::open(file, window, u64::MAX)?, disk, found: &found }.run()?;
     }
-    Ok((Translated { translated, removed, left: found.left }, found.postponed))
+    Ok(Translated { translated, removed, left: found.left })
 }

@@ -42,21 +42,23 @@ impl Findings {
         Ok(())
     }
 
+    /// A single free block is enough: what moves there leaves its own place to the next.
     fn leave_what_cannot_move(&mut self) {
-        let (mut room, mut left) = (self.free.len(), BTreeSet::new());
+        let (has_room, mut left) = (!self.free.is_empty(), BTreeSet::new());
         for block in self.blocks.values_mut().filter(|block| block.edits.iter().any(can_be_torn)) {
-            let is_movable = block.pointer.is_some();
-            if is_movable && room > 0 {
-                room -= 1;
+            if has_room && block.pointer.is_some() {
                 continue;
             }
             block.pointer = None;
-            self.postponed += u64::from(is_movable);
             left.extend(block.edits.iter().filter(|edit| can_be_torn(edit)).map(|edit| edit.ino));
             block.edits.retain(|edit| !can_be_torn(edit));
         }
         self.left += left.len() as u64;
         self.devices.retain(|ino| !left.contains(ino));
+        self.blocks.retain(|_, block| !block.edits.is_empty());
+        let renamed: BTreeSet<u32> =
+            self.blocks.values().filter(|block| block.renames()).map(|block| block.place.0).collect();
+        self.indexed.retain(|directory| renamed.contains(directory));
     }
 }
 
@@ -78,7 +80,9 @@ fn free_blocks(fs: &Fs<'_, File>, wanted: usize) -> Result<Vec<u64>, ExtError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::find::Block;
     use super::*;
+    use crate::ext::Ids;
 
     #[test]
     fn a_name_lies_in_one_sector_or_in_two() {
@@ -87,5 +91,22 @@ mod tests {
         assert!(torn(512 - 16, "nine-nine") && torn(512 - 8, "x"));
         assert!(!torn(512 - 4, "x"), "of what stands in the sector before nothing changes");
         assert!(!can_be_torn(&Edit { ino: 12, at: 512 - 8, change: Change::Remove }));
+    }
+
+    #[test]
+    fn what_stays_is_not_written_and_keeps_its_index() {
+        let block = |directory, ino, at| {
+            let edits = vec![Edit { ino, at, change: Change::Rename(b"name".to_vec()) }];
+            Block { edits, place: (directory, 0), pointer: Some(7) }
+        };
+        let mut found = Findings {
+            blocks: [(100, block(20, 30, 512 - 8)), (101, block(21, 31, 12))].into(),
+            indexed: [20, 21].into(),
+            devices: [30, 31].into(),
+            ..Findings::none(Ids::ROOT)
+        };
+        found.leave_what_cannot_move();
+        assert_eq!(found.blocks.keys().copied().collect::<Vec<_>>(), [101]);
+        assert_eq!((found.indexed, found.devices, found.left), ([21].into(), [31].into(), 1));
     }
 }

@@ -62,9 +62,14 @@ impl Writer<'_> {
         self.rewrite_inodes()?;
         self.disk.sync()?;
         let moves = self.moves();
-        self.write_copies(&moves)?;
+        self.take_free_blocks()?;
+        for some in moves.chunks(self.found.free.len().max(1)) {
+            self.write_copies(some)?;
+            self.disk.sync()?;
+            self.lead_to_copies(some)?;
+            self.disk.sync()?;
+        }
         self.rewrite_names()?;
-        self.lead_to_copies(&moves)?;
         self.disk.sync()?;
         self.count_blocks(&moves)?;
         // Nothing may say that all is in order before all counts are on the disk.
@@ -72,20 +77,26 @@ impl Writer<'_> {
         self.mark(true)
     }
 
+    /// As many at a time as there are free blocks. Where these are few, the next ones go where the last ones were.
     fn moves(&self) -> Vec<Move> {
-        let moved = self.found.blocks.iter().filter_map(|(from, block)| Some((*from, block.pointer?)));
-        moved.zip(&self.found.free).map(|((from, pointer), to)| Move { from, to: *to, pointer }).collect()
+        let moved = || self.found.blocks.iter().filter_map(|(from, block)| Some((*from, block.pointer?)));
+        let places = self.found.free.iter().copied().chain(moved().map(|(from, _)| from));
+        moved().zip(places).map(|((from, pointer), to)| Move { from, to, pointer }).collect()
     }
 
-    /// From here on nobody takes their place for free.
+    /// From here on nobody else takes them.
+    fn take_free_blocks(&self) -> Result<(), TranslateError> {
+        for (group, bits) in self.by_group(self.found.free.iter().copied()) {
+            self.rewrite_bitmap(self.fs.group(group)?.block_bitmap, &bits, set_bit)?;
+        }
+        Ok(())
+    }
+
     fn write_copies(&self, moves: &[Move]) -> Result<(), TranslateError> {
         for Move { from, to, .. } in moves {
             self.write(&self.renamed(*from)?, self.block_offset(*to)?)?;
         }
-        for (group, bits) in self.by_group(moves.iter().map(|one| one.to)) {
-            self.rewrite_bitmap(self.fs.group(group)?.block_bitmap, &bits, set_bit)?;
-        }
-        if moves.is_empty() { Ok(()) } else { Ok(self.disk.sync()?) }
+        Ok(())
     }
 
     fn lead_to_copies(&self, moves: &[Move]) -> Result<(), TranslateError> {
@@ -96,15 +107,16 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// As many are given back as were taken, but perhaps in other groups.
+    /// As many are given back as were taken, but perhaps in other groups: the places that were left last.
     fn count_blocks(&self, moves: &[Move]) -> Result<(), TranslateError> {
-        for (group, bits) in self.by_group(moves.iter().map(|one| one.from)) {
+        let left_last = moves.iter().rev().take(self.found.free.len()).map(|one| one.from);
+        for (group, bits) in self.by_group(left_last) {
             self.rewrite_bitmap(self.fs.group(group)?.block_bitmap, &bits, clear_bit)?;
             self.rewrite_descriptor(group, |raw| {
                 GroupDescriptor::add_free_blocks(raw, &self.fs.sb, bits.len() as i64)
             })?;
         }
-        for (group, bits) in self.by_group(moves.iter().map(|one| one.to)) {
+        for (group, bits) in self.by_group(self.found.free.iter().copied()) {
             self.rewrite_descriptor(group, |raw| {
                 GroupDescriptor::add_free_blocks(raw, &self.fs.sb, -(bits.len() as i64))
             })?;
