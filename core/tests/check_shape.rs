@@ -199,6 +199,30 @@ fn whiteouts_are_worth_knowing() {
     let [finding] = &report.findings[..] else { panic!("{report:#?}") };
     assert!(report.ok && finding.code == Code::FuseWhiteouts && finding.count == 1, "{finding:?}");
     assert!(finding.message.contains("our own starts honour them"));
+    assert!(finding.cure.as_ref().is_some_and(|cure| cure.contains("check --fix")), "{finding:?}");
+}
+
+/// A cure that changes nothing would be proposed for ever.
+#[test]
+fn whiteouts_that_cannot_be_translated_have_no_cure() {
+    let bench = Bench::new();
+    let tree = bench.path("white");
+    rich_tree(&tree);
+    let image = bench.image_of("env.img", &["-t", "ext4", "-O", "extent,metadata_csum"], 48, &tree);
+    let report = run(&image, Fix::No);
+    let finding = report.findings.iter().find(|finding| finding.code == Code::FuseWhiteouts).unwrap();
+    assert!(
+        finding.cure.is_none() && finding.message.contains("they stay as they are, for the image uses"),
+        "{finding:?}"
+    );
+    // Where a repair takes away what stands in the way, it cures this, too.
+    let options = ["-t", "ext3", "-O", "uninit_bg"];
+    let image = bench.image_of("newer.img", &options, 48, &tree);
+    let before = run(&image, Fix::No);
+    let finding = before.findings.iter().find(|finding| finding.code == Code::FuseWhiteouts).unwrap();
+    assert!(finding.cure.is_some(), "{finding:?}");
+    let after = run(&image, Fix::Safe);
+    assert!(after.findings.iter().all(|finding| finding.fixed), "{after:#?}");
 }
 
 #[test]

@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use super::error::CheckError;
+use super::features;
 use super::finding::{Code, Finding, fix as fix_command};
-use crate::ext::ExtError;
+use crate::ext::{self, ExtError, Features};
 use crate::held::Held;
 use crate::whiteout::{self, TranslateError};
 
@@ -12,8 +13,20 @@ use crate::whiteout::{self, TranslateError};
 /// not counted: fuse-overlayfs makes every new directory opaque, and only with a base can one tell whether that hides anything.
 pub(crate) fn finding(path: &Path, held: &Held) -> Result<Option<Finding>, ExtError> {
     let count = whiteout::find(&held.file, held.window, None)?.unwrap_or_default().kinds.fuse;
-    let note = || Finding::note(Code::FuseWhiteouts, count, message(count), Some(fix_command(path)));
-    Ok((count > 0).then(note))
+    if count == 0 {
+        return Ok(None);
+    }
+    let (more, cure) = match whiteout::require_translatable(&held.file, held.window) {
+        Ok(()) => (String::new(), Some(fix_command(path))),
+        // What a repair takes away first does not stand in its way.
+        Err(_) if features::is_convertible(features_of(held)?) => (String::new(), Some(fix_command(path))),
+        Err(why) => (format!("; they stay as they are, for the image {why}"), None),
+    };
+    Ok(Some(Finding::note(Code::FuseWhiteouts, count, message(count) + &more, cure)))
+}
+
+fn features_of(held: &Held) -> Result<Features, ExtError> {
+    Ok(ext::probe(&held.file, held.window)?.features)
 }
 
 fn message(count: u64) -> String {
