@@ -38,6 +38,9 @@ const LONGEST: usize = 4096;
 const MOST_NAMES: usize = 1_000_000;
 const MOST_PENDING: usize = 32 << 20;
 
+/// What to do about a layer that has more.
+const OR_ELSE: &str = "split its large directories, or leave this layer out of the comparison";
+
 /// A merged read-only tree.
 pub struct Lower {
     layers: Vec<Box<dyn Layer>>,
@@ -129,7 +132,7 @@ impl Lower {
                     total.directories += 1;
                     length += inner.len();
                     if length > MOST_PENDING {
-                        return Err(self.layer_error(node.layer, "has more directories than can be looked into"));
+                        return Err(self.too_large(node.layer, "has more directories than can be looked into"));
                     }
                     pending.push(inner);
                 } else {
@@ -184,10 +187,14 @@ impl Lower {
             chain.push((name.to_vec(), Rc::new(Merged::open(&self.layers, below)?)));
             if chain.iter().map(|(_, directory)| directory.len()).sum::<usize>() > MOST_NAMES {
                 chain.truncate(1);
-                return Err(self.layer_error(topmost, &format!("its directories have more names than {MOST_NAMES}")));
+                return Err(self.too_large(topmost, &format!("its directories have more names than {MOST_NAMES}")));
             }
         }
         Ok(chain.last().map(|(_, directory)| Rc::clone(directory)))
+    }
+
+    fn too_large(&self, number: usize, what: &str) -> LowerError {
+        self.layer_error(number, &format!("{what}: {OR_ELSE}"))
     }
 
     fn layer_error(&self, number: usize, what: &str) -> LowerError {

@@ -49,7 +49,7 @@ pub(super) fn each<R: ReadAt>(
     let mut cursor = image.cursor(image.sb.directory_table, place)?;
     while left > 0 {
         if size > LARGEST || names > MOST_NAMES {
-            return Err(SquashfsError::Unsupported(format!("a directory with more names than {MOST_NAMES}")));
+            return Err(SquashfsError::Crowded(MOST_NAMES));
         }
         let run = read_run(&mut cursor, left, visit)?;
         (left, names) = (run.0, names + run.1);

@@ -24,6 +24,11 @@ pub enum SquashfsError {
     /// Well-formed, but it uses something that this program does not understand.
     #[error("uses {0}, which condatainer does not support")]
     Unsupported(String),
+    /// A directory with more names than these.
+    #[error(
+        "has a directory with more names than {0}, too many to compare: split that directory, or leave this layer out of the comparison"
+    )]
+    Crowded(usize),
 }
 
 impl SquashfsError {
