@@ -106,6 +106,13 @@ fn a_translated_image_is_sound_in_every_geometry() {
                 assert!(error.contains("checksums"), "{name}: {error}");
                 assert!(bytes == fs::read(&image).unwrap(), "{name}: a refused image changed");
             }
+            // Blocks of a directory with extents are not moved, so that some names stay: which, the order of the names decides.
+            Ok(done) if features.contains("extent") && done.left > EXPECTED.left => {
+                let all = EXPECTED.translated + EXPECTED.left;
+                assert_eq!((done.translated + done.left, done.removed), (all, EXPECTED.removed), "{name}");
+                assert_eq!(fsck(&image), Ok(()), "{name}");
+                assert_eq!(translated(&image), Ok(Translated { translated: 0, removed: 0, ..done }), "{name}: twice");
+            }
             done => {
                 assert_eq!(done, Ok(EXPECTED), "{name}");
                 assert_eq!(fsck(&image), Ok(()), "{name}");
