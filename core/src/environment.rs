@@ -94,3 +94,7 @@ fn last_of_each(all: Vec<(String, String)>) -> Vec<(String, String)> {
     }
     kept
 }
+
+#[cfg(test)]
+#[path = "environment_tests.rs"]
+mod tests;

@@ -114,9 +114,7 @@ impl Plan {
         });
         std::iter::once(&self.base).chain(layers).take_while(|layer| *layer != path).cloned().collect()
     }
-}
 
-impl Plan {
     /// Whether other processes of the caller's can enter the container: it gets a user namespace of the caller's.
     #[must_use]
     pub fn shares_namespaces(&self) -> bool {
