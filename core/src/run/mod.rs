@@ -41,6 +41,7 @@ use crate::survey;
 
 pub use crate::run::keep::{Words, answer_all, keep};
 pub use crate::run::signals::Forward;
+pub(crate) use crate::run::tidy::lost;
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
