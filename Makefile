@@ -49,7 +49,7 @@ shell: stage
 
 check:
 	$(CARGO) fmt --all --check
-	rustfmt --edition 2024 --check core/shim/main.rs core/interposer/main.rs core/relay/main.rs core/preload/main.rs core/warden/main.rs
+	rustfmt --edition 2024 --check programs/shim/main.rs programs/interposer/main.rs programs/relay/main.rs programs/preload/main.rs programs/warden/main.rs
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(CARGO) test --locked --workspace --exclude condatainer-tests --lib --bins
 	$(CARGO) check --locked -p spank_condatainer
@@ -70,7 +70,7 @@ test:
 
 # The proofs in full: what 'make test' does fifty times, a thousand times. It takes the better part of an hour.
 soak: stage
-	CONDATAINER_SOAK=1 $(CARGO) test --locked -p condatainer-core --test killed --test killed_resize --test killed_check --test killed_with_root --test create_killed --test whiteout -- --nocapture
+	CONDATAINER_SOAK=1 $(CARGO) test --locked -p condatainer-images --test killed --test killed_resize --test killed_check --test killed_with_root --test create_killed --test whiteout -- --nocapture
 	CONDATAINER_SOAK=1 $(SHIPPED) $(CARGO) test --locked -p condatainer-tests --test suite -- sid::with_root::killed
 	CONDATAINER_SOAK=1 $(SHIPPED) $(CARGO) test --locked -p condatainer-tests --test suite -- sid::ends
 
@@ -79,7 +79,8 @@ vm: stage
 	tests/vm/run $(BUILT)/cluster $(STAGE)
 
 bench: stage
-	@$(CARGO) build --profile $(PROFILE) --locked -p condatainer-core --example probe_time --example chown_time --example table_time --example whiteouts_time --example names_time
+	@$(CARGO) build --profile $(PROFILE) --locked -p condatainer-images --example probe_time --example chown_time --example table_time --example whiteouts_time
+	@$(CARGO) build --profile $(PROFILE) --locked -p condatainer-core --example names_time
 	@tests/bench/run $(BUILT) $(STAGE)
 
 # A node may start tasks while this runs, so programs are put beside the old ones and renamed.

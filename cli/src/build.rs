@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use condatainer_core::build::conda::Spec;
 use condatainer_core::build::{self, BuildError, News, Recipe, Report, Request, Source, Told, Watch};
 use condatainer_core::config::{Given, SYSTEM_FILE};
-use condatainer_core::litter;
-use condatainer_core::stop::Stop;
+use condatainer_images::system::litter;
+use condatainer_images::system::stop::Stop;
 use indicatif::BinaryBytes;
 
 use crate::args::BuildArgs;

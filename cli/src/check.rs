@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use condatainer_core::check::{self, Finding, Fix, Report, Request, Severity};
-use condatainer_core::user::Caller;
+use condatainer_images::system::user::Caller;
+use condatainer_images::verbs::check::{self, Finding, Fix, Report, Request, Severity};
 
 use crate::args::{CheckArgs, FixArg};
 use crate::exit::{Code, Failure};
@@ -75,7 +75,7 @@ fn verdict(report: &Report) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use condatainer_core::check::Code as Kind;
+    use condatainer_images::verbs::check::Code as Kind;
 
     fn report(findings: Vec<Finding>) -> Report {
         Report {

@@ -4,9 +4,9 @@ mod words;
 
 use std::process::ExitCode;
 
-use condatainer_core::chown::{self, Request};
-use condatainer_core::ext::Ids;
-use condatainer_core::user::Caller;
+use condatainer_formats::ext::Ids;
+use condatainer_images::system::user::Caller;
+use condatainer_images::verbs::chown::{self, Request};
 
 use crate::args::ChownArgs;
 use crate::exit::Failure;

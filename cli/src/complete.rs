@@ -8,7 +8,7 @@ use clap::CommandFactory;
 use clap_complete::engine::{CompletionCandidate, PathCompleter, ValueCompleter};
 use clap_complete::env::{CompleteEnv, Shells};
 use condatainer_core::config::SYSTEM_FILE;
-use condatainer_core::names::is_path;
+use condatainer_core::request::names::is_path;
 
 use crate::args::Cli;
 use crate::start::Surroundings;

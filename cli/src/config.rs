@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
 use condatainer_core::config::{SYSTEM_FILE, Shown, user_file};
-use condatainer_core::shown;
+use condatainer_images::system::shown;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -14,7 +14,7 @@ use crate::args::ConfigArgs;
 use crate::exit::Failure;
 use crate::print;
 use crate::start::Surroundings;
-use condatainer_core::escape::one_line;
+use condatainer_images::system::escape::one_line;
 
 #[derive(Debug, Serialize)]
 struct Report {

@@ -5,12 +5,12 @@ use std::process::ExitCode;
 
 use condatainer_core::build::conda::{self, Contents};
 use condatainer_core::config::{Given, SYSTEM_FILE};
-use condatainer_core::create::{self, Made, Spec};
-use condatainer_core::ext::Ids;
-use condatainer_core::fakeroot::Fakeroot;
-use condatainer_core::seal::Compression;
-use condatainer_core::survey;
-use condatainer_core::user::Caller;
+use condatainer_core::machine::survey;
+use condatainer_formats::ext::Ids;
+use condatainer_images::system::ids::Fakeroot;
+use condatainer_images::system::user::Caller;
+use condatainer_images::verbs::create::{self, Made, Spec};
+use condatainer_images::verbs::seal::Compression;
 use indicatif::BinaryBytes;
 use serde::Serialize;
 
@@ -23,7 +23,7 @@ use crate::{build, report};
 /// The report of `--json`.
 #[derive(Debug, Serialize)]
 struct Report<'a> {
-    #[serde(serialize_with = "condatainer_core::shown::path")]
+    #[serde(serialize_with = "condatainer_images::system::shown::path")]
     path: &'a PathBuf,
     kind: &'static str,
     size_bytes: u64,
@@ -41,7 +41,7 @@ struct Report<'a> {
     fakeroot: Option<Fakeroot>,
     #[serde(skip_serializing_if = "Option::is_none")]
     fakeroot_problem: Option<&'a str>,
-    #[serde(serialize_with = "condatainer_core::shown::paths")]
+    #[serde(serialize_with = "condatainer_images::system::shown::paths")]
     removed: &'a [PathBuf],
 }
 

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use condatainer_core::config::SYSTEM_FILE;
-use condatainer_core::escape::one_line;
-use condatainer_core::layer::Layer;
-use condatainer_core::names::Finder;
-use condatainer_core::script::Script;
+use condatainer_core::request::layer::Layer;
+use condatainer_core::request::names::Finder;
+use condatainer_core::request::script::Script;
+use condatainer_images::system::escape::one_line;
 use serde::Serialize;
 
 use crate::args::ScriptCheckArgs;

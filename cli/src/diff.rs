@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use condatainer_core::config::SYSTEM_FILE;
-use condatainer_core::diff::{self, Aspect, Change, Changes, Count, Entry, Facts, Summary, Totals};
-use condatainer_core::ext::FileType;
-use condatainer_core::facts::{self, Usage};
-use condatainer_core::image::{self, Kind, Opened};
-use condatainer_core::layer::Mode;
-use condatainer_core::lower::Lower;
-use condatainer_core::refusal::Refusal;
-use condatainer_core::survey::{self, SurveyError};
+use condatainer_core::machine::facts;
+use condatainer_core::machine::survey::{self, SurveyError};
+use condatainer_core::plan::refusal::Refusal;
+use condatainer_core::request::layer::Mode;
+use condatainer_formats::ext::FileType;
+use condatainer_images::image::{self, Kind, Opened};
+use condatainer_images::lock::usage::Usage;
+use condatainer_images::overlay::lower::Lower;
+use condatainer_images::verbs::diff::{self, Aspect, Change, Changes, Count, Entry, Facts, Summary, Totals};
 use indicatif::BinaryBytes;
 use serde::Serialize;
 
@@ -21,16 +22,16 @@ use crate::exit::Failure;
 use crate::print;
 use crate::say;
 use crate::start::Surroundings;
-use condatainer_core::escape::escape;
+use condatainer_images::system::escape::escape;
 
 /// The report; the field names are the contract of `--json`.
 #[derive(Debug, Serialize)]
 struct Report<'a> {
-    #[serde(serialize_with = "condatainer_core::shown::path")]
+    #[serde(serialize_with = "condatainer_images::system::shown::path")]
     image: &'a Path,
-    #[serde(serialize_with = "condatainer_core::shown::maybe")]
+    #[serde(serialize_with = "condatainer_images::system::shown::maybe")]
     base: Option<&'a Path>,
-    #[serde(serialize_with = "condatainer_core::shown::paths")]
+    #[serde(serialize_with = "condatainer_images::system::shown::paths")]
     layers: &'a [PathBuf],
     in_use: bool,
     #[serde(flatten)]

@@ -6,12 +6,12 @@ use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
 use condatainer_core::doctor::{self, Check, Report, Request, Status};
-use condatainer_core::litter;
+use condatainer_images::system::litter;
 
 use crate::args::DoctorArgs;
 use crate::exit::{Code, Failure};
 use crate::print;
-use condatainer_core::escape::one_line;
+use condatainer_images::system::escape::one_line;
 
 /// Room for how a check came out, and for its name.
 const STATUS_WIDTH: usize = 9;

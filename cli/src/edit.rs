@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use condatainer_core::config::SYSTEM_FILE;
-use condatainer_core::image::{self, Kind};
-use condatainer_core::layer::{Layer, Mode};
 use condatainer_core::plan::Plan;
 use condatainer_core::request::Request;
-use condatainer_core::seal;
-use condatainer_core::trust::strangers_directory;
+use condatainer_core::request::layer::{Layer, Mode};
+use condatainer_images::image::{self, Kind};
+use condatainer_images::trust::strangers_directory;
+use condatainer_images::verbs::seal;
 
 use crate::args::EditArgs;
 use crate::exit::Failure;

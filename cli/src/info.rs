@@ -7,16 +7,16 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use anstyle::{AnsiColor, Style};
 use condatainer_core::config::SYSTEM_FILE;
-use condatainer_core::image::SquashfsInfo;
-use condatainer_core::info::{self, Content, DirectoryInfo, ExtInfo, Info, PartitionInfo, Top};
-use condatainer_core::layer::Layer;
-use condatainer_core::module::Module;
+use condatainer_core::request::layer::Layer;
+use condatainer_images::image::SquashfsInfo;
+use condatainer_images::module::Module;
+use condatainer_images::verbs::info::{self, Content, DirectoryInfo, ExtInfo, Info, PartitionInfo, Top};
 
 use crate::args::{InfoArgs, LayerInfoArgs};
 use crate::exit::Failure;
 use crate::print;
 use crate::start::Surroundings;
-use condatainer_core::escape::one_line;
+use condatainer_images::system::escape::one_line;
 
 /// Room for the names of the lines.
 const WIDTH: usize = 12;

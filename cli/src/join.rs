@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use condatainer_core::config::SYSTEM_FILE;
-use condatainer_core::holder::{self, BATCH_STEP};
-use condatainer_core::layer::Layer;
 use condatainer_core::plan::Command;
+use condatainer_core::request::layer::Layer;
 use condatainer_core::step::join::Container;
 use condatainer_core::step::kept::{self, Kept};
-use condatainer_core::trust;
+use condatainer_images::lock::holder::{self, BATCH_STEP};
+use condatainer_images::trust;
 use nix::unistd::Uid;
 
 use crate::args::JoinArgs;

@@ -9,14 +9,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use condatainer_core::config::SYSTEM_FILE;
-use condatainer_core::holder::BATCH_STEP;
 use condatainer_core::plan::{Command, Plan};
 use condatainer_core::request::Part;
+use condatainer_core::request::script;
 use condatainer_core::run::{self, Forward, Options, Words, answer_all};
-use condatainer_core::script;
 use condatainer_core::step::channel::Answer;
 use condatainer_core::step::limits;
 use condatainer_core::step::relay::Relays;
+use condatainer_images::lock::holder::BATCH_STEP;
 
 use crate::args::{KeepArgs, TaskPart};
 use crate::exit::Failure;

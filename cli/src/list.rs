@@ -6,11 +6,11 @@ use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
 use condatainer_core::config::SYSTEM_FILE;
-use condatainer_core::image;
-use condatainer_core::module::Module;
-use condatainer_core::names::{Found, Library};
-use condatainer_core::shown;
-use condatainer_core::survey;
+use condatainer_core::machine::survey;
+use condatainer_core::request::names::{Found, Library};
+use condatainer_images::image;
+use condatainer_images::module::Module;
+use condatainer_images::system::shown;
 use serde::Serialize;
 use wildmatch::WildMatch;
 
@@ -19,7 +19,7 @@ use crate::exit::{Code, Failure};
 use crate::print;
 use crate::say;
 use crate::start::Surroundings;
-use condatainer_core::escape::one_line;
+use condatainer_images::system::escape::one_line;
 
 /// One layer, as `--json` promises it.
 #[derive(Debug, Serialize)]
@@ -77,7 +77,7 @@ fn size(path: &Path) -> u64 {
 
 fn said_of(path: &Path) -> Option<String> {
     let opened = image::open(path).ok()?;
-    Module::read(path, &opened, survey::kind(&opened.image.kind)).whatis
+    Module::read(path, &opened).whatis
 }
 
 fn text(library: &Library, found: &[Found], whatis: bool) -> String {

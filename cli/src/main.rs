@@ -38,9 +38,9 @@ mod with_root;
 use std::process::ExitCode;
 
 use clap::Parser;
-use condatainer_core::litter;
-use condatainer_core::run::daemons;
+use condatainer_core::run::engine::daemons;
 use condatainer_core::step::relay;
+use condatainer_images::system::litter;
 
 use crate::args::{Cli, OverlayVerb, Verb};
 use crate::exit::Failure;

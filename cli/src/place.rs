@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use condatainer_core::names::{Name, user_directory};
+use condatainer_core::request::names::{Name, user_directory};
 
 use crate::args::BuildArgs;
 use crate::exit::Failure;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::say;
-use condatainer_core::escape::one_line;
+use condatainer_images::system::escape::one_line;
 
 /// One piece of long work.
 #[derive(Debug)]

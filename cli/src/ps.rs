@@ -8,7 +8,7 @@ use condatainer_core::step::kept::{Kept, kept};
 use crate::args::PsArgs;
 use crate::exit::Failure;
 use crate::print;
-use condatainer_core::escape::one_line;
+use condatainer_images::system::escape::one_line;
 
 pub(crate) fn ps(args: &PsArgs) -> Result<ExitCode, Failure> {
     let found = kept();

@@ -5,18 +5,18 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use condatainer_core::config::SYSTEM_FILE;
-use condatainer_core::facts::Usage;
-use condatainer_core::image;
-use condatainer_core::layer::Layer;
-use condatainer_core::names::is_path;
-use condatainer_core::survey;
+use condatainer_core::machine::survey;
+use condatainer_core::request::layer::Layer;
+use condatainer_core::request::names::is_path;
+use condatainer_images::image;
+use condatainer_images::lock::usage::Usage;
 
 use crate::args::RemoveArgs;
 use crate::exit::Failure;
 use crate::list::matching;
 use crate::say;
 use crate::start::Surroundings;
-use condatainer_core::escape::one_line;
+use condatainer_images::system::escape::one_line;
 
 pub(crate) fn remove(args: &RemoveArgs) -> Result<ExitCode, Failure> {
     let around = Surroundings::look(Path::new(SYSTEM_FILE)).map_err(Failure::of_a_verb)?;

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use condatainer_core::ext::Ids;
-use condatainer_core::user::Caller;
+use condatainer_formats::ext::Ids;
+use condatainer_images::system::user::Caller;
 use serde::Serialize;
 
 use crate::exit::Failure;

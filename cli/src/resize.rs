@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use condatainer_core::resize::{self, Report, Request, Stage, Wish};
+use condatainer_images::verbs::resize::{self, Report, Request, Stage, Wish};
 use indicatif::BinaryBytes;
 
 use crate::args::ResizeArgs;

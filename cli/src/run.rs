@@ -5,12 +5,12 @@ mod submit;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use condatainer_core::bind::Bind;
 use condatainer_core::config::SYSTEM_FILE;
-use condatainer_core::directory::is_the_containers;
 use condatainer_core::plan::Command;
+use condatainer_core::plan::directory::is_the_containers;
 use condatainer_core::request::Request;
-use condatainer_core::script::Script;
+use condatainer_core::request::bind::Bind;
+use condatainer_core::request::script::Script;
 use nix::unistd::{AccessFlags, access};
 
 use crate::args::RunArgs;

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use condatainer_core::escape::one_line;
+use condatainer_images::system::escape::one_line;
 
 const QUIET: u8 = 0;
 const NORMAL: u8 = 1;

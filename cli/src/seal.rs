@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use condatainer_core::config::SYSTEM_FILE;
-use condatainer_core::seal::{self, Report, Request};
-use condatainer_core::stop::Stop;
+use condatainer_images::system::stop::Stop;
+use condatainer_images::verbs::seal::{self, Report, Request};
 use indicatif::BinaryBytes;
 
 use crate::args::{Compression, SealArgs};

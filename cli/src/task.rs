@@ -5,15 +5,15 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use condatainer_core::bind::Bind;
 use condatainer_core::config::SYSTEM_FILE;
-use condatainer_core::holder::BATCH_STEP;
 use condatainer_core::plan::Command;
+use condatainer_core::request::bind::Bind;
+use condatainer_core::request::script::Script;
 use condatainer_core::request::{ARGUMENTS_VARIABLE, Request, VARIABLE, decode_words};
 use condatainer_core::run::{Ended, Forward};
-use condatainer_core::script::Script;
 use condatainer_core::step::channel::{self, Answer};
 use condatainer_core::step::join::{Container, JoinError};
+use condatainer_images::lock::holder::BATCH_STEP;
 use nix::sys::resource::{Resource, setrlimit};
 
 use crate::args::{TaskArgs, TaskPart};

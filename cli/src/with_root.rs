@@ -7,11 +7,11 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use condatainer_core::config::SYSTEM_FILE;
-use condatainer_core::ext::Ids;
-use condatainer_core::layer::{Layer, Mode};
 use condatainer_core::request::Request;
-use condatainer_core::stop::Stop;
-use condatainer_core::with_root;
+use condatainer_core::request::layer::{Layer, Mode};
+use condatainer_formats::ext::Ids;
+use condatainer_images::system::stop::Stop;
+use condatainer_images::verbs::with_root;
 
 use crate::args::WithRootArgs;
 use crate::exit::{Code, Failure};

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use condatainer_core::config::Config;
-use condatainer_core::names::{Library, Name};
+use condatainer_core::request::names::{Library, Name};
 
 const TIMES: usize = 200;
 

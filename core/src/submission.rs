@@ -6,15 +6,15 @@ use nix::errno::Errno;
 use nix::unistd::geteuid;
 
 use crate::config::Config;
-use crate::entry::{self, As};
-use crate::facts::{BaseFacts, LayerFacts};
-use crate::fakeroot;
-use crate::image::ImageError;
-use crate::layer::Mode;
+use crate::machine::facts::{BaseFacts, LayerFacts};
+use crate::machine::survey::{self, Moment, SurveyError};
 use crate::plan;
-use crate::refusal::Refusal;
+use crate::plan::entry::{self, As};
+use crate::plan::fakeroot;
+use crate::plan::refusal::Refusal;
 use crate::request::Request;
-use crate::survey::{self, Moment, SurveyError};
+use crate::request::layer::Mode;
+use condatainer_images::image::ImageError;
 
 /// Why a job would not start.
 #[derive(Debug, thiserror::Error)]

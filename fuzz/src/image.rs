@@ -6,7 +6,7 @@
 use std::cell::Cell;
 use std::io;
 
-use condatainer_core::ext::ReadAt;
+use condatainer_formats::ext::ReadAt;
 
 const BLOCK: usize = 1024;
 /// Index, then content.

@@ -11,11 +11,11 @@ mod tree;
 
 use std::path::Path;
 
-use condatainer_core::bind::Bind;
-use condatainer_core::image::{Kind, kind_of};
-use condatainer_core::layer::Layer;
-use condatainer_core::names::{Finder, Library};
+use condatainer_core::request::bind::Bind;
+use condatainer_core::request::layer::Layer;
+use condatainer_core::request::names::{Finder, Library};
 use condatainer_core::request::{self, Request};
+use condatainer_images::image::{Kind, kind_of};
 
 pub use image::{Padded, Sparse};
 pub use tree::ext;

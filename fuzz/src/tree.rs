@@ -4,9 +4,9 @@ use std::collections::HashSet;
 use std::io::Read;
 use std::path::Path;
 
-use condatainer_core::chown::{Request, preview};
-use condatainer_core::ext::{ExtError, FileType, Ids, Node, Tree, Window, probe_measured};
-use condatainer_core::whiteout::scan;
+use condatainer_formats::ext::{ExtError, FileType, Ids, Node, Tree, Window, probe_measured};
+use condatainer_images::overlay::whiteout::scan;
+use condatainer_images::verbs::chown::{Request, preview};
 
 use super::image::Sparse;
 

@@ -3,7 +3,7 @@
 //! Slurm forwards only the last occurrence of an option, so repeats are collected here. As with Slurm's own options, the command
 //! line overrides `#SBATCH` lines: a list begun on the command line replaces the one from the script.
 
-use condatainer_core::layer::Layer;
+use condatainer_core::request::layer::Layer;
 use condatainer_core::request::{Scope, parse_assignment};
 
 use crate::options::Name;

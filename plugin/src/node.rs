@@ -4,9 +4,9 @@
 
 use std::path::Path;
 
-use condatainer_core::layer::Mode;
+use condatainer_core::request::layer::Mode;
+use condatainer_core::request::script;
 use condatainer_core::request::{ARGUMENTS_VARIABLE, Part, Request, VARIABLE, encode_words};
-use condatainer_core::script;
 use nix::unistd::{AccessFlags, access};
 
 use crate::host::{Step, Task, Variable};

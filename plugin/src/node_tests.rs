@@ -1,8 +1,8 @@
 //! Tests of the node's side, without Slurm.
 
 use super::*;
-use condatainer_core::layer::{Layer, Mode};
 use condatainer_core::request::Scope;
+use condatainer_core::request::layer::{Layer, Mode};
 
 struct FakeTask {
     step: Step,

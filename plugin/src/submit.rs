@@ -5,12 +5,11 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use condatainer_core::bind::Bind;
 use condatainer_core::config::{self, Config};
-use condatainer_core::names::{Finder, Library};
+use condatainer_core::request::bind::Bind;
+use condatainer_core::request::names::{Finder, Library};
+use condatainer_core::request::script::Script;
 use condatainer_core::request::{Part, Request, Scope, VARIABLE, parse_assignment};
-use condatainer_core::script::Script;
-use condatainer_core::step::written;
 use condatainer_core::submission;
 
 use crate::given::Given;
@@ -32,7 +31,7 @@ pub(crate) fn inherited_option_variables(env: impl Iterator<Item = String>) -> V
     env.filter(|name| name.starts_with("SLURM_SPANK__SLURM_SPANK_OPTION_condatainer_")).collect()
 }
 
-/// Puts the request into the environment that the job will see, or takes an old one away. The images that its steps write.
+/// Puts the request into the environment that the job will see, or takes an old one away.
 ///
 /// # Errors
 /// One line for the user; the submission stops.
@@ -41,29 +40,23 @@ pub(crate) fn submit(
     given: &Given,
     place: &Place,
     process: &mut impl Submitter,
-) -> Result<Vec<PathBuf>, String> {
+) -> Result<(), String> {
     let inherited = match context {
         Context::Local if process.variable("SLURM_JOB_ID").is_some() => process.variable(VARIABLE),
         _ => None,
     };
-    let decided = request(context, given, inherited.as_deref(), place)?;
-    let encoded = decided.as_ref().map(|(request, _)| request.encode()).transpose().map_err(|e| e.to_string())?;
+    let request = request(context, given, inherited.as_deref(), place)?;
+    let encoded = request.map(|request| request.encode()).transpose().map_err(|e| e.to_string())?;
     process.set_variable(VARIABLE, encoded.as_deref());
-    Ok(decided.map_or_else(Vec::new, |(request, config)| written::images(&request, &config)))
+    Ok(())
 }
 
-/// What is asked for, and by which configuration it was decided.
-fn request(
-    context: Context,
-    given: &Given,
-    inherited: Option<&str>,
-    place: &Place,
-) -> Result<Option<(Request, Config)>, String> {
+fn request(context: Context, given: &Given, inherited: Option<&str>, place: &Place) -> Result<Option<Request>, String> {
     if given.off {
         return if given.asks_for_something() {
             Err("--condatainer-off: cannot be combined with other --condatainer options".into())
         } else {
-            Ok((context == Context::Allocator).then(|| (Request::off(), Config::default())))
+            Ok((context == Context::Allocator).then(Request::off))
         };
     }
     let inherited = inherited.map(Request::decode).transpose().map_err(|e| e.to_string())?;
@@ -91,7 +84,7 @@ fn request(
     if context == Context::Allocator || request.scope.covers(Part::Step) {
         submission::check(&mut request, &config).map_err(|e| e.to_string())?;
     }
-    Ok(Some((request, config)))
+    Ok(Some(request))
 }
 
 /// The batch script, if it says anything about its container and leaves it to us to make that.

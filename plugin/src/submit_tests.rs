@@ -3,7 +3,7 @@
 use super::*;
 use crate::given::Origin;
 use crate::options::Name;
-use condatainer_core::layer::Mode;
+use condatainer_core::request::layer::Mode;
 
 #[derive(Default)]
 struct Shell(HashMap<String, String>);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use clap_complete::engine::ArgValueCompleter;
-use condatainer_core::resize::Wish;
+use condatainer_images::verbs::resize::Wish;
 
 use super::parse_size;
 use crate::complete;

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use condatainer_core::chown::Report;
-use condatainer_core::ext::Ids;
+use condatainer_formats::ext::Ids;
+use condatainer_images::verbs::chown::Report;
 
 use crate::args::ChownArgs;
 use crate::report;

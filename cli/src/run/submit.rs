@@ -4,11 +4,11 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
-use condatainer_core::names::Finder;
-use condatainer_core::programs;
 use condatainer_core::request::Request;
-use condatainer_core::script::Script;
+use condatainer_core::request::names::Finder;
+use condatainer_core::request::script::Script;
 use condatainer_core::submission;
+use condatainer_images::tools::programs;
 use serde::Serialize;
 
 use crate::args::{DryRun, RunArgs};

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use super::Flaw;
 use super::conda::CondaError;
 use crate::config::Origin;
-use crate::draft::directory_of;
-use crate::image::ImageError;
-use crate::missing_engine::MissingEngine;
+use crate::machine::missing_engine::MissingEngine;
+use condatainer_images::image::ImageError;
+use condatainer_images::replace::draft::directory_of;
 
 /// Why there is no layer. Nothing is left at its path, and what was there is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -227,7 +227,7 @@ impl BuildError {
         Self::Source { asked: asked.into(), why: why.into() }
     }
 
-    pub(super) fn io(path: &Path, error: io::Error) -> Self {
+    pub fn io(path: &Path, error: io::Error) -> Self {
         let path = path.to_owned();
         match error.kind() {
             io::ErrorKind::AlreadyExists => Self::Exists { path },

@@ -6,17 +6,18 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use super::command::{Build, takes_mksquashfs_arguments};
 use super::layer::Packed;
-use super::process::{End, Running};
 use super::target::{self, Target};
-use super::verdict::Said;
 use super::workshop::Workshop;
-use super::{BuildError, Recipe, Report, Request, Source, Watch, definition, source};
-use crate::fakeroot::Fakeroot;
-use crate::seal::Compression;
-use crate::survey;
-use crate::user::Caller;
+use super::{BuildError, Recipe, Report, Request, Source, Watch};
+use crate::build::apptainer::command::{Build, takes_mksquashfs_arguments};
+use crate::build::apptainer::process::{End, Running};
+use crate::build::apptainer::verdict::Said;
+use crate::build::recipe::{definition, source};
+use crate::machine::survey;
+use condatainer_images::system::ids::Fakeroot;
+use condatainer_images::system::user::Caller;
+use condatainer_images::verbs::seal::Compression;
 
 /// What is built, once everything that it depends on was read.
 struct Plan {

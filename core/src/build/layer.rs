@@ -4,11 +4,11 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use super::definition::{OF_APPTAINER, RECORDED};
 use super::{BuildError, News, Watch};
-use crate::ext::{FileType, Window};
-use crate::image::{self, ImageError, Kind, Opened, PartitionFs};
-use crate::squashfs::{Squashfs, SquashfsError};
+use crate::build::recipe::definition::{OF_APPTAINER, RECORDED};
+use condatainer_formats::ext::{FileType, Window};
+use condatainer_formats::squashfs::{Squashfs, SquashfsError};
+use condatainer_images::image::{self, ImageError, Kind, Opened, PartitionFs};
 
 /// Copied between two looks at the progress, in bytes.
 const STRIDE: u64 = 32 << 20;

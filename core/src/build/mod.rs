@@ -5,33 +5,28 @@
 //! mksquashfs that Apptainer calls itself: a sandbox packed by us afterwards would be written twice, and outside of Apptainer's
 //! user namespace the owners in it are other numbers.
 
-mod archive;
-mod command;
+pub mod apptainer;
 pub mod conda;
-mod definition;
 mod error;
 mod job;
 mod last;
 mod layer;
-mod process;
 mod recipe;
-mod source;
 mod target;
-mod verdict;
 mod workshop;
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-pub use command::engine;
-pub use definition::{Flaw, RECORDED};
+pub use crate::build::apptainer::command::engine;
+pub use crate::build::recipe::definition::{Flaw, RECORDED};
+pub use crate::build::recipe::source::Source;
 pub use error::BuildError;
 pub use recipe::{Recipe, Told};
-pub use source::Source;
 
 use crate::config::Origin;
-use crate::fakeroot::Fakeroot;
-use crate::seal::Compression;
+use condatainer_images::system::ids::Fakeroot;
+use condatainer_images::verbs::seal::Compression;
 
 /// What is to be built, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,7 +71,7 @@ pub type Watch<'a> = &'a mut dyn FnMut(News<'_>) -> ControlFlow<()>;
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Report {
     /// The layer.
-    #[serde(serialize_with = "crate::shown::path")]
+    #[serde(serialize_with = "condatainer_images::system::shown::path")]
     pub path: PathBuf,
     /// Its length, in bytes.
     pub size_bytes: u64,

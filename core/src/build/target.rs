@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use nix::libc::O_NONBLOCK;
 
 use super::BuildError;
-use crate::create::free_space;
-use crate::draft::{self, Draft, Kind, attributes};
-use crate::image::{self, ImageError};
+use condatainer_images::image::{self, ImageError};
+use condatainer_images::replace::draft::{self, Draft, Kind, attributes};
+use condatainer_images::verbs::create::free_space;
 
 /// A place that was looked at, and the draft in it.
 #[derive(Debug)]
@@ -117,8 +117,8 @@ pub(super) fn require_space(path: &Path, directory: &Path, needed: u64) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::create::{self, Spec};
-    use crate::ext::Ids;
+    use condatainer_formats::ext::Ids;
+    use condatainer_images::verbs::create::{self, Spec};
 
     fn image(path: &Path) {
         create::create(&Spec::new(path.into(), 64 << 20, Ids::ROOT), &mut |_, _| {}).unwrap();

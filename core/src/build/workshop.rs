@@ -3,8 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::own_dir::{self, OwnDir};
-use crate::tmpdir;
+use condatainer_images::trust::own_dir::{self, OwnDir};
+use condatainer_images::trust::tmpdir;
 
 const PREFIX: &str = ".build.condatainer-";
 

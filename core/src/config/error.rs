@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::trust::TrustError;
+use condatainer_images::trust::TrustError;
 
 /// See the module.
 #[derive(Debug, thiserror::Error)]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::ConfigError;
 use super::settings::Settings;
-use crate::trust::{self, Links, Opened, TrustError};
+use condatainer_images::trust::{self, Links, Opened, TrustError};
 
 /// A configuration has some lines; more is none.
 const LARGEST: u64 = 1 << 20;

@@ -153,7 +153,7 @@ pub struct Report {
 }
 
 impl Report {
-    pub(crate) fn new(mut checks: Vec<Check>, skip: &[String]) -> Self {
+    pub fn new(mut checks: Vec<Check>, skip: &[String]) -> Self {
         for check in checks.iter_mut().filter(|check| skip.iter().any(|id| id == check.id)) {
             *check = Check::skipped(check.id, "left out by --skip");
         }

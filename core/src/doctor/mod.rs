@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use crate::config::{self, Config, SYSTEM_FILE};
-use crate::user::Caller;
+use condatainer_images::system::user::Caller;
 
 pub use check::{Check, Group, IDS, Report, Status};
 

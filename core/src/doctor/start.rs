@@ -4,9 +4,10 @@ use std::time::Instant;
 
 use super::{Asker, Check, Request};
 use crate::config::Config;
+use crate::machine::survey;
 use crate::plan::{self, Command};
+use crate::request;
 use crate::run::{self, Ended, Forward, Options};
-use crate::{request, survey};
 
 const ID: &str = "start";
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::facts::Flavour;
+use crate::machine::facts::Flavour;
 
 /// A release: major, minor, patch. What is not said is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -15,13 +15,13 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::{dup2_stderr, ftruncate};
 
 use crate::plan::Plan;
-use crate::process::Process;
-use crate::run::leftovers::Leftovers;
-use crate::run::link::Report;
+use crate::run::engine::leftovers::Leftovers;
+use crate::run::engine::link::Report;
 use crate::run::{Container, Options, Streams};
 use crate::step::channel::{Answer, Call, answer, next_call, view};
 use crate::step::join::{OTHER_VIEW, why_not_shared};
 use crate::step::relay::Relays;
+use condatainer_images::system::process::Process;
 
 /// What is more is lost: nobody reads it before the end, and it must not keep a FUSE daemon waiting.
 const MOST_WORDS: u16 = 16 << 10;

@@ -1,47 +1,44 @@
 //! Carries a plan out: repairs what a killed writer left, starts the engine, looks again, lets the command go, waits, and says
 //! how it ended.
 
-mod child;
-pub mod daemons;
-mod descriptors;
-mod engine_config;
+pub mod apt;
+pub mod engine;
+pub mod images;
 mod keep;
-mod knowledge;
-pub(crate) mod leftovers;
-mod link;
-mod look_again;
-pub mod orphans;
-mod repair;
 mod scratch;
-mod signals;
-mod tidy;
 
+use crate::run::engine::descriptors;
+use crate::run::engine::engine_config;
+use crate::run::engine::orphans;
+use crate::run::images::knowledge;
+use crate::run::images::look_again;
+use crate::run::images::repair;
+use crate::run::images::tidy;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 
 use nix::errno::Errno;
 
-use crate::create::CreateError;
-use crate::ext::Room;
-use crate::facts::Flavour;
-use crate::held::HeldError;
-use crate::holder::{Holder, Published};
-use crate::host;
+use crate::machine::facts::Flavour;
+use crate::machine::survey;
 use crate::plan::Plan;
-use crate::refusal::Refusal;
-use crate::run::child::{Child, Streams};
-use crate::run::knowledge::Known;
-use crate::run::leftovers::Leftovers;
-use crate::run::link::{Link, Report};
+use crate::plan::host;
+use crate::plan::refusal::Refusal;
+use crate::run::engine::child::{Child, Streams};
+use crate::run::engine::leftovers::Leftovers;
+use crate::run::engine::link::{Link, Report};
+use crate::run::images::knowledge::Known;
 use crate::run::scratch::Scratch;
 use crate::session;
-use crate::step::command::{ANOTHER, ENOENT};
-use crate::survey;
+use condatainer_formats::ext::Room;
+use condatainer_images::lock::held::HeldError;
+use condatainer_images::lock::holder::{Holder, Published};
+use condatainer_images::verbs::create::CreateError;
+use condatainer_programs::command::{ANOTHER, ENOENT};
 
+pub use crate::run::engine::signals::Forward;
 pub use crate::run::keep::{Words, answer_all, keep};
-pub use crate::run::signals::Forward;
-pub(crate) use crate::run::tidy::lost;
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,7 +123,7 @@ pub(crate) fn system(what: impl Into<String>) -> impl FnOnce(io::Error) -> RunEr
 pub struct Options<'a> {
     /// Which signals that reach this process are passed on.
     pub forward: Forward,
-    /// What a writer calls its step where the environment does not say it: [`BATCH_STEP`](crate::holder::BATCH_STEP).
+    /// What a writer calls its step where the environment does not say it: [`BATCH_STEP`](condatainer_images::lock::holder::BATCH_STEP).
     pub step: Option<&'a str>,
     /// Receives lines for the user.
     pub say: &'a mut dyn FnMut(&str),

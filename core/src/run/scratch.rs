@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use nix::sys::statvfs::statvfs;
 use nix::unistd::{getegid, geteuid};
 
-use crate::argv::SCRATCH_IMAGE;
-use crate::create::{self, Spec};
-use crate::ext::Ids;
-use crate::own_dir::{self, OwnDir};
+use crate::plan::argv::SCRATCH_IMAGE;
 use crate::plan::{Overlay, Plan};
 use crate::run::{RunError, system};
-use crate::tmpdir;
+use condatainer_formats::ext::Ids;
+use condatainer_images::trust::own_dir::{self, OwnDir};
+use condatainer_images::trust::tmpdir;
+use condatainer_images::verbs::create::{self, Spec};
 
 /// Less than this, in bytes, is no room for anything.
 pub(crate) const NOTHING: u64 = 64 << 10;
@@ -62,7 +62,7 @@ impl Scratch {
     }
 
     /// Its path; empty where there is none.
-    pub(crate) fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         self.dir.as_ref().map_or(Path::new(""), OwnDir::path)
     }
 
@@ -77,7 +77,7 @@ impl Scratch {
     }
 
     /// Removes the directory; the line to say where that failed.
-    pub(crate) fn remove(self) -> Option<String> {
+    pub(super) fn remove(self) -> Option<String> {
         let dir = self.dir?;
         let path = dir.path().display().to_string();
         dir.remove().err().map(|error| format!("{path}: what :tmp layers wrote could not be removed: {error}"))

@@ -14,8 +14,8 @@ use nix::unistd::Pid;
 
 use super::record::Record;
 use crate::plan::Plan;
-use crate::process::Process;
-use crate::run::leftovers;
+use crate::run::engine::leftovers;
+use condatainer_images::system::process::Process;
 
 /// An interactive shell ignores SIGTERM, and one that is stopped obeys neither before it goes on.
 const SIGNALS: [Signal; 3] = [Signal::SIGHUP, Signal::SIGTERM, Signal::SIGCONT];

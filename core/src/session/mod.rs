@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{Pid, geteuid};
 
-use crate::process::Process;
+use condatainer_images::system::process::Process;
 
 pub(crate) use joined::{Open, Roll};
 pub(crate) use record::Record;
@@ -25,7 +25,7 @@ const SHOWN: &str = "/memfd:condatainer-session";
 #[derive(Debug)]
 pub(crate) struct Session {
     /// Where its memory file can be opened.
-    pub(crate) file: PathBuf,
+    pub file: PathBuf,
     pub(crate) record: Record,
 }
 

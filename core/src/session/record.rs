@@ -17,10 +17,10 @@ use nix::unistd::{Pid, geteuid};
 use serde::{Deserialize, Serialize};
 
 use crate::plan::{Overlay, Plan};
-use crate::process::Process;
-use crate::step::command::{Job, Variables, assignment};
 use crate::step::join::FILTER;
 use crate::step::privileges;
+use condatainer_images::system::process::Process;
+use condatainer_programs::command::{Job, Variables, assignment};
 
 /// Variables have two megabytes at most.
 const MAX: u64 = 8 << 20;
@@ -47,7 +47,7 @@ pub(crate) struct Record {
 
 impl Record {
     /// Of the container whose first process, `first`, still waits for the word to become the command.
-    pub(super) fn of(plan: &Plan, first: Pid) -> io::Result<Self> {
+    pub(crate) fn of(plan: &Plan, first: Pid) -> io::Result<Self> {
         let process = Process::numbered(first);
         let words = block(plan.job().into_iter().map(OsString::into_vec));
         let variables = block(process.variables()?.into_iter().map(|(name, value)| [name, value].join(&b'=')));
@@ -82,7 +82,7 @@ impl Record {
     }
 
     /// What a memory file says; `None` where it is none of ours, or of another release, or another user has made it.
-    pub(super) fn read(path: &Path) -> Option<Self> {
+    pub(crate) fn read(path: &Path) -> Option<Self> {
         let mut text = Vec::new();
         let file = File::open(path).ok()?;
         if file.metadata().ok()?.uid() != geteuid().as_raw() {
@@ -128,7 +128,7 @@ pub(super) mod tests {
     use super::*;
     use std::os::fd::AsRawFd;
 
-    pub(in crate::session) fn record() -> Record {
+    pub(crate) fn record() -> Record {
         let words = block([&b"--set"[..], b"A=b\nc", b"--", b""].into_iter().map(<[u8]>::to_vec));
         let variables = block([&b"PATH=/bin"[..], b"ODD=\xff"].into_iter().map(<[u8]>::to_vec));
         Record {

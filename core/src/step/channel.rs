@@ -15,7 +15,7 @@ use nix::unistd::close;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use serde::{Deserialize, Serialize};
 
-use crate::process::Process;
+use condatainer_images::system::process::Process;
 
 /// An answer that is longer is not one of ours.
 const MAX_ANSWER: u64 = 1 << 20;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::command::Variables;
+use condatainer_programs::command::Variables;
 
 /// What the container's start would have made of the task's own variables: `before` and `after` are what it made of the keeper's.
 /// What it changed, added or removed there, it would have here; everything else is the task's own.

@@ -16,20 +16,20 @@ use nix::errno::Errno;
 use nix::unistd::geteuid;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use super::command::{ELIBBAD, ENOENT, Job, Variables};
 use super::environment::merged;
 use super::kept::Kept;
 use super::privileges::Privileges;
 use super::system::Own;
-use crate::directory::Directory;
-use crate::host::{ROOTS_HOME, no_tmpdir};
+use crate::machine::survey;
 use crate::plan::Command;
-use crate::process::Process;
-use crate::refusal::Refusal;
+use crate::plan::directory::Directory;
+use crate::plan::host::{ROOTS_HOME, no_tmpdir};
+use crate::plan::refusal::Refusal;
 use crate::request::ARGUMENTS_VARIABLE;
 use crate::run::why_nowhere;
 use crate::session::{self, Record, Roll};
-use crate::survey;
+use condatainer_images::system::process::Process;
+use condatainer_programs::command::{ELIBBAD, ENOENT, Job, Variables};
 
 /// Where the keeper and a task see the machine differently.
 pub(crate) const OTHER_VIEW: &str = "this process sees other file systems than the one that keeps the container";

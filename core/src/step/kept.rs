@@ -8,13 +8,13 @@ use std::path::Path;
 use nix::unistd::geteuid;
 use serde::Serialize;
 
-use super::command::Variables;
 use super::join::Container;
-use crate::layer::Layer;
-use crate::process::Process;
+use crate::request::layer::Layer;
 use crate::request::{Request, VARIABLE};
 use crate::session::{self, Session};
-use crate::trust::name_of;
+use condatainer_images::system::process::Process;
+use condatainer_images::trust::name_of;
+use condatainer_programs::command::Variables;
 
 /// The arguments of a keeper begin with a program and this.
 const VERB: &str = "keep";

@@ -5,8 +5,6 @@
 //! and becomes the command, so that signals, exit codes, limits, terminals and accounting are the task's own.
 
 pub mod channel;
-#[path = "../../shim/command.rs"]
-pub(crate) mod command;
 mod environment;
 pub mod join;
 pub mod kept;
@@ -15,4 +13,3 @@ pub(crate) mod privileges;
 pub mod relay;
 mod system;
 pub mod warden;
-pub mod written;

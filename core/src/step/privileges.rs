@@ -7,7 +7,7 @@ use rustix::thread::{
     remove_capability_from_bounding_set, set_capabilities, set_no_new_privs,
 };
 
-use crate::process::Process;
+use condatainer_images::system::process::Process;
 
 /// The lines of proc_pid_status(5) that say it.
 pub(crate) const LINES: [&str; 6] = ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs"];

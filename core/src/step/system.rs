@@ -13,7 +13,7 @@ use std::process::Command;
 use nix::libc::O_NONBLOCK;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
-use super::command::{ENOENT, Files, Identity, System, Variables};
+use condatainer_programs::command::{ENOENT, Files, Identity, System, Variables};
 
 /// As much as the kernel reads of a script.
 const HEAD: u64 = 256;

@@ -1,10 +1,8 @@
-//! The warden of a step's container: root's process that ends the keeper and all that it has started (`core/warden/`).
+//! The warden of a step's container: root's process that ends the keeper and all that it has started (`programs/warden/`).
 //!
 //! The plugin starts it, out of a memory file: so it is of the plugin's own release, and root runs no other file.
 
-/// The program.
-pub static WARDEN: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/warden"));
-
+pub use condatainer_programs::WARDEN;
 /// What it says of the end of a step's container, in one byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {

@@ -9,7 +9,7 @@
 
 mod corpus;
 mod mutate;
-#[path = "../support/mod.rs"]
+#[path = "../../../images/tests/support/mod.rs"]
 mod support;
 #[path = "../../../fuzz/src/lib.rs"]
 mod targets;

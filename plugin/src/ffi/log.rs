@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 
-use condatainer_core::escape::one_line;
+use condatainer_images::system::escape::one_line;
 
 use super::abi;
 

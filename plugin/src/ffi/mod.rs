@@ -2,7 +2,6 @@
 
 mod abi;
 mod callbacks;
-mod ending;
 #[cfg(test)]
 mod fake_slurm;
 mod identity;

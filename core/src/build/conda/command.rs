@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::spec::{Format, Spec};
 use super::tool::{Dialect, Tool};
-use crate::bind::Bind;
+use crate::request::bind::Bind;
 
 /// Makes a module readable for all whatever the caller's umask is, gives the tool nothing to ask, and keeps Python packages of
 /// host and home out of the environment, and its own in.

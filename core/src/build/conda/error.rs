@@ -7,10 +7,10 @@ use super::Request;
 use super::said::Trouble;
 use crate::build::error::other_tmpdir;
 use crate::config::Origin;
-use crate::draft::directory_of;
-use crate::refusal::Refusal;
-use crate::seal::ToolError;
-use crate::survey::SurveyError;
+use crate::machine::survey::SurveyError;
+use crate::plan::refusal::Refusal;
+use condatainer_images::replace::draft::directory_of;
+use condatainer_images::verbs::seal::ToolError;
 
 /// See the module. Nothing is left at the layer's path then, and what was there before is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -223,7 +223,7 @@ fn other_tool(origin: Option<&Origin>) -> String {
 }
 
 impl CondaError {
-    pub(super) fn io(path: &Path, error: io::Error) -> Self {
+    pub fn io(path: &Path, error: io::Error) -> Self {
         let path = path.to_owned();
         match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {

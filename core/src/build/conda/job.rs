@@ -14,15 +14,15 @@ use super::pack::{self, Packing};
 use super::record::{self, Packages};
 use super::said::{Said, Trouble};
 use super::{CondaError, Report, Request, Spec, SpecFile, Tool, surroundings};
-use crate::argv::contradicting_variables;
-use crate::bind::Bind;
-use crate::build::process::{End, Running};
+use crate::build::apptainer::process::{End, Running};
 use crate::build::target::{self, Target};
 use crate::build::workshop::Workshop;
 use crate::build::{BuildError, News, Watch};
-use crate::names::Name;
+use crate::machine::survey;
+use crate::plan::argv::contradicting_variables;
 use crate::plan::{self, Plan};
-use crate::survey;
+use crate::request::bind::Bind;
+use crate::request::names::Name;
 
 /// Where modules are, in a container and in a layer.
 const MODULES: &str = "cnt";
@@ -75,7 +75,7 @@ pub fn build(request: &Request<'_>, watch: Watch<'_>) -> Result<Report, BuildErr
 /// The environment of a workspace image, which is not there yet.
 #[derive(Debug)]
 pub struct Contents {
-    /// A directory with `upper` and `work`, for [`crate::create::Spec`].
+    /// A directory with `upper` and `work`, for [`condatainer_images::verbs::create::Spec`].
     pub directory: PathBuf,
     /// Packages in it, dependencies included.
     pub packages: usize,
@@ -247,7 +247,7 @@ fn install(request: &Request<'_>, plan: &Plan, tool: &Tool, watch: Watch<'_>) ->
 
 /// Not every tool says that a disk is full.
 fn trouble(said: &Said, tmpdir: &Path) -> Trouble {
-    let is_full = || crate::create::free_space(tmpdir).is_some_and(|free| free < ROOM);
+    let is_full = || condatainer_images::verbs::create::free_space(tmpdir).is_some_and(|free| free < ROOM);
     match said.trouble() {
         Trouble::Other if is_full() => Trouble::Full,
         trouble => trouble,

@@ -29,7 +29,7 @@ pub use spec::{Format, Spec, SpecFile};
 pub use tool::{Dialect, NAMES, Tool};
 
 use crate::config::Config;
-use crate::seal::Compression;
+use condatainer_images::verbs::seal::Compression;
 
 /// What is to be made, and how.
 #[derive(Debug, Clone)]
@@ -63,7 +63,7 @@ pub struct Request<'a> {
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Report {
     /// The layer.
-    #[serde(serialize_with = "crate::shown::path")]
+    #[serde(serialize_with = "condatainer_images::system::shown::path")]
     pub path: PathBuf,
     /// The module's name.
     pub name: String,
@@ -72,7 +72,7 @@ pub struct Report {
     /// What it was made from: a file's path, or packages.
     pub source: String,
     /// The tool.
-    #[serde(serialize_with = "crate::shown::path")]
+    #[serde(serialize_with = "condatainer_images::system::shown::path")]
     pub tool: PathBuf,
     /// Packages in it, dependencies included.
     pub packages: usize,

@@ -7,11 +7,11 @@ use std::path::Path;
 use std::process::Command;
 
 use super::CondaError;
-use crate::build::process::{End, Running};
+use crate::build::apptainer::process::{End, Running};
 use crate::build::{News, Watch};
-use crate::full;
-use crate::programs;
-use crate::seal::{self, Compression, ToolError};
+use condatainer_images::tools::full;
+use condatainer_images::tools::programs;
+use condatainer_images::verbs::seal::{self, Compression, ToolError};
 
 /// How to pack.
 #[derive(Debug, Clone, Copy)]
@@ -119,7 +119,10 @@ mod tests {
         let out = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
         let packing = Packing { root: &root, out: &out, compression: Compression::Zstd, path: &path };
         packing.run(&mut |_| ControlFlow::Continue(())).unwrap();
-        assert!(matches!(crate::image::identify(&path).unwrap().kind, crate::image::Kind::Squashfs));
+        assert!(matches!(
+            condatainer_images::image::identify(&path).unwrap().kind,
+            condatainer_images::image::Kind::Squashfs
+        ));
         let stopped = packing.run(&mut |_| ControlFlow::Break(())).unwrap_err();
         assert!(matches!(stopped, CondaError::Interrupted { .. }));
     }

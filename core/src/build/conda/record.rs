@@ -13,9 +13,8 @@ use super::spec::{Format, Spec, SpecFile};
 use super::yaml;
 use crate::build::BuildError;
 use crate::build::layer::Packed;
-use crate::facts::Kind;
-use crate::image;
-use crate::module::Module;
+use condatainer_images::image;
+use condatainer_images::module::Module;
 
 /// What was asked for, with one of the endings below.
 pub const ASKED: &str = ".cnt-environment";
@@ -118,7 +117,7 @@ fn environment(packages: &[String], channels: &[String]) -> String {
 
 /// What the module in `layer` was made from, if it was made by us; under whatever name, for its file may have got another since.
 pub(super) fn asked(layer: &Path) -> Result<Option<Spec>, BuildError> {
-    let Some(root) = Module::read(layer, &image::open(layer)?, Kind::Squashfs).root else { return Ok(None) };
+    let Some(root) = Module::read(layer, &image::open(layer)?).root else { return Ok(None) };
     let packed = Packed::open(layer)?;
     let text = |file: &str| packed.text(layer, &format!("{root}/{file}"));
     for ending in ENDINGS {
@@ -146,7 +145,7 @@ pub(super) fn activation(prefix: &Path) -> Vec<String> {
 mod tests {
     use super::super::pack::Packing;
     use super::*;
-    use crate::seal::Compression;
+    use condatainer_images::verbs::seal::Compression;
 
     #[test]
     fn what_is_in_it() {

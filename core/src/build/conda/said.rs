@@ -1,7 +1,7 @@
 //! What the tool has said, in one line, and what helps. Its own last lines are kept beside.
 
 use crate::build::last::{Last, cut};
-use crate::full;
+use condatainer_images::tools::full;
 
 /// So many last lines are kept: a solver explains itself at length.
 const KEPT: usize = 40;

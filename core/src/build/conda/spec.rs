@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::CondaError;
 use super::yaml;
-use crate::names::Name;
+use crate::request::names::Name;
 
 /// More than this is no list of packages, in bytes.
 const LONGEST: u64 = 1 << 20;
@@ -84,7 +84,7 @@ impl Spec {
     }
 
     /// As [`Spec::of_file`], of the first bytes of a file, more than [`LONGEST`] where there are more.
-    pub(in crate::build) fn of_bytes(path: &Path, bytes: Vec<u8>) -> Result<Self, CondaError> {
+    pub(crate) fn of_bytes(path: &Path, bytes: Vec<u8>) -> Result<Self, CondaError> {
         if bytes.len() as u64 > LONGEST {
             return Err(CondaError::TooLong { path: path.into() });
         }

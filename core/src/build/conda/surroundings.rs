@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::CondaError;
 use super::command::directory_of;
-use crate::bind::Bind;
+use crate::request::bind::Bind;
 
 /// Variables that name a file or a directory which the tool reads.
 const READ: [&str; 9] = [

@@ -6,7 +6,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::CondaError;
-use crate::programs;
+use condatainer_images::tools::programs;
 
 /// What is looked for in PATH, the quickest first.
 pub const NAMES: [&str; 3] = ["micromamba", "mamba", "conda"];

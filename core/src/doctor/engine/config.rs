@@ -2,8 +2,8 @@
 
 use super::Engine;
 use crate::doctor::Check;
-use crate::facts::Flavour;
-use crate::survey::directive;
+use crate::machine::facts::Flavour;
+use crate::machine::survey::directive;
 
 const ID: &str = "engine-config";
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::{Facts, Helper, Interposers};
 use crate::doctor::Check;
 use crate::doctor::version::Version;
-use crate::facts::Flavour;
+use crate::machine::facts::Flavour;
 
 /// Refuses an image that it may not write; 1.47.4 does not. Apptainer has had it patched since 1.4.4, when it brings its own.
 const FUSE2FS_WRITES: Version = Version(1, 47, 3);
@@ -59,7 +59,7 @@ pub(super) fn helper(helper: &Helper, engine: Option<Flavour>, ours: &Interposer
 const CONFUSED: &str = "what is written to one of several hard links in a layer below can land in another";
 const NO_LINKS: &str = "keep files with several hard links out of layers: mksquashfs -no-hardlinks makes such a one";
 
-/// Why the preload cannot do its work (`core/preload/`), and what to do.
+/// Why the preload cannot do its work (`programs/preload/`), and what to do.
 fn without_preload(helper: &Helper, ours: &Interposers) -> Option<(&'static str, &'static str)> {
     if helper.bundled {
         return Some(("it comes with the engine, which loads nothing of ours into it", NO_LINKS));

@@ -11,8 +11,8 @@ use std::path::PathBuf;
 use super::Check;
 use super::version::{self, Version};
 use crate::config::Origin;
-use crate::facts::Flavour;
-use crate::missing_engine::MissingEngine;
+use crate::machine::facts::Flavour;
+use crate::machine::missing_engine::MissingEngine;
 
 pub(crate) use read::read;
 
@@ -51,7 +51,7 @@ pub(super) struct Engine {
 /// A FUSE program.
 #[derive(Clone, Debug)]
 pub(super) struct Helper {
-    pub(super) name: &'static str,
+    pub name: &'static str,
     pub(super) path: Option<PathBuf>,
     pub(super) version: Option<Version>,
     /// It comes with the engine, which then takes no other.
@@ -60,7 +60,7 @@ pub(super) struct Helper {
     pub(super) takes_preload: bool,
 }
 
-/// See [`crate::run::daemons`].
+/// See [`crate::run::engine::daemons`].
 #[derive(Clone, Debug)]
 pub(super) struct Interposers {
     pub(super) directory: Option<PathBuf>,

@@ -8,10 +8,10 @@ use std::thread;
 use super::super::{said, version};
 use super::{Engine, Facts, Helper, Interposers};
 use crate::config::Config;
-use crate::facts::{self, Flavour};
-use crate::programs;
-use crate::run::daemons;
-use crate::survey;
+use crate::machine::facts::{self, Flavour};
+use crate::machine::survey;
+use crate::run::engine::daemons;
+use condatainer_images::tools::programs;
 
 const SETUID: u32 = 0o4000;
 /// Other engines that may be here.

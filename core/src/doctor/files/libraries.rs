@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::super::{Asker, Check};
 use crate::config::Source;
-use crate::names::Library;
+use crate::request::names::Library;
 
 const WRITABLE_BY_ALL: u32 = 0o002;
 const WRITABLE_BY_GROUP: u32 = 0o020;
@@ -14,7 +14,7 @@ const STICKY: u32 = 0o1000;
 
 /// An image directory that exists.
 #[derive(Clone, Debug)]
-pub(in crate::doctor) struct ImageDirectory {
+pub(crate) struct ImageDirectory {
     pub(super) path: PathBuf,
     pub(super) mode: u32,
     /// Whether it is the user's own, of which nobody has said that others share it.
@@ -24,13 +24,13 @@ pub(in crate::doctor) struct ImageDirectory {
 }
 
 pub(super) fn read(library: &Library) -> Vec<ImageDirectory> {
-    let look = |dir: &crate::names::ImageDir| {
+    let look = |dir: &crate::request::names::ImageDir| {
         let meta = fs::metadata(&dir.path).ok().filter(fs::Metadata::is_dir)?;
         Some(ImageDirectory {
             path: dir.path.clone(),
             mode: meta.mode(),
             is_own: dir.source == Source::Default,
-            is_shared: !crate::trust::is_private(meta.gid(), meta.uid()),
+            is_shared: !condatainer_images::trust::is_private(meta.gid(), meta.uid()),
         })
     };
     library.dirs().iter().filter_map(look).collect()

@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use super::check::about;
 use super::{Asker, Check};
 use crate::config::Origin;
-use crate::facts::Kind;
-use crate::survey;
+use crate::machine::facts::Kind;
+use crate::machine::survey;
 
 pub(crate) use read::read;
 

@@ -11,8 +11,8 @@ use super::super::Request;
 use super::super::place::system;
 use super::{Facts, Tmpdir, libraries};
 use crate::config::{self, Config, SYSTEM_FILE};
-use crate::names::Library;
-use crate::survey::{self, SurveyError};
+use crate::machine::survey::{self, SurveyError};
+use crate::request::names::Library;
 
 const WRITABLE_BY_OTHERS: u32 = 0o003;
 

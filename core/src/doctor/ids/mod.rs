@@ -7,7 +7,7 @@ mod tests;
 use std::path::PathBuf;
 
 use super::{Asker, Check};
-use crate::user::FULL_RANGE;
+use condatainer_images::system::user::FULL_RANGE;
 
 pub(crate) use read::read;
 
@@ -25,7 +25,7 @@ pub(super) struct Facts {
 /// A program that must have privileges of its own.
 #[derive(Clone, Debug)]
 pub(super) struct Tool {
-    pub(super) name: &'static str,
+    pub name: &'static str,
     pub(super) path: Option<PathBuf>,
     /// Belongs to root and has its setuid bit.
     pub(super) setuid: bool,

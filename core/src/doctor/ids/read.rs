@@ -8,8 +8,8 @@ use nix::sys::statvfs::{FsFlags, statvfs};
 
 use super::super::Asker;
 use super::{Facts, Tool};
-use crate::programs;
-use crate::user::widest_range;
+use condatainer_images::system::user::widest_range;
+use condatainer_images::tools::programs;
 
 const SETUID: u32 = 0o4000;
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::doctor::Status;
-use crate::user::Caller;
+use condatainer_images::system::user::Caller;
 
 fn asker(uid: u32, node: bool) -> Asker {
     let caller = Caller { uid, gid: uid, name: "alice".into(), home: None, shell: None, has_subids: false };

@@ -12,7 +12,7 @@ use nix::sys::utsname::uname;
 use super::super::Asker;
 use super::super::said;
 use super::{Device, Facts, Tried};
-use crate::programs;
+use condatainer_images::tools::programs;
 
 /// The user whom root borrows for the attempt, since root may make namespaces where users may not.
 const NOBODY: u32 = 65_534;

@@ -22,7 +22,7 @@ pub(super) struct Facts {
     /// Why it cannot be looked at.
     pub(super) problem: Option<String>,
     /// The kind of the image, and what the kernel says about its lock; nothing for a directory.
-    pub(super) image: Option<(&'static str, Lock)>,
+    pub image: Option<(&'static str, Lock)>,
     /// A lock on a file of our own beside it.
     pub(super) trial: Trial,
     /// The file system.

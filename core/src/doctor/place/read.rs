@@ -7,10 +7,10 @@ use std::path::Path;
 use tempfile::Builder;
 
 use super::{Facts, Lock, Trial, system};
-use crate::ext::Window;
-use crate::image;
-use crate::litter::Litter;
-use crate::lock::{self, Access, Availability};
+use condatainer_formats::ext::Window;
+use condatainer_images::image;
+use condatainer_images::lock::{self, Access, Availability};
+use condatainer_images::system::litter::Litter;
 
 const ALL: Window = Window { offset: 0, size: 0 };
 

@@ -37,7 +37,7 @@ pub(super) struct Facts {
 #[derive(Clone, Debug)]
 pub(super) struct Line {
     /// The file that it is in: one may include others.
-    pub(super) file: PathBuf,
+    pub file: PathBuf,
     pub(super) required: bool,
     pub(super) plugin: PathBuf,
     /// What is wrong with the plugin's file.

@@ -11,7 +11,7 @@ const PLUGIN: &str = "spank_condatainer.so";
 /// One line that loads a plugin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
-    pub(super) file: PathBuf,
+    pub file: PathBuf,
     pub(super) required: bool,
     pub(super) plugin: PathBuf,
     pub(super) arguments: Vec<String>,

@@ -12,7 +12,7 @@ use super::super::{said, version};
 use super::plugstack::{self, Entry};
 use super::{Facts, Line};
 use crate::config::{Config, DEFAULT_PROGRAM, SYSTEM_FILE};
-use crate::programs;
+use condatainer_images::tools::programs;
 
 const OPTION: &str = "--condatainer-overlay";
 /// Where sites keep Slurm's configuration; in the last one slurmd leaves what it was sent.

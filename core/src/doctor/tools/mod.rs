@@ -17,7 +17,7 @@ const MKSQUASHFS: Version = Version(4, 5, 0);
 /// A program that may be here.
 #[derive(Clone, Debug)]
 pub(super) struct Tool {
-    pub(super) name: &'static str,
+    pub name: &'static str,
     pub(super) path: Option<PathBuf>,
     /// Where it was asked and told one.
     pub(super) version: Option<Version>,

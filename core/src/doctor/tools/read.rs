@@ -2,7 +2,7 @@
 
 use super::super::{said, version};
 use super::{Facts, Tool};
-use crate::programs;
+use condatainer_images::tools::programs;
 
 pub(crate) fn read() -> Facts {
     Facts {

@@ -2,7 +2,7 @@
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 
-use crate::process::Process;
+use condatainer_images::system::process::Process;
 
 /// As proc_pid_limits(5) calls them; those are left out that nobody but root can set and that Slurm does not take along.
 const NAMES: [(&str, Resource); 10] = [

@@ -1,7 +1,7 @@
 //! Slurm's commands for programs in a step's container: a script that calls `srun` needs no Slurm in its image.
 //!
 //! The container shows a directory of the node with a link of the name of every such command. Behind the links is the relay
-//! (`core/relay/`), which connects to the keeper; the keeper starts a process for each of these calls ([`outside`]), and that runs
+//! (`programs/relay/`), which connects to the keeper; the keeper starts a process for each of these calls ([`outside`]), and that runs
 //! the command as if the container were not there. An abstract address leads to the keeper: it is in no file system, and only
 //! the user's own processes in the container are answered.
 
@@ -19,13 +19,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use nix::sys::socket::{getsockopt, sockopt};
 use nix::unistd::{Pid, getuid};
 
-use crate::bind::Bind;
 use crate::plan::Plan;
-use crate::process::Process;
+use crate::request::bind::Bind;
+use condatainer_images::system::process::Process;
 
-/// The relay, for `make install`.
-pub static RELAY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/relay"));
-
+pub use condatainer_programs::RELAY;
 /// The verb of the processes that run the commands.
 const VERB: &str = "outside";
 /// Where the container shows the links.

@@ -23,13 +23,13 @@ use rustix::fs::Mode;
 use rustix::net::RecvFlags;
 
 use super::{SHOWN, limits, links};
-use crate::process::Process;
 use crate::request::VARIABLE as REQUEST;
 use crate::step::channel::receive;
-use crate::step::command::Variables;
 use crate::step::environment::unmerged;
 use crate::step::join::job_of;
 use crate::step::system::Below;
+use condatainer_images::system::process::Process;
+use condatainer_programs::command::Variables;
 
 /// What the relay is told: how the command ended, and by which number.
 const EXITED: u8 = b'X';

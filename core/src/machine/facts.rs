@@ -1,0 +1,195 @@
+//! What the machine says about a request: plain data, so that planning stays pure and a plan can be tested without a machine.
+//!
+//! [`crate::machine::survey`] fills these in.
+
+use condatainer_images::image::state::State;
+use condatainer_images::lock::usage::Usage;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::config::Origin;
+use crate::machine::missing_engine::MissingEngine;
+use crate::plan::directory::Place;
+use crate::plan::entry::Door;
+use crate::plan::host::Host;
+use crate::plan::singularity::Limit;
+use crate::request::layer::Mode;
+use condatainer_formats::ext::{Lack, Stamp};
+use condatainer_images::module::Module;
+use condatainer_images::system::user::Caller;
+
+/// Everything that a plan depends on.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Facts {
+    /// Who asks.
+    pub caller: Caller,
+    /// The Slurm job that the caller runs in, if any.
+    pub job: Option<String>,
+    /// What the job has been given, as variables.
+    pub job_variables: Vec<(String, String)>,
+    /// Containers of ours around the caller.
+    pub nesting: u32,
+    /// The base image.
+    pub base: BaseFacts,
+    /// The layers in the order of the request.
+    pub layers: Vec<LayerFacts>,
+    /// The first file or directory of the stack that SingularityCE does not accept or would show otherwise, where it is the engine.
+    pub limit: Option<(PathBuf, Limit)>,
+    /// The container engine, or why there is none.
+    pub engine: Result<Engine, MissingEngine>,
+    /// Whether an unprivileged process may make a user namespace.
+    pub user_namespaces: bool,
+    /// Whether newuidmap and newgidmap are installed.
+    pub newuidmap: bool,
+    /// GPU stacks whose device nodes are there.
+    pub gpus: Vec<Gpu>,
+    /// Where the caller is.
+    pub place: Place,
+    /// Directories of the host that are shown.
+    pub host: Host,
+    /// Directory for what `:tmp` layers write.
+    pub tmpdir: PathBuf,
+    /// Where node-local directories cannot be made, the reason and what to do.
+    pub tmpdir_problem: Option<(String, String)>,
+    /// Who has decided about fakeroot, where it was no option.
+    pub fakeroot_origin: Option<Origin>,
+    /// The largest file that a process may write, in bytes.
+    pub file_limit: Option<u64>,
+}
+
+/// Which of the two programs that go back to Singularity starts the containers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Flavour {
+    /// Apptainer: FUSE and user namespaces, everything works.
+    Apptainer,
+    /// SingularityCE: mounts image files by the kernel, so only where it is setuid; see [`crate::plan::singularity`].
+    SingularityCE,
+}
+
+impl std::fmt::Display for Flavour {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Apptainer => "Apptainer",
+            Self::SingularityCE => "SingularityCE",
+        })
+    }
+}
+
+/// The engine that starts containers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Engine {
+    /// What it is.
+    pub flavour: Flavour,
+    /// The `apptainer` or `singularity` program.
+    pub program: PathBuf,
+    /// The key that names it, where one does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
+    /// Its configuration file, where it was found.
+    pub config: Option<PathBuf>,
+    /// Whether it is a setuid installation: Apptainer by the file alone, SingularityCE only where it may be used as such.
+    pub setuid: bool,
+    /// Whether its configuration turns on OCI mode, which knows no image layers.
+    pub oci_mode: bool,
+    /// Directory with our stand-ins for its FUSE programs, which keep signals from them.
+    pub interposers: Option<PathBuf>,
+}
+
+/// A GPU stack that Apptainer can pass on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Gpu {
+    /// `--nv`
+    Nvidia,
+    /// `--rocm`
+    Rocm,
+}
+
+/// The base image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BaseFacts {
+    /// Its path.
+    pub path: PathBuf,
+    /// What it is.
+    pub kind: Kind,
+    /// Device and inode, to notice a file that was replaced.
+    pub identity: (u64, u64),
+    /// A SIF that brings an overlay of its own, in which something is deleted that the kernel's overlay would or might show.
+    pub shows_deleted: bool,
+    /// Where it was found and not written down, why it is not used.
+    pub stranger: Option<String>,
+    /// Who has named it, where it was no option.
+    pub origin: Option<Origin>,
+}
+
+/// What a file is, by its content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// An ext2, ext3 or ext4 file system.
+    Ext,
+    /// A squashfs file system.
+    Squashfs,
+    /// A Singularity image file.
+    Sif,
+    /// A directory.
+    Directory,
+}
+
+/// One layer and what was found there.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LayerFacts {
+    /// Absolute path.
+    pub path: PathBuf,
+    /// The mode that was asked for, if any.
+    pub mode: Option<Mode>,
+    /// What it is.
+    pub kind: Kind,
+    /// Device and inode, to notice a file that was replaced.
+    pub identity: (u64, u64),
+    /// Where it was found and not written down, why it is not used.
+    pub stranger: Option<String>,
+    /// Whether the caller may write the file or directory.
+    pub writable: bool,
+    /// For an ext image (or the ext overlay inside a SIF): what it holds.
+    pub image: Option<ImageFacts>,
+    /// What it brings to the environment.
+    pub module: Module,
+}
+
+/// What an ext image says about itself.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ImageFacts {
+    /// Owner of `upper/`; `None` where there is no such directory.
+    pub upper: Option<(u32, u32)>,
+    /// `upper`, and of `ext3`, `env` and `bin` in it what is there.
+    pub doors: Vec<Door>,
+    /// State of the file system.
+    pub state: State,
+    /// Why Apptainer would refuse the image, if it would.
+    pub refused_by_engine: Option<String>,
+    /// Who uses it at the moment.
+    pub usage: Usage,
+    /// What is free on its disk, in bytes, where that is little and less than it can still take: fuse2fs tells nobody what it
+    /// could not write, but who asks by fsync(2).
+    pub short_of_space: Option<u64>,
+    /// What it has run out of itself.
+    pub lack: Option<Lack>,
+    /// Where its file system ends in the file, in bytes.
+    pub end: u64,
+    /// What it has deleted, in whose language.
+    pub whiteouts: Whiteouts,
+}
+
+/// Whether the kernel's overlay would show what an image has deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Whiteouts {
+    /// It would not, as long as the file system is as this stamp says.
+    Honoured(Stamp),
+    /// It would: fuse-overlayfs has written there.
+    OfFuse,
+    /// Nobody has looked, or the search took too long.
+    Unknown,
+}

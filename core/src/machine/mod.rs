@@ -1,0 +1,7 @@
+//! What this machine says about a request: the engine, the layers, the base and what the host has to show. Nothing is decided here.
+
+pub mod env_script;
+pub mod facts;
+pub mod job;
+pub mod missing_engine;
+pub mod survey;

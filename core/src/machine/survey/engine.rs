@@ -1,0 +1,247 @@
+//! Which container engine there is: Apptainer, or SingularityCE where it is absent. Read from files alone; no process is started.
+
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use nix::unistd::{AccessFlags, access};
+
+use crate::config::Config;
+use crate::doctor::{said, version};
+use crate::machine::facts::{BaseFacts, Engine, Flavour, Kind, LayerFacts};
+use crate::machine::missing_engine::MissingEngine;
+use crate::plan::singularity::Limit;
+use crate::run::engine::daemons;
+use condatainer_images::image;
+use condatainer_images::overlay::whiteout::{self, Meaning};
+use condatainer_images::tools::programs;
+
+/// What SingularityCE looks for in the superblock of a squashfs file; it takes anything else for damage.
+const KNOWN_COMPRESSION: [&str; 5] = ["gzip", "lzma", "lzo", "xz", "lz4"];
+
+/// The engine that the configuration names, else `apptainer` from PATH, else a `singularity` that is one.
+///
+/// # Errors
+/// There is none, or what the configuration names cannot be run.
+pub fn engine(config: &Config) -> Result<Engine, MissingEngine> {
+    let in_path = || {
+        let singularity = || programs::find("singularity").filter(|program| is_an_engine(program));
+        programs::find("apptainer").or_else(singularity).ok_or(MissingEngine::NotInstalled)
+    };
+    let program = config.apptainer.clone().map_or_else(in_path, Ok)?;
+    let origin = config.origin_of_apptainer();
+    let unusable = |why| MissingEngine::Unusable { program: program.clone(), why, origin: origin.clone() };
+    let real = executable(&program).map_err(unusable)?;
+    let prefix = prefix(&real);
+    let engine = match flavour(&real) {
+        Flavour::Apptainer => apptainer(program, prefix),
+        Flavour::SingularityCE => singularity(program, prefix),
+    };
+    Ok(Engine { origin, ..engine })
+}
+
+/// The file behind all links, or why it cannot be run.
+fn executable(program: &Path) -> Result<PathBuf, String> {
+    let real = fs::canonicalize(program).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => "no such file or directory".into(),
+        _ => error.to_string(),
+    })?;
+    match fs::metadata(&real) {
+        Ok(meta) if meta.is_file() => {}
+        Ok(_) => return Err("is not a program".into()),
+        Err(error) => return Err(error.to_string()),
+    }
+    access(&real, AccessFlags::X_OK).map_err(|_| "you may not execute it".to_owned())?;
+    Ok(real)
+}
+
+/// After a start that never reached the container: whether the program is an engine at all. To ask before would cost every start
+/// the time of a program.
+pub(crate) fn is_none(engine: &Engine) -> Option<MissingEngine> {
+    let why = match said::said(&engine.program, &["--version"]) {
+        Ok(said) if version::of_engine(&said.all()).is_some() => return None,
+        Ok(_) => version::NO_ENGINE.into(),
+        Err(error) => error.to_string(),
+    };
+    Some(MissingEngine::Unusable { program: engine.program.clone(), why, origin: engine.origin.clone() })
+}
+
+/// Apptainer installs a link `singularity`, which leads to itself.
+fn flavour(real: &Path) -> Flavour {
+    if real.file_name().is_some_and(|name| name == "singularity") { Flavour::SingularityCE } else { Flavour::Apptainer }
+}
+
+/// Other programs are called `singularity` too; ours has a starter, or leads to Apptainer.
+fn is_an_engine(program: &Path) -> bool {
+    let Ok(real) = fs::canonicalize(program) else { return false };
+    flavour(&real) == Flavour::Apptainer || starter(prefix(&real), "singularity", "starter").is_some()
+}
+
+fn prefix(real: &Path) -> &Path {
+    real.parent().and_then(Path::parent).unwrap_or(Path::new("/usr"))
+}
+
+fn apptainer(program: PathBuf, prefix: &Path) -> Engine {
+    Engine {
+        flavour: Flavour::Apptainer,
+        config: config_file(prefix, "apptainer/apptainer.conf"),
+        // It looks no further itself: the file makes it such an installation, whatever its mode and 'allow setuid' say.
+        setuid: starter(prefix, "apptainer", "starter-suid").is_some(),
+        oci_mode: false,
+        interposers: daemons::interposers(),
+        origin: None,
+        program,
+    }
+}
+
+fn singularity(program: PathBuf, prefix: &Path) -> Engine {
+    let config = config_file(prefix, "singularity/singularity.conf");
+    let text = config.as_ref().and_then(|path| fs::read_to_string(path).ok()).unwrap_or_default();
+    let setuid = starter(prefix, "singularity", "starter-suid").is_some_and(|path| is_setuid(&path));
+    Engine {
+        flavour: Flavour::SingularityCE,
+        config,
+        setuid: setuid && directive(&text, "allow setuid") != Some("no"),
+        oci_mode: directive(&text, "oci mode") == Some("yes"),
+        interposers: daemons::interposers(),
+        origin: None,
+        program,
+    }
+}
+
+/// Where the packages of the distributions and `make install` put an engine's second half.
+fn starter(prefix: &Path, engine: &str, name: &str) -> Option<PathBuf> {
+    let multiarch = format!("lib/{}-linux-gnu", std::env::consts::ARCH);
+    let directories = ["libexec", &multiarch, "lib", "lib64"];
+    directories.iter().map(|dir| prefix.join(dir).join(engine).join("bin").join(name)).find(|path| path.is_file())
+}
+
+/// An engine's build knows its configuration's place; this is where its packages and `make install` put it.
+fn config_file(prefix: &Path, name: &str) -> Option<PathBuf> {
+    let packaged = (prefix == Path::new("/usr")).then(|| Path::new("/etc").join(name));
+    packaged.into_iter().chain([prefix.join("etc").join(name)]).find(|path| path.is_file())
+}
+
+/// The value of a key in an engine's configuration; the last line counts.
+pub(crate) fn directive<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    let mut pairs = text.lines().filter_map(|line| line.split_once('='));
+    pairs.rfind(|(name, _)| name.trim() == key).map(|(_, value)| value.trim())
+}
+
+fn is_setuid(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|meta| meta.permissions().mode() & 0o4000 != 0)
+}
+
+/// The first of the stack that SingularityCE does not accept, or would show otherwise than Apptainer has left it.
+pub(super) fn limit(engine: &Engine, base: &BaseFacts, layers: &[LayerFacts]) -> Option<(PathBuf, Limit)> {
+    if engine.flavour != Flavour::SingularityCE {
+        return None;
+    }
+    let base_limit = unknown_compression(&base.path, base.kind).map(|limit| (base.path.clone(), limit));
+    let mut limits = layers.iter().filter_map(|layer| {
+        let deletions = || layer.kind == Kind::Directory && holds_whiteouts(&layer.path);
+        let limit = unknown_compression(&layer.path, layer.kind);
+        let limit = limit.or_else(|| deletions().then_some(Limit::DeletionsInDirectory))?;
+        Some((layer.path.clone(), limit))
+    });
+    base_limit.or_else(|| limits.next())
+}
+
+/// Inside a SIF it looks at no superblock.
+fn unknown_compression(path: &Path, kind: Kind) -> Option<Limit> {
+    let info = || image::squashfs_info(&image::open(path).ok()?).ok();
+    let compression = (kind == Kind::Squashfs).then(info)??.compression;
+    (!KNOWN_COMPRESSION.contains(&compression)).then(|| Limit::Compression(compression.into()))
+}
+
+/// Whether fuse-overlayfs has deleted something in a directory layer. The kernel's own whiteouts count everywhere.
+fn holds_whiteouts(dir: &Path) -> bool {
+    let upper = dir.join("upper");
+    let mut pending = vec![if upper.is_dir() { upper } else { dir.into() }];
+    while let Some(dir) = pending.pop() {
+        for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+            if whiteout::meaning(entry.file_name().as_bytes()) != Meaning::Itself {
+                return true;
+            }
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                pending.push(entry.path());
+            }
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn install(dir: &Path, files: &[(&str, u32, &str)]) {
+        for (name, mode, text) in files {
+            let path = dir.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(*mode)).unwrap();
+        }
+    }
+
+    fn named(program: PathBuf) -> Engine {
+        let mut config = Config::default();
+        config.apptainer = Some(program);
+        engine(&config).unwrap()
+    }
+
+    #[test]
+    fn the_name_behind_all_links_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        install(dir.path(), &[("bin/apptainer", 0o755, "")]);
+        std::os::unix::fs::symlink("apptainer", dir.path().join("bin/singularity")).unwrap();
+        assert_eq!(named(dir.path().join("bin/singularity")).flavour, Flavour::Apptainer);
+        assert!(is_an_engine(&dir.path().join("bin/singularity")));
+    }
+
+    #[test]
+    fn a_game_of_that_name_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        install(dir.path(), &[("games/singularity", 0o755, "")]);
+        assert!(!is_an_engine(&dir.path().join("games/singularity")));
+    }
+
+    #[test]
+    fn a_second_starter_makes_apptainer_setuid_wherever_it_lies() {
+        for libexec in ["libexec".into(), format!("lib/{}-linux-gnu", std::env::consts::ARCH)] {
+            let dir = tempfile::tempdir().unwrap();
+            let program = dir.path().join("bin/apptainer");
+            install(
+                dir.path(),
+                &[("bin/apptainer", 0o755, ""), (&format!("{libexec}/apptainer/bin/starter"), 0o755, "")],
+            );
+            assert!(!named(program.clone()).setuid);
+            install(dir.path(), &[(&format!("{libexec}/apptainer/bin/starter-suid"), 0o755, "")]);
+            install(dir.path(), &[("etc/apptainer/apptainer.conf", 0o644, "allow setuid = no\n")]);
+            assert!(named(program).setuid, "it forbids -c all the same");
+        }
+    }
+
+    #[test]
+    fn a_site_may_forbid_setuid() {
+        let dir = tempfile::tempdir().unwrap();
+        let conf = "# allow setuid = no\nallow setuid = yes\noci mode = no\n";
+        install(
+            dir.path(),
+            &[
+                ("bin/singularity", 0o755, ""),
+                ("libexec/singularity/bin/starter", 0o755, ""),
+                ("libexec/singularity/bin/starter-suid", 0o4755, ""),
+                ("etc/singularity/singularity.conf", 0o644, conf),
+            ],
+        );
+        let program = dir.path().join("bin/singularity");
+        let found = named(program.clone());
+        assert_eq!((found.flavour, found.setuid, found.oci_mode), (Flavour::SingularityCE, true, false));
+        assert!(is_an_engine(&program));
+        install(dir.path(), &[("etc/singularity/singularity.conf", 0o644, "allow setuid=no\noci mode = yes\n")]);
+        assert_eq!((named(program.clone()).setuid, named(program).oci_mode), (false, true));
+    }
+}

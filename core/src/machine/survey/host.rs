@@ -1,0 +1,166 @@
+//! What the engine is going to show of the host, as its configuration and its variables say, and what else there is to be shown.
+
+use std::collections::HashMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use nix::unistd::{AccessFlags, access};
+
+use super::directive;
+use crate::machine::facts::Engine;
+use crate::plan::directory::Place;
+use crate::plan::host::{Host, Offer};
+use crate::request::bind::Bind;
+
+const PREFIXES: [&str; 2] = ["APPTAINER", "SINGULARITY"];
+/// What `mount tmp` means.
+const TEMPORARY: [&str; 2] = ["/tmp", "/var/tmp"];
+
+/// Where the caller is; `pwd` is `$PWD`, which is believed only if it leads there.
+///
+/// # Errors
+/// The directory has been removed.
+pub(crate) fn place(pwd: Option<&Path>) -> std::io::Result<Place> {
+    let path = std::env::current_dir()?;
+    let identity = match identity_of(&path) {
+        Ok(identity) => identity,
+        Err(error) => return Ok(Place { path, problem: Some(error.to_string()), ..Place::default() }),
+    };
+    let leads_here = |path: &Path| identity_of(path).is_ok_and(|found| found == identity);
+    let logical = pwd.filter(|pwd| pwd.is_absolute() && *pwd != path && leads_here(pwd)).map(PathBuf::from);
+    let problem = access(&path, AccessFlags::X_OK).err().map(|errno| errno.desc().into());
+    Ok(Place { path, logical, identity, problem })
+}
+
+fn identity_of(path: &Path) -> std::io::Result<(u64, u64)> {
+    fs::metadata(path).map(|found| (found.dev(), found.ino()))
+}
+
+/// What there is to be shown beside the binds that were asked for; `wanted` are the site's and the user's `bind_dirs`.
+pub(super) fn look(
+    engine: Option<&Engine>,
+    home: Option<&Path>,
+    asked: &[Bind],
+    wanted: &[String],
+    env: &HashMap<String, String>,
+) -> Host {
+    let config = engine.and_then(|engine| engine.config.as_ref()).and_then(|path| fs::read_to_string(path).ok());
+    let config = config.unwrap_or_default();
+    let is_contained = of_engine(env, &["CONTAIN", "CONTAINALL", "COMPAT"]).next().is_some();
+    let left_out: Vec<&str> = of_engine(env, &["NO_MOUNT"]).flat_map(|list| list.split(',')).collect();
+    let mounts = |what: &str| {
+        !is_contained && !left_out.contains(&what) && directive(&config, &format!("mount {what}")) != Some("no")
+    };
+    let own_home = home.filter(|_| mounts("home") && of_engine(env, &["HOME", "NO_HOME"]).next().is_none());
+    let temporary = TEMPORARY.iter().filter(|_| mounts("tmp")).map(|dir| String::from(*dir));
+    let of_variables = of_engine(env, &["BIND", "BINDPATH"]).flat_map(|list| list.split(',')).map(String::from);
+    let of_site = lines(&config, "bind path").filter(|_| mounts("bind-paths")).map(String::from);
+    let written: Vec<String> = temporary.chain(of_site).chain(of_variables).collect();
+    let named = asked.iter().filter_map(|bind| real(&bind.source, bind.destination.clone()));
+    Host {
+        offers: offers(wanted, env),
+        shown: written.iter().filter_map(|text| parse(text)).chain(named).collect(),
+        home: own_home.and_then(|home| real(home, home.into())),
+        shows_place: !is_contained && !left_out.contains(&"cwd"),
+    }
+}
+
+/// Those of the engine's variables that are set to something that is not "no".
+fn of_engine<'a>(env: &'a HashMap<String, String>, names: &'a [&str]) -> impl Iterator<Item = &'a str> {
+    let names = PREFIXES.iter().flat_map(move |prefix| names.iter().map(move |name| format!("{prefix}_{name}")));
+    let values = names.filter_map(|name| env.get(&name)).map(String::as_str);
+    values.filter(|value| !["", "0", "f", "F", "false", "False", "FALSE"].contains(value))
+}
+
+/// All values of a key that may be repeated.
+fn lines<'a>(config: &'a str, key: &'a str) -> impl Iterator<Item = &'a str> {
+    let pairs = config.lines().filter_map(|line| line.split_once('='));
+    pairs.filter(move |(name, _)| name.trim() == key).map(|(_, value)| value.trim())
+}
+
+/// `SOURCE[:DESTINATION[:OPTIONS]]`.
+fn parse(text: &str) -> Option<Bind> {
+    let mut parts = text.split(':');
+    let source = parts.next()?;
+    real(Path::new(source), parts.next().unwrap_or(source).into())
+}
+
+fn real(source: &Path, destination: PathBuf) -> Option<Bind> {
+    Some(Bind { source: fs::canonicalize(source).ok()?, destination, read_only: false })
+}
+
+fn offers(wanted: &[String], env: &HashMap<String, String>) -> Vec<Offer> {
+    let mut offers: Vec<Offer> = Vec::new();
+    for text in wanted {
+        let written = expanded(text, env).map(PathBuf::from).filter(|path| path.is_absolute());
+        let offer = written.and_then(|written| Some(Offer { path: fs::canonicalize(&written).ok()?, written }));
+        offers.extend(offer.filter(|offer| offer.path.is_dir() && !offers.contains(offer)));
+    }
+    offers
+}
+
+/// A path with its variables filled in, `$NAME` or `${NAME}`; `None` where one is not set.
+fn expanded(text: &str, env: &HashMap<String, String>) -> Option<String> {
+    let mut parts = text.split('$');
+    let mut path = String::from(parts.next()?);
+    for part in parts {
+        let (name, rest) = match part.strip_prefix('{') {
+            Some(part) => part.split_once('}')?,
+            None => part.split_at(part.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(part.len())),
+        };
+        path.push_str(env.get(name).filter(|value| !value.is_empty())?);
+        path.push_str(rest);
+    }
+    Some(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env(pairs: &[(&str, &str)]) -> HashMap<String, String> {
+        pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
+    }
+
+    #[test]
+    fn variables_in_paths() {
+        let env = env(&[("TMPDIR", "/local/7"), ("USER", "alice"), ("EMPTY", "")]);
+        let of = |text| expanded(text, &env);
+        assert_eq!(of("$TMPDIR").as_deref(), Some("/local/7"));
+        assert_eq!(of("/scratch/${USER}_x/$USER/y").as_deref(), Some("/scratch/alice_x/alice/y"));
+        assert_eq!(of("/plain").as_deref(), Some("/plain"));
+        assert_eq!([of("/x/$NONE"), of("$EMPTY/x"), of("${USER")], [None, None, None]);
+    }
+
+    #[test]
+    fn what_the_engine_shows() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = fs::canonicalize(dir.path()).unwrap();
+        fs::create_dir(root.join("real")).unwrap();
+        std::os::unix::fs::symlink("real", root.join("link")).unwrap();
+        let conf = root.join("conf");
+        let (link, real) = (root.join("link").display().to_string(), root.join("real"));
+        fs::write(&conf, format!("mount tmp = no\n#bind path = /x\nbind path = {link}\nbind path = /no/such\n"))
+            .unwrap();
+        let engine = Engine {
+            flavour: crate::machine::facts::Flavour::Apptainer,
+            program: "/a".into(),
+            config: Some(conf),
+            setuid: false,
+            oci_mode: false,
+            interposers: None,
+            origin: None,
+        };
+        let of =
+            |pairs: &[(&str, &str)]| look(Some(&engine), Some(&real), &[], std::slice::from_ref(&link), &env(pairs));
+        let bind = |destination: &str| Bind { source: real.clone(), destination: destination.into(), read_only: false };
+        let plain = of(&[("APPTAINER_BIND", &format!("{link}:/b:ro"))]);
+        assert_eq!(plain.shown, [bind(&link), bind("/b")]);
+        assert_eq!(plain.home, Some(bind(real.to_str().unwrap())));
+        assert_eq!(plain.offers, [Offer { written: link.clone().into(), path: real.clone() }]);
+        let contained = of(&[("SINGULARITY_CONTAIN", "1")]);
+        assert_eq!((contained.shown.len(), contained.home, contained.shows_place), (0, None, false));
+        assert!(!of(&[("APPTAINER_NO_MOUNT", "cwd,tmp")]).shows_place && of(&[("APPTAINER_CONTAIN", "0")]).shows_place);
+    }
+}

@@ -1,0 +1,111 @@
+//! The directory that a command starts in: the caller's own, by a path that leads to it in the container too. Pure.
+//!
+//! Apptainer shows the working directory by the path that it is given, and where that leads through a link it shows nothing: the
+//! command would run somewhere else. So the engine is given the path without links. In the container the shim enters the caller's own
+//! path if it leads to the same directory there, else the one without links, and nothing starts in any other directory.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::plan::refusal::Refusal;
+
+/// Where the caller is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Place {
+    /// The path without links.
+    #[serde(serialize_with = "condatainer_images::system::shown::path")]
+    pub path: PathBuf,
+    /// `$PWD`, where that is another path to it.
+    #[serde(serialize_with = "condatainer_images::system::shown::maybe")]
+    pub logical: Option<PathBuf>,
+    /// Device and inode.
+    pub identity: (u64, u64),
+    /// Why nobody can start there, if that is so.
+    pub problem: Option<String>,
+}
+
+/// Where the command starts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Directory {
+    /// Paths in the container, the best one first.
+    #[serde(serialize_with = "condatainer_images::system::shown::paths")]
+    pub paths: Vec<PathBuf>,
+    /// Device and inode that it must have; `None` for a directory of the container itself.
+    pub identity: Option<(u64, u64)>,
+    /// Where the engine is started; `None`: where the caller is.
+    #[serde(serialize_with = "condatainer_images::system::shown::maybe")]
+    pub engine: Option<PathBuf>,
+}
+
+/// Every container has these itself. Apptainer shows nothing of the host in their places, except behind the links to them.
+const SYSTEM: [&str; 16] = [
+    "/",
+    "/bin",
+    "/boot",
+    "/etc",
+    "/lib",
+    "/lib64",
+    "/mnt",
+    "/opt",
+    "/run",
+    "/sbin",
+    "/usr",
+    "/usr/bin",
+    "/usr/lib",
+    "/usr/lib64",
+    "/usr/sbin",
+    "/var",
+];
+/// So is everything below these.
+const VIRTUAL: [&str; 3] = ["/dev", "/proc", "/sys"];
+/// What layers bring lies below these.
+const OF_LAYERS: [&str; 2] = ["/cnt", "/ext3"];
+/// What images are made of: nothing of the host is put in there unasked.
+const OF_IMAGES: [&str; 6] = ["/bin", "/etc", "/lib", "/lib64", "/sbin", "/usr"];
+
+/// Whether a container has a directory of its own at this path, which the host's must not hide.
+#[must_use]
+pub fn is_the_containers(path: &Path) -> bool {
+    is_of_the_system(path) || OF_LAYERS.iter().chain(&OF_IMAGES).any(|own| path.starts_with(own))
+}
+
+fn is_of_the_system(path: &Path) -> bool {
+    SYSTEM.iter().any(|own| path == Path::new(own)) || VIRTUAL.iter().any(|own| path.starts_with(own))
+}
+
+impl Directory {
+    /// For a caller who has named a directory of the container, or wants to stay where he is.
+    ///
+    /// # Errors
+    /// The place cannot be shown.
+    pub(crate) fn decide(named: Option<&Path>, place: &Place) -> Result<Self, Refusal> {
+        let refuse = |reason: &str| Err(Refusal::NoPlace { path: place.path.clone(), reason: reason.into() });
+        let hides_layers = OF_LAYERS.iter().any(|own| place.path.starts_with(own));
+        match (named, &place.problem) {
+            (Some(named), problem) => {
+                let cannot_be_shown = hides_layers || problem.is_some();
+                let own = Self::of(place).engine;
+                let engine = if cannot_be_shown { Some("/".into()) } else { own };
+                Ok(Self { paths: vec![named.into()], identity: None, engine })
+            }
+            (None, Some(problem)) => refuse(problem),
+            (None, None) if hides_layers => refuse("layers have a directory of their own there"),
+            (None, None) => Ok(Self::of(place)),
+        }
+    }
+
+    /// The caller's own.
+    pub fn of(place: &Place) -> Self {
+        let of_the_system = place.logical.iter().chain([&place.path]).any(|path| is_of_the_system(path));
+        Self {
+            paths: place.logical.iter().chain([&place.path]).cloned().collect(),
+            identity: (!of_the_system).then_some(place.identity),
+            engine: if of_the_system { Some("/".into()) } else { place.logical.as_ref().map(|_| place.path.clone()) },
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "directory_tests.rs"]
+mod tests;

@@ -1,0 +1,258 @@
+//! The engine as a child process, and the command behind it.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+use crate::machine::facts::Engine;
+use crate::machine::missing_engine::MissingEngine;
+use crate::plan::argv::contradicting_variables;
+use crate::plan::refusal::Refusal;
+use crate::request::ARGUMENTS_VARIABLE;
+use crate::run::engine::daemons::{self, Asked};
+use crate::run::engine::link::{Link, Report};
+use crate::run::engine::signals::{Forward, Incoming, Signals};
+use crate::run::{Ended, RunError, system};
+
+/// How often the command is looked for, in milliseconds. Its end is noticed late by at most this; the end of the engine at once.
+const COMMAND_CHECK: u16 = 500;
+const TEARDOWN_CHECK: u16 = 50;
+/// Less than the second that Apptainer waits itself (imagedriver.go, waitTimeout).
+const TEARDOWN: Duration = Duration::from_millis(300);
+/// After this whoever waits wants to know what for.
+const SLOW: Duration = Duration::from_secs(2);
+
+/// Signals by which a user says that he does not want to wait.
+const IMPATIENT: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
+
+/// The running engine.
+#[derive(Debug)]
+pub(crate) struct Child {
+    engine: Pid,
+    command: Option<Pid>,
+    /// Its number may be another's by now.
+    command_is_over: bool,
+    link: Link,
+    signals: Signals,
+    interrupted: Option<Signal>,
+    ended: Option<WaitStatus>,
+}
+
+/// What the engine reads and writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Streams {
+    /// What its caller does: they are the command's.
+    Callers,
+    /// Nothing but its own words, to standard error.
+    Words,
+}
+
+/// What is waited for besides signals.
+enum Beside<'a> {
+    Nothing,
+    Link,
+    Others(&'a [BorrowedFd<'a>]),
+}
+
+impl Child {
+    /// Starts the engine with these arguments, in this directory if not in the caller's; its interposers stand in front of its FUSE
+    /// programs.
+    pub(crate) fn spawn(
+        argv: &[String],
+        engine: &Engine,
+        link: Link,
+        forward: Forward,
+        streams: Streams,
+        directory: Option<&Path>,
+    ) -> Result<Self, RunError> {
+        let signals = Signals::listen(forward)?;
+        let (program, arguments) = argv.split_first().ok_or_else(|| system("no engine")(Errno::EINVAL.into()))?;
+        let mut command = Command::new(program);
+        command.args(arguments).env_remove(ARGUMENTS_VARIABLE);
+        contradicting_variables().for_each(|name| {
+            command.env_remove(name);
+        });
+        if let Some(dir) = &engine.interposers {
+            command.env("PATH", daemons::path_with(dir));
+        }
+        // It believes PWD, and would follow a link that the container has not got.
+        if let Some(directory) = directory {
+            command.current_dir(directory).env("PWD", directory);
+        }
+        if streams == Streams::Words {
+            command.stdin(Stdio::null()).stdout(Stdio::null());
+        }
+        let child = command.spawn().map_err(|error| {
+            let why = format!("cannot be started: {error}");
+            let (program, origin) = (engine.program.clone(), engine.origin.clone());
+            Refusal::NoEngine(MissingEngine::Unusable { program, why, origin })
+        })?;
+        let engine = i32::try_from(child.id()).map_err(|_| system("bad process id")(Errno::EINVAL.into()))?;
+        Ok(Self {
+            engine: Pid::from_raw(engine),
+            command: None,
+            command_is_over: false,
+            link,
+            signals,
+            interrupted: None,
+            ended: None,
+        })
+    }
+
+    /// Waits until the shim runs in the container, or the engine has ended without it.
+    pub(crate) fn wait_for_start(&mut self) -> Result<Report, RunError> {
+        loop {
+            match self.link.read() {
+                Report::Started(pid) => {
+                    self.command = Some(pid);
+                    return Ok(Report::Started(pid));
+                }
+                Report::Nowhere(errno) => return Ok(Report::Nowhere(errno)),
+                _ if self.ended.is_some() => return Ok(Report::Silent),
+                _ => self.wait_for_news(Beside::Link, PollTimeout::NONE)?,
+            }
+        }
+    }
+
+    /// Whether the container lacks the directory for temporary files.
+    pub(crate) fn lacks_tmpdir(&self) -> bool {
+        self.link.lacks_tmpdir()
+    }
+
+    /// Lets the shim become the command. One that has not heard it, as after Ctrl-C, will not: the container is ending.
+    pub(crate) fn let_go(&mut self) -> Result<(), RunError> {
+        self.link.let_go().inspect_err(|_| self.link.hang_up())
+    }
+
+    /// Waits for the end, passing signals on meanwhile; `over` is called when the command has ended, `slow` once where the rest takes
+    /// long.
+    pub(crate) fn wait(&mut self, over: impl FnOnce(), slow: impl FnMut()) -> Result<Ended, RunError> {
+        while self.ended.is_none() && self.command_runs() {
+            self.wait_for_news(Beside::Nothing, COMMAND_CHECK.into())?;
+        }
+        self.command_is_over = self.command.is_some();
+        over();
+        self.wait_for_teardown(slow)?;
+        Ok(match (self.link.read(), self.ended) {
+            (Report::Failed(errno), _) if errno == Errno::ENOENT as i32 => Ended::NotFound,
+            (Report::Failed(errno), _) if errno == Errno::ELIBBAD as i32 => {
+                Ended::NotExecutable("its interpreter or loader is not in the container".into())
+            }
+            (Report::Failed(errno), _) => Ended::NotExecutable(Errno::from_raw(errno).desc().into()),
+            (_, Some(WaitStatus::Signaled(_, signal, _))) => Ended::Signaled(signal as i32),
+            (_, Some(WaitStatus::Exited(_, code))) => Ended::Exited(code),
+            (_, _) => Ended::Exited(0),
+        })
+    }
+
+    /// Ends a container whose command was not let go yet: the shim gives up when its word does not come.
+    pub(crate) fn abandon(&mut self) -> Result<(), RunError> {
+        self.link.hang_up();
+        self.wait_for_teardown(|| {})
+    }
+
+    /// The last of these that has come in.
+    pub(crate) fn interrupted(&self) -> Option<Signal> {
+        self.interrupted
+    }
+
+    /// Whether a signal has ended the engine itself, so that it could not end its FUSE programs.
+    pub(crate) fn was_killed(&self) -> bool {
+        matches!(self.ended, Some(WaitStatus::Signaled(..)))
+    }
+
+    /// Waits until something can be read at one of these; `false` where the container has ended by itself.
+    pub(crate) fn wait_beside(&mut self, others: &[BorrowedFd<'_>]) -> Result<bool, RunError> {
+        self.wait_for_news(Beside::Others(others), PollTimeout::NONE)?;
+        Ok(self.ended.is_none())
+    }
+
+    /// A command that runs as a subordinate id cannot be signalled, but it is there.
+    fn command_runs(&self) -> bool {
+        self.command.is_some_and(|pid| kill(pid, None) != Err(Errno::ESRCH))
+    }
+
+    /// The command has ended, the engine unmounts. It gives its daemons a second before it sends SIGTERM, which they may not see
+    /// (see [`daemons`]), and another before SIGKILL, which would leave a dirty image where no guard takes it; a process that the
+    /// command left behind is enough for that. So they are asked with SIGHUP, which makes them unmount and sync, for as long as the
+    /// disk takes.
+    fn wait_for_teardown(&mut self, mut slow: impl FnMut()) -> Result<(), RunError> {
+        let start = Instant::now();
+        let (mut asked, mut told) = (None, false);
+        while self.ended.is_none() || self.leaves_behind(asked.as_ref()) {
+            self.wait_for_news(Beside::Nothing, TEARDOWN_CHECK.into())?;
+            let passed = start.elapsed();
+            if passed >= TEARDOWN && asked.is_none() {
+                asked = Some(daemons::ask_to_end(self.engine));
+            }
+            if passed >= SLOW && !told {
+                told = true;
+                slow();
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether one of its daemons still writes after an engine that has not waited for it: Apptainer before 1.3.
+    fn leaves_behind(&self, asked: Option<&Asked>) -> bool {
+        !self.was_killed() && asked.is_some_and(Asked::still_writes)
+    }
+
+    fn wait_for_news(&mut self, beside: Beside<'_>, at_most: PollTimeout) -> Result<(), RunError> {
+        let mut sources = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+        match beside {
+            Beside::Nothing => {}
+            Beside::Link => sources.push(PollFd::new(self.link.as_fd(), PollFlags::POLLIN)),
+            Beside::Others(others) => {
+                sources.extend(others.iter().map(|other| PollFd::new(*other, PollFlags::POLLIN)));
+            }
+        }
+        match poll(&mut sources, at_most) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(e) => return Err(system("cannot wait for the container")(e.into())),
+        }
+        for incoming in self.signals.take() {
+            self.handle(incoming);
+        }
+        Ok(())
+    }
+
+    fn handle(&mut self, incoming: Incoming) {
+        match incoming {
+            Incoming::Child => self.reap(),
+            Incoming::PassOn(signal) => {
+                self.note(signal);
+                self.pass_on(signal);
+            }
+            Incoming::Known(signal) => self.note(signal),
+        }
+    }
+
+    fn note(&mut self, signal: Signal) {
+        if IMPATIENT.contains(&signal) {
+            self.interrupted = Some(signal);
+        }
+    }
+
+    fn reap(&mut self) {
+        match waitpid(self.engine, Some(WaitPidFlag::WNOHANG)) {
+            Ok(status @ (WaitStatus::Exited(..) | WaitStatus::Signaled(..))) => self.ended = Some(status),
+            Err(Errno::ECHILD) => self.ended = Some(WaitStatus::Exited(self.engine, 255)),
+            _ => {}
+        }
+    }
+
+    /// To the command itself once it runs, so that it gets the signal exactly once; before that to the engine.
+    fn pass_on(&self, signal: Signal) {
+        if !self.command_is_over {
+            let _ = kill(self.command.unwrap_or(self.engine), signal);
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Repairs an image whose last writer was killed, or that a crash left with a journal to replay, before it is used again.
+//!
+//! fuse2fs keeps no journal: after a SIGKILL the free counts and bitmaps on disk are stale, and writing on would let two files
+//! share a block. `e2fsck -p` makes only repairs that lose nothing, and gives up otherwise.
+
+use crate::plan::Plan;
+use crate::plan::singularity;
+use crate::run::images::look_again::wait_for_writer;
+use condatainer_formats::ext::State;
+use condatainer_images::lock::held::{Held, HeldError, Purpose};
+use condatainer_images::overlay::whiteout;
+
+/// Runs `e2fsck -p` on every image of the plan that needs it, while holding the image's lock.
+///
+/// Another task of the same step may be quicker; then a reader waits until that is done, and a writer is refused.
+pub(crate) fn repair(plan: &Plan, say: &mut dyn FnMut(&str)) -> Result<(), HeldError> {
+    for path in &plan.repair {
+        match Held::open(path, Purpose::Change) {
+            Ok(held) => {
+                let state = held.state()?;
+                if !state.is_clean() {
+                    say(&format!("{}: {} (e2fsck -p)", path.display(), why(state)));
+                }
+                held.make_clean(true)?;
+                if singularity::is(&plan.engine) {
+                    // What is not understood stays as it is: the second look finds it.
+                    let _ = whiteout::translate(&held.file, held.window);
+                }
+            }
+            Err(HeldError::Busy { .. }) if plan.holds.as_ref() != Some(path) => wait_for_writer(path),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn why(state: State) -> &'static str {
+    match state.needs_recovery {
+        true => "its journal was not replayed after a crash: replaying it",
+        false => "its last user was killed, or found the disk full: repairing it",
+    }
+}

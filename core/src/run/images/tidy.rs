@@ -1,0 +1,65 @@
+//! After a writer: what it has deleted is put into the kernel's language, and remembered.
+//!
+//! Then whoever reads the image next, also an Apptainer that somebody runs by hand, sees it deleted without fuse-overlayfs in
+//! between. All of this is a service: whatever fails here, the next start finds out by itself. But a disk that was full has cost data,
+//! and nobody else will say so.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::run::scratch::NOTHING;
+use condatainer_formats::ext::{self, Room};
+use condatainer_images::image;
+use condatainer_images::lock::held::{Held, HeldError, Purpose};
+use condatainer_images::overlay::whiteout;
+use condatainer_images::verbs::create;
+
+/// A writer may end this much later than its command; a search that takes longer is left to `overlay info --scan`.
+const SEARCH: Duration = Duration::from_millis(300);
+
+/// What the image has room for, before it is written to.
+pub(crate) fn room(image: &Path) -> Option<Room> {
+    image::open(image).ok()?.probe().ok()?.map(|probe| probe.room)
+}
+
+/// Looks for whiteouts in the image that was written, translates them, and leaves a mark. A line for the user where the image is
+/// not as its writer believes.
+pub(crate) fn tidy(image: &Path, before: Option<Room>) -> Option<String> {
+    // Somebody else may have it already; where there are no locks nothing would tell, not even whether our own engine's daemons
+    // have ended.
+    let held = Held::open(image, Purpose::Change).ok().filter(|held| held.lock_unsupported().is_none())?;
+    let room = ext::room(&held.file, held.window).ok();
+    let translated = translate(&held);
+    let image = image.display();
+    let why = match translated {
+        Err(HeldError::Dirty { .. }) => "it could not be unmounted cleanly",
+        _ if is_out_of_space(&held) => "its disk is full",
+        // An image that was as full before was told of at the start, and nothing was added.
+        _ => {
+            let lack = room.filter(|_| room != before)?.lack()?;
+            let (what, cure) = (lack.words(), lack.cure());
+            return Some(format!(
+                "{image}: {what}: what was written last may be lost: run 'condatainer overlay resize {cure} {image}'"
+            ));
+        }
+    };
+    Some(format!(
+        "{image}: {why}: what was written last may be lost: make room, then run 'condatainer overlay check {image}'"
+    ))
+}
+
+/// fuse2fs answers for what it has not written yet. What then finds no room is told to nobody but who asks by fsync(2).
+fn is_out_of_space(held: &Held) -> bool {
+    let has_holes = held.file.metadata().is_ok_and(|meta| meta.blocks().saturating_mul(512) < held.window.size);
+    has_holes && held.image.path.parent().and_then(create::free_space).is_some_and(|free| free < NOTHING)
+}
+
+fn translate(held: &Held) -> Result<(), HeldError> {
+    held.make_clean(false)?;
+    let find = || whiteout::find(&held.file, held.window, Some(SEARCH)).ok().flatten();
+    if find().is_some_and(|found| found.kinds.fuse > 0) && whiteout::translate(&held.file, held.window).is_ok() {
+        find();
+    }
+    Ok(())
+}

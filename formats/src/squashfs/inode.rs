@@ -1,0 +1,171 @@
+//! Inodes: fourteen forms of the same few facts.
+
+use super::Squashfs;
+use super::error::SquashfsError;
+use super::metadata::{Cursor, field};
+use crate::ext::{FileType, Ids, ReadAt};
+
+const HEADER: usize = 16;
+/// In place of a fragment or of attributes: there are none.
+const NONE: u32 = u32::MAX;
+/// The longest target that a symbolic link can have.
+const LONGEST_TARGET: u32 = 4096;
+
+/// The place of an inode: its metadata block from the start of the table, and the offset in the block's content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Reference(pub(crate) u64);
+
+impl Reference {
+    pub fn new(block: u32, within: u16) -> Self {
+        Self(u64::from(block) << 16 | u64::from(within))
+    }
+
+    pub(crate) fn block(self) -> u64 {
+        self.0 >> 16
+    }
+
+    pub(crate) fn within(self) -> usize {
+        usize::try_from(self.0 & 0xFFFF).unwrap_or(usize::MAX)
+    }
+}
+
+/// What an inode says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inode {
+    /// What it is.
+    pub kind: FileType,
+    /// Permission bits (the low twelve).
+    pub mode: u16,
+    /// Owner and group.
+    pub ids: Ids,
+    /// Last change of the content, in seconds since 1970.
+    pub mtime: i64,
+    /// In bytes: of a file its content, of a link its target, else 0.
+    pub size: u64,
+    /// Number of names.
+    pub links: u32,
+    /// Major and minor number of a device.
+    pub device: (u32, u32),
+    /// Where a symbolic link leads.
+    pub target: Option<Vec<u8>>,
+    pub(crate) xattr: Option<u32>,
+    pub(crate) body: Body,
+}
+
+/// Where the rest of an inode lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Body {
+    /// The place of the names in the directory table and their length.
+    Directory(Reference, u32),
+    /// The blocks' start, the fragment and the offset in it, and the length of the inode before its list of block sizes.
+    File { start: u64, fragment: Option<(u32, u32)>, reference: Reference, list: usize },
+    /// Everything is said.
+    Nothing,
+}
+
+pub(super) fn read<R: ReadAt>(image: &Squashfs<R>, reference: Reference) -> Result<Inode, SquashfsError> {
+    let mut cursor = image.cursor(image.sb.inode_table, reference)?;
+    let header: [u8; HEADER] = cursor.array()?;
+    let number = |at| u16::from_le_bytes(field(&header, at));
+    let code = number(0);
+    let inode = Inode {
+        kind: kind(code).ok_or(SquashfsError::Corrupt("an inode has an unknown type"))?,
+        mode: number(2) & 0o7777,
+        ids: image.owner(number(4), number(6))?,
+        mtime: i64::from(u32::from_le_bytes(field(&header, 8))),
+        size: 0,
+        links: 1,
+        device: (0, 0),
+        target: None,
+        xattr: None,
+        body: Body::Nothing,
+    };
+    match code {
+        1 => directory(inode, &mut cursor),
+        8 => extended_directory(inode, &mut cursor),
+        2 => file(inode, &mut cursor, reference),
+        9 => extended_file(inode, &mut cursor, reference),
+        3 | 10 => link(inode, &mut cursor, code > 7),
+        4 | 5 | 11 | 12 => device(inode, &mut cursor, code > 7),
+        _ => simple(inode, &mut cursor, code > 7),
+    }
+}
+
+/// The type of an inode, basic or extended; a directory names the basic one.
+pub(crate) fn kind(code: u16) -> Option<FileType> {
+    match code {
+        1 | 8 => Some(FileType::Directory),
+        2 | 9 => Some(FileType::Regular),
+        3 | 10 => Some(FileType::Symlink),
+        4 | 11 => Some(FileType::BlockDevice),
+        5 | 12 => Some(FileType::CharDevice),
+        6 | 13 => Some(FileType::Fifo),
+        7 | 14 => Some(FileType::Socket),
+        _ => None,
+    }
+}
+
+fn some(number: u32) -> Option<u32> {
+    Some(number).filter(|number| *number != NONE)
+}
+
+fn directory<R: ReadAt>(inode: Inode, cursor: &mut Cursor<'_, R>) -> Result<Inode, SquashfsError> {
+    let raw: [u8; 16] = cursor.array()?;
+    let place = Reference::new(u32::from_le_bytes(field(&raw, 0)), u16::from_le_bytes(field(&raw, 10)));
+    let size = u32::from(u16::from_le_bytes(field(&raw, 8)));
+    Ok(Inode { links: u32::from_le_bytes(field(&raw, 4)), body: Body::Directory(place, size), ..inode })
+}
+
+fn extended_directory<R: ReadAt>(inode: Inode, cursor: &mut Cursor<'_, R>) -> Result<Inode, SquashfsError> {
+    let raw: [u8; 24] = cursor.array()?;
+    let place = Reference::new(u32::from_le_bytes(field(&raw, 8)), u16::from_le_bytes(field(&raw, 18)));
+    Ok(Inode {
+        links: u32::from_le_bytes(field(&raw, 0)),
+        xattr: some(u32::from_le_bytes(field(&raw, 20))),
+        body: Body::Directory(place, u32::from_le_bytes(field(&raw, 4))),
+        ..inode
+    })
+}
+
+fn file<R: ReadAt>(inode: Inode, cursor: &mut Cursor<'_, R>, reference: Reference) -> Result<Inode, SquashfsError> {
+    let raw: [u8; 16] = cursor.array()?;
+    let word = |at| u32::from_le_bytes(field(&raw, at));
+    let fragment = some(word(4)).map(|number| (number, word(8)));
+    let body = Body::File { start: u64::from(word(0)), fragment, reference, list: HEADER + raw.len() };
+    Ok(Inode { size: u64::from(word(12)), body, ..inode })
+}
+
+fn extended_file<R: ReadAt>(
+    inode: Inode,
+    cursor: &mut Cursor<'_, R>,
+    reference: Reference,
+) -> Result<Inode, SquashfsError> {
+    let raw: [u8; 40] = cursor.array()?;
+    let (word, long) = (|at| u32::from_le_bytes(field(&raw, at)), |at| u64::from_le_bytes(field(&raw, at)));
+    let fragment = some(word(28)).map(|number| (number, word(32)));
+    let body = Body::File { start: long(0), fragment, reference, list: HEADER + raw.len() };
+    Ok(Inode { size: long(8), links: word(24), xattr: some(word(36)), body, ..inode })
+}
+
+fn link<R: ReadAt>(inode: Inode, cursor: &mut Cursor<'_, R>, extended: bool) -> Result<Inode, SquashfsError> {
+    let (links, size) = (cursor.u32()?, cursor.u32()?);
+    if size > LONGEST_TARGET {
+        return Err(SquashfsError::Corrupt("the target of a symbolic link is too long"));
+    }
+    let target = cursor.bytes(usize::try_from(size).unwrap_or(0))?;
+    let xattr = if extended { some(cursor.u32()?) } else { None };
+    Ok(Inode { links, size: u64::from(size), target: Some(target), xattr, ..inode })
+}
+
+fn device<R: ReadAt>(inode: Inode, cursor: &mut Cursor<'_, R>, extended: bool) -> Result<Inode, SquashfsError> {
+    let (links, code) = (cursor.u32()?, cursor.u32()?);
+    let device = ((code >> 8) & 0xFFF, (code & 0xFF) | (code >> 12) & 0xF_FF00);
+    let xattr = if extended { some(cursor.u32()?) } else { None };
+    Ok(Inode { links, device, xattr, ..inode })
+}
+
+fn simple<R: ReadAt>(inode: Inode, cursor: &mut Cursor<'_, R>, extended: bool) -> Result<Inode, SquashfsError> {
+    let links = cursor.u32()?;
+    let xattr = if extended { some(cursor.u32()?) } else { None };
+    Ok(Inode { links, xattr, ..inode })
+}

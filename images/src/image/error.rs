@@ -1,0 +1,130 @@
+//! Why a path is not a usable image. Every message names the path and is one line.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use condatainer_formats::ext::ExtError;
+
+/// Why a path could not be identified as an image.
+#[derive(Debug, thiserror::Error)]
+pub enum ImageError {
+    /// There is nothing at the path.
+    #[error("{}: no such file or directory", path.display())]
+    NotFound {
+        /// As given.
+        path: PathBuf,
+    },
+    /// The caller may not read it.
+    #[error("{}: permission denied (it must be readable by you)", path.display())]
+    PermissionDenied {
+        /// As given.
+        path: PathBuf,
+    },
+    /// A fifo, socket or device.
+    #[error("{}: is {what}, not an image", path.display())]
+    NotAFile {
+        /// As given.
+        path: PathBuf,
+        /// With an article: "a fifo".
+        what: &'static str,
+    },
+    /// It has no content at all.
+    #[error("{}: is empty, not an image", path.display())]
+    Empty {
+        /// As given.
+        path: PathBuf,
+    },
+    /// The header promises more than the file has.
+    #[error("{}: is truncated: its {what} needs {needed} bytes, the file has {present}; copy it again", path.display())]
+    Truncated {
+        /// As given.
+        path: PathBuf,
+        /// Which part: "ext3 file system".
+        what: &'static str,
+        /// What the header says, in bytes.
+        needed: u64,
+        /// What there is, in bytes.
+        present: u64,
+    },
+    /// The content is none of the kinds that can be a layer.
+    #[error("{}: {}", path.display(), unknown(*found))]
+    Unknown {
+        /// As given.
+        path: PathBuf,
+        /// What it is, where that is easily told: "a gzip archive".
+        found: Option<&'static str>,
+    },
+    /// The right kind, but a contradiction inside.
+    #[error("{}: is damaged: {what}", path.display())]
+    Corrupt {
+        /// As given.
+        path: PathBuf,
+        /// What contradicts what.
+        what: String,
+    },
+    /// The right kind, using something that is not supported.
+    #[error("{}: uses {what}, which condatainer does not support", path.display())]
+    Unsupported {
+        /// As given.
+        path: PathBuf,
+        /// What it is, by name.
+        what: String,
+    },
+    /// Any other answer of the operating system.
+    #[error("{}: cannot be read: {error}", path.display())]
+    Io {
+        /// As given.
+        path: PathBuf,
+        /// As the system said it.
+        error: io::Error,
+    },
+}
+
+fn unknown(found: Option<&str>) -> String {
+    let kinds = "a layer is a squashfs, ext3 or SIF image, or a directory";
+    match found {
+        Some(found) => format!("is {found}; {kinds}"),
+        None => format!("is not an image that condatainer knows; {kinds}"),
+    }
+}
+
+impl ImageError {
+    pub fn io(path: &Path, error: io::Error) -> Self {
+        let path = path.to_owned();
+        match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Self::NotFound { path },
+            io::ErrorKind::PermissionDenied => Self::PermissionDenied { path },
+            _ => Self::Io { path, error },
+        }
+    }
+
+    /// Puts the path in front of what the ext engine found.
+    pub(crate) fn ext(path: &Path, error: ExtError) -> Self {
+        let path = path.to_owned();
+        match error {
+            ExtError::Io(error) => Self::io(&path, error),
+            ExtError::NotExt => Self::Unknown { path, found: None },
+            ExtError::Truncated { needed, present } => {
+                Self::Truncated { path, what: "ext file system", needed, present }
+            }
+            ExtError::Corrupt(what) => Self::Corrupt { path, what },
+            ExtError::Unsupported(what) => Self::Unsupported { path, what },
+        }
+    }
+
+    /// The path that was asked for.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::NotFound { path }
+            | Self::PermissionDenied { path }
+            | Self::NotAFile { path, .. }
+            | Self::Empty { path }
+            | Self::Truncated { path, .. }
+            | Self::Unknown { path, .. }
+            | Self::Corrupt { path, .. }
+            | Self::Unsupported { path, .. }
+            | Self::Io { path, .. } => path,
+        }
+    }
+}

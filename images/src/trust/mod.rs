@@ -1,0 +1,25 @@
+//! Files that somebody else may have put there: side-cars, notes, configurations.
+//!
+//! In a directory that others can write to, a name proves nothing. Behind it may be a link to another file, a fifo that never
+//! answers, a device without end, or a file of a stranger's. So such a file is opened once, with [`open`], which neither follows a
+//! stranger's link nor waits. All questions then go to the open file: what it is, how large, whose, who else can write it.
+//! What a name leads to later is never asked again, but by [`Opened::is_at`].
+
+mod directories;
+mod error;
+mod found;
+mod open;
+pub mod open_dir;
+pub mod own_dir;
+mod owners;
+pub mod tmpdir;
+
+pub use directories::open_of_root;
+pub use error::TrustError;
+pub use found::{stranger, strangers_directory};
+pub use open::{Links, Opened, open};
+pub use owners::{Owners, name_of};
+pub use owners::{is_private, is_unmapped, name_of_group};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,43 @@
+//! A copy of an image, beside it, for repairs that must not be cut off halfway: it takes the image's name when all is done.
+//!
+//! e2fsck -p can be killed and run again. debugfs, tune2fs and e2fsck -y cannot be trusted with that: cut off, they may leave
+//! what nothing repairs without loss. So the image stays as it is until the copy is complete, sound and on disk.
+
+use std::path::PathBuf;
+
+use super::error::CheckError;
+use crate::lock::held::Held;
+use crate::replace::draft::Kind;
+use crate::replace::{Group, Replacement};
+
+/// A copy under change.
+pub(crate) struct Twin {
+    /// The copy; in messages it goes by the name of the image.
+    pub(crate) held: Held,
+    copy: Replacement,
+}
+
+impl Twin {
+    /// Copies the image that `original` holds. `progress` is told percent.
+    pub(super) fn of(original: &Held, progress: &mut dyn FnMut(u64, u64)) -> Result<Self, CheckError> {
+        let fail = |error| CheckError::replace(&original.image, error);
+        let copy = Replacement::beside(original, Kind::Repaired, Group::IfPossible).map_err(fail)?;
+        let mut tell = |done: u64, total: u64| {
+            progress(done.saturating_mul(100) / total.max(1), 100);
+            Ok(())
+        };
+        copy.fill(original, 0, &mut tell).map_err(fail)?;
+        let path = &original.image.path;
+        let held = Held::copy_of(path, copy.draft().reopen().map_err(|error| CheckError::copy(path, error))?)?;
+        Ok(Self { held, copy })
+    }
+
+    /// Lets the copy take the image's place and `original` go on with it; with `keep` the file that was there stays under
+    /// another name, which is handed back.
+    pub(super) fn replace(self, original: &mut Held, keep: bool) -> Result<Option<PathBuf>, CheckError> {
+        let taken = self.copy.take_place(original, keep);
+        let taken = taken.map_err(|error| CheckError::replace(&original.image, error))?;
+        original.go_on_with(taken.file, taken.guard)?;
+        Ok(taken.kept)
+    }
+}

@@ -1,0 +1,134 @@
+//! Writing the new owners, in an order that can be cut off anywhere.
+//!
+//! All other inodes go first and are on disk before `work` and, last of all, `upper` change. As long as `upper` shows the
+//! old owner the work is not finished, and doing it again from the start gives the same result.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+
+use super::mapping::Mapping;
+use super::members::{Members, Roots};
+use super::survey::member;
+use super::table::{Chunk, Holes, each_chunk};
+use condatainer_formats::ext::ExtError;
+use condatainer_formats::ext::raw::{Fs, ids_of, put_ids, seal_inode};
+
+/// Unchanged bytes between two changed inodes that are cheaper to write than to skip.
+const GAP: usize = 4096;
+
+/// Why writing ended early.
+#[derive(Debug)]
+pub(crate) enum CommitError {
+    Ext(ExtError),
+    Write(io::Error),
+}
+
+impl From<ExtError> for CommitError {
+    fn from(error: ExtError) -> Self {
+        Self::Ext(error)
+    }
+}
+
+impl From<io::Error> for CommitError {
+    fn from(error: io::Error) -> Self {
+        Self::Write(error)
+    }
+}
+
+/// The image under change.
+pub(crate) struct Commit<'a> {
+    pub(crate) fs: &'a Fs<'a, File>,
+    pub file: &'a File,
+    pub(crate) members: &'a Members,
+    pub(crate) mapping: &'a Mapping,
+    pub(crate) roots: Roots,
+    pub(crate) holes: Holes<'a>,
+}
+
+impl Commit<'_> {
+    /// Writes and syncs everything.
+    pub(crate) fn run(&self, progress: &mut dyn FnMut(u64)) -> Result<(), CommitError> {
+        each_chunk(self.fs, self.members, self.holes, progress, |chunk| self.rewrite(chunk))?;
+        self.file.sync_data()?;
+        // One after the other: a rerun recognises the old owner by `upper` alone.
+        if let Some(work) = self.roots.work {
+            self.rewrite_root(work)?;
+            self.file.sync_data()?;
+        }
+        self.rewrite_root(self.roots.upper)?;
+        self.file.sync_all()?;
+        Ok(())
+    }
+
+    fn rewrite(&self, chunk: &mut Chunk<'_>) -> Result<(), CommitError> {
+        let mut runs: Vec<Range<usize>> = Vec::new();
+        for (ino, at, raw) in chunk.live() {
+            if !self.is_root(ino) && self.patch(ino, raw)? {
+                extend(&mut runs, at..at + raw.len());
+            }
+        }
+        for run in runs {
+            let at = chunk.offset + run.start as u64;
+            self.write(chunk.bytes.get(run).unwrap_or_default(), at)?;
+        }
+        Ok(())
+    }
+
+    fn is_root(&self, ino: u32) -> bool {
+        ino == self.roots.upper || Some(ino) == self.roots.work
+    }
+
+    fn rewrite_root(&self, ino: u32) -> Result<(), CommitError> {
+        let offset = self.fs.inode_offset(ino)?;
+        let mut raw = self.fs.read(offset, usize::from(self.fs.sb.inode_size))?;
+        if self.patch(ino, &mut raw)? {
+            self.write(&raw, offset)?;
+        }
+        Ok(())
+    }
+
+    /// Gives one record its new ids and checksum; false when it is to stay as it is.
+    fn patch(&self, ino: u32, raw: &mut [u8]) -> Result<bool, CommitError> {
+        let (true, Some(inode)) = (ino >= self.fs.sb.first_ino, member(self.members, ino, raw)?) else {
+            return Ok(false);
+        };
+        let new = self.mapping.apply(inode.ids);
+        if new == inode.ids || !put_ids(raw, new) {
+            return Ok(false);
+        }
+        if self.fs.sb.has_metadata_csum() {
+            seal_inode(self.fs.sb.checksum_seed, ino, raw);
+        }
+        debug_assert_eq!(ids_of(raw), Some(new));
+        Ok(true)
+    }
+
+    fn write(&self, bytes: &[u8], offset: u64) -> Result<(), CommitError> {
+        self.file.write_all_at(bytes, self.fs.window().offset + offset)?;
+        Ok(())
+    }
+}
+
+/// Adds a range to those that will be written, joining it to the last one when they are close.
+fn extend(runs: &mut Vec<Range<usize>>, next: Range<usize>) {
+    match runs.last_mut() {
+        Some(last) if next.start - last.end <= GAP => last.end = next.end,
+        _ => runs.push(next),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn close_inodes_are_one_write() {
+        let mut runs = Vec::new();
+        for start in [0, 256, 4096, 20_000] {
+            extend(&mut runs, start..start + 256);
+        }
+        assert_eq!(runs, [0..4352, 20_000..20_256]);
+    }
+}

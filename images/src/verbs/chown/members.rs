@@ -1,0 +1,229 @@
+//! Which inodes a chown is about: all of them, where the image holds nothing else, or those that a walk reaches.
+
+use std::ffi::OsStr;
+use std::ops::ControlFlow;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use condatainer_formats::ext::raw::{
+    Claims, Entries, FileType, Fs, InoSet, Inode, ROOT_INO, block_count, check_plain, each_block, read_block, scan,
+};
+use condatainer_formats::ext::{ExtError, ReadAt};
+
+/// The inodes that are to be looked at.
+pub(crate) enum Members {
+    /// Every inode in use, except these few.
+    AllBut(Vec<u32>),
+    /// Those that were reached, and which of them were entered as directories.
+    Reached { inodes: InoSet, directories: InoSet },
+}
+
+/// The two directories that make an image an overlay.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Roots {
+    pub(crate) upper: u32,
+    pub(crate) work: Option<u32>,
+}
+
+impl Roots {
+    fn all(self) -> impl Iterator<Item = u32> {
+        std::iter::once(self.upper).chain(self.work)
+    }
+}
+
+impl Members {
+    pub(crate) fn contains(&self, ino: u32) -> bool {
+        match self {
+            Self::AllBut(others) => !others.contains(&ino),
+            Self::Reached { inodes, .. } => inodes.contains(ino),
+        }
+    }
+
+    /// False when no inode from `first` to `last` can be a member.
+    pub(crate) fn may_touch(&self, first: u32, last: u32) -> bool {
+        match self {
+            Self::AllBut(_) => true,
+            Self::Reached { inodes, .. } => inodes.may_touch(first, last),
+        }
+    }
+
+    /// Whether a directory was passed over because its name claimed that it was something else.
+    pub(crate) fn overlooked(&self, ino: u32, kind: FileType) -> bool {
+        match self {
+            Self::AllBut(_) => false,
+            Self::Reached { directories, .. } => (kind == FileType::Directory) != directories.contains(ino),
+        }
+    }
+}
+
+/// The members for the whole of `roots`: without a walk when a look at the root directory shows that there is nothing else.
+pub(crate) fn whole<R: ReadAt + ?Sized>(fs: &Fs<'_, R>, roots: Roots) -> Result<Members, ExtError> {
+    match only_overlay(fs, roots)? {
+        Some(others) => Ok(Members::AllBut(others)),
+        None => reach(fs, roots.all()),
+    }
+}
+
+/// The members at and below `paths`, which lie in upper.
+pub(crate) fn below<R: ReadAt + ?Sized>(
+    fs: &Fs<'_, R>,
+    starts: impl Iterator<Item = u32>,
+) -> Result<Members, ExtError> {
+    reach(fs, starts)
+}
+
+/// The inode at `path` in `upper`, without following symbolic links; `None` when there is none.
+pub(crate) fn resolve<R: ReadAt + ?Sized>(fs: &Fs<'_, R>, upper: u32, path: &Path) -> Result<Option<u32>, ExtError> {
+    let mut ino = upper;
+    for part in path.components() {
+        let name = match part {
+            Component::RootDir | Component::CurDir => continue,
+            Component::Normal(name) => name.as_bytes(),
+            Component::ParentDir | Component::Prefix(_) => return Ok(None),
+        };
+        let dir = fs.inode(ino)?;
+        if dir.file_type() != FileType::Directory {
+            return Ok(None);
+        }
+        check_plain(&dir, "a directory on the way")?;
+        let [Some(next)] = scan(fs, &dir, [name])? else { return Ok(None) };
+        ino = next;
+    }
+    Ok(Some(ino))
+}
+
+/// When the root holds nothing but the overlay and an empty lost+found: the inodes beside the overlay's own.
+fn only_overlay<R: ReadAt + ?Sized>(fs: &Fs<'_, R>, roots: Roots) -> Result<Option<Vec<u32>>, ExtError> {
+    let sb = &fs.sb;
+    let mut others = vec![sb.journal_inum, sb.orphan_file_inum];
+    for (ino, name) in names_in(fs, ROOT_INO)? {
+        if name == b"lost+found" && names_in(fs, ino)?.is_empty() {
+            others.push(ino);
+        } else if !roots.all().any(|root| root == ino) {
+            return Ok(None);
+        }
+    }
+    Ok(Some(others))
+}
+
+/// The entries of a directory that is expected to be small; never more than a few blocks of them.
+fn names_in<R: ReadAt + ?Sized>(fs: &Fs<'_, R>, ino: u32) -> Result<Vec<(u32, Vec<u8>)>, ExtError> {
+    const ENOUGH: usize = 16;
+    let mut names = Vec::new();
+    let dir = fs.inode(ino)?;
+    each_entry(fs, &dir, |entry_ino, name, _| {
+        names.push((entry_ino, name.to_vec()));
+        names.len() < ENOUGH
+    })?;
+    Ok(names)
+}
+
+/// Calls `visit` with inode, name and claimed type of every entry but `.` and `..`, until it returns false.
+fn each_entry<R: ReadAt + ?Sized>(
+    fs: &Fs<'_, R>,
+    dir: &Inode,
+    mut visit: impl FnMut(u32, &[u8], Option<FileType>) -> bool,
+) -> Result<(), ExtError> {
+    check_plain(dir, "a directory")?;
+    let _ = each_block(fs, dir, |block| {
+        for entry in Entries::of(block, &fs.sb) {
+            let entry = entry?;
+            if entry.name != b"." && entry.name != b".." && !visit(entry.ino, entry.name, entry.file_type) {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(())
+}
+
+/// Walks down from `starts`, each inode once, whatever the entries point to.
+fn reach<R: ReadAt + ?Sized>(fs: &Fs<'_, R>, starts: impl Iterator<Item = u32>) -> Result<Members, ExtError> {
+    let (inodes, directories) = (InoSet::default(), InoSet::default());
+    let mut walk = Walk { fs, inodes, directories, pending: Vec::new(), claims: Claims::default() };
+    for start in starts {
+        walk.meet(start, None)?;
+    }
+    while let Some(ino) = walk.pending.pop() {
+        walk.enter(ino)?;
+    }
+    Ok(Members::Reached { inodes: walk.inodes, directories: walk.directories })
+}
+
+struct Walk<'a, 'b, R: ?Sized> {
+    fs: &'a Fs<'b, R>,
+    inodes: InoSet,
+    directories: InoSet,
+    pending: Vec<u32>,
+    claims: Claims,
+}
+
+impl<R: ReadAt + ?Sized> Walk<'_, '_, R> {
+    fn meet(&mut self, ino: u32, claimed: Option<FileType>) -> Result<(), ExtError> {
+        if ino < self.fs.sb.first_ino || ino > self.fs.sb.inodes_count {
+            return Err(ExtError::corrupt(format!("a name points to inode {ino}, which is not for files")));
+        }
+        let kind = match claimed {
+            Some(kind) => kind,
+            None => self.fs.inode(ino)?.file_type(),
+        };
+        if self.inodes.insert(ino) && kind == FileType::Directory {
+            self.directories.insert(ino);
+            self.pending.push(ino);
+        }
+        Ok(())
+    }
+
+    fn enter(&mut self, ino: u32) -> Result<(), ExtError> {
+        let fs = self.fs;
+        let dir = fs.inode(ino)?;
+        self.claims.claim(&fs.sb, ino, block_count(&fs.sb, &dir))?;
+        let mut failed = None;
+        each_entry(fs, &dir, |child, _, kind| match self.meet(child, kind) {
+            Ok(()) => true,
+            Err(error) => {
+                failed = Some(error);
+                false
+            }
+        })?;
+        failed.map_or(Ok(()), Err)
+    }
+}
+
+/// The path of a directory from the image's root, found by climbing; `None` where the names do not lead there.
+pub(super) fn path_of<R: ReadAt + ?Sized>(fs: &Fs<'_, R>, directory: u32) -> Option<PathBuf> {
+    const DEEPEST: usize = 256;
+    let mut names = Vec::new();
+    let (mut climbed, mut claims) = (InoSet::default(), Claims::default());
+    let mut ino = directory;
+    while ino != ROOT_INO {
+        let parent = parent_of(fs, ino)?;
+        if names.len() > DEEPEST || !climbed.insert(parent) {
+            return None;
+        }
+        claims.claim(&fs.sb, parent, block_count(&fs.sb, &fs.inode(parent).ok()?)).ok()?;
+        names.push(name_in(fs, parent, ino)?);
+        ino = parent;
+    }
+    Some(names.iter().rev().map(|name| OsStr::from_bytes(name)).collect())
+}
+
+fn parent_of<R: ReadAt + ?Sized>(fs: &Fs<'_, R>, ino: u32) -> Option<u32> {
+    let dir = fs.inode(ino).ok()?;
+    check_plain(&dir, "a directory").ok()?;
+    let block = read_block(fs, &dir, 0).ok()?;
+    let mut entries = Entries::of(&block, &fs.sb);
+    entries.find_map(|entry| entry.ok().filter(|entry| entry.name == b"..")).map(|entry| entry.ino)
+}
+
+fn name_in<R: ReadAt + ?Sized>(fs: &Fs<'_, R>, parent: u32, child: u32) -> Option<Vec<u8>> {
+    let mut found = None;
+    let dir = fs.inode(parent).ok()?;
+    let looked = each_entry(fs, &dir, |ino, name, _| {
+        if ino == child {
+            found = Some(name.to_vec());
+        }
+        found.is_none()
+    });
+    looked.ok().and(found)
+}

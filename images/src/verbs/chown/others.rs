@@ -1,0 +1,42 @@
+//! What a check asks of owners: how many differ from that of `upper`, and a `work` that belongs to its owner.
+
+use super::commit::Commit;
+use super::error::ChownError;
+use super::job::{commit_error, find_roots};
+use super::mapping::Mapping;
+use super::survey::{ids_at, member};
+use super::table::{Holes, each_chunk};
+use super::{Request, members};
+use crate::lock::held::Held;
+use condatainer_formats::ext::ExtError;
+use condatainer_formats::ext::raw::Fs;
+
+/// Gives `work`, whatever lies in it and nothing else to the owner of `upper`, in an image that is held and clean.
+pub(crate) fn give_work(held: &Held) -> Result<(), ChownError> {
+    let (path, file) = (&held.image.path, &held.file);
+    let ext = |error| ChownError::ext(path, error);
+    let fs = Fs::open(file, held.window, u64::MAX).map_err(ext)?;
+    let roots = find_roots(&fs).map_err(ext)?;
+    let owner = ids_at(&fs, roots.upper).map_err(ext)?;
+    let members = members::below(&fs, roots.work.into_iter()).map_err(ext)?;
+    let mapping = Mapping::new(&Request { all: true, ..Request::new(owner, owner) }, owner);
+    let commit = Commit { fs: &fs, file, members: &members, mapping: &mapping, roots, holes: Holes::Read };
+    commit.run(&mut |_| {}).map_err(|error| commit_error(path, error))
+}
+
+/// How many files in the image belong to other users than `upper` does.
+pub(crate) fn count_other_owners(held: &Held) -> Result<u64, ExtError> {
+    let fs = Fs::open(&held.file, held.window, u64::MAX)?;
+    let roots = find_roots(&fs)?;
+    let owner = ids_at(&fs, roots.upper)?;
+    let members = members::whole(&fs, roots)?;
+    let mut others = 0;
+    each_chunk(&fs, &members, Holes::Skip(&held.file), &mut |_| {}, |chunk| {
+        for (ino, _, raw) in chunk.live().filter(|(ino, ..)| *ino >= fs.sb.first_ino) {
+            let inode = member(&members, ino, raw)?;
+            others += u64::from(inode.is_some_and(|inode| inode.ids.uid != owner.uid));
+        }
+        Ok::<(), ExtError>(())
+    })?;
+    Ok(others)
+}

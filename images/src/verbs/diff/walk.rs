@@ -1,0 +1,189 @@
+//! The walk through an image's upper directory, beside what lies below.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
+
+use super::compare::Sides;
+use super::entry::{Change, Entry, Facts};
+use super::summary::Totals;
+use super::{Changes, DiffError, told};
+use crate::overlay::lower::{Lower, LowerNode, join};
+use crate::overlay::whiteout::{self, Meaning, meaning};
+use condatainer_formats::ext::raw::InoSet;
+use condatainer_formats::ext::{ExtError, FileType, Ids, Name, Node, ReadAt, Tree};
+
+pub(super) struct Walk<'a, 'b, R: ?Sized> {
+    sides: Sides<'a, 'b, R>,
+    pending: Vec<Directory>,
+    entered: InoSet,
+    changes: Changes,
+}
+
+/// A directory of the image that is still to be entered.
+struct Directory {
+    ino: u32,
+    path: Vec<u8>,
+    /// Whether there is a directory below it with which it merges.
+    merges: bool,
+    /// Whether a whiteout of its own name hides what is below.
+    hides: bool,
+}
+
+/// The names of a directory, by what they mean.
+#[derive(Default)]
+struct Names {
+    real: Vec<(u32, Vec<u8>)>,
+    hidden: BTreeSet<Vec<u8>>,
+    opaque: bool,
+}
+
+impl<'a, 'b, R: ReadAt + ?Sized> Walk<'a, 'b, R> {
+    pub(super) fn new(path: &'a Path, tree: &'a Tree<'b, R>, lower: &'a Lower, owner: Ids) -> Self {
+        let sides = Sides { path, tree, lower, owner };
+        Self { sides, pending: Vec::new(), entered: InoSet::default(), changes: Changes::default() }
+    }
+
+    /// Everything from the directory `upper` on.
+    pub(super) fn all(mut self, upper: u32) -> Result<Changes, DiffError> {
+        self.pending.push(Directory { ino: upper, path: Vec::new(), merges: true, hides: false });
+        while let Some(directory) = self.pending.pop() {
+            self.enter(&directory)?;
+        }
+        Ok(self.finish())
+    }
+
+    fn finish(mut self) -> Changes {
+        self.changes.entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        link(&mut self.changes.entries);
+        self.changes.totals = Totals::of(&self.changes.entries);
+        self.changes
+    }
+
+    fn enter(&mut self, directory: &Directory) -> Result<(), DiffError> {
+        if !self.entered.insert(directory.ino) {
+            return Err(self.told(ExtError::corrupt("a directory has two names")));
+        }
+        let Names { mut real, hidden, opaque } = self.names(directory)?;
+        // By inode, because that is how they lie on disk.
+        real.sort_unstable();
+        let (mut there, mut gone) = (BTreeSet::new(), hidden.clone());
+        for (ino, name) in real {
+            let node = self.node(ino)?;
+            if node.is_kernel_whiteout() {
+                gone.insert(name);
+            } else {
+                self.meet(directory, &name, &node, hidden.contains(&name))?;
+                there.insert(name);
+            }
+        }
+        if !directory.merges {
+            return Ok(());
+        }
+        if opaque || directory.hides {
+            gone.extend(self.sides.lower.names(&directory.path)?);
+        }
+        gone.difference(&there).try_for_each(|name| self.delete(&join(&directory.path, name)))
+    }
+
+    fn names(&mut self, directory: &Directory) -> Result<Names, DiffError> {
+        let node = self.node(directory.ino)?;
+        let xattrs = self.sides.tree.xattrs(&node).map_err(|error| self.told(error))?;
+        self.changes.renamed_directories += u64::from(xattrs.iter().any(whiteout::is_redirect));
+        let mut names = Names { opaque: xattrs.iter().any(whiteout::is_opaque), ..Names::default() };
+        for Name { name, ino } in self.sides.tree.names(&node).map_err(|error| self.told(error))? {
+            match meaning(&name) {
+                Meaning::Opaque => names.opaque = true,
+                Meaning::Hides(hidden) => {
+                    names.hidden.insert(hidden.to_vec());
+                }
+                Meaning::Itself => {
+                    names.real.push((ino, name));
+                }
+            }
+        }
+        Ok(names)
+    }
+
+    /// Something that is there.
+    fn meet(&mut self, directory: &Directory, name: &[u8], node: &Node, hides: bool) -> Result<(), DiffError> {
+        let path = join(&directory.path, name);
+        let before = if directory.merges { self.sides.lower.get(&path)? } else { None };
+        let both = before.as_ref().is_some_and(|before| before.kind == FileType::Directory);
+        match before {
+            None => self.push(Change::Added, &path, None, Some(node)),
+            Some(before) => self.change(&path, &before, node)?,
+        }
+        if node.kind == FileType::Directory {
+            self.pending.push(Directory { ino: node.ino, path, merges: both, hides });
+        }
+        Ok(())
+    }
+
+    fn change(&mut self, path: &[u8], before: &LowerNode, node: &Node) -> Result<(), DiffError> {
+        let what = self.sides.compare(before, node)?;
+        let directory = before.kind == FileType::Directory;
+        if what.is_empty() {
+            self.changes.copies.files += u64::from(!directory);
+            self.changes.copies.bytes += now(node).bytes();
+            return Ok(());
+        }
+        let below =
+            (directory && node.kind != FileType::Directory).then(|| self.sides.lower.below(path)).transpose()?;
+        self.push(Change::Changed, path, Some(before), Some(node));
+        if let Some(entry) = self.changes.entries.last_mut() {
+            (entry.what, entry.below) = (what, below);
+        }
+        Ok(())
+    }
+
+    /// Something that is hidden, if it is there at all.
+    fn delete(&mut self, path: &[u8]) -> Result<(), DiffError> {
+        let Some(before) = self.sides.lower.get(path)? else { return Ok(()) };
+        let below = (before.kind == FileType::Directory).then(|| self.sides.lower.below(path)).transpose()?;
+        self.push(Change::Deleted, path, Some(&before), None);
+        if let Some(entry) = self.changes.entries.last_mut() {
+            entry.below = below;
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, change: Change, path: &[u8], before: Option<&LowerNode>, after: Option<&Node>) {
+        let shared = after.filter(|node| node.links > 1 && node.kind != FileType::Directory).map(|node| node.ino);
+        self.changes.entries.push(Entry {
+            path: [b"/", path].concat(),
+            change,
+            before: before.map(|node| Facts::new(node.kind, node.size, node.mode, node.ids)),
+            after: after.map(now),
+            what: Vec::new(),
+            below: None,
+            hard_link_to: None,
+            shared,
+        });
+    }
+
+    fn node(&self, ino: u32) -> Result<Node, DiffError> {
+        self.sides.tree.node(ino).map_err(|error| self.told(error))
+    }
+
+    fn told(&self, error: ExtError) -> DiffError {
+        told(self.sides.path, error)
+    }
+}
+
+fn now(node: &Node) -> Facts {
+    Facts::new(node.kind, node.size, node.mode, node.ids)
+}
+
+/// Says of every further name of a file which is the first.
+fn link(entries: &mut [Entry]) {
+    let mut first: HashMap<u32, Vec<u8>> = HashMap::new();
+    for entry in entries {
+        let Some(ino) = entry.shared else { continue };
+        match first.get(&ino) {
+            Some(first) => entry.hard_link_to = Some(first.clone()),
+            None => {
+                first.insert(ino, entry.path.clone());
+            }
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! An image that nobody changes while it is read, and that is in order.
+
+use std::path::Path;
+
+use crate::lock::held::{Held, HeldError, Purpose};
+use condatainer_formats::ext::State;
+
+/// See the module.
+pub(super) struct Peace {
+    pub(super) held: Held,
+    /// e2fsck cleaned it first.
+    pub(super) repaired: bool,
+    /// It is not marked as clean, and is read as it is.
+    pub(super) unclean: bool,
+}
+
+impl Peace {
+    /// Takes the lock for reading; where the image needs it, repairs it first under the lock for writing.
+    pub(super) fn with(path: &Path) -> Result<Self, HeldError> {
+        let held = Held::open(path, Purpose::Read)?;
+        if held.state()?.is_clean() {
+            return Ok(Self { held, repaired: false, unclean: false });
+        }
+        drop(held);
+        let repaired = repair(path);
+        let held = Held::open(path, Purpose::Read)?;
+        match repaired {
+            _ if held.state()?.is_clean() => Ok(Self { held, repaired: true, unclean: false }),
+            Ok(()) => held.make_clean(false).map(|_| Self { held, repaired: true, unclean: false }),
+            Err(HeldError::Busy { .. } | HeldError::NotWritable { .. }) if is_readable(held.state()?) => {
+                Ok(Self { held, repaired: false, unclean: true })
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn repair(path: &Path) -> Result<(), HeldError> {
+    Held::open(path, Purpose::Change)?.announce("overlay seal").make_clean(true).map(drop)
+}
+
+/// fuse2fs takes the mark of a clean file system away even where it only reads; names and contents are sound then. A writer that
+/// it was killed under leaves stale counts of free blocks, which nobody reads here.
+fn is_readable(state: State) -> bool {
+    !state.needs_recovery && !state.errors
+}

@@ -1,0 +1,138 @@
+//! Small layers made to fill the memory of whoever looks at them. A packed directory of millions of names takes next to nothing in
+//! an image, so what may be kept of one is bounded.
+
+// A failing preparation is a failing test.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use condatainer_images::image;
+use condatainer_images::overlay::lower::Lower;
+use condatainer_images::verbs::diff::diff;
+use peak_alloc::PeakAlloc;
+use support::Bench;
+
+#[global_allocator]
+static MEMORY: PeakAlloc = PeakAlloc;
+
+/// What reading any layer may take, in bytes.
+const MOST: usize = 96 << 20;
+
+/// Metadata blocks of 8 KiB, stored as they are; a real attack packs them, a thousand to one.
+fn metadata(content: &[u8]) -> Vec<u8> {
+    let block = |piece: &[u8]| [&(0x8000 | piece.len() as u16).to_le_bytes(), piece].concat();
+    content.chunks(8192).flat_map(block).collect()
+}
+
+/// An extended directory of which the list takes `length` bytes and begins at `at`, both in bytes of content.
+fn directory(number: u32, at: usize, length: usize, xattr: u32) -> Vec<u8> {
+    let place = (at / 8192 * 8194) as u32;
+    let mut raw = [8_u16, 0o755, 0, 0].map(u16::to_le_bytes).concat();
+    raw.extend([0, number, 2, (length + 3) as u32, place, 1].map(u32::to_le_bytes).concat());
+    raw.extend([0_u16, (at % 8192) as u16].map(u16::to_le_bytes).concat());
+    raw.extend(xattr.to_le_bytes());
+    raw
+}
+
+/// Names in runs of 256 at most, each of which leads to the inode at `place`.
+fn list(mut names: &mut dyn Iterator<Item = String>, place: u16, kind: u16) -> Vec<u8> {
+    let mut all = Vec::new();
+    loop {
+        let run: Vec<String> = (&mut names).take(256).collect();
+        if run.is_empty() {
+            return all;
+        }
+        all.extend([run.len() as u32 - 1, 0, 1].map(u32::to_le_bytes).concat());
+        for name in run {
+            all.extend([place, 0, kind, name.len() as u16 - 1].map(u16::to_le_bytes).concat());
+            all.extend(name.as_bytes());
+        }
+    }
+}
+
+/// A squashfs with a directory `d`, in which all of `names` are empty files, and perhaps a list of attributes.
+fn squashfs(names: &mut dyn Iterator<Item = String>, attributes: Option<(u32, &[u8])>) -> Vec<u8> {
+    let xattr = if attributes.is_some() { 0 } else { u32::MAX };
+    let top = list(&mut std::iter::once("d".to_owned()), 40, 1);
+    let inner = list(names, 80, 2);
+    let root = directory(1, 0, top.len(), xattr);
+    let mut file = [2_u16, 0o644, 0, 0].map(u16::to_le_bytes).concat();
+    file.extend([0, 3, 0, u32::MAX, 0, 0].map(u32::to_le_bytes).concat());
+    let inodes = metadata(&[root, directory(2, top.len(), inner.len(), xattr), file].concat());
+    let directories = metadata(&[top, inner].concat());
+    let mut image = vec![0; 96];
+    let mut put = |bytes: &[u8]| {
+        image.extend(bytes);
+        (image.len() - bytes.len()) as u64
+    };
+    let (inode_table, directory_table) = (put(&inodes), put(&directories));
+    let ids = put(&metadata(&[0; 4]));
+    let id_table = put(&ids.to_le_bytes());
+    let xattr_table = attributes.map_or(u64::MAX, |(count, values)| {
+        let lists = put(&metadata(values));
+        let record = [&0_u64.to_le_bytes()[..], &count.to_le_bytes(), &(values.len() as u32).to_le_bytes()].concat();
+        let records = put(&metadata(&record));
+        put(&[&lists.to_le_bytes()[..], &1_u32.to_le_bytes(), &[0; 4], &records.to_le_bytes()].concat())
+    });
+    let used = image.len() as u64;
+    let words = [used, id_table, xattr_table, inode_table, directory_table, u64::MAX, u64::MAX];
+    image[..4].copy_from_slice(b"hsqs");
+    image[4..8].copy_from_slice(&3_u32.to_le_bytes());
+    image[12..16].copy_from_slice(&131_072_u32.to_le_bytes());
+    image[20..32].copy_from_slice(&[1, 0, 17, 0, 0, 0, 1, 0, 4, 0, 0, 0]);
+    image[40..96].copy_from_slice(&words.map(u64::to_le_bytes).concat());
+    image
+}
+
+fn short_names(count: u32) -> impl Iterator<Item = String> {
+    (0..count).map(|i| format!("{i:x}"))
+}
+
+/// An image that hides all of `d` below it.
+fn hiding(bench: &Bench) -> PathBuf {
+    let source = bench.path("source");
+    fs::create_dir_all(source.join("upper/d")).unwrap();
+    fs::create_dir_all(source.join("work")).unwrap();
+    xattr::set(source.join("upper/d"), "user.overlay.opaque", b"y").unwrap();
+    bench.image_of("env.img", &["-t", "ext3"], 16, &source)
+}
+
+/// How many changes are told, or why none are; and the memory that it took.
+fn told(image: &Path, layer: &Path) -> (Result<usize, String>, usize) {
+    let before = MEMORY.current_usage();
+    MEMORY.reset_peak_usage();
+    let told = Lower::open(&[layer.to_owned()]).map_err(|error| error.to_string()).and_then(|lower| {
+        let changes = diff(&image::open(image).unwrap(), &lower).map_err(|error| error.to_string())?;
+        Ok(changes.entries.len())
+    });
+    (told, MEMORY.peak_usage().saturating_sub(before))
+}
+
+/// One test, because they share the count of the memory.
+#[test]
+fn no_layer_fills_the_memory() {
+    let bench = Bench::new();
+    let (image, layer) = (hiding(&bench), bench.path("layer.sqf"));
+    let mut peaks = Vec::new();
+    let mut look = |bytes: Vec<u8>| {
+        fs::write(&layer, bytes).unwrap();
+        let (told, peak) = told(&image, &layer);
+        peaks.push(peak);
+        told
+    };
+    assert_eq!(look(squashfs(&mut short_names(1000), None)), Ok(1000));
+    assert_eq!(look(squashfs(&mut short_names(100_000), None)), Ok(100_000), "more than any real directory has");
+    let refused = |told: Result<usize, String>| {
+        told.is_err_and(|error| error.contains("more names than") && error.contains("leave this layer out"))
+    };
+    assert!(refused(look(squashfs(&mut short_names(1_000_000), None))));
+    assert!(refused(look(squashfs(&mut (0..1_000_000).map(|i| format!(".wh.{i:x}")), None))));
+    // A million attributes without a value, called "user.".
+    let attributes = look(squashfs(&mut short_names(1), Some((1_000_000, &vec![0; 1_000_000 * 8]))));
+    assert!(attributes.is_err_and(|error| error.contains("impossibly many attributes")));
+    eprintln!("MiB held at most: {:?}", peaks.iter().map(|peak| peak >> 20).collect::<Vec<_>>());
+    assert!(peaks.iter().all(|peak| *peak < MOST), "{peaks:?}");
+}

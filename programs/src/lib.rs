@@ -1,0 +1,20 @@
+//! The small programs that run without a C library, as bytes: whoever starts one executes it from memory.
+
+#![forbid(unsafe_code)]
+
+// What the library shares with the shim names it so.
+extern crate alloc;
+
+#[path = "../shim/command.rs"]
+pub mod command;
+
+/// The first process of a container: it becomes the command.
+pub static SHIM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/shim"));
+/// What stands in front of the engine's FUSE daemons, for `make install`.
+pub static INTERPOSER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/interposer"));
+/// The library that the interposer loads into fuse-overlayfs, for `make install`.
+pub static PRELOAD: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/preload"));
+/// What stands in a container for Slurm's commands, for `make install`.
+pub static RELAY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/relay"));
+/// Root's process above the keeper of a step's container.
+pub static WARDEN: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/warden"));
