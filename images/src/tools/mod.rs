@@ -3,5 +3,6 @@
 pub mod e2fsprogs;
 pub mod full;
 pub mod memory;
+pub mod mksquashfs;
 pub mod preen;
 pub mod programs;

@@ -10,8 +10,8 @@ use super::CondaError;
 use crate::build::apptainer::process::{End, Running};
 use crate::build::{News, Watch};
 use condatainer_images::tools::full;
+use condatainer_images::tools::mksquashfs::{self, Compression, ToolError};
 use condatainer_images::tools::programs;
-use condatainer_images::verbs::seal::{self, Compression, ToolError};
 
 /// How to pack.
 #[derive(Debug, Clone, Copy)]
@@ -30,7 +30,7 @@ impl Packing<'_> {
     pub(super) fn run(&self, watch: Watch<'_>) -> Result<(), CondaError> {
         let program = programs::find("mksquashfs").ok_or_else(|| self.tool(ToolError::Missing))?;
         let mut command = Command::new(&program);
-        command.arg(self.root).arg(seal::path_of(self.out));
+        command.arg(self.root).arg(mksquashfs::path_of(self.out));
         command.args(["-noappend", "-all-root", "-no-xattrs", "-no-progress", "-quiet"]);
         // Otherwise what it cannot read is an empty file in the layer, and all is well.
         command.arg("-exit-on-error").args(self.compression.options(None)).env("LC_ALL", "C");
@@ -51,7 +51,7 @@ impl Packing<'_> {
         if said.iter().any(|line| full::is_said(line)) {
             return CondaError::io(self.path, io::ErrorKind::StorageFull.into());
         }
-        let why = seal::essence(said.iter().map(String::as_str)).unwrap_or(status);
+        let why = mksquashfs::essence(said.iter().map(String::as_str)).unwrap_or(status);
         self.tool(ToolError::Failed(why.into()))
     }
 

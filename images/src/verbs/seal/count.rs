@@ -4,24 +4,12 @@
 
 use super::archive::{self, mtime_of};
 use super::walk::{Entry, What};
+use crate::tools::mksquashfs::{Root, fits_in_an_option};
 use condatainer_formats::ext::{ExtError, FileType, Ids, ReadAt, Tree, Xattr};
 
 /// Where a Conda environment lies in an image.
 const CONDA: &[u8] = b"ext3/env/bin";
 const PYTHON: &[u8] = b"ext3/env/bin/python";
-
-/// In bytes, of an attribute of the root.
-const LONGEST_IN_AN_OPTION: usize = 4096;
-
-/// The root of the layer, which no tar entry can describe to mksquashfs.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Root {
-    pub(super) mode: u16,
-    pub ids: (u32, u32),
-    pub(super) mtime: u32,
-    /// Attributes that squashfs can hold.
-    pub(super) xattrs: Vec<Xattr>,
-}
 
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -60,6 +48,13 @@ pub(super) enum Owner {
 }
 
 impl Owner {
+    pub(super) fn only(self) -> Option<Ids> {
+        match self {
+            Self::One(ids) => Some(ids),
+            Self::None | Self::Several => None,
+        }
+    }
+
     fn and(self, ids: Ids) -> Self {
         match self {
             Self::None => Self::One(ids),
@@ -100,7 +95,7 @@ impl Count {
             let kept = xattrs.iter().filter(|xattr| archive::is_kept(xattr));
             let (xattrs, lost): (Vec<_>, Vec<_>) = kept.cloned().partition(fits_in_an_option);
             self.lost_xattrs += lost.len() as u64;
-            self.root = Root { mode: node.mode, ids: (node.ids.uid, node.ids.gid), mtime, xattrs };
+            self.root = Root { mode: node.mode, ids: node.ids, mtime, xattrs };
         }
         self.conda |= entry.path == CONDA;
         self.python |= entry.path == PYTHON;
@@ -111,10 +106,4 @@ impl Count {
         self.acls += u64::from(xattrs.iter().any(Xattr::is_acl));
         self.lost_xattrs += xattrs.iter().filter(|xattr| archive::is_lost(xattr)).count() as u64;
     }
-}
-
-/// The root's attributes travel on a command line, in a little language with blanks and quotes.
-fn fits_in_an_option(xattr: &Xattr) -> bool {
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
-    xattr.name.iter().all(plain) && xattr.value.len() <= LONGEST_IN_AN_OPTION
 }

@@ -3,7 +3,6 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::ToolError;
 use super::inside::display;
 use crate::image::ImageError;
 use crate::lock::held::HeldError;
@@ -11,6 +10,7 @@ use crate::module::sidecar::distrust;
 use crate::overlay::lower::LowerError;
 use crate::replace::draft::directory_of;
 use crate::tools::full;
+use crate::tools::mksquashfs::ToolError;
 use crate::trust::TrustError;
 
 /// Why there is no layer. Nothing is left at its path, and the image is as it was.

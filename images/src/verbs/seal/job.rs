@@ -14,11 +14,11 @@ use super::below::Lazy;
 use super::count::Count;
 use super::peace::Peace;
 use super::target::Target;
-use super::tool::{self, Running, Tool};
 use super::walk::{Translated, Walk};
-use super::{Report, Request, SealError, ToolError, sidecar};
+use super::{Report, Request, SealError, sidecar};
 use crate::image::{self, ImageError, Kind};
 use crate::replace::draft::Draft;
+use crate::tools::mksquashfs::{self, Mksquashfs, Order, Running, ToolError};
 use condatainer_formats::ext::{ExtError, Ids, Tree, read_exact_at};
 
 /// Headers of small files travel together.
@@ -32,7 +32,7 @@ type Watch<'a> = &'a mut dyn FnMut(u64, u64) -> ControlFlow<()>;
 pub(super) struct Job<'a> {
     pub(super) request: &'a Request,
     pub(super) target: &'a Target,
-    pub(super) tool: &'a Tool,
+    pub(super) tool: &'a Mksquashfs,
     pub(super) peace: &'a Peace,
 }
 
@@ -65,7 +65,7 @@ impl Job<'_> {
     /// for all. With one that lies in the future the layer would be another at each sealing. So there no time is later than the last
     /// change of the image, which the clock has set.
     fn believable(&self, count: &Count) -> u32 {
-        if self.tool.keeps_root_time() { u32::MAX } else { u32::try_from(count.changed.max(0)).unwrap_or(u32::MAX) }
+        if self.tool.has_root_options() { u32::MAX } else { u32::try_from(count.changed.max(0)).unwrap_or(u32::MAX) }
     }
 
     fn count(&self, tree: &Tree<'_, File>, upper: u32, below: &Lazy<'_>) -> Result<(Count, Translated), SealError> {
@@ -87,8 +87,8 @@ impl Job<'_> {
     ) -> Result<(), SealError> {
         let fail = |error| SealError::tool(&self.request.layer, error);
         let time = self.request.latest.unwrap_or(count.newest).min(self.believable(count));
-        let out = tool::path_of(draft.file());
-        let mut running = self.tool.start(self.request, count, time, &out).map_err(fail)?;
+        let out = mksquashfs::path_of(draft.file());
+        let mut running = self.tool.start(&self.order(count, time), &out).map_err(fail)?;
         let input = running.input().ok_or_else(|| fail(ToolError::Failed("no pipe".into())))?;
         let status = match self.feed(tree, upper, below, count, input, watch) {
             Ok(()) => self.wait(&mut running, count, watch)?,
@@ -96,6 +96,12 @@ impl Job<'_> {
             Err(error) => return Err(error),
         };
         running.verdict(status).map_err(fail)
+    }
+
+    fn order<'b>(&'b self, count: &'b Count, time: u32) -> Order<'b> {
+        let Request { compression, level, block_size, processors, root_owned, .. } = *self.request;
+        let only_owner = count.owner.only();
+        Order { compression, level, block_size, processors, root_owned, root: &count.root, only_owner, time }
     }
 
     fn feed(
@@ -157,8 +163,7 @@ impl Job<'_> {
     }
 
     fn report(&self, count: &Count, translated: Translated) -> Report {
-        let caller = Ids { uid: geteuid().as_raw(), gid: getegid().as_raw() };
-        let root_xattrs = if self.tool.keeps_root_xattrs() { 0 } else { count.root.xattrs.len() as u64 };
+        let root_xattrs = if self.tool.has_root_options() { 0 } else { count.root.xattrs.len() as u64 };
         Report {
             image: self.request.image.clone(),
             layer: self.request.layer.clone(),
@@ -174,11 +179,18 @@ impl Job<'_> {
             acls_dropped: count.acls,
             xattrs_dropped: count.lost_xattrs + root_xattrs,
             sockets_skipped: translated.sockets,
-            root_owner_kept: self.tool.keeps_root_owner(self.request, count, caller),
+            root_owner_kept: self.keeps_root_owner(count),
             repaired: self.peace.repaired,
             unclean: self.peace.unclean,
             unlocked: self.peace.held.lock_unsupported().is_some(),
         }
+    }
+
+    /// Whether the root of the layer gets the owner that it has in the image.
+    fn keeps_root_owner(&self, count: &Count) -> bool {
+        let (root, caller) = (count.root.ids, Ids { uid: geteuid().as_raw(), gid: getegid().as_raw() });
+        let told = self.request.root_owned || self.tool.has_root_options();
+        told || count.owner.only() == Some(root) || root == caller
     }
 
     fn ext(&self, error: ExtError) -> SealError {

@@ -14,7 +14,6 @@ mod peace;
 mod sidecar;
 mod sparse;
 mod target;
-mod tool;
 mod walk;
 
 use std::ops::ControlFlow;
@@ -22,51 +21,12 @@ use std::path::PathBuf;
 
 pub use advice::advice;
 pub use error::SealError;
-pub use tool::ToolError;
-pub use tool::{essence, path_of};
+pub use crate::tools::mksquashfs::{Compression, ToolError};
 
 use job::Job;
 use peace::Peace;
 use target::Target;
-use tool::Tool;
-
-/// How the layer is compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Compression {
-    /// Small, and quick to read.
-    #[default]
-    Zstd,
-    /// Smallest, slow to read.
-    Xz,
-    /// What every kernel reads.
-    Gzip,
-    /// Largest, quickest.
-    Lz4,
-}
-
-impl Compression {
-    /// As mksquashfs calls it.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Zstd => "zstd",
-            Self::Xz => "xz",
-            Self::Gzip => "gzip",
-            Self::Lz4 => "lz4",
-        }
-    }
-
-    /// What mksquashfs is told, with the level that is taken unless another is asked for.
-    ///
-    /// By itself it takes zstd's 15, which takes ten times as long as 6, for 7 % (`tests/bench/levels.sh`). All levels are read
-    /// equally fast.
-    pub fn options(self, level: Option<u32>) -> Vec<String> {
-        let usual = if self == Self::Zstd { Some(6) } else { None };
-        let level = level.or(usual).map(|level| ["-Xcompression-level".to_owned(), level.to_string()]);
-        ["-comp".to_owned(), self.name().to_owned()].into_iter().chain(level.into_iter().flatten()).collect()
-    }
-}
+use crate::tools::mksquashfs::Mksquashfs;
 
 /// What is to be sealed, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,7 +75,7 @@ impl Request {
     }
 
     fn check(&self) -> Result<(), SealError> {
-        let range = tool::levels(self.compression);
+        let range = self.compression.levels();
         if let Some(level) = self.level
             && !range.as_ref().is_some_and(|range| range.contains(&level))
         {
@@ -178,7 +138,7 @@ pub struct Report {
 pub fn seal(request: &Request, watch: &mut dyn FnMut(u64, u64) -> ControlFlow<()>) -> Result<Report, SealError> {
     request.check()?;
     let target = Target::new(&request.layer, request.force)?;
-    let tool = Tool::find().map_err(|error| SealError::tool(&request.layer, error))?;
+    let tool = Mksquashfs::find().map_err(|error| SealError::tool(&request.layer, error))?;
     let peace = Peace::with(&request.image)?;
     target.refuse_image(&peace.held.image)?;
     Job { request, target: &target, tool: &tool, peace: &peace }.run(watch)
