@@ -19,14 +19,14 @@ mod walk;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
+pub use crate::tools::mksquashfs::{Compression, ToolError};
 pub use advice::advice;
 pub use error::SealError;
-pub use crate::tools::mksquashfs::{Compression, ToolError};
 
+use crate::tools::mksquashfs::Mksquashfs;
 use job::Job;
 use peace::Peace;
 use target::Target;
-use crate::tools::mksquashfs::Mksquashfs;
 
 /// What is to be sealed, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
