@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use super::{Asker, Check, Request};
+use super::check::Check;
+use super::request::{Asker, Request};
 use crate::config::Config;
 use crate::machine::survey;
 use crate::plan::{self, Command};
@@ -50,7 +51,7 @@ fn judge(outcome: Result<(u128, Ended), String>) -> Check {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::Status;
+    use crate::doctor::check::Status;
 
     #[test]
     fn ends() {

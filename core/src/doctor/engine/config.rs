@@ -1,7 +1,7 @@
 //! The engine's own configuration (apptainer.conf, singularity.conf): what in it stops a stack.
 
-use super::Engine;
-use crate::doctor::Check;
+use super::facts::Engine;
+use crate::doctor::check::Check;
 use crate::machine::facts::Flavour;
 use crate::machine::survey::directive;
 
@@ -75,7 +75,7 @@ fn value<'a>(text: &'a str, key: &str) -> &'a str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::Status;
+    use crate::doctor::check::Status;
 
     /// As Apptainer's packages have it, in part.
     const SHIPPED: &str = "# ENABLE OVERLAY: [yes/no/driver/try]\nallow setuid = yes\nmax loop devices = 256\nallow user ns = yes\n\

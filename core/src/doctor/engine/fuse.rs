@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use super::{Facts, Helper, Interposers};
-use crate::doctor::Check;
-use crate::doctor::version::Version;
+use super::facts::{Facts, Helper, Interposers};
+use crate::doctor::check::Check;
 use crate::machine::facts::Flavour;
+use crate::machine::version::Version;
 
 /// Refuses an image that it may not write; 1.47.4 does not. Apptainer has had it patched since 1.4.4, when it brings its own.
 const FUSE2FS_WRITES: Version = Version(1, 47, 3);

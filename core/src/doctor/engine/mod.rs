@@ -1,73 +1,22 @@
 //! The container engine: which one, its configuration, and the FUSE programs that it starts.
 
 mod config;
+mod facts;
 mod fuse;
 mod read;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
-
-use super::Check;
-use super::version::{self, Version};
-use crate::config::Origin;
+use crate::doctor::check::Check;
 use crate::machine::facts::Flavour;
 use crate::machine::missing_engine::MissingEngine;
+use crate::machine::version::{self, Version};
+use facts::{Engine, Facts};
 
 pub(crate) use read::read;
 
 /// Unprivileged mounts of images by FUSE came with it.
 const APPTAINER: Version = Version(1, 1, 0);
-
-/// What is known about the engine and its helpers.
-#[derive(Clone, Debug)]
-pub(super) struct Facts {
-    /// The one that starts use, or why there is none.
-    pub(super) engine: Result<Engine, MissingEngine>,
-    /// An engine that is here and that starts do not use.
-    pub(super) unused: Option<PathBuf>,
-    /// fuse2fs, fuse-overlayfs, squashfuse.
-    pub(super) helpers: [Helper; 3],
-    /// fusermount3 or fusermount, and whether it is setuid root.
-    pub(super) fusermount: Option<(PathBuf, bool)>,
-    /// Our links with the names of the FUSE programs, those that are missing, and where they are looked for.
-    pub(super) interposers: Interposers,
-}
-
-/// The engine that was found.
-#[derive(Clone, Debug)]
-pub(super) struct Engine {
-    pub(super) program: PathBuf,
-    /// The key that names it, where one does.
-    pub(super) origin: Option<Origin>,
-    /// What `--version` printed, or why it did not.
-    pub(super) said: Result<String, String>,
-    /// Installed with its setuid starter.
-    pub(super) setuid: bool,
-    /// Its configuration file and text.
-    pub(super) config: Option<(PathBuf, String)>,
-}
-
-/// A FUSE program.
-#[derive(Clone, Debug)]
-pub(super) struct Helper {
-    pub name: &'static str,
-    pub(super) path: Option<PathBuf>,
-    pub(super) version: Option<Version>,
-    /// It comes with the engine, which then takes no other.
-    pub(super) bundled: bool,
-    /// It looks at files by the C library's statx(2), in whose place the preload stands.
-    pub(super) takes_preload: bool,
-}
-
-/// See [`crate::run::engine::daemons`].
-#[derive(Clone, Debug)]
-pub(super) struct Interposers {
-    pub(super) directory: Option<PathBuf>,
-    pub(super) missing: Vec<&'static str>,
-    /// The library that is loaded into fuse-overlayfs is beside them.
-    pub(super) preload: bool,
-}
 
 pub(crate) fn judge(facts: &Facts) -> Vec<Check> {
     let mut checks = vec![engine(facts), config::judge(facts.engine.as_ref().ok())];

@@ -5,11 +5,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use super::super::{said, version};
-use super::{Engine, Facts, Helper, Interposers};
+use super::facts::{Engine, Facts, Helper, Interposers};
 use crate::config::Config;
+use crate::machine::answer;
 use crate::machine::facts::{self, Flavour};
 use crate::machine::survey;
+use crate::machine::version;
 use crate::run::engine::daemons;
 use condatainer_images::tools::programs;
 
@@ -55,9 +56,9 @@ fn is_setuid(found: &facts::Engine, build: &BuildConfig) -> bool {
 }
 
 fn version_of(program: &Path) -> Result<String, String> {
-    match said::said(program, &["--version"]) {
-        Ok(said) if said.success => Ok(said.all()),
-        Ok(said) => Err(said.complaint()),
+    match answer::ask(program, &["--version"]) {
+        Ok(answer) if answer.success => Ok(answer.both()),
+        Ok(answer) => Err(answer.complaint()),
         Err(error) => Err(error.to_string()),
     }
 }
@@ -68,7 +69,7 @@ struct BuildConfig(String);
 
 impl BuildConfig {
     fn of(program: &Path) -> Self {
-        Self(said::said(program, &["buildcfg"]).map(|said| said.stdout).unwrap_or_default())
+        Self(answer::ask(program, &["buildcfg"]).map(|answer| answer.stdout).unwrap_or_default())
     }
 
     /// `APPTAINER_…` or `SINGULARITY_…`.
@@ -110,8 +111,8 @@ fn helper(own: &[PathBuf], name: &'static str, programs: &[&str], question: &str
     let ours = daemons::interposers().and_then(|dir| daemons::behind_the_links(&dir));
     let elsewhere = || programs.iter().find_map(|name| programs::find_except(name.as_bytes(), ours.as_deref()));
     let (is_bundled, path) = (bundled.is_some(), bundled.or_else(elsewhere));
-    let said = path.as_deref().and_then(|path| said::said(path, &[question]).ok());
-    let version = said.and_then(|said| version::of(name, &said.all()));
+    let answer = path.as_deref().and_then(|path| answer::ask(path, &[question]).ok());
+    let version = answer.and_then(|answer| version::of(name, &answer.both()));
     Helper { name, version, bundled: is_bundled, takes_preload: path.as_deref().is_some_and(imports_statx), path }
 }
 

@@ -1,7 +1,8 @@
 //! Verdicts about engines.
 
+use super::facts::{Helper, Interposers};
 use super::*;
-use crate::doctor::Status;
+use crate::doctor::check::Status;
 
 fn with(said: &str, setuid: bool) -> Engine {
     Engine { program: "/usr/bin/apptainer".into(), origin: None, said: Ok(said.into()), setuid, config: None }

@@ -4,8 +4,9 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
-use super::super::{Asker, Check};
 use crate::config::Source;
+use crate::doctor::check::Check;
+use crate::doctor::request::Asker;
 use crate::request::names::Library;
 
 const WRITABLE_BY_ALL: u32 = 0o002;
@@ -68,7 +69,7 @@ fn trouble(dir: &ImageDirectory) -> Option<String> {
 mod tests {
     use super::super::tests::asker;
     use super::*;
-    use crate::doctor::Status;
+    use crate::doctor::check::Status;
 
     #[test]
     fn directories_that_others_can_write_to() {

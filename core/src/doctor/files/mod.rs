@@ -1,49 +1,22 @@
 //! What the site and the user have set up: the configuration, the base image, the directory for `:tmp` layers.
 
+mod facts;
 mod libraries;
 mod read;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
-
-use super::check::about;
-use super::{Asker, Check};
-use crate::config::Origin;
+use crate::doctor::check::Check;
+use crate::doctor::check::about;
+use crate::doctor::request::Asker;
 use crate::machine::facts::Kind;
 use crate::machine::survey;
+use facts::{Facts, Tmpdir};
 
 pub(crate) use read::read;
 
 /// Less room than this is used up by the first package that somebody installs.
 const ROOM: u64 = 1 << 30;
-
-/// What was set up.
-#[derive(Clone, Debug)]
-pub(super) struct Facts {
-    /// The configuration files that are there and the keys in them, or what is wrong with them.
-    pub(super) configuration: Result<Vec<(PathBuf, Vec<String>)>, String>,
-    /// The base, and what it is or why it cannot be used; `None` where none is named.
-    pub(super) base: Option<(PathBuf, Result<Kind, String>)>,
-    /// Who has named it.
-    pub(super) base_origin: Option<Origin>,
-    pub(super) tmpdir: Tmpdir,
-    pub(super) image_dirs: Vec<libraries::ImageDirectory>,
-}
-
-/// The directory for what `:tmp` layers write.
-#[derive(Clone, Debug)]
-pub(super) struct Tmpdir {
-    pub(super) path: PathBuf,
-    /// Why nothing can be made there, and what to do.
-    pub(super) problem: Option<(String, String)>,
-    /// For root, who may write everywhere: whether others may.
-    pub(super) open_to_all: bool,
-    /// Bytes that the caller can use.
-    pub(super) free: Option<u64>,
-    /// The file system, if it is one of the network.
-    pub(super) network: Option<String>,
-}
 
 pub(crate) fn judge(facts: &Facts, asker: &Asker) -> Vec<Check> {
     vec![

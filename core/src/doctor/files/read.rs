@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::statvfs::statvfs;
 
-use super::super::Request;
-use super::super::place::system;
-use super::{Facts, Tmpdir, libraries};
+use super::facts::{Facts, Tmpdir};
+use super::libraries;
 use crate::config::{self, Config, SYSTEM_FILE};
+use crate::doctor::place::system;
+use crate::doctor::request::Request;
 use crate::machine::survey::{self, SurveyError};
 use crate::request::names::Library;
 

@@ -1,7 +1,7 @@
 //! Verdicts about what was set up.
 
 use super::*;
-use crate::doctor::Status;
+use crate::doctor::check::Status;
 use condatainer_images::system::user::Caller;
 
 pub(super) fn asker(uid: u32) -> Asker {

@@ -1,39 +1,16 @@
 //! Subordinate ids: the ranges of the caller, and the two programs that put them to use.
 
+mod facts;
 mod read;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
-
-use super::{Asker, Check};
+use crate::doctor::check::Check;
+use crate::doctor::request::Asker;
 use condatainer_images::system::user::FULL_RANGE;
+use facts::{Facts, Tool};
 
 pub(crate) use read::read;
-
-/// What is known about subordinate ids.
-#[derive(Clone, Debug)]
-pub(super) struct Facts {
-    /// Ids in the caller's widest range in `/etc/subuid`, and in `/etc/subgid`.
-    pub(super) ranges: (u64, u64),
-    /// Whether anybody has a range.
-    pub(super) anybody: bool,
-    /// newuidmap and newgidmap.
-    pub(super) tools: [Tool; 2],
-}
-
-/// A program that must have privileges of its own.
-#[derive(Clone, Debug)]
-pub(super) struct Tool {
-    pub name: &'static str,
-    pub(super) path: Option<PathBuf>,
-    /// Belongs to root and has its setuid bit.
-    pub(super) setuid: bool,
-    /// Has file capabilities.
-    pub(super) capabilities: bool,
-    /// Lies on a file system where neither counts.
-    pub(super) nosuid: bool,
-}
 
 pub(crate) fn judge(facts: &Facts, asker: &Asker) -> Vec<Check> {
     vec![range(facts, asker), tools(facts, asker)]

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use nix::sys::statvfs::{FsFlags, statvfs};
 
-use super::super::Asker;
-use super::{Facts, Tool};
+use super::facts::{Facts, Tool};
+use crate::doctor::request::Asker;
 use condatainer_images::system::user::widest_range;
 use condatainer_images::tools::programs;
 

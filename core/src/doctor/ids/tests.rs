@@ -1,7 +1,7 @@
 //! Verdicts about subordinate ids.
 
 use super::*;
-use crate::doctor::Status;
+use crate::doctor::check::Status;
 use condatainer_images::system::user::Caller;
 
 fn asker(uid: u32, node: bool) -> Asker {

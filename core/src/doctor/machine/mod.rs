@@ -1,13 +1,16 @@
 //! The machine: its kernel, user namespaces, overlays, /dev/fuse; cgroups and GPUs for information.
 
+mod facts;
 mod read;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
+use crate::doctor::check::Check;
+use crate::doctor::request::Asker;
+use crate::machine::version::{self, Version};
+use std::path::Path;
 
-use super::version::{self, Version};
-use super::{Asker, Check};
+use facts::{Device, Facts, Tried};
 
 pub(crate) use read::read;
 
@@ -17,53 +20,6 @@ const FUSE_IN_NAMESPACES: Version = Version(4, 18, 0);
 const OVERLAY_IN_NAMESPACES: Version = Version(5, 11, 0);
 const FOR_OTHERS: u32 = 0o006;
 const FOR_THE_GROUP: u32 = 0o060;
-
-/// Something that was really done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Tried {
-    /// It worked.
-    Worked,
-    /// It did not; the system's words.
-    Failed(String),
-    /// It could not be tried here.
-    No(String),
-}
-
-/// What the machine says.
-#[derive(Clone, Debug)]
-pub(super) struct Facts {
-    /// As uname(2) tells it.
-    pub(super) kernel: String,
-    /// `user.max_user_namespaces`
-    pub(super) max_user_namespaces: Option<u64>,
-    /// `kernel.unprivileged_userns_clone`, a switch of Debian's kernels.
-    pub(super) userns_clone: Option<u64>,
-    /// `kernel.apparmor_restrict_unprivileged_userns`, a switch of Ubuntu's.
-    pub(super) apparmor: Option<u64>,
-    /// An AppArmor profile for the engine.
-    pub(super) profile: Option<PathBuf>,
-    /// A user and a mount namespace, made by a user.
-    pub(super) namespaces: Tried,
-    /// An overlay mounted in them.
-    pub(super) overlay: Tried,
-    /// `/dev/fuse`, if it is there.
-    pub(super) fuse: Option<Device>,
-    /// `v1`, `v2`, `v1 and v2` or `none`.
-    pub(super) cgroup: &'static str,
-    /// Device nodes of GPUs.
-    pub(super) gpus: Vec<&'static str>,
-}
-
-/// A device node.
-#[derive(Clone, Debug)]
-pub(super) struct Device {
-    /// Its permission bits.
-    pub(super) mode: u32,
-    /// Its group.
-    pub(super) gid: u32,
-    /// Why the caller cannot open it for reading and writing.
-    pub(super) problem: Option<String>,
-}
 
 pub(crate) fn judge(facts: &Facts, asker: &Asker) -> Vec<Check> {
     vec![
@@ -103,7 +59,7 @@ fn namespaces(facts: &Facts) -> Check {
         (Tried::Worked, max, _) => {
             Check::ok(ID, max.map_or_else(|| "work".into(), |max| format!("work, up to {max} for each user")))
         }
-        (Tried::Failed(why), ..) if facts.apparmor == Some(1) => restricted(facts.profile.as_ref(), why),
+        (Tried::Failed(why), ..) if facts.apparmor == Some(1) => restricted(facts.profile.as_deref(), why),
         (Tried::Failed(why), ..) => failed(
             format!("cannot be made: {why}"),
             "if this is inside another container, allow them there; else look at the kernel log for what refuses them",
@@ -113,7 +69,7 @@ fn namespaces(facts: &Facts) -> Check {
 }
 
 /// AppArmor refuses unshare(1), which has no profile, and lets programs that have one do it.
-fn restricted(profile: Option<&PathBuf>, why: &str) -> Check {
+fn restricted(profile: Option<&Path>, why: &str) -> Check {
     const ID: &str = "user-namespaces";
     match profile {
         Some(profile) => Check::warning(

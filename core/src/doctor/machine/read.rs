@@ -9,9 +9,9 @@ use std::process::Command;
 use nix::libc;
 use nix::sys::utsname::uname;
 
-use super::super::Asker;
-use super::super::said;
-use super::{Device, Facts, Tried};
+use super::facts::{Device, Facts, Tried};
+use crate::doctor::request::Asker;
+use crate::machine::answer;
 use condatainer_images::tools::programs;
 
 /// The user whom root borrows for the attempt, since root may make namespaces where users may not.
@@ -49,9 +49,9 @@ fn attempt(asker: &Asker, arguments: &[&str]) -> Tried {
     if asker.is_root() {
         command.uid(NOBODY).gid(NOBODY);
     }
-    match said::run(command) {
-        Ok(said) if said.success => Tried::Worked,
-        Ok(said) => Tried::Failed(said.complaint()),
+    match answer::ask_by(command) {
+        Ok(answer) if answer.success => Tried::Worked,
+        Ok(answer) => Tried::Failed(answer.complaint()),
         Err(error) => Tried::No(error.to_string()),
     }
 }

@@ -1,7 +1,7 @@
 //! Verdicts about machines.
 
 use super::*;
-use crate::doctor::Status;
+use crate::doctor::check::Status;
 
 fn healthy() -> Facts {
     Facts {

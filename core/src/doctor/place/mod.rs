@@ -1,56 +1,18 @@
 //! A place where images lie: whether its file system has the locks that keep writers apart, and how far they reach.
 
+mod facts;
 mod read;
 pub(super) mod system;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
-
-use super::Check;
-use super::check::about;
-use system::System;
+use crate::doctor::check::Check;
+use crate::doctor::check::about;
+use facts::{Facts, Lock, Trial};
 
 pub(crate) use read::read;
 
 const ID: &str = "locks";
-
-/// What was found at a path.
-#[derive(Clone, Debug)]
-pub(super) struct Facts {
-    pub(super) path: PathBuf,
-    /// Why it cannot be looked at.
-    pub(super) problem: Option<String>,
-    /// The kind of the image, and what the kernel says about its lock; nothing for a directory.
-    pub image: Option<(&'static str, Lock)>,
-    /// A lock on a file of our own beside it.
-    pub(super) trial: Trial,
-    /// The file system.
-    pub(super) system: Option<System>,
-}
-
-/// The lock of somebody's image, asked about.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Lock {
-    Free,
-    Held,
-    Unsupported(String),
-    /// Nothing in it is ever locked.
-    None,
-}
-
-/// Taking a lock through one descriptor and asking for it through another.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Trial {
-    /// The second was told of the first.
-    Seen,
-    /// It was not.
-    Unseen,
-    /// The file system has none.
-    Unsupported(String),
-    /// No file of ours can be made there.
-    NoFile(String),
-}
 
 pub(crate) fn judge(facts: &Facts) -> Check {
     let path = facts.path.display();

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use tempfile::Builder;
 
-use super::{Facts, Lock, Trial, system};
+use super::facts::{Facts, Lock, Trial};
+use super::system;
 use condatainer_formats::ext::Window;
 use condatainer_images::image;
 use condatainer_images::lock::{self, Access, Availability};

@@ -1,7 +1,8 @@
 //! Verdicts about places.
 
+use super::system::System;
 use super::*;
-use crate::doctor::Status;
+use crate::doctor::check::Status;
 
 fn directory(kind: &str, options: &[&str]) -> Facts {
     let options = options.iter().map(|option| (*option).into()).collect();

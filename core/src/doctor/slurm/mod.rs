@@ -1,53 +1,20 @@
 //! Slurm: its release, whether this is in a job, and whether it loads the plugin.
 
+mod facts;
 mod plugstack;
 mod read;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
-
-use super::Check;
-use super::version::Version;
+use crate::doctor::check::Check;
+use crate::machine::version::Version;
+use facts::Facts;
 
 pub(crate) use read::read;
 
 /// The releases whose interface the plugin knows.
 const OLDEST: (u32, u32) = (22, 5);
 const NEWEST: (u32, u32) = (26, 5);
-
-/// What is known about Slurm here.
-#[derive(Clone, Debug)]
-pub(super) struct Facts {
-    /// Whether there is an srun.
-    pub(super) here: bool,
-    /// Its release, or what it complained about.
-    pub(super) version: Result<Version, String>,
-    /// The job and step that this runs in.
-    pub(super) job: Option<(String, Option<String>)>,
-    /// Whether srun's help shows our options, or what it complained about.
-    pub(super) shows: Result<bool, String>,
-    /// The plugstack.conf that was found.
-    pub(super) plugstack: Option<PathBuf>,
-    /// Our line in it.
-    pub(super) line: Option<Line>,
-}
-
-/// A line of plugstack.conf, and what it leads to.
-#[derive(Clone, Debug)]
-pub(super) struct Line {
-    /// The file that it is in: one may include others.
-    pub file: PathBuf,
-    pub(super) required: bool,
-    pub(super) plugin: PathBuf,
-    /// What is wrong with the plugin's file.
-    pub(super) plugin_problem: Option<String>,
-    pub(super) wrapper: PathBuf,
-    /// Why the wrapper cannot be run.
-    pub(super) wrapper_problem: Option<String>,
-    /// Why the configuration that it names cannot be used.
-    pub(super) config_problem: Option<String>,
-}
 
 pub(crate) fn judge(facts: &Facts) -> Vec<Check> {
     if !facts.here {

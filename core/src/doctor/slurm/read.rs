@@ -8,10 +8,11 @@ use std::thread;
 
 use nix::unistd::{AccessFlags, access};
 
-use super::super::{said, version};
+use super::facts::{Facts, Line};
 use super::plugstack::{self, Entry};
-use super::{Facts, Line};
 use crate::config::{Config, DEFAULT_PROGRAM, SYSTEM_FILE};
+use crate::machine::answer;
+use crate::machine::version;
 use condatainer_images::tools::programs;
 
 const OPTION: &str = "--condatainer-overlay";
@@ -43,13 +44,13 @@ pub(crate) fn read(env: &HashMap<String, String>) -> Facts {
 }
 
 fn version(srun: &Path) -> Result<version::Version, String> {
-    let said = said::said(srun, &["--version"]).map_err(|error| error.to_string())?;
-    version::of("slurm", &said.stdout).ok_or_else(|| said.complaint())
+    let answer = answer::ask(srun, &["--version"]).map_err(|error| error.to_string())?;
+    version::of("slurm", &answer.stdout).ok_or_else(|| answer.complaint())
 }
 
 fn shows(srun: &Path) -> Result<bool, String> {
-    let said = said::said(srun, &["--help"]).map_err(|error| error.to_string())?;
-    if said.success { Ok(said.stdout.contains(OPTION)) } else { Err(said.complaint()) }
+    let answer = answer::ask(srun, &["--help"]).map_err(|error| error.to_string())?;
+    if answer.success { Ok(answer.stdout.contains(OPTION)) } else { Err(answer.complaint()) }
 }
 
 fn plugstack(env: &HashMap<String, String>) -> Option<PathBuf> {

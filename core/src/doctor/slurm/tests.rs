@@ -1,7 +1,8 @@
 //! Verdicts about Slurm and the plugin.
 
+use super::facts::Line;
 use super::*;
-use crate::doctor::Status;
+use crate::doctor::check::Status;
 
 fn healthy() -> Facts {
     Facts {

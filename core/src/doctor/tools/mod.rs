@@ -1,11 +1,11 @@
 //! The programs that make, repair, resize and seal images.
 
+mod facts;
 mod read;
 
-use std::path::PathBuf;
-
-use super::Check;
-use super::version::Version;
+use crate::doctor::check::Check;
+use crate::machine::version::Version;
+use facts::{Facts, Tool};
 
 pub(crate) use read::read;
 
@@ -13,23 +13,6 @@ pub(crate) use read::read;
 const E2FSPROGS: Version = Version(1, 43, 0);
 /// The first mksquashfs that reads tar archives.
 const MKSQUASHFS: Version = Version(4, 5, 0);
-
-/// A program that may be here.
-#[derive(Clone, Debug)]
-pub(super) struct Tool {
-    pub name: &'static str,
-    pub(super) path: Option<PathBuf>,
-    /// Where it was asked and told one.
-    pub(super) version: Option<Version>,
-}
-
-/// What is installed.
-#[derive(Clone, Debug)]
-pub(super) struct Facts {
-    /// mke2fs first: its version stands for all.
-    pub(super) e2fsprogs: Vec<Tool>,
-    pub(super) mksquashfs: Tool,
-}
 
 pub(crate) fn judge(facts: &Facts) -> Vec<Check> {
     vec![e2fsprogs(&facts.e2fsprogs), mksquashfs(&facts.mksquashfs)]
@@ -85,7 +68,7 @@ fn mksquashfs(tool: &Tool) -> Check {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::Status;
+    use crate::doctor::check::Status;
 
     fn tool(name: &'static str, version: Option<Version>) -> Tool {
         Tool { name, path: Some(format!("/sbin/{name}").into()), version }

@@ -1,7 +1,8 @@
 //! Looks for the programs, and asks the first of each package for its version.
 
-use super::super::{said, version};
-use super::{Facts, Tool};
+use super::facts::{Facts, Tool};
+use crate::machine::answer;
+use crate::machine::version;
 use condatainer_images::tools::programs;
 
 pub(crate) fn read() -> Facts {
@@ -17,6 +18,6 @@ fn found(name: &'static str) -> Tool {
 
 fn asked(name: &'static str, question: &str) -> Tool {
     let tool = found(name);
-    let answer = tool.path.as_deref().and_then(|path| said::said(path, &[question]).ok());
-    Tool { version: answer.and_then(|answer| version::of(name, &answer.all())), ..tool }
+    let answer = tool.path.as_deref().and_then(|path| answer::ask(path, &[question]).ok());
+    Tool { version: answer.and_then(|answer| version::of(name, &answer.both())), ..tool }
 }

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{AccessFlags, access};
 
 use crate::config::Config;
-use crate::doctor::{said, version};
 use crate::machine::facts::{BaseFacts, Engine, Flavour, Kind, LayerFacts};
 use crate::machine::missing_engine::MissingEngine;
+use crate::machine::{answer, version};
 use crate::plan::singularity::Limit;
 use crate::run::engine::daemons;
 use condatainer_images::image;
@@ -60,8 +60,8 @@ fn executable(program: &Path) -> Result<PathBuf, String> {
 /// After a start that never reached the container: whether the program is an engine at all. To ask before would cost every start
 /// the time of a program.
 pub(crate) fn is_none(engine: &Engine) -> Option<MissingEngine> {
-    let why = match said::said(&engine.program, &["--version"]) {
-        Ok(said) if version::of_engine(&said.all()).is_some() => return None,
+    let why = match answer::ask(&engine.program, &["--version"]) {
+        Ok(answer) if version::of_engine(&answer.both()).is_some() => return None,
         Ok(_) => version::NO_ENGINE.into(),
         Err(error) => error.to_string(),
     };

@@ -1,4 +1,4 @@
-//! What another program says: with a limit on the time it takes, because a health check must end.
+//! What another program answers, within a limited time: a health check must end.
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -16,16 +16,16 @@ const LIMIT: Duration = Duration::from_secs(5);
 
 /// How a program ended, and what it printed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Said {
+pub(crate) struct Answer {
     /// Whether it ended with 0.
     pub(crate) success: bool,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
-impl Said {
+impl Answer {
     /// Both streams: programs do not agree where a version belongs.
-    pub(crate) fn all(&self) -> String {
+    pub(crate) fn both(&self) -> String {
         format!("{}\n{}", self.stdout, self.stderr)
     }
 
@@ -40,14 +40,14 @@ impl Said {
 ///
 /// # Errors
 /// Why it did not start, or that it was ended because it took too long.
-pub(crate) fn said(program: &Path, arguments: &[&str]) -> io::Result<Said> {
+pub(crate) fn ask(program: &Path, arguments: &[&str]) -> io::Result<Answer> {
     let mut command = Command::new(program);
     command.args(arguments);
-    run(command)
+    ask_by(command)
 }
 
-/// As [`said`], for any command.
-pub(crate) fn run(mut command: Command) -> io::Result<Said> {
+/// As [`ask`], for any command.
+pub(crate) fn ask_by(mut command: Command) -> io::Result<Answer> {
     command.env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     let child = command.spawn()?;
     let group = Pid::from_raw(i32::try_from(child.id()).map_err(io::Error::other)?);
@@ -62,9 +62,9 @@ pub(crate) fn run(mut command: Command) -> io::Result<Said> {
     }
 }
 
-fn of(output: Output) -> Said {
+fn of(output: Output) -> Answer {
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    Said { success: output.status.success(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    Answer { success: output.status.success(), stdout: text(output.stdout), stderr: text(output.stderr) }
 }
 
 #[cfg(test)]
@@ -73,8 +73,8 @@ mod tests {
 
     #[test]
     fn both_streams_and_the_end() {
-        let said = said(Path::new("/bin/sh"), &["-c", "echo out; echo; echo err >&2; exit 3"]).unwrap();
-        assert!(!said.success && said.stdout == "out\n\n" && said.complaint() == "err");
-        assert!(super::said(Path::new("/no/such"), &[]).is_err());
+        let answer = ask(Path::new("/bin/sh"), &["-c", "echo out; echo; echo err >&2; exit 3"]).unwrap();
+        assert!(!answer.success && answer.stdout == "out\n\n" && answer.complaint() == "err");
+        assert!(ask(Path::new("/no/such"), &[]).is_err());
     }
 }
