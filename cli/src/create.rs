@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use condatainer_core::build::conda::{self, Contents};
 use condatainer_core::config::{Given, SYSTEM_FILE};
 use condatainer_core::machine::survey;
+use condatainer_core::plan::fakeroot;
 use condatainer_formats::ext::Ids;
 use condatainer_images::system::ids::Fakeroot;
 use condatainer_images::system::user::Caller;
@@ -53,7 +54,9 @@ pub(crate) fn create(args: &CreateArgs) -> Result<ExitCode, Failure> {
     let made =
         create::create(&spec, &mut |done, total| progress.at(done >> 20, total >> 20)).map_err(Failure::failed)?;
     progress.finish();
-    let fakeroot = args.fakeroot.then(|| survey::fakeroot(&caller).map_err(|refusal| refusal.to_string()));
+    let fakeroot = args.fakeroot.then(|| {
+        fakeroot::usable(&caller, survey::user_namespaces(), survey::newuidmap()).map_err(|refusal| refusal.to_string())
+    });
     report::give(args.json, &described(&spec, &made, contents.as_ref(), fakeroot.as_ref()), || {
         let environment = contents.iter().flat_map(|contents| environment(&made.image.path, contents));
         lines(&made, &caller, fakeroot.as_ref()).into_iter().chain(environment).collect()

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use condatainer_core::config::SYSTEM_FILE;
 use condatainer_core::plan::Command;
-use condatainer_core::plan::directory::is_the_containers;
+use condatainer_core::plan::working_directory::is_the_containers;
 use condatainer_core::request::Request;
 use condatainer_core::request::bind::Bind;
 use condatainer_core::request::script::Script;

@@ -226,10 +226,12 @@ pub(crate) fn run(plan: &Plan, forward: Forward, step: Option<&str>) -> Result<E
 /// Carries the plan out at a prompt: a signal becomes 128 + its number.
 pub(crate) fn run_at_prompt(plan: &Plan) -> Result<ExitCode, Failure> {
     if std::io::stderr().is_terminal() {
-        env_script::advice(plan).iter().for_each(|line| say::notice(line));
-    }
-    if matches!(plan.command, Command::Shell(_)) && std::io::stderr().is_terminal() {
-        plan.remarks.iter().for_each(|remark| say::notice(remark));
+        let (words, remarks) = match &plan.command {
+            Command::Argv(words) => (Some(words.as_slice()), &[][..]),
+            Command::Shell(_) => (None, plan.remarks.as_slice()),
+        };
+        let advice = env_script::advice(plan.layers(), &plan.path, words);
+        advice.iter().chain(remarks).for_each(|line| say::notice(line));
     }
     match run(plan, Forward::FromProcesses, None)? {
         Ended::Signaled(signal) => Ok(exit_code(128 + signal)),

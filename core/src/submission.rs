@@ -9,9 +9,9 @@ use crate::config::Config;
 use crate::machine::facts::{BaseFacts, LayerFacts};
 use crate::machine::survey::{self, Moment, SurveyError};
 use crate::plan;
-use crate::plan::entry::{self, As};
 use crate::plan::fakeroot;
 use crate::plan::refusal::Refusal;
+use crate::plan::search_permission::{self, As};
 use crate::request::Request;
 use crate::request::layer::Mode;
 use condatainer_images::image::ImageError;
@@ -54,7 +54,7 @@ pub fn check(request: &mut Request, config: &Config) -> Result<(), SubmissionErr
 fn check_together(request: &mut Request, base: &BaseFacts, layers: &[LayerFacts]) -> Result<(), SubmissionError> {
     let moded = plan::check(request, base, layers, None)?;
     let as_root = request.fakeroot.unwrap_or_else(|| fakeroot::first_of_root(layers).is_some());
-    entry::check(&moded, if as_root { As::Root(None) } else { As::User(geteuid().as_raw()) })?;
+    search_permission::check(&moded, if as_root { As::Root(None) } else { As::User(geteuid().as_raw()) })?;
     let written = moded.iter().position(|(_, mode)| *mode == Mode::Rw);
     if let Some(layer) = written.and_then(|at| request.layers.get_mut(at)) {
         layer.mode = Some(Mode::Rw);

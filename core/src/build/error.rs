@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::Flaw;
 use super::conda::CondaError;
 use crate::config::Origin;
-use crate::machine::missing_engine::MissingEngine;
+use crate::machine::engine::MissingEngine;
 use condatainer_images::image::ImageError;
 use condatainer_images::replace::draft::directory_of;
 

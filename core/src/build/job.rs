@@ -15,6 +15,7 @@ use crate::build::apptainer::process::{End, Running};
 use crate::build::apptainer::verdict::Said;
 use crate::build::recipe::{definition, source};
 use crate::machine::survey;
+use crate::plan;
 use condatainer_images::system::ids::Fakeroot;
 use condatainer_images::system::user::Caller;
 use condatainer_images::verbs::seal::Compression;
@@ -98,7 +99,7 @@ fn rights(request: &Request) -> Result<Rights, BuildError> {
         return Ok(Rights { is_root, fakeroot: None, problem: None });
     }
     let guess = if caller.has_subids { Fakeroot::Subuid } else { Fakeroot::RootMapped };
-    let (fakeroot, problem) = match survey::fakeroot(&caller) {
+    let (fakeroot, problem) = match plan::fakeroot::usable(&caller, survey::user_namespaces(), survey::newuidmap()) {
         Ok(kind) => (kind, None),
         Err(refusal) => (guess, Some(refusal.to_string())),
     };

@@ -4,7 +4,6 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::plan::{Command, Overlay, Plan};
 use condatainer_images::image::{self, Kind};
 use condatainer_images::overlay::lower::Lower;
 use condatainer_images::system::escape::shell_word;
@@ -15,15 +14,24 @@ const ENVIRONMENT: &str = "ext3/env";
 /// What the installers of Conda call their directory.
 const CONDA: [&str; 4] = ["miniconda3", "miniforge3", "mambaforge", "anaconda3"];
 
-/// How to come to the programs of such an image; `None` where there is none, or where the user knows.
+/// How to come to the programs of such an image, where one is among `layers`; `None` where there is none, or where the user knows.
+/// `path` is what is put in front of PATH, `command` what runs, unless that is a shell.
 #[must_use]
-pub fn advice(plan: &Plan) -> Option<String> {
-    let is_known = plan.path.iter().any(|dir| dir.starts_with("/ext3/")) || mentions_script(&plan.command);
-    let image = images(plan).find_map(Image::open).filter(|_| !is_known)?;
-    let by_script = match &plan.command {
-        Command::Shell(_) => "type '. /ext3/env.sh'".into(),
-        Command::Argv(argv) => {
-            let program = shell_word(argv.first().map(String::as_str).unwrap_or_default());
+pub fn advice<'a>(
+    layers: impl Iterator<Item = &'a PathBuf>,
+    path: &[String],
+    command: Option<&[String]>,
+) -> Option<String> {
+    let mentions_script = command.is_some_and(|words| words.iter().any(|word| word.contains("env.sh")));
+    if mentions_script || path.iter().any(|dir| dir.starts_with("/ext3/")) {
+        return None;
+    }
+    let mut images = layers.filter(|path| image::identify(path).is_ok_and(|image| matches!(image.kind, Kind::Ext(_))));
+    let image = images.find_map(Image::open)?;
+    let by_script = match command {
+        None => "type '. /ext3/env.sh'".into(),
+        Some(words) => {
+            let program = shell_word(words.first().map(String::as_str).unwrap_or_default());
             format!("run bash -c {}", shell_word(&format!(". /ext3/env.sh; {program} ...")))
         }
     };
@@ -35,18 +43,6 @@ pub fn advice(plan: &Plan) -> Option<String> {
         "{path}: its programs are switched on by its /ext3/env.sh: {by_script}{}",
         for_good.unwrap_or_default()
     ))
-}
-
-fn mentions_script(command: &Command) -> bool {
-    matches!(command, Command::Argv(argv) if argv.iter().any(|word| word.contains("env.sh")))
-}
-
-fn images(plan: &Plan) -> impl Iterator<Item = &PathBuf> {
-    let images = plan.stack.iter().filter_map(|overlay| match overlay {
-        Overlay::Ro(path) | Overlay::Rw(path) => Some(path),
-        Overlay::Scratch(_) | Overlay::ScratchImage(_) => None,
-    });
-    images.filter(|path| image::identify(path).is_ok_and(|image| matches!(image.kind, Kind::Ext(_))))
 }
 
 struct Image<'a> {

@@ -9,11 +9,8 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::config::Origin;
-use crate::machine::missing_engine::MissingEngine;
-use crate::plan::directory::Place;
-use crate::plan::entry::Door;
-use crate::plan::host::Host;
-use crate::plan::singularity::Limit;
+use crate::machine::directories::{HostDirectories, ImageDirectory, WorkingDirectory};
+use crate::machine::engine::{Engine, MissingEngine, Unsupported};
 use crate::request::layer::Mode;
 use condatainer_formats::ext::{Lack, Stamp};
 use condatainer_images::module::Module;
@@ -35,7 +32,7 @@ pub struct Facts {
     /// The layers in the order of the request.
     pub layers: Vec<LayerFacts>,
     /// The first file or directory of the stack that SingularityCE does not accept or would show otherwise, where it is the engine.
-    pub limit: Option<(PathBuf, Limit)>,
+    pub unsupported: Option<(PathBuf, Unsupported)>,
     /// The container engine, or why there is none.
     pub engine: Result<Engine, MissingEngine>,
     /// Whether an unprivileged process may make a user namespace.
@@ -45,9 +42,9 @@ pub struct Facts {
     /// GPU stacks whose device nodes are there.
     pub gpus: Vec<Gpu>,
     /// Where the caller is.
-    pub place: Place,
+    pub working_directory: WorkingDirectory,
     /// Directories of the host that are shown.
-    pub host: Host,
+    pub host: HostDirectories,
     /// Directory for what `:tmp` layers write.
     pub tmpdir: PathBuf,
     /// Where node-local directories cannot be made, the reason and what to do.
@@ -56,44 +53,6 @@ pub struct Facts {
     pub fakeroot_origin: Option<Origin>,
     /// The largest file that a process may write, in bytes.
     pub file_limit: Option<u64>,
-}
-
-/// Which of the two programs that go back to Singularity starts the containers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub enum Flavour {
-    /// Apptainer: FUSE and user namespaces, everything works.
-    Apptainer,
-    /// SingularityCE: mounts image files by the kernel, so only where it is setuid; see [`crate::plan::singularity`].
-    SingularityCE,
-}
-
-impl std::fmt::Display for Flavour {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Apptainer => "Apptainer",
-            Self::SingularityCE => "SingularityCE",
-        })
-    }
-}
-
-/// The engine that starts containers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Engine {
-    /// What it is.
-    pub flavour: Flavour,
-    /// The `apptainer` or `singularity` program.
-    pub program: PathBuf,
-    /// The key that names it, where one does.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub origin: Option<Origin>,
-    /// Its configuration file, where it was found.
-    pub config: Option<PathBuf>,
-    /// Whether it is a setuid installation: Apptainer by the file alone, SingularityCE only where it may be used as such.
-    pub setuid: bool,
-    /// Whether its configuration turns on OCI mode, which knows no image layers.
-    pub oci_mode: bool,
-    /// Directory with our stand-ins for its FUSE programs, which keep signals from them.
-    pub interposers: Option<PathBuf>,
 }
 
 /// A GPU stack that Apptainer can pass on.
@@ -164,7 +123,7 @@ pub struct ImageFacts {
     /// Owner of `upper/`; `None` where there is no such directory.
     pub upper: Option<(u32, u32)>,
     /// `upper`, and of `ext3`, `env` and `bin` in it what is there.
-    pub doors: Vec<Door>,
+    pub program_path: Vec<ImageDirectory>,
     /// State of the file system.
     pub state: State,
     /// Why Apptainer would refuse the image, if it would.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::machine::facts::Flavour;
+use crate::machine::engine::Flavour;
 
 /// A release: major, minor, patch. What is not said is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

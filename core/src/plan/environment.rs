@@ -2,8 +2,8 @@
 //!
 //! Later wins: the job, then the layers from the lowest to the topmost, then the caller's own `--env`.
 
-use crate::machine::facts::{Facts, Kind};
-use crate::plan::Moded;
+use crate::machine::facts::{Facts, Kind, LayerFacts};
+use crate::plan::layers::Moded;
 use crate::request::Request;
 use crate::request::layer::Mode;
 use condatainer_images::module::Module;
@@ -80,7 +80,7 @@ pub(crate) fn remarks(layers: &[Moded<'_>]) -> Vec<String> {
 }
 
 /// Squashfs in the order given, then images, as they are stacked.
-fn in_stack_order<'a>(layers: &'a [Moded<'a>]) -> impl Iterator<Item = &'a crate::machine::facts::LayerFacts> {
+fn in_stack_order<'a>(layers: &'a [Moded<'a>]) -> impl Iterator<Item = &'a LayerFacts> {
     let of =
         |squashfs: bool| layers.iter().map(|(layer, _)| *layer).filter(move |l| (l.kind == Kind::Squashfs) == squashfs);
     of(true).chain(of(false))
@@ -96,5 +96,5 @@ fn last_of_each(all: Vec<(String, String)>) -> Vec<(String, String)> {
 }
 
 #[cfg(test)]
-#[path = "environment_tests.rs"]
+#[path = "tests/environment.rs"]
 mod tests;

@@ -1,9 +1,10 @@
 //! Fakeroot: whether a start runs as the container's root, in which of Apptainer's ways, and whether that can work.
 
+use crate::machine::engine::{Engine, Flavour};
 use crate::machine::facts::{Facts, LayerFacts};
-use crate::plan::Moded;
+use crate::plan::engine::singularity;
+use crate::plan::layers::Moded;
 use crate::plan::refusal::Refusal;
-use crate::plan::singularity;
 use crate::request::Request;
 use crate::request::layer::Mode;
 use condatainer_images::system::ids::{Fakeroot, maps};
@@ -19,7 +20,7 @@ pub(crate) fn decide(
     writer: Option<&LayerFacts>,
 ) -> Result<Option<Fakeroot>, Refusal> {
     // SingularityCE's fakeroot leaves images out, so it would help nobody.
-    let is_singularity = facts.engine.as_ref().is_ok_and(singularity::is);
+    let is_singularity = facts.engine.as_ref().is_ok_and(Engine::is_singularity);
     let automatic = || !is_singularity && first_of_root(&facts.layers).is_some();
     let wanted = request.fakeroot.unwrap_or_else(automatic);
     let fakeroot = wanted.then(|| offered(&facts.caller, facts.newuidmap)).transpose()?;
@@ -33,8 +34,18 @@ pub(crate) fn decide(
     }
 }
 
-/// What the caller gets where user namespaces can be made.
-pub(crate) fn offered(caller: &Caller, newuidmap: bool) -> Result<Fakeroot, Refusal> {
+/// What the caller gets on a machine that has user namespaces and `newuidmap`, or lacks them.
+///
+/// # Errors
+/// Why fakeroot is not usable.
+pub fn usable(caller: &Caller, user_namespaces: bool, newuidmap: bool) -> Result<Fakeroot, Refusal> {
+    if !user_namespaces {
+        return Err(Refusal::NoUserNamespaces(Flavour::Apptainer));
+    }
+    offered(caller, newuidmap)
+}
+
+fn offered(caller: &Caller, newuidmap: bool) -> Result<Fakeroot, Refusal> {
     match (caller.uid, caller.has_subids, newuidmap) {
         (0, _, _) => Ok(Fakeroot::Root),
         (_, true, true) => Ok(Fakeroot::Subuid),

@@ -1,135 +1,38 @@
 //! The plan: the complete decision about a start, as data. Pure: no file, process or environment is looked at here.
 //!
-//! [`decide`] takes a request and the facts and either says exactly what will run or refuses with a reason and a cure. A plan can
-//! be printed (`--dry-run`), compared in a test, and is what [`crate::run`] carries out.
+//! [`decide`] takes a request and the facts and either says exactly what will run or refuses with a reason and a cure. It asks in
+//! this order: which mode each layer gets and whether it can have it ([`layers`]), whether the start is one of fakeroot
+//! ([`fakeroot`]), whether the caller may enter what is in the images ([`search_permission`]), what this engine can do with the
+//! layers ([`engine`]), how they are stacked ([`stack`]), where the command starts ([`working_directory`]), which directories of the
+//! host are bound ([`binds`]) and what the command's environment is ([`environment`]). The answer is a [`Plan`] ([`decision`]), which
+//! [`command_line`] turns into words, or a [`Refusal`]. A plan can be printed (`--dry-run`), compared in a test, and is what
+//! [`crate::run`] carries out.
 
-pub mod argv;
-pub mod directory;
-pub mod entry;
-pub mod environment;
+pub(crate) mod binds;
+pub(crate) mod command_line;
+mod decision;
+pub(crate) mod engine;
+mod environment;
 pub mod fakeroot;
-pub mod host;
+pub(crate) mod layers;
 pub mod refusal;
-pub mod setuid;
-pub mod singularity;
+pub(crate) mod search_permission;
+mod stack;
+pub mod working_directory;
 
-use std::path::{Path, PathBuf};
+pub use decision::{Command, Overlay, Plan, Watch};
+pub use layers::{Moded, check};
 
-use serde::Serialize;
-
-use crate::machine::facts::{BaseFacts, Engine, Facts, Flavour, Gpu, ImageFacts, Kind, LayerFacts, Whiteouts};
-use crate::plan::directory::Directory;
-use crate::plan::entry::As;
+use crate::machine::engine::{Engine, Flavour};
+use crate::machine::facts::{Facts, LayerFacts, Whiteouts};
+use crate::plan::engine::{setuid, singularity};
 use crate::plan::refusal::Refusal;
+use crate::plan::search_permission::As;
+use crate::plan::working_directory::Directory;
 use crate::request::Request;
-use crate::request::bind::Bind;
 use crate::request::layer::Mode;
-use condatainer_formats::ext::Stamp;
-use condatainer_images::image::state::State;
 use condatainer_images::lock::usage::Usage;
 use condatainer_images::system::ids::Fakeroot;
-
-/// One `--overlay` of the engine, in stack order.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Overlay {
-    /// An image or directory that is only read.
-    Ro(PathBuf),
-    /// The image or directory that is written to.
-    Rw(PathBuf),
-    /// A new directory below this one takes the writes and is removed at the end.
-    Scratch(PathBuf),
-    /// As `Scratch`, an image in that directory.
-    ScratchImage(PathBuf),
-}
-
-/// What the container runs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Command {
-    /// A program and its arguments.
-    Argv(Vec<String>),
-    /// A shell: this one if the container has it, else bash, else sh.
-    Shell(Option<PathBuf>),
-}
-
-/// A file that must still be the same once the engine holds its lock.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Watch {
-    /// The layer's path.
-    pub path: PathBuf,
-    /// Device and inode.
-    pub identity: (u64, u64),
-    /// Owner of `upper/` that the plan was made for.
-    pub upper: Option<(u32, u32)>,
-    /// Where the plan relies on there being no whiteouts of fuse-overlayfs: the file system that was found without.
-    pub stamp: Option<Stamp>,
-}
-
-/// The complete decision.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Plan {
-    /// The engine that is started.
-    pub engine: Engine,
-    /// The base image.
-    pub base: PathBuf,
-    /// Device and inode of the base, which must still be the same once the container stands.
-    pub base_identity: (u64, u64),
-    /// The layers, lowest first.
-    pub stack: Vec<Overlay>,
-    /// The kind of fakeroot, if any.
-    pub fakeroot: Option<Fakeroot>,
-    /// The engine is told to leave its setuid starter alone and to make a user namespace.
-    pub userns: bool,
-    /// FUSE whiteouts below must be honoured: run the overlay by fuse-overlayfs also where nothing is written.
-    pub overlay_driver: bool,
-    /// GPU stacks to pass on.
-    pub gpus: Vec<Gpu>,
-    /// Host paths to show.
-    pub bind: Vec<Bind>,
-    /// Working directory, if not the caller's.
-    pub workdir: Option<PathBuf>,
-    /// Where the command starts, and where the engine does.
-    pub directory: Directory,
-    /// Directories that are put in front of the container's PATH, each before the one before it.
-    pub path: Vec<String>,
-    /// Whether a workspace image is written to: its programs are found also if they are installed only now.
-    pub workspace: bool,
-    /// What an interactive shell's prompt says: the image and its mode.
-    pub prompt: String,
-    /// Variables of the command, literally.
-    pub env: Vec<(String, String)>,
-    /// Remarks about variables of the layers, for a terminal.
-    pub remarks: Vec<String>,
-    /// What runs.
-    pub command: Command,
-    /// Lines to say before the start.
-    pub notices: Vec<String>,
-    /// Images that a killed writer or a crash left behind and `e2fsck -p` repairs first, under their lock.
-    pub repair: Vec<PathBuf>,
-    /// Files to look at again once the engine holds their locks.
-    pub watch: Vec<Watch>,
-    /// The image whose lock this start holds for writing.
-    pub holds: Option<PathBuf>,
-}
-
-impl Plan {
-    /// What lies below the layer at `path`, lowest first, the base among them.
-    #[must_use]
-    pub fn below(&self, path: &Path) -> Vec<PathBuf> {
-        let layers = self.stack.iter().filter_map(|overlay| match overlay {
-            Overlay::Ro(path) | Overlay::Rw(path) => Some(path),
-            Overlay::Scratch(_) | Overlay::ScratchImage(_) => None,
-        });
-        std::iter::once(&self.base).chain(layers).take_while(|layer| *layer != path).cloned().collect()
-    }
-
-    /// Whether other processes of the caller's can enter the container: it gets a user namespace of the caller's.
-    #[must_use]
-    pub fn shares_namespaces(&self) -> bool {
-        !singularity::is(&self.engine) || self.userns
-    }
-}
 
 /// Decides what to start.
 ///
@@ -141,41 +44,36 @@ pub fn decide(request: &Request, facts: &Facts, command: Command) -> Result<Plan
     if !facts.user_namespaces && facts.caller.uid != 0 && !by_kernel {
         return Err(Refusal::NoUserNamespaces(engine.flavour));
     }
-    let checked = check(request, &facts.base, &facts.layers, facts.job.as_deref());
+    let checked = layers::check(request, &facts.base, &facts.layers, facts.job.as_deref());
     let layers = checked.map_err(|refusal| refusal.of(engine.flavour))?;
     let writer = layers.iter().find(|(_, mode)| *mode == Mode::Rw).map(|(layer, _)| *layer);
-    within_file_limit(facts.file_limit, writer)?;
+    layers::within_file_limit(facts.file_limit, writer)?;
     let fakeroot = fakeroot::decide(request, facts, writer)?;
     let is_root_inside = fakeroot.is_some_and(|fakeroot| fakeroot != Fakeroot::Root);
-    let is_singularity = singularity::is(&engine);
+    let is_singularity = engine.is_singularity();
     if !is_singularity {
         let who = fakeroot.map_or(As::User(facts.caller.uid), |fakeroot| As::Root(Some(fakeroot)));
-        entry::check(&layers, who)?;
+        search_permission::check(&layers, who)?;
     }
     if is_singularity {
         singularity::check(&engine, facts, &layers, fakeroot)?;
     }
-    let mut overlay_driver = !is_singularity && needs_overlay_driver(&facts.base, &layers);
+    let mut overlay_driver = !is_singularity && stack::needs_overlay_driver(&facts.base, &layers);
     if overlay_driver && engine.setuid && facts.caller.uid != 0 {
         setuid::check_without_driver(facts, &layers)?;
         overlay_driver = false;
     }
     Ok(Plan {
         userns: needs_user_namespace(&engine, facts, fakeroot),
-        stack: stack(&layers, facts, singularity::wants_scratch_image(&engine, facts, &layers))?,
+        stack: stack::stack(&layers, facts, singularity::wants_scratch_image(&engine, facts, &layers))?,
         engine,
         base: facts.base.path.clone(),
         base_identity: facts.base.identity,
         fakeroot,
         overlay_driver,
         gpus: facts.gpus.clone(),
-        bind: request
-            .bind
-            .iter()
-            .cloned()
-            .chain(facts.host.binds(&request.bind, &facts.place, is_root_inside))
-            .collect(),
-        directory: Directory::decide(request.workdir.as_deref(), &facts.place)?,
+        bind: binds::all(&request.bind, &facts.host, &facts.working_directory, is_root_inside),
+        directory: Directory::decide(request.workdir.as_deref(), &facts.working_directory)?,
         workdir: request.workdir.clone(),
         path: environment::path(&layers),
         workspace: writer.is_some_and(|writer| writer.image.is_some()),
@@ -184,7 +82,7 @@ pub fn decide(request: &Request, facts: &Facts, command: Command) -> Result<Plan
         remarks: environment::remarks(&layers),
         command,
         notices: notices(request, facts, fakeroot, &layers),
-        repair: layers.iter().filter(|(l, mode)| needs_repair(l, *mode)).map(|(l, _)| l.path.clone()).collect(),
+        repair: layers.iter().filter(|(l, mode)| layers::needs_repair(l, *mode)).map(|(l, _)| l.path.clone()).collect(),
         watch: facts.layers.iter().map(|layer| watch(layer, overlay_driver)).collect(),
         holds: writer.filter(|w| w.image.is_some()).map(|w| w.path.clone()),
     })
@@ -199,120 +97,6 @@ fn needs_user_namespace(engine: &Engine, facts: &Facts, fakeroot: Option<Fakeroo
             in_fakeroot || !singularity::mounts_by_kernel(engine, facts)
         }
     }
-}
-
-/// Gives every layer its mode and checks what the images alone decide: this much is known wherever a job is submitted too.
-///
-/// # Errors
-/// The first thing that cannot work.
-pub fn check<'a>(
-    request: &Request,
-    base: &BaseFacts,
-    layers: &'a [LayerFacts],
-    job: Option<&str>,
-) -> Result<Vec<Moded<'a>>, Refusal> {
-    if let Some(reason) = base.stranger.clone() {
-        return Err(Refusal::Distrusted { reason });
-    }
-    if base.kind == Kind::Ext {
-        return Err(Refusal::ExtBase { path: base.path.clone(), origin: base.origin.clone() });
-    }
-    if let Some(path) = request.workdir.clone().filter(|path| path.is_relative()) {
-        return Err(Refusal::RelativeWorkdir { path });
-    }
-    let layers = with_modes(request, layers)?;
-    one_writer(&layers)?;
-    written_once(&layers)?;
-    for (layer, mode) in &layers {
-        check_layer(layer, *mode, job)?;
-    }
-    Ok(layers)
-}
-
-/// A layer with the mode it gets: its own, else `:rw` for the last image under `-w`, else `:ro`.
-pub type Moded<'a> = (&'a LayerFacts, Mode);
-
-fn with_modes<'a>(request: &Request, layers: &'a [LayerFacts]) -> Result<Vec<Moded<'a>>, Refusal> {
-    let written = layers.iter().rposition(|l| l.mode.is_none() && l.kind != Kind::Squashfs);
-    if request.write && written.is_none() && !layers.iter().any(|l| l.mode == Some(Mode::Rw)) {
-        return Err(Refusal::NothingToWrite);
-    }
-    let mode = |(at, layer): (usize, &'a LayerFacts)| {
-        let default = if request.write && Some(at) == written { Mode::Rw } else { Mode::Ro };
-        (layer, layer.mode.unwrap_or(default))
-    };
-    Ok(layers.iter().enumerate().map(mode).collect())
-}
-
-fn one_writer(layers: &[Moded<'_>]) -> Result<(), Refusal> {
-    let with =
-        |wanted: Mode| layers.iter().filter(move |(_, mode)| *mode == wanted).map(|(layer, _)| layer.path.clone());
-    let mut writers = with(Mode::Rw);
-    match (writers.next(), writers.next(), with(Mode::Tmp).next()) {
-        (Some(first), Some(second), _) => Err(Refusal::TwoWriters { first, second }),
-        (Some(rw), None, Some(tmp)) => Err(Refusal::WriterAndTmp { tmp, rw }),
-        _ => Ok(()),
-    }
-}
-
-/// The engine would find it locked, by itself.
-fn written_once(layers: &[Moded<'_>]) -> Result<(), Refusal> {
-    let Some(at) = layers.iter().position(|(_, mode)| *mode == Mode::Rw) else { return Ok(()) };
-    let same = |other: usize| other != at && layers[other].0.identity == layers[at].0.identity;
-    let Some(other) = (0..layers.len()).find(|other| same(*other)) else { return Ok(()) };
-    let path = |at: usize| layers[at].0.path.clone();
-    Err(Refusal::Twice { first: path(at.min(other)), second: path(at.max(other)) })
-}
-
-fn check_layer(layer: &LayerFacts, mode: Mode, job: Option<&str>) -> Result<(), Refusal> {
-    let path = || layer.path.clone();
-    let beside = layer.module.problem.as_ref().filter(|_| layer.module.is_distrusted);
-    if let Some(reason) = layer.stranger.as_ref().or(beside).cloned() {
-        return Err(Refusal::Distrusted { reason });
-    }
-    if layer.path.to_string_lossy().contains(':') {
-        return Err(Refusal::ColonInPath { path: path(), engine: Flavour::Apptainer });
-    }
-    match (layer.kind, mode) {
-        (Kind::Squashfs, Mode::Rw | Mode::Tmp) => return Err(Refusal::SquashfsIsReadOnly { path: path(), mode }),
-        (Kind::Sif, _) if layer.image.is_none() => return Err(Refusal::SifWithoutOverlay { path: path() }),
-        (_, Mode::Rw) if !layer.writable => return Err(Refusal::NotWritable { path: path() }),
-        _ => {}
-    }
-    layer.image.as_ref().map_or(Ok(()), |image| check_image(layer, image, mode, job))
-}
-
-fn check_image(layer: &LayerFacts, image: &ImageFacts, mode: Mode, job: Option<&str>) -> Result<(), Refusal> {
-    let path = layer.path.clone();
-    if let Some(reason) = &image.refused_by_engine {
-        return Err(Refusal::EngineRefuses { path, reason: reason.clone(), engine: Flavour::Apptainer });
-    }
-    if image.upper.is_none() {
-        return Err(Refusal::NoUpper { path });
-    }
-    match (&image.usage, mode) {
-        (Usage::Writer { holder: Some(holder), .. }, _) if job.is_some() && holder.is_batch_of(job) => {
-            return Err(Refusal::HeldByOwnBatch { path });
-        }
-        (Usage::Writer { holder, seen }, _) => {
-            return Err(Refusal::HasWriter { path, mode, holder: holder.clone().map(Box::new), seen: seen.clone() });
-        }
-        (Usage::Readers { seen }, Mode::Rw) => return Err(Refusal::HasReaders { path, seen: seen.clone() }),
-        _ => {}
-    }
-    match (image.state, mode) {
-        (State::Errors, _) => Err(Refusal::Damaged { path }),
-        (State::NeedsRecovery, _) if !needs_repair(layer, mode) => Err(Refusal::NeedsRecovery { path }),
-        (State::Dirty, Mode::Rw) if !needs_repair(layer, mode) => Err(Refusal::PerhapsInUse { path }),
-        (State::Clean | State::Dirty | State::NeedsRecovery, _) => Ok(()),
-    }
-}
-
-/// fuse2fs would be killed at its first write behind the limit, and the engine waits for it in vain.
-fn within_file_limit(limit: Option<u64>, writer: Option<&LayerFacts>) -> Result<(), Refusal> {
-    let (Some(limit), Some(layer)) = (limit, writer) else { return Ok(()) };
-    let size = layer.image.as_ref().map_or(0, |image| image.end);
-    if size <= limit { Ok(()) } else { Err(Refusal::FileLimit { path: layer.path.clone(), size, limit }) }
 }
 
 /// What the user should know before the start; every other decision is silent.
@@ -342,52 +126,6 @@ fn notices(request: &Request, facts: &Facts, fakeroot: Option<Fakeroot>, layers:
     first.into_iter().chain(unlocked).chain(nearly_full).chain(full).chain(unread).collect()
 }
 
-/// A killed writer left it, and nobody uses it. A reader repairs it too if he may: fuse2fs marks what it has mounted as clean
-/// when it ends, even read-only, and the next writer would believe that. Only where locks tell that nobody has the image: without
-/// them its writer may be at work on another node, and a journal may belong to a kernel that has it mounted.
-pub(crate) fn needs_repair(layer: &LayerFacts, mode: Mode) -> bool {
-    let left_behind = |image: &ImageFacts| match image.state {
-        State::Dirty | State::NeedsRecovery => image.usage == Usage::Free,
-        State::Clean | State::Errors => false,
-    };
-    (mode == Mode::Rw || layer.writable) && layer.image.as_ref().is_some_and(left_behind)
-}
-
-/// The kernel's overlay, which Apptainer takes for stacks without a writable image, does not know the whiteouts of
-/// fuse-overlayfs: what a writer deleted would show again. It also cannot remove what lies in a lower layer (EIO), which a
-/// node-local upper directory would be there for.
-fn needs_overlay_driver(base: &BaseFacts, layers: &[Moded<'_>]) -> bool {
-    let written_by_fuse = layers.iter().any(|(layer, mode)| *mode == Mode::Rw && layer.image.is_some());
-    let needs_fuse = |(layer, mode): &Moded<'_>| *mode == Mode::Tmp || shows_deleted(layer, *mode);
-    !written_by_fuse && (base.shows_deleted || layers.iter().any(needs_fuse))
-}
-
-/// Whether this layer, read by the kernel's overlay, would or might show what is deleted.
-pub(crate) fn shows_deleted(layer: &LayerFacts, mode: Mode) -> bool {
-    let honoured = || matches!(layer.image.as_ref().map(|image| image.whiteouts), Some(Whiteouts::Honoured(_)));
-    mode != Mode::Rw && layer.kind != Kind::Squashfs && !honoured()
-}
-
-/// Squashfs in the order given, images on top of them, the written one on top of all.
-fn stack(layers: &[Moded<'_>], facts: &Facts, scratch_image: bool) -> Result<Vec<Overlay>, Refusal> {
-    let read_only = |want_squashfs: bool| {
-        layers
-            .iter()
-            .filter(move |(layer, mode)| *mode != Mode::Rw && (layer.kind == Kind::Squashfs) == want_squashfs)
-            .map(|(layer, _)| Overlay::Ro(layer.path.clone()))
-    };
-    let mut stack: Vec<Overlay> = read_only(true).chain(read_only(false)).collect();
-    if layers.iter().any(|(_, mode)| *mode == Mode::Tmp) {
-        if let Some((reason, cure)) = facts.tmpdir_problem.clone() {
-            return Err(Refusal::NoTmpdir { path: facts.tmpdir.clone(), reason, cure });
-        }
-        let scratch = if scratch_image { Overlay::ScratchImage } else { Overlay::Scratch };
-        stack.push(scratch(facts.tmpdir.clone()));
-    }
-    stack.extend(layers.iter().filter(|(_, m)| *m == Mode::Rw).map(|(l, _)| Overlay::Rw(l.path.clone())));
-    Ok(stack)
-}
-
 fn watch(layer: &LayerFacts, overlay_driver: bool) -> Watch {
     let honoured = layer.image.as_ref().and_then(|image| match image.whiteouts {
         Whiteouts::Honoured(stamp) => Some(stamp),
@@ -402,8 +140,4 @@ fn watch(layer: &LayerFacts, overlay_driver: bool) -> Watch {
 }
 
 #[cfg(test)]
-#[path = "plan_refusal_tests.rs"]
-mod refusal_tests;
-#[cfg(test)]
-#[path = "plan_tests.rs"]
 pub(crate) mod tests;

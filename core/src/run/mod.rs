@@ -20,10 +20,10 @@ use std::path::PathBuf;
 
 use nix::errno::Errno;
 
-use crate::machine::facts::Flavour;
+use crate::machine::engine::Flavour;
 use crate::machine::survey;
 use crate::plan::Plan;
-use crate::plan::host;
+use crate::plan::binds;
 use crate::plan::refusal::Refusal;
 use crate::run::engine::child::{Child, Streams};
 use crate::run::engine::leftovers::Leftovers;
@@ -140,7 +140,7 @@ pub fn run(plan: &Plan, options: &mut Options<'_>) -> Result<Ended, RunError> {
     };
     let session = container.session();
     if container.child.lacks_tmpdir() {
-        (options.say)(&host::no_tmpdir(std::env::var_os("TMPDIR").unwrap_or_default()));
+        (options.say)(&binds::no_tmpdir(std::env::var_os("TMPDIR").unwrap_or_default()));
     }
     let let_go = container.child.let_go();
     if let_go.is_ok() {

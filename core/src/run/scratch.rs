@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::statvfs::statvfs;
 use nix::unistd::{getegid, geteuid};
 
-use crate::plan::argv::SCRATCH_IMAGE;
+use crate::plan::command_line::SCRATCH_IMAGE;
 use crate::plan::{Overlay, Plan};
 use crate::run::{RunError, system};
 use condatainer_formats::ext::Ids;

@@ -22,9 +22,9 @@ use super::privileges::Privileges;
 use super::system::Own;
 use crate::machine::survey;
 use crate::plan::Command;
-use crate::plan::directory::Directory;
-use crate::plan::host::{ROOTS_HOME, no_tmpdir};
+use crate::plan::binds::{ROOTS_HOME, no_tmpdir};
 use crate::plan::refusal::Refusal;
+use crate::plan::working_directory::Directory;
 use crate::request::ARGUMENTS_VARIABLE;
 use crate::run::why_nowhere;
 use crate::session::{self, Record, Roll};
@@ -265,7 +265,7 @@ fn why_not_taken_over(this: &Process, first: &Process, filter: Option<String>) -
 /// The job for where this process is. Where the keeper is there too, the container has found the place already.
 fn here(mut job: Job, keeper: &Process) -> Result<Job, JoinError> {
     let pwd = std::env::var_os("PWD");
-    let own = survey::place(pwd.as_ref().map(Path::new)).map_err(system("the working directory"))?;
+    let own = survey::working_directory(pwd.as_ref().map(Path::new)).map_err(system("the working directory"))?;
     let keepers = std::fs::metadata(keeper.directory().join("cwd")).map(|found| (found.dev(), found.ino())).ok();
     if keepers != Some(own.identity) {
         let own = Directory::decide(None, &own).map_err(|refusal| JoinError::NoPlace(Box::new(refusal)))?;

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::config::Config;
-use crate::machine::missing_engine::MissingEngine;
+use crate::machine::engine::MissingEngine;
 use crate::machine::survey;
-use crate::plan::argv::contradicting_variables;
+use crate::plan::command_line::contradicting_variables;
 use condatainer_images::verbs::seal::Compression;
 
 /// Options of `apptainer build` that would make something else than a SIF, or another one than was asked for.

@@ -19,7 +19,7 @@ use crate::build::target::{self, Target};
 use crate::build::workshop::Workshop;
 use crate::build::{BuildError, News, Watch};
 use crate::machine::survey;
-use crate::plan::argv::contradicting_variables;
+use crate::plan::command_line::contradicting_variables;
 use crate::plan::{self, Plan};
 use crate::request::bind::Bind;
 use crate::request::names::Name;

@@ -2,7 +2,7 @@
 
 use super::facts::Engine;
 use crate::doctor::check::Check;
-use crate::machine::facts::Flavour;
+use crate::machine::engine::Flavour;
 use crate::machine::survey::directive;
 
 const ID: &str = "engine-config";

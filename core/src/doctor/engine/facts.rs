@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::config::Origin;
-use crate::machine::missing_engine::MissingEngine;
+use crate::machine::engine::MissingEngine;
 use crate::machine::version::Version;
 
 /// What is known about the engine and its helpers.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::facts::{Facts, Helper, Interposers};
 use crate::doctor::check::Check;
-use crate::machine::facts::Flavour;
+use crate::machine::engine::Flavour;
 use crate::machine::version::Version;
 
 /// Refuses an image that it may not write; 1.47.4 does not. Apptainer has had it patched since 1.4.4, when it brings its own.

@@ -8,8 +8,7 @@ mod read;
 mod tests;
 
 use crate::doctor::check::Check;
-use crate::machine::facts::Flavour;
-use crate::machine::missing_engine::MissingEngine;
+use crate::machine::engine::{Flavour, MissingEngine};
 use crate::machine::version::{self, Version};
 use facts::{Engine, Facts};
 

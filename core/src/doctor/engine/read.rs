@@ -8,7 +8,7 @@ use std::thread;
 use super::facts::{Engine, Facts, Helper, Interposers};
 use crate::config::Config;
 use crate::machine::answer;
-use crate::machine::facts::{self, Flavour};
+use crate::machine::engine::{self, Flavour};
 use crate::machine::survey;
 use crate::machine::version;
 use crate::run::engine::daemons;
@@ -51,7 +51,7 @@ pub(crate) fn read(config: &Config) -> Facts {
 }
 
 /// Apptainer knows best, also behind a wrapper. SingularityCE mounts as its configuration allows, and a start goes by that.
-fn is_setuid(found: &facts::Engine, build: &BuildConfig) -> bool {
+fn is_setuid(found: &engine::Engine, build: &BuildConfig) -> bool {
     found.setuid || (found.flavour == Flavour::Apptainer && build.value("APPTAINER_SUID_INSTALL") == Some("1"))
 }
 
@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn apptainer_says_itself_how_it_is_installed() {
         let build = BuildConfig("LIBEXECDIR=/usr/libexec\nAPPTAINER_SUID_INSTALL=1\n".into());
-        let found = |flavour, setuid| facts::Engine {
+        let found = |flavour, setuid| engine::Engine {
             flavour,
             program: "/usr/bin/engine".into(),
             origin: None,

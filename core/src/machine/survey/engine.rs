@@ -9,10 +9,9 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{AccessFlags, access};
 
 use crate::config::Config;
-use crate::machine::facts::{BaseFacts, Engine, Flavour, Kind, LayerFacts};
-use crate::machine::missing_engine::MissingEngine;
+use crate::machine::engine::{Engine, Flavour, MissingEngine, Unsupported};
+use crate::machine::facts::{BaseFacts, Kind, LayerFacts};
 use crate::machine::{answer, version};
-use crate::plan::singularity::Limit;
 use crate::run::engine::daemons;
 use condatainer_images::image;
 use condatainer_images::overlay::whiteout::{self, Meaning};
@@ -135,25 +134,25 @@ fn is_setuid(path: &Path) -> bool {
 }
 
 /// The first of the stack that SingularityCE does not accept, or would show otherwise than Apptainer has left it.
-pub(super) fn limit(engine: &Engine, base: &BaseFacts, layers: &[LayerFacts]) -> Option<(PathBuf, Limit)> {
-    if engine.flavour != Flavour::SingularityCE {
+pub(super) fn unsupported(engine: &Engine, base: &BaseFacts, layers: &[LayerFacts]) -> Option<(PathBuf, Unsupported)> {
+    if !engine.is_singularity() {
         return None;
     }
-    let base_limit = unknown_compression(&base.path, base.kind).map(|limit| (base.path.clone(), limit));
-    let mut limits = layers.iter().filter_map(|layer| {
+    let in_base = unknown_compression(&base.path, base.kind).map(|found| (base.path.clone(), found));
+    let mut in_layers = layers.iter().filter_map(|layer| {
         let deletions = || layer.kind == Kind::Directory && holds_whiteouts(&layer.path);
-        let limit = unknown_compression(&layer.path, layer.kind);
-        let limit = limit.or_else(|| deletions().then_some(Limit::DeletionsInDirectory))?;
-        Some((layer.path.clone(), limit))
+        let found = unknown_compression(&layer.path, layer.kind);
+        let found = found.or_else(|| deletions().then_some(Unsupported::DeletionsInDirectory))?;
+        Some((layer.path.clone(), found))
     });
-    base_limit.or_else(|| limits.next())
+    in_base.or_else(|| in_layers.next())
 }
 
 /// Inside a SIF it looks at no superblock.
-fn unknown_compression(path: &Path, kind: Kind) -> Option<Limit> {
+fn unknown_compression(path: &Path, kind: Kind) -> Option<Unsupported> {
     let info = || image::squashfs_info(&image::open(path).ok()?).ok();
     let compression = (kind == Kind::Squashfs).then(info)??.compression;
-    (!KNOWN_COMPRESSION.contains(&compression)).then(|| Limit::Compression(compression.into()))
+    (!KNOWN_COMPRESSION.contains(&compression)).then(|| Unsupported::Compression(compression.into()))
 }
 
 /// Whether fuse-overlayfs has deleted something in a directory layer. The kernel's own whiteouts count everywhere.

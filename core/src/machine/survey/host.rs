@@ -8,9 +8,8 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{AccessFlags, access};
 
 use super::directive;
-use crate::machine::facts::Engine;
-use crate::plan::directory::Place;
-use crate::plan::host::{Host, Offer};
+use crate::machine::directories::{HostDirectories, Offer, WorkingDirectory};
+use crate::machine::engine::Engine;
 use crate::request::bind::Bind;
 
 const PREFIXES: [&str; 2] = ["APPTAINER", "SINGULARITY"];
@@ -21,16 +20,18 @@ const TEMPORARY: [&str; 2] = ["/tmp", "/var/tmp"];
 ///
 /// # Errors
 /// The directory has been removed.
-pub(crate) fn place(pwd: Option<&Path>) -> std::io::Result<Place> {
+pub(crate) fn working_directory(pwd: Option<&Path>) -> std::io::Result<WorkingDirectory> {
     let path = std::env::current_dir()?;
     let identity = match identity_of(&path) {
         Ok(identity) => identity,
-        Err(error) => return Ok(Place { path, problem: Some(error.to_string()), ..Place::default() }),
+        Err(error) => {
+            return Ok(WorkingDirectory { path, problem: Some(error.to_string()), ..WorkingDirectory::default() });
+        }
     };
     let leads_here = |path: &Path| identity_of(path).is_ok_and(|found| found == identity);
     let logical = pwd.filter(|pwd| pwd.is_absolute() && *pwd != path && leads_here(pwd)).map(PathBuf::from);
     let problem = access(&path, AccessFlags::X_OK).err().map(|errno| errno.desc().into());
-    Ok(Place { path, logical, identity, problem })
+    Ok(WorkingDirectory { path, logical, identity, problem })
 }
 
 fn identity_of(path: &Path) -> std::io::Result<(u64, u64)> {
@@ -44,7 +45,7 @@ pub(super) fn look(
     asked: &[Bind],
     wanted: &[String],
     env: &HashMap<String, String>,
-) -> Host {
+) -> HostDirectories {
     let config = engine.and_then(|engine| engine.config.as_ref()).and_then(|path| fs::read_to_string(path).ok());
     let config = config.unwrap_or_default();
     let is_contained = of_engine(env, &["CONTAIN", "CONTAINALL", "COMPAT"]).next().is_some();
@@ -58,11 +59,11 @@ pub(super) fn look(
     let of_site = lines(&config, "bind path").filter(|_| mounts("bind-paths")).map(String::from);
     let written: Vec<String> = temporary.chain(of_site).chain(of_variables).collect();
     let named = asked.iter().filter_map(|bind| real(&bind.source, bind.destination.clone()));
-    Host {
+    HostDirectories {
         offers: offers(wanted, env),
         shown: written.iter().filter_map(|text| parse(text)).chain(named).collect(),
         home: own_home.and_then(|home| real(home, home.into())),
-        shows_place: !is_contained && !left_out.contains(&"cwd"),
+        shows_working_directory: !is_contained && !left_out.contains(&"cwd"),
     }
 }
 
@@ -144,7 +145,7 @@ mod tests {
         fs::write(&conf, format!("mount tmp = no\n#bind path = /x\nbind path = {link}\nbind path = /no/such\n"))
             .unwrap();
         let engine = Engine {
-            flavour: crate::machine::facts::Flavour::Apptainer,
+            flavour: crate::machine::engine::Flavour::Apptainer,
             program: "/a".into(),
             config: Some(conf),
             setuid: false,
@@ -160,7 +161,10 @@ mod tests {
         assert_eq!(plain.home, Some(bind(real.to_str().unwrap())));
         assert_eq!(plain.offers, [Offer { written: link.clone().into(), path: real.clone() }]);
         let contained = of(&[("SINGULARITY_CONTAIN", "1")]);
-        assert_eq!((contained.shown.len(), contained.home, contained.shows_place), (0, None, false));
-        assert!(!of(&[("APPTAINER_NO_MOUNT", "cwd,tmp")]).shows_place && of(&[("APPTAINER_CONTAIN", "0")]).shows_place);
+        assert_eq!((contained.shown.len(), contained.home, contained.shows_working_directory), (0, None, false));
+        assert!(
+            !of(&[("APPTAINER_NO_MOUNT", "cwd,tmp")]).shows_working_directory
+                && of(&[("APPTAINER_CONTAIN", "0")]).shows_working_directory
+        );
     }
 }

@@ -10,14 +10,12 @@ use nix::sys::stat::stat;
 use nix::unistd::{AccessFlags, access, getegid, getgroups};
 
 use crate::config::{Config, Origin};
-use crate::machine::facts::{BaseFacts, Facts, Flavour, Gpu, ImageFacts, Kind, LayerFacts, Whiteouts};
-use crate::machine::job;
-use crate::plan::entry::{Door, WAY};
-use crate::plan::fakeroot;
-use crate::plan::refusal::Refusal;
+use crate::machine::directories::{ImageDirectory, PROGRAM_PATH};
+use crate::machine::facts::{BaseFacts, Facts, Gpu, ImageFacts, Kind, LayerFacts, Whiteouts};
+use crate::machine::slurm_job;
 use crate::request::Request;
 use crate::request::bind::Bind;
-use crate::request::layer::{Layer, Mode};
+use crate::request::layer::Layer;
 use condatainer_formats::ext;
 use condatainer_images::image::state::{State, state};
 use condatainer_images::image::{self, ImageError, Opened};
@@ -25,7 +23,6 @@ pub use condatainer_images::lock::usage::{Usage, usage};
 use condatainer_images::lock::{self, Access, Availability};
 use condatainer_images::module::Module;
 use condatainer_images::system::file_limit;
-use condatainer_images::system::ids::Fakeroot;
 use condatainer_images::system::user::Caller;
 use condatainer_images::tools::programs;
 use condatainer_images::trust;
@@ -39,7 +36,7 @@ mod whiteouts;
 pub(crate) use engine::directive;
 pub use engine::engine;
 pub(crate) use engine::is_none as no_engine;
-pub(crate) use host::place;
+pub(crate) use host::working_directory;
 
 /// A disk with less than this, in bytes, is nearly full; sparse images of ten times as much are usual.
 const LITTLE: u64 = 1 << 30;
@@ -65,7 +62,7 @@ pub enum SurveyError {
     NoBase,
     /// The caller's working directory has been removed.
     #[error("the working directory cannot be used: {0}: it was removed, so go to another")]
-    Place(io::Error),
+    WorkingDirectory(io::Error),
     /// A path of the host that is to be shown.
     #[error("bind {}: {}", path.display(), error.desc())]
     Bind {
@@ -102,16 +99,16 @@ pub fn survey(request: &Request, config: &Config, env: &HashMap<String, String>)
     if whiteouts::matter(request, engine.as_ref().ok()) {
         whiteouts::look(&base, &mut layers, whiteouts::mounter(engine.as_ref().ok()));
     }
-    let limit = engine.as_ref().ok().and_then(|engine| engine::limit(engine, &base, &layers));
+    let unsupported = engine.as_ref().ok().and_then(|engine| engine::unsupported(engine, &base, &layers));
     let (tmpdir, tmpdir_problem) = scratch_place(config, env);
-    let place = place(env.get("PWD").map(Path::new)).map_err(SurveyError::Place)?;
+    let working_directory = working_directory(env.get("PWD").map(Path::new)).map_err(SurveyError::WorkingDirectory)?;
     let host = host::look(engine.as_ref().ok(), caller.home.as_deref(), &request.bind, &config.bind_dirs(), env);
     Ok(Facts {
-        place,
+        working_directory,
         host,
         base,
         layers,
-        limit,
+        unsupported,
         engine,
         user_namespaces: user_namespaces(),
         newuidmap: newuidmap(),
@@ -121,7 +118,7 @@ pub fn survey(request: &Request, config: &Config, env: &HashMap<String, String>)
         fakeroot_origin: request.fakeroot.and_then(|fakeroot| config.origin_of_fakeroot(fakeroot)),
         file_limit: file_limit::get(),
         job: env.get("SLURM_JOB_ID").cloned(),
-        job_variables: job::variables(env),
+        job_variables: slurm_job::variables(env),
         nesting: env.get("IN_CONDATAINER").and_then(|level| level.parse().ok()).unwrap_or(0),
         caller,
     })
@@ -250,7 +247,7 @@ fn image_facts(opened: &Opened, moment: Moment) -> Result<Option<ImageFacts>, Im
     let now = moment == Moment::Start;
     Ok(Some(ImageFacts {
         upper: probe.upper.owner().map(|owner| (owner.uid, owner.gid)),
-        doors: doors(opened, &probe),
+        program_path: program_path(opened, &probe),
         state: if now { state(probe.state) } else { State::Clean },
         refused_by_engine: probe.apptainer.err(),
         usage: if now { usage(opened) } else { Usage::Free },
@@ -262,27 +259,19 @@ fn image_facts(opened: &Opened, moment: Moment) -> Result<Option<ImageFacts>, Im
 }
 
 /// What is on the way to an image's programs. What cannot be read is found by others.
-fn doors(opened: &Opened, probe: &ext::Probe) -> Vec<Door> {
+fn program_path(opened: &Opened, probe: &ext::Probe) -> Vec<ImageDirectory> {
     let (Some(upper), Some(window)) = (probe.upper.owner(), opened.image.ext_window()) else { return Vec::new() };
-    let below = ext::way(&opened.file, window, &WAY).unwrap_or_default();
+    let below = ext::way(&opened.file, window, &PROGRAM_PATH).unwrap_or_default();
     let owners = std::iter::once(upper).chain(below).enumerate();
     let groups = getgroups().unwrap_or_default();
     let is_in = |gid: u32| getegid().as_raw() == gid || groups.iter().any(|group| group.as_raw() == gid);
     owners
-        .map(|(depth, owner)| Door { path: format!("/{}", WAY[..depth].join("/")), in_group: is_in(owner.gid), owner })
+        .map(|(depth, owner)| ImageDirectory {
+            path: format!("/{}", PROGRAM_PATH[..depth].join("/")),
+            in_group: is_in(owner.gid),
+            owner,
+        })
         .collect()
-}
-
-/// The refusal that a busy image would get now, if it is busy.
-pub(crate) fn busy(path: &Path, mode: Mode) -> Option<Refusal> {
-    let opened = image::open(path).ok()?;
-    match (usage(&opened), mode) {
-        (Usage::Writer { holder, seen }, _) => {
-            Some(Refusal::HasWriter { path: path.into(), mode, holder: holder.map(Box::new), seen })
-        }
-        (Usage::Readers { seen }, Mode::Rw) => Some(Refusal::HasReaders { path: path.into(), seen }),
-        _ => None,
-    }
 }
 
 /// Whether a lock is held that excludes this access, or the kernel still has the image mounted: SingularityCE's loop devices go a
@@ -297,22 +286,15 @@ pub(crate) fn is_taken(path: &Path, access: Access) -> bool {
     matches!(lock::query(&opened.file, window, access), Ok(Availability::Held(_)))
 }
 
-/// The kind of fakeroot that the caller would get on this machine.
-///
-/// # Errors
-/// Why it is not usable.
-pub fn fakeroot(caller: &Caller) -> Result<Fakeroot, Refusal> {
-    if !user_namespaces() {
-        return Err(Refusal::NoUserNamespaces(Flavour::Apptainer));
-    }
-    fakeroot::offered(caller, newuidmap())
-}
-
-fn newuidmap() -> bool {
+/// Whether newuidmap and newgidmap are installed.
+#[must_use]
+pub fn newuidmap() -> bool {
     programs::find("newuidmap").is_some() && programs::find("newgidmap").is_some()
 }
 
-fn user_namespaces() -> bool {
+/// Whether an unprivileged process may make a user namespace.
+#[must_use]
+pub fn user_namespaces() -> bool {
     let switched_off = |path: &str| std::fs::read_to_string(path).is_ok_and(|text| text.trim() == "0");
     !switched_off("/proc/sys/user/max_user_namespaces") && !switched_off("/proc/sys/kernel/unprivileged_userns_clone")
 }

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::machine::facts::{BaseFacts, Engine, Flavour, Kind, LayerFacts, Whiteouts};
+use crate::machine::engine::{Engine, Flavour};
+use crate::machine::facts::{BaseFacts, Kind, LayerFacts, Whiteouts};
 use crate::request::Request;
 use crate::request::layer::{Layer, Mode};
 use condatainer_images::image::state::State;

@@ -11,9 +11,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use crate::machine::facts::Engine;
-use crate::machine::missing_engine::MissingEngine;
-use crate::plan::argv::contradicting_variables;
+use crate::machine::engine::{Engine, MissingEngine};
+use crate::plan::command_line::contradicting_variables;
 use crate::plan::refusal::Refusal;
 use crate::request::ARGUMENTS_VARIABLE;
 use crate::run::engine::daemons::{self, Asked};

@@ -16,7 +16,6 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::plan::Plan;
-use crate::plan::singularity;
 use crate::run::engine::link::Report;
 use condatainer_images::system::process::Process;
 
@@ -37,7 +36,7 @@ impl Leftovers {
     /// Taken while the shim waits; `None` where nothing is written, or FUSE programs mount the image.
     pub(crate) fn of(plan: &Plan, report: Report) -> Option<Self> {
         let Report::Started(pid) = report else { return None };
-        Self::with(pid).filter(|_| singularity::is(&plan.engine) && plan.holds.is_some())
+        Self::with(pid).filter(|_| plan.engine.is_singularity() && plan.holds.is_some())
     }
 
     /// Those in the container of this process that its engine has not started; `None` if it has no namespace of its own.

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::machine::survey;
+use crate::plan::layers::in_use;
 use crate::plan::refusal::{Limit, Refusal};
-use crate::plan::singularity;
 use crate::plan::{Overlay, Plan};
 use crate::request::layer::Mode;
 use crate::run::RunError;
@@ -16,6 +16,7 @@ use condatainer_formats::ext::Stamp;
 use condatainer_images::image::{self, Opened};
 use condatainer_images::lock::Access;
 use condatainer_images::lock::holder;
+use condatainer_images::lock::usage::usage;
 use condatainer_images::overlay::whiteout::{self, Mounter};
 
 /// The engine's FUSE processes end within milliseconds; a slow disk may keep them syncing.
@@ -44,7 +45,7 @@ pub(crate) fn look_again(plan: &Plan) -> Result<(), RunError> {
                 Err(changed("was written to"))
             }
             // It was repaired just now, and nobody has looked since.
-            (None, Some(_)) if singularity::is(&plan.engine) && !is_honoured(plan, &now) => {
+            (None, Some(_)) if plan.engine.is_singularity() && !is_honoured(plan, &now) => {
                 let (path, limit) = (watch.path.clone(), Limit::Deletions);
                 Err(RunError::Refused(Refusal::SingularityCE { path, limit }))
             }
@@ -68,7 +69,7 @@ fn still_honoured(plan: &Plan, opened: &Opened, before: Stamp, now: Stamp) -> bo
 
 fn is_honoured(plan: &Plan, opened: &Opened) -> bool {
     let Some(window) = opened.image.ext_window() else { return false };
-    let mounter = if singularity::is(&plan.engine) { Mounter::Root } else { Mounter::User };
+    let mounter = if plan.engine.is_singularity() { Mounter::Root } else { Mounter::User };
     let below = plan.below(&opened.image.path);
     matches!(whiteout::honoured_by(mounter, &opened.file, window, &below, None), Ok(Some(true)))
 }
@@ -76,10 +77,14 @@ fn is_honoured(plan: &Plan, opened: &Opened) -> bool {
 /// After a failed start: the refusal that explains it, if another process took an image in between.
 pub(crate) fn who_was_faster(plan: &Plan) -> Option<Refusal> {
     plan.stack.iter().find_map(|overlay| match overlay {
-        Overlay::Rw(path) => survey::busy(path, Mode::Rw),
-        Overlay::Ro(path) => survey::busy(path, Mode::Ro),
+        Overlay::Rw(path) => in_use_now(path, Mode::Rw),
+        Overlay::Ro(path) => in_use_now(path, Mode::Ro),
         Overlay::Scratch(_) | Overlay::ScratchImage(_) => None,
     })
+}
+
+fn in_use_now(path: &Path, mode: Mode) -> Option<Refusal> {
+    in_use(path, mode, &usage(&image::open(path).ok()?))
 }
 
 /// Waits until an unnamed writer (our own engine's FUSE processes, another task's repair) has let go of the image. Readers, and a

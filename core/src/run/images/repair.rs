@@ -4,7 +4,6 @@
 //! share a block. `e2fsck -p` makes only repairs that lose nothing, and gives up otherwise.
 
 use crate::plan::Plan;
-use crate::plan::singularity;
 use crate::run::images::look_again::wait_for_writer;
 use condatainer_formats::ext::State;
 use condatainer_images::lock::held::{Held, HeldError, Purpose};
@@ -22,7 +21,7 @@ pub(crate) fn repair(plan: &Plan, say: &mut dyn FnMut(&str)) -> Result<(), HeldE
                     say(&format!("{}: {} (e2fsck -p)", path.display(), why(state)));
                 }
                 held.make_clean(true)?;
-                if singularity::is(&plan.engine) {
+                if plan.engine.is_singularity() {
                     // What is not understood stays as it is: the second look finds it.
                     let _ = whiteout::translate(&held.file, held.window);
                 }

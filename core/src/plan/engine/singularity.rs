@@ -4,25 +4,18 @@
 //! neither directories nor fakeroot: under fakeroot it leaves image layers out without a word. Directories it stacks in a user
 //! namespace only. So each start takes one of two ways, and what needs both is refused (measured with 4.5.1).
 
-mod limit;
-
-use crate::machine::facts::{BaseFacts, Engine, Facts, Flavour, Kind, LayerFacts, Whiteouts};
-use crate::plan::Moded;
-use crate::plan::refusal::Refusal;
+use crate::machine::engine::Engine;
+use crate::machine::facts::{BaseFacts, Facts, Kind, LayerFacts, Whiteouts};
+use crate::plan::layers::{Moded, needs_repair};
+use crate::plan::refusal::{Limit, Refusal};
 use crate::request::layer::Mode;
 use condatainer_images::system::ids::Fakeroot;
-
-pub use limit::Limit;
-
-/// Whether the engine is SingularityCE.
-pub(crate) fn is(engine: &Engine) -> bool {
-    engine.flavour == Flavour::SingularityCE
-}
 
 /// Whether the start is one of image files that the kernel mounts, as root or by the setuid starter.
 pub(crate) fn mounts_by_kernel(engine: &Engine, facts: &Facts) -> bool {
     let is_root = facts.caller.uid == 0;
-    is(engine) && (is_root || (engine.setuid && (facts.layers.is_empty() || facts.layers.iter().any(is_file))))
+    engine.is_singularity()
+        && (is_root || (engine.setuid && (facts.layers.is_empty() || facts.layers.iter().any(is_file))))
 }
 
 /// Refuses what SingularityCE would refuse with less of a reason, or do otherwise than asked.
@@ -33,8 +26,8 @@ pub(crate) fn check(
     fakeroot: Option<Fakeroot>,
 ) -> Result<(), Refusal> {
     let refused = |layer: &LayerFacts, limit| Err(Refusal::SingularityCE { path: layer.path.clone(), limit });
-    if let Some((path, limit)) = &facts.limit {
-        return Err(Refusal::SingularityCE { path: path.clone(), limit: limit.clone() });
+    if let Some((path, found)) = &facts.unsupported {
+        return Err(Refusal::SingularityCE { path: path.clone(), limit: Limit::Unsupported(found.clone()) });
     }
     let file = layers.iter().map(|(layer, _)| *layer).find(|layer| is_file(layer));
     let directory = layers.iter().map(|(layer, _)| *layer).find(|layer| !is_file(layer));
@@ -59,7 +52,7 @@ fn check_deletions(base: &BaseFacts, layers: &[Moded<'_>]) -> Result<(), Refusal
     let shows = |layer: &LayerFacts| {
         layer.image.as_ref().is_some_and(|image| !matches!(image.whiteouts, Whiteouts::Honoured(_)))
     };
-    let in_layer = layers.iter().find(|(layer, mode)| shows(layer) && !crate::plan::needs_repair(layer, *mode));
+    let in_layer = layers.iter().find(|(layer, mode)| shows(layer) && !needs_repair(layer, *mode));
     let path = in_layer.map(|(layer, _)| &layer.path).or(base.shows_deleted.then_some(&base.path));
     match path {
         Some(path) => Err(Refusal::SingularityCE { path: path.clone(), limit: Limit::Deletions }),
@@ -88,4 +81,5 @@ fn is_file(layer: &LayerFacts) -> bool {
 }
 
 #[cfg(test)]
+#[path = "../tests/singularity.rs"]
 mod tests;

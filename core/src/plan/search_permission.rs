@@ -4,33 +4,17 @@
 //! Without the first there is no container, and Apptainer does not say why. Without the second there is one, in which a program of
 //! the base's answers to the same name: a wrong result and no error.
 
-use std::path::Path;
-
-use serde::Serialize;
-
+use crate::machine::directories::ImageDirectory;
 use crate::machine::facts::{Kind, LayerFacts};
-use crate::plan::Moded;
+use crate::plan::layers::Moded;
 use crate::plan::refusal::Refusal;
 use crate::request::layer::Mode;
 use condatainer_formats::ext::Owner;
 use condatainer_images::system::escape::shell_word;
 use condatainer_images::system::ids::Fakeroot;
 
-/// From a workspace image's `upper` down to its programs.
-pub(crate) const WAY: [&str; 3] = ["ext3", "env", "bin"];
 /// Largest id that a user namespace with a subuid range maps.
 const LAST_MAPPED: u32 = 65_535;
-
-/// A directory in an image.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Door {
-    /// Its path in the container.
-    pub path: String,
-    /// Owner, group and permissions.
-    pub owner: Owner,
-    /// Whether the caller is in the group.
-    pub in_group: bool,
-}
 
 /// How the caller comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,25 +30,25 @@ pub(crate) fn check(layers: &[Moded<'_>], who: As) -> Result<(), Refusal> {
     if matches!(who, As::User(0) | As::Root(Some(Fakeroot::Root))) {
         return Ok(());
     }
-    let closed = |(layer, mode): Moded<'_>, door: &Door| Refusal::Closed {
+    let closed = |(layer, mode): Moded<'_>, directory: &ImageDirectory| Refusal::Closed {
         path: layer.path.clone(),
-        door: door.clone(),
-        cure: cure(layer, mode, door, who),
+        directory: directory.clone(),
+        cure: cure(layer, mode, directory, who),
     };
     if let Some(top) = topmost(layers)
-        && let Some(door) = doors(top.0).first().filter(|door| !opens_root(door, who))
+        && let Some(directory) = on_the_way(top.0).first().filter(|directory| !opens_root(directory, who))
     {
-        return Err(closed(top, door));
+        return Err(closed(top, directory));
     }
-    let Some(programs) = in_order(layers).rfind(|(layer, _)| doors(layer).len() > 1) else { return Ok(()) };
+    let Some(programs) = in_order(layers).rfind(|(layer, _)| on_the_way(layer).len() > 1) else { return Ok(()) };
     // What is his own the writer can open himself.
-    let may_open = |door: &Door| programs.1 == Mode::Rw && who == As::User(door.owner.uid);
-    let shut = doors(programs.0).iter().skip(1).find(|door| !opens(door, who));
-    shut.filter(|door| !may_open(door)).map_or(Ok(()), |door| Err(closed(programs, door)))
+    let may_open = |directory: &ImageDirectory| programs.1 == Mode::Rw && who == As::User(directory.owner.uid);
+    let shut = on_the_way(programs.0).iter().skip(1).find(|directory| !opens(directory, who));
+    shut.filter(|directory| !may_open(directory)).map_or(Ok(()), |directory| Err(closed(programs, directory)))
 }
 
-fn doors(layer: &LayerFacts) -> &[Door] {
-    layer.image.as_ref().map_or(&[], |image| &image.doors)
+fn on_the_way(layer: &LayerFacts) -> &[ImageDirectory] {
+    layer.image.as_ref().map_or(&[], |image| &image.program_path)
 }
 
 /// Those that are stacked on the squashfs files, lowest first.
@@ -79,54 +63,43 @@ fn topmost<'a>(layers: &'a [Moded<'a>]) -> Option<Moded<'a>> {
 }
 
 /// Apptainer enters the root directory before it has any privilege over other ids.
-fn opens_root(door: &Door, who: As) -> bool {
-    let Owner { uid, gid, .. } = door.owner;
+fn opens_root(directory: &ImageDirectory, who: As) -> bool {
+    let Owner { uid, gid, .. } = directory.owner;
     match who {
-        As::User(me) => has_bit(door, uid == me, door.in_group),
-        As::Root(_) => has_bit(door, uid == 0, gid == 0),
+        As::User(me) => has_bit(directory, uid == me, directory.in_group),
+        As::Root(_) => has_bit(directory, uid == 0, gid == 0),
     }
 }
 
 /// Root inside enters every directory whose ids exist in there.
-fn opens(door: &Door, who: As) -> bool {
-    let Owner { uid, gid, .. } = door.owner;
+fn opens(directory: &ImageDirectory, who: As) -> bool {
+    let Owner { uid, gid, .. } = directory.owner;
     match who {
-        As::User(me) => has_bit(door, uid == me, door.in_group),
-        As::Root(Some(Fakeroot::RootMapped)) if (uid, gid) != (0, 0) => has_bit(door, uid == 0, gid == 0),
-        As::Root(_) if uid.max(gid) > LAST_MAPPED => has_bit(door, false, false),
+        As::User(me) => has_bit(directory, uid == me, directory.in_group),
+        As::Root(Some(Fakeroot::RootMapped)) if (uid, gid) != (0, 0) => has_bit(directory, uid == 0, gid == 0),
+        As::Root(_) if uid.max(gid) > LAST_MAPPED => has_bit(directory, false, false),
         As::Root(_) => true,
     }
 }
 
 /// The permission to search, as the kernel looks for it: the first class that fits decides.
-fn has_bit(door: &Door, is_owner: bool, in_group: bool) -> bool {
+fn has_bit(directory: &ImageDirectory, is_owner: bool, in_group: bool) -> bool {
     let bit = match (is_owner, in_group) {
         (true, _) => 0o100,
         (false, true) => 0o010,
         (false, false) => 0o001,
     };
-    door.owner.mode & bit != 0
-}
-
-/// What is closed, in words.
-pub(crate) fn said(path: &Path, door: &Door, cure: &str) -> String {
-    let Owner { uid, gid, mode } = door.owner;
-    let what = match door.path.as_str() {
-        "/" => "its upper, which becomes the container's root directory,".to_string(),
-        name => format!("the directory {name} in it, and so its programs,"),
-    };
-    let path = path.display();
-    format!("{path}: {what} cannot be entered by you: it belongs to {uid}:{gid} and has mode {mode:04o}: {cure}")
+    directory.owner.mode & bit != 0
 }
 
 /// What to do. `overlay chown` moves the ids of upper's owner; others in an upper that is right stay, unless told.
-fn cure(layer: &LayerFacts, mode: Mode, door: &Door, who: As) -> String {
-    let (path, name) = (shell_word(&layer.path.display().to_string()), &door.path);
-    let is_mine = |door: &Door| who == As::User(door.owner.uid);
-    match (is_mine(door), name.as_str()) {
-        (true, "/") => format!("run `debugfs -w -R 'sif upper mode 04{:04o}' {path}`", door.owner.mode | 0o700),
+fn cure(layer: &LayerFacts, mode: Mode, directory: &ImageDirectory, who: As) -> String {
+    let (path, name) = (shell_word(&layer.path.display().to_string()), &directory.path);
+    let is_mine = |directory: &ImageDirectory| who == As::User(directory.owner.uid);
+    match (is_mine(directory), name.as_str()) {
+        (true, "/") => format!("run `debugfs -w -R 'sif upper mode 04{:04o}' {path}`", directory.owner.mode | 0o700),
         (true, _) if mode != Mode::Rw => format!("run `condatainer exec -w -o {path} -- chmod u+x {name}`"),
-        _ if doors(layer).first().is_some_and(is_mine) => {
+        _ if on_the_way(layer).first().is_some_and(is_mine) => {
             format!("run `condatainer overlay chown --all -p {name} {path}`")
         }
         _ => format!("run `condatainer overlay chown {path}` (on a copy, if the image is not yours)"),
@@ -139,15 +112,16 @@ mod tests {
     use crate::plan::tests::{img, sqf, with_image};
     use condatainer_formats::ext::Owner;
 
-    fn door(path: &str, uid: u32, gid: u32, mode: u16) -> Door {
-        Door { path: path.into(), owner: Owner { uid, gid, mode }, in_group: gid == 1001 }
+    fn directory(path: &str, uid: u32, gid: u32, mode: u16) -> ImageDirectory {
+        ImageDirectory { path: path.into(), owner: Owner { uid, gid, mode }, in_group: gid == 1001 }
     }
 
     fn image(root: (u32, u32, u16), ext3: Option<(u32, u32, u16)>) -> LayerFacts {
-        let doors = [("/", Some(root)), ("/ext3", ext3)];
-        let doors =
-            doors.into_iter().filter_map(|(path, door)| door.map(|(uid, gid, mode)| self::door(path, uid, gid, mode)));
-        with_image(img("/e.img", None, (root.0, root.1)), |image| image.doors = doors.collect())
+        let directories = [("/", Some(root)), ("/ext3", ext3)];
+        let directories = directories
+            .into_iter()
+            .filter_map(|(path, directory)| directory.map(|(uid, gid, mode)| self::directory(path, uid, gid, mode)));
+        with_image(img("/e.img", None, (root.0, root.1)), |image| image.program_path = directories.collect())
     }
 
     const ALICE: As = As::User(1001);

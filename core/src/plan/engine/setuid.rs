@@ -4,8 +4,9 @@
 //! from users (measured with 1.4.5). So it cannot be told to read by fuse-overlayfs where it would not do so by itself.
 
 use crate::machine::facts::{Facts, Kind};
+use crate::plan::layers::Moded;
 use crate::plan::refusal::Refusal;
-use crate::plan::{Moded, shows_deleted};
+use crate::plan::stack::shows_deleted;
 use crate::request::layer::Mode;
 
 /// Refuses a stack that needs fuse-overlayfs and does not get it: that is taken only for what is written to, on top of an image

@@ -2,11 +2,11 @@
 
 use super::*;
 
-fn place(path: &str, logical: Option<&str>) -> Place {
-    Place { path: path.into(), logical: logical.map(PathBuf::from), identity: (1, 2), problem: None }
+fn place(path: &str, logical: Option<&str>) -> WorkingDirectory {
+    WorkingDirectory { path: path.into(), logical: logical.map(PathBuf::from), identity: (1, 2), problem: None }
 }
 
-fn decided(named: Option<&str>, place: &Place) -> Result<Directory, Refusal> {
+fn decided(named: Option<&str>, place: &WorkingDirectory) -> Result<Directory, Refusal> {
     Directory::decide(named.map(Path::new), place)
 }
 
@@ -37,8 +37,8 @@ fn the_containers_own() {
 
 #[test]
 fn places_that_cannot_be_shown() {
-    let closed = Place { problem: Some("Permission denied".into()), ..place("/x", None) };
-    let why = |place: &Place| decided(None, place).unwrap_err().to_string();
+    let closed = WorkingDirectory { problem: Some("Permission denied".into()), ..place("/x", None) };
+    let why = |place: &WorkingDirectory| decided(None, place).unwrap_err().to_string();
     assert!(why(&closed).starts_with("/x: the working directory cannot be shown in a container: Permission denied"));
     assert!(why(&place("/ext3/env", None)).contains("layers have a directory of their own there"));
     let named = directory(&["/w"], None, Some("/"));

@@ -1,6 +1,7 @@
 //! Golden plans and refusals with SingularityCE.
 
 use super::*;
+use crate::machine::engine::{Flavour, Unsupported};
 use crate::machine::facts::ImageFacts;
 use crate::plan::tests::{layer, machine};
 use crate::plan::{Command, Plan, decide};
@@ -43,7 +44,7 @@ fn img(mode: Mode, owner: u32, whiteouts: Whiteouts) -> LayerFacts {
         Kind::Ext,
         Some(ImageFacts {
             upper,
-            doors: Vec::new(),
+            program_path: Vec::new(),
             state,
             refused_by_engine: None,
             usage,
@@ -149,8 +150,8 @@ fn fakeroot_is_never_turned_on_for_an_image() {
 
 #[test]
 fn a_new_compression_is_refused_by_name() {
-    let limit = Some(("/a.sqf".into(), Limit::Compression("zstd".into())));
-    let zstd = Facts { limit, ..facts(true, vec![sqf()]) };
+    let unsupported = Some(("/a.sqf".into(), Unsupported::Compression("zstd".into())));
+    let zstd = Facts { unsupported, ..facts(true, vec![sqf()]) };
     let refused = decided(&zstd, &ANY()).unwrap_err().to_string();
     assert!(refused.starts_with("/a.sqf: SingularityCE does not accept a squashfs file that is compressed with zstd"));
 }

@@ -8,22 +8,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::machine::directories::WorkingDirectory;
 use crate::plan::refusal::Refusal;
-
-/// Where the caller is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Place {
-    /// The path without links.
-    #[serde(serialize_with = "condatainer_images::system::shown::path")]
-    pub path: PathBuf,
-    /// `$PWD`, where that is another path to it.
-    #[serde(serialize_with = "condatainer_images::system::shown::maybe")]
-    pub logical: Option<PathBuf>,
-    /// Device and inode.
-    pub identity: (u64, u64),
-    /// Why nobody can start there, if that is so.
-    pub problem: Option<String>,
-}
 
 /// Where the command starts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -79,33 +65,38 @@ impl Directory {
     ///
     /// # Errors
     /// The place cannot be shown.
-    pub(crate) fn decide(named: Option<&Path>, place: &Place) -> Result<Self, Refusal> {
-        let refuse = |reason: &str| Err(Refusal::NoPlace { path: place.path.clone(), reason: reason.into() });
-        let hides_layers = OF_LAYERS.iter().any(|own| place.path.starts_with(own));
-        match (named, &place.problem) {
+    pub(crate) fn decide(named: Option<&Path>, current: &WorkingDirectory) -> Result<Self, Refusal> {
+        let refuse =
+            |reason: &str| Err(Refusal::NoWorkingDirectory { path: current.path.clone(), reason: reason.into() });
+        let hides_layers = OF_LAYERS.iter().any(|own| current.path.starts_with(own));
+        match (named, &current.problem) {
             (Some(named), problem) => {
                 let cannot_be_shown = hides_layers || problem.is_some();
-                let own = Self::of(place).engine;
+                let own = Self::of(current).engine;
                 let engine = if cannot_be_shown { Some("/".into()) } else { own };
                 Ok(Self { paths: vec![named.into()], identity: None, engine })
             }
             (None, Some(problem)) => refuse(problem),
             (None, None) if hides_layers => refuse("layers have a directory of their own there"),
-            (None, None) => Ok(Self::of(place)),
+            (None, None) => Ok(Self::of(current)),
         }
     }
 
     /// The caller's own.
-    pub fn of(place: &Place) -> Self {
-        let of_the_system = place.logical.iter().chain([&place.path]).any(|path| is_of_the_system(path));
+    pub fn of(current: &WorkingDirectory) -> Self {
+        let of_the_system = current.logical.iter().chain([&current.path]).any(|path| is_of_the_system(path));
         Self {
-            paths: place.logical.iter().chain([&place.path]).cloned().collect(),
-            identity: (!of_the_system).then_some(place.identity),
-            engine: if of_the_system { Some("/".into()) } else { place.logical.as_ref().map(|_| place.path.clone()) },
+            paths: current.logical.iter().chain([&current.path]).cloned().collect(),
+            identity: (!of_the_system).then_some(current.identity),
+            engine: if of_the_system {
+                Some("/".into())
+            } else {
+                current.logical.as_ref().map(|_| current.path.clone())
+            },
         }
     }
 }
 
 #[cfg(test)]
-#[path = "directory_tests.rs"]
+#[path = "tests/working_directory.rs"]
 mod tests;

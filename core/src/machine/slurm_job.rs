@@ -7,7 +7,7 @@ use std::collections::HashMap;
 /// `NCPUS` and `OMP_NUM_THREADS` are processors per task, `MEM` and `MEM_GB` memory per task, in MiB and GiB. An
 /// `OMP_NUM_THREADS` of the user's own stays.
 #[must_use]
-pub fn variables(env: &HashMap<String, String>) -> Vec<(String, String)> {
+pub(crate) fn variables(env: &HashMap<String, String>) -> Vec<(String, String)> {
     let number = |name: &str| env.get(name).and_then(|value| value.parse::<u64>().ok()).filter(|value| *value > 0);
     if !env.contains_key("SLURM_JOB_ID") {
         return Vec::new();

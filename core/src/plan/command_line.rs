@@ -1,11 +1,12 @@
-//! A plan as the engine's command line. Pure: what cannot be known beforehand (the scratch directory, the descriptors of the
+//! A plan as the engine's command line, and as the words that the shim reads. Pure: what cannot be known beforehand (the scratch directory, the descriptors of the
 //! configuration and of the shim) is passed in.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::machine::facts::Gpu;
-use crate::plan::{Command, Overlay, Plan};
+use crate::plan::decision::{Command, Overlay, Plan};
+use crate::request::bind::Bind;
 use condatainer_images::system::escape;
 use condatainer_images::system::ids::Fakeroot;
 
@@ -144,7 +145,7 @@ fn overlay_value(overlay: &Overlay, scratch: &Path) -> String {
     })
 }
 
-fn mount_value(bind: &crate::request::bind::Bind) -> String {
+fn mount_value(bind: &Bind) -> String {
     let source = csv(&format!("source={}", bind.source.display()));
     let destination = csv(&format!("destination={}", bind.destination.display()));
     format!("type=bind,{source},{destination}{}", if bind.read_only { ",ro" } else { "" })
@@ -166,7 +167,7 @@ mod tests {
     #[test]
     fn awkward_paths_are_quoted() {
         assert_eq!(overlay_value(&Overlay::Ro("/a,b.img".into()), Path::new("/")), "\"/a,b.img:ro\"");
-        let bind = crate::request::bind::Bind { source: "/a\",b:c".into(), destination: "/d".into(), read_only: true };
+        let bind = Bind { source: "/a\",b:c".into(), destination: "/d".into(), read_only: true };
         assert_eq!(mount_value(&bind), "type=bind,\"source=/a\"\",b:c\",destination=/d,ro");
     }
 

@@ -1,11 +1,16 @@
 //! Golden plans: for each kind of request the exact command line, or the exact refusal.
 
+mod refusals;
+
 use std::path::Path;
 
 use super::*;
-use crate::machine::facts::{BaseFacts, Engine};
-use crate::plan::directory::Place;
-use crate::plan::host::Host;
+use crate::machine::directories::{HostDirectories, WorkingDirectory};
+use crate::machine::facts::{BaseFacts, Gpu, ImageFacts, Kind};
+use crate::request::bind::Bind;
+use crate::request::layer::Mode;
+use condatainer_formats::ext::Stamp;
+use condatainer_images::image::state::State;
 use condatainer_images::lock::holder::Holder;
 use condatainer_images::module::Module;
 use condatainer_images::system::user::Caller;
@@ -44,13 +49,13 @@ pub(crate) fn machine() -> Facts {
             stranger: None,
         },
         layers: Vec::new(),
-        limit: None,
+        unsupported: None,
         engine: Ok(apptainer()),
         user_namespaces: true,
         newuidmap: true,
         gpus: Vec::new(),
-        place: Place::default(),
-        host: Host::default(),
+        working_directory: WorkingDirectory::default(),
+        host: HostDirectories::default(),
         tmpdir: "/tmp".into(),
         tmpdir_problem: None,
         fakeroot_origin: None,
@@ -80,7 +85,7 @@ pub(crate) fn sqf(path: &str) -> LayerFacts {
 pub(crate) fn img(path: &str, mode: Option<Mode>, upper: (u32, u32)) -> LayerFacts {
     let image = ImageFacts {
         upper: Some(upper),
-        doors: Vec::new(),
+        program_path: Vec::new(),
         state: State::Clean,
         refused_by_engine: None,
         usage: Usage::Free,

@@ -1,8 +1,7 @@
 //! Tests of the plan: what it refuses, and in which words.
 
-use super::tests::*;
 use super::*;
-use crate::machine::missing_engine::MissingEngine;
+use crate::machine::engine::MissingEngine;
 use condatainer_formats::ext::Lack;
 use condatainer_images::lock::holder::Holder;
 

@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use crate::config::{Origin, drop_option};
+use crate::machine::engine::Unsupported;
 
 /// A limit of SingularityCE.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Limit {
-    /// Its check of squashfs files is older than this compression.
-    Compression(String),
+    /// What is in the image or directory.
+    Unsupported(Unsupported),
     /// Image layers are mounted by the kernel, which this installation may not ask for it.
     NotSetuid(PathBuf),
     /// It would start without the layer, and not say so.
@@ -20,8 +21,6 @@ pub enum Limit {
     OwnedByRoot,
     /// Whiteouts of fuse-overlayfs in an image.
     Deletions,
-    /// The same in a directory.
-    DeletionsInDirectory,
 }
 
 impl Limit {
@@ -29,7 +28,7 @@ impl Limit {
     pub(crate) fn said_of(&self, path: &Path) -> String {
         let path = path.display();
         match self {
-            Self::Compression(name) => format!(
+            Self::Unsupported(Unsupported::Compression(name)) => format!(
                 "SingularityCE does not accept a squashfs file that is compressed with {name}: make it anew with gzip ('mksquashfs -comp gzip', 'condatainer overlay seal --compression gzip'), or use Apptainer"
             ),
             Self::NotSetuid(program) => format!(
@@ -46,7 +45,7 @@ impl Limit {
             Self::OwnedByRoot => format!(
                 "its upper belongs to root, and SingularityCE's fakeroot leaves image layers out, so nobody but root could write it: run 'condatainer overlay chown {path}', or use Apptainer"
             ),
-            Self::DeletionsInDirectory => {
+            Self::Unsupported(Unsupported::DeletionsInDirectory) => {
                 "SingularityCE would show again what Apptainer has deleted in this directory (it holds files .wh.NAME): use an image, or Apptainer".into()
             }
             Self::Deletions => format!(

@@ -7,18 +7,21 @@ fn bind(source: &str, destination: &str) -> Bind {
 }
 
 /// A home that is a link, and the usual mounts.
-fn host(offers: &[(&str, &str)]) -> Host {
-    Host {
+fn host(offers: &[(&str, &str)]) -> HostDirectories {
+    HostDirectories {
         offers: offers.iter().map(|(written, path)| Offer { written: written.into(), path: path.into() }).collect(),
         shown: vec![bind("/tmp", "/tmp"), bind("/lustre", "/lustre")],
         home: Some(bind("/net/alice", "/home/alice")),
-        shows_place: true,
+        shows_working_directory: true,
     }
 }
 
+fn at(path: &str) -> WorkingDirectory {
+    WorkingDirectory { path: path.into(), ..WorkingDirectory::default() }
+}
+
 fn binds(offers: &[(&str, &str)]) -> Vec<String> {
-    let place = Place { path: "/work/p".into(), ..Place::default() };
-    host(offers).binds(&[], &place, false).iter().map(Bind::to_string).collect()
+    all(&[], &host(offers), &at("/work/p"), false).iter().map(Bind::to_string).collect()
 }
 
 #[test]
@@ -42,12 +45,9 @@ fn what_is_shown_already() {
     ] {
         assert_eq!(binds(&[(written, path)]), [""; 0], "{written}");
     }
-    let place = Place { path: "/work/p".into(), ..Place::default() };
     let asked = [bind("/elsewhere", "/scratch")];
-    assert!(
-        host(&[("/scratch", "/scratch")]).binds(&asked, &place, false).is_empty(),
-        "the user's own is in its place"
-    );
+    let binds = all(&asked, &host(&[("/scratch", "/scratch")]), &at("/work/p"), false);
+    assert_eq!(binds, asked, "the user's own is in its place");
 }
 
 #[test]
@@ -62,9 +62,11 @@ fn what_would_hide_the_container() {
 
 #[test]
 fn fakeroot_shows_the_home_elsewhere() {
-    let place = Place { path: "/home/alice/p".into(), ..Place::default() };
-    let home =
-        Host { home: Some(bind("/home/alice", "/home/alice")), ..host(&[("/home/alice/tmp", "/home/alice/tmp")]) };
-    assert!(home.binds(&[], &place, false).is_empty());
-    assert_eq!(home.binds(&[], &place, true), [bind("/home/alice/tmp", "/home/alice/tmp")]);
+    let place = at("/home/alice/p");
+    let home = HostDirectories {
+        home: Some(bind("/home/alice", "/home/alice")),
+        ..host(&[("/home/alice/tmp", "/home/alice/tmp")])
+    };
+    assert!(all(&[], &home, &place, false).is_empty());
+    assert_eq!(all(&[], &home, &place, true), [bind("/home/alice/tmp", "/home/alice/tmp")]);
 }

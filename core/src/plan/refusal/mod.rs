@@ -2,17 +2,20 @@
 //!
 //! The CLI, the plugin and the documentation use these same words.
 
-use condatainer_images::lock::who::unknown;
+mod limit;
+mod words;
+
 use std::path::{Path, PathBuf};
 
 use crate::config::{Origin, drop_option};
-use crate::machine::facts::Flavour;
-use crate::machine::missing_engine::MissingEngine;
-use crate::plan::entry::{self, Door};
-pub use crate::plan::singularity::Limit;
+use crate::machine::directories::ImageDirectory;
+use crate::machine::engine::{Flavour, MissingEngine};
 use crate::request::layer::Mode;
 use condatainer_images::lock::holder::Holder;
 use condatainer_images::system::ids::Fakeroot;
+use words::{closed, ext_base, readers, wait, who, wrong_owner};
+
+pub use limit::Limit;
 
 /// A start that would not work, or would do harm.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -46,7 +49,7 @@ pub enum Refusal {
     },
     #[error("{}: the working directory cannot be shown in a container: {reason}: go to another, or name one of the container's with --pwd (in Slurm: --chdir, --condatainer-workdir)", path.display())]
     /// The command would start somewhere else.
-    NoPlace {
+    NoWorkingDirectory {
         /// The directory.
         path: PathBuf,
         /// Why.
@@ -120,13 +123,13 @@ pub enum Refusal {
         /// Which ones.
         reason: String,
     },
-    #[error("{}", entry::said(path, door, cure))]
+    #[error("{}", closed(path, directory, cure))]
     /// A directory in it is closed to the caller.
     Closed {
         /// The layer.
         path: PathBuf,
         /// The directory.
-        door: Door,
+        directory: ImageDirectory,
         /// What to do.
         cure: String,
     },
@@ -297,70 +300,5 @@ impl Refusal {
             Self::HasWriter { holder, .. } => holder.as_ref().is_none_or(|holder| holder.verb.is_some()),
             _ => false,
         }
-    }
-}
-
-fn who(path: &Path, holder: Option<&Holder>, seen: Option<&str>) -> String {
-    match (holder, seen) {
-        (Some(holder), _) => holder.to_string(),
-        (None, Some(seen)) => seen.into(),
-        (None, None) => unknown(path),
-    }
-}
-
-fn readers(path: &Path, seen: Option<&str>) -> String {
-    match seen {
-        Some(seen) => format!("held by {seen}"),
-        None => format!("held by {}", unknown(path)),
-    }
-}
-
-fn wait(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Rw => "one writer at a time: wait until it ends",
-        Mode::Ro | Mode::Tmp => "it cannot be read meanwhile: wait until it ends",
-    }
-}
-
-fn ext_base(origin: Option<&Origin>) -> String {
-    const RIGHT: &str = "a .sif, a .sqf or a directory";
-    match origin {
-        None => format!("give it as a layer (-o), and {RIGHT} as base"),
-        Some(origin) => format!("that is {RIGHT}: {}", origin.cure(", or name another with -b")),
-    }
-}
-
-fn wrong_owner(
-    path: &Path,
-    owner: (u32, u32),
-    caller: (u32, u32),
-    fakeroot: Option<Fakeroot>,
-    fakeroot_helps: bool,
-    automatic: bool,
-    origin: Option<&Origin>,
-) -> String {
-    let (path, (uid, gid)) = (path.display(), owner);
-    match fakeroot {
-        None => {
-            let (my_uid, my_gid) = caller;
-            let or = match (fakeroot_helps, owner, origin) {
-                (false, ..) => String::new(),
-                (true, (0, 0), _) => format!(", or {}", drop_option("--no-fakeroot", "false", origin)),
-                (true, _, Some(origin)) if origin.is_fixed() => {
-                    format!(", or {}", origin.instead_of_option("false"))
-                }
-                (true, ..) => ", or use --fakeroot".into(),
-            };
-            format!(
-                "{path}: its upper belongs to {uid}:{gid} and you are {my_uid}:{my_gid}, so plain mode cannot write it: run 'condatainer overlay chown {path}'{or}"
-            )
-        }
-        Some(Fakeroot::RootMapped) => format!(
-            "{path}: its upper belongs to {uid}:{gid}, and fakeroot without a subuid range can write as root only: run 'condatainer overlay chown --root {path}', or {}",
-            if automatic { "use --no-fakeroot".into() } else { drop_option("--fakeroot", "true", origin) }
-        ),
-        Some(_) => format!(
-            "{path}: its upper belongs to {uid}:{gid}, an id that fakeroot does not map: run 'condatainer overlay chown --root {path}'"
-        ),
     }
 }
