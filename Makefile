@@ -20,20 +20,30 @@ export CLUSTER_CACHE ?= $(CURDIR)/.cache/cluster
 # What a script in a container may call of Slurm.
 SLURM_COMMANDS := sacct salloc sattach sbatch sbcast scancel scontrol sinfo sprio squeue srun sstat
 
-# What building needs besides the Rust toolchain: a linker, the C library and its headers, and libclang, which bindgen loads.
-BUILD_PACKAGES := gcc libc6-dev libclang-dev binutils
+# What building needs besides the Rust toolchain: a linker, the C library and its headers.
+BUILD_PACKAGES := gcc libc6-dev binutils
+# What testing needs besides: libclang, with which bindgen makes the declarations of SPANK once more, to compare.
+TEST_PACKAGES := libclang-dev
 
-.PHONY: build packages stage demo shell test soak vm check unit suite bench install clean clean-cluster
+.PHONY: build packages test-packages stage demo shell test soak vm check unit suite bench install clean clean-cluster
 
 build:
 	$(CARGO) build --profile $(PROFILE) --locked -p condatainer -p spank_condatainer
 
-packages:
-	@missing=$$(for p in $(BUILD_PACKAGES); do dpkg-query -W -f '$${db:Status-Status}' "$$p" 2>/dev/null | grep -qx installed || echo "$$p"; done); \
+# Installs those of these Debian packages that are missing, and says so.
+define installed
+	@missing=$$(for p in $(1); do dpkg-query -W -f '$${db:Status-Status}' "$$p" 2>/dev/null | grep -qx installed || echo "$$p"; done); \
 	if [ -n "$$missing" ]; then \
-	    echo "installing Debian packages that the build needs:" $$missing; \
+	    echo "installing Debian packages that $(2) needs:" $$missing; \
 	    apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing; \
 	fi
+endef
+
+packages:
+	$(call installed,$(BUILD_PACKAGES),the build)
+
+test-packages:
+	$(call installed,$(TEST_PACKAGES),a test)
 
 # The tree as 'make install' makes it, for the throw-away clusters.
 stage: packages build
@@ -55,7 +65,7 @@ check:
 	$(CARGO) check --locked -p spank_condatainer
 
 # Unit, property and image tests; the plugin's interface against the spank.h of every release.
-unit: stage
+unit: stage test-packages
 	$(BUILT)/cluster prepare
 	SPANK_INCLUDE_DIRS=$$($(BUILT)/cluster roots | awk '/ slurmd / { print $$1 "/usr/include" }' | paste -sd:) \
 	    $(SHIPPED) $(CARGO) test --locked --workspace --exclude condatainer-tests
