@@ -12,7 +12,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use condatainer_formats::ext::{Ids, probe};
@@ -20,7 +20,7 @@ use condatainer_images::system::litter;
 use condatainer_images::verbs::create::{Contents, MIN_SIZE, Spec, create};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use support::{Bench, fsck, quicker_of_two, whole};
+use support::{Bench, fsck, quicker_of_two, victim_command, whole};
 
 const USER: Ids = Ids { uid: 1_234_567, gid: 70_001 };
 const IMAGE: &str = "CONDATAINER_TEST_CREATE_KILLED_IMAGE";
@@ -55,8 +55,8 @@ fn victim() {
 }
 
 fn victim_of(image: &Path) -> Command {
-    let mut command = Command::new(env::current_exe().unwrap());
-    command.args(["--exact", "victim"]).env(IMAGE, image).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut command = victim_command();
+    command.env(IMAGE, image);
     command
 }
 

@@ -13,7 +13,7 @@ use std::env;
 use std::fs;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 
 use condatainer_images::lock::held::HeldError;
@@ -22,7 +22,9 @@ use condatainer_images::system::user::Caller;
 use condatainer_images::verbs::check::{CheckError, Fix, Report, Request, check};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
-use support::{Bench, Seen, debugfs, debugfs_script, debugfs_write, fsck, names_in, rich_tree, snapshot};
+use support::{
+    Bench, Seen, debugfs, debugfs_script, debugfs_write, fsck, names_in, rich_tree, snapshot, victim_command,
+};
 
 const IMAGE: &str = "CONDATAINER_TEST_KILLED_CHECK";
 const FORCE: &str = "CONDATAINER_TEST_KILLED_FORCE";
@@ -45,8 +47,8 @@ fn victim() {
 }
 
 fn start(image: &Path, fix: Fix) -> Child {
-    let mut command = Command::new(env::current_exe().unwrap());
-    command.args(["--exact", "victim"]).env(IMAGE, image).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut command = victim_command();
+    command.env(IMAGE, image);
     if fix == Fix::Force {
         command.env(FORCE, "1");
     }

@@ -132,7 +132,8 @@ mod tests {
     /// A shell that ignores what an interactive one ignores, with a child that ignores even more, as `nohup` makes it.
     fn shell() -> Child {
         let text = "trap '' TERM INT QUIT; (trap '' HUP; exec sleep 60) & wait";
-        Command::new("sh").args(["-c", text]).spawn().unwrap()
+        // Whoever runs the tests may have had them ignore SIGHUP.
+        Command::new("env").args(["--default-signal=HUP", "sh", "-c", text]).spawn().unwrap()
     }
 
     fn child_of(parent: &Child) -> Option<Process> {

@@ -26,15 +26,22 @@ pub fn quicker_of_two(run: impl FnMut() -> Duration) -> Duration {
     std::iter::repeat_with(run).take(2).min().unwrap()
 }
 
+/// The test called `victim` of this binary, as a process of its own. It does not take over what whoever started the tests has had
+/// them ignore (`nohup`).
+pub fn victim_command() -> Command {
+    let mut command = Command::new("env");
+    command.arg("--default-signal=HUP,INT,QUIT,TERM").arg(env::current_exe().unwrap()).args(["--exact", "victim"]);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
 /// One such process.
 pub struct Victim(Child);
 
 impl Victim {
     /// Runs the test called `victim` of the same binary, which finds its job in the variable `name`.
     pub fn start(name: &str, job: impl AsRef<OsStr>) -> Self {
-        let mut command = Command::new(env::current_exe().unwrap());
-        command.args(["--exact", "victim"]).env(name, job).stdout(Stdio::null()).stderr(Stdio::null());
-        Self(command.spawn().unwrap())
+        Self(victim_command().env(name, job).spawn().unwrap())
     }
 
     /// Lets it finish; tells how long that took from now on.

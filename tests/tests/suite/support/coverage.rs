@@ -1,4 +1,9 @@
-//! What was not covered, by name: on a release without Apptainer, and on a machine without certain hardware.
+//! What was not covered: on a release without Apptainer, and on a machine without certain hardware. In short on the screen, by theme
+//! and reason; by name in a file.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::PathBuf;
 
 use cluster::{Release, cgroup};
 
@@ -15,34 +20,55 @@ const NOT_HERE: [&str; 6] = [
 ];
 
 /// Said where no real tool was named.
-const NO_CONDA: &str = "micromamba, mamba and conda themselves: modules were made by rattler, another implementation of conda, behind a front \
-    with micromamba's command line; CONDATAINER_TEST_CONDA=PROGRAM takes a real one, and the command lines of all three are tested in core";
+const NO_CONDA: &str = "micromamba, mamba and conda themselves (modules were made by rattler behind a front with micromamba's command \
+    line; CONDATAINER_TEST_CONDA=PROGRAM takes a real one)";
 
 /// Prints it, at the end of every run.
 pub(crate) fn report(suite: &Suite) {
+    let mut lacks: Vec<(String, Needs)> = Vec::new();
     for release in Release::ALL.into_iter().filter(|release| !release.has_apptainer()) {
-        let names = that_need(suite, Needs::Apptainer);
-        println!("\nnot covered on {release} (it has no Apptainer; the rest ran with a stand-in): {names}");
+        lacks.push((format!("{release} has no Apptainer (the rest ran with a stand-in)"), Needs::Apptainer));
     }
     if !cgroup::limits_memory() {
-        let names = that_need(suite, Needs::MemoryCgroups);
-        println!("\nnot covered here (this host does not limit memory by cgroups v1): {names}");
+        lacks.push(("this host does not limit memory by cgroups v1".into(), Needs::MemoryCgroups));
     }
     if singularity().is_none() {
-        let names = that_need(suite, Needs::SingularityCE);
-        println!("\nnot covered without SingularityCE ({SINGULARITY}=DIR names one): {names}");
+        lacks.push((format!("there is no SingularityCE ({SINGULARITY}=DIR names one)"), Needs::SingularityCE));
     }
     if setuid().is_none() {
-        let names = that_need(suite, Needs::SetuidApptainer);
-        println!("\nnot covered without a setuid Apptainer ({SETUID}=DIR names one): {names}");
+        lacks.push((format!("there is no setuid Apptainer ({SETUID}=DIR names one)"), Needs::SetuidApptainer));
     }
-    if !cluster::conda::is_real() {
-        println!("\nnot covered here: {NO_CONDA}");
+    let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("not-covered.txt");
+    let named = fs::write(&file, lacks.iter().map(|(why, needs)| by_name(suite, why, *needs)).collect::<String>());
+    let place = named.map_or_else(|error| error.to_string(), |()| file.display().to_string());
+    println!("\nnot covered (by name: {place}):");
+    for (why, needs) in &lacks {
+        println!("- {why}: {}", by_theme(suite, *needs));
     }
-    println!("\nnot covered here: {}\n", NOT_HERE.join("; "));
+    let conda = (!cluster::conda::is_real()).then_some(NO_CONDA);
+    conda.into_iter().chain(NOT_HERE).for_each(|what| println!("- {what}"));
+    println!();
 }
 
-fn that_need(suite: &Suite, needs: Needs) -> String {
-    let tests = suite.tests().filter(|(_, test)| test.needs == needs);
-    tests.map(|(theme, test)| format!("{theme}::{}", test.name)).collect::<Vec<_>>().join(", ")
+/// `42 tests: join 14, modes 12, …`, the theme with most of them first.
+fn by_theme(suite: &Suite, needs: Needs) -> String {
+    let mut themes: Vec<(usize, &str)> = Vec::new();
+    for (theme, _) in suite.tests().filter(|(_, test)| test.needs == needs) {
+        match themes.iter_mut().find(|(_, name)| *name == theme) {
+            Some((count, _)) => *count += 1,
+            None => themes.push((1, theme)),
+        }
+    }
+    themes.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
+    let all: usize = themes.iter().map(|(count, _)| count).sum();
+    let listed: Vec<String> = themes.iter().map(|(count, theme)| format!("{theme} {count}")).collect();
+    format!("{all} tests: {}", listed.join(", "))
+}
+
+fn by_name(suite: &Suite, why: &str, needs: Needs) -> String {
+    let mut text = format!("{why}:\n");
+    for (theme, test) in suite.tests().filter(|(_, test)| test.needs == needs) {
+        let _ = writeln!(text, "  {theme}::{}", test.name);
+    }
+    text
 }
