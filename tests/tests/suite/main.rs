@@ -73,6 +73,7 @@ fn main() -> ExitCode {
         }
     };
     let conclusion = libtest_mimic::run(&arguments, trials(&suite, Some(&world)));
+    world.costs.report();
     coverage::report(&suite);
     world.failures.report();
     world.end();
@@ -138,7 +139,10 @@ fn trials(suite: &Suite, world: Option<&Arc<World>>) -> Vec<Trial> {
             let (world, test) = (world.cloned(), *test);
             trials.push(Trial::test(name.clone(), move || {
                 let world = world.ok_or("only listed")?;
-                world.run(release, &test).map_err(|error| world.failures.note(&name, &error).into())
+                world
+                    .costs
+                    .of(&name, || world.run(release, &test))
+                    .map_err(|error| world.failures.note(&name, &error).into())
             }));
         }
     }

@@ -2,6 +2,7 @@
 //! is expected.
 
 pub(crate) mod checks;
+mod costs;
 pub(crate) mod coverage;
 pub(crate) mod desk;
 mod failures;
@@ -12,6 +13,7 @@ mod theme;
 mod world;
 
 pub(crate) use checks::{Expect, WHERE};
+pub(crate) use costs::Costs;
 pub(crate) use desk::Desk;
 pub(crate) use failures::Failures;
 pub(crate) use programs::{Programs, SETUID, SINGULARITY, setuid, singularity};

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context, Result, anyhow};
 use cluster::{Cluster, Release};
 
-use crate::support::{Desk, Failures, Place, Programs, Setup, Test};
+use crate::support::{Costs, Desk, Failures, Place, Programs, Setup, Test};
 
 static OWN_DESKS: AtomicUsize = AtomicUsize::new(0);
 
@@ -19,12 +19,13 @@ pub(crate) struct World {
     programs: Programs,
     shared: HashMap<&'static str, Shared>,
     pub(crate) failures: Failures,
+    pub(crate) costs: Costs,
 }
 
 impl World {
     pub(crate) fn new(programs: Programs) -> Self {
         let shared = Release::ALL.into_iter().map(|release| (release.name(), Shared::default())).collect();
-        Self { programs, shared, failures: Failures::default() }
+        Self { programs, shared, failures: Failures::default(), costs: Costs::default() }
     }
 
     /// Runs one test. When it fails, the logs of its cluster are kept and their place is part of the error.
