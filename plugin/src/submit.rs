@@ -10,6 +10,7 @@ use condatainer_core::request::bind::Bind;
 use condatainer_core::request::names::{Finder, Library};
 use condatainer_core::request::script::Script;
 use condatainer_core::request::{Part, Request, Scope, VARIABLE, parse_assignment};
+use condatainer_core::step::written;
 use condatainer_core::submission;
 
 use crate::given::Given;
@@ -31,7 +32,7 @@ pub(crate) fn inherited_option_variables(env: impl Iterator<Item = String>) -> V
     env.filter(|name| name.starts_with("SLURM_SPANK__SLURM_SPANK_OPTION_condatainer_")).collect()
 }
 
-/// Puts the request into the environment that the job will see, or takes an old one away.
+/// Puts the request into the environment that the job will see, or takes an old one away. The images that its steps write.
 ///
 /// # Errors
 /// One line for the user; the submission stops.
@@ -40,23 +41,29 @@ pub(crate) fn submit(
     given: &Given,
     place: &Place,
     process: &mut impl Submitter,
-) -> Result<(), String> {
+) -> Result<Vec<PathBuf>, String> {
     let inherited = match context {
         Context::Local if process.variable("SLURM_JOB_ID").is_some() => process.variable(VARIABLE),
         _ => None,
     };
-    let request = request(context, given, inherited.as_deref(), place)?;
-    let encoded = request.map(|request| request.encode()).transpose().map_err(|e| e.to_string())?;
+    let decided = request(context, given, inherited.as_deref(), place)?;
+    let encoded = decided.as_ref().map(|(request, _)| request.encode()).transpose().map_err(|e| e.to_string())?;
     process.set_variable(VARIABLE, encoded.as_deref());
-    Ok(())
+    Ok(decided.map_or_else(Vec::new, |(request, config)| written::images(&request, &config)))
 }
 
-fn request(context: Context, given: &Given, inherited: Option<&str>, place: &Place) -> Result<Option<Request>, String> {
+/// What is asked for, and by which configuration it was decided.
+fn request(
+    context: Context,
+    given: &Given,
+    inherited: Option<&str>,
+    place: &Place,
+) -> Result<Option<(Request, Config)>, String> {
     if given.off {
         return if given.asks_for_something() {
             Err("--condatainer-off: cannot be combined with other --condatainer options".into())
         } else {
-            Ok((context == Context::Allocator).then(Request::off))
+            Ok((context == Context::Allocator).then(|| (Request::off(), Config::default())))
         };
     }
     let inherited = inherited.map(Request::decode).transpose().map_err(|e| e.to_string())?;
@@ -84,7 +91,7 @@ fn request(context: Context, given: &Given, inherited: Option<&str>, place: &Pla
     if context == Context::Allocator || request.scope.covers(Part::Step) {
         submission::check(&mut request, &config).map_err(|e| e.to_string())?;
     }
-    Ok(Some(request))
+    Ok(Some((request, config)))
 }
 
 /// The batch script, if it says anything about its container and leaves it to us to make that.

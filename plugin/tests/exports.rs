@@ -6,13 +6,14 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-const INTENDED: [&str; 10] = [
+const INTENDED: [&str; 11] = [
     "plugin_name",
     "plugin_type",
     "plugin_version",
     "slurm_spank_exit",
     "slurm_spank_init",
     "slurm_spank_init_post_opt",
+    "slurm_spank_local_user_init",
     "slurm_spank_task_exit",
     "slurm_spank_task_init",
     "slurm_spank_user_init",

@@ -38,6 +38,7 @@ use condatainer_images::verbs::create::CreateError;
 use condatainer_programs::command::{ANOTHER, ENOENT};
 
 pub use crate::run::engine::signals::Forward;
+pub(crate) use crate::run::images::tidy::lost;
 pub use crate::run::keep::{Words, answer_all, keep};
 
 /// How a run ended.

@@ -13,3 +13,4 @@ pub(crate) mod privileges;
 pub mod relay;
 mod system;
 pub mod warden;
+pub mod written;

@@ -12,7 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::keeper::Channel;
 use super::submitter::{self, Process};
 use super::task::{SpankTask, can_prepend};
-use super::{abi, log, state};
+use super::{abi, ending, log, state};
 use crate::given::Origin;
 use crate::host::{Context, Step, Submitter, Task, Variable};
 use crate::options::{self, Definition, Name};
@@ -20,6 +20,7 @@ use crate::settings::Settings;
 use crate::submit::{self, Place};
 use crate::{node, script};
 use condatainer_core::request::VARIABLE;
+use condatainer_core::step::written::Written;
 
 const OK: c_int = 0;
 /// Up to Slurm 24.11 only a negative value is a failure.
@@ -77,10 +78,27 @@ pub extern "C" fn slurm_spank_init_post_opt(spank: abi::spank_t, _: c_int, _: Ar
             return Err("all components of a heterogeneous job must have the same --condatainer options".into());
         }
         let settings = settings.unwrap_or_else(|| Settings::parse([]))?;
-        submit::submit(context, &earlier, &place(settings)?, &mut Process)?;
+        let images = submit::submit(context, &earlier, &place(settings)?, &mut Process)?;
+        state::with(|state| state.images = images);
         // Later, srun would leave the step that it has made behind.
         if context == Context::Local && !can_prepend() && is_multi_prog() && Process.variable(VARIABLE).is_some() {
             return Err("--multi-prog: this Slurm is older than 23.11 and cannot run it in containers".into());
+        }
+        Ok(())
+    })
+}
+
+/// In srun, which has its step now and is about to start the tasks: looks at the images that they are going to write, and once more
+/// when srun ends.
+#[unsafe(no_mangle)]
+pub extern "C" fn slurm_spank_local_user_init(_: abi::spank_t, _: c_int, _: Argv) -> c_int {
+    // A step that is refused here stays allocated in its job.
+    guarded(OK, || {
+        // Again for each component of a heterogeneous job, which all have the same.
+        let images = state::with(|state| std::mem::take(&mut state.images));
+        let written: Vec<Written> = images.iter().filter_map(|image| Written::look(image)).collect();
+        if !written.is_empty() && ending::is_watched() {
+            state::with(|state| state.written = written);
         }
         Ok(())
     })
@@ -232,7 +250,7 @@ fn strings(count: c_int, argv: Argv) -> Vec<String> {
 }
 
 /// Runs a callback's work: its error is logged unless it is empty, its panic caught.
-fn guarded(failure: c_int, work: impl FnOnce() -> Result<(), String>) -> c_int {
+pub(super) fn guarded(failure: c_int, work: impl FnOnce() -> Result<(), String>) -> c_int {
     std::panic::set_hook(Box::new(|_| {}));
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(())) => return OK,

@@ -15,12 +15,15 @@ fn on_the_node_nothing_fails_before_a_task() {
     assert_eq!((failure_in(Context::Remote), failure_in(Context::Local)), (OK, FAILED));
     let source = include_str!("callbacks.rs");
     let bodies: Vec<&str> = source.split("extern \"C\" fn ").skip(1).collect();
-    assert_eq!(bodies.len(), 7, "a callback came or went: look at it here too");
+    assert_eq!(bodies.len(), 8, "a callback came or went: look at it here too");
     for body in bodies {
         let (name, body) = body.split_once('(').unwrap();
         let body = body.split("\n}\n").next().unwrap();
         assert!(body.contains("guarded("), "{name} catches no panic");
-        if ["user_init", "task_exit", "exit"].iter().any(|part| name == format!("slurm_spank_{part}")) {
+        if ["local_user_init", "user_init", "task_exit", "exit"]
+            .iter()
+            .any(|part| name == format!("slurm_spank_{part}"))
+        {
             assert!(body.contains("guarded(OK, "), "{name} can fail");
         }
     }

@@ -2,6 +2,7 @@
 
 mod abi;
 mod callbacks;
+mod ending;
 #[cfg(test)]
 mod fake_slurm;
 mod identity;

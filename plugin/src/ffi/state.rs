@@ -2,7 +2,10 @@
 //!
 //! Slurm calls a plugin from one thread; the locks only make that safe to say.
 
+use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use condatainer_core::step::written::Written;
 
 use super::keeper::Channel;
 use crate::given::Given;
@@ -18,6 +21,10 @@ pub(crate) struct State {
     pub(crate) given: Given,
     /// What the last component of a heterogeneous job asked for.
     pub(crate) submitted: Option<Given>,
+    /// In srun: the images that its step writes.
+    pub(crate) images: Vec<PathBuf>,
+    /// The same as they were before the step.
+    pub(crate) written: Vec<Written>,
     /// Options that were forwarded to the node.
     pub(crate) seen: Seen,
     /// In slurmstepd: the way to the keeper of the step's container.

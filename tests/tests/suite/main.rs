@@ -25,6 +25,7 @@ mod fakeroot;
 mod inherit;
 mod join;
 mod layers;
+mod lost;
 mod modes;
 mod names;
 mod refusals;
@@ -90,6 +91,7 @@ fn suite() -> Suite {
             Theme { name: "check", tests: check::tests() },
             Theme { name: "slow_disk", tests: slow_disk::tests() },
             Theme { name: "layers", tests: layers::tests() },
+            Theme { name: "lost", tests: lost::tests() },
             Theme { name: "names", tests: names::tests() },
             Theme { name: "fakeroot", tests: fakeroot::tests() },
             Theme { name: "relay", tests: relay::tests() },

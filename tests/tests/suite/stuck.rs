@@ -5,6 +5,7 @@ use anyhow::{Context, Result, ensure};
 use cluster::{Output, Proctrack, Release};
 
 use crate::ends::is_gone;
+use crate::lost;
 use crate::support::{Desk, Expect, Setup, World, tests};
 
 tests! {
@@ -71,7 +72,7 @@ fn what_an_apptainer_leaves_behind_is_killed(desk: &Desk) -> Result<()> {
     desk.nodes_are_well()
 }
 
-/// `SIGSTOP` stands for a program that waits for ever.
+/// `SIGSTOP` stands for a program that waits for ever. Its fuse2fs is killed with it.
 fn a_keeper_that_is_stopped_is_killed(world: &World, release: Release) -> Result<()> {
     on_both_trackers(world, release, |desk, proctrack| {
         // A cgroup of its own, where Slurm has them.
@@ -81,7 +82,7 @@ fn a_keeper_that_is_stopped_is_killed(world: &World, release: Release) -> Result
         };
         let stop = "kill -STOP $keeper && ! kill -KILL $(pgrep -x warden) 2> /dev/null";
         meanwhile(desk, "", &format!("keeper=$(pgrep -f 'condatainer [k]eep'); {is_fenced} && {stop}"))?
-            .ends_with(0)?
+            .ends_with(i32::from(release.has_apptainer()))?
             .complains(LATE)?;
         nobody_is_left(desk, "[k]eep --part|[e]nv.img")
     })
@@ -105,7 +106,7 @@ fn a_child_that_hides_is_killed(world: &World, release: Release) -> Result<()> {
 /// As fuse2fs is on a disk that does not answer. What it had not written is lost; the image is repaired when it is next used.
 fn a_fuse_program_that_hangs_is_killed(world: &World, release: Release) -> Result<()> {
     on_both_trackers(world, release, |desk, _| {
-        meanwhile(desk, "", "pkill -STOP -x fuse2fs")?.ends_with(0)?.complains(LATE)?;
+        meanwhile(desk, "", "pkill -STOP -x fuse2fs")?.ends_with(1)?.complains(LATE)?.complains(&lost::line(desk))?;
         nobody_is_left(desk, "[e]nv.img")?;
         desk.srun_in("env.img:rw", "cat /written; echo again > /again")?.says("written")?;
         desk.exec(&["-o", "env.img"], "cat /again")?.says("again")?;

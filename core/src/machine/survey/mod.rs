@@ -1,6 +1,7 @@
 //! The survey: asks the machine for the [`Facts`] that a plan needs. Reads only; takes no lock and starts nothing.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -18,7 +19,7 @@ use crate::request::bind::Bind;
 use crate::request::layer::Layer;
 use condatainer_formats::ext;
 use condatainer_images::image::state::{State, state};
-use condatainer_images::image::{self, ImageError, Opened};
+use condatainer_images::image::{self, Image, ImageError, Opened};
 pub use condatainer_images::lock::usage::{Usage, usage};
 use condatainer_images::lock::{self, Access, Availability};
 use condatainer_images::module::Module;
@@ -224,10 +225,10 @@ fn layer(layer: &Layer, moment: Moment) -> Result<LayerFacts, ImageError> {
 }
 
 /// What is free on the image's disk, where that is little and the image is sparse enough to take more.
-fn short_of_space(opened: &Opened) -> Option<u64> {
-    let taken = opened.file.metadata().ok()?.blocks().saturating_mul(512);
-    let can_take = opened.image.content.size.saturating_sub(taken);
-    let free = create::free_space(opened.image.path.parent()?)?;
+pub(crate) fn short_of_space(image: &Image, file: &File) -> Option<u64> {
+    let taken = file.metadata().ok()?.blocks().saturating_mul(512);
+    let can_take = image.content.size.saturating_sub(taken);
+    let free = create::free_space(image.path.parent()?)?;
     (free < can_take.min(LITTLE)).then_some(free)
 }
 
@@ -251,7 +252,7 @@ fn image_facts(opened: &Opened, moment: Moment) -> Result<Option<ImageFacts>, Im
         state: if now { state(probe.state) } else { State::Clean },
         refused_by_engine: probe.apptainer.err(),
         usage: if now { usage(opened) } else { Usage::Free },
-        short_of_space: if now { short_of_space(opened) } else { None },
+        short_of_space: if now { short_of_space(&opened.image, &opened.file) } else { None },
         lack: if now { probe.room.lack() } else { None },
         end: opened.image.ext_window().map_or(0, |window| window.offset.saturating_add(window.size)),
         whiteouts: Whiteouts::Unknown,

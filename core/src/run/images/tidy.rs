@@ -4,13 +4,15 @@
 //! between. All of this is a service: whatever fails here, the next start finds out by itself. But a disk that was full has cost data,
 //! and nobody else will say so.
 
+use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::machine::survey;
 use crate::run::scratch::NOTHING;
 use condatainer_formats::ext::{self, Room};
-use condatainer_images::image;
+use condatainer_images::image::{self, Image};
 use condatainer_images::lock::held::{Held, HeldError, Purpose};
 use condatainer_images::overlay::whiteout;
 use condatainer_images::verbs::create;
@@ -30,29 +32,39 @@ pub(crate) fn tidy(image: &Path, before: Option<Room>) -> Option<String> {
     // have ended.
     let held = Held::open(image, Purpose::Change).ok().filter(|held| held.lock_unsupported().is_none())?;
     let room = ext::room(&held.file, held.window).ok();
-    let translated = translate(&held);
-    let image = image.display();
-    let why = match translated {
-        Err(HeldError::Dirty { .. }) => "it could not be unmounted cleanly",
-        _ if is_out_of_space(&held) => "its disk is full",
+    let is_dirty = matches!(translate(&held), Err(HeldError::Dirty { .. }));
+    lost(&held.image, &held.file, is_dirty, before, room)
+}
+
+/// A line for the user where an image that a writer has left is not as the writer believes.
+pub(crate) fn lost(
+    image: &Image,
+    file: &File,
+    is_dirty: bool,
+    before: Option<Room>,
+    after: Option<Room>,
+) -> Option<String> {
+    let path = image.path.display();
+    let why = if is_dirty {
+        "it could not be unmounted cleanly"
+    } else if is_out_of_space(image, file) {
+        "its disk is full"
+    } else {
         // An image that was as full before was told of at the start, and nothing was added.
-        _ => {
-            let lack = room.filter(|_| room != before)?.lack()?;
-            let (what, cure) = (lack.words(), lack.cure());
-            return Some(format!(
-                "{image}: {what}: what was written last may be lost: run 'condatainer overlay resize {cure} {image}'"
-            ));
-        }
+        let lack = after.filter(|_| after != before)?.lack()?;
+        let (what, cure) = (lack.words(), lack.cure());
+        return Some(format!(
+            "{path}: {what}: what was written last may be lost: run 'condatainer overlay resize {cure} {path}'"
+        ));
     };
-    Some(format!(
-        "{image}: {why}: what was written last may be lost: make room, then run 'condatainer overlay check {image}'"
-    ))
+    let first = survey::short_of_space(image, file).map_or("", |_| "make room, then ");
+    Some(format!("{path}: {why}: what was written last may be lost: {first}run 'condatainer overlay check {path}'"))
 }
 
 /// fuse2fs answers for what it has not written yet. What then finds no room is told to nobody but who asks by fsync(2).
-fn is_out_of_space(held: &Held) -> bool {
-    let has_holes = held.file.metadata().is_ok_and(|meta| meta.blocks().saturating_mul(512) < held.window.size);
-    has_holes && held.image.path.parent().and_then(create::free_space).is_some_and(|free| free < NOTHING)
+fn is_out_of_space(image: &Image, file: &File) -> bool {
+    let has_holes = file.metadata().is_ok_and(|meta| meta.blocks().saturating_mul(512) < image.content.size);
+    has_holes && image.path.parent().and_then(create::free_space).is_some_and(|free| free < NOTHING)
 }
 
 fn translate(held: &Held) -> Result<(), HeldError> {
