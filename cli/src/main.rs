@@ -40,6 +40,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use condatainer_core::litter;
 use condatainer_core::run::daemons;
+use condatainer_core::startup;
 use condatainer_core::step::relay;
 
 use crate::args::{Cli, OverlayVerb, Verb};
@@ -74,6 +75,7 @@ fn dispatch(verb: Verb) -> Result<ExitCode, Failure> {
         Verb::Doctor(args) => doctor::doctor(&args),
         Verb::Completions { shell } => completions::print(shell),
         Verb::Interposer => print::bytes(daemons::INTERPOSER).map(|()| ExitCode::SUCCESS),
+        Verb::Zshenv => print::bytes(startup::ZSHENV).map(|()| ExitCode::SUCCESS),
         Verb::Preload => print::bytes(daemons::PRELOAD).map(|()| ExitCode::SUCCESS),
         Verb::Relay => print::bytes(relay::RELAY).map(|()| ExitCode::SUCCESS),
         Verb::Man { dir } => completions::man(&dir),

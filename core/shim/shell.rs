@@ -132,13 +132,15 @@ fn runs_as_login(system: &impl System, argv: &[Vec<u8>]) -> bool {
         let (is_login, has_script) = login(options.iter().map(Vec::as_slice));
         return is_login && (has_script || !system.has_terminal());
     }
-    // Of a script of its own: `#!/bin/bash -l`, `#!/usr/bin/env -S bash -l`.
+    let line = interpreter(system, program);
+    login(line.iter().map(Vec::as_slice).skip_while(|word| !is_bash(word)).skip(1)).0
+}
+
+/// What a script is run by: the words of its first line, as in `#!/bin/bash -l`, `#!/usr/bin/env -S bash -l`. None of another file.
+pub(super) fn interpreter(system: &impl System, program: &[u8]) -> Vec<Vec<u8>> {
     let head = if program.contains(&b'/') { system.head(program) } else { Vec::new() };
-    let Some(line) = head.strip_prefix(b"#!").and_then(|rest| rest.split(|byte| *byte == b'\n').next()) else {
-        return false;
-    };
-    let words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-    login(words.skip_while(|word| !is_bash(word)).skip(1)).0
+    let line = head.strip_prefix(b"#!").and_then(|rest| rest.split(|byte| *byte == b'\n').next()).unwrap_or_default();
+    line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).map(<[u8]>::to_vec).collect()
 }
 
 fn is_bash(program: &[u8]) -> bool {

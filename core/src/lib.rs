@@ -73,6 +73,7 @@ mod singularity;
 mod sparse;
 #[cfg(feature = "lower")]
 pub mod squashfs;
+pub mod startup;
 pub mod step;
 pub mod stop;
 pub mod submission;

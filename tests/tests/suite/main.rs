@@ -28,6 +28,7 @@ mod layers;
 mod lost;
 mod modes;
 mod names;
+mod other_shells;
 mod refusals;
 mod relay;
 mod releases;
@@ -92,6 +93,7 @@ fn suite() -> Suite {
             Theme { name: "layers", tests: layers::tests() },
             Theme { name: "lost", tests: lost::tests() },
             Theme { name: "names", tests: names::tests() },
+            Theme { name: "other_shells", tests: other_shells::tests() },
             Theme { name: "fakeroot", tests: fakeroot::tests() },
             Theme { name: "relay", tests: relay::tests() },
             Theme { name: "entry", tests: entry::tests() },
