@@ -99,7 +99,7 @@ install:
 	$(BUILT)/condatainer zshenv > $(DESTDIR)$(PREFIX)/libexec/condatainer/zsh/.zshenv.new
 	chmod 0644 $(DESTDIR)$(PREFIX)/libexec/condatainer/zsh/.zshenv.new
 	mv -f $(DESTDIR)$(PREFIX)/libexec/condatainer/zsh/.zshenv.new $(DESTDIR)$(PREFIX)/libexec/condatainer/zsh/.zshenv
-	for f in .zprofile .zlogin; do ln -sfn .zshenv $(DESTDIR)$(PREFIX)/libexec/condatainer/zsh/$$f; done
+	for f in .zprofile .zshrc .zlogin; do ln -sfn .zshenv $(DESTDIR)$(PREFIX)/libexec/condatainer/zsh/$$f; done
 	for f in $(SLURM_COMMANDS); do \
 	    ln -sfn .relay $(DESTDIR)$(PREFIX)/libexec/condatainer/slurm/$$f; \
 	done

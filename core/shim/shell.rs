@@ -85,7 +85,8 @@ enum Shell {
 pub(super) fn started(system: &impl System, argv: &[Vec<u8>], variables: &mut Variables) -> Vec<Vec<u8>> {
     let mut argv = argv.to_vec();
     let login = || runs_as_login(system, &argv).then_some(Shell::BashLogin);
-    match interactive(system, &argv).or_else(login) {
+    let runs = || runs_as_interactive(&argv).then_some(Shell::Bash);
+    match interactive(system, &argv).or_else(login).or_else(runs) {
         Some(Shell::Bash) => {
             let read =
                 ["[ ! -f ~/.bashrc ] || . ~/.bashrc\n__condatainer=$$; ".as_bytes(), &repair(variables, BASH_PROMPT)];
@@ -123,6 +124,27 @@ fn interactive(system: &impl System, argv: &[Vec<u8>]) -> Option<Shell> {
     let asks = || options.iter().any(|option| is(option, &[b"-i", b"-il", b"-li"])) || system.has_terminal();
     let is_there = || !program.contains(&b'/') || system.exists(program);
     (does_nothing_else && asks() && is_there()).then_some(shell)
+}
+
+/// Whether this runs a script, or a command, in a bash that reads what an interactive shell reads; as a login shell it reads no file
+/// that could be ours.
+fn runs_as_interactive(argv: &[Vec<u8>]) -> bool {
+    let Some((program, options)) = argv.split_first() else { return false };
+    let mut is_interactive = false;
+    for option in options {
+        match option.strip_prefix(b"-") {
+            Some([b'-', ..]) => return false,
+            Some(letters) if letters.contains(&b'l') => return false,
+            Some(letters) => {
+                is_interactive |= letters.contains(&b'i');
+                if letters.contains(&b'c') {
+                    break;
+                }
+            }
+            None => break,
+        }
+    }
+    is_bash(program) && is_interactive
 }
 
 /// Whether this runs a script, or a command, in a bash that reads what a login shell reads.

@@ -22,6 +22,11 @@ fn a_repair_follows_what_a_shell_reads() {
         assert!(places.is_sorted(), "{read}");
     }
     assert_eq!(shell(false, &["--", "bash", "-i"], &own).0, ["bash", "--rcfile", "/fd", "-i"]);
+    let runs: [&[&str]; 3] = [&["bash", "-ic", "x", "-l"], &["bash", "-i", "x"], &["bash", "-e", "-ci", "x"]];
+    for words in runs {
+        let (argv, ..) = shell(false, &[&["--"], words].concat(), &own);
+        assert_eq!(argv, [&["bash", "--rcfile", "/fd"], &words[1..]].concat());
+    }
     let (argv, variables, read) = shell(true, &["--", "/bin/sh"], &own);
     assert_eq!((argv, variables[b"ENV".as_slice()].as_slice()), (vec!["/bin/sh".into()], b"/fd".as_slice()));
     assert!(
@@ -137,8 +142,9 @@ fn a_zsh_reads_our_files_in_the_place_of_the_users() {
         (argv.len(), text("ZDOTDIR"), text("CONDATAINER_ZDOTDIR"))
     };
     let ours = || Some("/fd9".to_owned());
-    let starts: [&[&str]; 9] = [
+    let starts: [&[&str]; 10] = [
         &["zsh"],
+        &["zsh", "-o", "pipefail", "x", "-f"],
         &["/bin/zsh", "-l"],
         &["zsh", "-i"],
         &["zsh", "-lc", "x", "-f"],
@@ -154,8 +160,10 @@ fn a_zsh_reads_our_files_in_the_place_of_the_users() {
     }
     let own = of(THERE, Some("/fd9"), &["--shell", "/bin/zsh", "--"], &["ZDOTDIR=/mine"]);
     assert_eq!(own, (1, ours(), Some("/mine".into())));
-    let others: [&[&str]; 9] = [
+    let others: [&[&str]; 11] = [
         &["zsh", "-f"],
+        &["zsh", "-o", "NO_rcs"],
+        &["zsh", "-o"],
         &["zsh", "-df"],
         &["zsh", "--no-rcs"],
         &["zsh", "-o", "norcs"],

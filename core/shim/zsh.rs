@@ -42,12 +42,15 @@ fn is_zsh(program: &[u8]) -> bool {
 
 /// Whether nothing but these options of zsh is given that may keep it from its files. What they do not name is what it runs.
 fn reads_files(options: &[Vec<u8>]) -> bool {
-    for option in options {
-        match option.as_slice() {
+    let mut options = options.iter().map(Vec::as_slice);
+    while let Some(option) = options.next() {
+        match option {
             b"--login" | b"--interactive" => {}
             b"-" | b"--" => return true,
-            // Long names, `-o NAME`, `-f` (none of them) and `-p` (not the user's).
+            // Other long names, and what is turned off.
             [b'-', b'-', ..] | [b'+', ..] => return false,
+            b"-o" if options.next().is_some_and(|name| !names_files(name)) => {}
+            // `-f` is none of them, and `-p` not the user's.
             [b'-', letters @ ..] if letters.iter().any(|letter| b"ofp".contains(letter)) => return false,
             [b'-', letters @ ..] if letters.contains(&b'c') => return true,
             [b'-', ..] => {}
@@ -55,4 +58,10 @@ fn reads_files(options: &[Vec<u8>]) -> bool {
         }
     }
     true
+}
+
+/// Whether this option, in one of its many spellings, is about which files are read.
+fn names_files(name: &[u8]) -> bool {
+    let plain: Vec<u8> = name.iter().filter(|byte| byte.is_ascii_alphabetic()).map(u8::to_ascii_lowercase).collect();
+    plain.ends_with(b"rcs") || plain.ends_with(b"privileged")
 }

@@ -23,6 +23,9 @@ alias mine 'echo alias works'
 function fish_prompt; echo '(base) > '; end
 ";
 
+/// For a zsh that is not started in the container itself.
+const LINE: &str = "PATH=${CONDATAINER_PATH:-$PATH}";
+
 /// What is typed. What is asked for is spelled otherwise in the answer, as a terminal shows both.
 const TYPED: &str = "echo which=$(command -v python) prefix=$CONDA_PREFIX level=$CONDA_SHLVL home=${PYTHONHOME-none}\n\
     echo venv=${VIRTUAL_ENV-none} own=$(command -v owntool) open=$(ls -l /proc/$$/fd | grep -c 'memfd\\|libexec')\nmine\n\
@@ -103,6 +106,22 @@ fn the_container_comes_first_in_a_zsh(world: &World, release: Release) -> Result
         is_first(desk, &starts("zsh", &[])[0], "/home/alice/zsh")?;
         desk.script("sed -i /ZDOTDIR/d ~/.zshenv; cp ~/zsh/.zshrc ~/zsh/.zlogin ~")?.success()?;
         joined(desk)?;
+        // One that something else starts, with the line of the guide.
+        ensure!(GUIDE.contains(&format!("`{LINE}`")), "the guide has another line for zsh");
+        desk.script(&format!("cp ~/.zshrc zshrc; echo '{LINE}' >> ~/.zshrc"))?.success()?;
+        let nested = desk.run(&[
+            "condatainer",
+            "exec",
+            "-o",
+            &layer(),
+            "-o",
+            "env.img",
+            "sh",
+            "-c",
+            "zsh -ic 'command -v python'",
+        ])?;
+        nested.says("/ext3/env/bin/python")?;
+        desk.script("cp zshrc ~/.zshrc")?.success()?;
         scripts(desk)
     })
 }
@@ -136,7 +155,9 @@ fn scripts(desk: &Desk) -> Result<()> {
     ensure!(said == format!("{answer}\n{answer}\n"), "{said}");
     desk.write("login", &format!("#!/usr/bin/env -S zsh --login\n{asked}\n"))?;
     desk.write("plain", &format!("#!/usr/bin/zsh\n{asked}\n"))?;
-    let starts: [&[&str]; 6] = [
+    let starts: [&[&str]; 8] = [
+        &["zsh", "-ic", asked],
+        &["zsh", "-lic", asked],
         &["./login"],
         &["./plain"],
         &["zsh", "-lc", asked],

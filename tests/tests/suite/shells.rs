@@ -91,7 +91,8 @@ fn scripts(desk: &Desk) -> Result<()> {
     let (_, said) = desk.batch(&[], &text)?;
     ensure!(said == format!("{answer}/ext3/env/bin/python\n"), "{said}");
     desk.write("script", &format!("#!/usr/bin/env -S bash --login\n{asked}\n"))?;
-    let starts: [&[&str]; 3] = [&["./script"], &["bash", "-lc", asked], &["bash", "-l", "script"]];
+    let starts: [&[&str]; 4] =
+        [&["./script"], &["bash", "-lc", asked], &["bash", "-l", "script"], &["bash", "-ic", asked]];
     for start in starts {
         desk.run(&[&["condatainer", "exec", "-o", "env.img"], start].concat())?.says(answer.trim_end())?;
         desk.srun(&[&["--condatainer-overlay=env.img"], start].concat())?.says(answer.trim_end())?;
