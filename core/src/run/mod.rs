@@ -233,9 +233,10 @@ impl<'a> Container<'a> {
             let _ = orphans::end(image);
         }
         settle(self.plan);
-        let lost = self.plan.holds.as_ref().and_then(|image| tidy::tidy(image, self.room)).filter(|_| !was_killed);
+        let lost = self.plan.holds.as_ref().and_then(|image| tidy::tidy(image, self.room));
         let lost = lost.or_else(|| self.scratch.told_full());
-        if let Some(line) = &lost {
+        // Whoever has killed the engine knows, and the command's code tells of it.
+        if let Some(line) = lost.as_ref().filter(|_| !was_killed) {
             (options.say)(line);
         }
         if let Some(line) = self.scratch.remove() {

@@ -23,11 +23,14 @@ pub(crate) fn line(desk: &Desk) -> String {
     format!("{}: it could not be unmounted cleanly: what was written last may be lost: ", desk.path("env.img"))
 }
 
+/// What the node says, which cannot name the image.
+const ON_THE_NODE: &str = "condatainer: what was written last in the step's container may be lost: ";
+
 /// Runs this command, kills fuse2fs when its task says that it is there, and lets the task end.
 fn with_a_kill(desk: &Desk, command: &str) -> Result<Output> {
     desk.script(&format!(
-        "rm -f there; {command} & until [ -e there ]; do sleep 0.05; done
-        pkill -KILL -x fuse2fs; while pgrep -x fuse2fs; do sleep 0.05; done > /dev/null; echo on > go; wait $!"
+        "{command} & until [ -e there ]; do sleep 0.05; done
+        pkill -KILL -x fuse2fs; while pgrep -x fuse2fs; do sleep 0.05; done > /dev/null; echo on > go; rm there; wait $!"
     ))
 }
 
@@ -50,6 +53,7 @@ fn a_killed_fuse_program_is_no_success(world: &World, release: Release) -> Resul
         repaired(desk)?;
         let output = with_a_kill(desk, &step("", "rw", 0))?.ends_with(1)?;
         ensure!(output.stderr.matches(&line).count() == 1, "{}", output.stderr);
+        output.complains(ON_THE_NODE)?;
         repaired(desk)?;
         with_a_kill(desk, &step("", "rw", 7))?.ends_with(7)?;
         repaired(desk)?;
@@ -62,7 +66,18 @@ fn a_killed_fuse_program_is_no_success(world: &World, release: Release) -> Resul
         let in_job = format!("salloc -Q sh -c \"{} || echo not done\"", step("", "rw", 0));
         ensure!(with_a_kill(desk, &in_job)?.complains(&line)?.stdout.contains("not done"), "salloc");
         repaired(desk)?;
-        desk.is_clean("env.img")?;
+        let script = format!("#!/bin/sh\n{} || exit 9\n", step("", "rw", 0));
+        let id = desk.submit(&["--condatainer-base=/srv/base/base.sqf"], &script)?;
+        with_a_kill(desk, "true")?.success()?;
+        let (job, said) = (desk.job_ends(id)?, desk.output_of(id)?);
+        ensure!(job.code == 9 && said.contains(&line), "{job:?} {said}");
+        repaired(desk)?;
+        // Slurm has its code by then, and it has no srun.
+        let id = desk.submit(&["--condatainer-overlay=env.img:rw"], &format!("#!/bin/sh\n{}\n", task(0)))?;
+        with_a_kill(desk, "true")?.success()?;
+        let (job, said) = (desk.job_ends(id)?, desk.output_of(id)?);
+        ensure!(job.code == 0 && said.contains(ON_THE_NODE), "{job:?} {said}");
+        repaired(desk)?;
         desk.nodes_are_well()
     })
 }

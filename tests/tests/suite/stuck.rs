@@ -109,6 +109,14 @@ fn a_fuse_program_that_hangs_is_killed(world: &World, release: Release) -> Resul
         meanwhile(desk, "", "pkill -STOP -x fuse2fs")?.ends_with(1)?.complains(LATE)?.complains(&lost::line(desk))?;
         nobody_is_left(desk, "[e]nv.img")?;
         desk.srun_in("env.img:rw", "cat /written; echo again > /again")?.says("written")?;
+        desk.script("rm there go")?.success()?;
+        let id = desk.submit(&["--condatainer-overlay=env.img:rw"], &format!("#!/bin/sh\n{TASK}\n"))?;
+        desk.wait_until("[ -e there ]")?;
+        desk.script("pkill -STOP -x fuse2fs; touch go")?.success()?;
+        // Slurm has the script's code by then.
+        ensure!(desk.job_ends(id)?.code == 0 && desk.output_of(id)?.contains(LATE), "{}", desk.output_of(id)?);
+        nobody_is_left(desk, "[e]nv.img")?;
+        desk.srun_in("env.img:rw", "true")?.success()?;
         desk.exec(&["-o", "env.img"], "cat /again")?.says("again")?;
         is_gone(desk)
     })
