@@ -10,11 +10,13 @@ use crate::config::Origin;
 use crate::directory::Place;
 use crate::entry::Door;
 use crate::ext::{Lack, Stamp};
+use crate::hard_links::HardLinks;
 use crate::holder::Holder;
 use crate::host::Host;
 use crate::layer::Mode;
 use crate::missing_engine::MissingEngine;
 use crate::module::Module;
+use crate::run::daemons;
 use crate::singularity::Limit;
 use crate::user::Caller;
 
@@ -55,6 +57,8 @@ pub struct Facts {
     pub fakeroot_origin: Option<Origin>,
     /// The largest file that a process may write, in bytes.
     pub file_limit: Option<u64>,
+    /// Hard links of a lower layer that fuse-overlayfs would confuse, where something is written.
+    pub hard_links: Option<HardLinks>,
 }
 
 /// Which of the two programs that go back to Singularity starts the containers.
@@ -93,6 +97,24 @@ pub struct Engine {
     pub oci_mode: bool,
     /// Directory with our stand-ins for its FUSE programs, which keep signals from them.
     pub interposers: Option<PathBuf>,
+    /// Directories that have FUSE programs, and in which it looks before it looks into PATH.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub own_programs: Vec<PathBuf>,
+}
+
+impl Engine {
+    /// Whether it can be started with another configuration than its own by a caller with this id.
+    #[must_use]
+    pub fn takes_configuration(&self, uid: u32) -> bool {
+        self.flavour == Flavour::Apptainer && (!self.setuid || uid == 0)
+    }
+
+    /// Whether it finds our stand-ins only with a configuration that names them before its own programs, and can be given one.
+    #[must_use]
+    pub fn needs_links_first(&self, uid: u32) -> bool {
+        let can = self.config.is_some() && self.interposers.is_some() && self.takes_configuration(uid);
+        can && !self.own_programs.is_empty() && self.own_programs.iter().all(|dir| daemons::finds(dir))
+    }
 }
 
 /// A GPU stack that Apptainer can pass on.

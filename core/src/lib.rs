@@ -36,6 +36,7 @@ pub mod fakeroot;
 pub mod file_limit;
 #[cfg(feature = "lower")]
 mod full;
+pub mod hard_links;
 pub mod held;
 pub mod holder;
 pub mod host;

@@ -14,6 +14,8 @@ use crate::environment;
 use crate::ext::Stamp;
 use crate::facts::{BaseFacts, Engine, Facts, Flavour, Gpu, ImageFacts, Kind, LayerFacts, State, Usage, Whiteouts};
 use crate::fakeroot::{self, Fakeroot};
+use crate::file_limit;
+use crate::hard_links::HardLinks;
 use crate::layer::Mode;
 use crate::refusal::Refusal;
 use crate::request::Request;
@@ -74,6 +76,8 @@ pub struct Plan {
     pub userns: bool,
     /// FUSE whiteouts below must be honoured: run the overlay by fuse-overlayfs also where nothing is written.
     pub overlay_driver: bool,
+    /// The engine would find FUSE programs of its own first: its configuration names our links before them.
+    pub links_first: bool,
     /// GPU stacks to pass on.
     pub gpus: Vec<Gpu>,
     /// Host paths to show.
@@ -135,7 +139,7 @@ pub fn decide(request: &Request, facts: &Facts, command: Command) -> Result<Plan
     let checked = check(request, &facts.base, &facts.layers, facts.job.as_deref());
     let layers = checked.map_err(|refusal| refusal.of(engine.flavour))?;
     let writer = layers.iter().find(|(_, mode)| *mode == Mode::Rw).map(|(layer, _)| *layer);
-    within_file_limit(facts.file_limit, writer)?;
+    file_limit::check(facts.file_limit, writer)?;
     let fakeroot = fakeroot::decide(request, facts, writer)?;
     let is_root_inside = fakeroot.is_some_and(|fakeroot| fakeroot != Fakeroot::Root);
     let is_singularity = singularity::is(&engine);
@@ -147,11 +151,12 @@ pub fn decide(request: &Request, facts: &Facts, command: Command) -> Result<Plan
         singularity::check(&engine, facts, &layers, fakeroot)?;
     }
     let mut overlay_driver = !is_singularity && needs_overlay_driver(&facts.base, &layers);
-    if overlay_driver && engine.setuid && facts.caller.uid != 0 {
+    if overlay_driver && !engine.takes_configuration(facts.caller.uid) {
         setuid::check_without_driver(facts, &layers)?;
         overlay_driver = false;
     }
     Ok(Plan {
+        links_first: engine.needs_links_first(facts.caller.uid),
         userns: needs_user_namespace(&engine, facts, fakeroot),
         stack: stack(&layers, facts, singularity::wants_scratch_image(&engine, facts, &layers))?,
         engine,
@@ -299,13 +304,6 @@ fn check_image(layer: &LayerFacts, image: &ImageFacts, mode: Mode, job: Option<&
     }
 }
 
-/// fuse2fs would be killed at its first write behind the limit, and the engine waits for it in vain.
-fn within_file_limit(limit: Option<u64>, writer: Option<&LayerFacts>) -> Result<(), Refusal> {
-    let (Some(limit), Some(layer)) = (limit, writer) else { return Ok(()) };
-    let size = layer.image.as_ref().map_or(0, |image| image.end);
-    if size <= limit { Ok(()) } else { Err(Refusal::FileLimit { path: layer.path.clone(), size, limit }) }
-}
-
 /// What the user should know before the start; every other decision is silent.
 fn notices(request: &Request, facts: &Facts, fakeroot: Option<Fakeroot>, layers: &[Moded<'_>]) -> Vec<String> {
     let unlocked = layers.iter().filter(|(_, mode)| *mode == Mode::Rw).find_map(|(layer, _)| match &layer.image.as_ref()?.usage {
@@ -317,20 +315,22 @@ fn notices(request: &Request, facts: &Facts, fakeroot: Option<Fakeroot>, layers:
     });
     let unread = layers.iter().filter_map(|(layer, _)| layer.module.problem.as_ref());
     let unread = unread.map(|problem| format!("{problem}: the variables in it are not set"));
-    let nearly_full = layers.iter().filter(|(_, mode)| *mode == Mode::Rw).find_map(|(layer, _)| {
-        let free = layer.image.as_ref()?.short_of_space? >> 20;
+    let written = || layers.iter().filter(|(_, mode)| *mode == Mode::Rw);
+    let nearly_full = written().find_map(|(layer, _)| {
+        let (path, free) = (layer.path.display(), layer.image.as_ref()?.short_of_space? >> 20);
         Some(format!(
-            "{}: only {free} MiB are free on its disk: what does not fit is lost, perhaps without an error",
-            layer.path.display()
+            "{path}: only {free} MiB are free on its disk: what does not fit is lost, perhaps without an error"
         ))
     });
-    let full = layers.iter().filter(|(_, mode)| *mode == Mode::Rw).find_map(|(layer, _)| {
+    let full = written().find_map(|(layer, _)| {
         let (path, lack) = (layer.path.display(), layer.image.as_ref()?.lack?);
         let (what, cure) = (lack.words(), lack.cure());
         Some(format!("{path}: {what}: what does not fit is lost, perhaps without an error; run 'condatainer overlay resize {cure} {path}' first"))
     });
+    let writes = layers.iter().any(|(_, mode)| *mode != Mode::Ro);
+    let confused = facts.hard_links.as_ref().filter(|_| writes).map(HardLinks::notice);
     let first = fakeroot::notice(request, facts, fakeroot, layers);
-    first.into_iter().chain(unlocked).chain(nearly_full).chain(full).chain(unread).collect()
+    first.into_iter().chain(unlocked).chain(nearly_full).chain(full).chain(confused).chain(unread).collect()
 }
 
 /// A killed writer left it, and nobody uses it. A reader repairs it too if he may: fuse2fs marks what it has mounted as clean

@@ -25,6 +25,7 @@ fn apptainer() -> Engine {
         setuid: false,
         oci_mode: false,
         interposers: None,
+        own_programs: Vec::new(),
     }
 }
 
@@ -55,6 +56,7 @@ pub(crate) fn machine() -> Facts {
         tmpdir_problem: None,
         fakeroot_origin: None,
         file_limit: None,
+        hard_links: None,
     }
 }
 

@@ -39,6 +39,7 @@ use crate::session;
 use crate::step::command::{ANOTHER, ENOENT};
 use crate::survey;
 
+pub(crate) use crate::run::engine_config::before_path;
 pub use crate::run::keep::{Words, answer_all, keep};
 pub use crate::run::signals::Forward;
 pub(crate) use crate::run::tidy::lost;

@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+mod bundled;
 mod check;
 mod cli;
 mod conda;
@@ -87,6 +88,7 @@ fn suite() -> Suite {
             Theme { name: "modes", tests: modes::tests() },
             Theme { name: "whiteouts", tests: whiteouts::tests() },
             Theme { name: "copy_up", tests: copy_up::tests() },
+            Theme { name: "bundled", tests: bundled::tests() },
             Theme { name: "writers", tests: writers::tests() },
             Theme { name: "check", tests: check::tests() },
             Theme { name: "slow_disk", tests: slow_disk::tests() },
