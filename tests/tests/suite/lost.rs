@@ -10,7 +10,7 @@ use crate::support::{Desk, Expect, Setup, World, tests};
 
 tests! {
     Only(Release::Bookworm), Desk: [an_image_that_was_left_open_is_no_success];
-    Apptainer, Desk: [a_full_image_is_no_success_of_a_step];
+    Apptainer, Desk: [a_full_image_is_no_success_of_a_step, a_full_disk_is_no_success_of_a_step];
     Apptainer, OwnCluster: [a_killed_fuse_program_is_no_success];
 }
 
@@ -113,4 +113,17 @@ fn a_full_image_is_no_success_of_a_step(desk: &Desk) -> Result<()> {
         .complains("env.img: is full: what was written last may be lost: run 'condatainer overlay resize --free 1G ")?;
     desk.srun_in("env.img:rw", "echo ran")?.says("ran")?.complains("is full: what does not fit is lost")?;
     Ok(())
+}
+
+/// What `:tmp` has taken is gone anyway, so there the node's line is all.
+fn a_full_disk_is_no_success_of_a_step(desk: &Desk) -> Result<()> {
+    desk.as_root("mkdir small; mount -t tmpfs -o size=30m,mode=1777 small small; chown alice small")?.success()?;
+    desk.image("env.img")?;
+    let many = "mkdir /d; for i in $(seq 1 400); do head -c 100000 /dev/urandom > /d/$i; done 2> /dev/null; exit 0";
+    let step = desk.command().env("TMPDIR", &desk.path("small"));
+    step.run(&["srun", "--condatainer-overlay=env.img:tmp", "sh", "-c", many])?.ends_with(0)?.complains(ON_THE_NODE)?;
+    desk.image("small/env.img")?;
+    let output = desk.srun_in("small/env.img:rw", many)?.ends_with(1)?.complains(ON_THE_NODE)?;
+    output.complains("what was written last may be lost: make room, then run 'condatainer overlay check ")?;
+    desk.as_root("umount -l small").map(drop)
 }
