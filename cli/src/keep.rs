@@ -16,6 +16,7 @@ use condatainer_core::run::{self, Forward, Options, Words, answer_all};
 use condatainer_core::step::channel::Answer;
 use condatainer_core::step::limits;
 use condatainer_core::step::relay::Relays;
+use condatainer_core::step::warden::LOST;
 use condatainer_images::lock::holder::BATCH_STEP;
 
 use crate::args::{KeepArgs, TaskPart};
@@ -40,7 +41,9 @@ pub(crate) fn keep(args: KeepArgs) -> Result<ExitCode, Failure> {
             let relays = if calls_slurm(part) { offered(&mut plan) } else { None };
             let mut say = |line: &str| say::notice(line);
             let mut options = Options { forward: Forward::Nothing, step, say: &mut say };
-            run::keep(&plan, &mut options, &words, channel, relays);
+            if run::keep(&plan, &mut options, &words, channel, relays) {
+                return Ok(ExitCode::from(LOST));
+            }
         }
         Ok(Some(plan)) => {
             let why = format!("{} mounts the images of this stack by the kernel", plan.engine.flavour);

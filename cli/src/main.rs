@@ -74,6 +74,7 @@ fn dispatch(verb: Verb) -> Result<ExitCode, Failure> {
         Verb::Doctor(args) => doctor::doctor(&args),
         Verb::Completions { shell } => completions::print(shell),
         Verb::Interposer => print::bytes(daemons::INTERPOSER).map(|()| ExitCode::SUCCESS),
+        Verb::Zshenv => print::bytes(condatainer_programs::ZSHENV).map(|()| ExitCode::SUCCESS),
         Verb::Preload => print::bytes(daemons::PRELOAD).map(|()| ExitCode::SUCCESS),
         Verb::Relay => print::bytes(relay::RELAY).map(|()| ExitCode::SUCCESS),
         Verb::Man { dir } => completions::man(&dir),

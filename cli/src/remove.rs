@@ -74,7 +74,7 @@ fn refuse_unfit(file: &Path) -> Result<(), Failure> {
 fn agreed(files: &[PathBuf]) -> Result<bool, Failure> {
     let failed = |error: io::Error| Failure::failed(format!("cannot ask: {error}"));
     if !io::stdin().is_terminal() {
-        return Err(Failure::failed("nobody can be asked here: -y removes without asking"));
+        return Err(Failure::failed("this is not a terminal, so nothing is removed: use -y to remove without asking"));
     }
     let mut out = io::stderr();
     for file in files {

@@ -20,6 +20,10 @@ static MEMORY: PeakAlloc = PeakAlloc;
 
 /// What reading any layer may take, in bytes.
 const MOST: usize = 96 << 20;
+/// So many names of a directory are read.
+const NAMES: u32 = 500_000;
+/// So many deletions are told.
+const DELETED: u32 = 250_000;
 
 /// Metadata blocks of 8 KiB, stored as they are; a real attack packs them, a thousand to one.
 fn metadata(content: &[u8]) -> Vec<u8> {
@@ -53,16 +57,46 @@ fn list(mut names: &mut dyn Iterator<Item = String>, place: u16, kind: u16) -> V
     }
 }
 
-/// A squashfs with a directory `d`, in which all of `names` are empty files, and perhaps a list of attributes.
+/// A squashfs with the directories `d` and `e`, in both of which all of `names` are empty files, and perhaps a list of attributes.
 fn squashfs(names: &mut dyn Iterator<Item = String>, attributes: Option<(u32, &[u8])>) -> Vec<u8> {
     let xattr = if attributes.is_some() { 0 } else { u32::MAX };
-    let top = list(&mut std::iter::once("d".to_owned()), 40, 1);
+    let top = list(&mut ["d", "e"].into_iter().map(String::from), 40, 1);
     let inner = list(names, 80, 2);
     let root = directory(1, 0, top.len(), xattr);
     let mut file = [2_u16, 0o644, 0, 0].map(u16::to_le_bytes).concat();
     file.extend([0, 3, 0, u32::MAX, 0, 0].map(u32::to_le_bytes).concat());
-    let inodes = metadata(&[root, directory(2, top.len(), inner.len(), xattr), file].concat());
-    let directories = metadata(&[top, inner].concat());
+    image_of(&[root, directory(2, top.len(), inner.len(), xattr), file].concat(), &[top, inner].concat(), attributes)
+}
+
+/// A squashfs with a directory `d`, in which all names are directories of their own, and empty.
+fn squashfs_of_directories(count: usize) -> Vec<u8> {
+    const INODE: usize = 40;
+    let top = list(&mut std::iter::once("d".to_owned()), INODE as u16, 1);
+    let mut inner = Vec::new();
+    let (mut inodes, empty) = (Vec::new(), directory(3, 0, 0, u32::MAX));
+    assert_eq!(empty.len(), INODE);
+    let place = |number: usize| ((number + 2) * INODE / 8192 * 8194, (number + 2) * INODE % 8192);
+    let mut number = 0;
+    while number < count {
+        // A run shares the block of its inodes.
+        let block = place(number).0;
+        let run: Vec<usize> = (number..count).take_while(|one| place(*one).0 == block).collect();
+        inner.extend([run.len() as u32 - 1, block as u32, 1].map(u32::to_le_bytes).concat());
+        for one in &run {
+            let name = format!("{one:x}");
+            inner.extend([place(*one).1 as u16, 0, 1, name.len() as u16 - 1].map(u16::to_le_bytes).concat());
+            inner.extend(name.as_bytes());
+            inodes.extend(&empty);
+        }
+        number += run.len();
+    }
+    let first = [directory(1, 0, top.len(), u32::MAX), directory(2, top.len(), inner.len(), u32::MAX)].concat();
+    image_of(&[first, inodes].concat(), &[top, inner].concat(), None)
+}
+
+/// A squashfs of these inodes, the first of which is the root's, and lists of names.
+fn image_of(inodes: &[u8], directories: &[u8], attributes: Option<(u32, &[u8])>) -> Vec<u8> {
+    let (inodes, directories) = (metadata(inodes), metadata(directories));
     let mut image = vec![0; 96];
     let mut put = |bytes: &[u8]| {
         image.extend(bytes);
@@ -91,13 +125,17 @@ fn short_names(count: u32) -> impl Iterator<Item = String> {
     (0..count).map(|i| format!("{i:x}"))
 }
 
-/// An image that hides all of `d` below it.
-fn hiding(bench: &Bench) -> PathBuf {
-    let source = bench.path("source");
-    fs::create_dir_all(source.join("upper/d")).unwrap();
+/// An image that hides all that is in these directories below it, and has itself a file in place of `removed`.
+fn hiding(bench: &Bench, name: &str, opaque: &[&str], removed: &[&str]) -> PathBuf {
+    let source = bench.path(&format!("source-{name}"));
+    fs::create_dir_all(source.join("upper")).unwrap();
     fs::create_dir_all(source.join("work")).unwrap();
-    xattr::set(source.join("upper/d"), "user.overlay.opaque", b"y").unwrap();
-    bench.image_of("env.img", &["-t", "ext3"], 16, &source)
+    for directory in opaque {
+        fs::create_dir(source.join("upper").join(directory)).unwrap();
+        xattr::set(source.join("upper").join(directory), "user.overlay.opaque", b"y").unwrap();
+    }
+    removed.iter().for_each(|name| fs::write(source.join("upper").join(name), "").unwrap());
+    bench.image_of(name, &["-t", "ext3"], 16, &source)
 }
 
 /// How many changes are told, or why none are; and the memory that it took.
@@ -115,23 +153,40 @@ fn told(image: &Path, layer: &Path) -> (Result<usize, String>, usize) {
 #[test]
 fn no_layer_fills_the_memory() {
     let bench = Bench::new();
-    let (image, layer) = (hiding(&bench), bench.path("layer.sqf"));
+    let layer = bench.path("layer.sqf");
+    let one = hiding(&bench, "one.img", &["d"], &[]);
+    let both = hiding(&bench, "both.img", &["d", "e"], &[]);
+    let gone = hiding(&bench, "gone.img", &[], &["d"]);
     let mut peaks = Vec::new();
-    let mut look = |bytes: Vec<u8>| {
+    let mut look = |image: &Path, bytes: Vec<u8>| {
         fs::write(&layer, bytes).unwrap();
-        let (told, peak) = told(&image, &layer);
+        let (told, peak) = told(image, &layer);
         peaks.push(peak);
         told
     };
-    assert_eq!(look(squashfs(&mut short_names(1000), None)), Ok(1000));
-    assert_eq!(look(squashfs(&mut short_names(100_000), None)), Ok(100_000), "more than any real directory has");
-    let refused = |told: Result<usize, String>| {
-        told.is_err_and(|error| error.contains("more names than") && error.contains("leave this layer out"))
+    assert_eq!(look(&one, squashfs(&mut short_names(1000), None)), Ok(1000));
+    // Names that are each told, at the limit and behind it; in one directory, and in two that share their list.
+    assert_eq!(look(&one, squashfs(&mut short_names(DELETED), None)), Ok(DELETED as usize));
+    assert_eq!(look(&both, squashfs(&mut short_names(DELETED / 2), None)), Ok(DELETED as usize));
+    let refused = |told: Result<usize, String>, why: &str| {
+        assert!(
+            told.as_ref().is_err_and(|error| error.contains(why) && error.contains("leave this layer out")),
+            "{told:?}"
+        );
     };
-    assert!(refused(look(squashfs(&mut short_names(1_000_000), None))));
-    assert!(refused(look(squashfs(&mut (0..1_000_000).map(|i| format!(".wh.{i:x}")), None))));
+    for (image, names) in [(&one, DELETED + 1), (&both, DELETED / 2 + 1), (&one, NAMES)] {
+        refused(look(image, squashfs(&mut short_names(names), None)), "deletes more than 250000 names");
+    }
+    let mut long = (0..125_000).map(|i| format!("{i:0240}"));
+    refused(look(&one, squashfs(&mut long, None)), "or very long ones");
+    // Names that are only counted.
+    assert_eq!(look(&gone, squashfs(&mut short_names(NAMES), None)), Ok(1));
+    assert_eq!(look(&gone, squashfs_of_directories(NAMES as usize)), Ok(1));
+    refused(look(&gone, squashfs(&mut short_names(NAMES + 512), None)), "more names than");
+    refused(look(&one, squashfs(&mut (0..NAMES + 512).map(|i| format!(".wh.{i:x}")), None)), "more names than");
+    refused(look(&gone, squashfs_of_directories(NAMES as usize + 1)), "more directories than");
     // A million attributes without a value, called "user.".
-    let attributes = look(squashfs(&mut short_names(1), Some((1_000_000, &vec![0; 1_000_000 * 8]))));
+    let attributes = look(&one, squashfs(&mut short_names(1), Some((1_000_000, &vec![0; 1_000_000 * 8]))));
     assert!(attributes.is_err_and(|error| error.contains("impossibly many attributes")));
     eprintln!("MiB held at most: {:?}", peaks.iter().map(|peak| peak >> 20).collect::<Vec<_>>());
     assert!(peaks.iter().all(|peak| *peak < MOST), "{peaks:?}");

@@ -20,6 +20,7 @@ mod library;
 #[path = "../freestanding/path.rs"]
 mod path;
 mod preload;
+mod programs;
 #[path = "../freestanding/start.rs"]
 mod start;
 
@@ -35,8 +36,6 @@ const CANNOT: &[u8] = b"cannot be started: ";
 /// What the program does not get to see: SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM, SIGTERM, SIGXCPU (signal(7)). SIGHUP is not
 /// among them: it is how a program can still be asked to end.
 const BLOCKED: [u32; 7] = [2, 3, 10, 12, 14, 15, 24];
-/// Users often lack these in PATH.
-const SYSTEM_DIRECTORIES: [&[u8]; 5] = [b"/usr/local/sbin", b"/usr/bin", b"/usr/sbin", b"/sbin", b"/bin"];
 const ENOENT: i32 = 2;
 
 fn main(started: &mut Started) -> u8 {
@@ -71,11 +70,12 @@ fn writes_late(name: &[u8], started: &Started) -> bool {
     name == b"fuse2fs" && started.arguments().any(|argument| argument == b"-f")
 }
 
-/// Becomes the next program of this name in PATH; returns only why that failed. What comes next is counted from the last place
+/// Becomes the next program of this name in PATH, or of those that an engine brings along, or of the system's; returns only why that failed. What comes next is counted from the last place
 /// where this one stands, so that two of its kind in PATH do not become each other for ever.
 fn become_program(own: &[u8], name: &[u8], started: &mut Started) -> i32 {
     let path = started.environment().find_map(|variable| variable.strip_prefix(b"PATH=")).unwrap_or_default();
-    let directories = || path.split(|byte| *byte == b':').chain(SYSTEM_DIRECTORIES).map(trimmed);
+    let others = || programs::OF_APPTAINER.into_iter().chain(programs::OF_THE_SYSTEM).map(str::as_bytes);
+    let directories = || path.split(|byte| *byte == b':').chain(others()).map(trimmed);
     let ours = directories().enumerate().filter(|(_, dir)| *dir == own).last();
     let next = ours.map_or(0, |(at, _)| at + 1);
     let mut why = ENOENT;

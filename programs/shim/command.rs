@@ -12,6 +12,8 @@ use alloc::vec::Vec;
 mod shell;
 #[path = "variables.rs"]
 mod variables;
+#[path = "zsh.rs"]
+mod zsh;
 
 /// There is no such file.
 pub const ENOENT: i32 = 2;
@@ -54,6 +56,10 @@ pub trait System: Files {
     /// Makes a file that lies in no directory and is gone with its last descriptor, which the command inherits. `text` is told
     /// that number. Returns a path to the file.
     fn document(&self, text: impl FnOnce(usize) -> Vec<u8>) -> Option<Vec<u8>>;
+
+    /// Has the command inherit a descriptor of the directory that a zsh is to take its start-up files from. Returns a path to it;
+    /// `None` where there is none.
+    fn startup(&self) -> Option<Vec<u8>>;
 }
 
 /// What the arguments ask for.
@@ -135,6 +141,7 @@ impl Job {
         let attempts = candidates.iter().map(|argv| {
             let mut variables = variables.clone();
             let argv = shell::started(system, argv, &mut variables);
+            zsh::started(system, &argv, &mut variables);
             execute(system, &argv, &variables)
         });
         attempts.into_iter().find(|errno| *errno != ENOENT).unwrap_or(ENOENT)

@@ -21,6 +21,8 @@ struct Container {
     has_terminal: bool,
     /// How its files begin.
     heads: &'static [(&'static str, &'static str)],
+    /// A path to the files that a zsh is to read.
+    startup: Option<&'static str>,
     /// The text of the last file that it was asked for.
     document: RefCell<String>,
 }
@@ -68,6 +70,10 @@ impl System for Container {
     fn document(&self, text: impl FnOnce(usize) -> Vec<u8>) -> Option<Vec<u8>> {
         self.document.replace(String::from_utf8(text(DESCRIPTOR)).unwrap());
         Some(b"/fd".to_vec())
+    }
+
+    fn startup(&self) -> Option<Vec<u8>> {
+        self.startup.map(Vec::from)
     }
 }
 

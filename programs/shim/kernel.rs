@@ -14,6 +14,7 @@ const CLOSE: usize = number(3, 57);
 const LSEEK: usize = number(8, 62);
 const MMAP: usize = number(9, 222);
 const SENDTO: usize = number(44, 206);
+const RECVMSG: usize = number(47, 212);
 const WRITE: usize = number(1, 64);
 const IOCTL: usize = number(16, 29);
 const FCNTL: usize = number(72, 25);
@@ -31,6 +32,10 @@ const FD_CLOEXEC: usize = 1;
 const MAP_PRIVATE: usize = 2;
 const MAP_PRIVATE_ANONYMOUS: usize = 0x22;
 const MSG_NOSIGNAL: usize = 0x4000;
+const MSG_CMSG_CLOEXEC: usize = 0x4000_0000;
+const SOL_SOCKET_SCM_RIGHTS: (i32, i32) = (1, 1);
+/// Of a `struct cmsghdr` with one descriptor, without what only fills it up.
+const CONTROL_SIZE: usize = 20;
 const O_CLOEXEC_NONBLOCK: usize = 0o2_004_000;
 const PROT_READ: usize = 1;
 const PROT_READ_WRITE: usize = 3;
@@ -43,6 +48,36 @@ const TCGETS: usize = 0x5401;
 const HEAD: usize = 256;
 /// Room for a `struct stat`, which is 144 bytes at most.
 const STAT_WORDS: usize = 32;
+
+/// A `struct msghdr`, for one part.
+#[derive(Default)]
+#[repr(C)]
+struct Message {
+    name: usize,
+    name_size: usize,
+    part: usize,
+    parts: usize,
+    control: usize,
+    control_size: usize,
+    flags: usize,
+}
+
+/// A `struct cmsghdr`, and room for one descriptor.
+#[derive(Default)]
+#[repr(C)]
+struct Control {
+    size: usize,
+    level: i32,
+    kind: i32,
+    descriptor: i32,
+}
+
+impl Control {
+    fn descriptor(&self) -> Option<usize> {
+        let is_one = self.size == CONTROL_SIZE && (self.level, self.kind) == SOL_SOCKET_SCM_RIGHTS;
+        usize::try_from(self.descriptor).ok().filter(|_| is_one)
+    }
+}
 
 /// The socket to whoever has started the container.
 pub(crate) struct Caller {
@@ -64,12 +99,21 @@ impl Caller {
         uninterrupted(|| unsafe { call(SENDTO, message) }) == Ok(words.len())
     }
 
-    /// One byte; `None` where nobody is there any more.
-    pub(crate) fn answer(&self) -> Option<u8> {
-        let mut answer = 0_u8;
-        // SAFETY: one byte is written, and there is one.
-        let read = uninterrupted(|| unsafe { call(READ, [self.socket, &raw mut answer as usize, 1, 0, 0, 0]) });
-        (read == Ok(1)).then_some(answer)
+    /// One byte, and the descriptor that came with it; `None` where nobody is there any more.
+    pub(crate) fn answer(&self) -> Option<(u8, Option<usize>)> {
+        let (mut answer, mut control) = (0_u8, Control::default());
+        let part = [&raw mut answer as usize, 1];
+        let mut message = Message {
+            part: part.as_ptr() as usize,
+            parts: 1,
+            control: &raw mut control as usize,
+            ..Message::default()
+        };
+        message.control_size = size_of::<Control>();
+        let arguments = [self.socket, &raw mut message as usize, MSG_CMSG_CLOEXEC, 0, 0, 0];
+        // SAFETY: there is room for one byte and for what may come with it.
+        let read = uninterrupted(|| unsafe { call(RECVMSG, arguments) });
+        (read == Ok(1)).then(|| (answer, control.descriptor()))
     }
 }
 
@@ -80,8 +124,12 @@ pub(crate) fn close(descriptor: usize) {
 }
 
 fn close_on_exec(descriptor: usize) -> Option<()> {
+    set_flags(descriptor, FD_CLOEXEC)
+}
+
+fn set_flags(descriptor: usize, flags: usize) -> Option<()> {
     // SAFETY: the call has nothing to read or to write.
-    unsafe { call(FCNTL, [descriptor, F_SETFD, FD_CLOEXEC, 0, 0, 0]) }.ok().map(|_| ())
+    unsafe { call(FCNTL, [descriptor, F_SETFD, flags, 0, 0, 0]) }.ok().map(|_| ())
 }
 
 /// What a sealed memory file holds. It stays open until the exec: those who join the container read it too.
@@ -112,7 +160,11 @@ pub(crate) fn map(size: usize) -> Option<usize> {
 }
 
 /// The system that the container shows.
-pub(crate) struct Kernel;
+#[derive(Default)]
+pub(crate) struct Kernel {
+    /// A descriptor of the directory with a zsh's files.
+    pub(crate) startup: Option<usize>,
+}
 
 impl Files for Kernel {
     fn exists(&self, path: &[u8]) -> bool {
@@ -186,6 +238,12 @@ impl System for Kernel {
             uninterrupted(|| unsafe { call(WRITE, [descriptor, text.as_ptr() as usize, text.len(), 0, 0, 0]) });
         let path = [b"/proc/self/fd/".as_slice(), descriptor.to_string().as_bytes()].concat();
         (written == Ok(text.len()) && self.exists(&path)).then_some(path)
+    }
+
+    fn startup(&self) -> Option<Vec<u8>> {
+        let descriptor = self.startup?;
+        set_flags(descriptor, 0)?;
+        Some([b"/proc/self/fd/".as_slice(), descriptor.to_string().as_bytes()].concat())
     }
 }
 

@@ -8,7 +8,7 @@
 //!
 //! Called as `/proc/self/fd/IMAGE SOCKET IMAGE JOB [ENGINE'S]...`, all of them numbers of descriptors. The job is a file, see [`command`]: what it
 //! says is for this process alone, and everybody can read arguments.
-//! Says on the socket: `S` when it runs in its working directory (`ST` without the directory for temporary files), or `D` and the errno in decimal why it cannot; then, after the answer `G`, `E` and the errno in decimal if the exec failed. A step
+//! Says on the socket: `S` when it runs in its working directory (`ST` without the directory for temporary files), or `D` and the errno in decimal why it cannot; then, after the answer `G` (perhaps with a descriptor of a directory), `E` and the errno in decimal if the exec failed. A step
 //! container's shim never gets the answer: it waits until nobody needs the container any more.
 
 #![no_std]
@@ -49,16 +49,17 @@ fn main(started: &mut Started) -> u8 {
         return NOT_STARTED;
     };
     arguments.filter_map(|word| number(Some(word))).for_each(kernel::close);
-    if let Err(errno) = job.enter(&Kernel) {
+    let mut system = Kernel::default();
+    if let Err(errno) = job.enter(&system) {
         caller.say(&[b"D", errno.to_string().as_bytes()].concat());
         return NOT_STARTED;
     }
     let mut variables = Variables::new();
     variables.extend(started.environment().filter_map(command::assignment));
-    if !may_start(&caller, job.lacks_tmpdir(&Kernel, &variables)) {
-        return NOT_STARTED;
-    }
-    let errno = job.become_command(&Kernel, &variables);
+    let lacks_tmpdir = job.lacks_tmpdir(&system, &variables);
+    let Some(startup) = may_start(&caller, lacks_tmpdir) else { return NOT_STARTED };
+    system.startup = startup;
+    let errno = job.become_command(&system, &variables);
     caller.say(&[b"E", errno.to_string().as_bytes()].concat());
     if errno == ENOENT { NOT_FOUND } else { NOT_EXECUTABLE }
 }
@@ -67,7 +68,9 @@ fn number(argument: Option<&[u8]>) -> Option<usize> {
     core::str::from_utf8(argument?).ok()?.parse().ok()
 }
 
-/// Says that the container stands and waits until the caller has looked at the images again.
-fn may_start(caller: &Caller, lacks_tmpdir: bool) -> bool {
-    caller.say(if lacks_tmpdir { b"ST" } else { b"S" }) && caller.answer() == Some(b'G')
+/// Says that the container stands and waits until the caller has looked at the images again. What comes with the word to go on is
+/// a descriptor of the directory with a zsh's files.
+fn may_start(caller: &Caller, lacks_tmpdir: bool) -> Option<Option<usize>> {
+    let is_said = caller.say(if lacks_tmpdir { b"ST" } else { b"S" });
+    caller.answer().filter(|(word, _)| is_said && *word == b'G').map(|(_, startup)| startup)
 }

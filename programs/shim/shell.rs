@@ -85,7 +85,8 @@ enum Shell {
 pub(super) fn started(system: &impl System, argv: &[Vec<u8>], variables: &mut Variables) -> Vec<Vec<u8>> {
     let mut argv = argv.to_vec();
     let login = || runs_as_login(system, &argv).then_some(Shell::BashLogin);
-    match interactive(system, &argv).or_else(login) {
+    let runs = || runs_as_interactive(&argv).then_some(Shell::Bash);
+    match interactive(system, &argv).or_else(login).or_else(runs) {
         Some(Shell::Bash) => {
             let read =
                 ["[ ! -f ~/.bashrc ] || . ~/.bashrc\n__condatainer=$$; ".as_bytes(), &repair(variables, BASH_PROMPT)];
@@ -125,6 +126,27 @@ fn interactive(system: &impl System, argv: &[Vec<u8>]) -> Option<Shell> {
     (does_nothing_else && asks() && is_there()).then_some(shell)
 }
 
+/// Whether this runs a script, or a command, in a bash that reads what an interactive shell reads; as a login shell it reads no file
+/// that could be ours.
+fn runs_as_interactive(argv: &[Vec<u8>]) -> bool {
+    let Some((program, options)) = argv.split_first() else { return false };
+    let mut is_interactive = false;
+    for option in options {
+        match option.strip_prefix(b"-") {
+            Some([b'-', ..]) => return false,
+            Some(letters) if letters.contains(&b'l') => return false,
+            Some(letters) => {
+                is_interactive |= letters.contains(&b'i');
+                if letters.contains(&b'c') {
+                    break;
+                }
+            }
+            None => break,
+        }
+    }
+    is_bash(program) && is_interactive
+}
+
 /// Whether this runs a script, or a command, in a bash that reads what a login shell reads.
 fn runs_as_login(system: &impl System, argv: &[Vec<u8>]) -> bool {
     let Some((program, options)) = argv.split_first() else { return false };
@@ -132,13 +154,15 @@ fn runs_as_login(system: &impl System, argv: &[Vec<u8>]) -> bool {
         let (is_login, has_script) = login(options.iter().map(Vec::as_slice));
         return is_login && (has_script || !system.has_terminal());
     }
-    // Of a script of its own: `#!/bin/bash -l`, `#!/usr/bin/env -S bash -l`.
+    let line = interpreter(system, program);
+    login(line.iter().map(Vec::as_slice).skip_while(|word| !is_bash(word)).skip(1)).0
+}
+
+/// What a script is run by: the words of its first line, as in `#!/bin/bash -l`, `#!/usr/bin/env -S bash -l`. None of another file.
+pub(super) fn interpreter(system: &impl System, program: &[u8]) -> Vec<Vec<u8>> {
     let head = if program.contains(&b'/') { system.head(program) } else { Vec::new() };
-    let Some(line) = head.strip_prefix(b"#!").and_then(|rest| rest.split(|byte| *byte == b'\n').next()) else {
-        return false;
-    };
-    let words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-    login(words.skip_while(|word| !is_bash(word)).skip(1)).0
+    let line = head.strip_prefix(b"#!").and_then(|rest| rest.split(|byte| *byte == b'\n').next()).unwrap_or_default();
+    line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).map(<[u8]>::to_vec).collect()
 }
 
 fn is_bash(program: &[u8]) -> bool {

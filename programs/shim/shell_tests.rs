@@ -22,6 +22,11 @@ fn a_repair_follows_what_a_shell_reads() {
         assert!(places.is_sorted(), "{read}");
     }
     assert_eq!(shell(false, &["--", "bash", "-i"], &own).0, ["bash", "--rcfile", "/fd", "-i"]);
+    let runs: [&[&str]; 3] = [&["bash", "-ic", "x", "-l"], &["bash", "-i", "x"], &["bash", "-e", "-ci", "x"]];
+    for words in runs {
+        let (argv, ..) = shell(false, &[&["--"], words].concat(), &own);
+        assert_eq!(argv, [&["bash", "--rcfile", "/fd"], &words[1..]].concat());
+    }
     let (argv, variables, read) = shell(true, &["--", "/bin/sh"], &own);
     assert_eq!((argv, variables[b"ENV".as_slice()].as_slice()), (vec!["/bin/sh".into()], b"/fd".as_slice()));
     assert!(
@@ -118,4 +123,61 @@ fn the_users_own_prompt_command_stays() {
         shell(false, &["--set", "PROMPT_COMMAND=mine", "--", "x"], &[]).1[b"PROMPT_COMMAND".as_slice()],
         b"mine"
     );
+}
+
+#[test]
+fn a_zsh_reads_our_files_in_the_place_of_the_users() {
+    const HEADS: &[(&str, &str)] = &[
+        ("./script", "#!/bin/zsh\n"),
+        ("./login", "#!/usr/bin/env -S zsh -l\n"),
+        ("./none", "#!/bin/zsh -f\n"),
+        ("./other", "#!/bin/bash\n# zsh"),
+    ];
+    const THERE: &[&str] = &["/bin/zsh", "/fd9/.zshenv"];
+    let of = |exists, startup, words: &[&str], own: &[&str]| {
+        let container = Container { heads: HEADS, startup, ..container(exists, &[]) };
+        job(words).become_command(&container, &variables(own));
+        let (argv, variables) = container.last.take();
+        let text = |name: &str| variables.get(name.as_bytes()).map(|value| String::from_utf8(value.clone()).unwrap());
+        (argv.len(), text("ZDOTDIR"), text("CONDATAINER_ZDOTDIR"))
+    };
+    let ours = || Some("/fd9".to_owned());
+    let starts: [&[&str]; 10] = [
+        &["zsh"],
+        &["zsh", "-o", "pipefail", "x", "-f"],
+        &["/bin/zsh", "-l"],
+        &["zsh", "-i"],
+        &["zsh", "-lc", "x", "-f"],
+        &["zsh", "--login", "x"],
+        &["zsh", "-e", "x", "-o"],
+        &["zsh", "-", "-f"],
+        &["./script", "-f"],
+        &["./login"],
+    ];
+    for words in starts {
+        let words = [&["--"], words].concat();
+        assert_eq!(of(THERE, Some("/fd9"), &words, &[]), (words.len() - 1, ours(), None), "{words:?}");
+    }
+    let own = of(THERE, Some("/fd9"), &["--shell", "/bin/zsh", "--"], &["ZDOTDIR=/mine"]);
+    assert_eq!(own, (1, ours(), Some("/mine".into())));
+    let others: [&[&str]; 11] = [
+        &["zsh", "-f"],
+        &["zsh", "-o", "NO_rcs"],
+        &["zsh", "-o"],
+        &["zsh", "-df"],
+        &["zsh", "--no-rcs"],
+        &["zsh", "-o", "norcs"],
+        &["zsh", "+o", "rcs"],
+        &["/opt/zsh"],
+        &["./none"],
+        &["./other"],
+        &["bash", "-c", "zsh"],
+    ];
+    for words in others {
+        let words = [&["--"], words].concat();
+        assert_eq!(of(THERE, Some("/fd9"), &words, &["ZDOTDIR=/mine"]).1, Some("/mine".into()), "{words:?}");
+    }
+    // Only the program was copied; or the container has no /proc.
+    assert_eq!(of(THERE, None, &["--", "zsh"], &[]).1, None);
+    assert_eq!(of(&["/bin/zsh"], Some("/fd9"), &["--", "zsh"], &[]).1, None);
 }

@@ -7,6 +7,20 @@ extern crate alloc;
 
 #[path = "../shim/command.rs"]
 pub mod command;
+#[path = "../interposer/programs.rs"]
+mod programs;
+
+use std::path::Path;
+
+/// Whether the interposer finds a program of this directory, whatever PATH is.
+#[must_use]
+pub fn finds(directory: &Path) -> bool {
+    let known = programs::OF_APPTAINER.iter().chain(&programs::OF_THE_SYSTEM);
+    known.into_iter().any(|known| Path::new(known) == directory)
+}
+
+/// What a zsh in a container reads in the place of the user's files, for `make install`.
+pub static ZSHENV: &[u8] = include_bytes!("../shells/zshenv");
 
 /// The first process of a container: it becomes the command.
 pub static SHIM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/shim"));

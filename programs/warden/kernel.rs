@@ -58,8 +58,8 @@ const EINTR: i32 = 4;
 pub(crate) enum Child {
     /// There is none any more.
     None,
-    /// One has ended, and has said that all was well, or not.
-    Ended { process: usize, well: bool },
+    /// One has ended with this exit code, or by a signal.
+    Ended { process: usize, code: Option<u32> },
     /// None has ended since.
     Running,
 }
@@ -99,8 +99,8 @@ pub(crate) fn reap() -> Child {
         // SAFETY: the status is alive, and what was used is not asked for.
         match unsafe { call(WAIT4, [usize::MAX, &raw mut status as usize, WNOHANG, 0, 0, 0]) } {
             Ok(0) => return Child::Running,
-            // Wait status: no signal, and the exit code 0.
-            Ok(process) => return Child::Ended { process, well: status == 0 },
+            // Wait status: the signal is below the exit code.
+            Ok(process) => return Child::Ended { process, code: Some(status >> 8).filter(|_| status & 0x7F == 0) },
             Err(EINTR) => {}
             Err(_) => return Child::None,
         }

@@ -32,6 +32,9 @@ use start::Started;
 
 /// The exit code of a panic, or of a wrong call.
 const BROKEN: u8 = 1;
+/// A keeper's exit codes: all was well; or its image has not got all that was written.
+const KEPT: u32 = 0;
+const LOST: u32 = 3;
 
 /// How long what an ordinary keeper leaves behind may go on, in milliseconds: it has waited for all that matters.
 const STRAYS: u64 = 5_000;
@@ -47,6 +50,8 @@ const LOOK: u64 = 100;
 enum Verdict {
     /// All ended by itself.
     Ended = b'E',
+    /// All that matters ended by itself, but the keeper says that something was lost.
+    Lost = b'W',
     /// It did not end in time, and was killed.
     Late = b'K',
     /// The keeper ended, but left processes behind, which were killed.
@@ -73,19 +78,22 @@ fn main(started: &mut Started) -> u8 {
 /// Waits until nothing is left of the keeper's tree, or it has to be ended. A keeper that was killed has left a container behind which
 /// tasks may still be in: it goes on until the step is over.
 fn watch(keeper: usize, patience: u64, fence: Option<&Fence>) -> Verdict {
-    let (mut step_is_over, mut verdict) = (false, Verdict::Late);
+    let (mut step_is_over, mut verdict, mut ended) = (false, Verdict::Late, Verdict::Ended);
     let mut deadline = u64::MAX;
     // Until this a fuse2fs may go on writing.
     let mut last = u64::MAX;
     loop {
         match kernel::reap() {
-            Child::None => return Verdict::Ended,
-            Child::Ended { process, well } => {
+            Child::None => return ended,
+            Child::Ended { process, code } => {
                 if process == keeper {
                     kernel::hang_up_keeper();
                 }
-                if process == keeper && well {
-                    verdict = Verdict::Strays;
+                if process == keeper && matches!(code, Some(KEPT | LOST)) {
+                    (verdict, ended) = match code {
+                        Some(LOST) => (Verdict::Lost, Verdict::Lost),
+                        _ => (Verdict::Strays, Verdict::Ended),
+                    };
                     last = last.min(kernel::now() + patience);
                     deadline = deadline.min(kernel::now() + STRAYS);
                 }

@@ -137,6 +137,9 @@ pub(crate) enum Verb {
     /// Write the program that stands in a container for Slurm's commands to standard output (for 'make install')
     #[command(hide = true)]
     Relay,
+    /// Write the file that a zsh in a container reads first to standard output (for 'make install')
+    #[command(hide = true)]
+    Zshenv,
     /// Write the man pages into a directory
     #[command(hide = true)]
     Man {

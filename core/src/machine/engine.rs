@@ -44,6 +44,24 @@ pub struct Engine {
     pub oci_mode: bool,
     /// Directory with our stand-ins for its FUSE programs, which keep signals from them.
     pub interposers: Option<PathBuf>,
+    /// Directories that have FUSE programs, and in which it looks before it looks into PATH.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub own_programs: Vec<PathBuf>,
+}
+
+impl Engine {
+    /// Whether it can be started with another configuration than its own by a caller with this id.
+    #[must_use]
+    pub fn takes_configuration(&self, uid: u32) -> bool {
+        self.flavour == Flavour::Apptainer && (!self.setuid || uid == 0)
+    }
+
+    /// Whether it finds our stand-ins only with a configuration that names them before its own programs, and can be given one.
+    #[must_use]
+    pub fn needs_links_first(&self, uid: u32) -> bool {
+        let can = self.config.is_some() && self.interposers.is_some() && self.takes_configuration(uid);
+        can && !self.own_programs.is_empty() && self.own_programs.iter().all(|dir| condatainer_programs::finds(dir))
+    }
 }
 
 impl Engine {

@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::config::Origin;
 use crate::machine::directories::{HostDirectories, ImageDirectory, WorkingDirectory};
 use crate::machine::engine::{Engine, MissingEngine, Unsupported};
+use crate::machine::hard_links::HardLinks;
 use crate::request::layer::Mode;
 use condatainer_formats::ext::{Lack, Stamp};
 use condatainer_images::module::Module;
@@ -53,6 +54,8 @@ pub struct Facts {
     pub fakeroot_origin: Option<Origin>,
     /// The largest file that a process may write, in bytes.
     pub file_limit: Option<u64>,
+    /// Hard links of a lower layer that fuse-overlayfs would confuse, where something is written.
+    pub hard_links: Option<HardLinks>,
 }
 
 /// A GPU stack that Apptainer can pass on.

@@ -8,6 +8,7 @@ pub mod directories;
 pub mod engine;
 pub mod env_script;
 pub mod facts;
+pub mod hard_links;
 mod slurm_job;
 pub mod survey;
 pub(crate) mod version;

@@ -57,7 +57,7 @@ impl Plan {
     #[must_use]
     pub fn engine_argv(&self, scratch: &Path, config: &str) -> Vec<String> {
         let mut argv = vec![self.engine.program.display().to_string()];
-        if self.overlay_driver {
+        if self.overlay_driver || self.links_first {
             argv.extend(["-c".into(), config.into()]);
         }
         argv.extend(["-q".into(), "exec".into()]);
@@ -105,8 +105,10 @@ impl Plan {
     /// The plan as one line to read, or to paste into a shell for a comparison by hand.
     #[must_use]
     pub fn to_shell(&self) -> String {
-        let config = "apptainer.conf-with-enable-overlay-driver";
-        let mut words = self.engine_argv(&self.scratch_parent().join("condatainer-XXXXXX"), config);
+        let driver = self.overlay_driver.then_some("-with-enable-overlay-driver");
+        let links = self.links_first.then_some("-with-our-links-in-binary-path");
+        let config = format!("apptainer.conf{}{}", driver.unwrap_or_default(), links.unwrap_or_default());
+        let mut words = self.engine_argv(&self.scratch_parent().join("condatainer-XXXXXX"), &config);
         words.extend(match &self.command {
             Command::Argv(command) => command.clone(),
             Command::Shell(shell) => {

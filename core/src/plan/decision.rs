@@ -65,6 +65,8 @@ pub struct Plan {
     pub userns: bool,
     /// FUSE whiteouts below must be honoured: run the overlay by fuse-overlayfs also where nothing is written.
     pub overlay_driver: bool,
+    /// The engine would find FUSE programs of its own first: its configuration names our links before them.
+    pub links_first: bool,
     /// GPU stacks to pass on.
     pub gpus: Vec<Gpu>,
     /// Host paths to show.

@@ -25,6 +25,7 @@ pub use layers::{Moded, check};
 
 use crate::machine::engine::{Engine, Flavour};
 use crate::machine::facts::{Facts, LayerFacts, Whiteouts};
+use crate::machine::hard_links::HardLinks;
 use crate::plan::engine::{setuid, singularity};
 use crate::plan::refusal::Refusal;
 use crate::plan::search_permission::As;
@@ -59,11 +60,12 @@ pub fn decide(request: &Request, facts: &Facts, command: Command) -> Result<Plan
         singularity::check(&engine, facts, &layers, fakeroot)?;
     }
     let mut overlay_driver = !is_singularity && stack::needs_overlay_driver(&facts.base, &layers);
-    if overlay_driver && engine.setuid && facts.caller.uid != 0 {
+    if overlay_driver && !engine.takes_configuration(facts.caller.uid) {
         setuid::check_without_driver(facts, &layers)?;
         overlay_driver = false;
     }
     Ok(Plan {
+        links_first: engine.needs_links_first(facts.caller.uid),
         userns: needs_user_namespace(&engine, facts, fakeroot),
         stack: stack::stack(&layers, facts, singularity::wants_scratch_image(&engine, facts, &layers))?,
         engine,
@@ -110,20 +112,22 @@ fn notices(request: &Request, facts: &Facts, fakeroot: Option<Fakeroot>, layers:
     });
     let unread = layers.iter().filter_map(|(layer, _)| layer.module.problem.as_ref());
     let unread = unread.map(|problem| format!("{problem}: the variables in it are not set"));
-    let nearly_full = layers.iter().filter(|(_, mode)| *mode == Mode::Rw).find_map(|(layer, _)| {
-        let free = layer.image.as_ref()?.short_of_space? >> 20;
+    let written = || layers.iter().filter(|(_, mode)| *mode == Mode::Rw);
+    let nearly_full = written().find_map(|(layer, _)| {
+        let (path, free) = (layer.path.display(), layer.image.as_ref()?.short_of_space? >> 20);
         Some(format!(
-            "{}: only {free} MiB are free on its disk: what does not fit is lost, perhaps without an error",
-            layer.path.display()
+            "{path}: only {free} MiB are free on its disk: what does not fit is lost, perhaps without an error"
         ))
     });
-    let full = layers.iter().filter(|(_, mode)| *mode == Mode::Rw).find_map(|(layer, _)| {
+    let full = written().find_map(|(layer, _)| {
         let (path, lack) = (layer.path.display(), layer.image.as_ref()?.lack?);
         let (what, cure) = (lack.words(), lack.cure());
         Some(format!("{path}: {what}: what does not fit is lost, perhaps without an error; run 'condatainer overlay resize {cure} {path}' first"))
     });
+    let writes = layers.iter().any(|(_, mode)| *mode != Mode::Ro);
+    let confused = facts.hard_links.as_ref().filter(|_| writes).map(HardLinks::notice);
     let first = fakeroot::notice(request, facts, fakeroot, layers);
-    first.into_iter().chain(unlocked).chain(nearly_full).chain(full).chain(unread).collect()
+    first.into_iter().chain(unlocked).chain(nearly_full).chain(full).chain(confused).chain(unread).collect()
 }
 
 fn watch(layer: &LayerFacts, overlay_driver: bool) -> Watch {

@@ -17,7 +17,7 @@ use nix::unistd::{dup2_stderr, ftruncate};
 use crate::plan::Plan;
 use crate::run::engine::leftovers::Leftovers;
 use crate::run::engine::link::Report;
-use crate::run::{Container, Options, Streams};
+use crate::run::{Container, Options, Outcome, Streams};
 use crate::step::channel::{Answer, Call, answer, next_call, view};
 use crate::step::join::{OTHER_VIEW, why_not_shared};
 use crate::step::relay::Relays;
@@ -57,14 +57,14 @@ impl Words {
 }
 
 /// Starts the plan's container, and tells everybody who asks over `channel` to join it, or why it was not started, until the step
-/// ends.
+/// ends. `true` if what the tasks wrote last may be lost.
 pub fn keep(
     plan: &Plan,
     options: &mut Options<'_>,
     words: &Words,
     channel: BorrowedFd<'_>,
     mut relays: Option<Relays>,
-) {
+) -> bool {
     match start(plan, options) {
         Ok((mut container, directories)) => {
             let join = Answer::Join { words: words.text() };
@@ -72,7 +72,7 @@ pub fn keep(
                 None => serve(&mut container, channel, &join, &directories, relays.as_mut()),
                 Some(why) => End::NotShared(why, None),
             };
-            finish(container, relays, options);
+            let outcome = finish(container, relays, options);
             // Now its image is free for those that the tasks start themselves.
             if let End::NotShared(why, task) = end {
                 let own = Answer::Own { why: why.into() };
@@ -81,8 +81,12 @@ pub fn keep(
                 }
                 answer_all(channel, &own);
             }
+            outcome == Outcome::Lost
         }
-        Err(why) => answer_all(channel, &Answer::Refused { words: words.text(), why }),
+        Err(why) => {
+            answer_all(channel, &Answer::Refused { words: words.text(), why });
+            false
+        }
     }
 }
 
@@ -105,7 +109,7 @@ fn start<'a>(plan: &'a Plan, options: &mut Options<'_>) -> Result<(Container<'a>
     match directories(container.first) {
         Ok(directories) => Ok((container, directories)),
         Err(error) => {
-            finish(container, None, options);
+            let _ = finish(container, None, options);
             Err(format!("the container's process cannot be looked at in /proc: {error}"))
         }
     }
@@ -155,7 +159,7 @@ fn serve(
 
 /// What is still in the container has no task any more. It goes first, while the file system that it works on is there; and with
 /// it what it has called outside, which may have a file in there open.
-fn finish(mut container: Container<'_>, relays: Option<Relays>, options: &mut Options<'_>) {
+fn finish(mut container: Container<'_>, relays: Option<Relays>, options: &mut Options<'_>) -> Outcome {
     if let Report::Started(first) = container.first
         && let Some(leftovers) = Leftovers::with(first)
     {
@@ -165,8 +169,8 @@ fn finish(mut container: Container<'_>, relays: Option<Relays>, options: &mut Op
         relays.end();
     }
     let _ = container.child.abandon();
-    // The tasks have ended: their codes are known, and none is left to say anything. The next start does.
-    let _ = container.end(options);
+    // The tasks have ended: their codes are known, and none is left to say anything. The plugin does, and srun.
+    container.end(options)
 }
 
 /// Of the container's first process, and of this one: a number could be another process's by the time that a task looks there.

@@ -6,6 +6,7 @@ pub mod engine;
 pub mod images;
 mod keep;
 mod scratch;
+pub(crate) mod startup;
 
 use crate::run::engine::descriptors;
 use crate::run::engine::engine_config;
@@ -37,6 +38,7 @@ use condatainer_images::lock::holder::{Holder, Published};
 use condatainer_images::verbs::create::CreateError;
 use condatainer_programs::command::{ANOTHER, ENOENT};
 
+pub(crate) use crate::run::engine::engine_config::before_path;
 pub use crate::run::engine::signals::Forward;
 pub(crate) use crate::run::images::tidy::lost;
 pub use crate::run::keep::{Words, answer_all, keep};
@@ -231,9 +233,10 @@ impl<'a> Container<'a> {
             let _ = orphans::end(image);
         }
         settle(self.plan);
-        let lost = self.plan.holds.as_ref().and_then(|image| tidy::tidy(image, self.room)).filter(|_| !was_killed);
+        let lost = self.plan.holds.as_ref().and_then(|image| tidy::tidy(image, self.room));
         let lost = lost.or_else(|| self.scratch.told_full());
-        if let Some(line) = &lost {
+        // Whoever has killed the engine knows, and the command's code tells of it.
+        if let Some(line) = lost.as_ref().filter(|_| !was_killed) {
             (options.say)(line);
         }
         if let Some(line) = self.scratch.remove() {

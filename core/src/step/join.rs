@@ -26,6 +26,7 @@ use crate::plan::binds::{ROOTS_HOME, no_tmpdir};
 use crate::plan::refusal::Refusal;
 use crate::plan::working_directory::Directory;
 use crate::request::ARGUMENTS_VARIABLE;
+use crate::run::startup;
 use crate::run::why_nowhere;
 use crate::session::{self, Record, Roll};
 use condatainer_images::system::process::Process;
@@ -92,6 +93,7 @@ pub struct Container {
     job: Job,
     /// That of a session, which ends with its command.
     roll: Option<Roll>,
+    own: Own,
 }
 
 fn system(what: &'static str) -> impl FnOnce(io::Error) -> JoinError {
@@ -143,6 +145,7 @@ impl Container {
             variables: variables(keeper, &after)?,
             job: here(job_of(first).map_err(system("its first process"))?, keeper)?,
             roll: None,
+            own: Own { startup: startup::directory() },
         })
     }
 
@@ -161,6 +164,7 @@ impl Container {
             variables: variables(keeper, &record.container_variables())?,
             job: here(record.job().ok_or_else(unread).map_err(system("its first process"))?, keeper)?,
             roll: Some(Roll::open(&session.file).map_err(|_| JoinError::NotShared(OVER))?),
+            own: Own { startup: startup::directory() },
         })
     }
 
@@ -171,7 +175,7 @@ impl Container {
         if let Err(error) = self.enter() {
             return error;
         }
-        if self.job.lacks_tmpdir(&Own, &self.variables) {
+        if self.job.lacks_tmpdir(&self.own, &self.variables) {
             say(&no_tmpdir(std::env::var_os("TMPDIR").unwrap_or_default()));
         }
         match command {
@@ -181,7 +185,7 @@ impl Container {
                 self.job.shell = shell.map(|shell| shell.into_os_string().into_vec());
             }
         }
-        match self.job.become_command(&Own, &self.variables) {
+        match self.job.become_command(&self.own, &self.variables) {
             ENOENT => JoinError::NotFound,
             ELIBBAD => JoinError::NotExecutable("its interpreter or loader is not in the container".into()),
             errno => JoinError::NotExecutable(Errno::from_raw(errno).desc().into()),
@@ -193,7 +197,7 @@ impl Container {
             move_into_link_name_space(namespace.as_fd(), Some(*kind)).map_err(|e| system("a namespace")(e.into()))?;
         }
         self.roll.as_ref().map_or(Ok(()), Roll::add).map_err(|_| JoinError::NotShared(OVER))?;
-        if let Err(errno) = self.job.enter(&Own) {
+        if let Err(errno) = self.job.enter(&self.own) {
             let path = self.job.directories.first().cloned().map(OsString::from_vec).unwrap_or_default();
             return Err(JoinError::Nowhere { path: path.into(), why: why_nowhere(errno) });
         }

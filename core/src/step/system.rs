@@ -3,13 +3,14 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
-use std::os::fd::{AsRawFd, IntoRawFd};
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::libc::O_NONBLOCK;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
@@ -19,7 +20,10 @@ use condatainer_programs::command::{ENOENT, Files, Identity, System, Variables};
 const HEAD: u64 = 256;
 
 /// This process's.
-pub(crate) struct Own;
+#[derive(Debug, Default)]
+pub(crate) struct Own {
+    pub(crate) startup: Option<OwnedFd>,
+}
 
 impl Files for Own {
     fn exists(&self, path: &[u8]) -> bool {
@@ -73,5 +77,11 @@ impl System for Own {
         // The command's from now on.
         let _ = file.into_raw_fd();
         self.exists(&path).then_some(path)
+    }
+
+    fn startup(&self) -> Option<Vec<u8>> {
+        let directory = self.startup.as_ref()?;
+        fcntl(directory, FcntlArg::F_SETFD(FdFlag::empty())).ok()?;
+        Some(format!("/proc/self/fd/{}", directory.as_raw_fd()).into_bytes())
     }
 }

@@ -115,6 +115,9 @@ impl Channel {
         let _ = shutdown(self.warden.as_raw_fd(), Shutdown::Write);
         match self.verdict(patience.saturating_add(KILLING)) {
             Some(Verdict::Ended) => Ok(()),
+            Some(Verdict::Lost) => Err(
+                "what was written last in the step's container may be lost: a FUSE program was killed, or there was no room: run 'condatainer overlay check' on its image".into(),
+            ),
             Some(Verdict::Late) => Err(format!(
                 "the step's container did not end within {patience} s and was killed: what was written last may be missing in its image, which its next use repairs"
             )),

@@ -73,6 +73,21 @@ fn what_does_not_end_is_killed() {
     assert!(is_gone(&left));
 }
 
+/// Nobody else can say it where there is no srun: the tasks have ended.
+#[test]
+fn what_was_lost_is_told() {
+    let lost = condatainer_core::step::warden::LOST;
+    let said = step(&format!("{WAIT_FOR_THE_END}; exit {lost}"), 60).end().unwrap_err();
+    assert!(said.starts_with("what was written last in the step's container may be lost"), "{said}");
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("number");
+    let text = format!("setsid sleep 1000 & echo $! > {}; {WAIT_FOR_THE_END}; exit {lost}", file.display());
+    let mut strays = step(&text, 60);
+    let left = number(&file);
+    assert_eq!(strays.end().unwrap_err(), said);
+    assert!(is_gone(&left));
+}
+
 /// Whoever has killed the keeper does not keep what it has started. But tasks may be in its container until the step is over.
 #[test]
 fn nothing_outlives_a_killed_keeper() {

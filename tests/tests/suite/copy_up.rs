@@ -70,7 +70,7 @@ fn as_the_kernel_does(desk: &Desk, low: &str, top: &str, options: &[&str]) -> Re
     Ok(())
 }
 
-fn hard_links_of_a_squashfs(desk: &Desk) -> Result<()> {
+pub(crate) fn hard_links_of_a_squashfs(desk: &Desk) -> Result<()> {
     desk.squashfs("low.sqf", BELOW)?;
     desk.image("top.img")?;
     as_the_kernel_does(desk, "low.sqf", "top.img", &[])?;
@@ -128,7 +128,7 @@ fn hard_links_of_the_written_image_stay_one_file(desk: &Desk) -> Result<()> {
 }
 
 /// A new directory does not get the bit from its parent, nor the group: docs/user.md says so.
-fn set_group_id_stays(desk: &Desk) -> Result<()> {
+pub(crate) fn set_group_id_stays(desk: &Desk) -> Result<()> {
     desk.squashfs("low.sqf", "mkdir -p mail/below; chmod 2775 mail; chmod 2750 mail/below")?;
     desk.image("top.img")?;
     let layers = ["-o", "low.sqf", "-o", "top.img:rw"];

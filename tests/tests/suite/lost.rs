@@ -10,7 +10,7 @@ use crate::support::{Desk, Expect, Setup, World, tests};
 
 tests! {
     Only(Release::Bookworm), Desk: [an_image_that_was_left_open_is_no_success];
-    Apptainer, Desk: [a_full_image_is_no_success_of_a_step];
+    Apptainer, Desk: [a_full_image_is_no_success_of_a_step, a_full_disk_is_no_success_of_a_step];
     Apptainer, OwnCluster: [a_killed_fuse_program_is_no_success];
 }
 
@@ -23,11 +23,14 @@ pub(crate) fn line(desk: &Desk) -> String {
     format!("{}: it could not be unmounted cleanly: what was written last may be lost: ", desk.path("env.img"))
 }
 
+/// What the node says, which cannot name the image.
+const ON_THE_NODE: &str = "condatainer: what was written last in the step's container may be lost: ";
+
 /// Runs this command, kills fuse2fs when its task says that it is there, and lets the task end.
 fn with_a_kill(desk: &Desk, command: &str) -> Result<Output> {
     desk.script(&format!(
-        "rm -f there; {command} & until [ -e there ]; do sleep 0.05; done
-        pkill -KILL -x fuse2fs; while pgrep -x fuse2fs; do sleep 0.05; done > /dev/null; echo on > go; wait $!"
+        "{command} & until [ -e there ]; do sleep 0.05; done
+        pkill -KILL -x fuse2fs; while pgrep -x fuse2fs; do sleep 0.05; done > /dev/null; echo on > go; rm there; wait $!"
     ))
 }
 
@@ -50,6 +53,7 @@ fn a_killed_fuse_program_is_no_success(world: &World, release: Release) -> Resul
         repaired(desk)?;
         let output = with_a_kill(desk, &step("", "rw", 0))?.ends_with(1)?;
         ensure!(output.stderr.matches(&line).count() == 1, "{}", output.stderr);
+        output.complains(ON_THE_NODE)?;
         repaired(desk)?;
         with_a_kill(desk, &step("", "rw", 7))?.ends_with(7)?;
         repaired(desk)?;
@@ -62,7 +66,18 @@ fn a_killed_fuse_program_is_no_success(world: &World, release: Release) -> Resul
         let in_job = format!("salloc -Q sh -c \"{} || echo not done\"", step("", "rw", 0));
         ensure!(with_a_kill(desk, &in_job)?.complains(&line)?.stdout.contains("not done"), "salloc");
         repaired(desk)?;
-        desk.is_clean("env.img")?;
+        let script = format!("#!/bin/sh\n{} || exit 9\n", step("", "rw", 0));
+        let id = desk.submit(&["--condatainer-base=/srv/base/base.sqf"], &script)?;
+        with_a_kill(desk, "true")?.success()?;
+        let (job, said) = (desk.job_ends(id)?, desk.output_of(id)?);
+        ensure!(job.code == 9 && said.contains(&line), "{job:?} {said}");
+        repaired(desk)?;
+        // Slurm has its code by then, and it has no srun.
+        let id = desk.submit(&["--condatainer-overlay=env.img:rw"], &format!("#!/bin/sh\n{}\n", task(0)))?;
+        with_a_kill(desk, "true")?.success()?;
+        let (job, said) = (desk.job_ends(id)?, desk.output_of(id)?);
+        ensure!(job.code == 0 && said.contains(ON_THE_NODE), "{job:?} {said}");
+        repaired(desk)?;
         desk.nodes_are_well()
     })
 }
@@ -98,4 +113,17 @@ fn a_full_image_is_no_success_of_a_step(desk: &Desk) -> Result<()> {
         .complains("env.img: is full: what was written last may be lost: run 'condatainer overlay resize --free 1G ")?;
     desk.srun_in("env.img:rw", "echo ran")?.says("ran")?.complains("is full: what does not fit is lost")?;
     Ok(())
+}
+
+/// What `:tmp` has taken is gone anyway, so there the node's line is all.
+fn a_full_disk_is_no_success_of_a_step(desk: &Desk) -> Result<()> {
+    desk.as_root("mkdir small; mount -t tmpfs -o size=30m,mode=1777 small small; chown alice small")?.success()?;
+    desk.image("env.img")?;
+    let many = "mkdir /d; for i in $(seq 1 400); do head -c 100000 /dev/urandom > /d/$i; done 2> /dev/null; exit 0";
+    let step = desk.command().env("TMPDIR", &desk.path("small"));
+    step.run(&["srun", "--condatainer-overlay=env.img:tmp", "sh", "-c", many])?.ends_with(0)?.complains(ON_THE_NODE)?;
+    desk.image("small/env.img")?;
+    let output = desk.srun_in("small/env.img:rw", many)?.ends_with(1)?.complains(ON_THE_NODE)?;
+    output.complains("what was written last may be lost: make room, then run 'condatainer overlay check ")?;
+    desk.as_root("umount -l small").map(drop)
 }

@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+mod bundled;
 mod check;
 mod cli;
 mod conda;
@@ -28,6 +29,7 @@ mod layers;
 mod lost;
 mod modes;
 mod names;
+mod other_shells;
 mod refusals;
 mod relay;
 mod releases;
@@ -87,12 +89,14 @@ fn suite() -> Suite {
             Theme { name: "modes", tests: modes::tests() },
             Theme { name: "whiteouts", tests: whiteouts::tests() },
             Theme { name: "copy_up", tests: copy_up::tests() },
+            Theme { name: "bundled", tests: bundled::tests() },
             Theme { name: "writers", tests: writers::tests() },
             Theme { name: "check", tests: check::tests() },
             Theme { name: "slow_disk", tests: slow_disk::tests() },
             Theme { name: "layers", tests: layers::tests() },
             Theme { name: "lost", tests: lost::tests() },
             Theme { name: "names", tests: names::tests() },
+            Theme { name: "other_shells", tests: other_shells::tests() },
             Theme { name: "fakeroot", tests: fakeroot::tests() },
             Theme { name: "relay", tests: relay::tests() },
             Theme { name: "entry", tests: entry::tests() },

@@ -238,7 +238,9 @@ fn layers_are_removed(desk: &Desk) -> Result<()> {
     module(desk, "other", "1", "")?;
     desk.write(&format!("{DIR}/samtools--1.16.sqf.env"), "A=1\n")?;
     let left = || Ok::<_, anyhow::Error>(desk.run(&["ls", DIR])?.stdout);
-    here(desk, "condatainer remove samtools/1.16")?.ends_with(1)?.complains("-y removes without asking")?;
+    here(desk, "condatainer remove samtools/1.16")?
+        .ends_with(1)?
+        .complains("this is not a terminal, so nothing is removed: use -y")?;
     let ask = format!("{LIBRARY}condatainer rm samtools/1.16");
     let answered = |answer: &str| desk.command().terminal().stdin(answer).run(&["bash", "-c", &ask]);
     answered("n\n")?.ends_with(1)?;

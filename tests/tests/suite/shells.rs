@@ -11,7 +11,7 @@ tests! {
 }
 
 /// What an installer of conda writes, on a machine where its hook fails, and what activating an environment does.
-const BASHRC: &str = r#"
+pub(crate) const BASHRC: &str = r#"
 PATH=$HOME/bin:$PATH
 # >>> conda initialize >>>
 # !! Contents within this block are managed by 'conda init' !!
@@ -40,7 +40,7 @@ const ANSWERS: [&str; 2] =
     ["which=/ext3/env/bin/python prefix=/ext3/env level=1 home=none", "venv=none own=/home/alice/bin/owntool open=0"];
 
 /// An image with an environment, whose python tells that it is the one.
-fn environment(desk: &Desk) -> Result<()> {
+pub(crate) fn environment(desk: &Desk) -> Result<()> {
     desk.image_with(
         "env.img",
         "$SUDO_UID:$SUDO_GID",
@@ -91,7 +91,8 @@ fn scripts(desk: &Desk) -> Result<()> {
     let (_, said) = desk.batch(&[], &text)?;
     ensure!(said == format!("{answer}/ext3/env/bin/python\n"), "{said}");
     desk.write("script", &format!("#!/usr/bin/env -S bash --login\n{asked}\n"))?;
-    let starts: [&[&str]; 3] = [&["./script"], &["bash", "-lc", asked], &["bash", "-l", "script"]];
+    let starts: [&[&str]; 4] =
+        [&["./script"], &["bash", "-lc", asked], &["bash", "-l", "script"], &["bash", "-ic", asked]];
     for start in starts {
         desk.run(&[&["condatainer", "exec", "-o", "env.img"], start].concat())?.says(answer.trim_end())?;
         desk.srun(&[&["--condatainer-overlay=env.img"], start].concat())?.says(answer.trim_end())?;

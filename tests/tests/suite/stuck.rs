@@ -46,6 +46,17 @@ fn meanwhile(desk: &Desk, options: &str, done: &str) -> Result<Output> {
     desk.script(&format!("{step}; {{ {done}; }} || exit 99; touch go; wait $!"))
 }
 
+/// The same with the container of a batch script. Slurm has the script's code by then, and it has no srun.
+fn a_script_is_told(desk: &Desk, done: &str) -> Result<()> {
+    desk.script("rm there go")?.success()?;
+    let id = desk.submit(&["--condatainer-overlay=env.img:rw"], &format!("#!/bin/sh\n{TASK}\n"))?;
+    desk.wait_until("[ -e there ]")?;
+    desk.script(&format!("{done}; touch go"))?.success()?;
+    let (job, said) = (desk.job_ends(id)?, desk.output_of(id)?);
+    ensure!(job.code == 0 && said.contains(LATE), "{job:?} {said}");
+    Ok(())
+}
+
 /// Those of the step's; the cluster's own processes are root's.
 fn nobody_is_left(desk: &Desk, pattern: &str) -> Result<()> {
     let left = desk.script(&format!("pgrep -a -u alice -f '{pattern}'"))?.stdout;
@@ -84,6 +95,8 @@ fn a_keeper_that_is_stopped_is_killed(world: &World, release: Release) -> Result
         meanwhile(desk, "", &format!("keeper=$(pgrep -f 'condatainer [k]eep'); {is_fenced} && {stop}"))?
             .ends_with(i32::from(release.has_apptainer()))?
             .complains(LATE)?;
+        nobody_is_left(desk, "[k]eep --part|[e]nv.img")?;
+        a_script_is_told(desk, "pkill -STOP -f 'condatainer [k]eep'")?;
         nobody_is_left(desk, "[k]eep --part|[e]nv.img")
     })
 }
@@ -109,6 +122,9 @@ fn a_fuse_program_that_hangs_is_killed(world: &World, release: Release) -> Resul
         meanwhile(desk, "", "pkill -STOP -x fuse2fs")?.ends_with(1)?.complains(LATE)?.complains(&lost::line(desk))?;
         nobody_is_left(desk, "[e]nv.img")?;
         desk.srun_in("env.img:rw", "cat /written; echo again > /again")?.says("written")?;
+        a_script_is_told(desk, "pkill -STOP -x fuse2fs")?;
+        nobody_is_left(desk, "[e]nv.img")?;
+        desk.srun_in("env.img:rw", "true")?.success()?;
         desk.exec(&["-o", "env.img"], "cat /again")?.says("again")?;
         is_gone(desk)
     })

@@ -43,6 +43,8 @@ pub(crate) struct Helper {
     pub(super) version: Option<Version>,
     /// It comes with the engine, which then takes no other.
     pub(super) bundled: bool,
+    /// Starts put our links in front of it.
+    pub(super) in_reach: bool,
     /// It looks at files by the C library's statx(2), in whose place the preload stands.
     pub(super) takes_preload: bool,
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::facts::{Facts, Helper, Interposers};
 use crate::doctor::check::Check;
 use crate::machine::engine::Flavour;
+use crate::machine::hard_links::{CONFUSED, Cause};
 use crate::machine::version::Version;
 
 /// Refuses an image that it may not write; 1.47.4 does not. Apptainer has had it patched since 1.4.4, when it brings its own.
@@ -34,9 +35,9 @@ pub(super) fn helper(helper: &Helper, engine: Option<Flavour>, ours: &Interposer
     };
     let path = path.display();
     if id == "fuse-overlayfs"
-        && let Some((why, cure)) = without_preload(helper, ours)
+        && let Some(cause) = Cause::of(ours.preload, helper.in_reach, helper.takes_preload)
     {
-        return Check::warning(id, format!("{path}: {why}: {CONFUSED}"), cure);
+        return Check::warning(id, format!("{path}: {}: {CONFUSED}", cause.words()), cause.cure());
     }
     let Some(version) = helper.version else {
         return Check::ok(id, format!("{path}, of an unknown release"));
@@ -54,21 +55,6 @@ pub(super) fn helper(helper: &Helper, engine: Option<Flavour>, ours: &Interposer
         ),
         _ => Check::ok(id, format!("{version}, {path}")),
     }
-}
-
-const CONFUSED: &str = "what is written to one of several hard links in a layer below can land in another";
-const NO_LINKS: &str = "keep files with several hard links out of layers: mksquashfs -no-hardlinks makes such a one";
-
-/// Why the preload cannot do its work (`programs/preload/`), and what to do.
-fn without_preload(helper: &Helper, ours: &Interposers) -> Option<(&'static str, &'static str)> {
-    if helper.bundled {
-        return Some(("it comes with the engine, which loads nothing of ours into it", NO_LINKS));
-    }
-    if !ours.preload {
-        let cure = "as root: make install makes it in PREFIX/libexec/condatainer";
-        return Some(("there is no library libexec/condatainer/fuse-overlayfs.so for it", cure));
-    }
-    (!helper.takes_preload).then_some(("it is linked statically, so that no library can be loaded into it", NO_LINKS))
 }
 
 /// In its user namespace the engine may mount by itself: this program is for engines that mount outside.
@@ -94,8 +80,11 @@ pub(super) fn interposers(facts: &Facts) -> Check {
     if found.peek().is_none() {
         return Check::skipped(ID, "there are no FUSE programs to stand in front of");
     }
-    if found.all(|helper| helper.bundled) {
-        return Check::skipped(ID, "the engine brings its own FUSE programs and looks at no others");
+    if found.all(|helper| !helper.in_reach) {
+        return Check::skipped(
+            ID,
+            "the engine brings its own FUSE programs, and starts cannot put others in front of them",
+        );
     }
     match (&facts.interposers.directory, facts.interposers.missing.as_slice()) {
         (None, _) => Check::warning(ID, format!("there are no links libexec/condatainer: {WITHOUT}"), CURE),

@@ -5,6 +5,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 
+use nix::unistd::geteuid;
+
 use super::facts::{Engine, Facts, Helper, Interposers};
 use crate::config::Config;
 use crate::machine::answer;
@@ -27,6 +29,7 @@ const HELPERS: [(&str, &[&str], &str); 3] = [
 pub(crate) fn read(config: &Config) -> Facts {
     let found = survey::engine(config);
     let build = found.as_ref().ok().map(|engine| BuildConfig::of(&engine.program)).unwrap_or_default();
+    let helpers = helpers(&build, found.as_ref().ok());
     let engine = found.map(|found| {
         let setuid = is_setuid(&found, &build);
         let path = build.file("CONF_FILE").or(found.config);
@@ -41,7 +44,7 @@ pub(crate) fn read(config: &Config) -> Facts {
     Facts {
         unused: OTHERS.into_iter().find_map(programs::find).filter(|_| engine.is_err()),
         engine,
-        helpers: helpers(&build),
+        helpers,
         fusermount: ["fusermount3", "fusermount"].into_iter().find_map(programs::find).map(|path| {
             let setuid = fs::metadata(&path).is_ok_and(|meta| meta.mode() & SETUID != 0 && meta.uid() == 0);
             (path, setuid)
@@ -90,22 +93,32 @@ impl BuildConfig {
     }
 }
 
-fn helpers(build: &BuildConfig) -> [Helper; 3] {
-    let own = build.own();
+fn helpers(build: &BuildConfig, engine: Option<&crate::machine::engine::Engine>) -> [Helper; 3] {
+    let first = engine.map(|engine| engine.own_programs.clone()).unwrap_or_default();
+    let reached = engine.filter(|engine| engine.needs_links_first(geteuid().as_raw())).map(|_| first.clone());
+    let (own, reached) = ([first, build.own()].concat(), reached.unwrap_or_default());
     thread::scope(|scope| {
-        let asked = HELPERS.map(|(name, programs, question)| scope.spawn(|| helper(&own, name, programs, question)));
+        let asked =
+            HELPERS.map(|(name, programs, question)| scope.spawn(|| helper(&own, &reached, name, programs, question)));
         let mut asked = asked.into_iter().zip(HELPERS);
         std::array::from_fn(|_| {
             let next = asked.next();
             let name = next.as_ref().map_or("", |(_, (name, ..))| name);
             let found = next.and_then(|(thread, _)| thread.join().ok());
-            found.unwrap_or(Helper { name, path: None, version: None, bundled: false, takes_preload: false })
+            found.unwrap_or(Helper {
+                name,
+                path: None,
+                version: None,
+                bundled: false,
+                in_reach: true,
+                takes_preload: false,
+            })
         })
     })
 }
 
 /// Our own links are passed over: they are asked about by themselves.
-fn helper(own: &[PathBuf], name: &'static str, programs: &[&str], question: &str) -> Helper {
+fn helper(own: &[PathBuf], reached: &[PathBuf], name: &'static str, programs: &[&str], question: &str) -> Helper {
     let bundled =
         programs.iter().flat_map(|name| own.iter().map(move |dir| dir.join(name))).find(|path| path.is_file());
     let ours = daemons::interposers().and_then(|dir| daemons::behind_the_links(&dir));
@@ -113,13 +126,10 @@ fn helper(own: &[PathBuf], name: &'static str, programs: &[&str], question: &str
     let (is_bundled, path) = (bundled.is_some(), bundled.or_else(elsewhere));
     let answer = path.as_deref().and_then(|path| answer::ask(path, &[question]).ok());
     let version = answer.and_then(|answer| version::of(name, &answer.both()));
-    Helper { name, version, bundled: is_bundled, takes_preload: path.as_deref().is_some_and(imports_statx), path }
-}
-
-/// Whether the function's name is in the program's table of imported ones; one that is linked statically has no such table.
-fn imports_statx(program: &Path) -> bool {
-    const NAME: &[u8] = b"\0statx\0";
-    fs::read(program).is_ok_and(|bytes| bytes.windows(NAME.len()).any(|place| place == NAME))
+    let in_reach =
+        !is_bundled || path.as_deref().and_then(Path::parent).is_some_and(|dir| reached.iter().any(|one| one == dir));
+    let takes_preload = path.as_deref().is_some_and(survey::takes_preload);
+    Helper { name, version, bundled: is_bundled, in_reach, takes_preload, path }
 }
 
 fn interposers() -> Interposers {
@@ -148,6 +158,7 @@ mod tests {
             setuid,
             oci_mode: false,
             interposers: None,
+            own_programs: Vec::new(),
         };
         assert!(is_setuid(&found(Flavour::Apptainer, false), &build));
         assert!(!is_setuid(&found(Flavour::SingularityCE, false), &build), "allow setuid = no");

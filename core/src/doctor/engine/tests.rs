@@ -9,7 +9,14 @@ fn with(said: &str, setuid: bool) -> Engine {
 }
 
 fn helper(name: &'static str, version: Version, bundled: bool) -> Helper {
-    Helper { name, path: Some(format!("/usr/bin/{name}").into()), version: Some(version), bundled, takes_preload: true }
+    Helper {
+        name,
+        path: Some(format!("/usr/bin/{name}").into()),
+        version: Some(version),
+        bundled,
+        in_reach: !bundled,
+        takes_preload: true,
+    }
 }
 
 fn facts(engine: Option<Engine>) -> Facts {
@@ -74,8 +81,9 @@ fn hard_links_that_are_not_kept_apart() {
     let one = helper("fuse-overlayfs", Version(1, 14, 0), false);
     let verdict = |helper: &Helper, ours: &Interposers| fuse::helper(helper, Some(Flavour::Apptainer), ours);
     assert_eq!(verdict(&one, &ours()).status, Status::Ok);
+    assert_eq!(verdict(&Helper { bundled: true, ..one.clone() }, &ours()).status, Status::Ok, "our links are in front");
     for (helper, ours) in [
-        (Helper { bundled: true, ..one.clone() }, ours()),
+        (Helper { bundled: true, in_reach: false, ..one.clone() }, ours()),
         (Helper { takes_preload: false, ..one.clone() }, ours()),
         (one.clone(), Interposers { preload: false, ..ours() }),
     ] {
@@ -100,5 +108,7 @@ fn links_in_front_of_the_helpers() {
     facts.interposers.directory = None;
     assert_eq!(fuse::interposers(&facts).status, Status::Warning);
     facts.helpers.iter_mut().for_each(|helper| helper.bundled = true);
+    assert_eq!(fuse::interposers(&facts).status, Status::Warning);
+    facts.helpers.iter_mut().for_each(|helper| helper.in_reach = false);
     assert_eq!(fuse::interposers(&facts).status, Status::Skipped);
 }

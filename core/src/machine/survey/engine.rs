@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::machine::engine::{Engine, Flavour, MissingEngine, Unsupported};
 use crate::machine::facts::{BaseFacts, Kind, LayerFacts};
 use crate::machine::{answer, version};
+use crate::run::before_path;
 use crate::run::engine::daemons;
 use condatainer_images::image;
 use condatainer_images::overlay::whiteout::{self, Meaning};
@@ -83,9 +84,11 @@ fn prefix(real: &Path) -> &Path {
 }
 
 fn apptainer(program: PathBuf, prefix: &Path) -> Engine {
+    let config = config_file(prefix, "apptainer/apptainer.conf");
     Engine {
         flavour: Flavour::Apptainer,
-        config: config_file(prefix, "apptainer/apptainer.conf"),
+        own_programs: own_programs(prefix, config.as_deref()),
+        config,
         // It looks no further itself: the file makes it such an installation, whatever its mode and 'allow setuid' say.
         setuid: starter(prefix, "apptainer", "starter-suid").is_some(),
         oci_mode: false,
@@ -105,9 +108,21 @@ fn singularity(program: PathBuf, prefix: &Path) -> Engine {
         setuid: setuid && directive(&text, "allow setuid") != Some("no"),
         oci_mode: directive(&text, "oci mode") == Some("yes"),
         interposers: daemons::interposers(),
+        own_programs: Vec::new(),
         origin: None,
         program,
     }
+}
+
+/// Where Apptainer looks before it looks into PATH, and finds a FUSE program: in its second half's directory, and where its
+/// configuration says.
+fn own_programs(prefix: &Path, config: Option<&Path>) -> Vec<PathBuf> {
+    let text = config.and_then(|path| fs::read_to_string(path).ok()).unwrap_or_default();
+    let Some(starter) = starter(prefix, "apptainer", "starter") else { return Vec::new() };
+    let libexec = starter.parent().unwrap_or(prefix);
+    let mut directories = before_path(directive(&text, "binary path"), libexec);
+    directories.retain(|dir| daemons::NAMES.iter().any(|name| dir.join(name).is_file()));
+    directories
 }
 
 /// Where the packages of the distributions and `make install` put an engine's second half.
@@ -221,6 +236,28 @@ mod tests {
             install(dir.path(), &[("etc/apptainer/apptainer.conf", 0o644, "allow setuid = no\n")]);
             assert!(named(program).setuid, "it forbids -c all the same");
         }
+    }
+
+    #[test]
+    fn an_apptainer_with_fuse_programs_of_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let (program, own) = (dir.path().join("bin/apptainer"), dir.path().join("libexec/apptainer/bin"));
+        install(dir.path(), &[("bin/apptainer", 0o755, ""), ("libexec/apptainer/bin/starter", 0o755, "")]);
+        install(dir.path(), &[("fuse/squashfuse_ll", 0o755, ""), ("etc/apptainer/apptainer.conf", 0o644, "")]);
+        assert!(named(program.clone()).own_programs.is_empty());
+        install(dir.path(), &[("libexec/apptainer/bin/fuse2fs", 0o755, "")]);
+        assert_eq!(named(program.clone()).own_programs, std::slice::from_ref(&own));
+        let fuse = dir.path().join("fuse");
+        let conf = format!("binary path = {}:$PATH:/usr/bin\n", fuse.display());
+        install(dir.path(), &[("etc/apptainer/apptainer.conf", 0o644, &conf)]);
+        assert_eq!(named(program.clone()).own_programs, [fuse, own]);
+        assert!(
+            !Engine { interposers: Some("/links".into()), ..named(program.clone()) }.needs_links_first(1001),
+            "an unknown place"
+        );
+        let own_programs = vec![PathBuf::from("/usr/libexec/apptainer/bin")];
+        let alice = Engine { interposers: Some("/links".into()), own_programs, ..named(program) };
+        assert!(alice.needs_links_first(1001) && !Engine { setuid: true, ..alice.clone() }.needs_links_first(1001));
     }
 
     #[test]

@@ -151,6 +151,7 @@ mod tests {
             setuid: false,
             oci_mode: false,
             interposers: None,
+            own_programs: Vec::new(),
             origin: None,
         };
         let of =

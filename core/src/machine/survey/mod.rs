@@ -31,12 +31,14 @@ use condatainer_images::trust::tmpdir;
 use condatainer_images::verbs::create;
 
 mod engine;
+mod hard_links;
 mod host;
 mod whiteouts;
 
 pub(crate) use engine::directive;
 pub use engine::engine;
 pub(crate) use engine::is_none as no_engine;
+pub(crate) use hard_links::takes_preload;
 pub(crate) use host::working_directory;
 
 /// A disk with less than this, in bytes, is nearly full; sparse images of ten times as much are usual.
@@ -101,6 +103,7 @@ pub fn survey(request: &Request, config: &Config, env: &HashMap<String, String>)
         whiteouts::look(&base, &mut layers, whiteouts::mounter(engine.as_ref().ok()));
     }
     let unsupported = engine.as_ref().ok().and_then(|engine| engine::unsupported(engine, &base, &layers));
+    let hard_links = hard_links::look(request, engine.as_ref().ok(), caller.uid, &base, &layers);
     let (tmpdir, tmpdir_problem) = scratch_place(config, env);
     let working_directory = working_directory(env.get("PWD").map(Path::new)).map_err(SurveyError::WorkingDirectory)?;
     let host = host::look(engine.as_ref().ok(), caller.home.as_deref(), &request.bind, &config.bind_dirs(), env);
@@ -118,6 +121,7 @@ pub fn survey(request: &Request, config: &Config, env: &HashMap<String, String>)
         tmpdir,
         fakeroot_origin: request.fakeroot.and_then(|fakeroot| config.origin_of_fakeroot(fakeroot)),
         file_limit: file_limit::get(),
+        hard_links,
         job: env.get("SLURM_JOB_ID").cloned(),
         job_variables: slurm_job::variables(env),
         nesting: env.get("IN_CONDATAINER").and_then(|level| level.parse().ok()).unwrap_or(0),

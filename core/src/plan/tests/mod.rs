@@ -30,6 +30,7 @@ fn apptainer() -> Engine {
         setuid: false,
         oci_mode: false,
         interposers: None,
+        own_programs: Vec::new(),
     }
 }
 
@@ -60,6 +61,7 @@ pub(crate) fn machine() -> Facts {
         tmpdir_problem: None,
         fakeroot_origin: None,
         file_limit: None,
+        hard_links: None,
     }
 }
 

@@ -20,6 +20,7 @@ fn engine(setuid: bool) -> Engine {
         setuid,
         oci_mode: false,
         interposers: None,
+        own_programs: Vec::new(),
     }
 }
 

@@ -79,7 +79,7 @@ impl Child {
             command.env_remove(name);
         });
         if let Some(dir) = &engine.interposers {
-            command.env("PATH", daemons::path_with(dir));
+            command.env("PATH", daemons::path_with(dir, &engine.own_programs));
         }
         // It believes PWD, and would follow a link that the container has not got.
         if let Some(directory) = directory {

@@ -6,8 +6,9 @@
 //! work. A signal mask given to the engine does not reach them (Apptainer's starter sets its own), so links with their names stand
 //! in front of them in the engine's PATH. Behind the links is the interposer (`programs/interposer/`), which blocks the signals
 //! and becomes the daemon, and that inherits the mask. In front of a fuse2fs it stays, as its guard, so that an engine which loses
-//! patience with a slow disk kills the guard and not the daemon. An engine that brings its own daemons in its libexec directory does
-//! not look at PATH, and its daemons stay as they are.
+//! patience with a slow disk kills the guard and not the daemon. An engine that brings its own daemons in its libexec directory looks
+//! there before PATH: its configuration then names the links first (see [`super::engine_config`]), where the interposer knows that
+//! directory. Its environment does not tell: the starter empties it.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -52,9 +53,13 @@ pub(crate) fn behind_the_links(dir: &Path) -> Option<PathBuf> {
     dir.join(INTERPOSER_FILE).canonicalize().ok()
 }
 
-/// PATH for the engine: the links in front of everything.
-pub(crate) fn path_with(dir: &Path) -> OsString {
+/// PATH for the engine: the links in front of everything, and behind them what it prefers to PATH.
+pub(crate) fn path_with(dir: &Path, own_programs: &[PathBuf]) -> OsString {
     let mut path = dir.as_os_str().to_owned();
+    for own in own_programs {
+        path.push(":");
+        path.push(own);
+    }
     path.push(":");
     // An empty entry would stand for the working directory.
     let own = std::env::var_os("PATH").filter(|path| !path.is_empty());
@@ -120,7 +125,7 @@ mod tests {
     #[test]
     fn the_interposer_blocks_what_it_should() {
         let dir = installed(&["grep"]);
-        let output = called(&dir.path().join("grep"), &["SigBlk", "/proc/self/status"], &path_with(dir.path()));
+        let output = called(&dir.path().join("grep"), &["SigBlk", "/proc/self/status"], &path_with(dir.path(), &[]));
         let said = String::from_utf8(output.stdout).unwrap();
         let mask = said.trim().rsplit('\t').next().and_then(|hex| u64::from_str_radix(hex, 16).ok()).unwrap();
         let expected: u64 = BLOCKED.iter().map(|signal| 1 << (*signal as u64 - 1)).sum();

@@ -4,15 +4,18 @@
 //! can then be sent to without a detour through the engine.
 
 use std::cell::Cell;
-use std::io::{IoSliceMut, Write};
+use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixCredentials, recvmsg, setsockopt, sockopt};
+use nix::sys::socket::{
+    ControlMessage, ControlMessageOwned, MsgFlags, UnixCredentials, recvmsg, sendmsg, setsockopt, sockopt,
+};
 use nix::unistd::Pid;
 
+use crate::run::startup;
 use crate::run::{RunError, system};
 
 /// Our end of the socket.
@@ -46,9 +49,15 @@ impl Link {
         Ok((Self { socket: ours, lacks_tmpdir: Cell::new(false) }, theirs.into()))
     }
 
-    /// Tells the shim to become the command.
+    /// Tells the shim to become the command, and gives it the directory that a zsh is to read.
     pub(crate) fn let_go(&mut self) -> Result<(), RunError> {
-        self.socket.write_all(b"G").map_err(system("the container ended before the command was started"))
+        let directory = startup::directory();
+        let descriptors = directory.as_ref().map(|directory| [directory.as_raw_fd()]);
+        let with = descriptors.as_ref().map(|numbers| ControlMessage::ScmRights(numbers));
+        let socket = self.socket.as_raw_fd();
+        let sent = sendmsg::<()>(socket, &[IoSlice::new(b"G")], with.as_slice(), MsgFlags::MSG_NOSIGNAL, None);
+        let over = system("the container ended before the command was started");
+        sent.map(drop).map_err(|errno| over(errno.into()))
     }
 
     /// Tells the shim that its command is not wanted any more.

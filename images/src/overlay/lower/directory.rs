@@ -147,6 +147,7 @@ fn node(stat: &FileStat, kind: FileType, at: At) -> LowerNode {
         mode: (stat.st_mode & 0o7777) as u16,
         ids: Ids { uid: stat.st_uid, gid: stat.st_gid },
         mtime: stat.st_mtime,
+        links: number(stat.st_nlink),
         device,
         target: None,
         host_ids: true,

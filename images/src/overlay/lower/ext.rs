@@ -61,8 +61,21 @@ impl Layer for ExtLayer {
         self.with(|tree| {
             let node = node(tree, at)?;
             let target = (node.kind == FileType::Symlink).then(|| tree.target(&node)).transpose()?;
-            let Node { kind, mode, ids, size, mtime, device, .. } = node;
-            Ok(LowerNode { kind, size, mode, ids, mtime, device, target, host_ids: false, layer: 0, at: at.clone() })
+            let Node { kind, mode, ids, size, mtime, links, device, .. } = node;
+            let links = u32::from(links);
+            Ok(LowerNode {
+                kind,
+                size,
+                mode,
+                ids,
+                mtime,
+                links,
+                device,
+                target,
+                host_ids: false,
+                layer: 0,
+                at: at.clone(),
+            })
         })
     }
 

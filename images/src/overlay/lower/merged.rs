@@ -1,6 +1,6 @@
 //! One directory of the merged tree: the directories of several layers, up to the first that hides the rest.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
 use super::error::LowerError;
 use super::layer::{Child, Layer};
@@ -51,9 +51,9 @@ impl Merged {
         Ok(Self { parts })
     }
 
-    /// How many names are kept of it.
+    /// How many names are kept of it, where long ones count as several.
     pub(super) fn len(&self) -> usize {
-        self.parts.iter().map(|part| part.names.len() + part.hides.len()).sum()
+        self.parts.iter().map(|part| part.names.weight() + part.hides.weight()).sum()
     }
 
     /// What stands under `name`: the topmost, unless a whiteout above it hides it.
@@ -83,19 +83,33 @@ impl Merged {
 
     /// All names that show.
     pub(super) fn names(&self, layers: &Layers) -> Result<BTreeSet<Vec<u8>>, LowerError> {
-        let (mut names, mut hidden) = (BTreeSet::new(), HashSet::new());
-        for part in &self.parts {
-            let mut hides: Vec<&[u8]> = part.hides.iter().map(|(name, _)| name).collect();
-            for (name, kind) in part.names.iter().filter(|(name, _)| !hidden.contains(name)) {
-                if may_be_whiteout(kind) && part.node(layers, name)?.is_some_and(|node| node.is_kernel_whiteout()) {
-                    hides.push(name);
-                } else {
-                    names.insert(name.to_vec());
+        let mut names = BTreeSet::new();
+        self.each_name::<LowerError>(layers, &mut |name| {
+            names.insert(name.to_vec());
+            Ok(())
+        })?;
+        Ok(names)
+    }
+
+    /// Calls `visit` with each name that shows. The topmost part that knows a name decides, whether it shows or hides it.
+    pub(super) fn each_name<E: From<LowerError>>(
+        &self,
+        layers: &Layers,
+        visit: &mut dyn FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for (number, part) in self.parts.iter().enumerate() {
+            let above = self.parts.get(..number).unwrap_or_default();
+            let is_decided =
+                |name: &[u8]| above.iter().any(|part| part.names.contains(name) || part.hides.contains(name));
+            for (name, kind) in part.names.iter().filter(|(name, _)| !is_decided(name)) {
+                let whiteout = may_be_whiteout(kind)
+                    && part.node(layers, name).map_err(E::from)?.is_some_and(|node| node.is_kernel_whiteout());
+                if !whiteout {
+                    visit(name)?;
                 }
             }
-            hidden.extend(hides);
         }
-        Ok(names)
+        Ok(())
     }
 }
 

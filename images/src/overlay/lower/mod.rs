@@ -8,6 +8,7 @@ mod directory;
 mod error;
 mod ext;
 mod layer;
+mod links;
 mod merged;
 mod names;
 mod node;
@@ -21,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 pub use error::LowerError;
+pub use links::first_with_hard_links;
 pub use node::LowerNode;
 
 use condatainer_formats::ext::FileType;
@@ -37,6 +39,8 @@ const LONGEST: usize = 4096;
 /// looked into, in bytes. Real trees have a hundredth of that.
 const MOST_NAMES: usize = 1_000_000;
 const MOST_PENDING: usize = 32 << 20;
+/// Directories below one that are counted.
+const MOST_DIRECTORIES: usize = 500_000;
 
 /// What to do about a layer that has more.
 const OR_ELSE: &str = "split its large directories, or leave this layer out of the comparison";
@@ -113,6 +117,21 @@ impl Lower {
         }
     }
 
+    /// As [`Lower::names`], one after the other and in any order.
+    ///
+    /// # Errors
+    /// A layer that cannot be read there, or what `visit` returns.
+    pub fn each_name<E: From<LowerError>>(
+        &self,
+        path: &[u8],
+        visit: &mut dyn FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        match self.enter(path)? {
+            Some(directory) => directory.each_name(&self.layers, visit),
+            None => Ok(()),
+        }
+    }
+
     /// What the directory at `path` holds in all; nothing where there is no directory.
     ///
     /// # Errors
@@ -122,23 +141,25 @@ impl Lower {
         let mut length = path.len();
         while let Some(path) = pending.pop() {
             length = length.saturating_sub(path.len());
-            for name in self.names(&path)? {
-                let inner = join(&path, &name);
-                let Some(node) = self.get(&inner)? else { continue };
+            self.each_name(&path, &mut |name| {
+                let inner = join(&path, name);
+                let Some(node) = self.get(&inner)? else { return Ok(()) };
                 if node.kind != FileType::Directory {
                     total.files += 1;
                     total.bytes += if node.kind == FileType::Regular { node.size } else { 0 };
-                } else if entered.insert((node.layer, node.at)) {
-                    total.directories += 1;
-                    length += inner.len();
-                    if length > MOST_PENDING {
-                        return Err(self.too_large(node.layer, "has more directories than can be looked into"));
-                    }
-                    pending.push(inner);
-                } else {
+                    return Ok(());
+                }
+                if !entered.insert((node.layer, node.at)) {
                     return Err(self.layer_error(node.layer, "is damaged: a directory has two names"));
                 }
-            }
+                total.directories += 1;
+                length += inner.len();
+                if length > MOST_PENDING || entered.len() > MOST_DIRECTORIES {
+                    return Err(self.too_large(node.layer, "has more directories than can be looked into"));
+                }
+                pending.push(inner);
+                Ok(())
+            })?;
         }
         Ok(total)
     }
@@ -187,10 +208,21 @@ impl Lower {
             chain.push((name.to_vec(), Rc::new(Merged::open(&self.layers, below)?)));
             if chain.iter().map(|(_, directory)| directory.len()).sum::<usize>() > MOST_NAMES {
                 chain.truncate(1);
-                return Err(self.too_large(topmost, &format!("its directories have more names than {MOST_NAMES}")));
+                return Err(self.too_large(
+                    topmost,
+                    &format!("its directories have more names than {MOST_NAMES}, or very long ones"),
+                ));
             }
         }
         Ok(chain.last().map(|(_, directory)| Rc::clone(directory)))
+    }
+
+    /// That the layer which has `node` has more that is deleted than is told.
+    pub(crate) fn too_many_deleted(&self, node: &LowerNode, most: usize) -> LowerError {
+        self.too_large(
+            node.layer,
+            &format!("the image deletes more than {most} names of the layers below, or very long ones"),
+        )
     }
 
     fn too_large(&self, number: usize, what: &str) -> LowerError {

@@ -44,6 +44,12 @@ impl Names {
         self.get(wanted).is_some()
     }
 
+    /// The number of names; every 64 bytes of them count as one more.
+    pub(super) fn weight(&self) -> usize {
+        self.records.len() + self.bytes.len() / 64
+    }
+
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.records.len()
     }

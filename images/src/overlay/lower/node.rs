@@ -18,6 +18,8 @@ pub struct LowerNode {
     pub ids: Ids,
     /// Last change of the content, in seconds since 1970.
     pub mtime: i64,
+    /// Number of names.
+    pub links: u32,
     /// Major and minor number of a device.
     pub device: (u32, u32),
     /// Where a symbolic link leads.

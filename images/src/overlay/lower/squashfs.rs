@@ -44,8 +44,8 @@ impl Layer for SquashfsLayer {
     }
 
     fn node(&self, at: &At) -> Result<LowerNode, LowerError> {
-        let Inode { kind, mode, ids, mtime, size, device, target, .. } = self.told(self.inode(at))?;
-        Ok(LowerNode { kind, size, mode, ids, mtime, device, target, host_ids: false, layer: 0, at: at.clone() })
+        let Inode { kind, mode, ids, mtime, size, links, device, target, .. } = self.told(self.inode(at))?;
+        Ok(LowerNode { kind, size, mode, ids, mtime, links, device, target, host_ids: false, layer: 0, at: at.clone() })
     }
 
     fn list(&self, directory: &At, visit: &mut dyn FnMut(Child)) -> Result<(), LowerError> {

@@ -12,11 +12,18 @@ use crate::overlay::whiteout::{self, Meaning, meaning};
 use condatainer_formats::ext::raw::InoSet;
 use condatainer_formats::ext::{ExtError, FileType, Ids, Name, Node, ReadAt, Tree};
 
+/// What is deleted is told up to so many times: names of a layer below take next to nothing there, so a small one could fill the
+/// memory. What is added takes place in the image. Paths that are longer than so many bytes count by their length.
+const MOST_DELETED: usize = 250_000;
+const LONG_PATH: usize = 100;
+
 pub(super) struct Walk<'a, 'b, R: ?Sized> {
     sides: Sides<'a, 'b, R>,
     pending: Vec<Directory>,
     entered: InoSet,
     changes: Changes,
+    /// Bytes of the paths that are told as deleted, and more for short ones.
+    deleted: usize,
 }
 
 /// A directory of the image that is still to be entered.
@@ -40,7 +47,7 @@ struct Names {
 impl<'a, 'b, R: ReadAt + ?Sized> Walk<'a, 'b, R> {
     pub(super) fn new(path: &'a Path, tree: &'a Tree<'b, R>, lower: &'a Lower, owner: Ids) -> Self {
         let sides = Sides { path, tree, lower, owner };
-        Self { sides, pending: Vec::new(), entered: InoSet::default(), changes: Changes::default() }
+        Self { sides, pending: Vec::new(), entered: InoSet::default(), changes: Changes::default(), deleted: 0 }
     }
 
     /// Everything from the directory `upper` on.
@@ -66,7 +73,7 @@ impl<'a, 'b, R: ReadAt + ?Sized> Walk<'a, 'b, R> {
         let Names { mut real, hidden, opaque } = self.names(directory)?;
         // By inode, because that is how they lie on disk.
         real.sort_unstable();
-        let (mut there, mut gone) = (BTreeSet::new(), hidden.clone());
+        let (mut there, mut gone) = (BTreeSet::new(), BTreeSet::new());
         for (ino, name) in real {
             let node = self.node(ino)?;
             if node.is_kernel_whiteout() {
@@ -80,8 +87,14 @@ impl<'a, 'b, R: ReadAt + ?Sized> Walk<'a, 'b, R> {
             return Ok(());
         }
         if opaque || directory.hides {
-            gone.extend(self.sides.lower.names(&directory.path)?);
+            // All of them go, what is hidden by its own name among them. They may be many: no list is made.
+            let lower = self.sides.lower;
+            return lower.each_name(&directory.path, &mut |name| match there.contains(name) {
+                true => Ok(()),
+                false => self.delete(&join(&directory.path, name)),
+            });
         }
+        gone.extend(hidden);
         gone.difference(&there).try_for_each(|name| self.delete(&join(&directory.path, name)))
     }
 
@@ -139,6 +152,10 @@ impl<'a, 'b, R: ReadAt + ?Sized> Walk<'a, 'b, R> {
     /// Something that is hidden, if it is there at all.
     fn delete(&mut self, path: &[u8]) -> Result<(), DiffError> {
         let Some(before) = self.sides.lower.get(path)? else { return Ok(()) };
+        self.deleted += path.len().max(LONG_PATH);
+        if self.deleted > MOST_DELETED * LONG_PATH {
+            return Err(self.sides.lower.too_many_deleted(&before, MOST_DELETED).into());
+        }
         let below = (before.kind == FileType::Directory).then(|| self.sides.lower.below(path)).transpose()?;
         self.push(Change::Deleted, path, Some(&before), None);
         if let Some(entry) = self.changes.entries.last_mut() {

@@ -18,11 +18,13 @@ pub(crate) const CONFIG: &str = "/etc/condatainer/config.toml";
 const FAKE_APPTAINER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/suite/support/fake-apptainer.sh");
 const SITE_CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/suite/support/config.toml");
 
-/// The links that `make install` makes for the FUSE daemons, and for Slurm's commands.
+/// The links that `make install` makes for the FUSE daemons, for Slurm's commands, and a zsh's files.
 const LINKS: &str = "mkdir -p libexec/condatainer && cd libexec/condatainer &&
     /usr/local/bin/condatainer interposer > interposer && chmod 755 interposer &&
     for daemon in fuse-overlayfs fuse2fs squashfuse squashfuse_ll; do ln -s interposer $daemon; done &&
     /usr/local/bin/condatainer preload > fuse-overlayfs.so &&
+    mkdir zsh && /usr/local/bin/condatainer zshenv > zsh/.zshenv &&
+    for file in .zprofile .zshrc .zlogin; do ln -s .zshenv zsh/$file; done &&
     mkdir slurm && cd slurm && /usr/local/bin/condatainer relay > .relay && chmod 755 .relay &&
     for command in srun sbatch scancel squeue scontrol; do ln -s .relay $command; done";
 
@@ -52,6 +54,8 @@ pub(crate) struct Setup {
     pub(crate) slurm_conf: &'static str,
     /// Whether it has the modules in `/srv/modules`.
     pub(crate) modules: bool,
+    /// Whether it has `/srv/shells/shells.sqf`.
+    pub(crate) shells: bool,
     /// Whether it has the host's network.
     pub(crate) online: bool,
     /// A tool for conda environments, found in PATH.
@@ -71,6 +75,7 @@ impl Default for Setup {
             proctrack: Proctrack::LinuxProc,
             slurm_conf: "",
             modules: false,
+            shells: false,
             online: false,
             conda: None,
         }
@@ -84,6 +89,10 @@ impl Setup {
         if self.modules {
             let modules = modules::prepare(&Cache::open(None)?)?;
             options.binds.push(Bind { host: modules, inside: modules::INSIDE.into(), read_only: true });
+        }
+        if self.shells {
+            let shells = modules::shells(&Cache::open(None)?)?;
+            options.binds.push(Bind { host: shells, inside: modules::SHELLS_INSIDE.into(), read_only: true });
         }
         let cluster = Cluster::start(&options)?;
         cluster.command("root").cwd("/usr/local").script(LINKS)?.success()?;
