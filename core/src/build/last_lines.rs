@@ -7,12 +7,12 @@ const LONGEST: usize = 300;
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Last {
+pub(super) struct LastLines {
     kept: usize,
     lines: VecDeque<String>,
 }
 
-impl Last {
+impl LastLines {
     /// Keeps so many.
     pub(super) fn new(kept: usize) -> Self {
         Self { kept, lines: VecDeque::new() }
@@ -50,7 +50,7 @@ mod tests {
 
     #[test]
     fn the_oldest_are_forgotten() {
-        let mut last = Last::new(2);
+        let mut last = LastLines::new(2);
         assert_eq!(last.newest(), None);
         ["a", "b", "c"].iter().for_each(|line| last.hear(line));
         assert_eq!((last.to_vec(), last.newest()), (vec!["b".into(), "c".into()], Some("c")));

@@ -3,16 +3,23 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::config::Origin;
 use condatainer_images::trust::own_dir::{self, OwnDir};
 use condatainer_images::trust::tmpdir;
 
 const PREFIX: &str = ".build.condatainer-";
 
+/// How another directory for the work is named.
+pub(super) fn other_tmpdir(origin: Option<&Origin>) -> String {
+    const BY_OPTION: &str = "name another directory with --tmpdir";
+    origin.map_or_else(|| BY_OPTION.into(), |origin| origin.cure(&format!(", or {BY_OPTION}")))
+}
+
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Workshop(OwnDir);
+pub(super) struct WorkDir(OwnDir);
 
-impl Workshop {
+impl WorkDir {
     /// A new one in `tmpdir`; what killed makers of the caller's have left there is taken away.
     pub(super) fn new(tmpdir: &Path) -> io::Result<Self> {
         if let Some(fault) = tmpdir::fault(tmpdir) {
@@ -37,10 +44,10 @@ mod tests {
     fn nothing_is_left() {
         let dir = tempfile::tempdir().unwrap();
         let names = || fs::read_dir(dir.path()).unwrap().count();
-        let workshop = Workshop::new(dir.path()).unwrap();
-        fs::create_dir_all(workshop.join("a/b")).unwrap();
+        let work_dir = WorkDir::new(dir.path()).unwrap();
+        fs::create_dir_all(work_dir.join("a/b")).unwrap();
         assert_eq!(names(), 1);
-        drop(workshop);
+        drop(work_dir);
         assert_eq!(names(), 0);
     }
 
@@ -50,7 +57,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let names = [".build.condatainer-abcdef", ".build.condatainer-abcdef.new.d"];
         names.iter().for_each(|name| fs::create_dir_all(dir.path().join(name).join("thesis")).unwrap());
-        drop(Workshop::new(dir.path()).unwrap());
+        drop(WorkDir::new(dir.path()).unwrap());
         assert!(names.iter().all(|name| dir.path().join(name).join("thesis").is_dir()));
     }
 }

@@ -1,6 +1,6 @@
 //! What Apptainer has said, in one line, and what helps. Its own last lines are kept beside.
 
-use crate::build::last::{Last, cut};
+use crate::build::last_lines::{LastLines, cut};
 use condatainer_images::system::ids::Fakeroot;
 use condatainer_images::tools::full;
 
@@ -9,22 +9,22 @@ const KEPT: usize = 20;
 
 /// What was said so far.
 #[derive(Debug)]
-pub struct Said {
-    last: Last,
+pub(super) struct Output {
+    last: LastLines,
     fatal: Option<String>,
     full: bool,
     has_no_fakeroot: bool,
     no_ids: bool,
 }
 
-impl Default for Said {
+impl Default for Output {
     fn default() -> Self {
-        Self { last: Last::new(KEPT), fatal: None, full: false, has_no_fakeroot: false, no_ids: false }
+        Self { last: LastLines::new(KEPT), fatal: None, full: false, has_no_fakeroot: false, no_ids: false }
     }
 }
 
-impl Said {
-    pub fn hear(&mut self, line: &str) {
+impl Output {
+    pub(super) fn hear(&mut self, line: &str) {
         self.full |= full::is_said(line);
         self.has_no_fakeroot |= line.contains("fakeroot command not found");
         self.no_ids |= line.contains("failed to change uid and gids") || line.contains("lchown");
@@ -38,23 +38,23 @@ impl Said {
     }
 
     /// Whether a disk was full.
-    pub fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.full
     }
 
-    pub fn last(&self) -> Vec<String> {
+    pub(super) fn last_lines(&self) -> Vec<String> {
         self.last.to_vec()
     }
 
     /// Why it failed.
-    pub fn essence(&self) -> Option<String> {
+    pub(super) fn reason(&self) -> Option<String> {
         let line = self.fatal.as_deref().or_else(|| self.last.newest())?;
         // A tool's output hangs on the line.
         Some(cut(line.split(": WARNING:").next().unwrap_or(line)))
     }
 
     /// What helps.
-    pub fn advice(&self, remote: bool, fakeroot: Option<Fakeroot>) -> Option<&'static str> {
+    pub(super) fn advice(&self, remote: bool, fakeroot: Option<Fakeroot>) -> Option<&'static str> {
         let has = |words: &[&str]| words.iter().any(|word| self.last.lines().any(|line| line.contains(word)));
         let mapped = fakeroot == Some(Fakeroot::RootMapped);
         match () {
@@ -99,20 +99,20 @@ fn is_progress(line: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn said(lines: &[&str]) -> Said {
-        let mut said = Said::default();
-        lines.iter().for_each(|line| said.hear(line));
-        said
+    fn said(lines: &[&str]) -> Output {
+        let mut output = Output::default();
+        lines.iter().for_each(|line| output.hear(line));
+        output
     }
 
     #[test]
-    fn the_fatal_line_is_the_essence() {
-        let said =
+    fn the_fatal_line_is_the_reason() {
+        let output =
             said(&["INFO:    Starting build...", "FATAL:   While performing build: x", "more of it", "[==| ] 3%"]);
-        assert_eq!(said.essence().as_deref(), Some("While performing build: x"));
-        assert_eq!(said.last().len(), 3);
-        assert_eq!(said.advice(true, Some(Fakeroot::Subuid)), None);
-        assert_eq!(Said::default().essence(), None);
+        assert_eq!(output.reason().as_deref(), Some("While performing build: x"));
+        assert_eq!(output.last_lines().len(), 3);
+        assert_eq!(output.advice(true, Some(Fakeroot::Subuid)), None);
+        assert_eq!(Output::default().reason(), None);
     }
 
     #[test]

@@ -6,14 +6,17 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use super::layer::Packed;
-use super::target::{self, Target};
-use super::workshop::Workshop;
-use super::{BuildError, Recipe, Report, Request, Source, Watch};
-use crate::build::apptainer::command::{Build, takes_mksquashfs_arguments};
-use crate::build::apptainer::process::{End, Running};
-use crate::build::apptainer::verdict::Said;
-use crate::build::recipe::{definition, source};
+use super::command::{Build, takes_mksquashfs_arguments};
+use super::output::Output;
+use crate::build::error::BuildError;
+use crate::build::packed::Packed;
+use crate::build::process::{End, Running};
+use crate::build::progress::Watch;
+use crate::build::recipe::source::{self, Source};
+use crate::build::recipe::{Recipe, definition};
+use crate::build::request::{Report, Request};
+use crate::build::target::{self, Target};
+use crate::build::work_dir::WorkDir;
 use crate::machine::survey;
 use crate::plan;
 use condatainer_images::system::ids::Fakeroot;
@@ -61,16 +64,16 @@ impl Rights {
     }
 }
 
-pub(super) fn run(request: &Request, watch: Watch<'_>) -> Result<Report, BuildError> {
+pub(crate) fn run(request: &Request, watch: Watch<'_>) -> Result<Report, BuildError> {
     let begun = Instant::now();
     let rights = rights(request)?;
     let plan = plan(request, &rights)?;
     let rights = rights.for_plan(&plan);
     let compression = compression(request)?;
     let target = Target::new(&request.layer, request.update)?;
-    let workshop = workshop(request, &target, plan.needed)?;
+    let work_dir = work_dir(request, &target, plan.needed)?;
     target.require_space(1)?;
-    let sif = make_sif(request, &plan, &rights, compression, &workshop, &target, watch)?;
+    let sif = make_sif(request, &plan, &rights, compression, &work_dir, &target, watch)?;
     let (size_bytes, compression) = write(&sif, &target, watch)?;
     let recorded = Packed::open(target.draft().path())?.recorded(target.path())?.map(|(place, _)| place);
     let (path, replaced) = (target.path().to_owned(), target.replaces());
@@ -128,7 +131,7 @@ fn of_source(source: &Source, rights: &Rights) -> Plan {
     let as_root = rights.is_root || rights.fakeroot.is_some();
     let mapped = rights.fakeroot == Some(Fakeroot::RootMapped) && source.keeps_owners();
     let what = match as_root && !mapped {
-        true => What::Definition(definition::of_source(source)),
+        true => What::Definition(source.to_definition()),
         false => What::Spec(source.spec()),
     };
     let (remote, needed) = (source.local.is_none(), source::size(source));
@@ -168,7 +171,7 @@ fn compression(request: &Request) -> Result<Option<Compression>, BuildError> {
     }
 }
 
-fn workshop(request: &Request, target: &Target, needed: u64) -> Result<Workshop, BuildError> {
+fn work_dir(request: &Request, target: &Target, needed: u64) -> Result<WorkDir, BuildError> {
     let refused = |why: &str| tmpdir_refused(request, why.into());
     // It stands in a definition, which Apptainer reads as a shell would.
     let awkward = |c: char| c.is_control() || "\"'\\$`*?[]{}#".contains(c);
@@ -179,7 +182,7 @@ fn workshop(request: &Request, target: &Target, needed: u64) -> Result<Workshop,
         }
         Ok(tmpdir) => {
             target::require_space(target.path(), &tmpdir, needed.max(1))?;
-            Workshop::new(&tmpdir).map_err(|error| refused(&error.to_string()))
+            WorkDir::new(&tmpdir).map_err(|error| refused(&error.to_string()))
         }
     }
 }
@@ -194,13 +197,13 @@ fn make_sif(
     plan: &Plan,
     rights: &Rights,
     compression: Option<Compression>,
-    workshop: &Workshop,
+    work_dir: &WorkDir,
     target: &Target,
     watch: Watch<'_>,
 ) -> Result<PathBuf, BuildError> {
     let refused = |error: io::Error| tmpdir_refused(request, error.to_string());
     let io = |error| BuildError::io(target.path(), error);
-    let (sif, tmpdir) = (workshop.join("image.sif"), workshop.join("tmp"));
+    let (sif, tmpdir) = (work_dir.join("image.sif"), work_dir.join("tmp"));
     fs::create_dir(&tmpdir).map_err(refused)?;
     let build = Build {
         engine: &request.engine,
@@ -210,44 +213,45 @@ fn make_sif(
         root_owned: compression.is_some() && matches!(plan.what, What::Spec(_)),
         arguments: &request.arguments,
         sif: &sif,
-        spec: spec(plan, workshop).map_err(refused)?,
+        spec: spec(plan, work_dir).map_err(refused)?,
     };
     let start = |error| BuildError::Start { program: request.engine.clone(), error };
-    let mut said = Said::default();
-    let end = Running::start(&build.command()).map_err(start)?.wait(&mut |line| said.hear(line), watch).map_err(io)?;
+    let mut output = Output::default();
+    let end =
+        Running::start(&build.command()).map_err(start)?.wait(&mut |line| output.hear(line), watch).map_err(io)?;
     match end {
         End::Stopped => Err(BuildError::Interrupted { path: target.path().into() }),
         End::Exited(status) if status.success() && sif.is_file() => Ok(sif),
         End::Exited(status) if status.success() => {
             Err(BuildError::NotSquashfs { path: target.path().into(), what: "no SIF".into() })
         }
-        End::Exited(status) => Err(failure(&said, &status.to_string(), plan, rights, &request.tmpdir, target)),
+        End::Exited(status) => Err(failure(&output, &status.to_string(), plan, rights, &request.tmpdir, target)),
     }
 }
 
 /// What Apptainer is given: the definition that is built, with the one that is recorded beside it.
-fn spec(plan: &Plan, workshop: &Workshop) -> io::Result<OsString> {
+fn spec(plan: &Plan, work_dir: &WorkDir) -> io::Result<OsString> {
     let definition = match &plan.what {
         What::Spec(spec) => return Ok(spec.into()),
         What::Definition(definition) => definition,
     };
-    let (copy, built) = (workshop.join("definition"), workshop.join("built.def"));
+    let (copy, built) = (work_dir.join("definition"), work_dir.join("built.def"));
     fs::write(&copy, definition)?;
     fs::write(&built, definition::recording(definition, &copy.to_string_lossy()))?;
     Ok(built.into())
 }
 
-fn failure(said: &Said, status: &str, plan: &Plan, rights: &Rights, tmpdir: &Path, target: &Target) -> BuildError {
+fn failure(output: &Output, status: &str, plan: &Plan, rights: &Rights, tmpdir: &Path, target: &Target) -> BuildError {
     let advice = match &rights.problem {
-        _ if said.is_full() => Some(format!(
+        _ if output.is_full() => Some(format!(
             "a disk is full or your quota is: make room in {}, or name another directory with --tmpdir",
             tmpdir.display()
         )),
         Some(problem) => Some(problem.clone()),
-        None => said.advice(plan.remote, rights.fakeroot).map(String::from),
+        None => output.advice(plan.remote, rights.fakeroot).map(String::from),
     };
-    let essence = said.essence().unwrap_or_else(|| status.into());
-    BuildError::Failed { path: target.path().into(), essence, said: said.last(), advice }
+    let essence = output.reason().unwrap_or_else(|| status.into());
+    BuildError::Failed { path: target.path().into(), essence, said: output.last_lines(), advice }
 }
 
 /// Copies the squashfs out of the SIF: its length, and how it is compressed.

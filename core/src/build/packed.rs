@@ -4,8 +4,9 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use super::{BuildError, News, Watch};
-use crate::build::recipe::definition::{OF_APPTAINER, RECORDED};
+use super::error::BuildError;
+use super::progress::{News, Watch};
+use super::recipe::definition::{OF_APPTAINER, RECORDED};
 use condatainer_formats::ext::{FileType, Window};
 use condatainer_formats::squashfs::{Squashfs, SquashfsError};
 use condatainer_images::image::{self, ImageError, Kind, Opened, PartitionFs};

@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use super::CondaError;
 use super::command::directory_of;
+use super::error::CondaError;
 use crate::request::bind::Bind;
 
 /// Variables that name a file or a directory which the tool reads.

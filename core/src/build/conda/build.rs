@@ -9,15 +9,19 @@ use std::process::Command;
 use std::time::Instant;
 
 use super::command::Order;
-use super::error::Failure;
+use super::error::{CondaError, Failure};
+use super::host;
+use super::output::{Output, Trouble};
 use super::pack::{self, Packing};
 use super::record::{self, Packages};
-use super::said::{Said, Trouble};
-use super::{CondaError, Report, Request, Spec, SpecFile, Tool, surroundings};
-use crate::build::apptainer::process::{End, Running};
+use super::request::{Report, Request};
+use super::spec::{Spec, SpecFile};
+use super::tool::Tool;
+use crate::build::error::BuildError;
+use crate::build::process::{End, Running};
+use crate::build::progress::{News, Watch};
 use crate::build::target::{self, Target};
-use crate::build::workshop::Workshop;
-use crate::build::{BuildError, News, Watch};
+use crate::build::work_dir::WorkDir;
 use crate::machine::survey;
 use crate::plan::command_line::contradicting_variables;
 use crate::plan::{self, Plan};
@@ -28,7 +32,7 @@ use crate::request::names::Name;
 const MODULES: &str = "cnt";
 /// Where the environment of a workspace image is in a container.
 const WORKSPACE: &str = "/ext3/env";
-/// What becomes the root of a layer or image, in the workshop.
+/// What becomes the root of a layer or image, in the work_dir.
 const ROOT: &str = "root";
 /// What of an image a container shows.
 const UPPER: &str = "upper";
@@ -45,8 +49,8 @@ pub fn build(request: &Request<'_>, watch: Watch<'_>) -> Result<Report, BuildErr
     let prefix = format!("/{MODULES}/{}", name.as_str());
     let target = Target::new(&request.layer, request.update)?;
     target.require_space(ROOM)?;
-    let Environment { place, packages, tool, workshop: _alive } = make(request, "", &prefix, watch)?;
-    pack::open_to_all(&place.root).map_err(|error| CondaError::tmpdir(request, error))?;
+    let Environment { place, packages, tool, work_dir: _alive } = make(request, "", &prefix, watch)?;
+    pack::open_to_all(&place.root).map_err(|error| request.tmpdir_refused(error))?;
     let packing = Packing {
         root: &place.root,
         out: target.draft().file(),
@@ -81,7 +85,7 @@ pub struct Contents {
     pub packages: usize,
     /// Scripts that `conda activate` would run and a start does not.
     pub activation: Vec<String>,
-    _workshop: Workshop,
+    _work_dir: WorkDir,
 }
 
 /// Makes the environment `/ext3/env` of a workspace image; `request.layer` is the image.
@@ -89,16 +93,16 @@ pub struct Contents {
 /// # Errors
 /// See [`CondaError`].
 pub fn contents(request: &Request<'_>, watch: Watch<'_>) -> Result<Contents, BuildError> {
-    let Environment { place, packages, workshop, .. } = make(request, UPPER, WORKSPACE, watch)?;
-    let directory = workshop.join(ROOT);
-    let refused = |error| CondaError::tmpdir(request, error);
+    let Environment { place, packages, work_dir, .. } = make(request, UPPER, WORKSPACE, watch)?;
+    let directory = work_dir.join(ROOT);
+    let refused = |error| request.tmpdir_refused(error);
     for name in [UPPER, "work"] {
         let made = directory.join(name);
         fs::create_dir_all(&made).map_err(refused)?;
         fs::set_permissions(&made, Permissions::from_mode(0o755)).map_err(refused)?;
     }
     let activation = record::activation(&place.environment);
-    Ok(Contents { directory, packages: packages.count(), activation, _workshop: workshop })
+    Ok(Contents { directory, packages: packages.count(), activation, _work_dir: work_dir })
 }
 
 /// An environment that was made.
@@ -106,23 +110,23 @@ struct Environment {
     place: Place,
     packages: Packages,
     tool: Tool,
-    workshop: Workshop,
+    work_dir: WorkDir,
 }
 
 fn make(request: &Request<'_>, below: &str, prefix: &str, watch: Watch<'_>) -> Result<Environment, BuildError> {
-    let refused = |error| CondaError::tmpdir(request, error);
+    let refused = |error| request.tmpdir_refused(error);
     let named = request.config.conda(request.conda.clone());
     let origin = named.as_ref().and_then(|named| request.config.origin_of_conda(named));
     let tool = Tool::find(named.as_deref(), request.env).map_err(|error| error.named_by(origin))?;
     let channels = channels(request)?;
-    let workshop = workshop(request)?;
-    let place = Place::new(&workshop, below, prefix).map_err(refused)?;
+    let work_dir = work_dir(request)?;
+    let place = Place::new(&work_dir, below, prefix).map_err(refused)?;
     let spec = place.spec(&request.spec).map_err(refused)?;
     let order = Order { tool: &tool, prefix, spec: &spec, channels: &channels, tmp: &place.tmp };
     let plan = plan(request, &order, &place)?;
     install(request, &plan, &tool, watch)?;
     let packages = record(request, &channels, &tool, &place)?;
-    Ok(Environment { place, packages, tool, workshop })
+    Ok(Environment { place, packages, tool, work_dir })
 }
 
 /// What the module that is there was made from; nothing where it is not there, or not one of conda's.
@@ -150,7 +154,7 @@ fn channels(request: &Request<'_>) -> Result<Vec<String>, CondaError> {
     let home = request.env.get("HOME").map(PathBuf::from);
     let mut channels = Vec::new();
     for written in request.channels.iter().chain(request.spec.beside()) {
-        let channel = surroundings::channel(written, &request.cwd, home.as_deref())?;
+        let channel = host::channel(written, &request.cwd, home.as_deref())?;
         if !channels.contains(&channel) {
             channels.push(channel);
         }
@@ -158,10 +162,10 @@ fn channels(request: &Request<'_>) -> Result<Vec<String>, CondaError> {
     Ok(channels)
 }
 
-fn workshop(request: &Request<'_>) -> Result<Workshop, CondaError> {
-    let refused = |error| CondaError::tmpdir(request, error);
+fn work_dir(request: &Request<'_>) -> Result<WorkDir, CondaError> {
+    let refused = |error| request.tmpdir_refused(error);
     let tmpdir = fs::canonicalize(&request.tmpdir).map_err(refused)?;
-    Workshop::new(&tmpdir).map_err(refused)
+    WorkDir::new(&tmpdir).map_err(refused)
 }
 
 /// The directories of one making.
@@ -176,14 +180,14 @@ struct Place {
 }
 
 impl Place {
-    fn new(workshop: &Workshop, below: &str, prefix: &str) -> io::Result<Self> {
-        let root = workshop.join(ROOT).join(below);
+    fn new(work_dir: &WorkDir, below: &str, prefix: &str) -> io::Result<Self> {
+        let root = work_dir.join(ROOT).join(below);
         let prefix = prefix.trim_start_matches('/');
         let top = prefix.split('/').next().unwrap_or_default();
         let shown = Bind { source: root.join(top), destination: Path::new("/").join(top), read_only: false };
         let environment = root.join(prefix);
         fs::create_dir_all(environment.parent().unwrap_or(&root))?;
-        let place = Self { shown, tmp: workshop.join("tmp"), environment, root };
+        let place = Self { shown, tmp: work_dir.join("tmp"), environment, root };
         fs::create_dir(&place.tmp)?;
         Ok(place)
     }
@@ -205,7 +209,7 @@ impl Place {
 
 /// A container with nothing but the base, decided as any other start.
 fn plan(request: &Request<'_>, order: &Order<'_>, place: &Place) -> Result<Plan, CondaError> {
-    let mut bind = [surroundings::binds(request.env), order.binds(place.shown.clone())].concat();
+    let mut bind = [host::binds(request.env), order.binds(place.shown.clone())].concat();
     // A channel that is not there is for the tool to say.
     bind.retain(|bind| bind.source.exists());
     let container = crate::request::Request {
@@ -226,29 +230,29 @@ fn plan(request: &Request<'_>, order: &Order<'_>, place: &Place) -> Result<Plan,
 fn install(request: &Request<'_>, plan: &Plan, tool: &Tool, watch: Watch<'_>) -> Result<(), CondaError> {
     let path = || request.layer.clone();
     let start = |error| CondaError::Start { program: plan.engine.program.clone(), error };
-    let mut said = Said::default();
+    let mut output = Output::default();
     if watch(News::Line(&plan.to_shell())).is_break() {
         return Err(CondaError::Interrupted { path: path() });
     }
     let running = Running::start(&command(plan)).map_err(start)?;
-    match running.wait(&mut |line| said.hear(line), watch).map_err(start)? {
+    match running.wait(&mut |line| output.hear(line), watch).map_err(start)? {
         End::Stopped => Err(CondaError::Interrupted { path: path() }),
         End::Exited(status) if status.success() => Ok(()),
         End::Exited(status) => Err(CondaError::Failed {
             path: path(),
             tool: tool.name(),
-            essence: said.essence(&status.to_string()),
-            said: said.last(),
-            trouble: Failure(trouble(&said, &request.tmpdir)),
+            essence: output.reason(&status.to_string()),
+            said: output.last_lines(),
+            trouble: Failure(trouble(&output, &request.tmpdir)),
             tmpdir: request.tmpdir.clone(),
         }),
     }
 }
 
 /// Not every tool says that a disk is full.
-fn trouble(said: &Said, tmpdir: &Path) -> Trouble {
+fn trouble(output: &Output, tmpdir: &Path) -> Trouble {
     let is_full = || condatainer_images::verbs::create::free_space(tmpdir).is_some_and(|free| free < ROOM);
-    match said.trouble() {
+    match output.trouble() {
         Trouble::Other if is_full() => Trouble::Full,
         trouble => trouble,
     }
@@ -269,7 +273,7 @@ fn command(plan: &Plan) -> Command {
 
 /// What was installed, written down.
 fn record(request: &Request<'_>, channels: &[String], tool: &Tool, place: &Place) -> Result<Packages, CondaError> {
-    let refused = |error| CondaError::tmpdir(request, error);
+    let refused = |error| request.tmpdir_refused(error);
     let packages = Packages::of(&place.environment).map_err(refused)?;
     if packages.count() == 0 && !has_files(&place.environment) {
         return Err(CondaError::NothingInstalled { path: request.layer.clone(), tool: tool.name() });

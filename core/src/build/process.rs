@@ -1,4 +1,4 @@
-//! Apptainer at work: a session with a guard in it, so that whatever happens to us nothing of it stays behind.
+//! A tool at work: a session with a guard in it, so that whatever happens to us nothing of it stays behind.
 //!
 //! A build is many processes, and some of them (in a root-mapped namespace) do not hear of the end of the first. So a signal
 //! goes to the group. The guard is a shell in it that reads from a pipe of ours: it sees the end of file when we are gone, killed
@@ -15,7 +15,7 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{AccessFlags, Pid, access};
 
-use crate::build::{News, Watch};
+use super::progress::{News, Watch};
 use condatainer_images::tools::programs;
 
 /// Begins the guard and becomes the command. The guard is deaf to what it sends itself, and has nothing of the command's open.
@@ -34,7 +34,7 @@ const LONGEST: usize = 4096;
 
 /// How it ended.
 #[derive(Debug)]
-pub enum End {
+pub(super) enum End {
     /// By itself.
     Exited(ExitStatus),
     /// Because it was told to.
@@ -43,7 +43,7 @@ pub enum End {
 
 /// See the module.
 #[derive(Debug)]
-pub struct Running {
+pub(super) struct Running {
     /// Leads session and group.
     child: Child,
     /// Its status was taken: the number may be another's by now.
@@ -52,7 +52,8 @@ pub struct Running {
 }
 
 impl Running {
-    pub fn start(command: &Command) -> io::Result<Self> {
+    /// Starts the command in a session of its own.
+    pub(super) fn start(command: &Command) -> io::Result<Self> {
         let mut command = in_a_session(command)?;
         let (reader, writer) = io::pipe()?;
         command.stdin(Stdio::piped()).stdout(writer.try_clone()?).stderr(writer);
@@ -66,7 +67,7 @@ impl Running {
     }
 
     /// Waits for the end; every line is told and kept by `hear`.
-    pub fn wait(mut self, hear: &mut dyn FnMut(&str), watch: Watch<'_>) -> io::Result<End> {
+    pub(super) fn wait(mut self, hear: &mut dyn FnMut(&str), watch: Watch<'_>) -> io::Result<End> {
         loop {
             let news = self.lines.recv_timeout(INTERVAL);
             let wish = match &news {

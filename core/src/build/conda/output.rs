@@ -1,6 +1,6 @@
 //! What the tool has said, in one line, and what helps. Its own last lines are kept beside.
 
-use crate::build::last::{Last, cut};
+use crate::build::last_lines::{LastLines, cut};
 use condatainer_images::tools::full;
 
 /// So many last lines are kept: a solver explains itself at length.
@@ -76,19 +76,19 @@ const LEADING: [&str; 4] = [":", "would require", "could not be installed", "are
 
 /// What was said so far.
 #[derive(Debug)]
-pub(super) struct Said {
-    last: Last,
+pub(super) struct Output {
+    last: LastLines,
     trouble: Option<(usize, Trouble)>,
     error: Option<String>,
 }
 
-impl Default for Said {
+impl Default for Output {
     fn default() -> Self {
-        Self { last: Last::new(KEPT), trouble: None, error: None }
+        Self { last: LastLines::new(KEPT), trouble: None, error: None }
     }
 }
 
-impl Said {
+impl Output {
     pub(super) fn hear(&mut self, line: &str) {
         let found = WORDS.iter().enumerate().find(|(_, (_, words))| words.iter().any(|word| line.contains(word)));
         if let Some((rank, (trouble, _))) = found
@@ -96,7 +96,7 @@ impl Said {
         {
             self.trouble = Some((rank, *trouble));
         }
-        if let Some(why) = reason(line) {
+        if let Some(why) = error_of(line) {
             self.error.get_or_insert_with(|| why.into());
         }
         self.last.hear(line);
@@ -107,13 +107,13 @@ impl Said {
         self.trouble.map_or(Trouble::Other, |(_, trouble)| trouble)
     }
 
-    pub(super) fn last(&self) -> Vec<String> {
+    pub(super) fn last_lines(&self) -> Vec<String> {
         self.last.to_vec()
     }
 
     /// Why it failed: the leaf of the solver's explanation, else the first line that is called an error, else how it ended and
     /// what it said last.
-    pub(super) fn essence(&self, ended: &str) -> String {
+    pub(super) fn reason(&self, ended: &str) -> String {
         let leaf = self.last.lines().find_map(leaf).filter(|_| self.trouble() == Trouble::Unsolvable);
         let line = match (leaf.or(self.error.as_deref()), self.last.newest()) {
             (Some(line), _) => line.to_owned(),
@@ -125,7 +125,7 @@ impl Said {
 }
 
 /// `error    libmamba WHY`, `critical libmamba WHY`, `SomethingError: WHY`, `error: WHY`.
-fn reason(line: &str) -> Option<&str> {
+fn error_of(line: &str) -> Option<&str> {
     let line = line.trim();
     let of_mamba =
         ["error", "critical"].iter().find_map(|level| line.strip_prefix(level)?.trim_start().strip_prefix("libmamba"));
@@ -150,8 +150,8 @@ fn leaf(line: &str) -> Option<&str> {
 mod tests {
     use super::*;
 
-    fn said(text: &str) -> Said {
-        let mut said = Said::default();
+    fn said(text: &str) -> Output {
+        let mut said = Output::default();
         text.lines().for_each(|line| said.hear(line));
         said
     }
@@ -164,8 +164,8 @@ mod tests {
              critical libmamba Could not solve for environment specs",
         );
         assert_eq!(said.trouble(), Trouble::Unsolvable);
-        assert_eq!(said.essence(""), "nosuch =* * does not exist (perhaps a typo or a missing channel)");
-        assert_eq!(said.last().len(), 4);
+        assert_eq!(said.reason(""), "nosuch =* * does not exist (perhaps a typo or a missing channel)");
+        assert_eq!(said.last_lines().len(), 4);
     }
 
     #[test]
@@ -174,7 +174,7 @@ mod tests {
             "Cannot solve the request because of: a * cannot be installed because there are no viable options:\n\
              └─ a 1.0 would require\n   └─ b >=7, for which no candidates were found.",
         );
-        assert_eq!(said.essence(""), "b >=7, for which no candidates were found");
+        assert_eq!(said.reason(""), "b >=7, for which no candidates were found");
     }
 
     #[test]
@@ -183,7 +183,7 @@ mod tests {
             "Solving environment: failed\n\nPackagesNotFoundError: The following packages are not available:\n\n  - x",
         );
         assert_eq!(
-            (said.trouble(), said.essence("").as_str()),
+            (said.trouble(), said.reason("").as_str()),
             (Trouble::Unsolvable, "The following packages are not available:")
         );
     }
@@ -196,7 +196,7 @@ mod tests {
         );
         assert_eq!(said("Download error\nwrite: No space left on device").trouble(), Trouble::Full);
         let other = said("x\ny");
-        assert_eq!((other.trouble(), other.essence("exit 3").as_str()), (Trouble::Other, "exit 3; its last words: y"));
-        assert_eq!(Said::default().essence("exit 3"), "exit 3");
+        assert_eq!((other.trouble(), other.reason("exit 3").as_str()), (Trouble::Other, "exit 3; its last words: y"));
+        assert_eq!(Output::default().reason("exit 3"), "exit 3");
     }
 }
