@@ -13,8 +13,8 @@ use crate::machine::engine::{Engine, Flavour, MissingEngine, Unsupported};
 use crate::machine::facts::{BaseFacts, Kind, LayerFacts};
 use crate::machine::{answer, version};
 use crate::run::engine::daemons;
+use condatainer_formats::overlayfs::{Meaning, meaning};
 use condatainer_images::image;
-use condatainer_images::overlay::whiteout::{self, Meaning};
 use condatainer_images::tools::programs;
 
 /// What SingularityCE looks for in the superblock of a squashfs file; it takes anything else for damage.
@@ -161,7 +161,7 @@ fn holds_whiteouts(dir: &Path) -> bool {
     let mut pending = vec![if upper.is_dir() { upper } else { dir.into() }];
     while let Some(dir) = pending.pop() {
         for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-            if whiteout::meaning(entry.file_name().as_bytes()) != Meaning::Itself {
+            if meaning(entry.file_name().as_bytes()) != Meaning::Itself {
                 return true;
             }
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {

@@ -11,9 +11,8 @@ use std::os::unix::fs::FileExt;
 use super::mapping::Mapping;
 use super::members::{Members, Roots};
 use super::survey::member;
-use super::table::{Chunk, Holes, each_chunk};
 use condatainer_formats::ext::ExtError;
-use condatainer_formats::ext::raw::{Fs, ids_of, put_ids, seal_inode};
+use condatainer_formats::ext::raw::{Chunk, Fs, Holes, each_chunk, ids_of, put_ids, seal_inode};
 
 /// Unchanged bytes between two changed inodes that are cheaper to write than to skip.
 const GAP: usize = 4096;
@@ -50,7 +49,8 @@ pub(crate) struct Commit<'a> {
 impl Commit<'_> {
     /// Writes and syncs everything.
     pub(crate) fn run(&self, progress: &mut dyn FnMut(u64)) -> Result<(), CommitError> {
-        each_chunk(self.fs, self.members, self.holes, progress, |chunk| self.rewrite(chunk))?;
+        let matters = |first, last| self.members.may_touch(first, last);
+        each_chunk(self.fs, &matters, self.holes, progress, |chunk| self.rewrite(chunk))?;
         self.file.sync_data()?;
         // One after the other: a rerun recognises the old owner by `upper` alone.
         if let Some(work) = self.roots.work {

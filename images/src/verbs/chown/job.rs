@@ -10,17 +10,16 @@ use super::error::ChownError;
 use super::mapping::Mapping;
 use super::members::{self, Members, Roots};
 use super::survey::{self, Survey, ids_at, survey};
-use super::table::{self, Holes};
 use super::{Report, Request};
-use condatainer_formats::ext::raw::{Fs, find_upper_and_work};
+use condatainer_formats::ext::raw::{Fs, Holes, NextData, find_upper_and_work, require_apart};
 use condatainer_formats::ext::{ExtError, FileType, Ids, ReadAt};
 
 /// One chown under way.
 pub(crate) struct Job<'a, R: ?Sized> {
     path: &'a Path,
     fs: &'a Fs<'a, R>,
-    /// The image, where its holes can be asked for.
-    file: Option<&'a File>,
+    /// Where the image has data, if that can be asked.
+    next_data: Option<NextData<'a>>,
     roots: Roots,
     /// Owner of `upper`.
     before: Ids,
@@ -32,20 +31,20 @@ impl<'a, R: ReadAt + ?Sized> Job<'a, R> {
     pub(super) fn new(
         path: &'a Path,
         fs: &'a Fs<'a, R>,
-        file: Option<&'a File>,
+        next_data: Option<NextData<'a>>,
         request: &'a Request,
     ) -> Result<Self, ChownError> {
         let ext = |error| ChownError::ext(path, error);
         let roots = find_roots(fs).map_err(ext)?;
-        table::check(fs).map_err(ext)?;
+        require_apart(fs).map_err(ext)?;
         let before = ids_at(fs, roots.upper).map_err(ext)?;
-        Ok(Self { path, fs, file, roots, before, mapping: Mapping::new(request, before), request })
+        Ok(Self { path, fs, next_data, roots, before, mapping: Mapping::new(request, before), request })
     }
 
     /// Looks at all members, in the quickest way that accounts for every inode in use.
     pub(crate) fn look(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<(Members, Holes<'a>, Survey), ChownError> {
         let members = self.members()?;
-        for holes in self.file.map(Holes::Skip).into_iter().chain([Holes::Read]) {
+        for holes in self.next_data.map(Holes::Skip).into_iter().chain([Holes::Read]) {
             let seen = self.survey(&members, holes, 0, progress)?;
             if self.is_complete(&members, &seen) {
                 return Ok((members, holes, seen));

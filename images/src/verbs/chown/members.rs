@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use condatainer_formats::ext::raw::{
     Claims, Entries, FileType, Fs, InoSet, Inode, ROOT_INO, block_count, check_plain, each_block, read_block, scan,
 };
-use condatainer_formats::ext::{ExtError, ReadAt};
+use condatainer_formats::ext::{ExtError, ReadAt, Walk};
 
 /// The inodes that are to be looked at.
 pub(crate) enum Members {
@@ -139,26 +139,26 @@ fn each_entry<R: ReadAt + ?Sized>(
 
 /// Walks down from `starts`, each inode once, whatever the entries point to.
 fn reach<R: ReadAt + ?Sized>(fs: &Fs<'_, R>, starts: impl Iterator<Item = u32>) -> Result<Members, ExtError> {
-    let (inodes, directories) = (InoSet::default(), InoSet::default());
-    let mut walk = Walk { fs, inodes, directories, pending: Vec::new(), claims: Claims::default() };
+    let (inodes, walk) = (InoSet::default(), Walk::default());
+    let mut reach = Reach { fs, inodes, walk, claims: Claims::default() };
     for start in starts {
-        walk.meet(start, None)?;
+        reach.meet(start, None)?;
     }
-    while let Some(ino) = walk.pending.pop() {
-        walk.enter(ino)?;
+    while let Some(visit) = reach.walk.step() {
+        reach.enter(visit.ino)?;
     }
-    Ok(Members::Reached { inodes: walk.inodes, directories: walk.directories })
+    Ok(Members::Reached { inodes: reach.inodes, directories: reach.walk.into_entered() })
 }
 
-struct Walk<'a, 'b, R: ?Sized> {
+/// What a walk has reached so far.
+struct Reach<'a, 'b, R: ?Sized> {
     fs: &'a Fs<'b, R>,
     inodes: InoSet,
-    directories: InoSet,
-    pending: Vec<u32>,
+    walk: Walk<()>,
     claims: Claims,
 }
 
-impl<R: ReadAt + ?Sized> Walk<'_, '_, R> {
+impl<R: ReadAt + ?Sized> Reach<'_, '_, R> {
     fn meet(&mut self, ino: u32, claimed: Option<FileType>) -> Result<(), ExtError> {
         if ino < self.fs.sb.first_ino || ino > self.fs.sb.inodes_count {
             return Err(ExtError::corrupt(format!("a name points to inode {ino}, which is not for files")));
@@ -168,8 +168,7 @@ impl<R: ReadAt + ?Sized> Walk<'_, '_, R> {
             None => self.fs.inode(ino)?.file_type(),
         };
         if self.inodes.insert(ino) && kind == FileType::Directory {
-            self.directories.insert(ino);
-            self.pending.push(ino);
+            self.walk.add(ino, ());
         }
         Ok(())
     }

@@ -10,17 +10,15 @@ mod mapping;
 mod members;
 mod others;
 mod survey;
-mod table;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
 pub use error::ChownError;
-pub(crate) use members::Members;
 pub(crate) use others::{count_other_owners, give_work};
-pub(crate) use table::{Holes, each_chunk};
 
 use crate::lock::held::{Held, Purpose};
+use crate::replace::sparse::next_data;
 use crate::verbs::with_root;
 use condatainer_formats::ext::raw::Fs;
 use condatainer_formats::ext::{Ids, ReadAt, Window};
@@ -122,7 +120,8 @@ pub(crate) fn chown_file(
     // Some file systems report fresh, unwritten data as holes.
     file.sync_data().ok();
     let fs = Fs::open(file, window, u64::MAX).map_err(|error| ChownError::ext(path, error))?;
-    let job = Job::new(path, &fs, Some(file), request)?;
+    let next_data = |from, end| next_data(file, from, end);
+    let job = Job::new(path, &fs, Some(&next_data), request)?;
     let (members, holes, seen) = job.look(progress)?;
     if !request.dry_run && seen.changing > 0 {
         job.write(file, &members, holes, &seen, progress)?;

@@ -5,11 +5,11 @@ use super::error::ChownError;
 use super::job::{commit_error, find_roots};
 use super::mapping::Mapping;
 use super::survey::{ids_at, member};
-use super::table::{Holes, each_chunk};
 use super::{Request, members};
 use crate::lock::held::Held;
+use crate::replace::sparse::next_data;
 use condatainer_formats::ext::ExtError;
-use condatainer_formats::ext::raw::Fs;
+use condatainer_formats::ext::raw::{Fs, Holes, each_chunk};
 
 /// Gives `work`, whatever lies in it and nothing else to the owner of `upper`, in an image that is held and clean.
 pub(crate) fn give_work(held: &Held) -> Result<(), ChownError> {
@@ -31,7 +31,8 @@ pub(crate) fn count_other_owners(held: &Held) -> Result<u64, ExtError> {
     let owner = ids_at(&fs, roots.upper)?;
     let members = members::whole(&fs, roots)?;
     let mut others = 0;
-    each_chunk(&fs, &members, Holes::Skip(&held.file), &mut |_| {}, |chunk| {
+    let next_data = |from, end| next_data(&held.file, from, end);
+    each_chunk(&fs, &|first, last| members.may_touch(first, last), Holes::Skip(&next_data), &mut |_| {}, |chunk| {
         for (ino, _, raw) in chunk.live().filter(|(ino, ..)| *ino >= fs.sb.first_ino) {
             let inode = member(&members, ino, raw)?;
             others += u64::from(inode.is_some_and(|inode| inode.ids.uid != owner.uid));

@@ -1,27 +1,33 @@
 //! The inode tables, read in order and in large pieces, without the holes of a sparse image.
 
-use std::fs::File;
 use std::ops::Range;
 
-use super::members::Members;
-use crate::replace::sparse::next_data;
-use condatainer_formats::ext::raw::{Fs, GroupDescriptor, is_live};
-use condatainer_formats::ext::{ExtError, ReadAt};
+use super::error::ExtError;
+use super::fs::Fs;
+use super::inode::{GroupDescriptor, is_live};
+use crate::source::ReadAt;
 
 /// Small enough for the processor's cache, large enough that the calls do not count.
 const CHUNK: u64 = 256 * 1024;
 
+/// Tells the next range of data between two offsets of the image's file, if there is any.
+pub type NextData<'a> = &'a dyn Fn(u64, u64) -> Option<Range<u64>>;
+
 /// Whether holes of the file may be passed over: they read as zeros, which is to say as unused inodes.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Holes<'a> {
-    /// Those that this file, the image, has.
-    Skip(&'a File),
+#[derive(Clone, Copy)]
+pub enum Holes<'a> {
+    /// What lies between the data is passed over.
+    Skip(NextData<'a>),
+    /// All is read.
     Read,
 }
 
 /// Refuses a file system in which two groups share a part of their tables, or one lies among the descriptors: every owner in it
 /// would be changed under two numbers, or bytes would be taken for owners that are none.
-pub(crate) fn check<R: ReadAt + ?Sized>(fs: &Fs<'_, R>) -> Result<(), ExtError> {
+///
+/// # Errors
+/// It is such a one, or its descriptors cannot be read.
+pub fn require_apart<R: ReadAt + ?Sized>(fs: &Fs<'_, R>) -> Result<(), ExtError> {
     let groups = fs.sb.group_count();
     let length = u64::from(fs.sb.inodes_per_group) * u64::from(fs.sb.inode_size);
     let starts = (0..groups).map(|group| fs.sb.block_offset(fs.group(group)?.inode_table, "an inode table"));
@@ -33,28 +39,32 @@ pub(crate) fn check<R: ReadAt + ?Sized>(fs: &Fs<'_, R>) -> Result<(), ExtError> 
 }
 
 /// A piece of an inode table.
-pub(crate) struct Chunk<'a> {
+pub struct Chunk<'a> {
     first_ino: u32,
     record: usize,
     /// Where it lies, in bytes within the file system.
-    pub(crate) offset: u64,
+    pub offset: u64,
     /// The records themselves.
-    pub(crate) bytes: &'a mut [u8],
+    pub bytes: &'a mut [u8],
 }
 
 impl Chunk<'_> {
     /// The inodes in use: number, place in `bytes`, and the record.
-    pub(crate) fn live(&mut self) -> impl Iterator<Item = (u32, usize, &mut [u8])> {
+    pub fn live(&mut self) -> impl Iterator<Item = (u32, usize, &mut [u8])> {
         let (first, size) = (self.first_ino, self.record);
         let numbered = (first..=u32::MAX).zip(self.bytes.chunks_exact_mut(size)).enumerate();
         numbered.filter(|(_, (_, raw))| is_live(raw)).map(move |(i, (ino, raw))| (ino, i * size, raw))
     }
 }
 
-/// Calls `work` on every piece of the tables that may hold members, and `progress` with the inodes passed so far.
-pub(crate) fn each_chunk<R: ReadAt + ?Sized, E: From<ExtError>>(
+/// Calls `work` on every piece of the tables, and `progress` with the inodes passed so far. A group of which `matters` says of the
+/// first and the last inode number that none between them does is passed over.
+///
+/// # Errors
+/// Those of `work`, and a table that cannot be read or runs over the end of the file system.
+pub fn each_chunk<R: ReadAt + ?Sized, E: From<ExtError>>(
     fs: &Fs<'_, R>,
-    members: &Members,
+    matters: &dyn Fn(u32, u32) -> bool,
     holes: Holes<'_>,
     progress: &mut dyn FnMut(u64),
     mut work: impl FnMut(&mut Chunk<'_>) -> Result<(), E>,
@@ -64,7 +74,7 @@ pub(crate) fn each_chunk<R: ReadAt + ?Sized, E: From<ExtError>>(
     for group in 0..fs.sb.group_count() {
         // Cannot overflow: the superblock's inode count is groups times inodes per group.
         let first = u32::try_from(group * u64::from(per_group)).map_or(u32::MAX, |before| before + 1);
-        if members.may_touch(first, first + (per_group - 1)) {
+        if matters(first, first + (per_group - 1)) {
             let table = Table::of(fs, group, first)?;
             for span in table.spans(fs.window().offset, holes) {
                 table.each_chunk_in(fs, span, &mut buffer, &mut work)?;
@@ -99,13 +109,13 @@ impl Table {
     /// The parts that hold data, in bytes from the start of the table, at record boundaries.
     fn spans(&self, window: u64, holes: Holes<'_>) -> Vec<Range<u64>> {
         let mut spans = Vec::new();
-        let Holes::Skip(file) = holes else {
+        let Holes::Skip(next_data) = holes else {
             spans.push(0..self.length);
             return spans;
         };
         let base = window + self.start;
         let mut at = 0;
-        while let Some(data) = next_data(file, base + at, base + self.length) {
+        while let Some(data) = next_data(base + at, base + self.length) {
             let end = (data.end - base).next_multiple_of(self.record).min(self.length);
             let start = (data.start - base) / self.record * self.record;
             spans.push(start.max(at)..end);
