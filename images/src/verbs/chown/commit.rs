@@ -7,9 +7,12 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
+use super::error::ChownError;
 use super::mapping::Mapping;
-use super::members::{Members, Roots};
+use super::members::Members;
+use super::roots::Roots;
 use super::survey::member;
 use condatainer_formats::ext::ExtError;
 use condatainer_formats::ext::raw::{Chunk, Fs, Holes, each_chunk, ids_of, put_ids, seal_inode};
@@ -22,6 +25,16 @@ const GAP: usize = 4096;
 pub(crate) enum CommitError {
     Ext(ExtError),
     Write(io::Error),
+}
+
+impl CommitError {
+    /// As an error of the whole, in the image at `path`.
+    pub(super) fn at(self, path: &Path) -> ChownError {
+        match self {
+            Self::Ext(error) => ChownError::ext(path, error).after_writing(),
+            Self::Write(error) => ChownError::Interrupted { path: path.into(), error },
+        }
+    }
 }
 
 impl From<ExtError> for CommitError {

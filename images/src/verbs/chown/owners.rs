@@ -1,11 +1,12 @@
-//! What a check asks of owners: how many differ from that of `upper`, and a `work` that belongs to its owner.
+//! Owners that do not fit: how many files belong to others than `upper` does, and a `work` that gets the owner of `upper`. A check asks both.
 
 use super::commit::Commit;
 use super::error::ChownError;
-use super::job::{commit_error, find_roots};
 use super::mapping::Mapping;
+use super::members;
+use super::request::Request;
+use super::roots::find_roots;
 use super::survey::{ids_at, member};
-use super::{Request, members};
 use crate::lock::held::Held;
 use crate::replace::sparse::next_data;
 use condatainer_formats::ext::ExtError;
@@ -21,7 +22,7 @@ pub(crate) fn give_work(held: &Held) -> Result<(), ChownError> {
     let members = members::below(&fs, roots.work.into_iter()).map_err(ext)?;
     let mapping = Mapping::new(&Request { all: true, ..Request::new(owner, owner) }, owner);
     let commit = Commit { fs: &fs, file, members: &members, mapping: &mapping, roots, holes: Holes::Read };
-    commit.run(&mut |_| {}).map_err(|error| commit_error(path, error))
+    commit.run(&mut |_| {}).map_err(|error| error.at(path))
 }
 
 /// How many files in the image belong to other users than `upper` does.

@@ -21,7 +21,7 @@ const VERSION: u32 = 1;
 
 /// Whose an image was, and who has lent it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Note {
+pub(crate) struct Note {
     v: u32,
     /// Owner of `upper` before.
     uid: u32,
@@ -36,16 +36,16 @@ pub(super) struct Note {
 
 impl Note {
     /// Of a loan by this process.
-    pub(super) fn of(owner: Ids) -> Self {
+    pub(crate) fn of(owner: Ids) -> Self {
         let (uid, gid) = (owner.uid, owner.gid);
         Self { v: VERSION, uid, gid, by: Uid::effective().as_raw(), host: host_name(), pid: std::process::id() }
     }
 
-    pub(super) fn read(file: &File) -> Option<Self> {
+    pub(crate) fn read(file: &File) -> Option<Self> {
         Self::parse(&file.get_xattr(NOTE).ok()??)
     }
 
-    pub(super) fn read_at(image: &Path) -> Option<Self> {
+    pub(crate) fn read_at(image: &Path) -> Option<Self> {
         Self::parse(&xattr::get_deref(image, NOTE).ok()??)
     }
 
@@ -54,25 +54,25 @@ impl Note {
     }
 
     /// Puts it on the image, on disk before this returns.
-    pub(super) fn write(&self, file: &File) -> io::Result<()> {
+    pub(crate) fn write(&self, file: &File) -> io::Result<()> {
         file.set_xattr(NOTE, &serde_json::to_vec(self)?)?;
         file.sync_all()
     }
 
-    pub(super) fn owner(&self) -> Ids {
+    pub(crate) fn owner(&self) -> Ids {
         Ids { uid: self.uid, gid: self.gid }
     }
 
     /// Whether this user has lent it, and the process that was to give it back is gone. Of a process on another host nobody here can
     /// tell; what it has in use is locked.
-    pub(super) fn is_left_by_me(&self) -> bool {
+    pub(crate) fn is_left_by_me(&self) -> bool {
         let is_at_work = self.host == host_name() && is_one_of_ours(self.pid);
         self.by == Uid::effective().as_raw() && !is_at_work
     }
 }
 
 /// Strikes the note out, if there is one.
-pub(super) fn strike(file: &File) {
+pub(crate) fn strike(file: &File) {
     if Note::read(file).is_some() {
         let _ = file.remove_xattr(NOTE);
     }

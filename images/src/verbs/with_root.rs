@@ -4,16 +4,13 @@
 //! note on the image whose it is, give it to root, run the command, give it back, strike the note out. Each can be cut off at any
 //! instant. An image that is found with a note, and free, is given back by the next who has a use for it.
 
-mod note;
-
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::lock::held::{Held, HeldError, Purpose};
+use crate::verbs::chown::loan::{self, Note};
 use crate::verbs::chown::{ChownError, Report, Request, chown_held};
 use condatainer_formats::ext::{Ids, probe};
-
-use note::Note;
 
 /// What others are told who want the image meanwhile.
 const VERB: &str = "overlay with-root";
@@ -56,7 +53,7 @@ fn lend_telling(path: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Lent,
         _ if error.may_have_written() => {}
         // What was lent then is root's still; where this fails, our own note says the same.
         Some(earlier) => earlier.write(&held.file).unwrap_or_default(),
-        None => note::strike(&held.file),
+        None => loan::strike(&held.file),
     })?;
     Ok(Lent { owner: Some(owner), noted, replayed })
 }
@@ -82,13 +79,8 @@ fn give_back_now(path: &Path, owner: Ids) -> Result<Report, ChownError> {
     let held = Held::open(path, Purpose::Change)?.announce(VERB);
     let replayed = held.make_clean(true)?;
     let report = chown_held(&held, &Request::new(owner, owner), &mut |_, _| {})?;
-    note::strike(&held.file);
+    loan::strike(&held.file);
     Ok(Report { replayed, ..report })
-}
-
-/// Forgets a loan: the image was given to somebody for good.
-pub(crate) fn settle(held: &Held) {
-    note::strike(&held.file);
 }
 
 /// To whom the image at `path` goes back, where it is on loan to root.
