@@ -108,7 +108,7 @@ fn helpers(build: &BuildConfig) -> [Helper; 3] {
 fn helper(own: &[PathBuf], name: &'static str, programs: &[&str], question: &str) -> Helper {
     let bundled =
         programs.iter().flat_map(|name| own.iter().map(move |dir| dir.join(name))).find(|path| path.is_file());
-    let ours = daemons::interposers().and_then(|dir| daemons::behind_the_links(&dir));
+    let ours = survey::interposers().and_then(|dir| daemons::behind_the_links(&dir));
     let elsewhere = || programs.iter().find_map(|name| programs::find_except(name.as_bytes(), ours.as_deref()));
     let (is_bundled, path) = (bundled.is_some(), bundled.or_else(elsewhere));
     let answer = path.as_deref().and_then(|path| answer::ask(path, &[question]).ok());
@@ -123,7 +123,7 @@ fn imports_statx(program: &Path) -> bool {
 }
 
 fn interposers() -> Interposers {
-    let directory = daemons::interposers();
+    let directory = survey::interposers();
     let missing = directory.as_ref().map_or_else(Vec::new, |dir| {
         let interposer = daemons::behind_the_links(dir);
         let is_missing = |name: &&str| interposer.is_none() || dir.join(name).canonicalize().ok() != interposer;

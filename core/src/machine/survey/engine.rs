@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, access};
 
+use super::engine_config;
 use crate::config::Config;
 use crate::machine::engine::{Engine, Flavour, MissingEngine, Unsupported};
 use crate::machine::facts::{BaseFacts, Kind, LayerFacts};
 use crate::machine::{answer, version};
-use crate::run::engine::daemons;
 use condatainer_formats::overlayfs::{Meaning, meaning};
 use condatainer_images::image;
 use condatainer_images::tools::programs;
@@ -85,29 +85,35 @@ fn prefix(real: &Path) -> &Path {
 fn apptainer(program: PathBuf, prefix: &Path) -> Engine {
     Engine {
         flavour: Flavour::Apptainer,
-        config: config_file(prefix, "apptainer/apptainer.conf"),
+        config: engine_config::find(prefix, "apptainer/apptainer.conf"),
         // It looks no further itself: the file makes it such an installation, whatever its mode and 'allow setuid' say.
         setuid: starter(prefix, "apptainer", "starter-suid").is_some(),
         oci_mode: false,
-        interposers: daemons::interposers(),
+        interposers: interposers(),
         origin: None,
         program,
     }
 }
 
 fn singularity(program: PathBuf, prefix: &Path) -> Engine {
-    let config = config_file(prefix, "singularity/singularity.conf");
+    let config = engine_config::find(prefix, "singularity/singularity.conf");
     let text = config.as_ref().and_then(|path| fs::read_to_string(path).ok()).unwrap_or_default();
     let setuid = starter(prefix, "singularity", "starter-suid").is_some_and(|path| is_setuid(&path));
     Engine {
         flavour: Flavour::SingularityCE,
         config,
-        setuid: setuid && directive(&text, "allow setuid") != Some("no"),
-        oci_mode: directive(&text, "oci mode") == Some("yes"),
-        interposers: daemons::interposers(),
+        setuid: setuid && engine_config::directive(&text, "allow setuid") != Some("no"),
+        oci_mode: engine_config::directive(&text, "oci mode") == Some("yes"),
+        interposers: interposers(),
         origin: None,
         program,
     }
+}
+
+/// The directory with the links that stand in front of the FUSE daemons, as `make install` makes it beside the directory of our program.
+pub(crate) fn interposers() -> Option<PathBuf> {
+    let dir = std::env::current_exe().ok()?.parent()?.parent()?.join("libexec/condatainer");
+    dir.join("fuse2fs").exists().then_some(dir)
 }
 
 /// Where the packages of the distributions and `make install` put an engine's second half.
@@ -115,18 +121,6 @@ fn starter(prefix: &Path, engine: &str, name: &str) -> Option<PathBuf> {
     let multiarch = format!("lib/{}-linux-gnu", std::env::consts::ARCH);
     let directories = ["libexec", &multiarch, "lib", "lib64"];
     directories.iter().map(|dir| prefix.join(dir).join(engine).join("bin").join(name)).find(|path| path.is_file())
-}
-
-/// An engine's build knows its configuration's place; this is where its packages and `make install` put it.
-fn config_file(prefix: &Path, name: &str) -> Option<PathBuf> {
-    let packaged = (prefix == Path::new("/usr")).then(|| Path::new("/etc").join(name));
-    packaged.into_iter().chain([prefix.join("etc").join(name)]).find(|path| path.is_file())
-}
-
-/// The value of a key in an engine's configuration; the last line counts.
-pub(crate) fn directive<'a>(text: &'a str, key: &str) -> Option<&'a str> {
-    let mut pairs = text.lines().filter_map(|line| line.split_once('='));
-    pairs.rfind(|(name, _)| name.trim() == key).map(|(_, value)| value.trim())
 }
 
 fn is_setuid(path: &Path) -> bool {

@@ -41,12 +41,6 @@ pub(crate) const NAMES: [&str; 4] = ["fuse-overlayfs", "fuse2fs", "squashfuse_ll
 /// The interposer that has stayed in front of a fuse2fs, by its own name for itself.
 pub(crate) const GUARD: &str = "fuse2fs-guard";
 
-/// The directory with the links, as `make install` makes it beside the directory of our program.
-pub(crate) fn interposers() -> Option<PathBuf> {
-    let dir = std::env::current_exe().ok()?.parent()?.parent()?.join("libexec/condatainer");
-    dir.join("fuse2fs").exists().then_some(dir)
-}
-
 /// The file that the links in this directory must lead to.
 pub(crate) fn behind_the_links(dir: &Path) -> Option<PathBuf> {
     dir.join(INTERPOSER_FILE).canonicalize().ok()

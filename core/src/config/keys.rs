@@ -1,43 +1,17 @@
 //! The configuration as `condatainer config` shows it: every key, the value in force, and where it comes from.
 
-use std::fmt;
 use std::path::PathBuf;
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Config, Settings};
-
-/// Where a value comes from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Source {
-    /// `[fixed]` in the site's file.
-    Fixed(PathBuf),
-    /// A variable.
-    Environment(String),
-    /// The user's file.
-    User(PathBuf),
-    /// The site's file.
-    Site(PathBuf),
-    /// Nobody has set it.
-    Default,
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Fixed(path) => write!(f, "{} [fixed]", path.display()),
-            Self::Environment(name) => f.write_str(name),
-            Self::User(path) | Self::Site(path) => write!(f, "{}", path.display()),
-            Self::Default => f.write_str("default"),
-        }
-    }
-}
+use super::in_force::Config;
+use super::settings::Settings;
+use super::source::Source;
 
 /// One key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Shown {
+pub struct Key {
     /// Its name in the file.
     pub key: &'static str,
     /// The variable that sets it, where there is one.
@@ -65,29 +39,22 @@ const KEYS: [(&str, &str, Get); 7] = [
 impl Config {
     /// Every key with the value in force. Of `image_dirs` and `bind_dirs` it is the first source's; those of all of them count.
     #[must_use]
-    pub fn shown(&self) -> Vec<Shown> {
+    pub fn keys(&self) -> Vec<Key> {
         let everybodys = KEYS.into_iter().map(|(key, variable, get)| self.everybodys(key, variable, get));
         let site = self.site_file.clone().map_or(Source::Default, Source::Site);
         let own = |key, value: Value| {
             let source = if value.is_null() { Source::Default } else { site.clone() };
-            Shown { key, variable: None, value, source }
+            Key { key, variable: None, value, source }
         };
         let node_paths = if self.node_paths.is_empty() { Value::Null } else { json!(self.node_paths) };
         everybodys.chain([own("apptainer", json!(self.apptainer)), own("node_paths", node_paths)]).collect()
     }
 
-    fn everybodys(&self, key: &'static str, variable: &'static str, get: Get) -> Shown {
-        let file = |path: &Option<PathBuf>| path.clone().unwrap_or_default();
-        let sources = [
-            (&self.fixed, Source::Fixed(file(&self.site_file))),
-            (&self.environment, Source::Environment(variable.into())),
-            (&self.user, Source::User(file(&self.user_file))),
-            (&self.site, Source::Site(file(&self.site_file))),
-        ];
-        let set =
-            sources.into_iter().map(|(settings, source)| (get(settings), source)).find(|(value, _)| !value.is_null());
+    fn everybodys(&self, key: &'static str, variable: &'static str, get: Get) -> Key {
+        let values = self.sources(key, variable).into_iter().map(|(settings, origin)| (get(settings), origin.source));
+        let set = values.into_iter().find(|(value, _)| !value.is_null());
         let (value, source) = set.unwrap_or((Value::Null, Source::Default));
-        Shown { key, variable: Some(variable), value, source }
+        Key { key, variable: Some(variable), value, source }
     }
 
     /// The files that were read: the site's and the user's, where they exist.

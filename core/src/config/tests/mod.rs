@@ -1,6 +1,9 @@
 //! Tests of the configuration: order, fixed keys, and that mistakes are named.
 
+mod origin;
+
 use super::*;
+use crate::config::{read, user_file};
 
 fn file(dir: &tempfile::TempDir, name: &str, text: &str) -> PathBuf {
     let path = dir.path().join(name);
@@ -174,7 +177,7 @@ fn every_value_says_where_it_comes_from() {
     let fixed = Settings { fakeroot: Some(false), ..Settings::default() };
     let config = Config { fixed, site_file: Some("/site.toml".into()), ..Config::default() };
     let config = config.with_user(Some(&user), &env(&[("CONDATAINER_BASE", "/b")])).unwrap();
-    let shown: Vec<_> = config.shown().into_iter().map(|s| format!("{} {} {}", s.key, s.value, s.source)).collect();
+    let shown: Vec<_> = config.keys().into_iter().map(|s| format!("{} {} {}", s.key, s.value, s.source)).collect();
     let expected = [
         "base \"/b\" CONDATAINER_BASE".into(),
         format!("tmpdir \"/user\" {}", user.display()),

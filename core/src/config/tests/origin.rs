@@ -1,8 +1,7 @@
 //! Every key, from every source that can set it: the message names the source, unless an option was given.
 
-use super::*;
-use crate::config::Settings;
-use std::collections::HashMap;
+use crate::config::drop_option;
+use crate::config::in_force::*;
 
 const SITE: &str = "/etc/condatainer/config.toml";
 const USER: &str = "/home/u/.config/condatainer/config.toml";
