@@ -6,7 +6,6 @@ use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
 use condatainer_core::config::SYSTEM_FILE;
-use condatainer_core::machine::survey;
 use condatainer_core::request::names::{Found, Library};
 use condatainer_images::image;
 use condatainer_images::module::Module;

@@ -11,8 +11,9 @@ use condatainer_core::request::bind::Bind;
 use condatainer_core::request::script::Script;
 use condatainer_core::request::{ARGUMENTS_VARIABLE, Request, VARIABLE, decode_words};
 use condatainer_core::run::{Ended, Forward};
+use condatainer_core::join::container::Container;
 use condatainer_core::step::channel::{self, Answer};
-use condatainer_core::step::join::{Container, JoinError};
+use condatainer_core::join::JoinError;
 use condatainer_images::lock::holder::BATCH_STEP;
 use nix::sys::resource::{Resource, setrlimit};
 

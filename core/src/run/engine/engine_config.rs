@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crate::plan::Plan;
 use crate::run::engine::descriptors;
-use crate::run::{RunError, system};
+use crate::run::error::{RunError, system};
 
 const KEY: &str = "enable overlay";
 

@@ -9,9 +9,6 @@ use rustix::thread::{
 
 use condatainer_images::system::process::Process;
 
-/// The lines of proc_pid_status(5) that say it.
-pub(crate) const LINES: [&str; 6] = ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs"];
-
 /// What proc_pid_status(5) says of a process's privileges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Privileges {

@@ -13,11 +13,11 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixCredentials, recvmsg, setsockopt, sockopt};
 use nix::unistd::Pid;
 
-use crate::run::{RunError, system};
+use crate::run::error::{RunError, system};
 
 /// Our end of the socket.
 #[derive(Debug)]
-pub(crate) struct Link {
+pub(crate) struct ShimSocket {
     socket: UnixStream,
     /// The shim has not found the directory for temporary files.
     lacks_tmpdir: Cell<bool>,
@@ -36,7 +36,7 @@ pub(crate) enum Report {
     Failed(i32),
 }
 
-impl Link {
+impl ShimSocket {
     /// Our end, and the shim's end, which stays open across exec.
     pub(crate) fn pair() -> Result<(Self, OwnedFd), RunError> {
         let broken = |e: Errno| system("cannot make a socket pair")(e.into());
@@ -79,7 +79,7 @@ impl Link {
     }
 }
 
-impl AsFd for Link {
+impl AsFd for ShimSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }

@@ -1,31 +1,21 @@
-//! A session: a container that was started at a prompt or by a script (`e`, `exec`, `run`), for as long as its command runs. Other
-//! processes of the same user can find it and join it, as they join [the container of a step](crate::step).
-//!
-//! Its command is the container's first process, so nothing there tells how the container was started. The process that has
-//! started it keeps that in a memory file ([`record`]): no file system shows it, only processes of the same user can open it, and
-//! it is gone with its process. Who joins adds his number, so that the end of the session finds him.
-
-mod joined;
-mod record;
+//! Finds sessions by the memory files of the processes that keep them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{Pid, geteuid};
 
+use super::record::Record;
 use condatainer_images::system::process::Process;
 
-pub(crate) use joined::{Open, Roll};
-pub(crate) use record::Record;
-
 /// What /proc shows of the descriptor of a memory file of this name.
-const SHOWN: &str = "/memfd:condatainer-session";
+const MEMORY_FILE: &str = "/memfd:condatainer-session";
 
 /// One that was found.
 #[derive(Debug)]
 pub(crate) struct Session {
     /// Where its memory file can be opened.
-    pub file: PathBuf,
+    pub(crate) file: PathBuf,
     pub(crate) record: Record,
 }
 
@@ -53,5 +43,5 @@ pub(crate) fn kept_by(process: &Process) -> Option<Session> {
 }
 
 fn leads_to_one(descriptor: &Path) -> bool {
-    fs::read_link(descriptor).is_ok_and(|target| target.to_string_lossy().starts_with(SHOWN))
+    fs::read_link(descriptor).is_ok_and(|target| target.to_string_lossy().starts_with(MEMORY_FILE))
 }

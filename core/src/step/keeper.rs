@@ -14,13 +14,14 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::{dup2_stderr, ftruncate};
 
+use crate::join::{OTHER_VIEW, why_not_shared};
 use crate::plan::Plan;
+use crate::run::container::{Container, Options};
+use crate::run::engine::child::Streams;
 use crate::run::engine::leftovers::Leftovers;
-use crate::run::engine::link::Report;
-use crate::run::{Container, Options, Streams};
+use crate::run::engine::shim_socket::Report;
 use crate::step::channel::{Answer, Call, answer, next_call, view};
-use crate::step::join::{OTHER_VIEW, why_not_shared};
-use crate::step::relay::Relays;
+use crate::step::relay::server::Relays;
 use condatainer_images::system::process::Process;
 
 /// What is more is lost: nobody reads it before the end, and it must not keep a FUSE daemon waiting.

@@ -28,13 +28,13 @@ const FAREWELL: &str = "the session that was joined here has ended, and this end
 
 /// A session, as the process that keeps it has it.
 #[derive(Debug)]
-pub(crate) struct Open {
+pub(crate) struct OpenSession {
     file: File,
     /// The container's mount namespace, by the kernel's name for it.
     namespace: PathBuf,
 }
 
-impl Open {
+impl OpenSession {
     /// Of a container whose first process waits; `None` where nobody can join it.
     pub(crate) fn new(plan: &Plan, first: Pid) -> Option<Self> {
         let record = Record::of(plan, first).ok().filter(|_| plan.shares_namespaces())?;
@@ -86,9 +86,9 @@ impl Open {
 
 /// Where a process that joins adds itself. From inside it would not be found any more.
 #[derive(Debug)]
-pub(crate) struct Roll(File);
+pub(crate) struct JoinedProcesses(File);
 
-impl Roll {
+impl JoinedProcesses {
     pub(crate) fn open(file: &Path) -> io::Result<Self> {
         OpenOptions::new().append(true).open(file).map(Self)
     }
@@ -112,14 +112,13 @@ fn tell(pid: Pid, line: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::record::tests::record;
     use std::os::unix::process::ExitStatusExt;
     use std::process::{Child, Command};
     use std::time::{Duration, Instant};
 
-    fn open() -> (Open, PathBuf) {
+    fn open() -> (OpenSession, PathBuf) {
         let namespace = Process::this().namespace_name("mnt").unwrap();
-        let open = Open { file: record().written().unwrap(), namespace };
+        let open = OpenSession { file: Record::sample().written().unwrap(), namespace };
         let path = PathBuf::from(format!("/proc/self/fd/{}", open.file.as_raw_fd()));
         (open, path)
     }
@@ -167,7 +166,7 @@ mod tests {
     fn nobody_joins_a_session_that_has_ended() {
         let (open, path) = open();
         assert_eq!(open.end(), 0);
-        assert!(Roll::open(&path).unwrap().add().is_err());
+        assert!(JoinedProcesses::open(&path).unwrap().add().is_err());
         assert_eq!(open.joined(), []);
     }
 
@@ -175,7 +174,7 @@ mod tests {
     fn a_variable_is_no_process() {
         let (open, path) = open();
         assert_eq!(open.joined(), []);
-        (0..2).for_each(|_| Roll::open(&path).unwrap().add().unwrap());
+        (0..2).for_each(|_| JoinedProcesses::open(&path).unwrap().add().unwrap());
         assert_eq!(open.joined(), [Pid::this(), Pid::this()]);
     }
 }

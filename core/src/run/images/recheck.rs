@@ -11,7 +11,7 @@ use crate::plan::layers::in_use;
 use crate::plan::refusal::{Limit, Refusal};
 use crate::plan::{Overlay, Plan};
 use crate::request::layer::Mode;
-use crate::run::RunError;
+use crate::run::error::RunError;
 use condatainer_formats::ext::Stamp;
 use condatainer_images::image::{self, Opened};
 use condatainer_images::lock::Access;
@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const INTERVAL: Duration = Duration::from_millis(1);
 
 /// Compares the base and every layer with what the plan was made for.
-pub(crate) fn look_again(plan: &Plan) -> Result<(), RunError> {
+pub(crate) fn unchanged(plan: &Plan) -> Result<(), RunError> {
     let is_the_base = |now: Metadata| (now.dev(), now.ino()) == plan.base_identity;
     if !fs::metadata(&plan.base).is_ok_and(is_the_base) {
         return Err(RunError::Changed { path: plan.base.clone(), what: "was removed or replaced" });

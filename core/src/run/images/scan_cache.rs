@@ -13,7 +13,7 @@ use condatainer_images::lock::{self, Access, Guard};
 use condatainer_images::overlay::whiteout::{self, Found};
 
 /// One image and what is known about it.
-pub(crate) struct Known {
+pub(crate) struct CachedScan {
     file: File,
     window: Window,
     stamp: Stamp,
@@ -23,11 +23,11 @@ pub(crate) struct Known {
 }
 
 /// Takes note of the images that the plan relies on. Called while the engine holds its locks.
-pub(crate) fn keep(plan: &Plan) -> Vec<Known> {
-    plan.watch.iter().filter(|watch| watch.stamp.is_some()).filter_map(Known::of).collect()
+pub(crate) fn of_layers(plan: &Plan) -> Vec<CachedScan> {
+    plan.watch.iter().filter(|watch| watch.stamp.is_some()).filter_map(CachedScan::of).collect()
 }
 
-impl Known {
+impl CachedScan {
     fn of(watch: &Watch) -> Option<Self> {
         let opened = image::open(&watch.path).ok()?;
         let window = opened.image.ext_window()?;

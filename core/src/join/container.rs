@@ -13,32 +13,24 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::unistd::geteuid;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
+use super::compatibility::{OTHER_VIEW, OVER, sees_the_same, why_not_joined, why_not_shared};
 use super::environment::merged;
-use super::kept::Kept;
+use super::error::{JoinError, system};
 use super::privileges::Privileges;
+use super::running::{self, RunningContainer};
+use super::shim::job_of;
 use super::system::Own;
 use crate::machine::survey;
 use crate::plan::Command;
 use crate::plan::binds::{ROOTS_HOME, no_tmpdir};
-use crate::plan::refusal::Refusal;
 use crate::plan::working_directory::Directory;
 use crate::request::ARGUMENTS_VARIABLE;
-use crate::run::why_nowhere;
-use crate::session::{self, Record, Roll};
+use crate::run::error::why_nowhere;
+use crate::run::session::{self, JoinedProcesses};
 use condatainer_images::system::process::Process;
 use condatainer_programs::command::{ELIBBAD, ENOENT, Job, Variables};
-
-/// Where the keeper and a task see the machine differently.
-pub(crate) const OTHER_VIEW: &str = "this process sees other file systems than the one that keeps the container";
-
-const OVER: &str = "it has ended just now";
-const ELSEWHERE: &str = "its command has gone into namespaces of its own";
-
-/// The line of proc_pid_status(5) that tells of filters of system calls.
-pub(crate) const FILTER: &str = "Seccomp";
 
 /// In the order in which they are entered: the first gives the right to enter the others.
 const NAMESPACES: [(&str, LinkNameSpaceType); 6] = [
@@ -50,39 +42,6 @@ const NAMESPACES: [(&str, LinkNameSpaceType); 6] = [
     ("mnt", LinkNameSpaceType::Mount),
 ];
 
-/// Why a command does not run in another process's container.
-#[derive(Debug, thiserror::Error)]
-pub enum JoinError {
-    /// The container cannot be entered by this process.
-    #[error("{0}")]
-    NotShared(&'static str),
-    /// The system refused something.
-    #[error("the container cannot be entered: {what}: {source}")]
-    System {
-        /// What was to be done.
-        what: &'static str,
-        /// The system's reason.
-        source: io::Error,
-    },
-    /// The working directory is none that a container can show.
-    #[error("{0}")]
-    NoPlace(Box<Refusal>),
-    /// The container has not got the working directory.
-    #[error("{}: the working directory cannot be entered in the container: {why}: go to another", path.display())]
-    Nowhere {
-        /// The directory.
-        path: PathBuf,
-        /// Why.
-        why: String,
-    },
-    /// There is no such command in the container.
-    #[error("no such command in the container")]
-    NotFound,
-    /// It is there, but the system does not execute it.
-    #[error("cannot be executed in the container: {0}")]
-    NotExecutable(String),
-}
-
 /// A container that stands, with all that is needed of it once its own /proc is out of sight.
 #[derive(Debug)]
 pub struct Container {
@@ -91,11 +50,7 @@ pub struct Container {
     variables: Variables,
     job: Job,
     /// That of a session, which ends with its command.
-    roll: Option<Roll>,
-}
-
-fn system(what: &'static str) -> impl FnOnce(io::Error) -> JoinError {
-    move |source| JoinError::System { what, source }
+    joined: Option<JoinedProcesses>,
 }
 
 impl Container {
@@ -114,24 +69,12 @@ impl Container {
     ///
     /// # Errors
     /// It is still being started, or gone, or of another user.
-    pub fn kept(kept: &Kept) -> Result<Self, JoinError> {
-        if kept.session {
-            return Self::of_session(&Process::numbered(kept.keeper));
+    pub fn of_running(running: &RunningContainer) -> Result<Self, JoinError> {
+        if running.session {
+            return Self::of_session(&Process::numbered(running.keeper));
         }
-        let first = kept.first.ok_or(JoinError::NotShared("it is still being started: try again"))?;
-        Self::of(&Process::numbered(first), &Process::numbered(kept.keeper))
-    }
-
-    /// Whether this process could enter it, as far as can be told without.
-    pub(crate) fn can_be_joined(kept: &Kept) -> bool {
-        let keeper = Process::numbered(kept.keeper);
-        if !sees_the_same(&keeper) {
-            return false;
-        }
-        if kept.session {
-            return session::kept_by(&keeper).is_some_and(|session| why_not_joined(&session.record).is_none());
-        }
-        kept.first.is_some_and(|first| why_not_shared(&Process::this(), &Process::numbered(first)).is_none())
+        let first = running.first.ok_or(JoinError::NotShared("it is still being started: try again"))?;
+        Self::of(&Process::numbered(first), &Process::numbered(running.keeper))
     }
 
     fn of(first: &Process, keeper: &Process) -> Result<Self, JoinError> {
@@ -142,7 +85,7 @@ impl Container {
             privileges: Privileges::of(first).map_err(system("its privileges"))?,
             variables: variables(keeper, &after)?,
             job: here(job_of(first).map_err(system("its first process"))?, keeper)?,
-            roll: None,
+            joined: None,
         })
     }
 
@@ -160,7 +103,7 @@ impl Container {
                 .map_err(system("its privileges"))?,
             variables: variables(keeper, &record.container_variables())?,
             job: here(record.job().ok_or_else(unread).map_err(system("its first process"))?, keeper)?,
-            roll: Some(Roll::open(&session.file).map_err(|_| JoinError::NotShared(OVER))?),
+            joined: Some(JoinedProcesses::open(&session.file).map_err(|_| JoinError::NotShared(OVER))?),
         })
     }
 
@@ -192,13 +135,31 @@ impl Container {
         for (namespace, kind) in &self.namespaces {
             move_into_link_name_space(namespace.as_fd(), Some(*kind)).map_err(|e| system("a namespace")(e.into()))?;
         }
-        self.roll.as_ref().map_or(Ok(()), Roll::add).map_err(|_| JoinError::NotShared(OVER))?;
+        self.joined.as_ref().map_or(Ok(()), JoinedProcesses::add).map_err(|_| JoinError::NotShared(OVER))?;
         if let Err(errno) = self.job.enter(&Own) {
             let path = self.job.directories.first().cloned().map(OsString::from_vec).unwrap_or_default();
             return Err(JoinError::Nowhere { path: path.into(), why: why_nowhere(errno) });
         }
         self.privileges.take().map_err(|e| system("privileges that were to be given up")(e.into()))
     }
+}
+
+/// Whether the caller could join a container that has this image.
+#[must_use]
+pub fn can_be_joined(image: &Path) -> bool {
+    running::all().iter().any(|one| one.is_own() && one.has(image) && can_enter(one))
+}
+
+/// Whether this process could enter it, as far as can be told without.
+fn can_enter(running: &RunningContainer) -> bool {
+    let keeper = Process::numbered(running.keeper);
+    if !sees_the_same(&keeper) {
+        return false;
+    }
+    if running.session {
+        return session::kept_by(&keeper).is_some_and(|session| why_not_joined(&session.record).is_none());
+    }
+    running.first.is_some_and(|first| why_not_shared(&Process::this(), &Process::numbered(first)).is_none())
 }
 
 /// Those of the container that this process is not in. It must see the machine as the container's keeper does.
@@ -215,51 +176,11 @@ fn namespaces(
     opened.map_err(system("its namespaces"))
 }
 
-fn sees_the_same(keeper: &Process) -> bool {
-    let this = Process::this();
-    this.shares(keeper, "mnt") && this.shares(keeper, "user")
-}
-
 /// This process's own, with what the container's start has made of its keeper's.
 fn variables(keeper: &Process, after: &Variables) -> Result<Variables, JoinError> {
     let before = keeper.variables().map_err(system("its keeper's environment"))?;
     let own = std::env::vars_os().filter(|(name, _)| name != ARGUMENTS_VARIABLE);
     Ok(merged(own.map(|(name, value)| (name.into_vec(), value.into_vec())).collect(), &before, after))
-}
-
-/// What the shim was given to do: the last of its descriptors, whose number is its last argument.
-pub(crate) fn job_of(shim: &Process) -> io::Result<Job> {
-    let not_it = || io::Error::other("it is not the shim");
-    let file = shim.arguments()?.into_iter().nth(3).and_then(|number| number.into_string().ok()?.parse::<u32>().ok());
-    let text = std::fs::read(shim.directory().join("fd").join(file.ok_or_else(not_it)?.to_string()))?;
-    Job::read(&text).ok_or_else(not_it)
-}
-
-/// What a process like this one cannot take over from the container's first.
-pub(crate) fn why_not_shared(this: &Process, first: &Process) -> Option<&'static str> {
-    why_not_taken_over(this, first, first.status(FILTER))
-}
-
-/// The same of a session, whose first process has become its command: what that does to itself says nothing of the container.
-fn why_not_joined(record: &Record) -> Option<&'static str> {
-    let first = Process::numbered(record.first);
-    let Some(namespace) = first.namespace_name("mnt") else { return Some(OVER) };
-    if namespace != record.namespace || first.namespace_name("user") != record.user_namespace {
-        return Some(ELSEWHERE);
-    }
-    why_not_taken_over(&Process::this(), &first, record.status(FILTER))
-}
-
-fn why_not_taken_over(this: &Process, first: &Process, filter: Option<String>) -> Option<&'static str> {
-    // Then its mounts belong to root, and only root may enter them.
-    if !geteuid().is_root() && this.shares(first, "user") && !this.shares(first, "mnt") {
-        return Some("the container has no user namespace of its own (is Apptainer setuid, behind a wrapper?)");
-    }
-    match (this.shares(first, "pid"), this.status(FILTER) == filter) {
-        (false, _) => Some("the container numbers its processes itself"),
-        (_, false) => Some("the container's filter of system calls cannot be given to another process"),
-        _ => None,
-    }
 }
 
 /// The job for where this process is. Where the keeper is there too, the container has found the place already.

@@ -25,7 +25,7 @@ pub(crate) fn room(image: &Path) -> Option<Room> {
 
 /// Looks for whiteouts in the image that was written, translates them, and leaves a mark. A line for the user where the image is
 /// not as its writer believes.
-pub(crate) fn tidy(image: &Path, before: Option<Room>) -> Option<String> {
+pub(crate) fn finish(image: &Path, before: Option<Room>) -> Option<String> {
     // Somebody else may have it already; where there are no locks nothing would tell, not even whether our own engine's daemons
     // have ended.
     let held = Held::open(image, Purpose::Change).ok().filter(|held| held.lock_unsupported().is_none())?;

@@ -22,12 +22,13 @@ use nix::unistd::Pid;
 use rustix::fs::Mode;
 use rustix::net::RecvFlags;
 
-use super::{SHOWN, limits, links};
+use super::limits;
+use super::links::{SHOWN, links};
+use crate::join::environment::unmerged;
+use crate::join::shim::job_of;
+use crate::join::system::Below;
 use crate::request::VARIABLE as REQUEST;
 use crate::step::channel::receive;
-use crate::step::environment::unmerged;
-use crate::step::join::job_of;
-use crate::step::system::Below;
 use condatainer_images::system::process::Process;
 use condatainer_programs::command::Variables;
 

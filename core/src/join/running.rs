@@ -8,10 +8,9 @@ use std::path::Path;
 use nix::unistd::geteuid;
 use serde::Serialize;
 
-use super::join::Container;
 use crate::request::layer::Layer;
 use crate::request::{Request, VARIABLE};
-use crate::session::{self, Session};
+use crate::run::session::{self, Session};
 use condatainer_images::system::process::Process;
 use condatainer_images::trust::name_of;
 use condatainer_programs::command::Variables;
@@ -23,7 +22,7 @@ const SHIM: &[u8] = b"/proc/self/fd/";
 
 /// One container, as `ps --json` promises it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Kept {
+pub struct RunningContainer {
     /// Whether it is one that `e`, `exec` or `run` has started, and not that of a step.
     pub session: bool,
     /// Its job, if it is in one; unknown where the keeper's variables may not be read.
@@ -47,7 +46,7 @@ pub struct Kept {
     identities: Vec<(u64, u64)>,
 }
 
-impl Kept {
+impl RunningContainer {
     /// `JOB.STEP`, or the number of the process that keeps a session.
     #[must_use]
     pub fn name(&self) -> String {
@@ -59,7 +58,7 @@ impl Kept {
     }
 }
 
-impl Kept {
+impl RunningContainer {
     /// Whether it is the caller's.
     #[must_use]
     pub fn is_own(&self) -> bool {
@@ -75,26 +74,20 @@ impl Kept {
 
 /// All containers of steps on this node, and the caller's own sessions; of other users' steps only what everybody may see.
 #[must_use]
-pub fn kept() -> Vec<Kept> {
+pub fn all() -> Vec<RunningContainer> {
     let processes: Vec<i32> = Process::all().filter_map(|process| Some(process.pid()?.as_raw())).collect();
     let steps = processes.iter().filter_map(|pid| described(*pid, &processes));
     let sessions = session::sessions().map(|session| of_session(session, &processes));
-    let mut kept: Vec<Kept> = steps.chain(sessions).collect();
-    kept.sort_by_key(|kept| kept.keeper);
-    kept
+    let mut all: Vec<RunningContainer> = steps.chain(sessions).collect();
+    all.sort_by_key(|one| one.keeper);
+    all
 }
 
-/// Whether the caller could join a container that has this image.
-#[must_use]
-pub fn can_be_joined(image: &Path) -> bool {
-    kept().iter().any(|kept| kept.is_own() && kept.has(image) && Container::can_be_joined(kept))
-}
-
-fn of_session(session: Session, all: &[i32]) -> Kept {
+fn of_session(session: Session, all: &[i32]) -> RunningContainer {
     let record = session.record;
     let variables = Process::numbered(record.keeper).variables().unwrap_or_default();
     let is_inside = |pid: &&i32| Process::numbered(**pid).namespace_name("mnt").as_ref() == Some(&record.namespace);
-    Kept {
+    RunningContainer {
         session: true,
         job: variable(&variables, "SLURM_JOB_ID"),
         step: variable(&variables, "SLURM_STEP_ID"),
@@ -122,7 +115,7 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
     std::fs::metadata(path).map(|found| (found.dev(), found.ino())).ok()
 }
 
-fn described(pid: i32, all: &[i32]) -> Option<Kept> {
+fn described(pid: i32, all: &[i32]) -> Option<RunningContainer> {
     let keeper = Process::numbered(pid);
     let arguments = keeper.arguments().ok()?;
     let part = arguments.get(2).filter(|_| arguments.get(1).is_some_and(|verb| verb == VERB))?.to_str()?;
@@ -138,7 +131,7 @@ fn described(pid: i32, all: &[i32]) -> Option<Kept> {
         namespace.is_some() && first != Some(*pid) && Process::numbered(*pid).namespace_name("mnt") == namespace
     };
     let request = variable(VARIABLE).and_then(|text| Request::decode(&text).ok()).unwrap_or_default();
-    Some(Kept {
+    Some(RunningContainer {
         session: false,
         job: variable("SLURM_JOB_ID"),
         step: if part == "batch" { Some(part.into()) } else { variable("SLURM_STEP_ID") },

@@ -16,9 +16,8 @@ use nix::sys::resource::{Resource, getrlimit};
 use nix::unistd::{Pid, geteuid};
 use serde::{Deserialize, Serialize};
 
+use super::status::{PRIVILEGES, SECCOMP};
 use crate::plan::{Overlay, Plan};
-use crate::step::join::FILTER;
-use crate::step::privileges;
 use condatainer_images::system::process::Process;
 use condatainer_programs::command::{Job, Variables, assignment};
 
@@ -59,7 +58,7 @@ impl Record {
             user_namespace: process.namespace_name("user"),
             layers: plan.watch.iter().map(|watch| shown(&watch.path, plan)).collect(),
             identities: plan.watch.iter().map(|watch| watch.identity).collect(),
-            status: privileges::LINES.iter().chain(&[FILTER]).filter_map(line).collect(),
+            status: PRIVILEGES.iter().chain(&[SECCOMP]).filter_map(line).collect(),
             words: words.len(),
             variables: variables.len(),
             blocks: [words, variables].concat(),
@@ -124,14 +123,12 @@ fn parts(block: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use super::*;
-    use std::os::fd::AsRawFd;
-
-    pub(crate) fn record() -> Record {
+impl Record {
+    /// One for tests.
+    pub(super) fn sample() -> Self {
         let words = block([&b"--set"[..], b"A=b\nc", b"--", b""].into_iter().map(<[u8]>::to_vec));
         let variables = block([&b"PATH=/bin"[..], b"ODD=\xff"].into_iter().map(<[u8]>::to_vec));
-        Record {
+        Self {
             keeper: Pid::this().as_raw(),
             first: 1,
             namespace: "mnt:[1]".into(),
@@ -144,13 +141,19 @@ pub(super) mod tests {
             blocks: [words, variables].concat(),
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsRawFd;
 
     #[test]
     fn what_is_written_is_read() {
-        let file = record().written().unwrap();
+        let file = Record::sample().written().unwrap();
         let read = Record::read(Path::new(&format!("/proc/self/fd/{}", file.as_raw_fd()))).unwrap();
         assert_eq!((read.first, read.layers.len(), &read.identities[..]), (1, 1, &[(1, 2)][..]));
-        assert_eq!(read.container_variables(), record().container_variables());
+        assert_eq!(read.container_variables(), Record::sample().container_variables());
         assert_eq!(read.container_variables()[b"ODD".as_slice()], b"\xff");
         assert_eq!(read.job().unwrap().command, [Vec::<u8>::new()]);
         assert_eq!((read.status("CapEff").as_deref(), read.status("CapPrm")), (Some("0"), None));
@@ -163,7 +166,7 @@ pub(super) mod tests {
             std::fs::write(file.path(), text).unwrap();
             assert!(Record::read(file.path()).is_none(), "{text:?}");
         }
-        let mut text = serde_json::to_vec(&record()).unwrap();
+        let mut text = serde_json::to_vec(&Record::sample()).unwrap();
         text.extend_from_slice(b"\nshort");
         std::fs::write(file.path(), text).unwrap();
         assert!(Record::read(file.path()).is_none());
