@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use condatainer_core::config::SYSTEM_FILE;
-use condatainer_core::plan::Command;
-use condatainer_core::request::layer::Layer;
 use condatainer_core::join::container::Container;
 use condatainer_core::join::running::{self, RunningContainer};
+use condatainer_core::plan::Command;
+use condatainer_core::request::layer::Layer;
 use condatainer_images::lock::holder::{self, BATCH_STEP};
 use condatainer_images::trust;
 use nix::unistd::Uid;

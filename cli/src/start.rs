@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use condatainer_core::config::{self, Config, Given};
+use condatainer_core::join::container;
 use condatainer_core::machine::env_script;
 use condatainer_core::machine::facts::LayerFacts;
 use condatainer_core::machine::survey;
@@ -19,7 +20,6 @@ use condatainer_core::request::{Request, parse_assignment};
 use condatainer_core::run::apt;
 use condatainer_core::run::engine::abandoned;
 use condatainer_core::run::{self, Ended, Forward, Options};
-use condatainer_core::join::container;
 use condatainer_images::image;
 use condatainer_images::trust;
 use condatainer_images::verbs::with_root;
