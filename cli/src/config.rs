@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
-use condatainer_core::config::{SYSTEM_FILE, Shown, user_file};
+use condatainer_core::config::{Key, SYSTEM_FILE, user_file};
 use condatainer_images::system::shown;
 use serde::Serialize;
 use serde_json::Value;
@@ -21,7 +21,7 @@ struct Report {
     /// The files that exist.
     #[serde(serialize_with = "shown::paths")]
     files: Vec<PathBuf>,
-    settings: Vec<Shown>,
+    settings: Vec<Key>,
     /// Where layers are found by name, in this order.
     #[serde(serialize_with = "shown::paths")]
     image_dirs: Vec<PathBuf>,
@@ -31,7 +31,7 @@ pub(crate) fn config(args: &ConfigArgs) -> Result<ExitCode, Failure> {
     let around = Surroundings::look(Path::new(SYSTEM_FILE)).map_err(Failure::of_a_verb)?;
     let report = Report {
         files: around.config.files(),
-        settings: around.config.shown(),
+        settings: around.config.keys(),
         image_dirs: around.library.dirs().iter().map(|dir| dir.path.clone()).collect(),
     };
     if args.json {

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use condatainer_core::config::SYSTEM_FILE;
+use condatainer_core::join::container::Container;
+use condatainer_core::join::running::{self, RunningContainer};
 use condatainer_core::plan::Command;
 use condatainer_core::request::layer::Layer;
-use condatainer_core::step::join::Container;
-use condatainer_core::step::kept::{self, Kept};
 use condatainer_images::lock::holder::{self, BATCH_STEP};
 use condatainer_images::trust;
 use nix::unistd::Uid;
@@ -20,11 +20,11 @@ use crate::{say, task};
 
 pub(crate) fn join(args: JoinArgs) -> Result<ExitCode, Failure> {
     let wanted = Wanted::parse(&args.container)?;
-    let kept = the_one(&args.container, &wanted, kept::kept())?;
+    let running = the_one(&args.container, &wanted, running::all())?;
     let shell = || Command::Shell(std::env::var_os("SHELL").map(Into::into));
     let command = if args.command.is_empty() { shell() } else { Command::Argv(args.command.clone()) };
     let refused = |error| Failure::not_started(format!("{}: {error}", args.container));
-    let container = Container::kept(&kept).map_err(refused)?;
+    let container = Container::of_running(&running).map_err(refused)?;
     Err(task::failure(&args.command, &container.become_command(command, say::notice)))
 }
 
@@ -57,7 +57,7 @@ impl Wanted {
         }
     }
 
-    fn is(&self, text: &str, kept: &Kept) -> bool {
+    fn is(&self, text: &str, kept: &RunningContainer) -> bool {
         match self {
             Self::Step => !kept.session && kept.name() == text,
             Self::Image(path) => kept.has(path),
@@ -71,7 +71,7 @@ impl Wanted {
     /// What there is to say of a process of that number.
     fn process(&self) -> String {
         let Self::Number(number) = self else { return String::new() };
-        match kept::owner_of(*number) {
+        match running::owner_of(*number) {
             None => String::new(),
             Some(owner) if owner == Uid::effective().as_raw() => format!(", and process {number} is in none"),
             Some(owner) => format!(", and process {number} is {}'s, who alone can join it", trust::name_of(owner)),
@@ -101,9 +101,9 @@ fn is_step(text: &str) -> bool {
 }
 
 /// The caller's container of that name.
-fn the_one(text: &str, wanted: &Wanted, all: Vec<Kept>) -> Result<Kept, Failure> {
-    let (mut own, others): (Vec<Kept>, Vec<Kept>) =
-        all.into_iter().filter(|kept| wanted.is(text, kept)).partition(Kept::is_own);
+fn the_one(text: &str, wanted: &Wanted, all: Vec<RunningContainer>) -> Result<RunningContainer, Failure> {
+    let (mut own, others): (Vec<RunningContainer>, Vec<RunningContainer>) =
+        all.into_iter().filter(|kept| wanted.is(text, kept)).partition(RunningContainer::is_own);
     match (own.len(), others.first()) {
         (1, _) => Ok(own.remove(0)),
         (0, Some(other)) => {
@@ -114,7 +114,7 @@ fn the_one(text: &str, wanted: &Wanted, all: Vec<Kept>) -> Result<Kept, Failure>
         ))),
         (0, None) => Err(Failure::not_started(wanted.missing(text))),
         _ => {
-            let names: Vec<String> = own.iter().map(Kept::name).collect();
+            let names: Vec<String> = own.iter().map(RunningContainer::name).collect();
             Err(Failure::not_started(format!(
                 "{text}: several containers on this node: name one of {}",
                 names.join(", ")

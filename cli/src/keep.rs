@@ -12,10 +12,11 @@ use condatainer_core::config::SYSTEM_FILE;
 use condatainer_core::plan::{Command, Plan};
 use condatainer_core::request::Part;
 use condatainer_core::request::script;
-use condatainer_core::run::{self, Forward, Options, Words, answer_all};
+use condatainer_core::run::{Forward, Options};
 use condatainer_core::step::channel::Answer;
+use condatainer_core::step::keeper::{self, Words, answer_all};
 use condatainer_core::step::limits;
-use condatainer_core::step::relay::Relays;
+use condatainer_core::step::relay::server::Relays;
 use condatainer_core::step::warden::LOST;
 use condatainer_images::lock::holder::BATCH_STEP;
 
@@ -41,7 +42,7 @@ pub(crate) fn keep(args: KeepArgs) -> Result<ExitCode, Failure> {
             let relays = if calls_slurm(part) { offered(&mut plan) } else { None };
             let mut say = |line: &str| say::notice(line);
             let mut options = Options { forward: Forward::Nothing, step, say: &mut say };
-            if run::keep(&plan, &mut options, &words, channel, relays) {
+            if keeper::keep(&plan, &mut options, &words, channel, relays) {
                 return Ok(ExitCode::from(LOST));
             }
         }

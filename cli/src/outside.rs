@@ -4,13 +4,13 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
-use condatainer_core::step::relay::outside;
+use condatainer_core::step::relay::slurm_command;
 use nix::unistd::Pid;
 
 use crate::exit::Failure;
 
 pub(crate) fn outside(first: i32) -> Result<ExitCode, Failure> {
     let call = std::io::stdin().as_fd().try_clone_to_owned().map_err(Failure::not_started)?;
-    outside::run(Pid::from_raw(first), UnixStream::from(call)).map_err(Failure::not_started)?;
+    slurm_command::run(Pid::from_raw(first), UnixStream::from(call)).map_err(Failure::not_started)?;
     Ok(ExitCode::SUCCESS)
 }

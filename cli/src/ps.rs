@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anstyle::Style;
-use condatainer_core::step::kept::{Kept, kept};
+use condatainer_core::join::running::{self, RunningContainer};
 
 use crate::args::PsArgs;
 use crate::exit::Failure;
@@ -11,7 +11,7 @@ use crate::print;
 use condatainer_images::system::escape::one_line;
 
 pub(crate) fn ps(args: &PsArgs) -> Result<ExitCode, Failure> {
-    let found = kept();
+    let found = running::all();
     if args.json {
         print::json(&found)?
     } else {
@@ -20,7 +20,7 @@ pub(crate) fn ps(args: &PsArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn text(found: &[Kept]) -> String {
+fn text(found: &[RunningContainer]) -> String {
     let (bold, plain) = (Style::new().bold(), Style::new().bold().render_reset());
     let line = |name: &str, user: &str, processes: &str, layers: &str| {
         format!("{name:<14} {user:<12} {processes:>9}  {layers}\n")

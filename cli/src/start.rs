@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use condatainer_core::config::{self, Config, Given};
+use condatainer_core::join::container;
 use condatainer_core::machine::env_script;
 use condatainer_core::machine::facts::LayerFacts;
 use condatainer_core::machine::survey;
@@ -17,9 +18,8 @@ use condatainer_core::request::layer::Layer;
 use condatainer_core::request::names::{Finder, Library};
 use condatainer_core::request::{Request, parse_assignment};
 use condatainer_core::run::apt;
-use condatainer_core::run::engine::orphans;
+use condatainer_core::run::engine::abandoned;
 use condatainer_core::run::{self, Ended, Forward, Options};
-use condatainer_core::step::kept;
 use condatainer_images::image;
 use condatainer_images::trust;
 use condatainer_images::verbs::with_root;
@@ -120,7 +120,7 @@ impl Surroundings {
     pub(crate) fn plan(&self, request: Request, command: Command) -> Result<Plan, Failure> {
         request.layers.iter().for_each(|layer| finish_loan(&layer.path));
         self.decide(request, command, None, |refusal| {
-            let freed = refusal.image_in_use().and_then(orphans::end);
+            let freed = refusal.image_in_use().and_then(abandoned::end);
             freed.iter().for_each(|line| say::notice(line));
             freed.is_some()
         })
@@ -187,7 +187,7 @@ pub(crate) fn command(around: &Surroundings, command: Vec<String>) -> Command {
 
 /// A refusal, and how to get in where a container of the caller's own is what stands in the way.
 fn with_way_in(refusal: &Refusal) -> String {
-    match refusal.image_written_to().filter(|image| kept::can_be_joined(image)) {
+    match refusal.image_written_to().filter(|image| container::can_be_joined(image)) {
         Some(image) => format!("{refusal}, or enter it: condatainer join {}", image.display()),
         None => refusal.to_string(),
     }

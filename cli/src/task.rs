@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use condatainer_core::config::SYSTEM_FILE;
+use condatainer_core::join::JoinError;
+use condatainer_core::join::container::Container;
 use condatainer_core::plan::Command;
 use condatainer_core::request::bind::Bind;
 use condatainer_core::request::script::Script;
 use condatainer_core::request::{ARGUMENTS_VARIABLE, Request, VARIABLE, decode_words};
 use condatainer_core::run::{Ended, Forward};
 use condatainer_core::step::channel::{self, Answer};
-use condatainer_core::step::join::{Container, JoinError};
 use condatainer_images::lock::holder::BATCH_STEP;
 use nix::sys::resource::{Resource, setrlimit};
 

@@ -3,8 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::Flaw;
-use super::conda::CondaError;
+use super::conda::error::CondaError;
+use super::recipe::flaw::Flaw;
+use super::work_dir::other_tmpdir;
 use crate::config::Origin;
 use crate::machine::engine::MissingEngine;
 use condatainer_images::image::ImageError;
@@ -210,12 +211,6 @@ fn no_space(directory: &Path, needed: Option<u64>, available: u64) -> String {
     }
 }
 
-/// How another directory for the work is named.
-pub(super) fn other_tmpdir(origin: Option<&Origin>) -> String {
-    const BY_OPTION: &str = "name another directory with --tmpdir";
-    origin.map_or_else(|| BY_OPTION.into(), |origin| origin.cure(&format!(", or {BY_OPTION}")))
-}
-
 impl From<CondaError> for BuildError {
     fn from(error: CondaError) -> Self {
         Self::Conda(Box::new(error))
@@ -227,6 +222,8 @@ impl BuildError {
         Self::Source { asked: asked.into(), why: why.into() }
     }
 
+    /// What the operating system said of the layer or its directory.
+    #[must_use]
     pub fn io(path: &Path, error: io::Error) -> Self {
         let path = path.to_owned();
         match error.kind() {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use nix::libc::O_NONBLOCK;
 
-use super::BuildError;
+use super::error::BuildError;
 use condatainer_images::image::{self, ImageError};
 use condatainer_images::replace::draft::{self, Draft, Kind, attributes};
 use condatainer_images::verbs::create::free_space;

@@ -1,6 +1,6 @@
 //! From files to settings: reading, trust, and the mistakes that are named.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::error::ConfigError;
 use super::settings::Settings;
@@ -37,30 +37,4 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Settings, ConfigError> {
         let message = e.message().lines().next().unwrap_or_default();
         ConfigError::Syntax { path: path.into(), message: format!("line {line}: {message}") }
     })
-}
-
-pub(super) fn parse_bool(variable: &'static str, value: &str) -> Result<bool, ConfigError> {
-    value.parse().map_err(|_| ConfigError::NotABool { variable, value: value.into() })
-}
-
-pub(super) fn absolute<'a>(
-    origin: &str,
-    key: &'static str,
-    paths: impl IntoIterator<Item = &'a PathBuf>,
-) -> Result<(), ConfigError> {
-    match paths.into_iter().find(|path| !path.is_absolute()) {
-        Some(path) => Err(ConfigError::Relative { origin: origin.into(), key, path: path.clone() }),
-        None => Ok(()),
-    }
-}
-
-/// Of `bind_dirs`: a variable in front has to bring the slash.
-pub(super) fn absolute_or_variable<'a>(
-    origin: &str,
-    texts: impl IntoIterator<Item = &'a String>,
-) -> Result<(), ConfigError> {
-    match texts.into_iter().find(|text| !text.starts_with(['/', '$'])) {
-        Some(text) => Err(ConfigError::Relative { origin: origin.into(), key: "bind_dirs", path: text.into() }),
-        None => Ok(()),
-    }
 }

@@ -6,12 +6,11 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::error::ConfigError;
-use super::read::{absolute, absolute_or_variable, parse_bool};
 
 /// What one source sets; `None` where it is silent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Settings {
+pub(super) struct Settings {
     /// The base image where none is named.
     pub base: Option<PathBuf>,
     /// Node-local directory for `:tmp` layers.
@@ -44,7 +43,7 @@ impl Settings {
         let settings = Self {
             base: path("CONDATAINER_BASE"),
             tmpdir: path("CONDATAINER_TMPDIR"),
-            fakeroot: fakeroot.map(|value| parse_bool("CONDATAINER_FAKEROOT", value)).transpose()?,
+            fakeroot: fakeroot.map(|value| boolean("CONDATAINER_FAKEROOT", value)).transpose()?,
             image_dirs: text("CONDATAINER_IMAGE_DIRS").map(|list| std::env::split_paths(list).collect()),
             bind_dirs: text("CONDATAINER_BIND_DIRS").map(|list| list.split(':').map(String::from).collect()),
             default_distro: text("CONDATAINER_DEFAULT_DISTRO").cloned(),
@@ -78,5 +77,29 @@ impl Settings {
             Some((key, _)) => Err(ConfigError::SiteOnly { path: path.into(), key, whose }),
             None => Ok(()),
         }
+    }
+}
+
+fn boolean(variable: &'static str, value: &str) -> Result<bool, ConfigError> {
+    value.parse().map_err(|_| ConfigError::NotABool { variable, value: value.into() })
+}
+
+/// Refuses the first path that would depend on where somebody is.
+pub(super) fn absolute<'a>(
+    origin: &str,
+    key: &'static str,
+    paths: impl IntoIterator<Item = &'a PathBuf>,
+) -> Result<(), ConfigError> {
+    match paths.into_iter().find(|path| !path.is_absolute()) {
+        Some(path) => Err(ConfigError::Relative { origin: origin.into(), key, path: path.clone() }),
+        None => Ok(()),
+    }
+}
+
+/// Of `bind_dirs`: a variable in front has to bring the slash.
+fn absolute_or_variable<'a>(origin: &str, texts: impl IntoIterator<Item = &'a String>) -> Result<(), ConfigError> {
+    match texts.into_iter().find(|text| !text.starts_with(['/', '$'])) {
+        Some(text) => Err(ConfigError::Relative { origin: origin.into(), key: "bind_dirs", path: text.into() }),
+        None => Ok(()),
     }
 }

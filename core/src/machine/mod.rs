@@ -9,6 +9,7 @@ pub mod engine;
 pub mod env_script;
 pub mod facts;
 pub mod hard_links;
+pub(crate) mod interposers;
 mod slurm_job;
 pub mod survey;
 pub(crate) mod version;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::request::layer::{escape, split_list, unescape, unescaped};
+use crate::request::written::{absolute, escape, split, unescape};
 
 /// A host path that is to appear inside the container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,7 +34,7 @@ impl Bind {
     /// # Errors
     /// Empty parts, a relative destination, an unknown option, `~/` without a home.
     pub fn parse_list(text: &str, cwd: &Path, home: Option<&Path>) -> Result<Vec<Self>, BindError> {
-        split_list(text).map(|part| Self::parse(part, cwd, home)).collect()
+        split(text, ',').map(|part| Self::parse(part, cwd, home)).collect()
     }
 
     fn parse(text: &str, cwd: &Path, home: Option<&Path>) -> Result<Self, BindError> {
@@ -42,7 +42,7 @@ impl Bind {
         if text.contains('\0') {
             return Err(refuse("a path cannot contain a NUL byte"));
         }
-        let mut parts = split_colons(text).into_iter();
+        let mut parts = split(text, ':').map(unescape);
         let written = parts.next().filter(|s| !s.is_empty()).ok_or_else(|| refuse("no source"))?;
         let source =
             absolute(Path::new(&written), cwd, home).ok_or_else(|| refuse("cannot expand '~/': HOME is not set"))?;
@@ -67,24 +67,6 @@ impl fmt::Display for Bind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mode = if self.read_only { ":ro" } else { "" };
         write!(f, "{}:{}{mode}", escape(&self.source), escape(&self.destination))
-    }
-}
-
-fn split_colons(text: &str) -> Vec<String> {
-    let mut parts = Vec::new();
-    let mut start = 0;
-    for at in unescaped(text, ':') {
-        parts.push(unescape(&text[start..at]));
-        start = at + 1;
-    }
-    parts.push(unescape(&text[start..]));
-    parts
-}
-
-fn absolute(path: &Path, cwd: &Path, home: Option<&Path>) -> Option<PathBuf> {
-    match path.strip_prefix("~") {
-        Ok(rest) => Some(home?.join(rest)),
-        Err(_) => Some(cwd.join(path)),
     }
 }
 

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::request::written::{absolute, escape, split, unescape, unescaped};
+
 /// How a layer is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -95,7 +97,7 @@ impl Layer {
         if text.contains('\0') {
             return Err(LayerError::Nul(text.replace('\0', "\\0")));
         }
-        let (path, mode) = match last_unescaped(text, ':') {
+        let (path, mode) = match unescaped(text, ':').last() {
             None => (text, None),
             Some(at) => {
                 let suffix = &text[at + 1..];
@@ -115,7 +117,7 @@ impl Layer {
     /// # Errors
     /// As [`Layer::parse`], for the first layer that cannot be read.
     pub fn parse_list(text: &str) -> Result<Vec<Self>, LayerError> {
-        split_list(text)
+        split(text, ',')
             .map(|part| if part.is_empty() { Err(LayerError::Empty(text.into())) } else { Self::parse(part) })
             .collect()
     }
@@ -125,11 +127,10 @@ impl Layer {
     /// # Errors
     /// `~/` where there is no home.
     pub fn absolute(self, cwd: &Path, home: Option<&Path>) -> Result<Self, LayerError> {
-        let path = match self.path.strip_prefix("~") {
-            Ok(rest) => home.ok_or_else(|| LayerError::NoHome(self.path.display().to_string()))?.join(rest),
-            Err(_) => cwd.join(&self.path),
-        };
-        Ok(Self { path: without_dots(&path), ..self })
+        let path = absolute(&self.path, cwd, home);
+        let path = path.ok_or_else(|| LayerError::NoHome(self.path.display().to_string()))?;
+        // Without `.`; but what `..` means depends on symbolic links.
+        Ok(Self { path: path.components().collect(), ..self })
     }
 }
 
@@ -139,51 +140,6 @@ impl fmt::Display for Layer {
         f.write_str(&escape(&self.path))?;
         self.mode.map_or(Ok(()), |mode| write!(f, ":{mode}"))
     }
-}
-
-/// The parts between unescaped commas, escapes left in place.
-pub(crate) fn split_list(text: &str) -> impl Iterator<Item = &str> {
-    let mut rest = Some(text);
-    std::iter::from_fn(move || {
-        let current = rest?;
-        let (part, tail) = match first_unescaped(current, ',') {
-            Some(at) => (&current[..at], Some(&current[at + 1..])),
-            None => (current, None),
-        };
-        rest = tail;
-        Some(part)
-    })
-}
-
-/// Takes the backslash away from `\,` and `\:`; any other backslash belongs to the name.
-pub(crate) fn unescape(text: &str) -> String {
-    text.replace("\\,", ",").replace("\\:", ":")
-}
-
-/// The inverse of [`unescape`].
-pub(crate) fn escape(path: &Path) -> String {
-    path.display().to_string().replace(',', "\\,").replace(':', "\\:")
-}
-
-fn first_unescaped(text: &str, wanted: char) -> Option<usize> {
-    unescaped(text, wanted).next()
-}
-
-fn last_unescaped(text: &str, wanted: char) -> Option<usize> {
-    unescaped(text, wanted).last()
-}
-
-/// Offsets of `wanted` where no backslash stands directly before it.
-pub(crate) fn unescaped(text: &str, wanted: char) -> impl Iterator<Item = usize> {
-    text.char_indices()
-        .scan('\0', |before, (at, c)| Some((std::mem::replace(before, c), at, c)))
-        .filter(move |(before, _, c)| *c == wanted && *before != '\\')
-        .map(|(_, at, _)| at)
-}
-
-/// Drops `.` components; `..` stays, since what it means depends on symbolic links.
-fn without_dots(path: &Path) -> PathBuf {
-    path.components().collect()
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ pub mod bind;
 pub mod layer;
 pub mod names;
 pub mod script;
+mod written;
 
 use std::path::PathBuf;
 

@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 
 use crate::plan::{Command, Plan};
-use crate::run::Ended;
+use crate::run::error::Ended;
 use condatainer_images::overlay::lower::Lower;
 use condatainer_images::system::ids::Fakeroot;
 

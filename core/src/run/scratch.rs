@@ -9,7 +9,7 @@ use nix::unistd::{getegid, geteuid};
 
 use crate::plan::command_line::SCRATCH_IMAGE;
 use crate::plan::{Overlay, Plan};
-use crate::run::{RunError, system};
+use crate::run::error::{RunError, system};
 use condatainer_formats::ext::Ids;
 use condatainer_images::trust::own_dir::{self, OwnDir};
 use condatainer_images::trust::tmpdir;
@@ -67,7 +67,7 @@ impl Scratch {
     }
 
     /// The engine was given the path, and has used it by now: it must lead to our directory, and have led there then.
-    pub(crate) fn look_again(&self) -> Result<(), RunError> {
+    pub(crate) fn is_in_place(&self) -> Result<(), RunError> {
         match &self.dir {
             Some(dir) if !dir.is_in_place() || !dir.has(self.inside) => {
                 Err(RunError::Changed { path: dir.path().into(), what: "was replaced by somebody" })

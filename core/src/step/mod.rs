@@ -1,16 +1,13 @@
 //! The step container: the one container of a Slurm step on a node, shared by the step's tasks.
 //!
-//! A keeper, started by the plugin before the tasks and outside of what Slurm signals, starts the container ([`crate::run::keep`])
-//! and ends it when the step ends. Every task asks it over a [`channel`] and then [`join`]s: it enters the container's namespaces
-//! and becomes the command, so that signals, exit codes, limits, terminals and accounting are the task's own.
+//! A [`keeper`], started by the plugin before the tasks and outside of what Slurm signals, starts the container and ends it when the
+//! step ends. Every task asks it over a [`channel`] and then [joins](crate::join): it enters the container's namespaces and becomes
+//! the command, so that signals, exit codes, limits, terminals and accounting are the task's own. The [`warden`] ends what a keeper
+//! leaves, and the [`relay`] lets those in the container call Slurm's commands.
 
 pub mod channel;
-mod environment;
-pub mod join;
-pub mod kept;
+pub mod keeper;
 pub mod limits;
-pub(crate) mod privileges;
 pub mod relay;
-mod system;
 pub mod warden;
 pub mod written;

@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::machine::survey;
 use crate::request::layer::Mode;
 use crate::request::{Part, Request};
-use crate::run::lost;
+use crate::run::images::after_write::lost;
 use condatainer_formats::ext::{Room, Stamp};
 use condatainer_images::image::{self, Opened};
 use condatainer_images::lock;

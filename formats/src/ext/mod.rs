@@ -10,10 +10,12 @@ pub mod error;
 pub mod features;
 mod fs;
 mod inode;
+mod inode_table;
 mod inoset;
 pub mod probe;
 mod superblock;
 mod tree;
+mod walk;
 mod xattr;
 
 pub(crate) use crate::bytes::{array_at, text, u16_at, u32_at, u64_at};
@@ -29,6 +31,7 @@ pub use probe::features;
 pub use probe::{Found, Owner, Probe, State, probe, probe_measured, room, stamp, way};
 pub use superblock::has_magic;
 pub use tree::{Met, Name, Node, Tree};
+pub use walk::{Visit, Walk};
 pub use xattr::Xattr;
 
 /// The parts that a writer of owners works with.
@@ -40,6 +43,7 @@ pub mod raw {
         FileType, GroupDescriptor, Inode, clear_bit, clear_flag, delete_inode, flag, flags_of, ids_of, is_live,
         kind_of, make_whiteout, put_ids, set_bit,
     };
+    pub use super::inode_table::{Chunk, Holes, NextData, each_chunk, require_apart};
     pub use super::inoset::InoSet;
     pub use super::probe::{find_upper_and_work, state_of};
     pub use super::superblock::{COMPAT_AT, ROOT_INO, Superblock, put_free_inodes, put_valid};

@@ -68,12 +68,6 @@ impl Node {
     pub fn has_attribute_block(&self) -> bool {
         self.inode.file_acl != 0
     }
-
-    /// OverlayFS's own whiteout: a character device 0/0.
-    #[must_use]
-    pub fn is_kernel_whiteout(&self) -> bool {
-        self.kind == FileType::CharDevice && self.device == (0, 0)
-    }
 }
 
 /// One name in a directory.

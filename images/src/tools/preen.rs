@@ -17,10 +17,12 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 use crate::lock::held::Held;
+use crate::replace::sparse::next_data;
 use crate::tools::e2fsprogs::{self, CORRECTED, ToolError};
-use crate::verbs::chown::{Holes, Members, each_chunk};
 use condatainer_formats::ext::ExtError;
-use condatainer_formats::ext::raw::{COMPAT_AT, DIR_INDEX, Endless, FileType, Fs, Inode, Pointers, flag};
+use condatainer_formats::ext::raw::{
+    COMPAT_AT, DIR_INDEX, Endless, FileType, Fs, Holes, Inode, Pointers, each_chunk, flag,
+};
 
 const TOOL: &str = "e2fsck";
 
@@ -43,8 +45,8 @@ pub(crate) fn require_end(held: &Held) -> Result<(), ToolError> {
     let mut pointers = Pointers::of(&fs);
     // The list of bad blocks is followed, too, whatever its inode says.
     let bad_blocks = fs.inode(1).map_or(Ok(()), |inode| pointers.follow(&inode));
-    let all = Members::AllBut(Vec::new());
-    let looked = each_chunk(&fs, &all, Holes::Skip(&held.file), &mut |_| {}, |chunk| {
+    let next_data = |from, end| next_data(&held.file, from, end);
+    let looked = each_chunk(&fs, &|_, _| true, Holes::Skip(&next_data), &mut |_| {}, |chunk| {
         let mut inodes = chunk.live().filter_map(|(_, _, raw)| Inode::from_bytes(raw));
         inodes.try_for_each(|inode| pointers.follow(&inode)).map_err(|Endless| Look::Endless)
     });
@@ -121,8 +123,8 @@ fn has_indexed_directories(fs: &Fs<'_, File>, file: &File) -> bool {
         Inode::from_bytes(raw).is_some_and(|inode| inode.file_type() == FileType::Directory && inode.has(flag::INDEX))
     };
     let mut found = false;
-    let all = Members::AllBut(Vec::new());
-    let looked = each_chunk(fs, &all, Holes::Skip(file), &mut |_| {}, |chunk| {
+    let next_data = |from, end| next_data(file, from, end);
+    let looked = each_chunk(fs, &|_, _| true, Holes::Skip(&next_data), &mut |_| {}, |chunk| {
         found |= chunk.live().any(|(_, _, raw)| is_indexed(raw));
         Ok::<(), ExtError>(())
     });

@@ -1,5 +1,6 @@
-//! `apptainer build` as a child: its command line, its process group, and what it says when it fails.
+//! A layer by `apptainer build`: what is built and its way to its place ([`build`]), the command line, and what Apptainer's words
+//! mean when it fails.
 
-pub mod command;
-pub mod process;
-pub mod verdict;
+pub(super) mod build;
+pub(super) mod command;
+mod output;

@@ -3,9 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::Request;
-use super::said::Trouble;
-use crate::build::error::other_tmpdir;
+use super::output::Trouble;
+use crate::build::work_dir::other_tmpdir;
 use crate::config::Origin;
 use crate::machine::survey::SurveyError;
 use crate::plan::refusal::Refusal;
@@ -223,6 +222,8 @@ fn other_tool(origin: Option<&Origin>) -> String {
 }
 
 impl CondaError {
+    /// What the operating system said of the layer.
+    #[must_use]
     pub fn io(path: &Path, error: io::Error) -> Self {
         let path = path.to_owned();
         match error.kind() {
@@ -233,13 +234,7 @@ impl CondaError {
         }
     }
 
-    /// An error where the work is done, which is not where the layer goes.
-    pub(super) fn tmpdir(request: &Request<'_>, error: io::Error) -> Self {
-        let path = request.tmpdir.clone();
-        Self::Tmpdir { origin: request.config.origin_of_tmpdir(&path), path, error }
-    }
-
-    /// The same, of a program that was named by no option.
+    /// The same, of a program that was named by no option but by this key or variable.
     pub(super) fn named_by(self, origin: Option<Origin>) -> Self {
         match self {
             Self::NotATool { program, what, .. } => Self::NotATool { program, what, origin },

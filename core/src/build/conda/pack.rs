@@ -6,9 +6,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use super::CondaError;
-use crate::build::apptainer::process::{End, Running};
-use crate::build::{News, Watch};
+use super::error::CondaError;
+use crate::build::process::{End, Running};
+use crate::build::progress::{News, Watch};
 use condatainer_images::tools::full;
 use condatainer_images::tools::mksquashfs::{self, Compression, ToolError};
 use condatainer_images::tools::programs;

@@ -11,8 +11,8 @@ use serde::Deserialize;
 
 use super::spec::{Format, Spec, SpecFile};
 use super::yaml;
-use crate::build::BuildError;
-use crate::build::layer::Packed;
+use crate::build::error::BuildError;
+use crate::build::packed::Packed;
 use condatainer_images::image;
 use condatainer_images::module::Module;
 

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::CondaError;
+use super::error::CondaError;
 use super::yaml;
 use crate::request::names::Name;
 

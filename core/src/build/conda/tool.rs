@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::CondaError;
+use super::error::CondaError;
 use condatainer_images::tools::programs;
 
 /// What is looked for in PATH, the quickest first.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use saphyr::{LoadableYamlNode, Yaml};
 
-use super::CondaError;
+use super::error::CondaError;
 
 /// The channels of an environment file, once it has proven to be one.
 pub(super) fn channels(path: &Path, text: &str) -> Result<Vec<String>, CondaError> {

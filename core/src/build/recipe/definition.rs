@@ -9,7 +9,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use crate::build::{BuildError, Source};
+use super::flaw::Flaw;
+use crate::build::error::BuildError;
 
 /// Where the original program records the definition, and so do we.
 pub const RECORDED: &str = "/.cnt-build-script.def";
@@ -17,49 +18,6 @@ pub const RECORDED: &str = "/.cnt-build-script.def";
 pub(crate) const OF_APPTAINER: &str = "/.singularity.d/Singularity";
 /// More than this is no definition, in bytes.
 const LONGEST: u64 = 1 << 20;
-
-/// What is wrong with a definition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Flaw {
-    /// Nothing but comments.
-    Empty,
-    /// No text.
-    NotText,
-    /// Larger than 1 MiB.
-    TooLong,
-    /// A Dockerfile.
-    Dockerfile,
-    /// It says nowhere what to begin with.
-    NoBootstrap,
-    /// The image to begin with has no name. Apptainer would take the working directory for a local one, with all that is in it.
-    NoFrom,
-}
-
-impl Flaw {
-    /// Whether it is something that has a name of its own.
-    pub(super) fn is_something_else(self) -> bool {
-        matches!(self, Self::NotText | Self::TooLong | Self::Dockerfile)
-    }
-
-    pub fn words(self) -> &'static str {
-        match self {
-            Self::Empty => {
-                "is empty; a definition begins with two lines like 'Bootstrap: docker' and 'From: debian:trixie'"
-            }
-            Self::NotText => "is not a text, so it is no definition; an image is given with -s",
-            Self::TooLong => "is longer than 1 MiB, so it is no definition; an image is given with -s",
-            Self::Dockerfile => {
-                "is a Dockerfile, which Apptainer does not build; save what podman or docker builds from it in an archive, and give that with -s"
-            }
-            Self::NoFrom => {
-                "does not name the image to begin with in a line 'From:'; a definition begins with two lines like 'Bootstrap: docker' and 'From: debian:trixie'"
-            }
-            Self::NoBootstrap => {
-                "has no line 'Bootstrap:'; a definition begins with two lines like 'Bootstrap: docker' and 'From: debian:trixie'"
-            }
-        }
-    }
-}
 
 /// The bytes of a file that may be a definition.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, BuildError> {
@@ -142,12 +100,6 @@ pub(super) fn header(bytes: &[u8]) -> Option<(String, String)> {
         }
     }
     Some((bootstrap?, from?))
-}
-
-/// The definition that stands for an image from elsewhere.
-pub(crate) fn of_source(source: &Source) -> Vec<u8> {
-    let Source { bootstrap, from, asked, .. } = source;
-    format!("# made by condatainer create -s {asked}\nBootstrap: {bootstrap}\nFrom: {from}\n").into_bytes()
 }
 
 /// The definition with a section more, that records the file `copy`, which holds the definition as it is.

@@ -1,12 +1,15 @@
 //! What a layer is made from, told by what was asked and by the file's own words.
 
-pub(super) mod archive;
+mod archive;
 pub(super) mod definition;
+pub(super) mod flaw;
 pub(super) mod source;
 
 use std::path::{Path, PathBuf};
 
-use super::{BuildError, Source, conda};
+use crate::build::conda::spec::Spec;
+use crate::build::error::BuildError;
+use source::Source;
 
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +31,7 @@ pub enum Told {
     /// A layer.
     Layer(Recipe),
     /// An environment of conda.
-    Environment(conda::Spec),
+    Environment(Spec),
 }
 
 impl Told {
@@ -43,7 +46,7 @@ impl Told {
         let text = definition::read(path)?;
         match kind(path, &text) {
             Some(Kind::Definition) => Ok(Self::Layer(Recipe::Definition { path: path.into(), text })),
-            Some(Kind::Conda) => Ok(Self::Environment(conda::Spec::of_bytes(&cwd.join(path), text)?)),
+            Some(Kind::Conda) => Ok(Self::Environment(Spec::of_bytes(&cwd.join(path), text)?)),
             None => Err(BuildError::NoRecipe { path: path.into(), what: "neither" }),
         }
     }

@@ -17,9 +17,9 @@ const LOCAL: [&str; 4] = ["docker-archive", "oci-archive", "oci", "localimage"];
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
     /// Apptainer's name for the kind of source.
-    pub(super) bootstrap: &'static str,
+    bootstrap: &'static str,
     /// Where it is: a reference, or an absolute path and perhaps `:REFERENCE`.
-    pub(super) from: String,
+    from: String,
     /// As it was asked for.
     pub asked: String,
     /// The file or directory, for what is on this machine.
@@ -77,6 +77,12 @@ impl Source {
     /// with its owners or not at all.
     pub fn keeps_owners(&self) -> bool {
         self.bootstrap == "localimage"
+    }
+
+    /// The definition that stands for it.
+    pub(crate) fn to_definition(&self) -> Vec<u8> {
+        let Self { bootstrap, from, asked, .. } = self;
+        format!("# made by condatainer create -s {asked}\nBootstrap: {bootstrap}\nFrom: {from}\n").into_bytes()
     }
 
     /// As Apptainer takes it without a definition.
@@ -223,7 +229,7 @@ mod tests {
     fn from_definitions() {
         let of = |text: &str| Source::of_definition(text.as_bytes(), "recorded").map(|source| source.spec());
         let source = parse("docker://debian:trixie").unwrap();
-        let text = String::from_utf8(definition::of_source(&source)).unwrap();
+        let text = String::from_utf8(source.to_definition()).unwrap();
         assert_eq!(of(&text).as_deref(), Some("docker://debian:trixie"));
         assert_eq!(of("bootstrap: localimage\nfrom: /usr/lib\n\n").as_deref(), Some("/usr/lib"));
         assert_eq!(of("Bootstrap: oci\nFrom: /usr/lib:1\n").as_deref(), Some("oci:/usr/lib:1"));

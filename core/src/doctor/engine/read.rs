@@ -11,9 +11,9 @@ use super::facts::{Engine, Facts, Helper, Interposers};
 use crate::config::Config;
 use crate::machine::answer;
 use crate::machine::engine::{self, Flavour};
+use crate::machine::interposers;
 use crate::machine::survey;
 use crate::machine::version;
-use crate::run::engine::daemons;
 use condatainer_images::tools::programs;
 
 const SETUID: u32 = 0o4000;
@@ -121,7 +121,7 @@ fn helpers(build: &BuildConfig, engine: Option<&crate::machine::engine::Engine>)
 fn helper(own: &[PathBuf], reached: &[PathBuf], name: &'static str, programs: &[&str], question: &str) -> Helper {
     let bundled =
         programs.iter().flat_map(|name| own.iter().map(move |dir| dir.join(name))).find(|path| path.is_file());
-    let ours = daemons::interposers().and_then(|dir| daemons::behind_the_links(&dir));
+    let ours = interposers::directory().and_then(|dir| interposers::behind_the_links(&dir));
     let elsewhere = || programs.iter().find_map(|name| programs::find_except(name.as_bytes(), ours.as_deref()));
     let (is_bundled, path) = (bundled.is_some(), bundled.or_else(elsewhere));
     let answer = path.as_deref().and_then(|path| answer::ask(path, &[question]).ok());
@@ -133,13 +133,13 @@ fn helper(own: &[PathBuf], reached: &[PathBuf], name: &'static str, programs: &[
 }
 
 fn interposers() -> Interposers {
-    let directory = daemons::interposers();
+    let directory = interposers::directory();
     let missing = directory.as_ref().map_or_else(Vec::new, |dir| {
-        let interposer = daemons::behind_the_links(dir);
+        let interposer = interposers::behind_the_links(dir);
         let is_missing = |name: &&str| interposer.is_none() || dir.join(name).canonicalize().ok() != interposer;
-        daemons::NAMES.into_iter().filter(is_missing).collect()
+        interposers::FUSE_PROGRAMS.into_iter().filter(is_missing).collect()
     });
-    let preload = directory.as_ref().is_some_and(|dir| fs::File::open(dir.join(daemons::PRELOAD_FILE)).is_ok());
+    let preload = directory.as_ref().is_some_and(|dir| fs::File::open(dir.join(interposers::PRELOAD_FILE)).is_ok());
     Interposers { directory, missing, preload }
 }
 

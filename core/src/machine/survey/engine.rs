@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, access};
 
+use super::engine_config;
 use crate::config::Config;
 use crate::machine::engine::{Engine, Flavour, MissingEngine, Unsupported};
 use crate::machine::facts::{BaseFacts, Kind, LayerFacts};
+use crate::machine::interposers::{self, FUSE_PROGRAMS};
 use crate::machine::{answer, version};
-use crate::run::before_path;
-use crate::run::engine::daemons;
+use condatainer_formats::overlayfs::{Meaning, meaning};
 use condatainer_images::image;
-use condatainer_images::overlay::whiteout::{self, Meaning};
 use condatainer_images::tools::programs;
 
 /// What SingularityCE looks for in the superblock of a squashfs file; it takes anything else for damage.
@@ -84,7 +84,7 @@ fn prefix(real: &Path) -> &Path {
 }
 
 fn apptainer(program: PathBuf, prefix: &Path) -> Engine {
-    let config = config_file(prefix, "apptainer/apptainer.conf");
+    let config = engine_config::find(prefix, "apptainer/apptainer.conf");
     Engine {
         flavour: Flavour::Apptainer,
         own_programs: own_programs(prefix, config.as_deref()),
@@ -92,22 +92,22 @@ fn apptainer(program: PathBuf, prefix: &Path) -> Engine {
         // It looks no further itself: the file makes it such an installation, whatever its mode and 'allow setuid' say.
         setuid: starter(prefix, "apptainer", "starter-suid").is_some(),
         oci_mode: false,
-        interposers: daemons::interposers(),
+        interposers: interposers::directory(),
         origin: None,
         program,
     }
 }
 
 fn singularity(program: PathBuf, prefix: &Path) -> Engine {
-    let config = config_file(prefix, "singularity/singularity.conf");
+    let config = engine_config::find(prefix, "singularity/singularity.conf");
     let text = config.as_ref().and_then(|path| fs::read_to_string(path).ok()).unwrap_or_default();
     let setuid = starter(prefix, "singularity", "starter-suid").is_some_and(|path| is_setuid(&path));
     Engine {
         flavour: Flavour::SingularityCE,
         config,
-        setuid: setuid && directive(&text, "allow setuid") != Some("no"),
-        oci_mode: directive(&text, "oci mode") == Some("yes"),
-        interposers: daemons::interposers(),
+        setuid: setuid && engine_config::directive(&text, "allow setuid") != Some("no"),
+        oci_mode: engine_config::directive(&text, "oci mode") == Some("yes"),
+        interposers: interposers::directory(),
         own_programs: Vec::new(),
         origin: None,
         program,
@@ -120,8 +120,8 @@ fn own_programs(prefix: &Path, config: Option<&Path>) -> Vec<PathBuf> {
     let text = config.and_then(|path| fs::read_to_string(path).ok()).unwrap_or_default();
     let Some(starter) = starter(prefix, "apptainer", "starter") else { return Vec::new() };
     let libexec = starter.parent().unwrap_or(prefix);
-    let mut directories = before_path(directive(&text, "binary path"), libexec);
-    directories.retain(|dir| daemons::NAMES.iter().any(|name| dir.join(name).is_file()));
+    let mut directories = engine_config::before_path(engine_config::directive(&text, "binary path"), libexec);
+    directories.retain(|dir| FUSE_PROGRAMS.iter().any(|name| dir.join(name).is_file()));
     directories
 }
 
@@ -130,18 +130,6 @@ fn starter(prefix: &Path, engine: &str, name: &str) -> Option<PathBuf> {
     let multiarch = format!("lib/{}-linux-gnu", std::env::consts::ARCH);
     let directories = ["libexec", &multiarch, "lib", "lib64"];
     directories.iter().map(|dir| prefix.join(dir).join(engine).join("bin").join(name)).find(|path| path.is_file())
-}
-
-/// An engine's build knows its configuration's place; this is where its packages and `make install` put it.
-fn config_file(prefix: &Path, name: &str) -> Option<PathBuf> {
-    let packaged = (prefix == Path::new("/usr")).then(|| Path::new("/etc").join(name));
-    packaged.into_iter().chain([prefix.join("etc").join(name)]).find(|path| path.is_file())
-}
-
-/// The value of a key in an engine's configuration; the last line counts.
-pub(crate) fn directive<'a>(text: &'a str, key: &str) -> Option<&'a str> {
-    let mut pairs = text.lines().filter_map(|line| line.split_once('='));
-    pairs.rfind(|(name, _)| name.trim() == key).map(|(_, value)| value.trim())
 }
 
 fn is_setuid(path: &Path) -> bool {
@@ -176,7 +164,7 @@ fn holds_whiteouts(dir: &Path) -> bool {
     let mut pending = vec![if upper.is_dir() { upper } else { dir.into() }];
     while let Some(dir) = pending.pop() {
         for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-            if whiteout::meaning(entry.file_name().as_bytes()) != Meaning::Itself {
+            if meaning(entry.file_name().as_bytes()) != Meaning::Itself {
                 return true;
             }
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {

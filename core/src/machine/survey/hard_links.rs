@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use crate::machine::engine::{Engine, Flavour};
 use crate::machine::facts::{BaseFacts, Kind, LayerFacts};
 use crate::machine::hard_links::{Cause, HardLinks};
+use crate::machine::interposers::{PRELOAD_FILE, behind_the_links};
 use crate::request::Request;
 use crate::request::layer::{Layer, Mode};
-use crate::run::engine::daemons::{self, PRELOAD_FILE};
 use condatainer_images::overlay::lower::first_with_hard_links;
 use condatainer_images::tools::programs;
 
@@ -45,7 +45,7 @@ fn unprevented(engine: &Engine, uid: u32) -> Option<(PathBuf, Cause)> {
     let own = engine.own_programs.iter().map(|dir| dir.join(PROGRAM)).find(|path| path.is_file());
     let ours = engine.interposers.as_deref();
     let in_reach = own.is_none() || engine.needs_links_first(uid);
-    let behind = ours.and_then(daemons::behind_the_links);
+    let behind = ours.and_then(behind_the_links);
     let program = own.or_else(|| programs::find_except(PROGRAM.as_bytes(), behind.as_deref()))?;
     let cause = Cause::of(has_library(ours), in_reach, takes_preload(&program))?;
     Some((program, cause))

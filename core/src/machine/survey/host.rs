@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, access};
 
-use super::directive;
+use super::engine_config::{directive, directives};
 use crate::machine::directories::{HostDirectories, Offer, WorkingDirectory};
 use crate::machine::engine::Engine;
 use crate::request::bind::Bind;
@@ -56,7 +56,7 @@ pub(super) fn look(
     let own_home = home.filter(|_| mounts("home") && of_engine(env, &["HOME", "NO_HOME"]).next().is_none());
     let temporary = TEMPORARY.iter().filter(|_| mounts("tmp")).map(|dir| String::from(*dir));
     let of_variables = of_engine(env, &["BIND", "BINDPATH"]).flat_map(|list| list.split(',')).map(String::from);
-    let of_site = lines(&config, "bind path").filter(|_| mounts("bind-paths")).map(String::from);
+    let of_site = directives(&config, "bind path").filter(|_| mounts("bind-paths")).map(String::from);
     let written: Vec<String> = temporary.chain(of_site).chain(of_variables).collect();
     let named = asked.iter().filter_map(|bind| real(&bind.source, bind.destination.clone()));
     HostDirectories {
@@ -72,12 +72,6 @@ fn of_engine<'a>(env: &'a HashMap<String, String>, names: &'a [&str]) -> impl It
     let names = PREFIXES.iter().flat_map(move |prefix| names.iter().map(move |name| format!("{prefix}_{name}")));
     let values = names.filter_map(|name| env.get(&name)).map(String::as_str);
     values.filter(|value| !["", "0", "f", "F", "false", "False", "FALSE"].contains(value))
-}
-
-/// All values of a key that may be repeated.
-fn lines<'a>(config: &'a str, key: &'a str) -> impl Iterator<Item = &'a str> {
-    let pairs = config.lines().filter_map(|line| line.split_once('='));
-    pairs.filter(move |(name, _)| name.trim() == key).map(|(_, value)| value.trim())
 }
 
 /// `SOURCE[:DESTINATION[:OPTIONS]]`.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{Gid, Group, getegid, getgroups};
 
-use crate::config::{Config, Source};
+use crate::config::{Config, Source, xdg_dir};
 use condatainer_images::trust::{Owners, name_of};
 
 /// One directory of layers.
@@ -23,9 +23,7 @@ pub struct ImageDir {
 /// The user's own directory, to which `create -n` writes: `$XDG_DATA_HOME/condatainer/images`, else below `~/.local/share`.
 #[must_use]
 pub fn user_directory(env: &HashMap<String, String>) -> Option<PathBuf> {
-    let xdg = env.get("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    let home = || env.get("HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    Some(xdg.or_else(|| Some(home()?.join(".local/share")))?.join("condatainer/images"))
+    Some(xdg_dir(env, "XDG_DATA_HOME", ".local/share")?.join("condatainer/images"))
 }
 
 /// The configured directories in the order in which they are searched, `{user}` and `{group}` filled in.

@@ -1,6 +1,8 @@
-//! Why a name means no file.
+//! Why a name, or anything that was written down, means no file.
 
-/// See the module.
+use crate::request::layer::LayerError;
+
+/// Why a name means no file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// It cannot be a name.
@@ -21,6 +23,17 @@ pub enum NameError {
         /// Where it was looked for, each with the reason if it cannot be read.
         dirs: Vec<String>,
     },
+}
+
+/// Why something that was written down means no file.
+#[derive(Debug, thiserror::Error)]
+pub enum FindError {
+    /// It cannot be read.
+    #[error(transparent)]
+    Layer(#[from] LayerError),
+    /// No such name.
+    #[error(transparent)]
+    Name(#[from] NameError),
 }
 
 fn cure(near: &[String], dirs: &[String]) -> String {

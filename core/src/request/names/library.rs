@@ -12,14 +12,15 @@ use nix::errno::Errno;
 use super::dirs::{self, ImageDir};
 use super::error::NameError;
 use super::name::Name;
-use super::{SUFFIXES, version};
+use super::suffix::SUFFIXES;
+use super::version;
 use crate::config::Config;
 
 /// Names that are this much alike (0 to 1) are offered; less alike ones are noise.
 const ALIKE: f64 = 0.8;
 const MOST_OFFERED: usize = 3;
 
-/// See the module.
+/// The image directories, in the order in which they are searched, and what may be left out of a name.
 #[derive(Clone, Debug, Default)]
 pub struct Library {
     dirs: Vec<ImageDir>,

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use super::error::NameError;
+use super::suffix::PATH_SUFFIXES;
 use super::version;
 
 /// A name, its parts joined by `/`.
@@ -41,7 +42,7 @@ impl Name {
     #[must_use]
     pub fn of_file(file_name: &str) -> Option<Self> {
         let (stem, suffix) = file_name.rsplit_once('.')?;
-        let is_layer = super::PATH_SUFFIXES.contains(&suffix.to_ascii_lowercase().as_str());
+        let is_layer = PATH_SUFFIXES.contains(&suffix.to_ascii_lowercase().as_str());
         let name = Self { text: stem.replace("--", "/"), least: None };
         let readable = || !stem.contains(['=', '@', '>']) && name.text.split('/').all(is_sound) && stem.trim() == stem;
         (is_layer && readable()).then_some(name)

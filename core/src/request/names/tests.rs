@@ -1,9 +1,11 @@
 //! Tests of the look-up, on real directories.
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use super::*;
 use crate::config::Config;
+use crate::request::layer::Layer;
 
 struct World {
     root: tempfile::TempDir,

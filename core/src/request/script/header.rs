@@ -1,6 +1,6 @@
 //! What others read at the beginning of a script: the kernel its interpreter, sbatch its options.
 
-use super::lines;
+use super::text::lines;
 
 /// The lines of a batch script that Slurm, or what it translates or passes on, reads besides its commands.
 const DIRECTIVES: [&str; 6] = ["#SBATCH", "#SLURM", "#PBS", "#BSUB", "#BB", "#DW"];

@@ -8,24 +8,18 @@ mod error;
 mod header;
 mod request;
 mod settings;
+mod text;
 
 pub use dependencies::Dependency;
 pub use error::{LineError, ScriptError};
 pub use header::Header;
 pub use settings::Settings;
+pub use text::MOST_READ;
 
-use std::fs::{File, Metadata};
-use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use nix::libc::{O_NOCTTY, O_NONBLOCK};
-
 use dependencies::Dependencies;
-
-/// What is read of a file at most, in bytes: as much as the largest batch script that Slurm takes by default. What follows is an
-/// archive inside the script and no lines of it.
-pub const MOST_READ: u64 = 4 << 20;
+use text::{contents, lines};
 
 /// What a script says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,26 +77,6 @@ pub fn has_lines(path: &Path) -> bool {
         let asks = || Script::parse(path, &text, false).map_or(true, |script| script.asks_for_something());
         header.interpreter.is_some() && !header.starts_us() && asks()
     })
-}
-
-/// The lines with their numbers. One with a NUL byte belongs to something that is no text.
-fn lines(text: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
-    let lines = text.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
-    (1..).zip(lines).filter(|(_, line)| !line.contains(&0))
-}
-
-fn contents(path: &Path) -> io::Result<Vec<u8>> {
-    let is_file = |meta: Metadata| match meta.is_file() {
-        true => Ok(()),
-        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "a script must be a regular file")),
-    };
-    // Opening a pipe would wait for its writer, and what is read from one is gone for the interpreter. It may have become one since.
-    is_file(path.metadata()?)?;
-    let file = File::options().read(true).custom_flags(O_NONBLOCK | O_NOCTTY).open(path)?;
-    is_file(file.metadata()?)?;
-    let mut text = Vec::new();
-    file.take(MOST_READ).read_to_end(&mut text)?;
-    Ok(text)
 }
 
 #[cfg(test)]

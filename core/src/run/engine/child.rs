@@ -16,9 +16,9 @@ use crate::plan::command_line::contradicting_variables;
 use crate::plan::refusal::Refusal;
 use crate::request::ARGUMENTS_VARIABLE;
 use crate::run::engine::daemons::{self, Asked};
-use crate::run::engine::link::{Link, Report};
+use crate::run::engine::shim_socket::{Report, ShimSocket};
 use crate::run::engine::signals::{Forward, Incoming, Signals};
-use crate::run::{Ended, RunError, system};
+use crate::run::error::{Ended, RunError, system};
 
 /// How often the command is looked for, in milliseconds. Its end is noticed late by at most this; the end of the engine at once.
 const COMMAND_CHECK: u16 = 500;
@@ -38,7 +38,7 @@ pub(crate) struct Child {
     command: Option<Pid>,
     /// Its number may be another's by now.
     command_is_over: bool,
-    link: Link,
+    socket: ShimSocket,
     signals: Signals,
     interrupted: Option<Signal>,
     ended: Option<WaitStatus>,
@@ -56,7 +56,7 @@ pub(crate) enum Streams {
 /// What is waited for besides signals.
 enum Beside<'a> {
     Nothing,
-    Link,
+    Socket,
     Others(&'a [BorrowedFd<'a>]),
 }
 
@@ -66,7 +66,7 @@ impl Child {
     pub(crate) fn spawn(
         argv: &[String],
         engine: &Engine,
-        link: Link,
+        socket: ShimSocket,
         forward: Forward,
         streams: Streams,
         directory: Option<&Path>,
@@ -98,7 +98,7 @@ impl Child {
             engine: Pid::from_raw(engine),
             command: None,
             command_is_over: false,
-            link,
+            socket,
             signals,
             interrupted: None,
             ended: None,
@@ -108,26 +108,26 @@ impl Child {
     /// Waits until the shim runs in the container, or the engine has ended without it.
     pub(crate) fn wait_for_start(&mut self) -> Result<Report, RunError> {
         loop {
-            match self.link.read() {
+            match self.socket.read() {
                 Report::Started(pid) => {
                     self.command = Some(pid);
                     return Ok(Report::Started(pid));
                 }
                 Report::Nowhere(errno) => return Ok(Report::Nowhere(errno)),
                 _ if self.ended.is_some() => return Ok(Report::Silent),
-                _ => self.wait_for_news(Beside::Link, PollTimeout::NONE)?,
+                _ => self.wait_for_news(Beside::Socket, PollTimeout::NONE)?,
             }
         }
     }
 
     /// Whether the container lacks the directory for temporary files.
     pub(crate) fn lacks_tmpdir(&self) -> bool {
-        self.link.lacks_tmpdir()
+        self.socket.lacks_tmpdir()
     }
 
     /// Lets the shim become the command. One that has not heard it, as after Ctrl-C, will not: the container is ending.
     pub(crate) fn let_go(&mut self) -> Result<(), RunError> {
-        self.link.let_go().inspect_err(|_| self.link.hang_up())
+        self.socket.let_go().inspect_err(|_| self.socket.hang_up())
     }
 
     /// Waits for the end, passing signals on meanwhile; `over` is called when the command has ended, `slow` once where the rest takes
@@ -139,7 +139,7 @@ impl Child {
         self.command_is_over = self.command.is_some();
         over();
         self.wait_for_teardown(slow)?;
-        Ok(match (self.link.read(), self.ended) {
+        Ok(match (self.socket.read(), self.ended) {
             (Report::Failed(errno), _) if errno == Errno::ENOENT as i32 => Ended::NotFound,
             (Report::Failed(errno), _) if errno == Errno::ELIBBAD as i32 => {
                 Ended::NotExecutable("its interpreter or loader is not in the container".into())
@@ -153,7 +153,7 @@ impl Child {
 
     /// Ends a container whose command was not let go yet: the shim gives up when its word does not come.
     pub(crate) fn abandon(&mut self) -> Result<(), RunError> {
-        self.link.hang_up();
+        self.socket.hang_up();
         self.wait_for_teardown(|| {})
     }
 
@@ -208,7 +208,7 @@ impl Child {
         let mut sources = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
         match beside {
             Beside::Nothing => {}
-            Beside::Link => sources.push(PollFd::new(self.link.as_fd(), PollFlags::POLLIN)),
+            Beside::Socket => sources.push(PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)),
             Beside::Others(others) => {
                 sources.extend(others.iter().map(|other| PollFd::new(*other, PollFlags::POLLIN)));
             }

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::machine::interposers::FUSE_PROGRAMS;
 use condatainer_images::system::process::Process;
 
 pub use condatainer_programs::INTERPOSER;
@@ -31,27 +32,8 @@ pub(crate) const BLOCKED: [Signal; 7] = [
     Signal::SIGXCPU,
 ];
 
-/// What the interposer is called, beside the links.
-const INTERPOSER_FILE: &str = "interposer";
-
-/// What the preload is called, beside the links, by the interposer's own word.
-pub(crate) const PRELOAD_FILE: &str = "fuse-overlayfs.so";
-
-/// Names as the kernel keeps them (15 bytes), topmost mount first: a lower one cannot end before what stands on it.
-pub(crate) const NAMES: [&str; 4] = ["fuse-overlayfs", "fuse2fs", "squashfuse_ll", "squashfuse"];
 /// The interposer that has stayed in front of a fuse2fs, by its own name for itself.
 pub(crate) const GUARD: &str = "fuse2fs-guard";
-
-/// The directory with the links, as `make install` makes it beside the directory of our program.
-pub(crate) fn interposers() -> Option<PathBuf> {
-    let dir = std::env::current_exe().ok()?.parent()?.parent()?.join("libexec/condatainer");
-    dir.join("fuse2fs").exists().then_some(dir)
-}
-
-/// The file that the links in this directory must lead to.
-pub(crate) fn behind_the_links(dir: &Path) -> Option<PathBuf> {
-    dir.join(INTERPOSER_FILE).canonicalize().ok()
-}
 
 /// PATH for the engine: the links in front of everything, and behind them what it prefers to PATH.
 pub(crate) fn path_with(dir: &Path, own_programs: &[PathBuf]) -> OsString {
@@ -93,7 +75,7 @@ fn started_by(engine: Pid) -> Vec<Process> {
 /// Asks the daemons among these. One that does not handle the signal any more is ending already, and would die of it before it has
 /// written everything.
 pub(crate) fn ask(processes: &[Process]) {
-    for name in NAMES {
+    for name in FUSE_PROGRAMS {
         let daemons = processes.iter().filter(|process| process.name() == name && process.handles(Signal::SIGHUP));
         for pid in daemons.filter_map(Process::pid) {
             let _ = kill(pid, Signal::SIGHUP);
@@ -104,6 +86,7 @@ pub(crate) fn ask(processes: &[Process]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::machine::interposers::INTERPOSER_FILE;
     use std::ffi::OsStr;
     use std::fs;
 
@@ -113,7 +96,9 @@ mod tests {
         let file = dir.path().join(INTERPOSER_FILE);
         fs::write(&file, INTERPOSER).unwrap();
         fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        names.iter().for_each(|name| std::os::unix::fs::symlink(INTERPOSER_FILE, dir.path().join(name)).unwrap());
+        names.iter().for_each(|name| {
+            std::os::unix::fs::symlink(INTERPOSER_FILE, dir.path().join(name)).unwrap()
+        });
         dir
     }
 

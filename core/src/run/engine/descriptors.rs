@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
-use crate::run::{RunError, system};
+use crate::run::error::{RunError, system};
 use condatainer_images::tools::memory;
 
 use condatainer_programs::SHIM;
@@ -58,13 +58,13 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::run::engine::link::{Link, Report};
+    use crate::run::engine::shim_socket::{Report, ShimSocket};
 
     /// A shim that has said that it runs, and our end of its socket. One at a time, as what one inherits, all inherit.
-    fn started(words: &[&str], search: &Path) -> (Link, Child) {
+    fn started(words: &[&str], search: &Path) -> (ShimSocket, Child) {
         static ALONE: Mutex<()> = Mutex::new(());
         let _alone = ALONE.lock();
-        let ((link, far_end), image) = (Link::pair().unwrap(), shim().unwrap());
+        let ((link, far_end), image) = (ShimSocket::pair().unwrap(), shim().unwrap());
         let job = job(&words.iter().map(OsString::from).collect::<Vec<_>>()).unwrap();
         let mut command = Command::new(path(&image));
         command.args([far_end.as_raw_fd(), image.as_raw_fd(), job.as_raw_fd()].map(|fd| fd.to_string()));

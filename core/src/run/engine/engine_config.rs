@@ -7,15 +7,10 @@
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use crate::machine::survey::directive;
+use crate::machine::survey::{BINARY_PATH, CALLERS, directive};
 use crate::plan::Plan;
 use crate::run::engine::descriptors;
-use crate::run::{RunError, system};
-
-/// Where the file does not say otherwise.
-const BINARY_PATH: &str = "$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// What Apptainer replaces, by its own directory and the caller's PATH.
-const CALLERS: &str = "$PATH:";
+use crate::run::error::{RunError, system};
 
 /// The configuration to start the engine with; `None` where its own is right.
 pub(crate) fn for_plan(plan: &Plan) -> Result<Option<OwnedFd>, RunError> {
@@ -33,17 +28,6 @@ pub(crate) fn for_plan(plan: &Plan) -> Result<Option<OwnedFd>, RunError> {
         text = with(&text, "binary path", &value);
     }
     descriptors::memory_file(c"apptainer.conf", text.as_bytes()).map(Some)
-}
-
-/// In these directories Apptainer looks for programs before it looks into the caller's PATH; `libexec` is its own. It puts that one in
-/// front of PATH, or, where the site leaves PATH out, in front of everything.
-pub(crate) fn before_path(binary_path: Option<&str>, libexec: &Path) -> Vec<PathBuf> {
-    let value = binary_path.unwrap_or(BINARY_PATH);
-    let paths = |text: &str| text.split(':').filter(|dir| dir.starts_with('/')).map(PathBuf::from).collect::<Vec<_>>();
-    match value.split_once(CALLERS) {
-        Some((before, _)) => [paths(before), vec![libexec.into()]].concat(),
-        None => [vec![libexec.into()], paths(value)].concat(),
-    }
 }
 
 /// A value in which nothing comes before the links. A site's without PATH gets it as the last resort: without it Apptainer would put
@@ -66,6 +50,7 @@ fn with(text: &str, key: &str, value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::machine::survey::before_path;
 
     #[test]
     fn only_the_one_key_changes() {

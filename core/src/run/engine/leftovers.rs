@@ -16,7 +16,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::plan::Plan;
-use crate::run::engine::link::Report;
+use crate::run::engine::shim_socket::Report;
 use condatainer_images::system::process::Process;
 
 /// What a process gets to save its work after SIGTERM, before SIGKILL.

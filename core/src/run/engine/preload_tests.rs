@@ -6,7 +6,8 @@ use std::path::Path;
 use std::process::Command;
 
 use super::tests::installed;
-use super::{PRELOAD, PRELOAD_FILE, path_with};
+use super::{PRELOAD, path_with};
+use crate::machine::interposers::PRELOAD_FILE;
 
 /// Files with two names in a lower and an upper directory.
 fn layers() -> tempfile::TempDir {

@@ -15,7 +15,7 @@ use signal_hook::iterator::exfiltrator::origin::WithOrigin;
 use signal_hook::low_level::siginfo::Cause;
 
 use crate::run::engine::daemons::BLOCKED;
-use crate::run::{RunError, system};
+use crate::run::error::{RunError, system};
 use condatainer_images::system::stop;
 
 /// Which signals are passed on to the command.

@@ -1,6 +1,8 @@
-//! The images of a start, before and after its command: repaired, looked at again, and their whiteouts put into the kernel's language.
+//! The images of a start, before and after its command: repaired ([`repair`]), looked at again under the engine's lock ([`recheck`]),
+//! what is known about their whiteouts kept through a start ([`scan_cache`]), and after a writer put into the kernel's language
+//! ([`after_write`]).
 
-pub mod knowledge;
-pub mod look_again;
-pub mod repair;
-pub mod tidy;
+pub(crate) mod after_write;
+pub(super) mod recheck;
+pub(super) mod repair;
+pub(super) mod scan_cache;

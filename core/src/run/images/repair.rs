@@ -4,7 +4,7 @@
 //! share a block. `e2fsck -p` makes only repairs that lose nothing, and gives up otherwise.
 
 use crate::plan::Plan;
-use crate::run::images::look_again::wait_for_writer;
+use crate::run::images::recheck::wait_for_writer;
 use condatainer_formats::ext::State;
 use condatainer_images::lock::held::{Held, HeldError, Purpose};
 use condatainer_images::overlay::whiteout;

@@ -19,8 +19,8 @@ use super::error::LowerError;
 use super::layer::{Child, Layer};
 use super::node::{At, LowerNode};
 use super::{join, split};
-use crate::overlay::whiteout;
 use condatainer_formats::ext::{FileType, Ids, Xattr};
+use condatainer_formats::overlayfs::is_opaque;
 
 const DIRECTORY: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 
@@ -91,7 +91,7 @@ impl DirectoryLayer {
         let directory = self.open_file(at)?;
         for name in directory.list_xattr().map(Some).or_else(unsupported)?.into_iter().flatten() {
             let value = directory.get_xattr(&name)?.unwrap_or_default();
-            if whiteout::is_opaque(&Xattr { name: name.into_vec(), value }) {
+            if is_opaque(&Xattr { name: name.into_vec(), value }) {
                 return Ok(true);
             }
         }

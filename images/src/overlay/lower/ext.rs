@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use super::error::LowerError;
 use super::layer::{Child, Layer};
 use super::node::{At, LowerNode};
-use crate::overlay::whiteout;
 use condatainer_formats::ext::raw::ROOT_INO;
 use condatainer_formats::ext::{ExtError, FileType, Node, Tree, Window};
+use condatainer_formats::overlayfs::is_opaque;
 
 pub(super) struct ExtLayer {
     path: PathBuf,
@@ -88,7 +88,7 @@ impl Layer for ExtLayer {
     }
 
     fn is_opaque(&self, directory: &At) -> Result<bool, LowerError> {
-        self.with(|tree| Ok(tree.xattrs(&node(tree, directory)?)?.iter().any(whiteout::is_opaque)))
+        self.with(|tree| Ok(tree.xattrs(&node(tree, directory)?)?.iter().any(is_opaque)))
     }
 
     fn read(&self, file: &At, visit: &mut dyn FnMut(&mut dyn Read) -> io::Result<()>) -> Result<(), LowerError> {

@@ -6,8 +6,8 @@ use super::error::LowerError;
 use super::layer::{Child, Layer};
 use super::names::Names;
 use super::node::{At, LowerNode};
-use crate::overlay::whiteout::{Meaning, meaning};
 use condatainer_formats::ext::FileType;
+use condatainer_formats::overlayfs::{Meaning, meaning};
 
 /// The same directory in each layer that shows there, topmost first.
 pub(super) struct Merged {

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use condatainer_formats::ext::{FileType, Ids};
+use condatainer_formats::overlayfs::is_whiteout;
 use condatainer_formats::squashfs::Reference;
 
 /// What is at a path of the merged tree, as the topmost layer that has it says.
@@ -45,6 +46,6 @@ pub(super) enum At {
 impl LowerNode {
     /// OverlayFS's own whiteout: a character device 0/0.
     pub(super) fn is_kernel_whiteout(&self) -> bool {
-        self.kind == FileType::CharDevice && self.device == (0, 0)
+        is_whiteout(self.kind, self.device)
     }
 }

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use super::error::LowerError;
 use super::layer::{Child, Layer};
 use super::node::{At, LowerNode};
-use crate::overlay::whiteout;
 use condatainer_formats::ext::Window;
+use condatainer_formats::overlayfs::is_opaque;
 use condatainer_formats::squashfs::{Inode, Squashfs, SquashfsError};
 
 pub(super) struct SquashfsLayer {
@@ -57,7 +57,7 @@ impl Layer for SquashfsLayer {
 
     fn is_opaque(&self, directory: &At) -> Result<bool, LowerError> {
         let xattrs = self.inode(directory).and_then(|inode| self.image.xattrs(&inode));
-        Ok(self.told(xattrs)?.iter().any(whiteout::is_opaque))
+        Ok(self.told(xattrs)?.iter().any(is_opaque))
     }
 
     fn read(&self, file: &At, visit: &mut dyn FnMut(&mut dyn Read) -> io::Result<()>) -> Result<(), LowerError> {

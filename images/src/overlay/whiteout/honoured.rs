@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::scan::scan_with;
-use super::{Found, Kinds, find, is_opaque, is_opaque_for_root};
+use super::{Found, Kinds, find};
 use condatainer_formats::ext::{ExtError, Tree, Window, Xattr};
+use condatainer_formats::overlayfs::{is_opaque, is_opaque_for_root};
 
 /// Whose kernel overlay it is that reads an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

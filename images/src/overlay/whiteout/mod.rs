@@ -17,35 +17,8 @@ pub use mark::{find, remember, remembered};
 pub use scan::{Found, Kinds, scan};
 pub use translate::{TranslateError, Translated, require_translatable, translate};
 
-use condatainer_formats::ext::{FileType, Node, Xattr};
-
-const PREFIX: &[u8] = b".wh.";
-const OPAQUE_NAME: &[u8] = b".wh..wh..opq";
-const OPAQUE_XATTRS: [&[u8]; 3] = [b"trusted.overlay.opaque", b"user.overlay.opaque", b"user.fuseoverlayfs.opaque"];
-const REDIRECT_XATTRS: [&[u8]; 2] = [b"trusted.overlay.redirect", b"user.overlay.redirect"];
-const METACOPY_XATTRS: [&[u8]; 2] = [b"trusted.overlay.metacopy", b"user.overlay.metacopy"];
-const PRIVATE_PREFIXES: [&[u8]; 3] = [b"trusted.overlay.", b"user.overlay.", b"user.fuseoverlayfs."];
-
-/// What a name means to fuse-overlayfs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Meaning<'a> {
-    /// An ordinary name.
-    Itself,
-    /// The name that it hides, in its own directory.
-    Hides(&'a [u8]),
-    /// Its directory hides everything below.
-    Opaque,
-}
-
-/// Reads a name the way fuse-overlayfs does, whatever kind of file it belongs to.
-#[must_use]
-pub fn meaning(name: &[u8]) -> Meaning<'_> {
-    match name.strip_prefix(PREFIX) {
-        Some(_) if name == OPAQUE_NAME => Meaning::Opaque,
-        Some(hidden) if !hidden.is_empty() => Meaning::Hides(hidden),
-        _ => Meaning::Itself,
-    }
-}
+use condatainer_formats::ext::{FileType, Node};
+use condatainer_formats::overlayfs::is_whiteout;
 
 /// Whether a file with such a name was made by fuse-overlayfs: an empty one with mode 0700, whatever the umask, or a device 0/0.
 ///
@@ -53,62 +26,5 @@ pub fn meaning(name: &[u8]) -> Meaning<'_> {
 /// takes them for whiteouts, too, but lets nobody make them.
 pub(crate) fn is_of_fuse(node: &Node) -> bool {
     let empty = node.kind == FileType::Regular && node.size == 0 && node.mode == 0o700;
-    node.links == 1 && (empty || node.is_kernel_whiteout())
-}
-
-/// Whether a directory's attribute makes it opaque.
-#[must_use]
-pub fn is_opaque(xattr: &Xattr) -> bool {
-    OPAQUE_XATTRS.contains(&xattr.name.as_slice()) && matches!(xattr.value.as_slice(), b"y" | b"y\0")
-}
-
-/// Whether an attribute makes its directory opaque also for a fuse-overlayfs without privileges, which sees no `trusted` ones.
-pub(crate) fn is_opaque_for_everybody(xattr: &Xattr) -> bool {
-    is_opaque(xattr) && xattr.name.starts_with(b"user.")
-}
-
-/// Whether an attribute makes its directory opaque for an overlay that root has mounted.
-pub(crate) fn is_opaque_for_root(xattr: &Xattr) -> bool {
-    is_opaque(xattr) && xattr.name.starts_with(b"trusted.")
-}
-
-/// Whether a directory's attribute says that it goes on with another directory below, from which a kernel overlay renamed it.
-#[must_use]
-pub fn is_redirect(xattr: &Xattr) -> bool {
-    REDIRECT_XATTRS.contains(&xattr.name.as_slice())
-}
-
-/// Whether a file's attribute says that only its metadata was copied up by a kernel overlay: its content is the one below.
-#[must_use]
-pub fn is_metacopy(xattr: &Xattr) -> bool {
-    METACOPY_XATTRS.contains(&xattr.name.as_slice())
-}
-
-/// Whether an attribute is an overlay's own bookkeeping, which no program inside gets to see.
-#[must_use]
-pub fn is_private(xattr: &Xattr) -> bool {
-    PRIVATE_PREFIXES.iter().any(|prefix| xattr.name.starts_with(prefix))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_of_fuse_overlayfs() {
-        assert_eq!(meaning(b".wh.passwd"), Meaning::Hides(b"passwd"));
-        assert_eq!(meaning(b".wh..wh..opq"), Meaning::Opaque);
-        assert_eq!(meaning(b".wh..wh.x"), Meaning::Hides(b".wh.x"));
-        assert_eq!(meaning(b".wh."), Meaning::Itself);
-        assert_eq!(meaning(b"passwd"), Meaning::Itself);
-    }
-
-    #[test]
-    fn attributes() {
-        let xattr = |name: &str, value: &str| Xattr { name: name.into(), value: value.into() };
-        assert!(is_opaque(&xattr("user.fuseoverlayfs.opaque", "y")));
-        assert!(!is_opaque(&xattr("trusted.overlay.opaque", "n")));
-        assert!(is_private(&xattr("trusted.overlay.origin", "")));
-        assert!(!is_private(&xattr("user.comment", "y")));
-    }
+    node.links == 1 && (empty || is_whiteout(node.kind, node.device))
 }

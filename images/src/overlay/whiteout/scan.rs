@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+use super::is_of_fuse;
 use super::paths::pack;
-use super::{Meaning, is_of_fuse, is_opaque, meaning};
-use condatainer_formats::ext::raw::InoSet;
-use condatainer_formats::ext::{ExtError, FileType, Met, ReadAt, Tree, Xattr};
+use condatainer_formats::ext::{ExtError, FileType, Met, ReadAt, Tree, Walk, Xattr};
+use condatainer_formats::overlayfs::{Meaning, is_opaque, is_whiteout, meaning};
 
 /// Paths of opaque directories are gathered up to this many bytes.
 const MOST_PATHS: usize = 64 << 10;
@@ -68,10 +68,11 @@ pub(super) fn scan_with<R: ReadAt + ?Sized>(
 ) -> Result<Option<Found>, ExtError> {
     let upper = tree.upper()?.ino;
     let found = Found { opaque: Some(Vec::new()), ..Found::default() };
-    let pending = vec![(upper, Some(Vec::new()))];
-    let mut search = Search { tree, opaque, found, bytes: 0, pending, entered: InoSet::default() };
-    while let Some((ino, path)) = search.pending.pop() {
-        search.enter(ino, path)?;
+    let mut search = Search { tree, opaque, found, bytes: 0, walk: Walk::from(upper, Some(Vec::new())) };
+    while let Some(visit) = search.walk.step() {
+        if visit.is_first {
+            search.enter(visit.ino, visit.note)?;
+        }
         if deadline.is_some_and(|deadline| Instant::now() > deadline) {
             return Ok(None);
         }
@@ -88,15 +89,11 @@ struct Search<'a, 'b, R: ?Sized> {
     found: Found,
     /// Of the paths in `found`.
     bytes: usize,
-    pending: Vec<(u32, Path)>,
-    entered: InoSet,
+    walk: Walk<Path>,
 }
 
 impl<R: ReadAt + ?Sized> Search<'_, '_, R> {
     fn enter(&mut self, ino: u32, path: Path) -> Result<(), ExtError> {
-        if !self.entered.insert(ino) {
-            return Ok(());
-        }
         let (tree, directory) = (self.tree, self.tree.node(ino)?);
         let (mut opaque, mut failed) = ((self.opaque)(&tree.xattrs(&directory)?), None);
         let mut below = Vec::new();
@@ -123,7 +120,7 @@ impl<R: ReadAt + ?Sized> Search<'_, '_, R> {
             Some(path) => Some([path, b"/", &name].concat()),
             None => None,
         };
-        self.pending.extend(below.into_iter().map(|(name, ino)| (ino, join(name))));
+        below.into_iter().for_each(|(name, ino)| self.walk.add(ino, join(name)));
     }
 
     fn end_at(&mut self, path: Vec<u8>) -> Path {
@@ -146,7 +143,8 @@ impl<R: ReadAt + ?Sized> Search<'_, '_, R> {
             Meaning::Itself => match self.kind(met)? {
                 FileType::Directory => below.push((met.name.to_vec(), met.ino)),
                 FileType::CharDevice => {
-                    self.found.kinds.kernel += u64::from(self.tree.node(met.ino)?.is_kernel_whiteout());
+                    let node = self.tree.node(met.ino)?;
+                    self.found.kinds.kernel += u64::from(is_whiteout(node.kind, node.device));
                 }
                 _ => {}
             },

@@ -7,13 +7,15 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
+use super::error::ChownError;
 use super::mapping::Mapping;
-use super::members::{Members, Roots};
+use super::members::Members;
+use super::roots::Roots;
 use super::survey::member;
-use super::table::{Chunk, Holes, each_chunk};
 use condatainer_formats::ext::ExtError;
-use condatainer_formats::ext::raw::{Fs, ids_of, put_ids, seal_inode};
+use condatainer_formats::ext::raw::{Chunk, Fs, Holes, each_chunk, ids_of, put_ids, seal_inode};
 
 /// Unchanged bytes between two changed inodes that are cheaper to write than to skip.
 const GAP: usize = 4096;
@@ -23,6 +25,16 @@ const GAP: usize = 4096;
 pub(crate) enum CommitError {
     Ext(ExtError),
     Write(io::Error),
+}
+
+impl CommitError {
+    /// As an error of the whole, in the image at `path`.
+    pub(super) fn at(self, path: &Path) -> ChownError {
+        match self {
+            Self::Ext(error) => ChownError::ext(path, error).after_writing(),
+            Self::Write(error) => ChownError::Interrupted { path: path.into(), error },
+        }
+    }
 }
 
 impl From<ExtError> for CommitError {
@@ -50,7 +62,8 @@ pub(crate) struct Commit<'a> {
 impl Commit<'_> {
     /// Writes and syncs everything.
     pub(crate) fn run(&self, progress: &mut dyn FnMut(u64)) -> Result<(), CommitError> {
-        each_chunk(self.fs, self.members, self.holes, progress, |chunk| self.rewrite(chunk))?;
+        let matters = |first, last| self.members.may_touch(first, last);
+        each_chunk(self.fs, &matters, self.holes, progress, |chunk| self.rewrite(chunk))?;
         self.file.sync_data()?;
         // One after the other: a rerun recognises the old owner by `upper` alone.
         if let Some(work) = self.roots.work {

@@ -54,6 +54,14 @@ impl ChownError {
         matches!(self, Self::Interrupted { .. } | Self::InPart { .. } | Self::Unverified { .. })
     }
 
+    /// What cannot be read now must not be taken for an image that was left alone.
+    pub(super) fn after_writing(self) -> Self {
+        match self {
+            Self::Image(error) => Self::InPart { error },
+            other => other,
+        }
+    }
+
     pub(crate) fn ext(path: &Path, error: ExtError) -> Self {
         Self::Image(ImageError::ext(path, error))
     }

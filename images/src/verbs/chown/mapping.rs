@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Request;
+use super::request::Request;
 use condatainer_formats::ext::Ids;
 
 /// The ids that move.

@@ -1,14 +1,12 @@
 //! Which inodes a chown is about: all of them, where the image holds nothing else, or those that a walk reaches.
 
-use std::ffi::OsStr;
 use std::ops::ControlFlow;
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path, PathBuf};
 
+use super::roots::Roots;
 use condatainer_formats::ext::raw::{
-    Claims, Entries, FileType, Fs, InoSet, Inode, ROOT_INO, block_count, check_plain, each_block, read_block, scan,
+    Claims, Entries, FileType, Fs, InoSet, Inode, ROOT_INO, block_count, check_plain, each_block,
 };
-use condatainer_formats::ext::{ExtError, ReadAt};
+use condatainer_formats::ext::{ExtError, ReadAt, Walk};
 
 /// The inodes that are to be looked at.
 pub(crate) enum Members {
@@ -16,19 +14,6 @@ pub(crate) enum Members {
     AllBut(Vec<u32>),
     /// Those that were reached, and which of them were entered as directories.
     Reached { inodes: InoSet, directories: InoSet },
-}
-
-/// The two directories that make an image an overlay.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Roots {
-    pub(crate) upper: u32,
-    pub(crate) work: Option<u32>,
-}
-
-impl Roots {
-    fn all(self) -> impl Iterator<Item = u32> {
-        std::iter::once(self.upper).chain(self.work)
-    }
 }
 
 impl Members {
@@ -60,36 +45,8 @@ impl Members {
 pub(crate) fn whole<R: ReadAt + ?Sized>(fs: &Fs<'_, R>, roots: Roots) -> Result<Members, ExtError> {
     match only_overlay(fs, roots)? {
         Some(others) => Ok(Members::AllBut(others)),
-        None => reach(fs, roots.all()),
+        None => below(fs, roots.all()),
     }
-}
-
-/// The members at and below `paths`, which lie in upper.
-pub(crate) fn below<R: ReadAt + ?Sized>(
-    fs: &Fs<'_, R>,
-    starts: impl Iterator<Item = u32>,
-) -> Result<Members, ExtError> {
-    reach(fs, starts)
-}
-
-/// The inode at `path` in `upper`, without following symbolic links; `None` when there is none.
-pub(crate) fn resolve<R: ReadAt + ?Sized>(fs: &Fs<'_, R>, upper: u32, path: &Path) -> Result<Option<u32>, ExtError> {
-    let mut ino = upper;
-    for part in path.components() {
-        let name = match part {
-            Component::RootDir | Component::CurDir => continue,
-            Component::Normal(name) => name.as_bytes(),
-            Component::ParentDir | Component::Prefix(_) => return Ok(None),
-        };
-        let dir = fs.inode(ino)?;
-        if dir.file_type() != FileType::Directory {
-            return Ok(None);
-        }
-        check_plain(&dir, "a directory on the way")?;
-        let [Some(next)] = scan(fs, &dir, [name])? else { return Ok(None) };
-        ino = next;
-    }
-    Ok(Some(ino))
 }
 
 /// When the root holds nothing but the overlay and an empty lost+found: the inodes beside the overlay's own.
@@ -119,7 +76,7 @@ fn names_in<R: ReadAt + ?Sized>(fs: &Fs<'_, R>, ino: u32) -> Result<Vec<(u32, Ve
 }
 
 /// Calls `visit` with inode, name and claimed type of every entry but `.` and `..`, until it returns false.
-fn each_entry<R: ReadAt + ?Sized>(
+pub(super) fn each_entry<R: ReadAt + ?Sized>(
     fs: &Fs<'_, R>,
     dir: &Inode,
     mut visit: impl FnMut(u32, &[u8], Option<FileType>) -> bool,
@@ -137,28 +94,31 @@ fn each_entry<R: ReadAt + ?Sized>(
     Ok(())
 }
 
-/// Walks down from `starts`, each inode once, whatever the entries point to.
-fn reach<R: ReadAt + ?Sized>(fs: &Fs<'_, R>, starts: impl Iterator<Item = u32>) -> Result<Members, ExtError> {
-    let (inodes, directories) = (InoSet::default(), InoSet::default());
-    let mut walk = Walk { fs, inodes, directories, pending: Vec::new(), claims: Claims::default() };
+/// The members at and below `starts`: each inode once, whatever the entries point to.
+pub(super) fn below<R: ReadAt + ?Sized>(
+    fs: &Fs<'_, R>,
+    starts: impl Iterator<Item = u32>,
+) -> Result<Members, ExtError> {
+    let (inodes, walk) = (InoSet::default(), Walk::default());
+    let mut reach = Reach { fs, inodes, walk, claims: Claims::default() };
     for start in starts {
-        walk.meet(start, None)?;
+        reach.meet(start, None)?;
     }
-    while let Some(ino) = walk.pending.pop() {
-        walk.enter(ino)?;
+    while let Some(visit) = reach.walk.step() {
+        reach.enter(visit.ino)?;
     }
-    Ok(Members::Reached { inodes: walk.inodes, directories: walk.directories })
+    Ok(Members::Reached { inodes: reach.inodes, directories: reach.walk.into_entered() })
 }
 
-struct Walk<'a, 'b, R: ?Sized> {
+/// What a walk has reached so far.
+struct Reach<'a, 'b, R: ?Sized> {
     fs: &'a Fs<'b, R>,
     inodes: InoSet,
-    directories: InoSet,
-    pending: Vec<u32>,
+    walk: Walk<()>,
     claims: Claims,
 }
 
-impl<R: ReadAt + ?Sized> Walk<'_, '_, R> {
+impl<R: ReadAt + ?Sized> Reach<'_, '_, R> {
     fn meet(&mut self, ino: u32, claimed: Option<FileType>) -> Result<(), ExtError> {
         if ino < self.fs.sb.first_ino || ino > self.fs.sb.inodes_count {
             return Err(ExtError::corrupt(format!("a name points to inode {ino}, which is not for files")));
@@ -168,8 +128,7 @@ impl<R: ReadAt + ?Sized> Walk<'_, '_, R> {
             None => self.fs.inode(ino)?.file_type(),
         };
         if self.inodes.insert(ino) && kind == FileType::Directory {
-            self.directories.insert(ino);
-            self.pending.push(ino);
+            self.walk.add(ino, ());
         }
         Ok(())
     }
@@ -188,42 +147,4 @@ impl<R: ReadAt + ?Sized> Walk<'_, '_, R> {
         })?;
         failed.map_or(Ok(()), Err)
     }
-}
-
-/// The path of a directory from the image's root, found by climbing; `None` where the names do not lead there.
-pub(super) fn path_of<R: ReadAt + ?Sized>(fs: &Fs<'_, R>, directory: u32) -> Option<PathBuf> {
-    const DEEPEST: usize = 256;
-    let mut names = Vec::new();
-    let (mut climbed, mut claims) = (InoSet::default(), Claims::default());
-    let mut ino = directory;
-    while ino != ROOT_INO {
-        let parent = parent_of(fs, ino)?;
-        if names.len() > DEEPEST || !climbed.insert(parent) {
-            return None;
-        }
-        claims.claim(&fs.sb, parent, block_count(&fs.sb, &fs.inode(parent).ok()?)).ok()?;
-        names.push(name_in(fs, parent, ino)?);
-        ino = parent;
-    }
-    Some(names.iter().rev().map(|name| OsStr::from_bytes(name)).collect())
-}
-
-fn parent_of<R: ReadAt + ?Sized>(fs: &Fs<'_, R>, ino: u32) -> Option<u32> {
-    let dir = fs.inode(ino).ok()?;
-    check_plain(&dir, "a directory").ok()?;
-    let block = read_block(fs, &dir, 0).ok()?;
-    let mut entries = Entries::of(&block, &fs.sb);
-    entries.find_map(|entry| entry.ok().filter(|entry| entry.name == b"..")).map(|entry| entry.ino)
-}
-
-fn name_in<R: ReadAt + ?Sized>(fs: &Fs<'_, R>, parent: u32, child: u32) -> Option<Vec<u8>> {
-    let mut found = None;
-    let dir = fs.inode(parent).ok()?;
-    let looked = each_entry(fs, &dir, |ino, name, _| {
-        if ino == child {
-            found = Some(name.to_vec());
-        }
-        found.is_none()
-    });
-    looked.ok().and(found)
 }

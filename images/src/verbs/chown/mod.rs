@@ -5,86 +5,33 @@
 
 mod commit;
 mod error;
-mod job;
+pub(crate) mod loan;
 mod mapping;
 mod members;
-mod others;
+mod owners;
+mod paths;
+mod report;
+mod request;
+mod roots;
 mod survey;
-mod table;
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 pub use error::ChownError;
-pub(crate) use members::Members;
-pub(crate) use others::{count_other_owners, give_work};
-pub(crate) use table::{Holes, each_chunk};
+pub(crate) use owners::{count_other_owners, give_work};
+pub use report::Report;
+pub use request::Request;
 
 use crate::lock::held::{Held, Purpose};
-use crate::verbs::with_root;
-use condatainer_formats::ext::raw::Fs;
-use condatainer_formats::ext::{Ids, ReadAt, Window};
-use job::Job;
-
-/// What is to be done.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
-    /// The new owner and group.
-    pub target: Ids,
-    /// The user the image belongs to: the caller, or the target where that is a user. Its ids move, like 0 and the owner
-    /// of `upper`.
-    pub user: Ids,
-    /// Moves exactly these ids instead.
-    pub from: Option<Ids>,
-    /// Moves every id.
-    pub all: bool,
-    /// Moves every group.
-    pub groups: bool,
-    /// Only what lies at and below these paths, as a container sees them; empty: everything.
-    pub paths: Vec<PathBuf>,
-    /// Looks, and changes nothing.
-    pub dry_run: bool,
-    /// Runs `e2fsck -p` under the lock where the image is not clean, instead of refusing.
-    pub replay: bool,
-}
-
-impl Request {
-    /// Everything to `target`, in an image of `user`.
-    #[must_use]
-    pub fn new(target: Ids, user: Ids) -> Self {
-        let (from, paths) = (None, Vec::new());
-        Self { target, user, from, all: false, groups: false, paths, dry_run: false, replay: false }
-    }
-}
-
-/// What was done; in a dry run, what would be.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Report {
-    /// Files and directories looked at.
-    pub scanned: u64,
-    /// Those whose owner or group changed.
-    pub changed: u64,
-    /// Owner of `upper` before.
-    pub before: Ids,
-    /// Owner of `upper` now.
-    pub after: Ids,
-    /// Owners that can no longer be told apart, because all are the target's now; then the way back is not exact.
-    pub merged_uids: Vec<u32>,
-    /// The same for groups.
-    pub merged_gids: Vec<u32>,
-    /// Directories whose owner or group is still somebody else: without fakeroot the new owner cannot write there. Always
-    /// 0 where the target is root, who needs fakeroot anyway.
-    pub unwritable_directories: u64,
-    /// The first of them, as paths from the image's root.
-    #[serde(serialize_with = "crate::system::shown::paths")]
-    pub unwritable_examples: Vec<PathBuf>,
-    /// Whether the directories were walked, because the image holds more than the overlay or only paths were asked for.
-    pub walked: bool,
-    /// Whether e2fsck cleaned the image first.
-    pub replayed: bool,
-    /// Whether the image could not be locked, because the file system that holds it has no locks.
-    pub unlocked: bool,
-}
+use crate::replace::sparse::next_data;
+use commit::Commit;
+use condatainer_formats::ext::raw::{Fs, Holes, NextData, require_apart};
+use condatainer_formats::ext::{ExtError, Ids, ReadAt, Window};
+use mapping::Mapping;
+use members::Members;
+use roots::{Roots, find_roots};
+use survey::{Survey, ids_at, survey};
 
 /// Changes the owners in the image at `path`. `progress` is told inodes passed and inodes to pass.
 ///
@@ -96,7 +43,8 @@ pub fn chown(path: &Path, request: &Request, progress: &mut dyn FnMut(u64, u64))
     let replayed = held.make_clean(request.replay && !request.dry_run)?;
     let report = chown_held(&held, request, progress)?;
     if !request.dry_run && request.paths.is_empty() && request.from.is_none() {
-        with_root::settle(&held);
+        // Given to somebody for good, so a loan is forgotten.
+        loan::strike(&held.file);
     }
     Ok(Report { replayed, ..report })
 }
@@ -122,12 +70,13 @@ pub(crate) fn chown_file(
     // Some file systems report fresh, unwritten data as holes.
     file.sync_data().ok();
     let fs = Fs::open(file, window, u64::MAX).map_err(|error| ChownError::ext(path, error))?;
-    let job = Job::new(path, &fs, Some(file), request)?;
-    let (members, holes, seen) = job.look(progress)?;
+    let next_data = |from, end| next_data(file, from, end);
+    let chown = Chown::new(path, &fs, Some(&next_data), request)?;
+    let (members, holes, seen) = chown.look(progress)?;
     if !request.dry_run && seen.changing > 0 {
-        job.write(file, &members, holes, &seen, progress)?;
+        chown.write(file, &members, holes, &seen, progress)?;
     }
-    Ok(job.report(&members, seen))
+    Ok(chown.report(&members, seen))
 }
 
 /// What [`chown`] would do with the image in `window` of `reader`, whatever its state: it is only looked at, and not locked.
@@ -142,7 +91,150 @@ pub fn preview<R: ReadAt + ?Sized>(
     request: &Request,
 ) -> Result<Report, ChownError> {
     let fs = Fs::open(reader, window, u64::MAX).map_err(|error| ChownError::ext(path, error))?;
-    let job = Job::new(path, &fs, None, request)?;
-    let (members, _, seen) = job.look(&mut |_, _| {})?;
-    Ok(job.report(&members, seen))
+    let chown = Chown::new(path, &fs, None, request)?;
+    let (members, _, seen) = chown.look(&mut |_, _| {})?;
+    Ok(chown.report(&members, seen))
+}
+
+/// One chown under way.
+struct Chown<'a, R: ?Sized> {
+    path: &'a Path,
+    fs: &'a Fs<'a, R>,
+    /// Where the image has data, if that can be asked.
+    next_data: Option<NextData<'a>>,
+    roots: Roots,
+    /// Owner of `upper`.
+    before: Ids,
+    mapping: Mapping,
+    request: &'a Request,
+}
+
+impl<'a, R: ReadAt + ?Sized> Chown<'a, R> {
+    fn new(
+        path: &'a Path,
+        fs: &'a Fs<'a, R>,
+        next_data: Option<NextData<'a>>,
+        request: &'a Request,
+    ) -> Result<Self, ChownError> {
+        let ext = |error| ChownError::ext(path, error);
+        let roots = find_roots(fs).map_err(ext)?;
+        require_apart(fs).map_err(ext)?;
+        let before = ids_at(fs, roots.upper).map_err(ext)?;
+        Ok(Self { path, fs, next_data, roots, before, mapping: Mapping::new(request, before), request })
+    }
+
+    /// Looks at all members, in the quickest way that accounts for every inode in use.
+    fn look(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<(Members, Holes<'a>, Survey), ChownError> {
+        let members = self.members()?;
+        for holes in self.next_data.map(Holes::Skip).into_iter().chain([Holes::Read]) {
+            let seen = self.survey(&members, holes, 0, progress)?;
+            if self.is_complete(&members, &seen) {
+                return Ok((members, holes, seen));
+            }
+        }
+        self.walk(progress)
+    }
+
+    /// The last resort where the counters of the superblock disagree with the tables: names do not lie.
+    fn walk(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<(Members, Holes<'a>, Survey), ChownError> {
+        let starts = [Some(self.roots.upper), self.roots.work].into_iter().flatten();
+        let members = members::below(self.fs, starts).map_err(|e| self.ext(e))?;
+        let seen = self.survey(&members, Holes::Read, 0, progress)?;
+        if self.is_complete(&members, &seen) {
+            return Ok((members, Holes::Read, seen));
+        }
+        Err(self.ext(ExtError::corrupt("a name points to an inode that is not in use")))
+    }
+
+    fn members(&self) -> Result<Members, ChownError> {
+        if self.request.paths.is_empty() {
+            return members::whole(self.fs, self.roots).map_err(|e| self.ext(e));
+        }
+        let mut starts = Vec::new();
+        for path in &self.request.paths {
+            let found = paths::resolve(self.fs, self.roots.upper, path).map_err(|e| self.ext(e))?;
+            let missing = || ChownError::NoSuchPath { image: self.path.into(), inside: path.clone() };
+            starts.push(found.ok_or_else(missing)?);
+        }
+        members::below(self.fs, starts.into_iter()).map_err(|e| self.ext(e))
+    }
+
+    fn is_complete(&self, members: &Members, seen: &Survey) -> bool {
+        let sb = &self.fs.sb;
+        match members {
+            Members::Reached { inodes, .. } => seen.members == inodes.len(),
+            // More than are counted is wrong as well: what was read as a table may be something else.
+            Members::AllBut(_) => {
+                let counted = u64::from(sb.inodes_count.saturating_sub(sb.free_inodes_count));
+                seen.in_use + u64::from(sb.first_ino - 1) == counted
+            }
+        }
+    }
+
+    /// Looks, writes and verifies are one third each of the whole; a dry run only looks.
+    fn survey(
+        &self,
+        members: &Members,
+        holes: Holes<'_>,
+        pass: u64,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Survey, ChownError> {
+        let mut tell = |done| progress(pass * self.inodes() + done, self.total());
+        survey(self.fs, members, &self.mapping, holes, &mut tell).map_err(|e| self.ext(e))
+    }
+
+    fn inodes(&self) -> u64 {
+        self.fs.sb.inodes_count.into()
+    }
+
+    fn total(&self) -> u64 {
+        if self.request.dry_run { self.inodes() } else { 3 * self.inodes() }
+    }
+
+    fn ext(&self, error: ExtError) -> ChownError {
+        ChownError::ext(self.path, error)
+    }
+
+    /// What was seen, in the terms of the request. That e2fsck ran or locks are missing is for the caller to add.
+    fn report(&self, members: &Members, seen: Survey) -> Report {
+        let before = self.before;
+        let to_user = self.mapping.target().uid != 0;
+        let examples = seen.examples.iter().filter(|_| to_user);
+        let concerns_upper = members.contains(self.roots.upper);
+        Report {
+            scanned: seen.members,
+            changed: seen.changing,
+            before,
+            after: if concerns_upper { self.mapping.apply(before) } else { before },
+            merged_uids: survey::merged(&seen.uids),
+            merged_gids: survey::merged(&seen.gids),
+            unwritable_directories: if to_user { seen.foreign_directories } else { 0 },
+            unwritable_examples: examples.filter_map(|&ino| paths::path_of(self.fs, ino)).collect(),
+            walked: matches!(members, Members::Reached { .. }),
+            replayed: false,
+            unlocked: false,
+        }
+    }
+}
+
+impl Chown<'_, File> {
+    /// Writes what `look` found to be changed, and reads it back.
+    fn write(
+        &self,
+        file: &File,
+        members: &Members,
+        holes: Holes<'_>,
+        seen: &Survey,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<(), ChownError> {
+        let (fs, mapping, roots) = (self.fs, &self.mapping, self.roots);
+        let mut tell = |done| progress(self.inodes() + done, self.total());
+        let commit = Commit { fs, file, members, mapping, roots, holes };
+        commit.run(&mut tell).map_err(|error| error.at(self.path))?;
+        let now = self.survey(members, holes, 2, progress).map_err(ChownError::after_writing)?;
+        match now.changing + now.members.abs_diff(seen.members) {
+            0 => Ok(()),
+            left => Err(ChownError::Unverified { path: self.path.into(), left }),
+        }
+    }
 }

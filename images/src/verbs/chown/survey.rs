@@ -4,9 +4,8 @@ use std::collections::BTreeSet;
 
 use super::mapping::Mapping;
 use super::members::Members;
-use super::table::{Holes, each_chunk};
 use condatainer_formats::ext::raw::{
-    FileType, Fs, flag, flags_of, ids_of, inode_checksum, kind_of, stored_inode_checksum,
+    FileType, Fs, Holes, each_chunk, flag, flags_of, ids_of, inode_checksum, kind_of, stored_inode_checksum,
 };
 use condatainer_formats::ext::{ExtError, Ids, ReadAt};
 
@@ -44,7 +43,7 @@ pub(crate) fn survey<R: ReadAt + ?Sized>(
     progress: &mut dyn FnMut(u64),
 ) -> Result<Survey, ExtError> {
     let mut survey = Survey::default();
-    each_chunk(fs, members, holes, progress, |chunk| {
+    each_chunk(fs, &|first, last| members.may_touch(first, last), holes, progress, |chunk| {
         chunk.live().try_for_each(|(ino, _, raw)| survey.meet(fs, members, mapping, ino, raw))
     })?;
     Ok(survey)

@@ -4,8 +4,8 @@ use super::entry::Aspect;
 use super::{DiffError, owner, told};
 use crate::image::ImageError;
 use crate::overlay::lower::{Lower, LowerNode};
-use crate::overlay::whiteout;
 use condatainer_formats::ext::{FileType, Ids, Node, ReadAt, Tree};
+use condatainer_formats::overlayfs::is_metacopy;
 use std::path::Path;
 
 /// The two trees, and whom the image belongs to.
@@ -52,7 +52,7 @@ impl<R: ReadAt + ?Sized> Sides<'_, '_, R> {
             return Ok(before.size == now.size);
         }
         let ext = |error| told(self.path, error);
-        if self.tree.xattrs(now).map_err(ext)?.iter().any(whiteout::is_metacopy) {
+        if self.tree.xattrs(now).map_err(ext)?.iter().any(is_metacopy) {
             return Ok(true);
         }
         let mut content = self.tree.open_file(now).map_err(ext)?;

@@ -8,9 +8,10 @@ use super::entry::{Change, Entry, Facts};
 use super::summary::Totals;
 use super::{Changes, DiffError, told};
 use crate::overlay::lower::{Lower, LowerNode, join};
-use crate::overlay::whiteout::{self, Meaning, meaning};
+use crate::overlay::upper::Names;
 use condatainer_formats::ext::raw::InoSet;
-use condatainer_formats::ext::{ExtError, FileType, Ids, Name, Node, ReadAt, Tree};
+use condatainer_formats::ext::{ExtError, FileType, Ids, Node, ReadAt, Tree};
+use condatainer_formats::overlayfs::{is_redirect, is_whiteout};
 
 /// What is deleted is told up to so many times: names of a layer below take next to nothing there, so a small one could fill the
 /// memory. What is added takes place in the image. Paths that are longer than so many bytes count by their length.
@@ -34,14 +35,6 @@ struct Directory {
     merges: bool,
     /// Whether a whiteout of its own name hides what is below.
     hides: bool,
-}
-
-/// The names of a directory, by what they mean.
-#[derive(Default)]
-struct Names {
-    real: Vec<(u32, Vec<u8>)>,
-    hidden: BTreeSet<Vec<u8>>,
-    opaque: bool,
 }
 
 impl<'a, 'b, R: ReadAt + ?Sized> Walk<'a, 'b, R> {
@@ -76,7 +69,7 @@ impl<'a, 'b, R: ReadAt + ?Sized> Walk<'a, 'b, R> {
         let (mut there, mut gone) = (BTreeSet::new(), BTreeSet::new());
         for (ino, name) in real {
             let node = self.node(ino)?;
-            if node.is_kernel_whiteout() {
+            if is_whiteout(node.kind, node.device) {
                 gone.insert(name);
             } else {
                 self.meet(directory, &name, &node, hidden.contains(&name))?;
@@ -101,20 +94,8 @@ impl<'a, 'b, R: ReadAt + ?Sized> Walk<'a, 'b, R> {
     fn names(&mut self, directory: &Directory) -> Result<Names, DiffError> {
         let node = self.node(directory.ino)?;
         let xattrs = self.sides.tree.xattrs(&node).map_err(|error| self.told(error))?;
-        self.changes.renamed_directories += u64::from(xattrs.iter().any(whiteout::is_redirect));
-        let mut names = Names { opaque: xattrs.iter().any(whiteout::is_opaque), ..Names::default() };
-        for Name { name, ino } in self.sides.tree.names(&node).map_err(|error| self.told(error))? {
-            match meaning(&name) {
-                Meaning::Opaque => names.opaque = true,
-                Meaning::Hides(hidden) => {
-                    names.hidden.insert(hidden.to_vec());
-                }
-                Meaning::Itself => {
-                    names.real.push((ino, name));
-                }
-            }
-        }
-        Ok(names)
+        self.changes.renamed_directories += u64::from(xattrs.iter().any(is_redirect));
+        Names::of(self.sides.tree, &node, &xattrs).map_err(|error| self.told(error))
     }
 
     /// Something that is there.

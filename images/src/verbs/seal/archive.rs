@@ -12,8 +12,8 @@ use super::SealError;
 use super::sparse::{self, Piece};
 use super::walk::{Entry, What};
 use crate::image::ImageError;
-use crate::overlay::whiteout::is_private;
 use condatainer_formats::ext::{ExtError, FileType, Node, ReadAt, Tree, Xattr};
+use condatainer_formats::overlayfs::is_private;
 
 const BLOCK: usize = 512;
 /// Read at once from the image.

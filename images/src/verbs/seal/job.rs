@@ -14,7 +14,7 @@ use super::below::Lazy;
 use super::count::Count;
 use super::peace::Peace;
 use super::target::Target;
-use super::walk::{Translated, Walk};
+use super::walk::{LayerWalk, Translated};
 use super::{Report, Request, SealError, sidecar};
 use crate::image::{self, ImageError, Kind};
 use crate::replace::draft::Draft;
@@ -70,7 +70,7 @@ impl Job<'_> {
 
     fn count(&self, tree: &Tree<'_, File>, upper: u32, below: &Lazy<'_>) -> Result<(Count, Translated), SealError> {
         let mut count = Count::default();
-        let walk = Walk::new(tree, &self.request.image, below);
+        let walk = LayerWalk::new(tree, &self.request.image, below);
         let translated =
             walk.run(upper, &mut |entry| count.add(tree, entry, self.latest()).map_err(|error| self.ext(error)))?;
         Ok((count, translated))
@@ -121,7 +121,7 @@ impl Job<'_> {
             read += bytes;
             self.go_on(watch(read, count.bytes))
         };
-        let walk = Walk::new(tree, &self.request.image, below);
+        let walk = LayerWalk::new(tree, &self.request.image, below);
         walk.run(upper, &mut |entry| told(0).and_then(|()| archive.add(entry, &mut told)))?;
         archive.end()
     }

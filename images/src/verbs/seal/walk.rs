@@ -10,9 +10,9 @@ use super::below::Lazy;
 use super::inside::display;
 use crate::image::ImageError;
 use crate::overlay::lower::join;
-use crate::overlay::whiteout::{Meaning, is_opaque, meaning};
-use condatainer_formats::ext::raw::InoSet;
-use condatainer_formats::ext::{ExtError, FileType, Node, ReadAt, Tree, Xattr};
+use crate::overlay::upper::Names;
+use condatainer_formats::ext::{ExtError, FileType, Node, ReadAt, Tree, Visit, Walk, Xattr};
+use condatainer_formats::overlayfs::{is_whiteout, points_below};
 
 /// Longer paths are of no use to anybody, and a hostile image could spend days on them; in bytes.
 const LONGEST_PATH: usize = 1 << 16;
@@ -53,52 +53,54 @@ pub(super) type Sink<'a> = &'a mut dyn FnMut(&Entry<'_>) -> Result<(), SealError
 /// A directory to be entered.
 struct Place {
     path: Vec<u8>,
-    ino: u32,
     /// It hides everything below, by a directory above it or by a whiteout of its own name beside it.
     opaque: bool,
     /// Something below may show through.
     shadowed: bool,
 }
 
-pub(super) struct Walk<'a, 'b, R: ?Sized> {
+pub(super) struct LayerWalk<'a, 'b, R: ?Sized> {
     tree: &'a Tree<'b, R>,
     image: &'a std::path::Path,
     below: &'a Lazy<'a>,
-    entered: InoSet,
-    pending: Vec<Place>,
+    walk: Walk<Place>,
     /// Files that have more names, by inode number, under their first name.
     linked: HashMap<u32, Vec<u8>>,
     translated: Translated,
 }
 
-impl<'a, 'b, R: ReadAt + ?Sized> Walk<'a, 'b, R> {
+impl<'a, 'b, R: ReadAt + ?Sized> LayerWalk<'a, 'b, R> {
     pub(super) fn new(tree: &'a Tree<'b, R>, image: &'a std::path::Path, below: &'a Lazy<'a>) -> Self {
-        let (entered, pending, linked) = (InoSet::default(), Vec::new(), HashMap::new());
-        Self { tree, image, below, entered, pending, linked, translated: Translated::default() }
+        let (walk, linked) = (Walk::default(), HashMap::new());
+        Self { tree, image, below, walk, linked, translated: Translated::default() }
     }
 
     /// Hands every name below directory `upper` to `sink`.
     pub(super) fn run(mut self, upper: u32, sink: Sink<'_>) -> Result<Translated, SealError> {
-        self.pending.push(Place { path: Vec::new(), ino: upper, opaque: false, shadowed: true });
-        while let Some(place) = self.pending.pop() {
-            self.enter(&place, sink)?;
+        self.walk.add(upper, Place { path: Vec::new(), opaque: false, shadowed: true });
+        while let Some(Visit { ino, note: place, is_first }) = self.walk.step() {
+            if !is_first {
+                let what = format!("the directory {} is in itself", display(&place.path));
+                return Err(self.ext(ExtError::corrupt(what)));
+            }
+            self.enter(ino, &place, sink)?;
         }
         Ok(self.translated)
     }
 
-    fn enter(&mut self, place: &Place, sink: Sink<'_>) -> Result<(), SealError> {
-        if !self.entered.insert(place.ino) {
-            return Err(self.ext(ExtError::corrupt(format!("the directory {} is in itself", display(&place.path)))));
-        }
+    fn enter(&mut self, ino: u32, place: &Place, sink: Sink<'_>) -> Result<(), SealError> {
         if place.path.len() > LONGEST_PATH {
             return Err(self.ext(ExtError::unsupported(format!("paths of more than {LONGEST_PATH} bytes"))));
         }
-        let node = self.tree.node(place.ino).map_err(|e| self.ext(e))?;
+        let node = self.tree.node(ino).map_err(|e| self.ext(e))?;
         let xattrs = self.tree.xattrs(&node).map_err(|e| self.ext(e))?;
         self.refuse_redirects(&place.path, &xattrs)?;
         sink(&Entry { path: &place.path, node: &node, what: What::Itself(&xattrs) })?;
-        let mut names = Names { opaque: xattrs.iter().any(is_opaque), ..Names::default() };
-        self.read(place, &node, &mut names, sink)?;
+        let Names { real, hidden, opaque } = Names::of(self.tree, &node, &xattrs).map_err(|e| self.ext(e))?;
+        let mut names = Sorted { opaque, hidden, ..Sorted::default() };
+        for (ino, name) in real {
+            self.meet(place, name, ino, &mut names, sink)?;
+        }
         self.translated.opaque += u64::from(names.opaque);
         names.opaque |= place.opaque;
         let showing = self.showing(place, &names)?;
@@ -107,31 +109,18 @@ impl<'a, 'b, R: ReadAt + ?Sized> Walk<'a, 'b, R> {
         Ok(())
     }
 
-    /// Everything in a directory but its subdirectories, which are only noted.
-    fn read(&mut self, place: &Place, node: &Node, names: &mut Names, sink: Sink<'_>) -> Result<(), SealError> {
-        for name in self.tree.names(node).map_err(|e| self.ext(e))? {
-            match meaning(&name.name) {
-                Meaning::Opaque => names.opaque = true,
-                Meaning::Hides(hidden) => {
-                    names.hidden.insert(hidden.to_vec());
-                }
-                Meaning::Itself => self.meet(place, name.name, name.ino, names, sink)?,
-            }
-        }
-        Ok(())
-    }
-
+    /// Hands on what a name stands for, but no directory, which is only noted.
     fn meet(
         &mut self,
         place: &Place,
         name: Vec<u8>,
         ino: u32,
-        names: &mut Names,
+        names: &mut Sorted,
         sink: Sink<'_>,
     ) -> Result<(), SealError> {
         let node = self.tree.node(ino).map_err(|e| self.ext(e))?;
         match node.kind {
-            _ if node.is_kernel_whiteout() => {
+            _ if is_whiteout(node.kind, node.device) => {
                 names.hidden.insert(name);
                 return Ok(());
             }
@@ -163,7 +152,7 @@ impl<'a, 'b, R: ReadAt + ?Sized> Walk<'a, 'b, R> {
     }
 
     /// What would show through from below: asked only where that makes a difference.
-    fn showing(&self, place: &Place, names: &Names) -> Result<BTreeSet<Vec<u8>>, SealError> {
+    fn showing(&self, place: &Place, names: &Sorted) -> Result<BTreeSet<Vec<u8>>, SealError> {
         let of_interest = names.opaque || (self.below.is_known() && !names.sockets.is_empty());
         if place.shadowed && of_interest { self.below.names(&place.path) } else { Ok(BTreeSet::new()) }
     }
@@ -174,7 +163,7 @@ impl<'a, 'b, R: ReadAt + ?Sized> Walk<'a, 'b, R> {
         &mut self,
         place: &Place,
         directory: &Node,
-        names: &Names,
+        names: &Sorted,
         showing: &BTreeSet<Vec<u8>>,
         sink: Sink<'_>,
     ) -> Result<(), SealError> {
@@ -192,21 +181,19 @@ impl<'a, 'b, R: ReadAt + ?Sized> Walk<'a, 'b, R> {
         Ok(())
     }
 
-    fn descend(&mut self, place: &Place, names: Names, showing: &BTreeSet<Vec<u8>>) {
+    fn descend(&mut self, place: &Place, names: Sorted, showing: &BTreeSet<Vec<u8>>) {
         for (name, ino) in names.directories.into_iter().rev() {
             let shadowed = if names.opaque { showing.contains(&name) } else { place.shadowed };
             let opaque = names.opaque || names.hidden.contains(&name);
-            self.pending.push(Place { path: join(&place.path, &name), ino, opaque, shadowed });
+            self.walk.add(ino, Place { path: join(&place.path, &name), opaque, shadowed });
         }
     }
 
     /// A kernel overlay that was told to may keep only the old name of a directory, or a file without its content.
     fn refuse_redirects(&self, path: &[u8], xattrs: &[Xattr]) -> Result<(), SealError> {
-        let points_below =
-            |xattr: &&Xattr| xattr.name.ends_with(b".overlay.redirect") || xattr.name.ends_with(b".overlay.metacopy");
-        match xattrs.iter().find(points_below) {
-            Some(_) => Err(SealError::Redirect { path: self.image.into(), inside: display(path) }),
-            None => Ok(()),
+        match xattrs.iter().any(points_below) {
+            true => Err(SealError::Redirect { path: self.image.into(), inside: display(path) }),
+            false => Ok(()),
         }
     }
 
@@ -215,9 +202,9 @@ impl<'a, 'b, R: ReadAt + ?Sized> Walk<'a, 'b, R> {
     }
 }
 
-/// The names of one directory, by what they mean.
+/// The names of one directory, by what becomes of them.
 #[derive(Default)]
-struct Names {
+struct Sorted {
     opaque: bool,
     present: BTreeSet<Vec<u8>>,
     directories: BTreeMap<Vec<u8>, u32>,

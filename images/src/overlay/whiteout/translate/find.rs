@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 
-use crate::overlay::whiteout::{Meaning, is_of_fuse, is_opaque_for_everybody, meaning};
-use condatainer_formats::ext::raw::{Entries, InoSet, block_count, flag};
-use condatainer_formats::ext::{ExtError, FileType, Ids, Node, Tree};
+use crate::overlay::whiteout::is_of_fuse;
+use condatainer_formats::ext::raw::{Entries, block_count, flag};
+use condatainer_formats::ext::{ExtError, FileType, Ids, Node, Tree, Walk};
+use condatainer_formats::overlayfs::{Meaning, is_opaque_for_everybody, is_whiteout, meaning};
 
 /// fuse-overlayfs takes its own mark `.wh..wh..opq` for a whiteout of `.wh..opq`, and then makes a device of that name.
 const MISUNDERSTOOD_MARK: &[u8] = b".wh..opq";
@@ -84,10 +85,10 @@ impl Findings {
     pub(super) fn of(tree: &Tree<'_, File>) -> Result<Self, ExtError> {
         let upper = tree.upper()?;
         let mut found = Self::none(upper.ids);
-        let (mut pending, mut entered) = (vec![upper.ino], InoSet::default());
-        while let Some(ino) = pending.pop() {
-            if entered.insert(ino) {
-                found.look_into(tree, &tree.node(ino)?, &mut pending)?;
+        let mut walk = Walk::from(upper.ino, ());
+        while let Some(visit) = walk.step() {
+            if visit.is_first {
+                found.look_into(tree, &tree.node(visit.ino)?, &mut walk)?;
             }
         }
         Ok(found)
@@ -99,7 +100,7 @@ impl Findings {
         Self { owner, blocks, indexed, devices, removed, left: 0, free: Vec::new() }
     }
 
-    fn look_into(&mut self, tree: &Tree<'_, File>, dir: &Node, pending: &mut Vec<u32>) -> Result<(), ExtError> {
+    fn look_into(&mut self, tree: &Tree<'_, File>, dir: &Node, walk: &mut Walk<()>) -> Result<(), ExtError> {
         let (mut names, mut candidates) = (BTreeSet::new(), Vec::new());
         for logical in 0..block_count(&tree.fs().sb, dir.inode()) {
             let (number, block) = tree.directory_block(dir, logical)?;
@@ -110,7 +111,7 @@ impl Findings {
                     let place = (dir.ino, logical);
                     candidates.push(Candidate { ino: entry.ino, block: number, place, at: entry.at, name });
                 } else if is_directory(tree, entry.ino, entry.name, entry.file_type)? {
-                    pending.push(entry.ino);
+                    walk.add(entry.ino, ());
                 }
                 names.insert(entry.name.to_vec());
             }
@@ -131,7 +132,7 @@ impl Findings {
     /// run left.
     fn judge(&mut self, tree: &Tree<'_, File>, candidate: Candidate, directory: &Directory) -> Result<(), ExtError> {
         let node = tree.node(candidate.ino)?;
-        let bare = node.is_kernel_whiteout() || !node.inode().has_blocks(&tree.fs().sb);
+        let bare = is_whiteout(node.kind, node.device) || !node.inode().has_blocks(&tree.fs().sb);
         let ours = is_of_fuse(&node) && bare && !node.inode().has(flag::INLINE_DATA);
         let plain = ours && !node.has_attribute_block();
         match becomes(&candidate.name, directory) {

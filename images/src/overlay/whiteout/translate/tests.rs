@@ -9,6 +9,7 @@ use std::path::Path;
 
 use super::*;
 use crate::tools::e2fsprogs;
+use condatainer_formats::overlayfs::is_whiteout;
 
 /// What is written between two syncs: offsets and bytes.
 type Epoch = Vec<(u64, Vec<u8>)>;
@@ -108,7 +109,8 @@ fn names(image: &Path) -> BTreeSet<String> {
     let directory = tree.node(tree.child(&tree.upper().unwrap(), b"dir").unwrap().unwrap()).unwrap();
     let name = |name: condatainer_formats::ext::Name| {
         let text = String::from_utf8(name.name).unwrap();
-        let is_device = tree.node(name.ino).unwrap().is_kernel_whiteout();
+        let node = tree.node(name.ino).unwrap();
+        let is_device = is_whiteout(node.kind, node.device);
         assert!(is_device || text.starts_with(".wh."), "{text}");
         text
     };

@@ -1,0 +1,49 @@
+//! Why the facts could not be had.
+
+use std::io;
+use std::path::PathBuf;
+
+use nix::errno::Errno;
+
+use crate::config::Origin;
+use condatainer_images::image::ImageError;
+
+/// Why the facts could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum SurveyError {
+    /// A layer cannot be used as an image.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// The base cannot be used as one.
+    #[error("{error}{}", origin.as_ref().map_or_else(String::new, |origin| format!("; {}", base_cure(origin))))]
+    Base {
+        /// What is wrong.
+        error: ImageError,
+        /// Who has named it, where it was no option.
+        origin: Option<Origin>,
+    },
+    /// No base image is named anywhere.
+    #[error(
+        "no base image: name one with -b (in Slurm: --condatainer-base=), CONDATAINER_BASE or 'base' in the configuration; 'apptainer pull base.sif docker://debian' makes one"
+    )]
+    NoBase,
+    /// The caller's working directory has been removed.
+    #[error("the working directory cannot be used: {0}: it was removed, so go to another")]
+    WorkingDirectory(io::Error),
+    /// A path of the host that is to be shown.
+    #[error("bind {}: {}", path.display(), error.desc())]
+    Bind {
+        /// The path.
+        path: PathBuf,
+        /// Why it cannot be.
+        error: Errno,
+    },
+    /// The caller cannot be told.
+    #[error("cannot look up the calling user: {0}")]
+    Caller(io::Error),
+}
+
+/// What to do about a base that nobody has named by an option.
+pub(crate) fn base_cure(origin: &Origin) -> String {
+    origin.cure(", or name another with -b (in Slurm: --condatainer-base=)")
+}

@@ -1,0 +1,120 @@
+//! The layers: what each one is, what it holds, and who uses it.
+
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use nix::unistd::{AccessFlags, access, getegid, getgroups};
+
+use super::error::SurveyError;
+use crate::machine::directories::{ImageDirectory, PROGRAM_PATH};
+use crate::machine::facts::{ImageFacts, Kind, LayerFacts, Whiteouts};
+use crate::request::layer::Layer;
+use condatainer_formats::ext;
+use condatainer_images::image::state::{State, state};
+use condatainer_images::image::{self, Image, ImageError, Opened};
+use condatainer_images::lock::usage::{Usage, usage};
+use condatainer_images::lock::{self, Access, Availability};
+use condatainer_images::module::Module;
+use condatainer_images::trust;
+use condatainer_images::verbs::create;
+
+/// A disk with less than this, in bytes, is nearly full; sparse images of ten times as much are usual.
+const LITTLE: u64 = 1 << 30;
+
+/// Whether locks and states count: on the node that starts the container they do, where a job is submitted they may change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// The container starts now.
+    Start,
+    /// The request will be carried out later.
+    Submission,
+}
+
+/// Looks at the layers.
+///
+/// # Errors
+/// The first one that is no image.
+pub fn layers(layers: &[Layer], moment: Moment) -> Result<Vec<LayerFacts>, SurveyError> {
+    layers.iter().map(|layer| self::layer(layer, moment).map_err(SurveyError::from)).collect()
+}
+
+fn layer(layer: &Layer, moment: Moment) -> Result<LayerFacts, ImageError> {
+    let opened = image::open(&layer.path)?;
+    Ok(LayerFacts {
+        path: layer.path.clone(),
+        mode: layer.mode,
+        kind: kind(&opened.image.kind),
+        identity: (opened.image.dev, opened.image.ino),
+        stranger: if layer.named { trust::stranger(&opened.image) } else { None },
+        writable: access(&layer.path, AccessFlags::W_OK).is_ok(),
+        image: image_facts(&opened, moment)?,
+        module: match moment {
+            Moment::Start => Module::read(&layer.path, &opened),
+            Moment::Submission => Module::believed(&layer.path, &opened),
+        },
+    })
+}
+
+/// What is free on the image's disk, where that is little and the image is sparse enough to take more.
+pub(crate) fn short_of_space(image: &Image, file: &File) -> Option<u64> {
+    let taken = file.metadata().ok()?.blocks().saturating_mul(512);
+    let can_take = image.content.size.saturating_sub(taken);
+    let free = create::free_space(image.path.parent()?)?;
+    (free < can_take.min(LITTLE)).then_some(free)
+}
+
+/// The kind of an image, in a word.
+#[must_use]
+pub fn kind(kind: &image::Kind) -> Kind {
+    match kind {
+        image::Kind::Ext(_) => Kind::Ext,
+        image::Kind::Squashfs => Kind::Squashfs,
+        image::Kind::Sif(_) => Kind::Sif,
+        image::Kind::Directory => Kind::Directory,
+    }
+}
+
+fn image_facts(opened: &Opened, moment: Moment) -> Result<Option<ImageFacts>, ImageError> {
+    let Some(probe) = opened.probe()? else { return Ok(None) };
+    let now = moment == Moment::Start;
+    Ok(Some(ImageFacts {
+        upper: probe.upper.owner().map(|owner| (owner.uid, owner.gid)),
+        program_path: program_path(opened, &probe),
+        state: if now { state(probe.state) } else { State::Clean },
+        refused_by_engine: probe.apptainer.err(),
+        usage: if now { usage(opened) } else { Usage::Free },
+        short_of_space: if now { short_of_space(&opened.image, &opened.file) } else { None },
+        lack: if now { probe.room.lack() } else { None },
+        end: opened.image.ext_window().map_or(0, |window| window.offset.saturating_add(window.size)),
+        whiteouts: Whiteouts::Unknown,
+    }))
+}
+
+/// What is on the way to an image's programs. What cannot be read is found by others.
+fn program_path(opened: &Opened, probe: &ext::Probe) -> Vec<ImageDirectory> {
+    let (Some(upper), Some(window)) = (probe.upper.owner(), opened.image.ext_window()) else { return Vec::new() };
+    let below = ext::way(&opened.file, window, &PROGRAM_PATH).unwrap_or_default();
+    let owners = std::iter::once(upper).chain(below).enumerate();
+    let groups = getgroups().unwrap_or_default();
+    let is_in = |gid: u32| getegid().as_raw() == gid || groups.iter().any(|group| group.as_raw() == gid);
+    owners
+        .map(|(depth, owner)| ImageDirectory {
+            path: format!("/{}", PROGRAM_PATH[..depth].join("/")),
+            in_group: is_in(owner.gid),
+            owner,
+        })
+        .collect()
+}
+
+/// Whether a lock is held that excludes this access, or the kernel still has the image mounted: SingularityCE's loop devices go a
+/// moment after their lock.
+pub(crate) fn is_taken(path: &Path, access: Access) -> bool {
+    let Ok(opened) = image::open(path) else { return false };
+    let Some(window) = opened.image.ext_window() else { return false };
+    let attached = lock::loops(opened.image.dev, opened.image.ino);
+    if attached.iter().any(|device| device.touches(window) && (access == Access::Write || !device.read_only)) {
+        return true;
+    }
+    matches!(lock::query(&opened.file, window, access), Ok(Availability::Held(_)))
+}

@@ -1,0 +1,171 @@
+//! A container from before its start to after its end: repaired images, the engine, the second look, the shim that waits for a word;
+//! and in the end what was written.
+
+use std::os::fd::AsRawFd;
+
+use crate::machine::survey;
+use crate::plan::Plan;
+use crate::plan::refusal::Refusal;
+use crate::run::engine::abandoned;
+use crate::run::engine::child::{Child, Streams};
+use crate::run::engine::descriptors;
+use crate::run::engine::engine_config;
+use crate::run::engine::leftovers::Leftovers;
+use crate::run::engine::shim_socket::{Report, ShimSocket};
+use crate::run::engine::signals::Forward;
+use crate::run::error::{Ended, RunError, why_nowhere};
+use crate::run::images::after_write;
+use crate::run::images::recheck;
+use crate::run::images::repair;
+use crate::run::images::scan_cache;
+use crate::run::images::scan_cache::CachedScan;
+use crate::run::scratch::Scratch;
+use crate::run::session::OpenSession;
+use condatainer_formats::ext::Room;
+use condatainer_images::lock::holder::{Holder, Published};
+
+/// What the caller wants to be told, and how signals are to be treated.
+pub struct Options<'a> {
+    /// Which signals that reach this process are passed on.
+    pub forward: Forward,
+    /// What a writer calls its step where the environment does not say it: [`BATCH_STEP`](condatainer_images::lock::holder::BATCH_STEP).
+    pub step: Option<&'a str>,
+    /// Receives lines for the user.
+    pub say: &'a mut dyn FnMut(&str),
+}
+
+/// A container that stands, whose shim waits for a word.
+pub(crate) struct Container<'a> {
+    plan: &'a Plan,
+    scratch: Scratch,
+    pub(crate) child: Child,
+    /// What the shim has said of its start.
+    pub(crate) first: Report,
+    room: Option<Room>,
+    scans: Vec<CachedScan>,
+    leftovers: Option<Leftovers>,
+    note: Option<Published>,
+}
+
+impl<'a> Container<'a> {
+    /// Everything that comes before the command.
+    pub(crate) fn start(plan: &'a Plan, options: &mut Options<'_>, streams: Streams) -> Result<Self, RunError> {
+        for notice in &plan.notices {
+            (options.say)(notice);
+        }
+        repair::repair(plan, options.say)?;
+        let scratch = Scratch::for_plan(plan, options.say)?;
+        let room = plan.holds.as_deref().and_then(after_write::room);
+        let mut child = spawn(plan, &scratch, options, streams)?;
+        let first = child.wait_for_start()?;
+        match first {
+            Report::Silent => return Err(engine_failed(plan, &mut child)),
+            Report::Nowhere(errno) => {
+                let _ = child.abandon();
+                return Err(nowhere(plan, errno));
+            }
+            Report::Started(_) | Report::Failed(_) => {}
+        }
+        if let Err(error) = recheck::unchanged(plan).and_then(|()| scratch.is_in_place()) {
+            let _ = child.abandon();
+            return Err(error);
+        }
+        let scans = scan_cache::of_layers(plan);
+        let leftovers = Leftovers::of(plan, first);
+        Ok(Self { plan, scratch, child, first, room, scans, leftovers, note: None })
+    }
+
+    /// What other processes of the user need to join.
+    pub(crate) fn session(&self) -> Option<OpenSession> {
+        let Report::Started(first) = self.first else { return None };
+        OpenSession::new(self.plan, first)
+    }
+
+    /// Says whose the lock is. The command need not wait for that: whoever comes in between waits for the note a moment.
+    pub(crate) fn publish(&mut self, options: &Options<'_>) {
+        self.note = self.plan.holds.as_ref().and_then(|image| {
+            let current = Holder::current();
+            let step = options.step.map(String::from).or(current.step.clone());
+            Published::new(image, &Holder { step, ..current }).ok()
+        });
+    }
+
+    /// Everything that comes after the engine.
+    pub(crate) fn end(self, options: &mut Options<'_>) -> Outcome {
+        if let Some(leftovers) = self.leftovers {
+            leftovers.end();
+        }
+        self.scans.into_iter().for_each(CachedScan::renew);
+        drop(self.note);
+        let was_killed = self.child.was_killed();
+        if let Some(image) = self.plan.holds.as_ref().filter(|_| was_killed) {
+            let _ = abandoned::end(image);
+        }
+        settle(self.plan);
+        let lost = self.plan.holds.as_ref().and_then(|image| after_write::finish(image, self.room));
+        let lost = lost.or_else(|| self.scratch.told_full());
+        // Whoever has killed the engine knows, and the command's code tells of it.
+        if let Some(line) = lost.as_ref().filter(|_| !was_killed) {
+            (options.say)(line);
+        }
+        if let Some(line) = self.scratch.remove() {
+            (options.say)(&line);
+        }
+        if lost.is_some() { Outcome::Lost } else { Outcome::Kept }
+    }
+}
+
+/// What has become of what a writer wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// As far as anybody can tell it is in the image.
+    Kept,
+    /// Some of it may be missing; the user was told.
+    Lost,
+}
+
+fn spawn(plan: &Plan, scratch: &Scratch, options: &Options<'_>, streams: Streams) -> Result<Child, RunError> {
+    let (shim, job) = (descriptors::shim()?, descriptors::job(&plan.job())?);
+    let config = engine_config::for_plan(plan)?;
+    let (link, far_end) = ShimSocket::pair()?;
+    let config_path = config.as_ref().map(descriptors::path).unwrap_or_default();
+    let mut argv = plan.engine_argv(scratch.path(), &config_path);
+    argv.push(descriptors::path(&shim));
+    argv.extend([&far_end, &shim, &job].into_iter().chain(&config).map(|fd| fd.as_raw_fd().to_string()));
+    let directory = plan.directory.engine.as_deref();
+    Child::spawn(&argv, &plan.engine, link, options.forward, streams, directory)
+}
+
+/// The last of the paths is the one without links.
+fn nowhere(plan: &Plan, errno: i32) -> RunError {
+    let path = plan.directory.paths.last().cloned().unwrap_or_default();
+    RunError::Nowhere { path, why: why_nowhere(errno) }
+}
+
+/// The engine ended without ever reaching the shim: say who was faster, if that is why, and not the user himself.
+fn engine_failed(plan: &Plan, child: &mut Child) -> RunError {
+    let ended = match child.wait(|| {}, || {}) {
+        Ok(Ended::Exited(code)) => format!("exit code {code}"),
+        Ok(Ended::Signaled(signal)) => format!("signal {signal}"),
+        Ok(_) => "no exit code".into(),
+        Err(error) => return error,
+    };
+    // Our own engine's daemons may still hold the image, and must not be taken for somebody else. Apptainer 1.1 kills the guard
+    // of one that it has waited for too long, and so leaves that one.
+    let _ended = plan.holds.as_ref().and_then(|image| abandoned::end(image));
+    settle(plan);
+    if let Some(signal) = child.interrupted() {
+        return RunError::Interrupted(signal as i32);
+    }
+    match recheck::who_was_faster(plan).or_else(|| survey::no_engine(&plan.engine).map(Refusal::NoEngine)) {
+        Some(refusal) => RunError::Refused(refusal),
+        None => RunError::Engine { engine: plan.engine.flavour, ended },
+    }
+}
+
+/// Waits until the engine's FUSE processes have let go of the written image, so that whoever comes next finds it free.
+fn settle(plan: &Plan) {
+    if let Some(image) = &plan.holds {
+        recheck::wait_for_writer(image);
+    }
+}

@@ -1,0 +1,97 @@
+//! The second look: between the probe and the engine's lock a file can be replaced or taken. What was decided must still hold
+//! once the lock is held, before any command runs; and after the end the lock must be gone.
+
+use std::fs::{self, Metadata};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::machine::survey;
+use crate::plan::layers::in_use;
+use crate::plan::refusal::{Limit, Refusal};
+use crate::plan::{Overlay, Plan};
+use crate::request::layer::Mode;
+use crate::run::error::RunError;
+use condatainer_formats::ext::Stamp;
+use condatainer_images::image::{self, Opened};
+use condatainer_images::lock::Access;
+use condatainer_images::lock::holder;
+use condatainer_images::lock::usage::usage;
+use condatainer_images::overlay::whiteout::{self, Mounter};
+
+/// The engine's FUSE processes end within milliseconds; a slow disk may keep them syncing.
+const PATIENCE: Duration = Duration::from_secs(10);
+const INTERVAL: Duration = Duration::from_millis(1);
+
+/// Compares the base and every layer with what the plan was made for.
+pub(crate) fn unchanged(plan: &Plan) -> Result<(), RunError> {
+    let is_the_base = |now: Metadata| (now.dev(), now.ino()) == plan.base_identity;
+    if !fs::metadata(&plan.base).is_ok_and(is_the_base) {
+        return Err(RunError::Changed { path: plan.base.clone(), what: "was removed or replaced" });
+    }
+    plan.watch.iter().try_for_each(|watch| {
+        let changed = |what| RunError::Changed { path: watch.path.clone(), what };
+        let now = image::open(&watch.path).map_err(|_| changed("was removed or replaced"))?;
+        if (now.image.dev, now.image.ino) != watch.identity {
+            return Err(changed("was replaced by another file"));
+        }
+        let probe = now.probe().ok().flatten();
+        let upper = probe.as_ref().and_then(|probe| probe.upper.owner()).map(|owner| (owner.uid, owner.gid));
+        if upper != watch.upper {
+            return Err(changed("changed its owner"));
+        }
+        match (watch.stamp, probe) {
+            (Some(before), Some(probe)) if !still_honoured(plan, &now, before, probe.stamp) => {
+                Err(changed("was written to"))
+            }
+            // It was repaired just now, and nobody has looked since.
+            (None, Some(_)) if plan.engine.is_singularity() && !is_honoured(plan, &now) => {
+                let (path, limit) = (watch.path.clone(), Limit::Deletions);
+                Err(RunError::Refused(Refusal::SingularityCE { path, limit }))
+            }
+            _ => Ok(()),
+        }
+    })
+}
+
+/// Whether there still is nothing deleted that the kernel's overlay would show. The engine holds its lock now, so what is found
+/// stays so; it was mounted once since the plan was made, and that is remembered for the next start. Anything else may have been
+/// a writer, and is worth a search of any length.
+fn still_honoured(plan: &Plan, opened: &Opened, before: Stamp, now: Stamp) -> bool {
+    if now.is_one_mount_after(&before)
+        && let Some(found) = whiteout::remembered(&opened.file, &before)
+    {
+        whiteout::remember(&opened.file, &now, &found);
+    }
+    let mounted_by_us = now == before || now.is_one_mount_after(&before);
+    mounted_by_us || is_honoured(plan, opened)
+}
+
+fn is_honoured(plan: &Plan, opened: &Opened) -> bool {
+    let Some(window) = opened.image.ext_window() else { return false };
+    let mounter = if plan.engine.is_singularity() { Mounter::Root } else { Mounter::User };
+    let below = plan.below(&opened.image.path);
+    matches!(whiteout::honoured_by(mounter, &opened.file, window, &below, None), Ok(Some(true)))
+}
+
+/// After a failed start: the refusal that explains it, if another process took an image in between.
+pub(crate) fn who_was_faster(plan: &Plan) -> Option<Refusal> {
+    plan.stack.iter().find_map(|overlay| match overlay {
+        Overlay::Rw(path) => in_use_now(path, Mode::Rw),
+        Overlay::Ro(path) => in_use_now(path, Mode::Ro),
+        Overlay::Scratch(_) | Overlay::ScratchImage(_) => None,
+    })
+}
+
+fn in_use_now(path: &Path, mode: Mode) -> Option<Refusal> {
+    in_use(path, mode, &usage(&image::open(path).ok()?))
+}
+
+/// Waits until an unnamed writer (our own engine's FUSE processes, another task's repair) has let go of the image. Readers, and a
+/// writer who has left his note, have come after that.
+pub(crate) fn wait_for_writer(image: &Path) {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline && survey::is_taken(image, Access::Read) && holder::read(image).is_none() {
+        std::thread::sleep(INTERVAL);
+    }
+}

@@ -1,0 +1,113 @@
+//! The marks with which an upper directory says that something below it is deleted, and what else an overlay notes in it.
+//!
+//! Two programs write them in two languages. The kernel's OverlayFS takes a character device 0/0 for "this name is deleted" and
+//! an extended attribute for "nothing below this directory shows" (opaque). fuse-overlayfs, which Apptainer runs without
+//! privileges, writes an empty file `.wh.NAME` for the first and `.wh..wh..opq` for the second; it understands the kernel's too.
+//! The kernel does not understand the files, and in a user namespace not even its own attribute: there only devices 0/0 count.
+
+use crate::ext::{FileType, Xattr};
+
+const PREFIX: &[u8] = b".wh.";
+const OPAQUE_NAME: &[u8] = b".wh..wh..opq";
+const OPAQUE_XATTRS: [&[u8]; 3] = [b"trusted.overlay.opaque", b"user.overlay.opaque", b"user.fuseoverlayfs.opaque"];
+const REDIRECT_XATTRS: [&[u8]; 2] = [b"trusted.overlay.redirect", b"user.overlay.redirect"];
+const METACOPY_XATTRS: [&[u8]; 2] = [b"trusted.overlay.metacopy", b"user.overlay.metacopy"];
+const PRIVATE_PREFIXES: [&[u8]; 3] = [b"trusted.overlay.", b"user.overlay.", b"user.fuseoverlayfs."];
+
+/// What a name means to fuse-overlayfs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meaning<'a> {
+    /// An ordinary name, unless [`is_whiteout`] says otherwise of what it stands for.
+    Itself,
+    /// The name that it hides, in its own directory.
+    Hides(&'a [u8]),
+    /// Its directory hides everything below.
+    Opaque,
+}
+
+/// Reads a name the way fuse-overlayfs does, whatever kind of file it belongs to.
+#[must_use]
+pub fn meaning(name: &[u8]) -> Meaning<'_> {
+    match name.strip_prefix(PREFIX) {
+        Some(_) if name == OPAQUE_NAME => Meaning::Opaque,
+        Some(hidden) if !hidden.is_empty() => Meaning::Hides(hidden),
+        _ => Meaning::Itself,
+    }
+}
+
+/// Whether something is the kernel's whiteout: a character device 0/0, of which `device` is the major and the minor number.
+#[must_use]
+pub fn is_whiteout(kind: FileType, device: (u32, u32)) -> bool {
+    kind == FileType::CharDevice && device == (0, 0)
+}
+
+/// Whether a directory's attribute makes it opaque.
+#[must_use]
+pub fn is_opaque(xattr: &Xattr) -> bool {
+    OPAQUE_XATTRS.contains(&xattr.name.as_slice()) && matches!(xattr.value.as_slice(), b"y" | b"y\0")
+}
+
+/// Whether an attribute makes its directory opaque also for a fuse-overlayfs without privileges, which sees no `trusted` ones.
+#[must_use]
+pub fn is_opaque_for_everybody(xattr: &Xattr) -> bool {
+    is_opaque(xattr) && xattr.name.starts_with(b"user.")
+}
+
+/// Whether an attribute makes its directory opaque for an overlay that root has mounted.
+#[must_use]
+pub fn is_opaque_for_root(xattr: &Xattr) -> bool {
+    is_opaque(xattr) && xattr.name.starts_with(b"trusted.")
+}
+
+/// Whether a directory's attribute says that it goes on with another directory below, from which a kernel overlay renamed it.
+#[must_use]
+pub fn is_redirect(xattr: &Xattr) -> bool {
+    REDIRECT_XATTRS.contains(&xattr.name.as_slice())
+}
+
+/// Whether a file's attribute says that only its metadata was copied up by a kernel overlay: its content is the one below.
+#[must_use]
+pub fn is_metacopy(xattr: &Xattr) -> bool {
+    METACOPY_XATTRS.contains(&xattr.name.as_slice())
+}
+
+/// Whether an attribute says that something is not complete without what lies below it, in this overlay or in one that lies in it: the
+/// kernel writes the attributes of an inner overlay with a prefix more.
+#[must_use]
+pub fn points_below(xattr: &Xattr) -> bool {
+    xattr.name.ends_with(b".overlay.redirect") || xattr.name.ends_with(b".overlay.metacopy")
+}
+
+/// Whether an attribute is an overlay's own bookkeeping, which no program inside gets to see.
+#[must_use]
+pub fn is_private(xattr: &Xattr) -> bool {
+    PRIVATE_PREFIXES.iter().any(|prefix| xattr.name.starts_with(prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_fuse_overlayfs() {
+        assert_eq!(meaning(b".wh.passwd"), Meaning::Hides(b"passwd"));
+        assert_eq!(meaning(b".wh..wh..opq"), Meaning::Opaque);
+        assert_eq!(meaning(b".wh..wh.x"), Meaning::Hides(b".wh.x"));
+        assert_eq!(meaning(b".wh."), Meaning::Itself);
+        assert_eq!(meaning(b"passwd"), Meaning::Itself);
+    }
+
+    #[test]
+    fn attributes() {
+        let xattr = |name: &str, value: &str| Xattr { name: name.into(), value: value.into() };
+        assert!(is_opaque(&xattr("user.fuseoverlayfs.opaque", "y")));
+        assert!(!is_opaque(&xattr("trusted.overlay.opaque", "n")));
+        assert!(is_private(&xattr("trusted.overlay.origin", "")));
+        assert!(!is_private(&xattr("user.comment", "y")));
+        assert!(
+            points_below(&xattr("trusted.overlay.overlay.redirect", "/a"))
+                && points_below(&xattr("user.overlay.metacopy", ""))
+        );
+        assert!(!is_redirect(&xattr("trusted.overlay.overlay.redirect", "/a")));
+    }
+}

@@ -1,0 +1,38 @@
+//! One directory of an image's upper directory, its names sorted by what they mean to an overlay.
+
+use std::collections::BTreeSet;
+
+use condatainer_formats::ext::{ExtError, Name, Node, ReadAt, Tree, Xattr};
+use condatainer_formats::overlayfs::{Meaning, is_opaque, meaning};
+
+/// The names of one directory.
+#[derive(Debug, Default)]
+pub(crate) struct Names {
+    /// Those that are ordinary, with their inodes, sorted. What such an inode is decides whether it is the kernel's whiteout.
+    pub(crate) real: Vec<(u32, Vec<u8>)>,
+    /// Those that a file `.wh.NAME` hides.
+    pub(crate) hidden: BTreeSet<Vec<u8>>,
+    /// Whether nothing below the directory shows, by an attribute or by `.wh..wh..opq`.
+    pub(crate) opaque: bool,
+}
+
+impl Names {
+    /// Reads `directory`, which has these attributes.
+    pub(crate) fn of<R: ReadAt + ?Sized>(
+        tree: &Tree<'_, R>,
+        directory: &Node,
+        xattrs: &[Xattr],
+    ) -> Result<Self, ExtError> {
+        let mut names = Self { opaque: xattrs.iter().any(is_opaque), ..Self::default() };
+        for Name { name, ino } in tree.names(directory)? {
+            match meaning(&name) {
+                Meaning::Opaque => names.opaque = true,
+                Meaning::Hides(hidden) => {
+                    names.hidden.insert(hidden.to_vec());
+                }
+                Meaning::Itself => names.real.push((ino, name)),
+            }
+        }
+        Ok(names)
+    }
+}
