@@ -6,11 +6,12 @@ use std::path::Path;
 
 use nix::libc::{O_CLOEXEC, O_NONBLOCK};
 
-use super::{Image, ImageError, Kind, SquashfsInfo};
+use super::error::ImageError;
+use super::kind::{Image, Kind};
 use condatainer_formats::ext::{self, ExtError, Probe, ReadAt, Window};
 use condatainer_formats::foreign;
 use condatainer_formats::sif::{self, Sif};
-use condatainer_formats::squashfs::header as squashfs;
+use condatainer_formats::squashfs::header::{self as squashfs, SquashfsInfo};
 
 /// Enough for every magic number: a superblock of ext ends at 2048, and a launch line may stand in front of it.
 const HEAD: usize = 4096;

@@ -19,12 +19,12 @@ use crate::machine::slurm_job;
 use crate::request::Request;
 use crate::request::bind::Bind;
 use condatainer_images::image;
-use condatainer_images::system::file_limit;
+use condatainer_images::system::file_size_limit;
 use condatainer_images::system::user::Caller;
 use condatainer_images::tools::programs;
 use condatainer_images::trust;
 
-pub use condatainer_images::lock::usage::{Usage, usage};
+pub use condatainer_images::acquire::usage::{Usage, usage};
 pub use engine::engine;
 pub(crate) use engine::{interposers, is_none as no_engine};
 pub(crate) use engine_config::directive;
@@ -66,7 +66,7 @@ pub fn survey(request: &Request, config: &Config, env: &HashMap<String, String>)
         tmpdir_problem,
         tmpdir,
         fakeroot_origin: request.fakeroot.and_then(|fakeroot| config.origin_of_fakeroot(fakeroot)),
-        file_limit: file_limit::get(),
+        file_limit: file_size_limit::get(),
         job: env.get("SLURM_JOB_ID").cloned(),
         job_variables: slurm_job::variables(env),
         nesting: env.get("IN_CONDATAINER").and_then(|level| level.parse().ok()).unwrap_or(0),

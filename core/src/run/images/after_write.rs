@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use crate::run::scratch::NOTHING;
 use condatainer_formats::ext::{self, Room};
+use condatainer_images::acquire::{AcquireError, LockedImage, Purpose};
 use condatainer_images::image;
-use condatainer_images::lock::held::{Held, HeldError, Purpose};
 use condatainer_images::overlay::whiteout;
 use condatainer_images::verbs::create;
 
@@ -28,13 +28,13 @@ pub(crate) fn room(image: &Path) -> Option<Room> {
 pub(crate) fn finish(image: &Path, before: Option<Room>) -> Option<String> {
     // Somebody else may have it already; where there are no locks nothing would tell, not even whether our own engine's daemons
     // have ended.
-    let held = Held::open(image, Purpose::Change).ok().filter(|held| held.lock_unsupported().is_none())?;
-    let room = ext::room(&held.file, held.window).ok();
-    let translated = translate(&held);
+    let locked = LockedImage::open(image, Purpose::Change).ok().filter(|locked| locked.lock_unsupported().is_none())?;
+    let room = ext::room(&locked.file, locked.window).ok();
+    let translated = translate(&locked);
     let image = image.display();
     let why = match translated {
-        Err(HeldError::Dirty { .. }) => "it could not be unmounted cleanly",
-        _ if is_out_of_space(&held) => "its disk is full",
+        Err(AcquireError::Dirty { .. }) => "it could not be unmounted cleanly",
+        _ if is_out_of_space(&locked) => "its disk is full",
         // An image that was as full before was told of at the start, and nothing was added.
         _ => {
             let lack = room.filter(|_| room != before)?.lack()?;
@@ -50,15 +50,15 @@ pub(crate) fn finish(image: &Path, before: Option<Room>) -> Option<String> {
 }
 
 /// fuse2fs answers for what it has not written yet. What then finds no room is told to nobody but who asks by fsync(2).
-fn is_out_of_space(held: &Held) -> bool {
-    let has_holes = held.file.metadata().is_ok_and(|meta| meta.blocks().saturating_mul(512) < held.window.size);
-    has_holes && held.image.path.parent().and_then(create::free_space).is_some_and(|free| free < NOTHING)
+fn is_out_of_space(locked: &LockedImage) -> bool {
+    let has_holes = locked.file.metadata().is_ok_and(|meta| meta.blocks().saturating_mul(512) < locked.window.size);
+    has_holes && locked.image.path.parent().and_then(create::free_space).is_some_and(|free| free < NOTHING)
 }
 
-fn translate(held: &Held) -> Result<(), HeldError> {
-    held.make_clean(false)?;
-    let find = || whiteout::find(&held.file, held.window, Some(SEARCH)).ok().flatten();
-    if find().is_some_and(|found| found.kinds.fuse > 0) && whiteout::translate(&held.file, held.window).is_ok() {
+fn translate(locked: &LockedImage) -> Result<(), AcquireError> {
+    locked.make_clean(false)?;
+    let find = || whiteout::find(&locked.file, locked.window, Some(SEARCH)).ok().flatten();
+    if find().is_some_and(|found| found.kinds.fuse > 0) && whiteout::translate(&locked.file, locked.window).is_ok() {
         find();
     }
     Ok(())

@@ -17,7 +17,7 @@ use super::target::Target;
 use super::walk::{LayerWalk, Translated};
 use super::{Report, Request, SealError, sidecar};
 use crate::image::{self, ImageError, Kind};
-use crate::replace::draft::Draft;
+use crate::temporary::Draft;
 use crate::tools::mksquashfs::{self, Mksquashfs, Order, Running, ToolError};
 use condatainer_formats::ext::{ExtError, Ids, Tree, read_exact_at};
 
@@ -38,12 +38,12 @@ pub(super) struct Job<'a> {
 
 impl Job<'_> {
     pub(super) fn run(&self, watch: Watch<'_>) -> Result<Report, SealError> {
-        let held = &self.peace.held;
-        let tree = Tree::open(&held.file, held.window).map_err(|e| self.ext(e))?;
+        let locked = &self.peace.locked;
+        let tree = Tree::open(&locked.file, locked.window).map_err(|e| self.ext(e))?;
         let upper = tree.upper().map_err(|e| self.ext(e))?.ino;
-        let below = Lazy::new(self.request, &held.image.kind);
+        let below = Lazy::new(self.request, &locked.image.kind);
         let (count, translated) = self.count(&tree, upper, &below)?;
-        let variables = sidecar::variables(&self.peace.held.image, &count)?;
+        let variables = sidecar::variables(&self.peace.locked.image, &count)?;
         if variables.is_some() {
             self.target.require_free_beside()?;
         }
@@ -51,7 +51,7 @@ impl Job<'_> {
         self.write(&tree, upper, &below, &count, &draft, watch)?;
         self.verify(&draft, &count)?;
         let size_bytes = draft.file().metadata().map_err(|e| SealError::io(&self.request.layer, e))?.len();
-        let readers = held.file.metadata().map_err(|e| SealError::io(&self.request.layer, e))?.mode();
+        let readers = locked.file.metadata().map_err(|e| SealError::io(&self.request.layer, e))?.mode();
         let environment = self.target.publish(draft, readers, variables.as_ref())?;
         Ok(Report { environment, size_bytes, ..self.report(&count, translated) })
     }
@@ -182,7 +182,7 @@ impl Job<'_> {
             root_owner_kept: self.keeps_root_owner(count),
             repaired: self.peace.repaired,
             unclean: self.peace.unclean,
-            unlocked: self.peace.held.lock_unsupported().is_some(),
+            unlocked: self.peace.locked.lock_unsupported().is_some(),
         }
     }
 
