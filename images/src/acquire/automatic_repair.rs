@@ -50,8 +50,8 @@ pub(crate) fn refuse_endless(locked: &LockedImage) -> Result<(), ToolError> {
     let bad_blocks = fs.inode(1).map_or(Ok(()), |inode| pointers.follow(&inode));
     let next_data = |from, end| next_data(&locked.file, from, end);
     let looked = each_chunk(&fs, &|_, _| true, Holes::Skip(&next_data), &mut |_| {}, |chunk| {
-        let mut inodes = chunk.live().filter_map(|(_, _, raw)| Inode::from_bytes(raw));
-        inodes.try_for_each(|inode| pointers.follow(&inode)).map_err(|Endless| Look::Endless)
+        let looked = chunk.live().try_for_each(|(_, _, record)| pointers.follow(&record.inode));
+        looked.map_err(|Endless| Look::Endless)
     });
     match (bad_blocks, looked) {
         (Err(Endless), _) | (_, Err(Look::Endless)) => Err(ToolError::Endless { tool: TOOL }),
@@ -121,14 +121,12 @@ fn is_left_hidden(locked: &LockedImage) -> bool {
     hidden && Fs::open(&locked.file, locked.window, u64::MAX).is_ok_and(|fs| has_indexed_directories(&fs, &locked.file))
 }
 
-fn has_indexed_directories(fs: &Fs<'_, File>, file: &File) -> bool {
-    let is_indexed = |raw: &[u8]| {
-        Inode::from_bytes(raw).is_some_and(|inode| inode.file_type() == FileType::Directory && inode.has(flag::INDEX))
-    };
+fn has_indexed_directories(fs: &Fs<'_>, file: &File) -> bool {
+    let is_indexed = |inode: &Inode| inode.file_type() == FileType::Directory && inode.has(flag::INDEX);
     let mut found = false;
     let next_data = |from, end| next_data(file, from, end);
     let looked = each_chunk(fs, &|_, _| true, Holes::Skip(&next_data), &mut |_| {}, |chunk| {
-        found |= chunk.live().any(|(_, _, raw)| is_indexed(raw));
+        found |= chunk.live().any(|(_, _, record)| is_indexed(&record.inode));
         Ok::<(), ExtError>(())
     });
     looked.is_ok() && found

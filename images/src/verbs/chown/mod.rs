@@ -84,12 +84,7 @@ pub(crate) fn chown_file(
 ///
 /// # Errors
 /// As [`chown`].
-pub fn preview<R: ReadAt + ?Sized>(
-    path: &Path,
-    reader: &R,
-    window: Window,
-    request: &Request,
-) -> Result<Report, ChownError> {
+pub fn preview(path: &Path, reader: &dyn ReadAt, window: Window, request: &Request) -> Result<Report, ChownError> {
     let fs = Fs::open(reader, window, u64::MAX).map_err(|error| ChownError::ext(path, error))?;
     let chown = Chown::new(path, &fs, None, request)?;
     let (members, _, seen) = chown.look(&mut |_, _| {})?;
@@ -97,9 +92,9 @@ pub fn preview<R: ReadAt + ?Sized>(
 }
 
 /// One chown under way.
-struct Chown<'a, R: ?Sized> {
+struct Chown<'a> {
     path: &'a Path,
-    fs: &'a Fs<'a, R>,
+    fs: &'a Fs<'a>,
     /// Where the image has data, if that can be asked.
     next_data: Option<NextData<'a>>,
     roots: Roots,
@@ -109,10 +104,10 @@ struct Chown<'a, R: ?Sized> {
     request: &'a Request,
 }
 
-impl<'a, R: ReadAt + ?Sized> Chown<'a, R> {
+impl<'a> Chown<'a> {
     fn new(
         path: &'a Path,
-        fs: &'a Fs<'a, R>,
+        fs: &'a Fs<'a>,
         next_data: Option<NextData<'a>>,
         request: &'a Request,
     ) -> Result<Self, ChownError> {
@@ -217,7 +212,7 @@ impl<'a, R: ReadAt + ?Sized> Chown<'a, R> {
     }
 }
 
-impl Chown<'_, File> {
+impl Chown<'_> {
     /// Writes what `look` found to be changed, and reads it back.
     fn write(
         &self,

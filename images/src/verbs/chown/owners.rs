@@ -6,7 +6,7 @@ use super::mapping::Mapping;
 use super::members;
 use super::request::Request;
 use super::roots::find_roots;
-use super::survey::{ids_at, member};
+use super::survey::{ids_at, is_member};
 use crate::acquire::LockedImage;
 use crate::sparse::next_data;
 use condatainer_formats::ext::ExtError;
@@ -34,9 +34,9 @@ pub(crate) fn count_other_owners(locked: &LockedImage) -> Result<u64, ExtError> 
     let mut others = 0;
     let next_data = |from, end| next_data(&locked.file, from, end);
     each_chunk(&fs, &|first, last| members.may_touch(first, last), Holes::Skip(&next_data), &mut |_| {}, |chunk| {
-        for (ino, _, raw) in chunk.live().filter(|(ino, ..)| *ino >= fs.sb.first_ino) {
-            let inode = member(&members, ino, raw)?;
-            others += u64::from(inode.is_some_and(|inode| inode.ids.uid != owner.uid));
+        for (ino, _, record) in chunk.live().filter(|(ino, ..)| *ino >= fs.sb.first_ino) {
+            let counts = is_member(&members, ino, &record.inode);
+            others += u64::from(counts && record.inode.ids().uid != owner.uid);
         }
         Ok::<(), ExtError>(())
     })?;

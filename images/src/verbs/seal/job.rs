@@ -1,6 +1,5 @@
 //! One sealing: count, feed mksquashfs, verify, publish.
 
-use std::fs::File;
 use std::io::BufWriter;
 use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt;
@@ -68,7 +67,7 @@ impl Job<'_> {
         if self.tool.has_root_options() { u32::MAX } else { u32::try_from(count.changed.max(0)).unwrap_or(u32::MAX) }
     }
 
-    fn count(&self, tree: &Tree<'_, File>, upper: u32, below: &Lazy<'_>) -> Result<(Count, Translated), SealError> {
+    fn count(&self, tree: &Tree<'_>, upper: u32, below: &Lazy<'_>) -> Result<(Count, Translated), SealError> {
         let mut count = Count::default();
         let walk = LayerWalk::new(tree, &self.request.image, below);
         let translated =
@@ -78,7 +77,7 @@ impl Job<'_> {
 
     fn write(
         &self,
-        tree: &Tree<'_, File>,
+        tree: &Tree<'_>,
         upper: u32,
         below: &Lazy<'_>,
         count: &Count,
@@ -106,7 +105,7 @@ impl Job<'_> {
 
     fn feed(
         &self,
-        tree: &Tree<'_, File>,
+        tree: &Tree<'_>,
         upper: u32,
         below: &Lazy<'_>,
         count: &Count,

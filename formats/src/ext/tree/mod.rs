@@ -4,21 +4,26 @@
 //! here recurses by itself, so a directory that contains itself costs its caller a check and nothing more. Reading every
 //! directory and file once reads no more than the image has.
 
+mod walk;
+mod xattr;
+
 use std::cell::RefCell;
 use std::ops::ControlFlow;
 
+use zerocopy::IntoBytes;
+
+use super::blocks::claims::Claims;
+use super::blocks::content::{Content, Extent};
+use super::directory::{Entries, block_count, check_plain, each_block, read_block, scan};
 use super::error::ExtError;
 use super::fs::Fs;
-use super::inode::{FileType, Ids, Inode, is_live};
+use super::inode::{Inode, InodeRecord};
 use super::probe::find_upper_and_work;
 use super::superblock::ROOT_INO;
-use super::xattr::{Xattr, xattrs};
-use crate::bytes::u32_at;
-use crate::ext::blocks::claims::Claims;
-use crate::ext::blocks::content::{Content, Extent};
-use crate::ext::blocks::map::physical_block;
-use crate::ext::directory::dir::{Entries, block_count, check_plain, each_block, scan};
+use crate::file::{FileType, Ids, Xattr};
 use crate::source::{ReadAt, Window};
+pub use walk::{Visit, Walk};
+use xattr::xattrs;
 
 /// Neighbouring inodes are read together.
 const TABLE_PIECE: u64 = 16 * 1024;
@@ -26,8 +31,8 @@ const TABLE_PIECE: u64 = 16 * 1024;
 const LONGEST_TARGET: u64 = 4096;
 
 /// A file system opened to be read as a tree.
-pub struct Tree<'a, R: ?Sized> {
-    fs: Fs<'a, R>,
+pub struct Tree<'a> {
+    fs: Fs<'a>,
     piece: RefCell<(u64, Vec<u8>)>,
     claims: RefCell<Claims>,
 }
@@ -56,17 +61,20 @@ pub struct Node {
     /// Major and minor number of a device.
     pub device: (u32, u32),
     inode: Inode,
-    raw: Vec<u8>,
+    record: Vec<u8>,
 }
 
 impl Node {
+    /// Its fields as they are on disk.
+    #[must_use]
     pub fn inode(&self) -> &Inode {
         &self.inode
     }
 
     /// Whether there is a block with extended attributes, perhaps shared with other inodes.
+    #[must_use]
     pub fn has_attribute_block(&self) -> bool {
-        self.inode.file_acl != 0
+        self.inode.file_acl() != 0
     }
 }
 
@@ -90,29 +98,34 @@ pub struct Met<'a> {
     pub kind: Option<FileType>,
 }
 
-impl<'a, R: ReadAt + ?Sized> Tree<'a, R> {
+impl<'a> Tree<'a> {
     /// Opens the file system in `window` of `reader`.
     ///
     /// # Errors
     /// No readable ext superblock.
-    pub fn open(reader: &'a R, window: Window) -> Result<Self, ExtError> {
+    pub fn open(reader: &'a dyn ReadAt, window: Window) -> Result<Self, ExtError> {
         Fs::open(reader, window, u64::MAX).map(Self::of)
     }
 
-    pub fn of(fs: Fs<'a, R>) -> Self {
+    /// As [`Tree::open`], for a file system that is open already.
+    #[must_use]
+    pub fn of(fs: Fs<'a>) -> Self {
         Self { fs, piece: RefCell::default(), claims: RefCell::default() }
     }
 
-    pub fn fs(&self) -> &Fs<'a, R> {
+    /// The file system below.
+    #[must_use]
+    pub fn fs(&self) -> &Fs<'a> {
         &self.fs
     }
 
     /// Block `logical` of a directory: its number on disk, and its bytes.
+    ///
+    /// # Errors
+    /// Not a directory, a hole or a broken map.
     pub fn directory_block(&self, directory: &Node, logical: u64) -> Result<(u64, Vec<u8>), ExtError> {
         check_plain(&directory.inode, "a directory")?;
-        let number = physical_block(&self.fs, &directory.inode, logical)?;
-        let number = number.ok_or_else(|| ExtError::corrupt("a directory has a hole"))?;
-        Ok((number, self.fs.read_block(number, "a directory")?))
+        read_block(&self.fs, &directory.inode, logical)
     }
 
     /// The directory `upper`, which a container sees.
@@ -147,25 +160,27 @@ impl<'a, R: ReadAt + ?Sized> Tree<'a, R> {
     /// # Errors
     /// It does not exist, is not in use, or cannot be read.
     pub fn node(&self, ino: u32) -> Result<Node, ExtError> {
-        let raw = self.record(ino)?;
-        let inode = Inode::from_bytes(&raw).ok_or_else(|| ExtError::corrupt(format!("inode {ino} is too short")))?;
-        if !is_live(&raw) {
+        let record = self.record(ino)?;
+        let fields = InodeRecord::of(&record);
+        let fields = fields.ok_or_else(|| ExtError::corrupt(format!("inode {ino} is too short")))?;
+        let inode = fields.inode;
+        if !inode.is_live() {
             return Err(ExtError::corrupt(format!("a name points to inode {ino}, which is not in use")));
         }
-        let (mtime, mtime_nanoseconds) = inode.mtime(&raw);
+        let (mtime, mtime_nanoseconds) = fields.mtime();
         Ok(Node {
             ino,
             kind: inode.file_type(),
-            mode: inode.mode & 0o7777,
-            ids: inode.ids,
-            links: inode.links_count,
-            size: inode.size,
+            mode: inode.permissions(),
+            ids: inode.ids(),
+            links: inode.i_links_count.get(),
+            size: inode.size(),
             mtime,
             mtime_nanoseconds,
-            ctime: inode.ctime(&raw).0,
-            device: device(&inode),
+            ctime: fields.ctime().0,
+            device: inode.device(),
             inode,
-            raw,
+            record,
         })
     }
 
@@ -243,7 +258,7 @@ impl<'a, R: ReadAt + ?Sized> Tree<'a, R> {
     /// # Errors
     /// Attributes that are broken.
     pub fn xattrs(&self, node: &Node) -> Result<Vec<Xattr>, ExtError> {
-        xattrs(&self.fs, &node.inode, &node.raw)
+        InodeRecord::of(&node.record).map_or(Ok(Vec::new()), |record| xattrs(&self.fs, record))
     }
 
     /// Where a symbolic link leads.
@@ -256,7 +271,7 @@ impl<'a, R: ReadAt + ?Sized> Tree<'a, R> {
         }
         let length = usize::try_from(link.size).unwrap_or(0);
         if link.inode.is_fast_symlink(&self.fs.sb) {
-            return Ok(link.inode.block.get(..length).unwrap_or_default().to_vec());
+            return Ok(link.inode.i_block.as_bytes().get(..length).unwrap_or_default().to_vec());
         }
         self.open_file(link)?.read_whole(length)
     }
@@ -265,7 +280,7 @@ impl<'a, R: ReadAt + ?Sized> Tree<'a, R> {
     ///
     /// # Errors
     /// A broken file.
-    pub fn open_file(&self, file: &Node) -> Result<Content<'_, 'a, R>, ExtError> {
+    pub fn open_file(&self, file: &Node) -> Result<Content<'_, 'a>, ExtError> {
         let content = Content::of(&self.fs, &file.inode)?;
         self.claim(file.ino, content.claimed())?;
         Ok(content)
@@ -277,17 +292,5 @@ impl<'a, R: ReadAt + ?Sized> Tree<'a, R> {
     /// A broken file.
     pub fn extents(&self, file: &Node) -> Result<Vec<Extent>, ExtError> {
         Ok(self.open_file(file)?.extents())
-    }
-}
-
-/// Old and new form of a device number, as the kernel encodes them.
-fn device(inode: &Inode) -> (u32, u32) {
-    if !matches!(inode.file_type(), FileType::CharDevice | FileType::BlockDevice) {
-        return (0, 0);
-    }
-    let (old, new) = (u32_at(&inode.block, 0).unwrap_or(0), u32_at(&inode.block, 4).unwrap_or(0));
-    match old {
-        0 => ((new >> 8) & 0xFFF, (new & 0xFF) | (new >> 12) & 0xF_FF00),
-        _ => ((old >> 8) & 0xFF, old & 0xFF),
     }
 }

@@ -3,7 +3,7 @@
 //! Nothing here reads; the caller looks into each directory that comes, and adds what it finds there. A directory that contains itself, or
 //! has two names, so costs nothing but a look at a number. What waits takes as much memory as the caller notes about it.
 
-use super::inoset::InoSet;
+use crate::ext::inode::InoSet;
 
 /// The directories that are still to be entered, with what the caller notes about each.
 #[derive(Debug)]

@@ -1,12 +1,12 @@
 //! Extended attributes of an inode: those beside its fields, those in its attribute block, and large values in inodes of
 //! their own.
 
-use super::error::ExtError;
-use super::fs::Fs;
-use super::inode::{EXTRA_ISIZE_AT, Inode, flag};
 use crate::bytes::{u8_at, u16_at, u32_at};
 use crate::ext::blocks::content::Content;
-use crate::source::ReadAt;
+use crate::ext::error::ExtError;
+use crate::ext::fs::Fs;
+use crate::ext::inode::{InodeRecord, flag};
+use crate::file::Xattr;
 
 const MAGIC: u32 = 0xEA02_0000;
 /// Block header, before the first entry.
@@ -21,32 +21,15 @@ const MOST_VALUES: usize = 1 << 20;
 const ACL_ACCESS: u8 = 2;
 const ACL_DEFAULT: u8 = 3;
 
-/// A full name, `user.` and so on included, and the value.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Xattr {
-    /// As getfattr shows it.
-    pub name: Vec<u8>,
-    /// As stored; access control lists in the form in which ext stores them.
-    pub value: Vec<u8>,
-}
-
-impl Xattr {
-    /// Whether this is an access control list, for which squashfs has no place.
-    #[must_use]
-    pub fn is_acl(&self) -> bool {
-        self.name.starts_with(b"system.posix_acl_")
-    }
-}
-
-/// All attributes of the inode whose whole record is `raw`.
-pub(crate) fn xattrs<R: ReadAt + ?Sized>(fs: &Fs<'_, R>, inode: &Inode, raw: &[u8]) -> Result<Vec<Xattr>, ExtError> {
+/// All attributes of the inode of this record.
+pub(crate) fn xattrs(fs: &Fs<'_>, record: &InodeRecord) -> Result<Vec<Xattr>, ExtError> {
     let mut all = Vec::new();
-    let room = raw.get(128..).and_then(|_| raw.get(128 + usize::from(u16_at(raw, EXTRA_ISIZE_AT)?)..));
-    if let Some(body) = room.filter(|body| u32_at(body, 0) == Some(MAGIC)).and_then(|body| body.get(4..)) {
+    let room = record.attributes().filter(|room| u32_at(room, 0) == Some(MAGIC));
+    if let Some(body) = room.and_then(|room| room.get(4..)) {
         collect(fs, body, body, &mut all)?;
     }
-    if inode.file_acl != 0 {
-        let block = fs.read_block(inode.file_acl, "an attribute block")?;
+    if record.inode.file_acl() != 0 {
+        let block = fs.read_block(record.inode.file_acl(), "an attribute block")?;
         if u32_at(&block, 0) != Some(MAGIC) {
             return Err(ExtError::corrupt("an attribute block has no magic"));
         }
@@ -57,12 +40,7 @@ pub(crate) fn xattrs<R: ReadAt + ?Sized>(fs: &Fs<'_, R>, inode: &Inode, raw: &[u
 }
 
 /// Values lie at offsets from the start of `values`; the entries end with four zero bytes.
-fn collect<R: ReadAt + ?Sized>(
-    fs: &Fs<'_, R>,
-    entries: &[u8],
-    values: &[u8],
-    all: &mut Vec<Xattr>,
-) -> Result<(), ExtError> {
+fn collect(fs: &Fs<'_>, entries: &[u8], values: &[u8], all: &mut Vec<Xattr>) -> Result<(), ExtError> {
     let mut at = 0;
     while let Some(entry) = entries.get(at..).filter(|rest| u32_at(rest, 0).is_some_and(|word| word != 0)) {
         let broken = || ExtError::corrupt("an extended attribute is broken");
@@ -78,11 +56,7 @@ fn collect<R: ReadAt + ?Sized>(
 
 /// One entry and its length; an attribute of no known class has no name that anybody could ask for.
 #[allow(clippy::type_complexity)]
-fn parse<R: ReadAt + ?Sized>(
-    fs: &Fs<'_, R>,
-    entry: &[u8],
-    values: &[u8],
-) -> Result<Option<(usize, Option<Xattr>)>, ExtError> {
+fn parse(fs: &Fs<'_>, entry: &[u8], values: &[u8]) -> Result<Option<(usize, Option<Xattr>)>, ExtError> {
     let header = || {
         let length = usize::from(u8_at(entry, 0)?);
         let suffix = entry.get(ENTRY_HEADER..ENTRY_HEADER + length)?;
@@ -100,9 +74,9 @@ fn parse<R: ReadAt + ?Sized>(
     Ok(Some((length, name.map(|name| Xattr { name, value }))))
 }
 
-fn large_value<R: ReadAt + ?Sized>(fs: &Fs<'_, R>, ino: u32, size: usize) -> Result<Vec<u8>, ExtError> {
+fn large_value(fs: &Fs<'_>, ino: u32, size: usize) -> Result<Vec<u8>, ExtError> {
     let inode = fs.inode(ino)?;
-    if !inode.has(flag::EA_INODE) || inode.size != size as u64 {
+    if !inode.has(flag::EA_INODE) || inode.size() != size as u64 {
         return Err(ExtError::corrupt("an extended attribute points to an inode that is not for attributes"));
     }
     Content::of(fs, &inode)?.read_whole(size)

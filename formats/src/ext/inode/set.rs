@@ -24,16 +24,22 @@ impl InoSet {
         fresh
     }
 
+    /// Whether `ino` is in.
+    #[must_use]
     pub fn contains(&self, ino: u32) -> bool {
         let (word, bit) = place(ino);
         self.pages.get(&(ino / BITS)).and_then(|page| page.get(word)).is_some_and(|word| word & bit != 0)
     }
 
+    /// How many are in.
+    #[must_use]
+    #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> u64 {
         self.len
     }
 
     /// Whether any number from `first` to `last` is in, where that is cheap to tell; true when unsure.
+    #[must_use]
     pub fn may_touch(&self, first: u32, last: u32) -> bool {
         self.pages.range(first / BITS..=last / BITS).next().is_some()
     }

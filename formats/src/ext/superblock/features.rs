@@ -1,6 +1,7 @@
 //! Feature flags of the superblock, under the names that e2fsprogs prints.
 
-use super::error::ExtError;
+use super::disk::RawSuperblock;
+use crate::ext::error::ExtError;
 
 /// The three feature words. Field names as on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -125,6 +126,11 @@ const RO_COMPAT_NAMES: &[(u32, &str)] = &[
 ];
 
 impl Features {
+    pub(super) fn of(raw: &RawSuperblock) -> Self {
+        let (compat, incompat) = (raw.s_feature_compat.get(), raw.s_feature_incompat.get());
+        Self { compat, incompat, ro_compat: raw.s_feature_ro_compat.get() }
+    }
+
     /// All set flags in the order of `dumpe2fs`; unknown bits as it prints them (`FEATURE_I27`).
     #[must_use]
     pub fn names(&self) -> Vec<String> {

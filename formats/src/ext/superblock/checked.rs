@@ -1,134 +1,127 @@
-//! The superblock: geometry, checked against itself and against the size of the file before anyone relies on it.
+//! Geometry, checked against itself and against the size of the file before anyone relies on it.
 
-use super::error::ExtError;
+use zerocopy::FromBytes;
+use zerocopy::little_endian::U32;
+
+use super::disk::RawSuperblock;
 use super::features::{Features, compat, incompat, ro_compat};
-use crate::bytes::{array_at, put_u16, put_u32, text, u16_at, u32_at};
-use crate::ext::probe::stamp::Stamp;
+use super::stamp::Stamp;
+use crate::bytes::text;
+use crate::ext::checksum::crc32c;
+use crate::ext::error::ExtError;
 
-/// Where the superblock begins, in bytes.
-pub(crate) const SUPERBLOCK_OFFSET: u64 = 1024;
-/// Where the compatible features stand, in bytes from the start of the file system.
-pub const COMPAT_AT: u64 = SUPERBLOCK_OFFSET + 0x5C;
-/// How long it is, in bytes.
-pub(crate) const SUPERBLOCK_SIZE: usize = 1024;
-const MAGIC: u16 = 0xEF53;
-const MAGIC_AT: usize = 0x38;
-const STATE_AT: usize = 0x3A;
-/// Bit of `s_state`: unmounted properly.
-pub(crate) const VALID: u16 = 0x1;
-/// The inode of the root directory, by definition.
-pub const ROOT_INO: u32 = 2;
 /// No mke2fs makes smaller groups; with these, even the emptiest of sparse files has few enough of them to visit.
 const FEWEST_BLOCKS_PER_GROUP: u32 = 256;
 const FIRST_INO_REV0: u32 = 11;
+const INODE_SIZE_REV0: u16 = 128;
+const NARROW_DESCRIPTOR: u16 = 32;
 const MAX_LOG_BLOCK_SIZE: u32 = 6;
-
-/// Whether `bytes`, which begin at the start of the file system, hold the ext magic.
-pub fn has_magic(bytes: &[u8]) -> bool {
-    u16_at(bytes, SUPERBLOCK_OFFSET as usize + MAGIC_AT) == Some(MAGIC)
-}
-
-/// Writes into a raw superblock whether the file system was left in order; false when it is too short.
-#[must_use]
-pub fn put_valid(bytes: &mut [u8], valid: bool) -> bool {
-    let Some(state) = u16_at(bytes, STATE_AT) else { return false };
-    put_u16(bytes, STATE_AT, if valid { state | VALID } else { state & !VALID })
-}
-
-/// Writes the number of free inodes into a raw superblock; false when it is too short.
-#[must_use]
-pub fn put_free_inodes(bytes: &mut [u8], count: u32) -> bool {
-    put_u32(bytes, 0x10, count)
-}
 
 /// What the rest of the engine needs from the superblock; fields under their on-disk names, `_hi` halves joined.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Superblock {
+    /// How many inodes there are, used or not.
     pub inodes_count: u32,
+    /// How long the file system is, in blocks.
     pub blocks_count: u64,
+    /// Blocks that are reserved for root.
     pub r_blocks_count: u64,
+    /// Free blocks.
     pub free_blocks_count: u64,
+    /// Free inodes.
     pub free_inodes_count: u32,
+    /// The block of the superblock: 1 where blocks have 1 KiB, else 0.
     pub first_data_block: u32,
+    /// In bytes.
     pub block_size: u32,
     /// What is allocated at once, in bytes; more than a block only with the feature `bigalloc`.
     pub(crate) cluster_size: u32,
+    /// Blocks in each group but the last.
     pub blocks_per_group: u32,
+    /// Inodes in each group.
     pub inodes_per_group: u32,
     pub(crate) state: u16,
+    /// The first inode that is not reserved.
     pub first_ino: u32,
+    /// Length of a record of the inode table, in bytes.
     pub inode_size: u16,
+    /// The feature words.
     pub features: Features,
     pub(crate) uuid: [u8; 16],
     pub(crate) volume_name: String,
+    /// Blocks in each copy of the descriptors that are kept for growing.
     pub reserved_gdt_blocks: u16,
+    /// The journal's inode, 0 for none.
     pub journal_inum: u32,
     pub(crate) last_orphan: u32,
     pub(crate) hash_seed: [u32; 4],
+    /// Length of a group descriptor, in bytes.
     pub desc_size: u16,
     pub(crate) first_meta_bg: u32,
     pub(crate) error_count: u32,
     pub(crate) backup_bgs: [u32; 2],
+    /// What checksums of metadata begin with.
     pub checksum_seed: u32,
+    /// The inode of the file that lists orphans, 0 for none.
     pub orphan_file_inum: u32,
     pub(crate) stamp: Stamp,
 }
 
 impl Superblock {
     /// Parses the 1024 bytes at offset 1024 of a file system that has `available` bytes.
+    ///
+    /// # Errors
+    /// `NotExt` without the magic, `Truncated` where `available` is not enough; else what is impossible or not understood.
     pub fn from_bytes(bytes: &[u8], available: u64) -> Result<Self, ExtError> {
-        if u16_at(bytes, MAGIC_AT) != Some(MAGIC) {
+        if !RawSuperblock::is_one(bytes) {
             return Err(ExtError::NotExt);
         }
-        let sb = Self::fields(bytes).ok_or_else(|| ExtError::corrupt("the superblock is too short"))?;
+        let raw = RawSuperblock::ref_from_prefix(bytes);
+        let (raw, _) = raw.map_err(|_| ExtError::corrupt("the superblock is too short"))?;
+        let sb = Self::of(raw);
         sb.features.check_readable()?;
         sb.check_geometry()?;
         sb.check_size(available)?;
         Ok(sb)
     }
 
-    fn fields(b: &[u8]) -> Option<Self> {
-        let features = Features { compat: u32_at(b, 0x5C)?, incompat: u32_at(b, 0x60)?, ro_compat: u32_at(b, 0x64)? };
-        let revision = u32_at(b, 0x4C)?;
-        let high = |at| if features.has_incompat(incompat::BIT64) { u32_at(b, at) } else { Some(0) };
-        let uuid = array_at(b, 0x68)?;
-        Some(Self {
-            inodes_count: u32_at(b, 0x0)?,
-            blocks_count: join(u32_at(b, 0x4)?, high(0x150)?),
-            r_blocks_count: join(u32_at(b, 0x8)?, high(0x154)?),
-            free_blocks_count: join(u32_at(b, 0xC)?, high(0x158)?),
-            free_inodes_count: u32_at(b, 0x10)?,
-            first_data_block: u32_at(b, 0x14)?,
+    fn of(raw: &RawSuperblock) -> Self {
+        let features = Features::of(raw);
+        let wide = features.has_incompat(incompat::BIT64);
+        let join = |low: U32, high: U32| u64::from(low) | if wide { u64::from(high) << 32 } else { 0 };
+        let bigalloc = features.has_ro_compat(ro_compat::BIGALLOC);
+        let seeded = features.has_incompat(incompat::CSUM_SEED);
+        let first_revision = raw.s_rev_level == 0;
+        Self {
+            inodes_count: raw.s_inodes_count.get(),
+            blocks_count: join(raw.s_blocks_count_lo, raw.s_blocks_count_hi),
+            r_blocks_count: join(raw.s_r_blocks_count_lo, raw.s_r_blocks_count_hi),
+            free_blocks_count: join(raw.s_free_blocks_count_lo, raw.s_free_blocks_count_hi),
+            free_inodes_count: raw.s_free_inodes_count.get(),
+            first_data_block: raw.s_first_data_block.get(),
             // An absurd exponent becomes 0, which the geometry check names.
-            block_size: kibibytes(u32_at(b, 0x18)?),
-            cluster_size: kibibytes(u32_at(b, if features.has_ro_compat(ro_compat::BIGALLOC) { 0x1C } else { 0x18 })?),
-            blocks_per_group: u32_at(b, 0x20)?,
-            inodes_per_group: u32_at(b, 0x28)?,
-            state: u16_at(b, STATE_AT)?,
-            first_ino: if revision == 0 { FIRST_INO_REV0 } else { u32_at(b, 0x54)? },
-            inode_size: if revision == 0 { 128 } else { u16_at(b, 0x58)? },
+            block_size: kibibytes(raw.s_log_block_size),
+            cluster_size: kibibytes(if bigalloc { raw.s_log_cluster_size } else { raw.s_log_block_size }),
+            blocks_per_group: raw.s_blocks_per_group.get(),
+            inodes_per_group: raw.s_inodes_per_group.get(),
+            state: raw.s_state.get(),
+            first_ino: if first_revision { FIRST_INO_REV0 } else { raw.s_first_ino.get() },
+            inode_size: if first_revision { INODE_SIZE_REV0 } else { raw.s_inode_size.get() },
             features,
-            uuid,
-            volume_name: text(b.get(0x78..0x88)?),
-            reserved_gdt_blocks: u16_at(b, 0xCE)?,
-            journal_inum: u32_at(b, 0xE0)?,
-            last_orphan: u32_at(b, 0xE8)?,
-            hash_seed: [u32_at(b, 0xEC)?, u32_at(b, 0xF0)?, u32_at(b, 0xF4)?, u32_at(b, 0xF8)?],
-            desc_size: if features.has_incompat(incompat::BIT64) { u16_at(b, 0xFE)? } else { 32 },
-            first_meta_bg: u32_at(b, 0x104)?,
-            error_count: u32_at(b, 0x194)?,
-            backup_bgs: [u32_at(b, 0x24C)?, u32_at(b, 0x250)?],
-            checksum_seed: Self::seed(b, features, uuid)?,
-            orphan_file_inum: u32_at(b, 0x280)?,
-            stamp: Stamp::from_bytes(b)?,
-        })
-    }
-
-    fn seed(b: &[u8], features: Features, uuid: [u8; 16]) -> Option<u32> {
-        if features.has_incompat(incompat::CSUM_SEED) {
-            return u32_at(b, 0x270);
+            uuid: raw.s_uuid,
+            volume_name: text(&raw.s_volume_name),
+            reserved_gdt_blocks: raw.s_reserved_gdt_blocks.get(),
+            journal_inum: raw.s_journal_inum.get(),
+            last_orphan: raw.s_last_orphan.get(),
+            hash_seed: raw.s_hash_seed.map(U32::get),
+            desc_size: if wide { raw.s_desc_size.get() } else { NARROW_DESCRIPTOR },
+            first_meta_bg: raw.s_first_meta_bg.get(),
+            error_count: raw.s_error_count.get(),
+            backup_bgs: raw.s_backup_bgs.map(U32::get),
+            checksum_seed: if seeded { raw.s_checksum_seed.get() } else { crc32c(!0, &raw.s_uuid) },
+            orphan_file_inum: raw.s_orphan_file_inum.get(),
+            stamp: Stamp::of(raw),
         }
-        Some(super::checksum::crc32c(!0, &uuid))
     }
 
     fn check_geometry(&self) -> Result<(), ExtError> {
@@ -186,6 +179,7 @@ impl Superblock {
 
     /// Blocks that fuse2fs gives to nobody, not even to root, if the file system has so many: what is reserved, and where nothing is,
     /// a tenth. libext2fs may do damage in a file system that is full to the last block.
+    #[must_use]
     pub fn kept_back(&self, blocks: u64) -> u64 {
         if self.r_blocks_count == 0 {
             return blocks / 10;
@@ -198,21 +192,29 @@ impl Superblock {
         self.features.has_ro_compat(ro_compat::BIGALLOC)
     }
 
+    /// Whether inodes, descriptors and directories carry checksums.
+    #[must_use]
     pub fn has_metadata_csum(&self) -> bool {
         self.features.has_ro_compat(ro_compat::METADATA_CSUM)
     }
 
     /// Whether group descriptors are checksummed, and so may say that parts of an inode table were never used.
+    #[must_use]
     pub fn has_group_checksums(&self) -> bool {
         self.has_metadata_csum() || self.features.has_ro_compat(ro_compat::GDT_CSUM)
     }
 
+    /// How many block groups there are.
+    #[must_use]
     pub fn group_count(&self) -> u64 {
         let blocks = self.blocks_count.saturating_sub(u64::from(self.first_data_block));
         blocks.div_ceil(u64::from(self.blocks_per_group).max(1))
     }
 
-    /// Where a block begins, in bytes, or an error when the file system has no such block.
+    /// Where a block begins, in bytes, or an error when the file system has no such block. `what` points to it.
+    ///
+    /// # Errors
+    /// `Corrupt`.
     pub fn block_offset(&self, block: u64, what: &str) -> Result<u64, ExtError> {
         if block == 0 || block >= self.blocks_count {
             return Err(ExtError::corrupt(format!("{what} points to block {block}, which does not exist")));
@@ -221,6 +223,7 @@ impl Superblock {
     }
 
     /// Whether a group begins with a copy of the superblock.
+    #[must_use]
     pub fn group_has_super(&self, group: u64) -> bool {
         if group == 0 {
             return true;
@@ -237,12 +240,8 @@ fn ensure(sound: bool, what: &str) -> Result<(), ExtError> {
     if sound { Ok(()) } else { Err(ExtError::corrupt(what)) }
 }
 
-fn kibibytes(exponent: u32) -> u32 {
-    1024_u32.checked_shl(exponent.min(32)).unwrap_or(0)
-}
-
-fn join(low: u32, high: u32) -> u64 {
-    u64::from(low) | u64::from(high) << 32
+fn kibibytes(exponent: U32) -> u32 {
+    1024_u32.checked_shl(exponent.get().min(32)).unwrap_or(0)
 }
 
 fn is_power_of(number: u64, base: u64) -> bool {
@@ -272,7 +271,7 @@ mod tests {
     #[test]
     fn a_magic_alone_is_damage() {
         let mut bytes = [0; 1024];
-        bytes[MAGIC_AT..MAGIC_AT + 2].copy_from_slice(&MAGIC.to_le_bytes());
+        bytes[0x38..0x3A].copy_from_slice(&0xEF53_u16.to_le_bytes());
         assert!(matches!(Superblock::from_bytes(&bytes, 1 << 30), Err(ExtError::Corrupt(_))));
         assert!(matches!(Superblock::from_bytes(&bytes[..100], 1 << 30), Err(ExtError::Corrupt(_))));
     }

@@ -1,23 +1,38 @@
-//! Directories: the entries of one block, and looking up a name.
+//! The entries of one directory block: reading them, and changing one in its place.
 
-use std::collections::HashSet;
-use std::ops::ControlFlow;
-
-use super::htree;
 use crate::bytes::{u8_at, u16_at, u32_at};
-use crate::ext::blocks::map::physical_block;
 use crate::ext::error::ExtError;
-use crate::ext::fs::Fs;
-use crate::ext::inode::{FileType, Inode, flag};
 use crate::ext::superblock::Superblock;
-use crate::source::ReadAt;
+use crate::file::FileType;
 
 const HEADER: usize = 8;
+/// In the order of the type byte of an entry, from 1.
+const TYPES: [FileType; 7] = [
+    FileType::Regular,
+    FileType::Directory,
+    FileType::CharDevice,
+    FileType::BlockDevice,
+    FileType::Fifo,
+    FileType::Socket,
+    FileType::Symlink,
+];
+
+/// From the type byte of an entry; `None` when it does not tell.
+fn type_of(code: u8) -> Option<FileType> {
+    TYPES.get(usize::from(code).checked_sub(1)?).copied()
+}
+
+/// The type byte of an entry; 0 tells nothing.
+fn code_of(kind: FileType) -> u8 {
+    (1..).zip(TYPES).find(|(_, known)| *known == kind).map_or(0, |(code, _)| code)
+}
 
 /// One name in a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry<'a> {
+    /// Its inode.
     pub ino: u32,
+    /// Unchecked; not empty.
     pub name: &'a [u8],
     /// What the entry claims, where it does.
     pub file_type: Option<FileType>,
@@ -33,7 +48,8 @@ pub struct Entries<'a> {
 }
 
 impl<'a> Entries<'a> {
-    /// `sb` decides whether entries tell the type of their inode.
+    /// The entries of `block`; `sb` decides whether entries tell the type of their inode.
+    #[must_use]
     pub fn of(block: &'a [u8], sb: &Superblock) -> Self {
         Self { block, at: 0, typed: sb.features.has_filetype() }
     }
@@ -51,7 +67,7 @@ impl<'a> Entries<'a> {
         if ino != 0 && name.is_empty() {
             return None;
         }
-        let file_type = if self.typed { FileType::from_entry(u8_at(record, 7)?) } else { None };
+        let file_type = if self.typed { type_of(u8_at(record, 7)?) } else { None };
         Some((length, Entry { ino, name, file_type, at: self.at }))
     }
 }
@@ -78,7 +94,7 @@ impl<'a> Iterator for Entries<'a> {
 #[must_use]
 pub fn put_type(block: &mut [u8], at: usize, kind: Option<FileType>) -> bool {
     let slot = at.checked_add(7).and_then(|at| block.get_mut(at));
-    slot.map(|slot| *slot = kind.map_or(0, FileType::entry_code)).is_some()
+    slot.map(|slot| *slot = kind.map_or(0, code_of)).is_some()
 }
 
 /// Makes the entry at `at` one that stands for nothing. False when there is no such entry.
@@ -109,86 +125,6 @@ fn record_length(stored: u16, block_size: usize) -> usize {
         _ if block_size >= 65536 => (length & 65532) | (length & 3) << 16,
         _ => length,
     }
-}
-
-/// Refuses directories whose entries are not in plain blocks.
-pub fn check_plain(dir: &Inode, what: &str) -> Result<(), ExtError> {
-    let refuse = |why: &str| Err(ExtError::unsupported(format!("{why} for {what}")));
-    if dir.file_type() != FileType::Directory {
-        return Err(ExtError::corrupt(format!("{what} is not a directory")));
-    }
-    match dir.flags {
-        f if f & flag::INLINE_DATA != 0 => refuse("inline_data"),
-        f if f & flag::ENCRYPT != 0 => refuse("encrypt"),
-        f if f & flag::CASEFOLD != 0 => refuse("casefold"),
-        _ => Ok(()),
-    }
-}
-
-/// Number of blocks of a directory.
-pub fn block_count(sb: &Superblock, dir: &Inode) -> u64 {
-    dir.size.div_ceil(u64::from(sb.block_size))
-}
-
-/// Block `logical` of a directory. A hole is damage: taken for emptiness, it would let an absurd size keep us here.
-pub fn read_block<R: ReadAt + ?Sized>(fs: &Fs<'_, R>, dir: &Inode, logical: u64) -> Result<Vec<u8>, ExtError> {
-    fs.read_block(locate(fs, dir, logical)?, "a directory")
-}
-
-fn locate<R: ReadAt + ?Sized>(fs: &Fs<'_, R>, dir: &Inode, logical: u64) -> Result<u64, ExtError> {
-    physical_block(fs, dir, logical)?.ok_or_else(|| ExtError::corrupt("a directory has a hole"))
-}
-
-/// Calls `visit` with each block of a directory, in order, until it breaks.
-///
-/// No block may come twice, so an absurd size and pointers that go in circles end when the blocks of the file system do.
-pub fn each_block<R: ReadAt + ?Sized>(
-    fs: &Fs<'_, R>,
-    dir: &Inode,
-    mut visit: impl FnMut(&[u8]) -> Result<ControlFlow<()>, ExtError>,
-) -> Result<ControlFlow<()>, ExtError> {
-    let mut seen = HashSet::new();
-    for logical in 0..block_count(&fs.sb, dir) {
-        let block = locate(fs, dir, logical)?;
-        if !seen.insert(block) {
-            return Err(ExtError::corrupt("a directory has the same block twice"));
-        }
-        if visit(&fs.read_block(block, "a directory")?)?.is_break() {
-            return Ok(ControlFlow::Break(()));
-        }
-    }
-    Ok(ControlFlow::Continue(()))
-}
-
-/// The inode behind each of `names`, which must be ASCII; `None` where the directory has no such name.
-///
-/// An indexed directory costs one lookup per name, any other a scan that ends with the last name found.
-pub(crate) fn lookup<const N: usize, R: ReadAt + ?Sized>(
-    fs: &Fs<'_, R>,
-    dir: &Inode,
-    names: [&[u8]; N],
-) -> Result<[Option<u32>; N], ExtError> {
-    if dir.has(flag::INDEX) && block_count(&fs.sb, dir) > 2 {
-        let found = htree::lookup(fs, dir, names)?;
-        if found.iter().all(Option::is_some) {
-            return Ok(found);
-        }
-    }
-    scan(fs, dir, names)
-}
-
-/// As [`lookup`], without the index.
-pub fn scan<const N: usize, R: ReadAt + ?Sized>(
-    fs: &Fs<'_, R>,
-    dir: &Inode,
-    names: [&[u8]; N],
-) -> Result<[Option<u32>; N], ExtError> {
-    let mut found = [None; N];
-    let _ = each_block(fs, dir, |block| {
-        pick(block, &fs.sb, names, &mut found)?;
-        Ok(if found.iter().all(Option::is_some) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-    })?;
-    Ok(found)
 }
 
 /// Notes the inode of each of `names` that one block holds.

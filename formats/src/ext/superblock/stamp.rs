@@ -4,9 +4,10 @@
 //! bytes.
 
 use serde::{Deserialize, Serialize};
+use zerocopy::little_endian::U64;
+use zerocopy::transmute;
 
-use crate::bytes::{u16_at, u32_at, u64_at};
-use crate::ext::superblock::VALID;
+use super::disk::{RawSuperblock, VALID};
 
 /// See the module. Fields under their on-disk names, without `s_`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -22,18 +23,18 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    /// From the bytes of a superblock.
-    pub fn from_bytes(b: &[u8]) -> Option<Self> {
-        Some(Self {
-            state: u16_at(b, 0x3A)?,
-            free_blocks_count: u32_at(b, 0xC)?,
-            free_inodes_count: u32_at(b, 0x10)?,
-            mtime: u32_at(b, 0x2C)?,
-            wtime: u32_at(b, 0x30)?,
-            mnt_count: u16_at(b, 0x34)?,
-            lastcheck: u32_at(b, 0x40)?,
-            uuid: (u64_at(b, 0x68)?, u64_at(b, 0x70)?),
-        })
+    pub(super) fn of(raw: &RawSuperblock) -> Self {
+        let [uuid, rest]: [U64; 2] = transmute!(raw.s_uuid);
+        Self {
+            state: raw.s_state.get(),
+            free_blocks_count: raw.s_free_blocks_count_lo.get(),
+            free_inodes_count: raw.s_free_inodes_count.get(),
+            mtime: raw.s_mtime.get(),
+            wtime: raw.s_wtime.get(),
+            mnt_count: raw.s_mnt_count.get(),
+            lastcheck: raw.s_lastcheck.get(),
+            uuid: (uuid.get(), rest.get()),
+        }
     }
 
     /// Whether exactly one mount lies between `before` and this, which has not ended, and nothing was written meanwhile.
@@ -62,7 +63,7 @@ mod tests {
 
     #[test]
     fn one_mount_and_nothing_else() {
-        let before = Stamp::from_bytes(&[0xFF; 1024]).unwrap();
+        let before = Stamp::of(&transmute!([0xFF_u8; 1024]));
         let mounted = Stamp { state: 0xFFFE, mtime: 7, wtime: 8, mnt_count: 0, ..before };
         assert!(mounted.is_one_mount_after(&before));
         assert!(!before.is_one_mount_after(&before));
