@@ -31,8 +31,8 @@ pub(crate) use engine_config::directive;
 pub use error::SurveyError;
 pub(crate) use error::base_cure;
 pub(crate) use host::working_directory;
-pub(crate) use layer::is_taken;
-pub use layer::{Moment, kind, layers};
+pub use layer::kind;
+pub(crate) use layer::{is_taken, layer_at_submission};
 pub(crate) use scratch::scratch_place;
 
 /// Gathers everything for a start here and now.
@@ -44,7 +44,7 @@ pub fn survey(request: &Request, config: &Config, env: &HashMap<String, String>)
     binds(&request.bind)?;
     let mut base = base_of(request, config.base(request.base.clone()), config)?;
     base.shows_deleted = whiteouts::are_in_base(&base);
-    let mut layers = layers(&request.layers, Moment::Start)?;
+    let mut layers = layer::layers_at_start(&request.layers)?;
     let engine = engine(config);
     if whiteouts::matter(request, engine.as_ref().ok()) {
         whiteouts::look(&base, &mut layers, whiteouts::mounter(engine.as_ref().ok()));
