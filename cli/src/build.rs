@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use condatainer_core::build::conda::Spec;
 use condatainer_core::build::{self, BuildError, News, Recipe, Report, Request, Source, Told, Watch};
 use condatainer_core::config::{Given, SYSTEM_FILE};
-use condatainer_images::system::litter;
 use condatainer_images::system::stop::Stop;
+use condatainer_images::temporary::on_signal;
 use indicatif::BinaryBytes;
 
 use crate::args::BuildArgs;
@@ -18,7 +18,7 @@ use crate::start::Surroundings;
 use crate::{conda, place, report, say, seal};
 
 pub(crate) fn create(args: BuildArgs) -> Result<ExitCode, Failure> {
-    litter::remove_on_signals().map_err(Failure::failed)?;
+    on_signal::remove_on_signals().map_err(Failure::failed)?;
     let around = Surroundings::look(Path::new(SYSTEM_FILE)).map_err(Failure::of_a_verb)?;
     match wanted(&args, &around)? {
         Wanted::Environment(spec) => conda::create(args, &around, spec),

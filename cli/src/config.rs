@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
 use condatainer_core::config::{Key, SYSTEM_FILE, user_file};
-use condatainer_images::system::shown;
+use condatainer_images::system::json_paths;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -19,11 +19,11 @@ use condatainer_images::system::escape::one_line;
 #[derive(Debug, Serialize)]
 struct Report {
     /// The files that exist.
-    #[serde(serialize_with = "shown::paths")]
+    #[serde(serialize_with = "json_paths::paths")]
     files: Vec<PathBuf>,
     settings: Vec<Key>,
     /// Where layers are found by name, in this order.
-    #[serde(serialize_with = "shown::paths")]
+    #[serde(serialize_with = "json_paths::paths")]
     image_dirs: Vec<PathBuf>,
 }
 

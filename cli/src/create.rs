@@ -8,7 +8,7 @@ use condatainer_core::config::{Given, SYSTEM_FILE};
 use condatainer_core::machine::survey;
 use condatainer_core::plan::fakeroot;
 use condatainer_formats::ext::Ids;
-use condatainer_images::system::ids::Fakeroot;
+use condatainer_images::system::fakeroot::Fakeroot;
 use condatainer_images::system::user::Caller;
 use condatainer_images::verbs::create::{self, Made, Spec};
 use condatainer_images::verbs::seal::Compression;
@@ -24,7 +24,7 @@ use crate::{build, report};
 /// The report of `--json`.
 #[derive(Debug, Serialize)]
 struct Report<'a> {
-    #[serde(serialize_with = "condatainer_images::system::shown::path")]
+    #[serde(serialize_with = "condatainer_images::system::json_paths::path")]
     path: &'a PathBuf,
     kind: &'static str,
     size_bytes: u64,
@@ -42,7 +42,7 @@ struct Report<'a> {
     fakeroot: Option<Fakeroot>,
     #[serde(skip_serializing_if = "Option::is_none")]
     fakeroot_problem: Option<&'a str>,
-    #[serde(serialize_with = "condatainer_images::system::shown::paths")]
+    #[serde(serialize_with = "condatainer_images::system::json_paths::paths")]
     removed: &'a [PathBuf],
 }
 

@@ -10,8 +10,8 @@ use condatainer_core::machine::survey::{self, SurveyError};
 use condatainer_core::plan::refusal::Refusal;
 use condatainer_core::request::layer::Mode;
 use condatainer_formats::ext::FileType;
+use condatainer_images::acquire::usage::Usage;
 use condatainer_images::image::{self, Kind, Opened};
-use condatainer_images::lock::usage::Usage;
 use condatainer_images::overlay::lower::Lower;
 use condatainer_images::verbs::diff::{self, Aspect, Change, Changes, Count, Entry, Facts, Summary, Totals};
 use indicatif::BinaryBytes;
@@ -27,11 +27,11 @@ use condatainer_images::system::escape::escape;
 /// The report; the field names are the contract of `--json`.
 #[derive(Debug, Serialize)]
 struct Report<'a> {
-    #[serde(serialize_with = "condatainer_images::system::shown::path")]
+    #[serde(serialize_with = "condatainer_images::system::json_paths::path")]
     image: &'a Path,
-    #[serde(serialize_with = "condatainer_images::system::shown::maybe")]
+    #[serde(serialize_with = "condatainer_images::system::json_paths::maybe")]
     base: Option<&'a Path>,
-    #[serde(serialize_with = "condatainer_images::system::shown::paths")]
+    #[serde(serialize_with = "condatainer_images::system::json_paths::paths")]
     layers: &'a [PathBuf],
     in_use: bool,
     #[serde(flatten)]

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
 use condatainer_core::doctor::{self, Check, Report, Request, Status};
-use condatainer_images::system::litter;
+use condatainer_images::temporary::on_signal;
 
 use crate::args::DoctorArgs;
 use crate::exit::{Code, Failure};
@@ -19,7 +19,7 @@ const ID_WIDTH: usize = 17;
 
 pub(crate) fn doctor(args: &DoctorArgs) -> Result<ExitCode, Failure> {
     if !args.start {
-        litter::remove_on_signals().map_err(Failure::failed)?;
+        on_signal::remove_on_signals().map_err(Failure::failed)?;
     }
     let report = doctor::examine(&request(args)?).map_err(Failure::failed)?;
     match (args.json, args.node) {

@@ -9,7 +9,7 @@ use condatainer_core::join::container::Container;
 use condatainer_core::join::running::{self, RunningContainer};
 use condatainer_core::plan::Command;
 use condatainer_core::request::layer::Layer;
-use condatainer_images::lock::holder::{self, BATCH_STEP};
+use condatainer_images::acquire::holder::{self, BATCH_STEP};
 use condatainer_images::trust;
 use nix::unistd::Uid;
 

@@ -18,7 +18,7 @@ use condatainer_core::step::keeper::{self, Words, answer_all};
 use condatainer_core::step::limits;
 use condatainer_core::step::relay::server::Relays;
 use condatainer_core::step::warden::LOST;
-use condatainer_images::lock::holder::BATCH_STEP;
+use condatainer_images::acquire::holder::BATCH_STEP;
 
 use crate::args::{KeepArgs, TaskPart};
 use crate::exit::Failure;

@@ -9,7 +9,7 @@ use condatainer_core::config::SYSTEM_FILE;
 use condatainer_core::request::names::{Found, Library};
 use condatainer_images::image;
 use condatainer_images::module::Module;
-use condatainer_images::system::shown;
+use condatainer_images::system::json_paths;
 use serde::Serialize;
 use wildmatch::WildMatch;
 
@@ -24,7 +24,7 @@ use condatainer_images::system::escape::one_line;
 #[derive(Debug, Serialize)]
 struct Listed {
     name: String,
-    #[serde(serialize_with = "shown::path")]
+    #[serde(serialize_with = "json_paths::path")]
     path: PathBuf,
     size_bytes: u64,
     /// Another directory before this one has the same name.

@@ -40,7 +40,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use condatainer_core::run::engine::daemons;
 use condatainer_core::step::relay;
-use condatainer_images::system::litter;
+use condatainer_images::temporary::on_signal;
 
 use crate::args::{Cli, OverlayVerb, Verb};
 use crate::exit::Failure;
@@ -88,7 +88,7 @@ fn dispatch(verb: Verb) -> Result<ExitCode, Failure> {
 
 /// Verbs that hold an image or make files beside it: a signal leaves nothing behind.
 fn overlay(verb: OverlayVerb) -> Result<ExitCode, Failure> {
-    litter::remove_on_signals().map_err(Failure::failed)?;
+    on_signal::remove_on_signals().map_err(Failure::failed)?;
     match verb {
         OverlayVerb::Create(args) => create::create(&args),
         OverlayVerb::Check(args) => check::check(&args),

@@ -8,8 +8,8 @@ use condatainer_core::config::SYSTEM_FILE;
 use condatainer_core::machine::survey;
 use condatainer_core::request::layer::Layer;
 use condatainer_core::request::names::is_path;
+use condatainer_images::acquire::usage::Usage;
 use condatainer_images::image;
-use condatainer_images::lock::usage::Usage;
 
 use crate::args::RemoveArgs;
 use crate::exit::Failure;

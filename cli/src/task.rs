@@ -14,7 +14,7 @@ use condatainer_core::request::script::Script;
 use condatainer_core::request::{ARGUMENTS_VARIABLE, Request, VARIABLE, decode_words};
 use condatainer_core::run::{Ended, Forward};
 use condatainer_core::step::channel::{self, Answer};
-use condatainer_images::lock::holder::BATCH_STEP;
+use condatainer_images::acquire::holder::BATCH_STEP;
 use nix::sys::resource::{Resource, setrlimit};
 
 use crate::args::{TaskArgs, TaskPart};

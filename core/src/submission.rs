@@ -7,7 +7,7 @@ use nix::unistd::geteuid;
 
 use crate::config::Config;
 use crate::machine::facts::{BaseFacts, LayerFacts};
-use crate::machine::survey::{self, Moment, SurveyError};
+use crate::machine::survey::{self, SurveyError};
 use crate::plan;
 use crate::plan::fakeroot;
 use crate::plan::refusal::Refusal;
@@ -40,8 +40,8 @@ pub fn check(request: &mut Request, config: &Config) -> Result<(), SubmissionErr
     let mut layers: Vec<LayerFacts> = Vec::new();
     let mut complete = true;
     for layer in &request.layers {
-        match here(survey::layers(std::slice::from_ref(layer), Moment::Submission), config)? {
-            Some(found) => layers.extend(found),
+        match here(survey::layer_at_submission(layer), config)? {
+            Some(found) => layers.push(found),
             None => complete = false,
         }
     }

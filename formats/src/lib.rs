@@ -7,6 +7,7 @@
 
 pub mod bytes;
 pub mod ext;
+mod file;
 pub mod foreign;
 pub mod overlayfs;
 pub mod sif;

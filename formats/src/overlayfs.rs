@@ -5,7 +5,7 @@
 //! privileges, writes an empty file `.wh.NAME` for the first and `.wh..wh..opq` for the second; it understands the kernel's too.
 //! The kernel does not understand the files, and in a user namespace not even its own attribute: there only devices 0/0 count.
 
-use crate::ext::{FileType, Xattr};
+use crate::file::{FileType, Xattr};
 
 const PREFIX: &[u8] = b".wh.";
 const OPAQUE_NAME: &[u8] = b".wh..wh..opq";

@@ -1,6 +1,7 @@
 //! SIF, Apptainer's container file: a header, a table of descriptors, and the partitions they point to.
 
-use crate::ext::{Window, array_at, text, u32_at, u64_at};
+use crate::bytes::{array_at, text, u32_at, u64_at};
+use crate::source::Window;
 
 /// The length of the header, in bytes.
 pub(crate) const HEADER_SIZE: usize = 128;

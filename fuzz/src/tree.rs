@@ -72,7 +72,7 @@ fn walk(image: &Sparse<'_>, window: Window) -> Result<(), ExtError> {
     Ok(())
 }
 
-fn visit(tree: &Tree<'_, Sparse<'_>>, node: &Node, pending: &mut Vec<u32>) {
+fn visit(tree: &Tree<'_>, node: &Node, pending: &mut Vec<u32>) {
     if let Ok(xattrs) = tree.xattrs(node) {
         assert!(xattrs.iter().map(|xattr| xattr.value.len()).sum::<usize>() <= 1 << 20);
     }
@@ -90,7 +90,7 @@ fn visit(tree: &Tree<'_, Sparse<'_>>, node: &Node, pending: &mut Vec<u32>) {
 }
 
 /// Where a file's content lies, and its beginning and the first piece behind a hole.
-fn read(tree: &Tree<'_, Sparse<'_>>, node: &Node) -> Result<(), ExtError> {
+fn read(tree: &Tree<'_>, node: &Node) -> Result<(), ExtError> {
     let extents = tree.extents(node)?;
     let mut end = 0;
     for extent in &extents {

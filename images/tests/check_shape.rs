@@ -6,7 +6,7 @@
 mod support;
 
 use condatainer_formats::ext::{Ids, probe};
-use condatainer_images::lock::holder::{self, note_path};
+use condatainer_images::acquire::holder::{self, note_path};
 use condatainer_images::system::user::Caller;
 use condatainer_images::verbs::check::{Code, Fix, Request, check};
 use std::fs::{self, File};

@@ -16,7 +16,7 @@ use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use condatainer_formats::ext::{Ids, probe};
-use condatainer_images::system::litter;
+use condatainer_images::temporary::on_signal;
 use condatainer_images::verbs::create::{Contents, MIN_SIZE, Spec, create};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -33,7 +33,7 @@ const HALT: &str = "CONDATAINER_TEST_CREATE_KILLED_HALT";
 #[test]
 fn victim() {
     let Some(image) = env::var_os(IMAGE) else { return };
-    litter::remove_on_signals().unwrap();
+    on_signal::remove_on_signals().unwrap();
     let halt = env::var_os(HALT);
     let contents = env::var_os(CONTENTS).map(PathBuf::from).map(|directory| {
         let meta = directory.metadata().unwrap();

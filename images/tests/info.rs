@@ -10,8 +10,9 @@ use std::path::Path;
 use std::process::Command;
 
 use condatainer_formats::ext::Ids;
-use condatainer_images::lock::holder::{self, Holder, Published};
+use condatainer_images::acquire::holder::{Holder, Published};
 use condatainer_images::lock::{Access, take};
+use condatainer_images::system::process::host_name;
 use condatainer_images::verbs::info::info;
 use serde_json::{Value, json};
 use support::{
@@ -151,7 +152,7 @@ fn who_has_locked_it() {
     let note = Holder { user: "carol".into(), job, step, verb, ..Holder::current() };
     let _note = Published::new(&image, &note).unwrap();
     let (me, pid) = (Holder::current().user, std::process::id());
-    let expected = format!("user {me}, overlay chown, process {pid} on {}", holder::host_name());
+    let expected = format!("user {me}, overlay chown, process {pid} on {}", host_name());
     assert_eq!(look(&image)["locked_by"], expected);
 }
 

@@ -16,9 +16,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 
-use condatainer_images::lock::held::HeldError;
-use condatainer_images::system::litter;
+use condatainer_images::acquire::AcquireError;
 use condatainer_images::system::user::Caller;
+use condatainer_images::temporary::on_signal;
 use condatainer_images::verbs::check::{CheckError, Fix, Report, Request, check};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
@@ -40,7 +40,7 @@ fn repair(image: &Path, fix: Fix) -> Result<Report, CheckError> {
 #[test]
 fn victim() {
     if let Some(image) = env::var_os(IMAGE) {
-        litter::remove_on_signals().unwrap();
+        on_signal::remove_on_signals().unwrap();
         let fix = if env::var_os(FORCE).is_some() { Fix::Force } else { Fix::Safe };
         repair(Path::new(&image), fix).unwrap();
     }
@@ -110,7 +110,7 @@ fn rerun(image: &Path, fix: Fix) -> Report {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         match repair(image, fix) {
-            Err(CheckError::Held(HeldError::Busy { .. })) if Instant::now() < deadline => {
+            Err(CheckError::Acquire(AcquireError::Busy { .. })) if Instant::now() < deadline => {
                 std::thread::sleep(Duration::from_millis(5));
             }
             other => {

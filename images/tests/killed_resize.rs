@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{env, thread};
 
-use condatainer_images::lock::holder::note_path;
-use condatainer_images::system::litter;
+use condatainer_images::acquire::holder::note_path;
+use condatainer_images::temporary::on_signal;
 use condatainer_images::verbs::resize::{Report, Request, ResizeError, Wish, resize};
 use nix::sys::signal::Signal;
 use support::{Bench, Mounted, Victim, contents, copy, fsck, instants, names_in, quicker_of_two, some_of};
@@ -32,7 +32,7 @@ fn victim() {
     let Some(job) = env::var_os(JOB) else { return };
     let job = job.into_string().unwrap();
     let [how, size, image] = job.splitn(3, ' ').collect::<Vec<_>>()[..] else { panic!("{job}") };
-    litter::remove_on_signals().unwrap();
+    on_signal::remove_on_signals().unwrap();
     let request = Request { in_place: how == "in-place", ..Request::new(Wish::To(size.parse().unwrap())) };
     resize(Path::new(image), &request, &mut |_| {}).unwrap();
 }
@@ -178,7 +178,7 @@ fn in_place_the_tool_outlives_a_kill() {
             while let Err(error) =
                 resize(&case.image, &Request { dry_run: true, ..Request::new(Wish::Grow(0)) }, &mut |_| {})
             {
-                let ResizeError::Held(busy) = error else { panic!("{error}") };
+                let ResizeError::Acquire(busy) = error else { panic!("{error}") };
                 assert!(busy.to_string().contains("is in use"), "{busy}");
                 thread::sleep(Duration::from_millis(5));
             }

@@ -13,9 +13,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use condatainer_formats::ext::{Ids, Window};
-use condatainer_images::lock::holder;
+use condatainer_images::acquire::holder;
 use condatainer_images::lock::{Access, Availability, query};
-use condatainer_images::system::litter;
+use condatainer_images::temporary::on_signal;
 use condatainer_images::verbs::chown::{Request, chown};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -34,7 +34,7 @@ fn victim() {
         println!("REFUSED {}", refusal(&image));
         return;
     }
-    litter::remove_on_signals().unwrap();
+    on_signal::remove_on_signals().unwrap();
     chown(&image, &Request::new(Ids::ROOT, USER), &mut |_, _| std::thread::sleep(Duration::from_secs(60))).unwrap();
 }
 
@@ -90,7 +90,7 @@ fn the_second_is_told_who_the_first_is_and_what_it_does() {
     let image = bench.image("env.img", &["-t", "ext3"], 16);
     let mut told = String::new();
     during_a_chown(&image, || told = refusal(&image));
-    let (pid, host) = (std::process::id(), holder::host_name());
+    let (pid, host) = (std::process::id(), condatainer_images::system::process::host_name());
     let expected = format!("overlay chown, process {pid} on {host}); try again when it is free");
     assert!(told.contains("is in use (locked for writing by user ") && told.ends_with(&expected), "{told}");
     assert!(!holder::note_path(&image).exists(), "the note outlives the work");

@@ -363,7 +363,7 @@ fn of_many_at_once_none_is_lost() {
         results
             .filter(|result| match result {
                 Ok(_) => true,
-                Err(ResizeError::Held(_) | ResizeError::Changed { .. }) => false,
+                Err(ResizeError::Acquire(_) | ResizeError::Changed { .. }) => false,
                 Err(error) => panic!("{error}"),
             })
             .count() as u64

@@ -71,7 +71,7 @@ fn xattrs_by_getfattr(path: &Path) -> Vec<(Vec<u8>, Vec<u8>)> {
     found
 }
 
-fn by_us(tree: &Tree<'_, File>, directory: &Node, prefix: &[u8], all: &mut BTreeMap<Vec<u8>, Seen>) {
+fn by_us(tree: &Tree<'_>, directory: &Node, prefix: &[u8], all: &mut BTreeMap<Vec<u8>, Seen>) {
     for name in tree.names(directory).unwrap() {
         let node = tree.node(name.ino).unwrap();
         let path = [prefix, if prefix.is_empty() { b"" } else { b"/" }, &name.name].concat();
@@ -82,7 +82,7 @@ fn by_us(tree: &Tree<'_, File>, directory: &Node, prefix: &[u8], all: &mut BTree
     }
 }
 
-fn ours(tree: &Tree<'_, File>, node: &Node) -> Seen {
+fn ours(tree: &Tree<'_>, node: &Node) -> Seen {
     let mut content = Vec::new();
     match node.kind {
         FileType::Regular => drop(tree.open_file(node).unwrap().read_to_end(&mut content).unwrap()),

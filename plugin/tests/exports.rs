@@ -1,8 +1,10 @@
 //! The symbols that the built plugin exports are exactly the intended ones: Slurm calls whatever it finds under a name it knows
-//! (a stray `init` or `fini` would be run), and everything else could clash with a symbol of the host process.
+//! (a stray `init` or `fini` would be run), and everything else could clash with a symbol of the host process. And it carries
+//! nothing that no submission needs: every srun, sbatch and slurmstepd of a cluster loads it.
 
 #![allow(clippy::expect_used, reason = "a test stops where something is wrong")]
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -41,6 +43,31 @@ fn symbols(options: &[&str]) -> Vec<String> {
         .filter_map(|line| line.split(' ').next())
         .map(|name| name.split('@').next().unwrap_or(name).into())
         .collect()
+}
+
+/// The crates whose code the plugin carries: the place of a panic names a file of theirs, stripped or not.
+fn crates() -> BTreeSet<String> {
+    let file = std::fs::read(plugin()).expect("the plugin");
+    let ends = file.windows(5).enumerate().filter(|(_, text)| text == b"/src/").map(|(at, _)| at);
+    ends.filter_map(|end| {
+        let start = file[..end].iter().rposition(|byte| *byte == b'/')? + 1;
+        let directory = std::str::from_utf8(&file[start..end]).ok()?;
+        let (version, _) = directory
+            .match_indices('-')
+            .find(|(at, _)| directory[at + 1..].starts_with(|c: char| c.is_ascii_digit()))?;
+        Some(directory[..version].to_owned())
+    })
+    .collect()
+}
+
+/// Whoever reads a squashfs decompresses it; a submission looks at its superblock alone.
+#[test]
+fn no_decoder() {
+    let found = crates();
+    assert!(found.contains("serde_json") && found.contains("toml"), "what it does carry is not seen: {found:?}");
+    for decoder in ["flate2", "lz4_flex", "lzma-rust2", "ruzstd"] {
+        assert!(!found.contains(decoder), "{decoder}");
+    }
 }
 
 #[test]

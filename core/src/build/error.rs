@@ -9,7 +9,7 @@ use super::work_dir::other_tmpdir;
 use crate::config::Origin;
 use crate::machine::engine::MissingEngine;
 use condatainer_images::image::ImageError;
-use condatainer_images::replace::draft::directory_of;
+use condatainer_images::trust::open_dir::directory_of;
 
 /// Why there is no layer. Nothing is left at its path, and what was there is as it was.
 #[derive(Debug, thiserror::Error)]

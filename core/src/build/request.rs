@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::build::recipe::Recipe;
 use crate::config::Origin;
-use condatainer_images::system::ids::Fakeroot;
+use condatainer_images::system::fakeroot::Fakeroot;
 use condatainer_images::verbs::seal::Compression;
 
 /// What is to be built, and how.
@@ -36,7 +36,7 @@ pub struct Request {
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Report {
     /// The layer.
-    #[serde(serialize_with = "condatainer_images::system::shown::path")]
+    #[serde(serialize_with = "condatainer_images::system::json_paths::path")]
     pub path: PathBuf,
     /// Its length, in bytes.
     pub size_bytes: u64,

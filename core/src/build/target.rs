@@ -9,7 +9,8 @@ use nix::libc::O_NONBLOCK;
 
 use super::error::BuildError;
 use condatainer_images::image::{self, ImageError};
-use condatainer_images::replace::draft::{self, Draft, Kind, attributes};
+use condatainer_images::temporary::{Draft, Kind, attributes, in_the_making, sweep};
+use condatainer_images::trust::open_dir::directory_of;
 use condatainer_images::verbs::create::free_space;
 
 /// A place that was looked at, and the draft in it.
@@ -26,7 +27,7 @@ impl Target {
     /// Refuses a place that is taken, unless the layer is to be rebuilt, and one where somebody is at it already.
     pub(super) fn new(asked: &Path, update: bool) -> Result<Self, BuildError> {
         let path = real(asked, update);
-        let directory = draft::directory_of(&path);
+        let directory = directory_of(&path);
         let (Some(name), true) = (path.file_name(), directory.is_dir()) else {
             return Err(BuildError::NoDirectory { path: path.clone(), directory: directory.into() });
         };
@@ -36,10 +37,10 @@ impl Target {
             _ => {}
         }
         let old = old(&path)?;
-        draft::sweep(directory);
+        sweep(directory);
         let draft = Draft::new(directory, name, Kind::New).map_err(|error| BuildError::io(&path, error))?;
         // One look, after the own draft can be seen: of two who have come at the same instant one sees the other at least.
-        let other = draft::in_the_making(directory, name).find(|other| other.file_name() != draft.path().file_name());
+        let other = in_the_making(directory, name).find(|other| other.file_name() != draft.path().file_name());
         if let Some(other) = other {
             return Err(BuildError::InHand { path, draft: other });
         }
@@ -51,7 +52,7 @@ impl Target {
     }
 
     pub(super) fn directory(&self) -> &Path {
-        draft::directory_of(&self.path)
+        directory_of(&self.path)
     }
 
     pub(super) fn draft(&self) -> &Draft {

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::config::Origin;
-use condatainer_images::trust::own_dir::{self, OwnDir};
+use condatainer_images::temporary::private_dir::{self, PrivateDir};
 use condatainer_images::trust::tmpdir;
 
 const PREFIX: &str = ".build.condatainer-";
@@ -17,7 +17,7 @@ pub(super) fn other_tmpdir(origin: Option<&Origin>) -> String {
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct WorkDir(OwnDir);
+pub(super) struct WorkDir(PrivateDir);
 
 impl WorkDir {
     /// A new one in `tmpdir`; what killed makers of the caller's have left there is taken away.
@@ -25,8 +25,8 @@ impl WorkDir {
         if let Some(fault) = tmpdir::fault(tmpdir) {
             return Err(io::Error::other(fault.to_string()));
         }
-        own_dir::sweep(tmpdir, PREFIX);
-        OwnDir::new(tmpdir, PREFIX).map(Self)
+        private_dir::sweep(tmpdir, PREFIX);
+        PrivateDir::new(tmpdir, PREFIX).map(Self)
     }
 
     /// The place of something in it.

@@ -14,10 +14,10 @@ pub(crate) const PROGRAM_PATH: [&str; 3] = ["ext3", "env", "bin"];
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct WorkingDirectory {
     /// The path without links.
-    #[serde(serialize_with = "condatainer_images::system::shown::path")]
+    #[serde(serialize_with = "condatainer_images::system::json_paths::path")]
     pub path: PathBuf,
     /// `$PWD`, where that is another path to it.
-    #[serde(serialize_with = "condatainer_images::system::shown::maybe")]
+    #[serde(serialize_with = "condatainer_images::system::json_paths::maybe")]
     pub logical: Option<PathBuf>,
     /// Device and inode.
     pub identity: (u64, u64),
@@ -42,10 +42,10 @@ pub struct HostDirectories {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Offer {
     /// As it is written.
-    #[serde(serialize_with = "condatainer_images::system::shown::path")]
+    #[serde(serialize_with = "condatainer_images::system::json_paths::path")]
     pub written: PathBuf,
     /// Without links.
-    #[serde(serialize_with = "condatainer_images::system::shown::path")]
+    #[serde(serialize_with = "condatainer_images::system::json_paths::path")]
     pub path: PathBuf,
 }
 

@@ -2,8 +2,8 @@
 //!
 //! [`crate::machine::survey`] fills these in.
 
+use condatainer_images::acquire::usage::Usage;
 use condatainer_images::image::state::State;
-use condatainer_images::lock::usage::Usage;
 use std::path::PathBuf;
 
 use serde::Serialize;

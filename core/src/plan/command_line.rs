@@ -8,7 +8,7 @@ use crate::machine::facts::Gpu;
 use crate::plan::decision::{Command, Overlay, Plan};
 use crate::request::bind::Bind;
 use condatainer_images::system::escape;
-use condatainer_images::system::ids::Fakeroot;
+use condatainer_images::system::fakeroot::Fakeroot;
 
 /// Variables that would change the stack, the mode or the working directory behind the plan's back. Everything else that users
 /// and sites set for Apptainer (binds, cache, GPU, verbosity, `APPTAINERENV_…`) stays.

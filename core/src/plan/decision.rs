@@ -9,7 +9,7 @@ use crate::machine::facts::Gpu;
 use crate::plan::working_directory::Directory;
 use crate::request::bind::Bind;
 use condatainer_formats::ext::Stamp;
-use condatainer_images::system::ids::Fakeroot;
+use condatainer_images::system::fakeroot::Fakeroot;
 
 /// One `--overlay` of the engine, in stack order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

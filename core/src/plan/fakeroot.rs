@@ -7,7 +7,7 @@ use crate::plan::layers::Moded;
 use crate::plan::refusal::Refusal;
 use crate::request::Request;
 use crate::request::layer::Mode;
-use condatainer_images::system::ids::{Fakeroot, maps};
+use condatainer_images::system::fakeroot::{Fakeroot, maps};
 use condatainer_images::system::user::Caller;
 
 /// Which kind of fakeroot the request gets on this machine; `None` for plain mode.

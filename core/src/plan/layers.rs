@@ -7,8 +7,8 @@ use crate::machine::facts::{BaseFacts, ImageFacts, Kind, LayerFacts};
 use crate::plan::refusal::Refusal;
 use crate::request::Request;
 use crate::request::layer::Mode;
+use condatainer_images::acquire::usage::Usage;
 use condatainer_images::image::state::State;
-use condatainer_images::lock::usage::Usage;
 
 /// Gives every layer its mode and checks what the images alone decide: this much is known wherever a job is submitted too.
 ///

@@ -32,8 +32,8 @@ use crate::plan::search_permission::As;
 use crate::plan::working_directory::Directory;
 use crate::request::Request;
 use crate::request::layer::Mode;
-use condatainer_images::lock::usage::Usage;
-use condatainer_images::system::ids::Fakeroot;
+use condatainer_images::acquire::usage::Usage;
+use condatainer_images::system::fakeroot::Fakeroot;
 
 /// Decides what to start.
 ///

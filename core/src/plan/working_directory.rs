@@ -15,12 +15,12 @@ use crate::plan::refusal::Refusal;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Directory {
     /// Paths in the container, the best one first.
-    #[serde(serialize_with = "condatainer_images::system::shown::paths")]
+    #[serde(serialize_with = "condatainer_images::system::json_paths::paths")]
     pub paths: Vec<PathBuf>,
     /// Device and inode that it must have; `None` for a directory of the container itself.
     pub identity: Option<(u64, u64)>,
     /// Where the engine is started; `None`: where the caller is.
-    #[serde(serialize_with = "condatainer_images::system::shown::maybe")]
+    #[serde(serialize_with = "condatainer_images::system::json_paths::maybe")]
     pub engine: Option<PathBuf>,
 }
 

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use crate::plan::{Command, Plan};
 use crate::run::error::Ended;
 use condatainer_images::overlay::lower::Lower;
-use condatainer_images::system::ids::Fakeroot;
+use condatainer_images::system::fakeroot::Fakeroot;
 
 /// What apt ends with after an error, and so a shell in which it was the last command.
 const FAILED: i32 = 100;

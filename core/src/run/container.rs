@@ -22,13 +22,13 @@ use crate::run::images::scan_cache::CachedScan;
 use crate::run::scratch::Scratch;
 use crate::run::session::OpenSession;
 use condatainer_formats::ext::Room;
-use condatainer_images::lock::holder::{Holder, Published};
+use condatainer_images::acquire::holder::{Holder, Published};
 
 /// What the caller wants to be told, and how signals are to be treated.
 pub struct Options<'a> {
     /// Which signals that reach this process are passed on.
     pub forward: Forward,
-    /// What a writer calls its step where the environment does not say it: [`BATCH_STEP`](condatainer_images::lock::holder::BATCH_STEP).
+    /// What a writer calls its step where the environment does not say it: [`BATCH_STEP`](condatainer_images::acquire::holder::BATCH_STEP).
     pub step: Option<&'a str>,
     /// Receives lines for the user.
     pub say: &'a mut dyn FnMut(&str),

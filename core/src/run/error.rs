@@ -7,7 +7,7 @@ use nix::errno::Errno;
 
 use crate::machine::engine::Flavour;
 use crate::plan::refusal::Refusal;
-use condatainer_images::lock::held::HeldError;
+use condatainer_images::acquire::AcquireError;
 use condatainer_images::verbs::create::CreateError;
 use condatainer_programs::command::{ANOTHER, ENOENT};
 
@@ -71,7 +71,7 @@ pub enum RunError {
     },
     /// The last writer was killed, and the image could not be repaired.
     #[error(transparent)]
-    Repair(#[from] HeldError),
+    Repair(#[from] AcquireError),
     /// The image for what `:tmp` layers write could not be made.
     #[error("an image for what :tmp layers write: {0}")]
     Scratch(#[source] CreateError),

@@ -11,7 +11,7 @@ use crate::plan::command_line::SCRATCH_IMAGE;
 use crate::plan::{Overlay, Plan};
 use crate::run::error::{RunError, system};
 use condatainer_formats::ext::Ids;
-use condatainer_images::trust::own_dir::{self, OwnDir};
+use condatainer_images::temporary::private_dir::{self, PrivateDir};
 use condatainer_images::trust::tmpdir;
 use condatainer_images::verbs::create::{self, Spec};
 
@@ -24,7 +24,7 @@ const PREFIX: &str = "condatainer-";
 /// A directory below the plan's tmpdir, or nothing where the plan needs none.
 #[derive(Debug)]
 pub(crate) struct Scratch {
-    dir: Option<OwnDir>,
+    dir: Option<PrivateDir>,
     /// What the engine has to make or find in it.
     inside: &'static str,
 }
@@ -39,10 +39,10 @@ impl Scratch {
             return Ok(Self { dir: None, inside: "" });
         }
         let parent = &real(plan.scratch_parent())?;
-        for left in own_dir::sweep(parent, PREFIX) {
+        for left in private_dir::sweep(parent, PREFIX) {
             say(&format!("{}: removed: a killed start had left it behind", left.display()));
         }
-        let made = OwnDir::new(parent, PREFIX);
+        let made = PrivateDir::new(parent, PREFIX);
         let dir = made.map_err(system(format!("{}: cannot make a directory for :tmp", parent.display())))?;
         if image {
             make_image(dir.path())?;
@@ -63,7 +63,7 @@ impl Scratch {
 
     /// Its path; empty where there is none.
     pub(super) fn path(&self) -> &Path {
-        self.dir.as_ref().map_or(Path::new(""), OwnDir::path)
+        self.dir.as_ref().map_or(Path::new(""), PrivateDir::path)
     }
 
     /// The engine was given the path, and has used it by now: it must lead to our directory, and have led there then.

@@ -14,9 +14,9 @@ use crate::request::layer::Mode;
 use crate::request::{Part, Request};
 use crate::run::images::after_write::lost;
 use condatainer_formats::ext::{Room, Stamp};
+use condatainer_images::acquire::usage::Usage;
 use condatainer_images::image::{self, Opened};
 use condatainer_images::lock;
-use condatainer_images::lock::usage::Usage;
 
 /// A superblock ends before this, in bytes from the file system's beginning.
 const SUPERBLOCK_END: i64 = 4096;

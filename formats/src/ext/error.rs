@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::inode::FileType;
+use crate::file::FileType;
 
 /// Why an ext file system could not be read. The path is added by the caller, who knows it.
 #[derive(Debug, thiserror::Error)]
@@ -30,10 +30,12 @@ pub enum ExtError {
 }
 
 impl ExtError {
+    /// Damage, in words.
     pub fn corrupt(what: impl Into<String>) -> Self {
         Self::Corrupt(what.into())
     }
 
+    /// What is not understood, by name.
     pub fn unsupported(what: impl Into<String>) -> Self {
         Self::Unsupported(what.into())
     }

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use super::error::ExtError;
 use super::fs::Fs;
-use super::inode::{GroupDescriptor, is_live};
-use crate::source::ReadAt;
+use super::group::GroupDescriptor;
+use super::inode::InodeRecord;
 
 /// Small enough for the processor's cache, large enough that the calls do not count.
 const CHUNK: u64 = 256 * 1024;
@@ -27,10 +27,10 @@ pub enum Holes<'a> {
 ///
 /// # Errors
 /// It is such a one, or its descriptors cannot be read.
-pub fn require_apart<R: ReadAt + ?Sized>(fs: &Fs<'_, R>) -> Result<(), ExtError> {
+pub fn require_apart(fs: &Fs<'_>) -> Result<(), ExtError> {
     let groups = fs.sb.group_count();
     let length = u64::from(fs.sb.inodes_per_group) * u64::from(fs.sb.inode_size);
-    let starts = (0..groups).map(|group| fs.sb.block_offset(fs.group(group)?.inode_table, "an inode table"));
+    let starts = (0..groups).map(|group| fs.sb.block_offset(fs.group(group)?.inode_table(), "an inode table"));
     let mut starts = starts.collect::<Result<Vec<u64>, ExtError>>()?;
     starts.sort_unstable();
     let apart = starts.windows(2).all(|pair| matches!(pair, [one, next] if next - one >= length));
@@ -50,10 +50,11 @@ pub struct Chunk<'a> {
 
 impl Chunk<'_> {
     /// The inodes in use: number, place in `bytes`, and the record.
-    pub fn live(&mut self) -> impl Iterator<Item = (u32, usize, &mut [u8])> {
+    pub fn live(&mut self) -> impl Iterator<Item = (u32, usize, &mut InodeRecord)> {
         let (first, size) = (self.first_ino, self.record);
-        let numbered = (first..=u32::MAX).zip(self.bytes.chunks_exact_mut(size)).enumerate();
-        numbered.filter(|(_, (_, raw))| is_live(raw)).map(move |(i, (ino, raw))| (ino, i * size, raw))
+        let records = self.bytes.chunks_exact_mut(size).map(InodeRecord::of_mut);
+        let numbered = (first..=u32::MAX).zip(records).enumerate();
+        numbered.filter_map(move |(i, (ino, record))| Some((ino, i * size, record.filter(|it| it.inode.is_live())?)))
     }
 }
 
@@ -62,8 +63,8 @@ impl Chunk<'_> {
 ///
 /// # Errors
 /// Those of `work`, and a table that cannot be read or runs over the end of the file system.
-pub fn each_chunk<R: ReadAt + ?Sized, E: From<ExtError>>(
-    fs: &Fs<'_, R>,
+pub fn each_chunk<E: From<ExtError>>(
+    fs: &Fs<'_>,
     matters: &dyn Fn(u32, u32) -> bool,
     holes: Holes<'_>,
     progress: &mut dyn FnMut(u64),
@@ -94,11 +95,11 @@ struct Table {
 }
 
 impl Table {
-    fn of<R: ReadAt + ?Sized>(fs: &Fs<'_, R>, group: u64, first_ino: u32) -> Result<Self, ExtError> {
+    fn of(fs: &Fs<'_>, group: u64, first_ino: u32) -> Result<Self, ExtError> {
         let record = u64::from(fs.sb.inode_size);
         let descriptor = fs.group(group)?;
         let used = used_inodes(fs, descriptor)?;
-        let start = fs.sb.block_offset(descriptor.inode_table, "an inode table")?;
+        let start = fs.sb.block_offset(descriptor.inode_table(), "an inode table")?;
         let length = u64::from(used) * record;
         if start + length > fs.sb.blocks_count * u64::from(fs.sb.block_size) {
             return Err(ExtError::corrupt("an inode table runs over the end of the file system"));
@@ -124,9 +125,9 @@ impl Table {
         spans
     }
 
-    fn each_chunk_in<R: ReadAt + ?Sized, E: From<ExtError>>(
+    fn each_chunk_in<E: From<ExtError>>(
         &self,
-        fs: &Fs<'_, R>,
+        fs: &Fs<'_>,
         span: Range<u64>,
         buffer: &mut Vec<u8>,
         work: &mut impl FnMut(&mut Chunk<'_>) -> Result<(), E>,
@@ -146,14 +147,14 @@ impl Table {
 }
 
 /// How many inodes of a group may be in use. Without checksummed descriptors that is all of them.
-fn used_inodes<R: ReadAt + ?Sized>(fs: &Fs<'_, R>, descriptor: GroupDescriptor) -> Result<u32, ExtError> {
+fn used_inodes(fs: &Fs<'_>, descriptor: GroupDescriptor) -> Result<u32, ExtError> {
     let all = fs.sb.inodes_per_group;
     if !fs.sb.has_group_checksums() {
         return Ok(all);
     }
-    if descriptor.flags & GroupDescriptor::INODE_UNINIT != 0 {
+    if descriptor.bg_flags.get() & GroupDescriptor::INODE_UNINIT != 0 {
         return Ok(0);
     }
-    let unused = descriptor.itable_unused;
+    let unused = descriptor.itable_unused();
     all.checked_sub(unused).ok_or_else(|| ExtError::corrupt("a group counts more unused inodes than it has"))
 }

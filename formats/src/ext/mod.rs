@@ -3,54 +3,44 @@
 //! It works on the bytes of the image, so a probe costs microseconds instead of a process, and nothing in a hostile image
 //! can do more than produce an error. Making, checking and resizing file systems stays with e2fsprogs.
 
-pub mod blocks;
+mod blocks;
 mod checksum;
-pub mod directory;
-pub mod error;
-pub mod features;
+mod directory;
+mod error;
 mod fs;
+mod group;
 mod inode;
 mod inode_table;
-mod inoset;
 pub mod probe;
+mod source;
 mod superblock;
 mod tree;
-mod walk;
-mod xattr;
 
-pub(crate) use crate::bytes::{array_at, text, u16_at, u32_at, u64_at};
-pub use crate::ext::blocks::content::{Content, Extent};
-pub use crate::ext::probe::room::{Lack, Room};
-pub use crate::ext::probe::stamp::Stamp;
-pub use crate::source::read_exact_at;
-pub use crate::source::{Effort, ReadAt, Window};
+pub use crate::file::{FileType, Ids, Xattr};
+pub use crate::source::{ReadAt, Window, read_exact_at};
+pub use blocks::content::{Content, Extent};
 pub use error::ExtError;
-pub use features::Features;
-pub use inode::{FileType, Ids};
-pub use probe::features;
-pub use probe::{Found, Owner, Probe, State, probe, probe_measured, room, stamp, way};
-pub use superblock::has_magic;
-pub use tree::{Met, Name, Node, Tree};
-pub use walk::{Visit, Walk};
-pub use xattr::Xattr;
+pub use probe::room::{Lack, Room};
+pub use probe::{Found, Owner, Probe, State, features, probe, probe_measured, room, stamp, way};
+pub use source::Effort;
+pub use superblock::features::Features;
+pub use superblock::{Stamp, has_magic};
+pub use tree::{Met, Name, Node, Tree, Visit, Walk};
 
-/// The parts that a writer of owners works with.
+/// The parts that a writer works with.
 pub mod raw {
-    pub use super::checksum::{inode_checksum, seal_inode, stored_inode_checksum};
-    pub use super::features::compat::DIR_INDEX;
-    pub use super::fs::Fs;
-    pub use super::inode::{
-        FileType, GroupDescriptor, Inode, clear_bit, clear_flag, delete_inode, flag, flags_of, ids_of, is_live,
-        kind_of, make_whiteout, put_ids, set_bit,
-    };
-    pub use super::inode_table::{Chunk, Holes, NextData, each_chunk, require_apart};
-    pub use super::inoset::InoSet;
-    pub use super::probe::{find_upper_and_work, state_of};
-    pub use super::superblock::{COMPAT_AT, ROOT_INO, Superblock, put_free_inodes, put_valid};
-    pub use crate::ext::blocks::claims::Claims;
-    pub use crate::ext::blocks::map::pointer_offset;
-    pub use crate::ext::blocks::pointers::{Endless, Pointers};
-    pub use crate::ext::directory::dir::{
+    pub use super::blocks::claims::Claims;
+    pub use super::blocks::map::pointer_offset;
+    pub use super::blocks::pointers::{Endless, Pointers};
+    pub use super::directory::{
         Entries, block_count, check_plain, each_block, put_name, put_type, read_block, remove_name, scan,
     };
+    pub use super::fs::Fs;
+    pub use super::group::{GroupDescriptor, clear_bit, set_bit};
+    pub use super::inode::{InoSet, Inode, InodeRecord, flag};
+    pub use super::inode_table::{Chunk, Holes, NextData, each_chunk, require_apart};
+    pub use super::probe::{find_upper_and_work, state_of};
+    pub use super::superblock::features::compat::DIR_INDEX;
+    pub use super::superblock::{COMPAT_AT, ROOT_INO, RawSuperblock, SUPERBLOCK_OFFSET, Superblock};
+    pub use crate::file::FileType;
 }

@@ -7,7 +7,7 @@ use super::Squashfs;
 use super::error::SquashfsError;
 use super::inode::{Body, Inode};
 use super::metadata::Cursor;
-use crate::ext::ReadAt;
+use crate::source::ReadAt;
 
 /// In the size of a block: it is stored as it is.
 const STORED_PLAIN: u32 = 1 << 24;

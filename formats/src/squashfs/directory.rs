@@ -4,7 +4,8 @@ use super::Squashfs;
 use super::error::SquashfsError;
 use super::inode::{Body, Inode, Reference, kind};
 use super::metadata::{Cursor, field};
-use crate::ext::{FileType, ReadAt};
+use crate::file::FileType;
+use crate::source::ReadAt;
 
 /// The stored length counts `.` and `..`, which are not stored.
 const UNSTORED: u32 = 3;

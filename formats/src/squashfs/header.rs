@@ -1,6 +1,6 @@
 //! The squashfs superblock, as far as it tells a whole image from a broken one.
 
-use crate::ext::{u16_at, u32_at, u64_at};
+use crate::bytes::{u16_at, u32_at, u64_at};
 
 /// The length of the superblock, in bytes.
 pub const SUPERBLOCK_SIZE: usize = 96;

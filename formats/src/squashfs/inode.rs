@@ -3,7 +3,8 @@
 use super::Squashfs;
 use super::error::SquashfsError;
 use super::metadata::{Cursor, field};
-use crate::ext::{FileType, Ids, ReadAt};
+use crate::file::{FileType, Ids};
+use crate::source::ReadAt;
 
 const HEADER: usize = 16;
 /// In place of a fragment or of attributes: there are none.

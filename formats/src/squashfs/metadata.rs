@@ -6,7 +6,8 @@ use std::rc::Rc;
 use super::Squashfs;
 use super::error::SquashfsError;
 use super::inode::Reference;
-use crate::ext::{ReadAt, array_at};
+use crate::bytes::array_at;
+use crate::source::ReadAt;
 
 /// The content of a metadata block has at most this many bytes.
 pub(crate) const BLOCK: usize = 8192;

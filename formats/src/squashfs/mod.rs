@@ -24,7 +24,8 @@ pub use directory::Entry;
 pub use error::SquashfsError;
 pub use inode::{Inode, Reference};
 
-use crate::ext::{ReadAt, Window, Xattr, read_exact_at};
+use crate::file::Xattr;
+use crate::source::{ReadAt, Window, read_exact_at};
 use header::SUPERBLOCK_SIZE;
 use metadata::Cache;
 use superblock::Superblock;

@@ -4,7 +4,7 @@ use super::compress::Compression;
 use super::error::SquashfsError;
 use super::header::check as check_squashfs;
 use super::inode::Reference;
-use crate::ext::{u16_at, u32_at, u64_at};
+use crate::bytes::{u16_at, u32_at, u64_at};
 
 /// The fields of a superblock that matter here. Offsets are in bytes from the start of the image.
 pub(super) struct Superblock {

@@ -4,7 +4,8 @@ use super::Squashfs;
 use super::error::SquashfsError;
 use super::inode::Reference;
 use super::metadata::{BLOCK, field};
-use crate::ext::{Ids, ReadAt};
+use crate::file::Ids;
+use crate::source::ReadAt;
 
 const ID_LENGTH: usize = 4;
 const FRAGMENT_LENGTH: usize = 16;

@@ -4,7 +4,8 @@ use super::Squashfs;
 use super::error::SquashfsError;
 use super::inode::{Inode, Reference};
 use super::metadata::{Cursor, field};
-use crate::ext::{ReadAt, Xattr};
+use crate::file::Xattr;
+use crate::source::ReadAt;
 
 /// The header of the table: the start of the lists, and how many there are.
 const HEADER: u64 = 16;

@@ -6,11 +6,12 @@ use std::path::Path;
 
 use nix::libc::{O_CLOEXEC, O_NONBLOCK};
 
-use super::{Image, ImageError, Kind, SquashfsInfo};
+use super::error::ImageError;
+use super::kind::{Image, Kind};
 use condatainer_formats::ext::{self, ExtError, Probe, ReadAt, Window};
 use condatainer_formats::foreign;
 use condatainer_formats::sif::{self, Sif};
-use condatainer_formats::squashfs::header as squashfs;
+use condatainer_formats::squashfs::header::{self as squashfs, SquashfsInfo};
 
 /// Enough for every magic number: a superblock of ext ends at 2048, and a launch line may stand in front of it.
 const HEAD: usize = 4096;
@@ -131,7 +132,7 @@ fn directory(path: &Path) -> Result<(Kind, Window), ImageError> {
 ///
 /// # Errors
 /// When it is not an image; see [`ImageError`].
-pub fn kind_of<R: ReadAt + ?Sized>(path: &Path, reader: &R, size: u64) -> Result<(Kind, Window), ImageError> {
+pub fn kind_of(path: &Path, reader: &dyn ReadAt, size: u64) -> Result<(Kind, Window), ImageError> {
     let head = read_head(reader, size).map_err(|e| ImageError::io(path, e))?;
     if head.is_empty() {
         return Err(ImageError::Empty { path: path.to_owned() });
@@ -145,7 +146,7 @@ pub fn kind_of<R: ReadAt + ?Sized>(path: &Path, reader: &R, size: u64) -> Result
     Ok((kind, content))
 }
 
-fn read_head<R: ReadAt + ?Sized>(reader: &R, size: u64) -> std::io::Result<Vec<u8>> {
+fn read_head(reader: &dyn ReadAt, size: u64) -> std::io::Result<Vec<u8>> {
     let mut head = vec![0; HEAD.min(usize::try_from(size).unwrap_or(HEAD))];
     ext::read_exact_at(reader, &mut head, 0)?;
     Ok(head)
@@ -157,7 +158,7 @@ fn launch_line(head: &[u8]) -> usize {
     marker.filter(|&at| at > 0 && head.starts_with(b"#!")).map_or(0, |at| at + LAUNCH.len() + 1)
 }
 
-fn bare_kind<R: ReadAt + ?Sized>(path: &Path, reader: &R, head: &[u8], content: Window) -> Result<Kind, ImageError> {
+fn bare_kind(path: &Path, reader: &dyn ReadAt, head: &[u8], content: Window) -> Result<Kind, ImageError> {
     if squashfs::has_magic(head) {
         return squashfs::check(head, content.size)
             .map(|()| Kind::Squashfs)
@@ -184,11 +185,11 @@ pub fn squashfs_info_at(opened: &Opened, window: Window) -> Result<SquashfsInfo,
     squashfs::describe(&head).ok_or_else(damaged)
 }
 
-fn ext_version<R: ReadAt + ?Sized>(reader: &R, content: Window) -> Result<u8, ExtError> {
+fn ext_version(reader: &dyn ReadAt, content: Window) -> Result<u8, ExtError> {
     ext::features(reader, content).map(|features| features.version())
 }
 
-fn read_sif<R: ReadAt + ?Sized>(path: &Path, reader: &R, head: &[u8], size: u64) -> Result<Sif, ImageError> {
+fn read_sif(path: &Path, reader: &dyn ReadAt, head: &[u8], size: u64) -> Result<Sif, ImageError> {
     let flaw = |flaw| of_sif(path, flaw, size);
     let window = sif::descriptor_table(head, size).map_err(flaw)?;
     // Bounded: the table was found to lie in the file and to have a believable number of entries.

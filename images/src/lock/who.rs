@@ -12,10 +12,10 @@ use std::path::Path;
 
 use nix::unistd::Uid;
 
+use super::range::{Access, conflicting_process};
 use super::users::{User, holders, users};
-use super::{Access, conflicting_process};
 use crate::system::process::Process;
-use crate::trust::name_of;
+use crate::trust::owners::name_of;
 use condatainer_formats::ext::Window;
 
 /// As many are named; there may be hundreds of readers.

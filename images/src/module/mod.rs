@@ -7,47 +7,14 @@
 mod payload;
 mod script;
 pub(crate) mod sidecar;
+mod variables;
 
 use std::path::Path;
-
-use serde::Serialize;
 
 use crate::image::{Kind, Opened};
 use crate::trust::TrustError;
 
-/// What is known about a layer as a module.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Module {
-    /// Where it lies in the container, such as `/cnt/samtools/1.16`; `None` where the layer holds no module.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub root: Option<String>,
-    /// Whether it has programs, in `bin`.
-    pub has_bin: bool,
-    /// One line about it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub whatis: Option<String>,
-    /// Its variables.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub variables: Vec<Variable>,
-    /// Why what stands beside the layer could not be read, or is not believed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub problem: Option<String>,
-    /// Whether it is not believed: then nothing starts, because it is somebody's attempt or somebody's mistake.
-    #[serde(skip)]
-    pub is_distrusted: bool,
-}
-
-/// A variable that a layer sets.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Variable {
-    /// Its name.
-    pub name: String,
-    /// Its value, literally.
-    pub value: String,
-    /// A remark for people.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub note: Option<String>,
-}
+pub use variables::{Module, Variable};
 
 impl Module {
     /// Reads what a layer brings along. What cannot be read inside a layer is left to whoever mounts it.
@@ -81,19 +48,6 @@ impl Module {
         self.is_distrusted = error.is_distrust();
         self.problem = Some(if self.is_distrusted { sidecar::distrust(error) } else { error.to_string() });
     }
-
-    fn set(&mut self, name: &str, value: &str) {
-        match self.variables.iter_mut().find(|variable| variable.name == name) {
-            Some(variable) => variable.value = value.into(),
-            None => self.variables.push(Variable { name: name.into(), value: value.into(), note: None }),
-        }
-    }
-
-    fn remark(&mut self, name: &str, note: &str) {
-        if let Some(variable) = self.variables.iter_mut().find(|variable| variable.name == name && !note.is_empty()) {
-            variable.note = Some(note.into());
-        }
-    }
 }
 
 fn inside(path: &Path, opened: &Opened) -> Module {
@@ -101,13 +55,6 @@ fn inside(path: &Path, opened: &Opened) -> Module {
         Kind::Squashfs => payload::read(path, opened).unwrap_or_default(),
         Kind::Ext(_) | Kind::Sif(_) | Kind::Directory => Module::default(),
     }
-}
-
-/// `KEY=VALUE`, with blanks around both taken away; a name that no environment can hold is none.
-fn assignment(line: &str) -> Option<(&str, &str)> {
-    let (name, value) = line.split_once('=')?;
-    let (name, value) = (name.trim(), value.trim());
-    (!name.is_empty() && !line.contains('\0')).then_some((name, value))
 }
 
 #[cfg(test)]

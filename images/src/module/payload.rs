@@ -4,7 +4,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use super::{Module, script, sidecar};
+use super::variables::Module;
+use super::{script, sidecar};
 use crate::image::Opened;
 use condatainer_formats::ext::FileType;
 use condatainer_formats::squashfs::{Inode, Squashfs, SquashfsError};

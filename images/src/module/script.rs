@@ -1,6 +1,6 @@
 //! The head of the script that built a module: lines `#WHATIS:…`, `#ENV:KEY=VALUE` and, right after one of those, `#ENVNOTE:…`.
 
-use super::{Module, assignment};
+use super::variables::{Module, assignment};
 
 /// Adds what the script says.
 pub(super) fn merge(module: &mut Module, text: &str) {

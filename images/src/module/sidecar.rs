@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Module, assignment};
+use super::variables::{Module, assignment};
 use crate::trust::{self, Links, Owners, TrustError};
 
 /// A file of variables has some lines; more is none.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use condatainer_formats::ext::{ExtError, Name, Node, ReadAt, Tree, Xattr};
+use condatainer_formats::ext::{ExtError, Name, Node, Tree, Xattr};
 use condatainer_formats::overlayfs::{Meaning, is_opaque, meaning};
 
 /// The names of one directory.
@@ -18,11 +18,7 @@ pub(crate) struct Names {
 
 impl Names {
     /// Reads `directory`, which has these attributes.
-    pub(crate) fn of<R: ReadAt + ?Sized>(
-        tree: &Tree<'_, R>,
-        directory: &Node,
-        xattrs: &[Xattr],
-    ) -> Result<Self, ExtError> {
+    pub(crate) fn of(tree: &Tree<'_>, directory: &Node, xattrs: &[Xattr]) -> Result<Self, ExtError> {
         let mut names = Self { opaque: xattrs.iter().any(is_opaque), ..Self::default() };
         for Name { name, ino } in tree.names(directory)? {
             match meaning(&name) {

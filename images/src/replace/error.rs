@@ -3,9 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::lock::held::HeldError;
-use crate::replace::draft::Place;
-use crate::replace::draft::attributes::Unequal;
+use super::place::Place;
+use crate::acquire::AcquireError;
+use crate::temporary::attributes::Unequal;
 
 /// The image is as it was.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub(crate) enum ReplaceError {
         what: String,
     },
     /// Somebody has it.
-    Held(HeldError),
+    Acquire(AcquireError),
     /// Any other answer of the operating system.
     Io(io::Error),
 }
@@ -48,9 +48,9 @@ impl From<io::Error> for ReplaceError {
     }
 }
 
-impl From<HeldError> for ReplaceError {
-    fn from(error: HeldError) -> Self {
-        Self::Held(error)
+impl From<AcquireError> for ReplaceError {
+    fn from(error: AcquireError) -> Self {
+        Self::Acquire(error)
     }
 }
 

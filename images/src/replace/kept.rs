@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::replace::draft::directory_of;
+use crate::trust::open_dir::directory_of;
 
 const MOST: u32 = 100;
 

@@ -8,10 +8,9 @@
 //! whoever has written to it meanwhile, or is about to, would lose what he writes. A file with several names is refused, because the
 //! others would go on leading to the original.
 
-pub mod draft;
 mod error;
 mod kept;
-pub mod sparse;
+mod place;
 
 use std::fs::File;
 use std::io;
@@ -22,12 +21,14 @@ use std::time::Duration;
 
 use nix::sys::statvfs::statvfs;
 
+use place::Place;
+
 pub(crate) use error::ReplaceError;
 
-use crate::lock::held::{Held, Purpose};
+use crate::acquire::{LockedImage, Purpose};
 use crate::lock::{self, Guard, User};
-use crate::replace::draft::{Draft, Kind, Place, attributes};
-use crate::replace::sparse::Copied;
+use crate::sparse::{self, Copied};
+use crate::temporary::{Draft, Kind, attributes};
 
 /// Some file systems need a little more than the data.
 const SLACK: u64 = 1 << 20;
@@ -63,7 +64,7 @@ type Stamp = (u64, i64, i64);
 
 impl Replacement {
     /// An empty copy beside the image that `original` holds, with the image's owner.
-    pub(crate) fn beside(original: &Held, kind: Kind, group: Group) -> Result<Self, ReplaceError> {
+    pub(crate) fn beside(original: &LockedImage, kind: Kind, group: Group) -> Result<Self, ReplaceError> {
         let place = Place::of(&original.image)?;
         refuse_hard_links(original, &place)?;
         let draft = place.draft(kind).map_err(|error| ReplaceError::no_copy(&place, error))?;
@@ -81,7 +82,12 @@ impl Replacement {
 
     /// Copies the image, and checks before that there is room for it and for `more` bytes. `tell` is told bytes done and
     /// bytes in all; it fails in order to stop.
-    pub(crate) fn fill(&self, original: &Held, more: u64, tell: sparse::Tell<'_>) -> Result<Copied, ReplaceError> {
+    pub(crate) fn fill(
+        &self,
+        original: &LockedImage,
+        more: u64,
+        tell: sparse::Tell<'_>,
+    ) -> Result<Copied, ReplaceError> {
         let (from, to) = (&original.file, self.draft.file());
         let copied = if sparse::reflink(from, to)? { Copied::Reflink } else { Copied::Copy };
         let data = if copied == Copied::Copy { original.image.allocated_bytes.min(self.seen.0) } else { 0 };
@@ -104,7 +110,7 @@ impl Replacement {
 
     /// Puts the copy in the image's place; with `keep` the original stays under another name. Both are locked until the new name
     /// is on disk.
-    pub(crate) fn take_place(self, original: &Held, keep: bool) -> Result<Taken, ReplaceError> {
+    pub(crate) fn take_place(self, original: &LockedImage, keep: bool) -> Result<Taken, ReplaceError> {
         attributes::take_rest(&original.file, self.draft.file())?;
         // Now, because it takes long, and nothing that does may lie between the look and the new name.
         self.draft.file().sync_all()?;
@@ -116,7 +122,7 @@ impl Replacement {
     }
 
     /// Whoever got hold of the image in spite of the lock would lose what he writes.
-    fn look_again(&self, original: &Held) -> Result<(), ReplaceError> {
+    fn look_again(&self, original: &LockedImage) -> Result<(), ReplaceError> {
         let changed = |what: &str| Err(ReplaceError::Changed { what: what.into() });
         if !self.place.has(&original.image) {
             return changed("it was replaced by another file");
@@ -133,7 +139,7 @@ impl Replacement {
 }
 
 /// Names that a killed repair has given to what it wanted to keep do not count.
-fn refuse_hard_links(original: &Held, place: &Place) -> Result<(), ReplaceError> {
+fn refuse_hard_links(original: &LockedImage, place: &Place) -> Result<(), ReplaceError> {
     let links = original.file.metadata()?.nlink();
     match links > 1 && links > 1 + kept::count(place.file(), original.image.ino) {
         true => Err(ReplaceError::HardLinks { links }),
@@ -142,7 +148,7 @@ fn refuse_hard_links(original: &Held, place: &Place) -> Result<(), ReplaceError>
 }
 
 /// Somebody who has the image open for writing. A process that another thread of ours is just starting has it too, until its exec.
-fn lasting_writer(original: &Held) -> Option<User> {
+fn lasting_writer(original: &LockedImage) -> Option<User> {
     let writers = || lock::writers(original.image.dev, original.image.ino);
     let first = writers();
     if first.is_empty() {

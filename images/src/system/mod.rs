@@ -1,11 +1,11 @@
-//! The system around an image: its users, processes, signals, quotas and limits, and how its names are shown.
+//! What the machine tells: its users and processes, signals, quotas and limits; and how its names are written for people, shells and
+//! JSON.
 
+pub(crate) mod disk_quota;
 pub mod escape;
-pub mod file_limit;
-pub mod ids;
-pub mod litter;
+pub mod fakeroot;
+pub mod file_size_limit;
+pub mod json_paths;
 pub mod process;
-pub mod quota;
-pub mod shown;
 pub mod stop;
 pub mod user;

@@ -137,6 +137,13 @@ impl Process {
         fs::read_link(self.directory.join("ns").join(kind)).ok()
     }
 
+    /// Whether it is there and runs a program of our name: after a restart of the machine, or when numbers have come round, the
+    /// process with a number is somebody else's.
+    #[must_use]
+    pub fn is_one_of_ours(&self) -> bool {
+        self.exists() && self.name() == Self::this().name()
+    }
+
     /// Whether another process is in the same namespace. A kernel without that kind has only one.
     pub fn shares(&self, other: &Self, kind: &str) -> bool {
         self.namespace_name(kind) == other.namespace_name(kind)
@@ -146,6 +153,12 @@ impl Process {
         let bytes = fs::read(self.directory.join(file)).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     }
+}
+
+/// This host's name.
+#[must_use]
+pub fn host_name() -> String {
+    nix::unistd::gethostname().map_or_else(|_| "unknown".into(), |name| name.to_string_lossy().into_owned())
 }
 
 fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {

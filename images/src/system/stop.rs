@@ -13,7 +13,7 @@ use crate::system::process::Process;
 static LISTENERS: AtomicUsize = AtomicUsize::new(0);
 
 /// Notes SIGINT, SIGTERM and SIGHUP for as long as it lives, each unless it was ignored (`nohup`). What to do about it is its
-/// owner's business: [`crate::system::litter::remove_on_signals`] keeps still meanwhile.
+/// owner's business: [`crate::temporary::on_signal::remove_on_signals`] keeps still meanwhile.
 #[derive(Debug)]
 pub struct Stop {
     /// The last signal that came; 0 while none did.

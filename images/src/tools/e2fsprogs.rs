@@ -13,7 +13,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::tools::memory;
+use crate::tools::memfd;
 use crate::tools::programs;
 
 /// A tool did not do its work.
@@ -84,14 +84,14 @@ pub(crate) fn command(tool: &'static str) -> Result<Tool, ToolError> {
 /// What e2fsck is told in the place of `/etc/e2fsck.conf`, which is for the disks of the machine.
 ///
 /// Problem 0x010047 is a directory that has an index although the file system lacks the feature `dir_index`. By itself e2fsck takes
-/// the index away; here that is no problem at all, because [`crate::tools::preen`] hides the feature while e2fsck works.
+/// the index away; here that is no problem at all, because [`crate::acquire::automatic_repair`] hides the feature while e2fsck works.
 const CONFIG: &[u8] =
     b"[problems]\n0x010047 = {\nforce_no = true\nno_ok = true\nno_nomsg = true\npreen_nomessage = true\n}\n";
 
 /// The file is in memory, and inherited: e2fsck reads it also when we are killed meanwhile.
 fn configure(command: &mut Command) -> Result<OwnedFd, ToolError> {
     let fail = |error| ToolError::Start { tool: "e2fsck", error };
-    let file = memory::data(c"condatainer-e2fsck.conf", CONFIG, memory::Flags::empty()).map_err(fail)?;
+    let file = memfd::data(c"condatainer-e2fsck.conf", CONFIG, memfd::Flags::empty()).map_err(fail)?;
     command.env("E2FSCK_CONFIG", format!("/proc/self/fd/{}", file.as_raw_fd()));
     Ok(file)
 }

@@ -6,9 +6,9 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use super::open_dir::directory_of;
 use super::owners::{Owners, is_unmapped, name_of};
 use crate::image::Image;
-use crate::replace::draft::directory_of;
 
 const WRITABLE_BY_ALL: u32 = 0o002;
 

@@ -5,18 +5,17 @@
 //! stranger's link nor waits. All questions then go to the open file: what it is, how large, whose, who else can write it.
 //! What a name leads to later is never asked again, but by [`Opened::is_at`].
 
-mod directories;
 mod error;
 mod found;
+mod of_root;
 mod open;
 pub mod open_dir;
-pub mod own_dir;
-mod owners;
+pub(crate) mod owners;
 pub mod tmpdir;
 
-pub use directories::open_of_root;
 pub use error::TrustError;
 pub use found::{stranger, strangers_directory};
+pub use of_root::open_of_root;
 pub use open::{Links, Opened, open};
 pub use owners::{Owners, name_of};
 pub use owners::{is_private, is_unmapped, name_of_group};

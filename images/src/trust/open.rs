@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, readlinkat, statat};
 use rustix::io::Errno;
 
-use super::TrustError;
+use super::error::TrustError;
+use super::open_dir::directory_of;
 use super::owners::{Owners, is_private, is_unmapped, name_of, name_of_group};
-use crate::replace::draft::directory_of;
 
 /// Never waits (a fifo, a modem), and never becomes the terminal of the process.
 const CAREFULLY: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC).union(OFlags::NOCTTY);

@@ -27,6 +27,12 @@ const MAPS: [&[&str]; 2] = [&["--map-root-user", "--map-auto"], &["--map-root-us
 #[derive(Debug)]
 pub(crate) struct OpenDir(File);
 
+/// Where a file of this path lies.
+#[must_use]
+pub fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 impl OpenDir {
     /// The directory at `path`, links followed: what the user has named may be one.
     pub(crate) fn at(path: &Path) -> io::Result<Self> {

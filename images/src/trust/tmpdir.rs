@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, Gid, Uid, access};
 
-use crate::trust::{is_private, is_unmapped, name_of, name_of_group};
+use super::owners::{is_private, is_unmapped, name_of, name_of_group};
 
 const STICKY: u32 = 0o1000;
 const GROUP: u32 = 0o020;

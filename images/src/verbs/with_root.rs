@@ -7,9 +7,9 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::lock::held::{Held, HeldError, Purpose};
+use crate::acquire::{AcquireError, LockedImage, Purpose};
 use crate::verbs::chown::loan::{self, Note};
-use crate::verbs::chown::{ChownError, Report, Request, chown_held};
+use crate::verbs::chown::{ChownError, Report, Request, chown_locked};
 use condatainer_formats::ext::{Ids, probe};
 
 /// What others are told who want the image meanwhile.
@@ -38,22 +38,22 @@ pub fn lend(path: &Path) -> Result<Lent, ChownError> {
 }
 
 fn lend_telling(path: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Lent, ChownError> {
-    let held = Held::open(path, Purpose::Change)?.announce(VERB);
-    let replayed = held.make_clean(true)?;
-    let found = probe(&held.file, held.window).map_err(|error| ChownError::ext(path, error))?;
+    let locked = LockedImage::open(path, Purpose::Change)?.announce(VERB);
+    let replayed = locked.make_clean(true)?;
+    let found = probe(&locked.file, locked.window).map_err(|error| ChownError::ext(path, error))?;
     let now = found.upper.require("upper").map_err(|error| ChownError::ext(path, error))?.ids();
-    let earlier = Note::read(&held.file);
+    let earlier = Note::read(&locked.file);
     let owner = earlier.as_ref().map_or(now, Note::owner);
     if owner.uid == 0 {
         return Ok(Lent { owner: None, noted: false, replayed });
     }
-    let noted = Note::of(owner).write(&held.file).is_ok();
-    let lent = chown_held(&held, &Request::new(Ids::ROOT, owner), progress);
+    let noted = Note::of(owner).write(&locked.file).is_ok();
+    let lent = chown_locked(&locked, &Request::new(Ids::ROOT, owner), progress);
     lent.inspect_err(|error| match earlier {
         _ if error.may_have_written() => {}
         // What was lent then is root's still; where this fails, our own note says the same.
-        Some(earlier) => earlier.write(&held.file).unwrap_or_default(),
-        None => loan::strike(&held.file),
+        Some(earlier) => earlier.write(&locked.file).unwrap_or_default(),
+        None => loan::strike(&locked.file),
     })?;
     Ok(Lent { owner: Some(owner), noted, replayed })
 }
@@ -67,7 +67,9 @@ pub fn give_back(path: &Path, owner: Ids) -> Result<Report, ChownError> {
     loop {
         match give_back_now(path, owner) {
             // A Ctrl-C at the terminal reaches e2fsck too.
-            Err(ChownError::Held(HeldError::Busy { .. } | HeldError::Tool { .. })) if Instant::now() < deadline => {
+            Err(ChownError::Acquire(AcquireError::Busy { .. } | AcquireError::Tool { .. }))
+                if Instant::now() < deadline =>
+            {
                 std::thread::sleep(INTERVAL);
             }
             done => return done,
@@ -76,10 +78,10 @@ pub fn give_back(path: &Path, owner: Ids) -> Result<Report, ChownError> {
 }
 
 fn give_back_now(path: &Path, owner: Ids) -> Result<Report, ChownError> {
-    let held = Held::open(path, Purpose::Change)?.announce(VERB);
-    let replayed = held.make_clean(true)?;
-    let report = chown_held(&held, &Request::new(owner, owner), &mut |_, _| {})?;
-    loan::strike(&held.file);
+    let locked = LockedImage::open(path, Purpose::Change)?.announce(VERB);
+    let replayed = locked.make_clean(true)?;
+    let report = chown_locked(&locked, &Request::new(owner, owner), &mut |_, _| {})?;
+    loan::strike(&locked.file);
     Ok(Report { replayed, ..report })
 }
 

@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use condatainer_core::step::warden::{Verdict, WARDEN};
-use condatainer_images::tools::memory;
+use condatainer_images::tools::memfd;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -152,7 +152,7 @@ fn new_pair() -> Result<(OwnedFd, OwnedFd), String> {
 
 /// The warden's program, in memory: no file is there that somebody could put another one in the place of.
 fn warden_file() -> nix::Result<OwnedFd> {
-    memory::program(c"condatainer-warden", WARDEN, memory::Flags::CLOEXEC)
+    memfd::program(c"condatainer-warden", WARDEN, memfd::Flags::CLOEXEC)
         .map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
 }
 

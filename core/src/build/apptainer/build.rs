@@ -19,7 +19,7 @@ use crate::build::target::{self, Target};
 use crate::build::work_dir::WorkDir;
 use crate::machine::survey;
 use crate::plan;
-use condatainer_images::system::ids::Fakeroot;
+use condatainer_images::system::fakeroot::Fakeroot;
 use condatainer_images::system::user::Caller;
 use condatainer_images::verbs::seal::Compression;
 

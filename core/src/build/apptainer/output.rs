@@ -1,8 +1,8 @@
 //! What Apptainer has said, in one line, and what helps. Its own last lines are kept beside.
 
 use crate::build::last_lines::{LastLines, cut};
-use condatainer_images::system::ids::Fakeroot;
-use condatainer_images::tools::full;
+use condatainer_images::system::fakeroot::Fakeroot;
+use condatainer_images::tools::disk_full;
 
 /// So many last lines are kept.
 const KEPT: usize = 20;
@@ -25,7 +25,7 @@ impl Default for Output {
 
 impl Output {
     pub(super) fn hear(&mut self, line: &str) {
-        self.full |= full::is_said(line);
+        self.full |= disk_full::is_said(line);
         self.has_no_fakeroot |= line.contains("fakeroot command not found");
         self.no_ids |= line.contains("failed to change uid and gids") || line.contains("lchown");
         if let Some((_, why)) = line.split_once("FATAL:").or_else(|| line.split_once("FATAL ERROR:")) {

@@ -1,7 +1,7 @@
 //! What the tool has said, in one line, and what helps. Its own last lines are kept beside.
 
 use crate::build::last_lines::{LastLines, cut};
-use condatainer_images::tools::full;
+use condatainer_images::tools::disk_full;
 
 /// So many last lines are kept: a solver explains itself at length.
 const KEPT: usize = 40;
@@ -23,7 +23,7 @@ pub(super) enum Trouble {
 
 /// Words of micromamba, mamba and conda. The first that fits decides.
 const WORDS: [(Trouble, &[&str]); 4] = [
-    (Trouble::Full, &full::WORDS),
+    (Trouble::Full, &disk_full::WORDS),
     (
         Trouble::Unreachable,
         &[

@@ -9,7 +9,7 @@ use std::process::Command;
 use super::error::CondaError;
 use crate::build::process::{End, Running};
 use crate::build::progress::{News, Watch};
-use condatainer_images::tools::full;
+use condatainer_images::tools::disk_full;
 use condatainer_images::tools::mksquashfs::{self, Compression, ToolError};
 use condatainer_images::tools::programs;
 
@@ -48,7 +48,7 @@ impl Packing<'_> {
     }
 
     fn failed(&self, said: &[String], status: &str) -> CondaError {
-        if said.iter().any(|line| full::is_said(line)) {
+        if said.iter().any(|line| disk_full::is_said(line)) {
             return CondaError::io(self.path, io::ErrorKind::StorageFull.into());
         }
         let why = mksquashfs::essence(said.iter().map(String::as_str)).unwrap_or(status);

@@ -49,7 +49,7 @@ impl Request<'_> {
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Report {
     /// The layer.
-    #[serde(serialize_with = "condatainer_images::system::shown::path")]
+    #[serde(serialize_with = "condatainer_images::system::json_paths::path")]
     pub path: PathBuf,
     /// The module's name.
     pub name: String,
@@ -58,7 +58,7 @@ pub struct Report {
     /// What it was made from: a file's path, or packages.
     pub source: String,
     /// The tool.
-    #[serde(serialize_with = "condatainer_images::system::shown::path")]
+    #[serde(serialize_with = "condatainer_images::system::json_paths::path")]
     pub tool: PathBuf,
     /// Packages in it, dependencies included.
     pub packages: usize,

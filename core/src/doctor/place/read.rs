@@ -11,7 +11,7 @@ use super::system;
 use condatainer_formats::ext::Window;
 use condatainer_images::image;
 use condatainer_images::lock::{self, Access, Availability};
-use condatainer_images::system::litter::Litter;
+use condatainer_images::temporary::on_signal::RemovedOnSignal;
 
 const ALL: Window = Window { offset: 0, size: 0 };
 
@@ -49,8 +49,9 @@ fn trial(directory: &Path) -> Trial {
 
 fn try_locks(directory: &Path) -> io::Result<Trial> {
     let make = |path: &Path| OpenOptions::new().read(true).write(true).create_new(true).open(path);
-    let file = Builder::new().prefix(".condatainer-doctor-").make_in(directory, |path| Litter::file(path, make))?;
-    let (_litter, first) = file.as_file();
+    let file =
+        Builder::new().prefix(".condatainer-doctor-").make_in(directory, |path| RemovedOnSignal::file(path, make))?;
+    let (_on_signal, first) = file.as_file();
     let second = File::open(file.path())?;
     let guard = match lock::take(first, ALL, Access::Write) {
         Ok(guard) => guard,

@@ -11,9 +11,9 @@ use crate::machine::directories::{ImageDirectory, PROGRAM_PATH};
 use crate::machine::facts::{ImageFacts, Kind, LayerFacts, Whiteouts};
 use crate::request::layer::Layer;
 use condatainer_formats::ext;
+use condatainer_images::acquire::usage::{Usage, usage};
 use condatainer_images::image::state::{State, state};
 use condatainer_images::image::{self, Image, ImageError, Opened};
-use condatainer_images::lock::usage::{Usage, usage};
 use condatainer_images::lock::{self, Access, Availability};
 use condatainer_images::module::Module;
 use condatainer_images::trust;
@@ -22,38 +22,64 @@ use condatainer_images::verbs::create;
 /// A disk with less than this, in bytes, is nearly full; sparse images of ten times as much are usual.
 const LITTLE: u64 = 1 << 30;
 
-/// Whether locks and states count: on the node that starts the container they do, where a job is submitted they may change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Moment {
-    /// The container starts now.
-    Start,
-    /// The request will be carried out later.
-    Submission,
-}
-
-/// Looks at the layers.
+/// Looks at the layers of a container that starts now.
 ///
 /// # Errors
 /// The first one that is no image.
-pub fn layers(layers: &[Layer], moment: Moment) -> Result<Vec<LayerFacts>, SurveyError> {
-    layers.iter().map(|layer| self::layer(layer, moment).map_err(SurveyError::from)).collect()
+pub(super) fn layers_at_start(layers: &[Layer]) -> Result<Vec<LayerFacts>, SurveyError> {
+    layers.iter().map(|layer| Ok(at_start(layer)?)).collect()
 }
 
-fn layer(layer: &Layer, moment: Moment) -> Result<LayerFacts, ImageError> {
+fn at_start(layer: &Layer) -> Result<LayerFacts, ImageError> {
     let opened = image::open(&layer.path)?;
-    Ok(LayerFacts {
+    let probe = opened.probe()?;
+    let mut facts = lasting(layer, &opened, probe.as_ref(), Module::read);
+    if let (Some(image), Some(probe)) = (&mut facts.image, probe) {
+        image.state = state(probe.state);
+        image.usage = usage(&opened);
+        image.short_of_space = short_of_space(&opened.image, &opened.file);
+        image.lack = probe.room.lack();
+    }
+    Ok(facts)
+}
+
+/// Looks at a layer of a request that is carried out later, perhaps elsewhere: locks and states may change until then. It is a way
+/// of its own, on which no squashfs is read: the plugin takes no other, and need not carry what decompresses them.
+///
+/// # Errors
+/// It is no image.
+pub(crate) fn layer_at_submission(layer: &Layer) -> Result<LayerFacts, SurveyError> {
+    let opened = image::open(&layer.path)?;
+    Ok(lasting(layer, &opened, opened.probe()?.as_ref(), Module::believed))
+}
+
+/// What does not change by itself.
+fn lasting(
+    layer: &Layer,
+    opened: &Opened,
+    probe: Option<&ext::Probe>,
+    module: fn(&Path, &Opened) -> Module,
+) -> LayerFacts {
+    LayerFacts {
         path: layer.path.clone(),
         mode: layer.mode,
         kind: kind(&opened.image.kind),
         identity: (opened.image.dev, opened.image.ino),
         stranger: if layer.named { trust::stranger(&opened.image) } else { None },
         writable: access(&layer.path, AccessFlags::W_OK).is_ok(),
-        image: image_facts(&opened, moment)?,
-        module: match moment {
-            Moment::Start => Module::read(&layer.path, &opened),
-            Moment::Submission => Module::believed(&layer.path, &opened),
-        },
-    })
+        image: probe.map(|probe| ImageFacts {
+            upper: probe.upper.owner().map(|owner| (owner.uid, owner.gid)),
+            program_path: program_path(opened, probe),
+            state: State::Clean,
+            refused_by_engine: probe.apptainer.clone().err(),
+            usage: Usage::Free,
+            short_of_space: None,
+            lack: None,
+            end: opened.image.ext_window().map_or(0, |window| window.offset.saturating_add(window.size)),
+            whiteouts: Whiteouts::Unknown,
+        }),
+        module: module(&layer.path, opened),
+    }
 }
 
 /// What is free on the image's disk, where that is little and the image is sparse enough to take more.
@@ -73,22 +99,6 @@ pub fn kind(kind: &image::Kind) -> Kind {
         image::Kind::Sif(_) => Kind::Sif,
         image::Kind::Directory => Kind::Directory,
     }
-}
-
-fn image_facts(opened: &Opened, moment: Moment) -> Result<Option<ImageFacts>, ImageError> {
-    let Some(probe) = opened.probe()? else { return Ok(None) };
-    let now = moment == Moment::Start;
-    Ok(Some(ImageFacts {
-        upper: probe.upper.owner().map(|owner| (owner.uid, owner.gid)),
-        program_path: program_path(opened, &probe),
-        state: if now { state(probe.state) } else { State::Clean },
-        refused_by_engine: probe.apptainer.err(),
-        usage: if now { usage(opened) } else { Usage::Free },
-        short_of_space: if now { short_of_space(&opened.image, &opened.file) } else { None },
-        lack: if now { probe.room.lack() } else { None },
-        end: opened.image.ext_window().map_or(0, |window| window.offset.saturating_add(window.size)),
-        whiteouts: Whiteouts::Unknown,
-    }))
 }
 
 /// What is on the way to an image's programs. What cannot be read is found by others.

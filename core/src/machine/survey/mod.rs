@@ -20,12 +20,12 @@ use crate::machine::slurm_job;
 use crate::request::Request;
 use crate::request::bind::Bind;
 use condatainer_images::image;
-use condatainer_images::system::file_limit;
+use condatainer_images::system::file_size_limit;
 use condatainer_images::system::user::Caller;
 use condatainer_images::tools::programs;
 use condatainer_images::trust;
 
-pub use condatainer_images::lock::usage::{Usage, usage};
+pub use condatainer_images::acquire::usage::{Usage, usage};
 pub use engine::engine;
 pub(crate) use engine::is_none as no_engine;
 #[cfg(test)]
@@ -35,9 +35,8 @@ pub use error::SurveyError;
 pub(crate) use error::base_cure;
 pub(crate) use hard_links::takes_preload;
 pub(crate) use host::working_directory;
-pub(crate) use layer::is_taken;
-pub(crate) use layer::short_of_space;
-pub use layer::{Moment, kind, layers};
+pub use layer::kind;
+pub(crate) use layer::{is_taken, layer_at_submission, short_of_space};
 pub(crate) use scratch::scratch_place;
 
 /// Gathers everything for a start here and now.
@@ -49,7 +48,7 @@ pub fn survey(request: &Request, config: &Config, env: &HashMap<String, String>)
     binds(&request.bind)?;
     let mut base = base_of(request, config.base(request.base.clone()), config)?;
     base.shows_deleted = whiteouts::are_in_base(&base);
-    let mut layers = layers(&request.layers, Moment::Start)?;
+    let mut layers = layer::layers_at_start(&request.layers)?;
     let engine = engine(config);
     if whiteouts::matter(request, engine.as_ref().ok()) {
         whiteouts::look(&base, &mut layers, whiteouts::mounter(engine.as_ref().ok()));
@@ -72,7 +71,7 @@ pub fn survey(request: &Request, config: &Config, env: &HashMap<String, String>)
         tmpdir_problem,
         tmpdir,
         fakeroot_origin: request.fakeroot.and_then(|fakeroot| config.origin_of_fakeroot(fakeroot)),
-        file_limit: file_limit::get(),
+        file_limit: file_size_limit::get(),
         hard_links,
         job: env.get("SLURM_JOB_ID").cloned(),
         job_variables: slurm_job::variables(env),

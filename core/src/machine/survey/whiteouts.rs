@@ -7,9 +7,9 @@ use crate::machine::engine::{Engine, Flavour};
 use crate::machine::facts::{BaseFacts, Kind, LayerFacts, Whiteouts};
 use crate::request::Request;
 use crate::request::layer::{Layer, Mode};
+use condatainer_images::acquire::usage::Usage;
 use condatainer_images::image::state::State;
 use condatainer_images::image::{self, Opened};
-use condatainer_images::lock::usage::Usage;
 use condatainer_images::overlay::whiteout::{self, Mounter};
 
 /// How long a start may search an image: about what it costs to honour whiteouts without knowing whether there are any.

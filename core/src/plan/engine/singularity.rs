@@ -9,7 +9,7 @@ use crate::machine::facts::{BaseFacts, Facts, Kind, LayerFacts, Whiteouts};
 use crate::plan::layers::{Moded, needs_repair};
 use crate::plan::refusal::{Limit, Refusal};
 use crate::request::layer::Mode;
-use condatainer_images::system::ids::Fakeroot;
+use condatainer_images::system::fakeroot::Fakeroot;
 
 /// Whether the start is one of image files that the kernel mounts, as root or by the setuid starter.
 pub(crate) fn mounts_by_kernel(engine: &Engine, facts: &Facts) -> bool {

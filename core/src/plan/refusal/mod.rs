@@ -11,8 +11,8 @@ use crate::config::{Origin, drop_option};
 use crate::machine::directories::ImageDirectory;
 use crate::machine::engine::{Flavour, MissingEngine};
 use crate::request::layer::Mode;
-use condatainer_images::lock::holder::Holder;
-use condatainer_images::system::ids::Fakeroot;
+use condatainer_images::acquire::holder::Holder;
+use condatainer_images::system::fakeroot::Fakeroot;
 use words::{closed, ext_base, readers, wait, who, wrong_owner};
 
 pub use limit::Limit;

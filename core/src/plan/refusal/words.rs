@@ -6,9 +6,9 @@ use crate::config::{Origin, drop_option};
 use crate::machine::directories::ImageDirectory;
 use crate::request::layer::Mode;
 use condatainer_formats::ext::Owner;
-use condatainer_images::lock::holder::Holder;
+use condatainer_images::acquire::holder::Holder;
 use condatainer_images::lock::who::unknown;
-use condatainer_images::system::ids::Fakeroot;
+use condatainer_images::system::fakeroot::Fakeroot;
 
 /// What is closed, in words.
 pub(super) fn closed(path: &Path, directory: &ImageDirectory, cure: &str) -> String {

@@ -10,8 +10,8 @@ use crate::machine::facts::{BaseFacts, Gpu, ImageFacts, Kind};
 use crate::request::bind::Bind;
 use crate::request::layer::Mode;
 use condatainer_formats::ext::Stamp;
+use condatainer_images::acquire::holder::Holder;
 use condatainer_images::image::state::State;
-use condatainer_images::lock::holder::Holder;
 use condatainer_images::module::Module;
 use condatainer_images::system::user::Caller;
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::machine::engine::MissingEngine;
 use condatainer_formats::ext::Lack;
-use condatainer_images::lock::holder::Holder;
+use condatainer_images::acquire::holder::Holder;
 
 #[test]
 fn two_writers_or_a_writer_and_tmp_are_refused() {

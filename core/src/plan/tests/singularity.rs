@@ -7,8 +7,8 @@ use crate::plan::tests::{layer, machine};
 use crate::plan::{Command, Plan, decide};
 use crate::request::Request;
 use condatainer_formats::ext::Stamp;
+use condatainer_images::acquire::usage::Usage;
 use condatainer_images::image::state::State;
-use condatainer_images::lock::usage::Usage;
 use condatainer_images::system::user::Caller;
 
 fn engine(setuid: bool) -> Engine {

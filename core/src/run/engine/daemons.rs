@@ -96,9 +96,7 @@ mod tests {
         let file = dir.path().join(INTERPOSER_FILE);
         fs::write(&file, INTERPOSER).unwrap();
         fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        names.iter().for_each(|name| {
-            std::os::unix::fs::symlink(INTERPOSER_FILE, dir.path().join(name)).unwrap()
-        });
+        names.iter().for_each(|name| std::os::unix::fs::symlink(INTERPOSER_FILE, dir.path().join(name)).unwrap());
         dir
     }
 

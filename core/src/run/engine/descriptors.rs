@@ -11,12 +11,12 @@ use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use crate::run::error::{RunError, system};
-use condatainer_images::tools::memory;
+use condatainer_images::tools::memfd;
 
 use condatainer_programs::SHIM;
 /// The shim as an executable memory file, not close-on-exec: the container execs it through [`path`].
 pub(crate) fn shim() -> Result<OwnedFd, RunError> {
-    memory::program(c"condatainer-shim", SHIM, memory::Flags::empty())
+    memfd::program(c"condatainer-shim", SHIM, memfd::Flags::empty())
         .map_err(system("cannot make a program in memory, which sysctl vm.memfd_noexec=1 allows and 2 forbids"))
 }
 

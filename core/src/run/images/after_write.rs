@@ -12,8 +12,8 @@ use std::time::Duration;
 use crate::machine::survey;
 use crate::run::scratch::NOTHING;
 use condatainer_formats::ext::{self, Room};
+use condatainer_images::acquire::{AcquireError, LockedImage, Purpose};
 use condatainer_images::image::{self, Image};
-use condatainer_images::lock::held::{Held, HeldError, Purpose};
 use condatainer_images::overlay::whiteout;
 use condatainer_images::verbs::create;
 
@@ -30,10 +30,10 @@ pub(crate) fn room(image: &Path) -> Option<Room> {
 pub(crate) fn finish(image: &Path, before: Option<Room>) -> Option<String> {
     // Somebody else may have it already; where there are no locks nothing would tell, not even whether our own engine's daemons
     // have ended.
-    let held = Held::open(image, Purpose::Change).ok().filter(|held| held.lock_unsupported().is_none())?;
-    let room = ext::room(&held.file, held.window).ok();
-    let is_dirty = matches!(translate(&held), Err(HeldError::Dirty { .. }));
-    lost(&held.image, &held.file, is_dirty, before, room)
+    let locked = LockedImage::open(image, Purpose::Change).ok().filter(|locked| locked.lock_unsupported().is_none())?;
+    let room = ext::room(&locked.file, locked.window).ok();
+    let is_dirty = matches!(translate(&locked), Err(AcquireError::Dirty { .. }));
+    lost(&locked.image, &locked.file, is_dirty, before, room)
 }
 
 /// A line for the user where an image that a writer has left is not as the writer believes.
@@ -67,10 +67,10 @@ fn is_out_of_space(image: &Image, file: &File) -> bool {
     has_holes && image.path.parent().and_then(create::free_space).is_some_and(|free| free < NOTHING)
 }
 
-fn translate(held: &Held) -> Result<(), HeldError> {
-    held.make_clean(false)?;
-    let find = || whiteout::find(&held.file, held.window, Some(SEARCH)).ok().flatten();
-    if find().is_some_and(|found| found.kinds.fuse > 0) && whiteout::translate(&held.file, held.window).is_ok() {
+fn translate(locked: &LockedImage) -> Result<(), AcquireError> {
+    locked.make_clean(false)?;
+    let find = || whiteout::find(&locked.file, locked.window, Some(SEARCH)).ok().flatten();
+    if find().is_some_and(|found| found.kinds.fuse > 0) && whiteout::translate(&locked.file, locked.window).is_ok() {
         find();
     }
     Ok(())

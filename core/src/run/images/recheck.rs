@@ -13,10 +13,10 @@ use crate::plan::{Overlay, Plan};
 use crate::request::layer::Mode;
 use crate::run::error::RunError;
 use condatainer_formats::ext::Stamp;
+use condatainer_images::acquire::holder;
+use condatainer_images::acquire::usage::usage;
 use condatainer_images::image::{self, Opened};
 use condatainer_images::lock::Access;
-use condatainer_images::lock::holder;
-use condatainer_images::lock::usage::usage;
 use condatainer_images::overlay::whiteout::{self, Mounter};
 
 /// The engine's FUSE processes end within milliseconds; a slow disk may keep them syncing.

@@ -6,27 +6,27 @@
 use crate::plan::Plan;
 use crate::run::images::recheck::wait_for_writer;
 use condatainer_formats::ext::State;
-use condatainer_images::lock::held::{Held, HeldError, Purpose};
+use condatainer_images::acquire::{AcquireError, LockedImage, Purpose};
 use condatainer_images::overlay::whiteout;
 
 /// Runs `e2fsck -p` on every image of the plan that needs it, while holding the image's lock.
 ///
 /// Another task of the same step may be quicker; then a reader waits until that is done, and a writer is refused.
-pub(crate) fn repair(plan: &Plan, say: &mut dyn FnMut(&str)) -> Result<(), HeldError> {
+pub(crate) fn repair(plan: &Plan, say: &mut dyn FnMut(&str)) -> Result<(), AcquireError> {
     for path in &plan.repair {
-        match Held::open(path, Purpose::Change) {
-            Ok(held) => {
-                let state = held.state()?;
+        match LockedImage::open(path, Purpose::Change) {
+            Ok(locked) => {
+                let state = locked.state()?;
                 if !state.is_clean() {
                     say(&format!("{}: {} (e2fsck -p)", path.display(), why(state)));
                 }
-                held.make_clean(true)?;
+                locked.make_clean(true)?;
                 if plan.engine.is_singularity() {
                     // What is not understood stays as it is: the second look finds it.
-                    let _ = whiteout::translate(&held.file, held.window);
+                    let _ = whiteout::translate(&locked.file, locked.window);
                 }
             }
-            Err(HeldError::Busy { .. }) if plan.holds.as_ref() != Some(path) => wait_for_writer(path),
+            Err(AcquireError::Busy { .. }) if plan.holds.as_ref() != Some(path) => wait_for_writer(path),
             Err(error) => return Err(error),
         }
     }

@@ -4,7 +4,7 @@
 //! whoever walks through it would then read its size over and over again.
 
 use crate::ext::error::ExtError;
-use crate::ext::inoset::InoSet;
+use crate::ext::inode::InoSet;
 use crate::ext::superblock::Superblock;
 
 /// The claims met so far; each file counts once, however often it is met.
@@ -16,6 +16,9 @@ pub struct Claims {
 
 impl Claims {
     /// Notes that inode `ino` has this many blocks.
+    ///
+    /// # Errors
+    /// Together they are more than there are.
     pub fn claim(&mut self, sb: &Superblock, ino: u32, blocks: u64) -> Result<(), ExtError> {
         if self.counted.insert(ino) {
             self.blocks = self.blocks.saturating_add(blocks);

@@ -1,12 +1,12 @@
 //! The content of a file as a stream: read in large pieces where it lies together on disk, zeros where there is nothing.
 
 use std::io::{self, Read};
+use std::ops::ControlFlow;
 
-use super::runs::{Run, runs};
+use super::map::{Run, addressable, walk};
 use crate::ext::error::ExtError;
 use crate::ext::fs::Fs;
 use crate::ext::inode::{Inode, flag};
-use crate::source::ReadAt;
 
 /// A part of a file that is on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,8 +18,8 @@ pub struct Extent {
 }
 
 /// An open file. Reading fails where its blocks cannot be read; what its inode says was checked before.
-pub struct Content<'a, 'b, R: ?Sized> {
-    fs: &'a Fs<'b, R>,
+pub struct Content<'a, 'b> {
+    fs: &'a Fs<'b>,
     runs: Vec<Run>,
     next: usize,
     at: u64,
@@ -27,13 +27,17 @@ pub struct Content<'a, 'b, R: ?Sized> {
     claimed: u64,
 }
 
-impl<'a, 'b, R: ReadAt + ?Sized> Content<'a, 'b, R> {
-    pub fn of(fs: &'a Fs<'b, R>, inode: &Inode) -> Result<Self, ExtError> {
+impl<'a, 'b> Content<'a, 'b> {
+    /// The content of `inode`, from its start.
+    ///
+    /// # Errors
+    /// It is encrypted, lies in the inode itself, or has a broken map.
+    pub fn of(fs: &'a Fs<'b>, inode: &Inode) -> Result<Self, ExtError> {
         if inode.has(flag::ENCRYPT) {
             return Err(ExtError::unsupported("encrypt for a file"));
         }
-        let (runs, claimed) = runs(fs, inode, inode.size.div_ceil(u64::from(fs.sb.block_size)))?;
-        Ok(Self { fs, runs, next: 0, at: 0, size: inode.size, claimed })
+        let (runs, claimed) = runs(fs, inode, inode.size().div_ceil(u64::from(fs.sb.block_size)))?;
+        Ok(Self { fs, runs, next: 0, at: 0, size: inode.size(), claimed })
     }
 
     /// The blocks that belong to it.
@@ -74,7 +78,7 @@ impl<'a, 'b, R: ReadAt + ?Sized> Content<'a, 'b, R> {
     }
 }
 
-impl<R: ReadAt + ?Sized> Read for Content<'_, '_, R> {
+impl Read for Content<'_, '_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         while self.runs.get(self.next).is_some_and(|run| self.span(run).1 <= self.at) {
             self.next += 1;
@@ -94,4 +98,26 @@ impl<R: ReadAt + ?Sized> Read for Content<'_, '_, R> {
         self.at += length as u64;
         Ok(length)
     }
+}
+
+/// The runs of a file up to block `end`, by rising position, and how many blocks it has in all, those that map others included. What
+/// lies between two runs is a hole.
+fn runs(fs: &Fs<'_>, inode: &Inode, end: u64) -> Result<(Vec<Run>, u64), ExtError> {
+    if inode.has(flag::INLINE_DATA) {
+        return Err(ExtError::unsupported("inline_data for a file"));
+    }
+    if end > addressable(fs, inode) {
+        return Err(ExtError::corrupt("a file is longer than any file can be"));
+    }
+    let mut runs: Vec<Run> = Vec::new();
+    let blocks = walk(fs, inode, 0..end, &mut |run| {
+        match runs.last_mut() {
+            Some(last) if (last.logical + last.blocks, last.physical + last.blocks) == (run.logical, run.physical) => {
+                last.blocks += run.blocks;
+            }
+            _ => runs.push(run),
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok((runs, blocks))
 }

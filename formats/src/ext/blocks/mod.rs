@@ -2,6 +2,6 @@
 
 pub mod claims;
 pub mod content;
+mod extent;
 pub mod map;
 pub mod pointers;
-pub mod runs;

@@ -3,11 +3,12 @@
 //! In a sound file system these are no more than it has. In one that was made for it a few blocks point to each other and stand for
 //! a thousand million, and e2fsck works on it for as long as one lets it.
 
-use super::map::ExtentNode;
-use crate::bytes::{u16_at, u32_at};
+use zerocopy::IntoBytes;
+
+use super::extent::Node;
 use crate::ext::fs::Fs;
-use crate::ext::inode::{FileType, Inode, flag};
-use crate::source::ReadAt;
+use crate::ext::inode::{Inode, flag};
+use crate::file::FileType;
 
 /// Added to twice the blocks of a file system: small ones may be damaged in odd ways.
 const SLACK: u64 = 1 << 16;
@@ -17,23 +18,28 @@ const SLACK: u64 = 1 << 16;
 pub struct Endless;
 
 /// What is left to be visited.
-pub struct Pointers<'a, 'b, R: ?Sized> {
-    fs: &'a Fs<'b, R>,
+pub struct Pointers<'a, 'b> {
+    fs: &'a Fs<'b>,
     left: u64,
 }
 
-impl<'a, 'b, R: ReadAt + ?Sized> Pointers<'a, 'b, R> {
-    pub fn of(fs: &'a Fs<'b, R>) -> Self {
+impl<'a, 'b> Pointers<'a, 'b> {
+    /// For a look at all inodes of a file system.
+    #[must_use]
+    pub fn of(fs: &'a Fs<'b>) -> Self {
         Self { fs, left: fs.sb.blocks_count.saturating_mul(2).saturating_add(SLACK) }
     }
 
     /// Follows the map of one inode. Fails when all together are too many; whatever else is wrong with it is e2fsck's business.
+    ///
+    /// # Errors
+    /// They are too many.
     pub fn follow(&mut self, inode: &Inode) -> Result<(), Endless> {
         let mapped = matches!(inode.file_type(), FileType::Regular | FileType::Directory | FileType::Unknown)
             || (inode.file_type() == FileType::Symlink && !inode.is_fast_symlink(&self.fs.sb));
         match () {
             () if !mapped || inode.has(flag::INLINE_DATA) => Ok(()),
-            () if inode.has(flag::EXTENTS) => self.extents(&inode.block),
+            () if inode.has(flag::EXTENTS) => self.extents(inode.i_block.as_bytes()),
             () => self.block_map(inode),
         }
     }
@@ -44,9 +50,8 @@ impl<'a, 'b, R: ReadAt + ?Sized> Pointers<'a, 'b, R> {
     }
 
     fn block_map(&mut self, inode: &Inode) -> Result<(), Endless> {
-        for slot in 0..15_u32 {
-            let block = u32_at(&inode.block, slot as usize * 4).unwrap_or(0);
-            self.below(block, slot.saturating_sub(11))?;
+        for (index, block) in (0_u32..).zip(inode.i_block) {
+            self.below(block.get(), index.saturating_sub(11))?;
         }
         Ok(())
     }
@@ -68,20 +73,20 @@ impl<'a, 'b, R: ReadAt + ?Sized> Pointers<'a, 'b, R> {
     }
 
     fn extents(&mut self, node: &[u8]) -> Result<(), Endless> {
-        let (Ok(depth), Ok(records)) = (ExtentNode::depth(node), ExtentNode::records(node)) else { return Ok(()) };
-        for record in records {
-            if depth == 0 {
-                self.visit(ExtentNode::taken(record))?;
-                continue;
-            }
-            self.visit(1)?;
-            let child = u64::from(u32_at(record, 4).unwrap_or(0)) | u64::from(u16_at(record, 8).unwrap_or(0)) << 32;
-            let Ok(node) = self.fs.read_block(child, "an extent index") else { continue };
-            // Each level lies exactly one below its parent; e2fsck does not follow any other.
-            if ExtentNode::depth(&node).is_ok_and(|below| below + 1 == depth) {
-                self.extents(&node)?;
-            }
+        match Node::of(node) {
+            Ok(Node::Leaf(extents)) => extents.iter().try_for_each(|extent| self.visit(extent.blocks())),
+            Ok(Node::Inner(depth, indexes)) => indexes.iter().try_for_each(|index| self.child(depth, index.child())),
+            Err(_) => Ok(()),
         }
-        Ok(())
+    }
+
+    fn child(&mut self, depth: u16, block: u64) -> Result<(), Endless> {
+        self.visit(1)?;
+        let Ok(bytes) = self.fs.read_block(block, "an extent index") else { return Ok(()) };
+        // Each level lies exactly one below its parent; e2fsck does not follow any other.
+        match Node::of(&bytes) {
+            Ok(node) if node.depth() + 1 == depth => self.extents(&bytes),
+            _ => Ok(()),
+        }
     }
 }

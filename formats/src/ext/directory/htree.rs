@@ -1,12 +1,12 @@
 //! Indexed directories (`dir_index`): from a name's hash to the one block that can hold it.
 
-use super::dir::{block_count, pick, read_block};
+use super::blocks::{block_count, read_block};
 use super::dirhash::{self, Hash};
+use super::entry::pick;
 use crate::bytes::{u8_at, u16_at, u32_at};
 use crate::ext::error::ExtError;
 use crate::ext::fs::Fs;
 use crate::ext::inode::Inode;
-use crate::source::ReadAt;
 
 /// `large_dir` allows three levels of index blocks.
 const MAX_LEVELS: u8 = 3;
@@ -16,13 +16,13 @@ const ROOT_INFO_AT: usize = 0x18;
 const NODE_ENTRIES_AT: usize = 8;
 
 /// The inode behind each of `names`; `None` where the index does not lead to the name, which proves nothing by itself.
-pub(crate) fn lookup<const N: usize, R: ReadAt + ?Sized>(
-    fs: &Fs<'_, R>,
+pub(crate) fn lookup<const N: usize>(
+    fs: &Fs<'_>,
     dir: &Inode,
     names: [&[u8]; N],
 ) -> Result<[Option<u32>; N], ExtError> {
     let mut found = [None; N];
-    let root = read_block(fs, dir, 0)?;
+    let (_, root) = read_block(fs, dir, 0)?;
     let Some(index) = Index::from_root(&root) else { return Ok(found) };
     for (name, slot) in names.iter().zip(&mut found) {
         let hash = dirhash::hash(index.hash, fs.sb.hash_seed, name);
@@ -48,14 +48,7 @@ impl Index {
     }
 }
 
-fn find<R: ReadAt + ?Sized>(
-    fs: &Fs<'_, R>,
-    dir: &Inode,
-    root: &[u8],
-    index: &Index,
-    hash: u32,
-    name: &[u8],
-) -> Result<Option<u32>, ExtError> {
+fn find(fs: &Fs<'_>, dir: &Inode, root: &[u8], index: &Index, hash: u32, name: &[u8]) -> Result<Option<u32>, ExtError> {
     let mut node = root.to_vec();
     let mut at = index.entries_at;
     for _ in 0..index.levels {
@@ -74,13 +67,9 @@ fn find<R: ReadAt + ?Sized>(
     Ok(None)
 }
 
-fn read_within<R: ReadAt + ?Sized>(
-    fs: &Fs<'_, R>,
-    dir: &Inode,
-    logical: Option<u32>,
-) -> Result<Option<Vec<u8>>, ExtError> {
+fn read_within(fs: &Fs<'_>, dir: &Inode, logical: Option<u32>) -> Result<Option<Vec<u8>>, ExtError> {
     match logical.map(u64::from) {
-        Some(block) if block < block_count(&fs.sb, dir) => read_block(fs, dir, block).map(Some),
+        Some(block) if block < block_count(&fs.sb, dir) => read_block(fs, dir, block).map(|(_, bytes)| Some(bytes)),
         _ => Ok(None),
     }
 }

@@ -1,5 +1,12 @@
-//! Directories: the entries of a block, and the index over them (`dir_index`).
+//! Directories: their blocks, the entries of a block, and the index over them (`dir_index`).
 
-pub mod dir;
-pub mod dirhash;
-pub mod htree;
+mod blocks;
+mod dirhash;
+mod entry;
+mod htree;
+mod lookup;
+
+pub use blocks::{block_count, check_plain, each_block, read_block};
+pub use entry::{Entries, put_name, put_type, remove_name};
+pub(crate) use lookup::lookup;
+pub use lookup::scan;

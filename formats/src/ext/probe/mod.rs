@@ -5,22 +5,20 @@
 //! `work`.
 
 pub mod room;
-pub mod stamp;
 
+use super::directory::{check_plain, lookup};
 use super::error::ExtError;
-use super::features::{Features, incompat, ro_compat};
 use super::fs::Fs;
-use super::inode::{FileType, Ids, Inode};
-use super::superblock::{ROOT_INO, Superblock, VALID};
-use crate::ext::directory::dir::{check_plain, lookup};
-use crate::ext::probe::room::Room;
-use crate::ext::probe::stamp::Stamp;
-use crate::source::{Effort, ReadAt, Window};
+use super::inode::Inode;
+use super::source::Effort;
+use super::superblock::features::{Features, incompat, ro_compat};
+use super::superblock::{ERRORS, ROOT_INO, Stamp, Superblock, VALID};
+use crate::file::{FileType, Ids};
+use crate::source::{ReadAt, Window};
+use room::Room;
 
 /// A probe reads less than 16 KiB unless the root directory holds thousands of names without an index; it ends here.
 const BUDGET: u64 = 1 << 20;
-
-const ERRORS: u16 = 0x2;
 
 /// Owner, group and permissions of a directory in the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -100,6 +98,7 @@ impl State {
 }
 
 /// The health that a superblock claims.
+#[must_use]
 pub fn state_of(sb: &Superblock) -> State {
     let present = sb.features.has_ro_compat(ro_compat::ORPHAN_PRESENT);
     State {
@@ -151,7 +150,7 @@ pub struct Probe {
 ///
 /// # Errors
 /// When there is no readable ext superblock. Trouble further in is told by [`Probe::upper`] and [`Probe::work`].
-pub fn probe<R: ReadAt + ?Sized>(reader: &R, window: Window) -> Result<Probe, ExtError> {
+pub fn probe(reader: &dyn ReadAt, window: Window) -> Result<Probe, ExtError> {
     probe_measured(reader, window).map(|(probe, _)| probe)
 }
 
@@ -159,14 +158,17 @@ pub fn probe<R: ReadAt + ?Sized>(reader: &R, window: Window) -> Result<Probe, Ex
 ///
 /// # Errors
 /// As [`probe`].
-pub fn probe_measured<R: ReadAt + ?Sized>(reader: &R, window: Window) -> Result<(Probe, Effort), ExtError> {
+pub fn probe_measured(reader: &dyn ReadAt, window: Window) -> Result<(Probe, Effort), ExtError> {
     let fs = Fs::open(reader, window, BUDGET)?;
     let (upper, work) = look_up(&fs)?;
     Ok((describe(&fs.sb, upper, work), fs.effort()))
 }
 
 /// The feature words alone: one read.
-pub fn features<R: ReadAt + ?Sized>(reader: &R, window: Window) -> Result<Features, ExtError> {
+///
+/// # Errors
+/// There is no readable ext superblock.
+pub fn features(reader: &dyn ReadAt, window: Window) -> Result<Features, ExtError> {
     Fs::open(reader, window, BUDGET).map(|fs| fs.sb.features)
 }
 
@@ -174,7 +176,7 @@ pub fn features<R: ReadAt + ?Sized>(reader: &R, window: Window) -> Result<Featur
 ///
 /// # Errors
 /// There is no readable ext superblock.
-pub fn stamp<R: ReadAt + ?Sized>(reader: &R, window: Window) -> Result<Stamp, ExtError> {
+pub fn stamp(reader: &dyn ReadAt, window: Window) -> Result<Stamp, ExtError> {
     Fs::open(reader, window, BUDGET).map(|fs| fs.sb.stamp)
 }
 
@@ -182,7 +184,7 @@ pub fn stamp<R: ReadAt + ?Sized>(reader: &R, window: Window) -> Result<Stamp, Ex
 ///
 /// # Errors
 /// What stands there is damaged, or would take too long to find.
-pub fn way<R: ReadAt + ?Sized>(reader: &R, window: Window, names: &[&str]) -> Result<Vec<Owner>, ExtError> {
+pub fn way(reader: &dyn ReadAt, window: Window, names: &[&str]) -> Result<Vec<Owner>, ExtError> {
     let fs = Fs::open(reader, window, BUDGET)?;
     let mut owners = Vec::new();
     let [mut at, _] = find_upper_and_work(&fs)?;
@@ -201,7 +203,7 @@ pub fn way<R: ReadAt + ?Sized>(reader: &R, window: Window, names: &[&str]) -> Re
 ///
 /// # Errors
 /// There is no readable ext superblock.
-pub fn room<R: ReadAt + ?Sized>(reader: &R, window: Window) -> Result<Room, ExtError> {
+pub fn room(reader: &dyn ReadAt, window: Window) -> Result<Room, ExtError> {
     Fs::open(reader, window, BUDGET).map(|fs| Room::of(&fs.sb))
 }
 
@@ -227,7 +229,7 @@ fn describe(sb: &Superblock, upper: Found, work: Found) -> Probe {
 }
 
 /// What stands under `upper` and `work`; only a failing read is an error here.
-fn look_up<R: ReadAt + ?Sized>(fs: &Fs<'_, R>) -> Result<(Found, Found), ExtError> {
+fn look_up(fs: &Fs<'_>) -> Result<(Found, Found), ExtError> {
     match find_upper_and_work(fs) {
         Ok([upper, work]) => Ok((judge(fs, upper)?, judge(fs, work)?)),
         Err(ExtError::Io(e)) => Err(e.into()),
@@ -236,13 +238,16 @@ fn look_up<R: ReadAt + ?Sized>(fs: &Fs<'_, R>) -> Result<(Found, Found), ExtErro
 }
 
 /// The inode numbers of `upper` and `work`.
-pub fn find_upper_and_work<R: ReadAt + ?Sized>(fs: &Fs<'_, R>) -> Result<[Option<u32>; 2], ExtError> {
+///
+/// # Errors
+/// The root directory is damaged, or would take too long to look through.
+pub fn find_upper_and_work(fs: &Fs<'_>) -> Result<[Option<u32>; 2], ExtError> {
     let root = fs.inode(ROOT_INO)?;
     check_plain(&root, "the root directory")?;
     lookup(fs, &root, [b"upper", b"work"])
 }
 
-fn judge<R: ReadAt + ?Sized>(fs: &Fs<'_, R>, ino: Option<u32>) -> Result<Found, ExtError> {
+fn judge(fs: &Fs<'_>, ino: Option<u32>) -> Result<Found, ExtError> {
     let Some(ino) = ino else { return Ok(Found::Missing) };
     match fs.inode(ino) {
         Ok(inode) => Ok(classify(&inode)),
@@ -253,9 +258,10 @@ fn judge<R: ReadAt + ?Sized>(fs: &Fs<'_, R>, ino: Option<u32>) -> Result<Found, 
 
 fn classify(inode: &Inode) -> Found {
     match inode.file_type() {
-        _ if inode.links_count == 0 => Found::Unreadable("its inode is not in use".into()),
+        _ if inode.i_links_count == 0 => Found::Unreadable("its inode is not in use".into()),
         FileType::Directory => {
-            Found::Directory(Owner { uid: inode.ids.uid, gid: inode.ids.gid, mode: inode.mode & 0o7777 })
+            let Ids { uid, gid } = inode.ids();
+            Found::Directory(Owner { uid, gid, mode: inode.permissions() })
         }
         other => Found::Other(other),
     }

@@ -35,13 +35,13 @@ impl ExtLayer {
     }
 
     /// Opening anew costs one small read, where a tree cannot be kept beside the file that it borrows.
-    fn with<T>(&self, look: impl FnOnce(&Tree<'_, File>) -> Result<T, ExtError>) -> Result<T, LowerError> {
+    fn with<T>(&self, look: impl FnOnce(&Tree<'_>) -> Result<T, ExtError>) -> Result<T, LowerError> {
         let result = Tree::open(&self.file, self.window).and_then(|tree| look(&tree));
         result.map_err(|error| LowerError::ext(&self.path, error))
     }
 }
 
-fn node(tree: &Tree<'_, File>, at: &At) -> Result<Node, ExtError> {
+fn node(tree: &Tree<'_>, at: &At) -> Result<Node, ExtError> {
     match at {
         At::Inode(ino) => tree.node(*ino),
         _ => Err(ExtError::corrupt("a place of another layer")),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::is_of_fuse;
 use super::paths::pack;
-use condatainer_formats::ext::{ExtError, FileType, Met, ReadAt, Tree, Walk, Xattr};
+use condatainer_formats::ext::{ExtError, FileType, Met, Tree, Walk, Xattr};
 use condatainer_formats::overlayfs::{Meaning, is_opaque, is_whiteout, meaning};
 
 /// Paths of opaque directories are gathered up to this many bytes.
@@ -53,7 +53,7 @@ pub struct Found {
 ///
 /// # Errors
 /// A tree that cannot be read, or has no `upper`.
-pub fn scan<R: ReadAt + ?Sized>(tree: &Tree<'_, R>, deadline: Option<Instant>) -> Result<Option<Found>, ExtError> {
+pub fn scan(tree: &Tree<'_>, deadline: Option<Instant>) -> Result<Option<Found>, ExtError> {
     let found = scan_with(tree, deadline, |xattrs| xattrs.iter().any(is_opaque))?;
     // Whether the mark is there must not decide what a start does, so what it has no room for counts as unknown at once.
     let memorable = |mut paths: Vec<Vec<u8>>| pack(&mut paths).map(|_| paths);
@@ -61,8 +61,8 @@ pub fn scan<R: ReadAt + ?Sized>(tree: &Tree<'_, R>, deadline: Option<Instant>) -
 }
 
 /// As [`scan`], where `opaque` says which attributes of a directory count.
-pub(super) fn scan_with<R: ReadAt + ?Sized>(
-    tree: &Tree<'_, R>,
+pub(super) fn scan_with(
+    tree: &Tree<'_>,
     deadline: Option<Instant>,
     opaque: fn(&[Xattr]) -> bool,
 ) -> Result<Option<Found>, ExtError> {
@@ -83,8 +83,8 @@ pub(super) fn scan_with<R: ReadAt + ?Sized>(
 /// A directory's path from `upper`; nobody asks for it below an opaque one.
 type Path = Option<Vec<u8>>;
 
-struct Search<'a, 'b, R: ?Sized> {
-    tree: &'a Tree<'b, R>,
+struct Search<'a, 'b> {
+    tree: &'a Tree<'b>,
     opaque: fn(&[Xattr]) -> bool,
     found: Found,
     /// Of the paths in `found`.
@@ -92,7 +92,7 @@ struct Search<'a, 'b, R: ?Sized> {
     walk: Walk<Path>,
 }
 
-impl<R: ReadAt + ?Sized> Search<'_, '_, R> {
+impl Search<'_, '_> {
     fn enter(&mut self, ino: u32, path: Path) -> Result<(), ExtError> {
         let (tree, directory) = (self.tree, self.tree.node(ino)?);
         let (mut opaque, mut failed) = ((self.opaque)(&tree.xattrs(&directory)?), None);

@@ -4,8 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::finding::quoted;
+use crate::acquire::AcquireError;
 use crate::image::{Image, ImageError};
-use crate::lock::held::HeldError;
 use crate::overlay::whiteout::TranslateError;
 use crate::replace::ReplaceError;
 use crate::tools::e2fsprogs::ToolError;
@@ -19,7 +19,7 @@ pub enum CheckError {
     Image(#[from] ImageError),
     /// Somebody uses it, or it may not be written.
     #[error(transparent)]
-    Held(#[from] HeldError),
+    Acquire(#[from] AcquireError),
     /// A tool is missing or failed.
     #[error("{}: {error}", path.display())]
     Tool {
@@ -108,7 +108,7 @@ impl CheckError {
                 Self::NotOwner { path, owner: image.uid }
             }
             ReplaceError::Attribute(unequal) => Self::Copy { path, error: io::Error::other(unequal.to_string()) },
-            ReplaceError::Held(error) => Self::Held(error),
+            ReplaceError::Acquire(error) => Self::Acquire(error),
             ReplaceError::NoCopy { error, .. } | ReplaceError::Io(error) => Self::Copy { path, error },
         }
     }

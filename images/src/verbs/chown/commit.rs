@@ -13,9 +13,9 @@ use super::error::ChownError;
 use super::mapping::Mapping;
 use super::members::Members;
 use super::roots::Roots;
-use super::survey::member;
+use super::survey::is_member;
 use condatainer_formats::ext::ExtError;
-use condatainer_formats::ext::raw::{Chunk, Fs, Holes, each_chunk, ids_of, put_ids, seal_inode};
+use condatainer_formats::ext::raw::{Chunk, Fs, Holes, InodeRecord, each_chunk};
 
 /// Unchanged bytes between two changed inodes that are cheaper to write than to skip.
 const GAP: usize = 4096;
@@ -51,7 +51,7 @@ impl From<io::Error> for CommitError {
 
 /// The image under change.
 pub(crate) struct Commit<'a> {
-    pub(crate) fs: &'a Fs<'a, File>,
+    pub(crate) fs: &'a Fs<'a>,
     pub file: &'a File,
     pub(crate) members: &'a Members,
     pub(crate) mapping: &'a Mapping,
@@ -77,9 +77,9 @@ impl Commit<'_> {
 
     fn rewrite(&self, chunk: &mut Chunk<'_>) -> Result<(), CommitError> {
         let mut runs: Vec<Range<usize>> = Vec::new();
-        for (ino, at, raw) in chunk.live() {
-            if !self.is_root(ino) && self.patch(ino, raw)? {
-                extend(&mut runs, at..at + raw.len());
+        for (ino, at, record) in chunk.live() {
+            if !self.is_root(ino) && self.patch(ino, record) {
+                extend(&mut runs, at..at + record.len());
             }
         }
         for run in runs {
@@ -96,26 +96,27 @@ impl Commit<'_> {
     fn rewrite_root(&self, ino: u32) -> Result<(), CommitError> {
         let offset = self.fs.inode_offset(ino)?;
         let mut raw = self.fs.read(offset, usize::from(self.fs.sb.inode_size))?;
-        if self.patch(ino, &mut raw)? {
+        if InodeRecord::of_mut(&mut raw).is_some_and(|record| self.patch(ino, record)) {
             self.write(&raw, offset)?;
         }
         Ok(())
     }
 
     /// Gives one record its new ids and checksum; false when it is to stay as it is.
-    fn patch(&self, ino: u32, raw: &mut [u8]) -> Result<bool, CommitError> {
-        let (true, Some(inode)) = (ino >= self.fs.sb.first_ino, member(self.members, ino, raw)?) else {
-            return Ok(false);
-        };
-        let new = self.mapping.apply(inode.ids);
-        if new == inode.ids || !put_ids(raw, new) {
-            return Ok(false);
+    fn patch(&self, ino: u32, record: &mut InodeRecord) -> bool {
+        if ino < self.fs.sb.first_ino || !is_member(self.members, ino, &record.inode) {
+            return false;
         }
+        let old = record.inode.ids();
+        let new = self.mapping.apply(old);
+        if new == old {
+            return false;
+        }
+        record.inode.set_ids(new);
         if self.fs.sb.has_metadata_csum() {
-            seal_inode(self.fs.sb.checksum_seed, ino, raw);
+            record.set_checksum(self.fs.sb.checksum_seed, ino);
         }
-        debug_assert_eq!(ids_of(raw), Some(new));
-        Ok(true)
+        true
     }
 
     fn write(&self, bytes: &[u8], offset: u64) -> Result<(), CommitError> {

@@ -3,8 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::acquire::AcquireError;
 use crate::image::ImageError;
-use crate::lock::held::HeldError;
 use condatainer_formats::ext::ExtError;
 
 /// Why a chown was refused or stopped.
@@ -15,7 +15,7 @@ pub enum ChownError {
     Image(#[from] ImageError),
     /// The image cannot be had for ourselves, or is not clean.
     #[error(transparent)]
-    Held(#[from] HeldError),
+    Acquire(#[from] AcquireError),
     /// A path inside the image is not there.
     #[error("{}: there is no {} in it", image.display(), inside.display())]
     NoSuchPath {

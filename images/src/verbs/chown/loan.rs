@@ -1,4 +1,5 @@
-//! The note of a loan, on the image itself: whose it was before root got it.
+//! The note of a loan, on the image itself: whose it was before root got it ([`crate::verbs::with_root`]). It is struck out where an
+//! image is given to somebody for good.
 //!
 //! It is an extended attribute of the image file, so it goes wherever the file goes and no byte of the image changes. It is on disk
 //! before the first owner changes and is struck out when all are back, so an image that carries one is on the way, and whoever
@@ -12,7 +13,7 @@ use nix::unistd::Uid;
 use serde::{Deserialize, Serialize};
 use xattr::FileExt;
 
-use crate::lock::holder::{host_name, is_one_of_ours};
+use crate::system::process::{Process, host_name};
 use condatainer_formats::ext::Ids;
 
 /// The name of the attribute.
@@ -66,7 +67,7 @@ impl Note {
     /// Whether this user has lent it, and the process that was to give it back is gone. Of a process on another host nobody here can
     /// tell; what it has in use is locked.
     pub(crate) fn is_left_by_me(&self) -> bool {
-        let is_at_work = self.host == host_name() && is_one_of_ours(self.pid);
+        let is_at_work = self.host == host_name() && Process::numbered(self.pid).is_one_of_ours();
         self.by == Uid::effective().as_raw() && !is_at_work
     }
 }

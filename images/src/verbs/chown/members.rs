@@ -6,7 +6,7 @@ use super::roots::Roots;
 use condatainer_formats::ext::raw::{
     Claims, Entries, FileType, Fs, InoSet, Inode, ROOT_INO, block_count, check_plain, each_block,
 };
-use condatainer_formats::ext::{ExtError, ReadAt, Walk};
+use condatainer_formats::ext::{ExtError, Walk};
 
 /// The inodes that are to be looked at.
 pub(crate) enum Members {
@@ -42,7 +42,7 @@ impl Members {
 }
 
 /// The members for the whole of `roots`: without a walk when a look at the root directory shows that there is nothing else.
-pub(crate) fn whole<R: ReadAt + ?Sized>(fs: &Fs<'_, R>, roots: Roots) -> Result<Members, ExtError> {
+pub(crate) fn whole(fs: &Fs<'_>, roots: Roots) -> Result<Members, ExtError> {
     match only_overlay(fs, roots)? {
         Some(others) => Ok(Members::AllBut(others)),
         None => below(fs, roots.all()),
@@ -50,7 +50,7 @@ pub(crate) fn whole<R: ReadAt + ?Sized>(fs: &Fs<'_, R>, roots: Roots) -> Result<
 }
 
 /// When the root holds nothing but the overlay and an empty lost+found: the inodes beside the overlay's own.
-fn only_overlay<R: ReadAt + ?Sized>(fs: &Fs<'_, R>, roots: Roots) -> Result<Option<Vec<u32>>, ExtError> {
+fn only_overlay(fs: &Fs<'_>, roots: Roots) -> Result<Option<Vec<u32>>, ExtError> {
     let sb = &fs.sb;
     let mut others = vec![sb.journal_inum, sb.orphan_file_inum];
     for (ino, name) in names_in(fs, ROOT_INO)? {
@@ -64,7 +64,7 @@ fn only_overlay<R: ReadAt + ?Sized>(fs: &Fs<'_, R>, roots: Roots) -> Result<Opti
 }
 
 /// The entries of a directory that is expected to be small; never more than a few blocks of them.
-fn names_in<R: ReadAt + ?Sized>(fs: &Fs<'_, R>, ino: u32) -> Result<Vec<(u32, Vec<u8>)>, ExtError> {
+fn names_in(fs: &Fs<'_>, ino: u32) -> Result<Vec<(u32, Vec<u8>)>, ExtError> {
     const ENOUGH: usize = 16;
     let mut names = Vec::new();
     let dir = fs.inode(ino)?;
@@ -76,8 +76,8 @@ fn names_in<R: ReadAt + ?Sized>(fs: &Fs<'_, R>, ino: u32) -> Result<Vec<(u32, Ve
 }
 
 /// Calls `visit` with inode, name and claimed type of every entry but `.` and `..`, until it returns false.
-pub(super) fn each_entry<R: ReadAt + ?Sized>(
-    fs: &Fs<'_, R>,
+pub(super) fn each_entry(
+    fs: &Fs<'_>,
     dir: &Inode,
     mut visit: impl FnMut(u32, &[u8], Option<FileType>) -> bool,
 ) -> Result<(), ExtError> {
@@ -95,10 +95,7 @@ pub(super) fn each_entry<R: ReadAt + ?Sized>(
 }
 
 /// The members at and below `starts`: each inode once, whatever the entries point to.
-pub(super) fn below<R: ReadAt + ?Sized>(
-    fs: &Fs<'_, R>,
-    starts: impl Iterator<Item = u32>,
-) -> Result<Members, ExtError> {
+pub(super) fn below(fs: &Fs<'_>, starts: impl Iterator<Item = u32>) -> Result<Members, ExtError> {
     let (inodes, walk) = (InoSet::default(), Walk::default());
     let mut reach = Reach { fs, inodes, walk, claims: Claims::default() };
     for start in starts {
@@ -111,14 +108,14 @@ pub(super) fn below<R: ReadAt + ?Sized>(
 }
 
 /// What a walk has reached so far.
-struct Reach<'a, 'b, R: ?Sized> {
-    fs: &'a Fs<'b, R>,
+struct Reach<'a, 'b> {
+    fs: &'a Fs<'b>,
     inodes: InoSet,
     walk: Walk<()>,
     claims: Claims,
 }
 
-impl<R: ReadAt + ?Sized> Reach<'_, '_, R> {
+impl Reach<'_, '_> {
     fn meet(&mut self, ino: u32, claimed: Option<FileType>) -> Result<(), ExtError> {
         if ino < self.fs.sb.first_ino || ino > self.fs.sb.inodes_count {
             return Err(ExtError::corrupt(format!("a name points to inode {ino}, which is not for files")));

@@ -23,8 +23,8 @@ pub(crate) use owners::{count_other_owners, give_work};
 pub use report::Report;
 pub use request::Request;
 
-use crate::lock::held::{Held, Purpose};
-use crate::replace::sparse::next_data;
+use crate::acquire::{LockedImage, Purpose};
+use crate::sparse::next_data;
 use commit::Commit;
 use condatainer_formats::ext::raw::{Fs, Holes, NextData, require_apart};
 use condatainer_formats::ext::{ExtError, Ids, ReadAt, Window};
@@ -38,25 +38,25 @@ use survey::{Survey, ids_at, survey};
 /// # Errors
 /// See [`ChownError`]. Before the first write everything was checked; after it, running the same again completes the work.
 pub fn chown(path: &Path, request: &Request, progress: &mut dyn FnMut(u64, u64)) -> Result<Report, ChownError> {
-    let held =
-        Held::open(path, if request.dry_run { Purpose::Look } else { Purpose::Change })?.announce("overlay chown");
-    let replayed = held.make_clean(request.replay && !request.dry_run)?;
-    let report = chown_held(&held, request, progress)?;
+    let locked = LockedImage::open(path, if request.dry_run { Purpose::Look } else { Purpose::Change })?
+        .announce("overlay chown");
+    let replayed = locked.make_clean(request.replay && !request.dry_run)?;
+    let report = chown_locked(&locked, request, progress)?;
     if !request.dry_run && request.paths.is_empty() && request.from.is_none() {
         // Given to somebody for good, so a loan is forgotten.
-        loan::strike(&held.file);
+        loan::strike(&locked.file);
     }
     Ok(Report { replayed, ..report })
 }
 
-/// As [`chown`], in an image that is held and clean already.
-pub(crate) fn chown_held(
-    held: &Held,
+/// As [`chown`], in an image that is locked and clean already.
+pub(crate) fn chown_locked(
+    locked: &LockedImage,
     request: &Request,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Report, ChownError> {
-    let report = chown_file(&held.image.path, &held.file, held.window, request, progress)?;
-    Ok(Report { unlocked: held.lock_unsupported().is_some(), ..report })
+    let report = chown_file(&locked.image.path, &locked.file, locked.window, request, progress)?;
+    Ok(Report { unlocked: locked.lock_unsupported().is_some(), ..report })
 }
 
 /// As [`chown`], in the file system at `window` of an open file that nobody else has; `path` is what messages name.
@@ -84,12 +84,7 @@ pub(crate) fn chown_file(
 ///
 /// # Errors
 /// As [`chown`].
-pub fn preview<R: ReadAt + ?Sized>(
-    path: &Path,
-    reader: &R,
-    window: Window,
-    request: &Request,
-) -> Result<Report, ChownError> {
+pub fn preview(path: &Path, reader: &dyn ReadAt, window: Window, request: &Request) -> Result<Report, ChownError> {
     let fs = Fs::open(reader, window, u64::MAX).map_err(|error| ChownError::ext(path, error))?;
     let chown = Chown::new(path, &fs, None, request)?;
     let (members, _, seen) = chown.look(&mut |_, _| {})?;
@@ -97,9 +92,9 @@ pub fn preview<R: ReadAt + ?Sized>(
 }
 
 /// One chown under way.
-struct Chown<'a, R: ?Sized> {
+struct Chown<'a> {
     path: &'a Path,
-    fs: &'a Fs<'a, R>,
+    fs: &'a Fs<'a>,
     /// Where the image has data, if that can be asked.
     next_data: Option<NextData<'a>>,
     roots: Roots,
@@ -109,10 +104,10 @@ struct Chown<'a, R: ?Sized> {
     request: &'a Request,
 }
 
-impl<'a, R: ReadAt + ?Sized> Chown<'a, R> {
+impl<'a> Chown<'a> {
     fn new(
         path: &'a Path,
-        fs: &'a Fs<'a, R>,
+        fs: &'a Fs<'a>,
         next_data: Option<NextData<'a>>,
         request: &'a Request,
     ) -> Result<Self, ChownError> {
@@ -217,7 +212,7 @@ impl<'a, R: ReadAt + ?Sized> Chown<'a, R> {
     }
 }
 
-impl Chown<'_, File> {
+impl Chown<'_> {
     /// Writes what `look` found to be changed, and reads it back.
     fn write(
         &self,

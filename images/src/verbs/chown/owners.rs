@@ -6,17 +6,17 @@ use super::mapping::Mapping;
 use super::members;
 use super::request::Request;
 use super::roots::find_roots;
-use super::survey::{ids_at, member};
-use crate::lock::held::Held;
-use crate::replace::sparse::next_data;
+use super::survey::{ids_at, is_member};
+use crate::acquire::LockedImage;
+use crate::sparse::next_data;
 use condatainer_formats::ext::ExtError;
 use condatainer_formats::ext::raw::{Fs, Holes, each_chunk};
 
-/// Gives `work`, whatever lies in it and nothing else to the owner of `upper`, in an image that is held and clean.
-pub(crate) fn give_work(held: &Held) -> Result<(), ChownError> {
-    let (path, file) = (&held.image.path, &held.file);
+/// Gives `work`, whatever lies in it and nothing else to the owner of `upper`, in an image that is locked and clean.
+pub(crate) fn give_work(locked: &LockedImage) -> Result<(), ChownError> {
+    let (path, file) = (&locked.image.path, &locked.file);
     let ext = |error| ChownError::ext(path, error);
-    let fs = Fs::open(file, held.window, u64::MAX).map_err(ext)?;
+    let fs = Fs::open(file, locked.window, u64::MAX).map_err(ext)?;
     let roots = find_roots(&fs).map_err(ext)?;
     let owner = ids_at(&fs, roots.upper).map_err(ext)?;
     let members = members::below(&fs, roots.work.into_iter()).map_err(ext)?;
@@ -26,17 +26,17 @@ pub(crate) fn give_work(held: &Held) -> Result<(), ChownError> {
 }
 
 /// How many files in the image belong to other users than `upper` does.
-pub(crate) fn count_other_owners(held: &Held) -> Result<u64, ExtError> {
-    let fs = Fs::open(&held.file, held.window, u64::MAX)?;
+pub(crate) fn count_other_owners(locked: &LockedImage) -> Result<u64, ExtError> {
+    let fs = Fs::open(&locked.file, locked.window, u64::MAX)?;
     let roots = find_roots(&fs)?;
     let owner = ids_at(&fs, roots.upper)?;
     let members = members::whole(&fs, roots)?;
     let mut others = 0;
-    let next_data = |from, end| next_data(&held.file, from, end);
+    let next_data = |from, end| next_data(&locked.file, from, end);
     each_chunk(&fs, &|first, last| members.may_touch(first, last), Holes::Skip(&next_data), &mut |_| {}, |chunk| {
-        for (ino, _, raw) in chunk.live().filter(|(ino, ..)| *ino >= fs.sb.first_ino) {
-            let inode = member(&members, ino, raw)?;
-            others += u64::from(inode.is_some_and(|inode| inode.ids.uid != owner.uid));
+        for (ino, _, record) in chunk.live().filter(|(ino, ..)| *ino >= fs.sb.first_ino) {
+            let counts = is_member(&members, ino, &record.inode);
+            others += u64::from(counts && record.inode.ids().uid != owner.uid);
         }
         Ok::<(), ExtError>(())
     })?;

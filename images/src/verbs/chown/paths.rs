@@ -5,13 +5,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use super::members::each_entry;
+use condatainer_formats::ext::ExtError;
 use condatainer_formats::ext::raw::{
     Claims, Entries, FileType, Fs, InoSet, ROOT_INO, block_count, check_plain, read_block, scan,
 };
-use condatainer_formats::ext::{ExtError, ReadAt};
 
 /// The inode at `path` in `upper`, without following symbolic links; `None` when there is none.
-pub(super) fn resolve<R: ReadAt + ?Sized>(fs: &Fs<'_, R>, upper: u32, path: &Path) -> Result<Option<u32>, ExtError> {
+pub(super) fn resolve(fs: &Fs<'_>, upper: u32, path: &Path) -> Result<Option<u32>, ExtError> {
     let mut ino = upper;
     for part in path.components() {
         let name = match part {
@@ -31,7 +31,7 @@ pub(super) fn resolve<R: ReadAt + ?Sized>(fs: &Fs<'_, R>, upper: u32, path: &Pat
 }
 
 /// The path of a directory from the image's root, found by climbing; `None` where the names do not lead there.
-pub(super) fn path_of<R: ReadAt + ?Sized>(fs: &Fs<'_, R>, directory: u32) -> Option<PathBuf> {
+pub(super) fn path_of(fs: &Fs<'_>, directory: u32) -> Option<PathBuf> {
     const DEEPEST: usize = 256;
     let mut names = Vec::new();
     let (mut climbed, mut claims) = (InoSet::default(), Claims::default());
@@ -48,15 +48,15 @@ pub(super) fn path_of<R: ReadAt + ?Sized>(fs: &Fs<'_, R>, directory: u32) -> Opt
     Some(names.iter().rev().map(|name| OsStr::from_bytes(name)).collect())
 }
 
-fn parent_of<R: ReadAt + ?Sized>(fs: &Fs<'_, R>, ino: u32) -> Option<u32> {
+fn parent_of(fs: &Fs<'_>, ino: u32) -> Option<u32> {
     let dir = fs.inode(ino).ok()?;
     check_plain(&dir, "a directory").ok()?;
-    let block = read_block(fs, &dir, 0).ok()?;
+    let (_, block) = read_block(fs, &dir, 0).ok()?;
     let mut entries = Entries::of(&block, &fs.sb);
     entries.find_map(|entry| entry.ok().filter(|entry| entry.name == b"..")).map(|entry| entry.ino)
 }
 
-fn name_in<R: ReadAt + ?Sized>(fs: &Fs<'_, R>, parent: u32, child: u32) -> Option<Vec<u8>> {
+fn name_in(fs: &Fs<'_>, parent: u32, child: u32) -> Option<Vec<u8>> {
     let mut found = None;
     let dir = fs.inode(parent).ok()?;
     let looked = each_entry(fs, &dir, |ino, name, _| {

@@ -23,7 +23,7 @@ pub struct Report {
     /// 0 where the target is root, who needs fakeroot anyway.
     pub unwritable_directories: u64,
     /// The first of them, as paths from the image's root.
-    #[serde(serialize_with = "crate::system::shown::paths")]
+    #[serde(serialize_with = "crate::system::json_paths::paths")]
     pub unwritable_examples: Vec<PathBuf>,
     /// Whether the directories were walked, because the image holds more than the overlay or only paths were asked for.
     pub walked: bool,

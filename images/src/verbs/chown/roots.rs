@@ -1,7 +1,7 @@
 //! The two directories of an overlay in an image's root, and whether everything around them is understood.
 
 use condatainer_formats::ext::raw::{Fs, find_upper_and_work};
-use condatainer_formats::ext::{ExtError, FileType, ReadAt};
+use condatainer_formats::ext::{ExtError, FileType};
 
 /// The two directories that make an image an overlay.
 #[derive(Debug, Clone, Copy)]
@@ -18,7 +18,7 @@ impl Roots {
 }
 
 /// Finds `upper` and `work`, after making sure that everything in the file system is understood.
-pub(super) fn find_roots<R: ReadAt + ?Sized>(fs: &Fs<'_, R>) -> Result<Roots, ExtError> {
+pub(super) fn find_roots(fs: &Fs<'_>) -> Result<Roots, ExtError> {
     fs.sb.features.check_writable()?;
     // Half an inode on each side of a page could be torn apart by a kill.
     if !fs.window().offset.is_multiple_of(u64::from(fs.sb.inode_size.min(512))) {
@@ -32,9 +32,9 @@ pub(super) fn find_roots<R: ReadAt + ?Sized>(fs: &Fs<'_, R>) -> Result<Roots, Ex
     Ok(Roots { upper, work })
 }
 
-fn require_directory<R: ReadAt + ?Sized>(fs: &Fs<'_, R>, ino: u32, name: &str) -> Result<(), ExtError> {
+fn require_directory(fs: &Fs<'_>, ino: u32, name: &str) -> Result<(), ExtError> {
     let inode = fs.inode(ino)?;
-    let sound = ino >= fs.sb.first_ino && inode.links_count > 0;
+    let sound = ino >= fs.sb.first_ino && inode.i_links_count > 0;
     match inode.file_type() {
         FileType::Directory if sound => Ok(()),
         FileType::Directory => Err(ExtError::corrupt(format!("{name} has an inode that is not for files"))),

@@ -4,10 +4,8 @@ use std::collections::BTreeSet;
 
 use super::mapping::Mapping;
 use super::members::Members;
-use condatainer_formats::ext::raw::{
-    FileType, Fs, Holes, each_chunk, flag, flags_of, ids_of, inode_checksum, kind_of, stored_inode_checksum,
-};
-use condatainer_formats::ext::{ExtError, Ids, ReadAt};
+use condatainer_formats::ext::raw::{FileType, Fs, Holes, Inode, InodeRecord, each_chunk, flag};
+use condatainer_formats::ext::{ExtError, Ids};
 
 /// Enough to say "many"; an image may hold billions of ids.
 const MOST_IDS: usize = 1024;
@@ -35,8 +33,8 @@ pub(crate) struct Survey {
 }
 
 /// Looks at all members; changes nothing.
-pub(crate) fn survey<R: ReadAt + ?Sized>(
-    fs: &Fs<'_, R>,
+pub(crate) fn survey(
+    fs: &Fs<'_>,
     members: &Members,
     mapping: &Mapping,
     holes: Holes<'_>,
@@ -44,32 +42,34 @@ pub(crate) fn survey<R: ReadAt + ?Sized>(
 ) -> Result<Survey, ExtError> {
     let mut survey = Survey::default();
     each_chunk(fs, &|first, last| members.may_touch(first, last), holes, progress, |chunk| {
-        chunk.live().try_for_each(|(ino, _, raw)| survey.meet(fs, members, mapping, ino, raw))
+        chunk.live().try_for_each(|(ino, _, record)| survey.meet(fs, members, mapping, ino, record))
     })?;
     Ok(survey)
 }
 
 impl Survey {
-    fn meet<R: ReadAt + ?Sized>(
+    fn meet(
         &mut self,
-        fs: &Fs<'_, R>,
+        fs: &Fs<'_>,
         members: &Members,
         mapping: &Mapping,
         ino: u32,
-        raw: &[u8],
+        record: &InodeRecord,
     ) -> Result<(), ExtError> {
         if ino < fs.sb.first_ino {
             return Ok(());
         }
         self.in_use += 1;
-        match member(members, ino, raw)? {
-            Some(member) => check(fs, members, ino, raw, member).map(|()| self.count(mapping, ino, member)),
-            None => Ok(()),
+        if is_member(members, ino, &record.inode) {
+            check(fs, members, ino, record)?;
+            self.count(mapping, ino, &record.inode);
         }
+        Ok(())
     }
 
-    fn count(&mut self, mapping: &Mapping, ino: u32, member: Member) {
-        let (old, new, target) = (member.ids, mapping.apply(member.ids), mapping.target());
+    fn count(&mut self, mapping: &Mapping, ino: u32, inode: &Inode) {
+        let (old, target) = (inode.ids(), mapping.target());
+        let new = mapping.apply(old);
         self.members += 1;
         self.changing += u64::from(old != new);
         // Neighbours mostly have the same owner.
@@ -78,7 +78,7 @@ impl Survey {
             note(&mut self.gids, old.gid, new.gid == target.gid);
             self.last = Some(old);
         }
-        if member.kind == FileType::Directory && new != target {
+        if inode.file_type() == FileType::Directory && new != target {
             self.foreign_directories += 1;
             if self.examples.len() < EXAMPLES {
                 self.examples.push(ino);
@@ -93,36 +93,18 @@ fn note(ids: &mut BTreeSet<u32>, id: u32, becomes_target: bool) {
     }
 }
 
-/// What counts of an inode. A million of them are looked at three times, so no more is parsed.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Member {
-    pub ids: Ids,
-    pub(crate) kind: FileType,
-}
-
-/// The inode, if it is one whose owner counts. The inodes of large extended attributes have none of their own.
-pub(crate) fn member(members: &Members, ino: u32, raw: &[u8]) -> Result<Option<Member>, ExtError> {
-    if !members.contains(ino) {
-        return Ok(None);
-    }
-    let parse = || Some((Member { ids: ids_of(raw)?, kind: kind_of(raw)? }, flags_of(raw)?));
-    let (member, flags) = parse().ok_or_else(|| ExtError::corrupt(format!("inode {ino} is too short")))?;
-    Ok((flags & flag::EA_INODE == 0).then_some(member))
+/// Whether its owner counts. The inodes of large extended attributes have none of their own.
+pub(crate) fn is_member(members: &Members, ino: u32, inode: &Inode) -> bool {
+    members.contains(ino) && !inode.has(flag::EA_INODE)
 }
 
 /// A member must be intact before it is rewritten: a new checksum would hide the damage.
-fn check<R: ReadAt + ?Sized>(
-    fs: &Fs<'_, R>,
-    members: &Members,
-    ino: u32,
-    raw: &[u8],
-    member: Member,
-) -> Result<(), ExtError> {
-    if members.overlooked(ino, member.kind) {
+fn check(fs: &Fs<'_>, members: &Members, ino: u32, record: &InodeRecord) -> Result<(), ExtError> {
+    if members.overlooked(ino, record.inode.file_type()) {
         return Err(ExtError::corrupt(format!("a name claims another type than that of inode {ino}")));
     }
     let sealed = fs.sb.has_metadata_csum();
-    if sealed && stored_inode_checksum(raw) != inode_checksum(fs.sb.checksum_seed, ino, raw) {
+    if sealed && record.stored_checksum() != record.checksum(fs.sb.checksum_seed, ino) {
         return Err(ExtError::corrupt(format!("inode {ino} has a wrong checksum")));
     }
     Ok(())
@@ -134,6 +116,6 @@ pub(crate) fn merged(ids: &BTreeSet<u32>) -> Vec<u32> {
 }
 
 /// The ids of one inode, for the report.
-pub(crate) fn ids_at<R: ReadAt + ?Sized>(fs: &Fs<'_, R>, ino: u32) -> Result<Ids, ExtError> {
-    fs.inode(ino).map(|inode| inode.ids)
+pub(crate) fn ids_at(fs: &Fs<'_>, ino: u32) -> Result<Ids, ExtError> {
+    fs.inode(ino).map(|inode| inode.ids())
 }

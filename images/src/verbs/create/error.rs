@@ -5,9 +5,30 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
-use super::{Limit, MAX_SIZE};
+use super::spec::MAX_SIZE;
 use crate::image::ImageError;
 use crate::tools::e2fsprogs::ToolError;
+
+/// Who sets the limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// The file system is that full.
+    FileSystem,
+    /// The caller's disk quota.
+    User,
+    /// The disk quota of the caller's group.
+    Group,
+}
+
+impl Limit {
+    pub(super) fn words(self) -> &'static str {
+        match self {
+            Self::FileSystem => "are free",
+            Self::User => "does your disk quota leave",
+            Self::Group => "does your group's disk quota leave",
+        }
+    }
+}
 
 /// Why an image was not made. Nothing is left at the path.
 #[derive(Debug, thiserror::Error)]

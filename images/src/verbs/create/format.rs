@@ -6,7 +6,8 @@ use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use super::{CreateError, Spec};
+use super::error::CreateError;
+use super::spec::Spec;
 use crate::tools::e2fsprogs::{self, Tool, ToolError};
 use condatainer_formats::ext::Ids;
 

@@ -4,30 +4,10 @@ use std::path::Path;
 
 use nix::sys::statvfs::statvfs;
 
+use super::error::{CreateError, Limit};
 use super::format::metadata_bytes;
-use super::{CreateError, Spec};
-use crate::system::{file_limit, quota};
-
-/// Who sets the limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Limit {
-    /// The file system is that full.
-    FileSystem,
-    /// The caller's disk quota.
-    User,
-    /// The disk quota of the caller's group.
-    Group,
-}
-
-impl Limit {
-    pub fn words(self) -> &'static str {
-        match self {
-            Self::FileSystem => "are free",
-            Self::User => "does your disk quota leave",
-            Self::Group => "does your group's disk quota leave",
-        }
-    }
-}
+use super::spec::Spec;
+use crate::system::{disk_quota, file_size_limit};
 
 /// What one limit leaves; `None` where it does not count that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +28,7 @@ pub(super) fn check(spec: &Spec, directory: &Path) -> Result<(), CreateError> {
 }
 
 fn check_file_limit(spec: &Spec) -> Result<(), CreateError> {
-    match file_limit::get() {
+    match file_size_limit::get() {
         Some(limit) if limit < spec.size_bytes => {
             Err(CreateError::FileLimit { path: spec.path.clone(), size: spec.size_bytes, limit })
         }
@@ -75,11 +55,11 @@ fn rooms(directory: &Path) -> std::io::Result<Vec<Room>> {
     // Some file systems do not count: no blocks or no files at all.
     let bytes = (stat.blocks() > 0).then(|| stat.blocks_available().saturating_mul(stat.fragment_size()));
     let files = (stat.files() > 0).then(|| stat.files_available());
-    let of_quota = |left: quota::Left| {
+    let of_quota = |left: disk_quota::Left| {
         let limit = if left.group { Limit::Group } else { Limit::User };
         Room { limit, bytes: left.bytes, files: left.files }
     };
-    let quotas = quota::left(directory).into_iter().map(of_quota);
+    let quotas = disk_quota::left(directory).into_iter().map(of_quota);
     Ok([Room { limit: Limit::FileSystem, bytes, files }].into_iter().chain(quotas).collect())
 }
 

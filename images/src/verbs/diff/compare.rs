@@ -4,19 +4,19 @@ use super::entry::Aspect;
 use super::{DiffError, owner, told};
 use crate::image::ImageError;
 use crate::overlay::lower::{Lower, LowerNode};
-use condatainer_formats::ext::{FileType, Ids, Node, ReadAt, Tree};
+use condatainer_formats::ext::{FileType, Ids, Node, Tree};
 use condatainer_formats::overlayfs::is_metacopy;
 use std::path::Path;
 
 /// The two trees, and whom the image belongs to.
-pub(super) struct Sides<'a, 'b, R: ?Sized> {
+pub(super) struct Sides<'a, 'b> {
     pub(super) path: &'a Path,
-    pub(super) tree: &'a Tree<'b, R>,
+    pub(super) tree: &'a Tree<'b>,
     pub(super) lower: &'a Lower,
     pub(super) owner: Ids,
 }
 
-impl<R: ReadAt + ?Sized> Sides<'_, '_, R> {
+impl Sides<'_, '_> {
     /// Everything in which `now` differs from `before`.
     pub(super) fn compare(&self, before: &LowerNode, now: &Node) -> Result<Vec<Aspect>, DiffError> {
         if before.kind != now.kind {

@@ -18,7 +18,7 @@ pub use summary::{Count, Summary, Totals, by_directory};
 
 use crate::image::{Image, ImageError, Opened};
 use crate::overlay::lower::{Lower, LowerError};
-use condatainer_formats::ext::{ExtError, ReadAt, Tree, Window};
+use condatainer_formats::ext::{ExtError, Tree, Window};
 use std::path::{Path, PathBuf};
 use walk::Walk;
 
@@ -74,7 +74,7 @@ pub fn require_ext(image: &Image) -> Result<Window, DiffError> {
 }
 
 /// As [`diff`], over an open tree; `path` is for messages.
-fn changes<R: ReadAt + ?Sized>(path: &Path, tree: &Tree<'_, R>, lower: &Lower) -> Result<Changes, DiffError> {
+fn changes(path: &Path, tree: &Tree<'_>, lower: &Lower) -> Result<Changes, DiffError> {
     let upper = tree.upper().map_err(|error| told(path, error))?;
     Walk::new(path, tree, lower, upper.ids).all(upper.ino)
 }

@@ -10,7 +10,7 @@ use super::{Changes, DiffError, told};
 use crate::overlay::lower::{Lower, LowerNode, join};
 use crate::overlay::upper::Names;
 use condatainer_formats::ext::raw::InoSet;
-use condatainer_formats::ext::{ExtError, FileType, Ids, Node, ReadAt, Tree};
+use condatainer_formats::ext::{ExtError, FileType, Ids, Node, Tree};
 use condatainer_formats::overlayfs::{is_redirect, is_whiteout};
 
 /// What is deleted is told up to so many times: names of a layer below take next to nothing there, so a small one could fill the
@@ -18,8 +18,8 @@ use condatainer_formats::overlayfs::{is_redirect, is_whiteout};
 const MOST_DELETED: usize = 250_000;
 const LONG_PATH: usize = 100;
 
-pub(super) struct Walk<'a, 'b, R: ?Sized> {
-    sides: Sides<'a, 'b, R>,
+pub(super) struct Walk<'a, 'b> {
+    sides: Sides<'a, 'b>,
     pending: Vec<Directory>,
     entered: InoSet,
     changes: Changes,
@@ -37,8 +37,8 @@ struct Directory {
     hides: bool,
 }
 
-impl<'a, 'b, R: ReadAt + ?Sized> Walk<'a, 'b, R> {
-    pub(super) fn new(path: &'a Path, tree: &'a Tree<'b, R>, lower: &'a Lower, owner: Ids) -> Self {
+impl<'a, 'b> Walk<'a, 'b> {
+    pub(super) fn new(path: &'a Path, tree: &'a Tree<'b>, lower: &'a Lower, owner: Ids) -> Self {
         let sides = Sides { path, tree, lower, owner };
         Self { sides, pending: Vec::new(), entered: InoSet::default(), changes: Changes::default(), deleted: 0 }
     }

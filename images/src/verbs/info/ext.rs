@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
+use crate::acquire::usage::{Usage, usage};
 use crate::image;
 use crate::image::state::State;
 use crate::image::{ImageError, Opened};
-use crate::lock::usage::{Usage, usage};
 use crate::overlay::whiteout::{self, Kinds};
 use crate::verbs::with_root;
 use condatainer_formats::ext::{Found, Ids, Window};

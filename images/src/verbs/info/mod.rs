@@ -19,7 +19,7 @@ use crate::module::Module;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Info {
     /// As given.
-    #[serde(serialize_with = "crate::system::shown::path")]
+    #[serde(serialize_with = "crate::system::json_paths::path")]
     pub path: PathBuf,
     /// `ext2`, `ext3`, `ext4`, `squashfs`, `sif` or `directory`.
     pub kind: &'static str,

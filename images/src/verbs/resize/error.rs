@@ -3,10 +3,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::acquire::AcquireError;
 use crate::image::ImageError;
-use crate::lock::held::HeldError;
 use crate::replace::ReplaceError;
-use crate::replace::draft::attributes::Unequal;
+use crate::temporary::attributes::Unequal;
 use crate::tools::e2fsprogs::ToolError;
 use condatainer_formats::ext::ExtError;
 
@@ -28,7 +28,7 @@ pub enum ResizeError {
     Image(#[from] ImageError),
     /// The image cannot be had for ourselves, or is not clean.
     #[error(transparent)]
-    Held(HeldError),
+    Acquire(AcquireError),
     /// Not an ext image.
     #[error("{}: is a {kind}; only ext3 images can be resized", path.display())]
     NoExt {
@@ -191,7 +191,7 @@ impl ResizeError {
             }
             ReplaceError::Attribute(Unequal { what, error }) => Self::Attribute { path, what, error },
             ReplaceError::Changed { what } => Self::Changed { path, what },
-            ReplaceError::Held(error) => error.into(),
+            ReplaceError::Acquire(error) => error.into(),
             ReplaceError::Io(error) if error.kind() == io::ErrorKind::Interrupted => Self::Interrupted { path },
             ReplaceError::Io(error) => Self::Io { path, error },
         }
@@ -202,11 +202,11 @@ impl ResizeError {
     }
 }
 
-impl From<HeldError> for ResizeError {
-    fn from(error: HeldError) -> Self {
+impl From<AcquireError> for ResizeError {
+    fn from(error: AcquireError) -> Self {
         match error {
-            HeldError::NoExt { path, kind } => Self::NoExt { path, kind },
-            other => Self::Held(other),
+            AcquireError::NoExt { path, kind } => Self::NoExt { path, kind },
+            other => Self::Acquire(other),
         }
     }
 }

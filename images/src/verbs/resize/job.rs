@@ -5,16 +5,16 @@ use std::io;
 use std::path::Path;
 
 use super::error::ResizeError;
+use super::report::{Report, Stage};
 use super::shape::Shape;
 use super::size::{self, Wish};
 use super::tools::Tools;
-use super::{Report, Stage};
-use crate::lock::held::Held;
-use crate::replace::draft::Kind;
-use crate::replace::sparse::{self, Copied};
+use crate::acquire::LockedImage;
 use crate::replace::{Group, Replacement};
-use crate::system::file_limit;
+use crate::sparse::{self, Copied};
+use crate::system::file_size_limit;
 use crate::system::stop::Stop;
+use crate::temporary::Kind;
 use crate::tools::e2fsprogs::ToolError;
 
 /// So often the size is corrected when less is free than was foreseen.
@@ -23,7 +23,7 @@ const ROUNDS: u32 = 5;
 /// What is decided.
 pub(super) struct Job<'a> {
     pub(super) path: &'a Path,
-    pub(super) held: &'a Held,
+    pub(super) locked: &'a LockedImage,
     pub(super) wish: Wish,
     pub(super) before: Shape,
     /// The new number of blocks.
@@ -54,7 +54,7 @@ impl Job<'_> {
         tell: &mut dyn FnMut(Stage),
     ) -> Result<Report, ResizeError> {
         let size = self.blocks * u64::from(self.before.sb.block_size);
-        if let Some(limit) = file_limit::get().filter(|limit| size > *limit) {
+        if let Some(limit) = file_size_limit::get().filter(|limit| size > *limit) {
             return Err(ResizeError::FileLimit { path: self.path.into(), size, limit });
         }
         if in_place { self.in_place(report, tell) } else { self.by_copy(report, tell) }
@@ -62,12 +62,12 @@ impl Job<'_> {
 
     fn by_copy(&self, report: Report, tell: &mut dyn FnMut(Stage)) -> Result<Report, ResizeError> {
         let no_copy = |error| ResizeError::replace(self.path, error);
-        let copy = Replacement::beside(self.held, Kind::Resized, Group::Same).map_err(no_copy)?;
+        let copy = Replacement::beside(self.locked, Kind::Resized, Group::Same).map_err(no_copy)?;
         let mut tell_copied = |done, total| {
             tell(Stage::Copying(done, total));
             if self.stop.is_asked() { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
         };
-        let copied = copy.fill(self.held, self.tables(), &mut tell_copied).map_err(no_copy)?;
+        let copied = copy.fill(self.locked, self.tables(), &mut tell_copied).map_err(no_copy)?;
         let tools = Tools::on_copy(copy.draft(), self.stop).map_err(|e| ResizeError::io(self.path, e))?;
         let (after, repaired) =
             self.work(copy.draft().file(), &tools, tell).map_err(|trouble| self.explain(trouble))?;
@@ -75,7 +75,7 @@ impl Job<'_> {
             return Err(ResizeError::Interrupted { path: self.path.into() });
         }
         // Locked until the report is made.
-        let _taken = copy.take_place(self.held, false).map_err(no_copy)?;
+        let _taken = copy.take_place(self.locked, false).map_err(no_copy)?;
         Ok(Report { copied, repaired: report.repaired || repaired, ..finished(report, &after) })
     }
 
@@ -85,7 +85,7 @@ impl Job<'_> {
     /// that, least of all when the disk decides what is written first.
     fn in_place(&self, report: Report, tell: &mut dyn FnMut(Stage)) -> Result<Report, ResizeError> {
         tell(Stage::InPlace);
-        let file = &self.held.file;
+        let file = &self.locked.file;
         let tools = Tools::on_image(file).map_err(|e| ResizeError::io(self.path, e))?;
         let (after, repaired) = self.work(file, &tools, tell).map_err(|trouble| self.explain_in_place(trouble))?;
         let copied = Copied::None;
@@ -129,7 +129,7 @@ impl Job<'_> {
         let bytes = blocks * u64::from(self.before.sb.block_size);
         if bytes > file.metadata()?.len() {
             // A write behind the limit would end this process.
-            if file_limit::get().is_some_and(|limit| bytes > limit) {
+            if file_size_limit::get().is_some_and(|limit| bytes > limit) {
                 return Err(Trouble::Io(io::ErrorKind::FileTooLarge.into()));
             }
             file.set_len(bytes)?;

@@ -3,8 +3,8 @@
 use std::fs::File;
 use std::io;
 
-use crate::replace::draft::Draft;
 use crate::system::stop::Stop;
+use crate::temporary::Draft;
 use crate::tools::e2fsprogs::{CORRECTED, GIVEN_FILE, ToolError, command_on, run_unless};
 
 /// The file, and when to give up.

@@ -12,7 +12,7 @@ use super::SealError;
 use super::sparse::{self, Piece};
 use super::walk::{Entry, What};
 use crate::image::ImageError;
-use condatainer_formats::ext::{ExtError, FileType, Node, ReadAt, Tree, Xattr};
+use condatainer_formats::ext::{ExtError, FileType, Node, Tree, Xattr};
 use condatainer_formats::overlayfs::is_private;
 
 const BLOCK: usize = 512;
@@ -42,16 +42,16 @@ pub(super) fn mtime_of(node: &Node, latest: u32) -> u32 {
 }
 
 /// A tar archive under way.
-pub(super) struct Archive<'a, 'b, R: ?Sized, W> {
-    tree: &'a Tree<'b, R>,
+pub(super) struct Archive<'a, 'b, W> {
+    tree: &'a Tree<'b>,
     image: &'a std::path::Path,
     out: W,
     latest: u32,
     buffer: Vec<u8>,
 }
 
-impl<'a, 'b, R: ReadAt + ?Sized, W: Write> Archive<'a, 'b, R, W> {
-    pub(super) fn new(tree: &'a Tree<'b, R>, image: &'a std::path::Path, out: W, latest: u32) -> Self {
+impl<'a, 'b, W: Write> Archive<'a, 'b, W> {
+    pub(super) fn new(tree: &'a Tree<'b>, image: &'a std::path::Path, out: W, latest: u32) -> Self {
         Self { tree, image, out, latest, buffer: vec![0; PIECE] }
     }
 

@@ -5,7 +5,7 @@
 use super::archive::{self, mtime_of};
 use super::walk::{Entry, What};
 use crate::tools::mksquashfs::{Root, fits_in_an_option};
-use condatainer_formats::ext::{ExtError, FileType, Ids, ReadAt, Tree, Xattr};
+use condatainer_formats::ext::{ExtError, FileType, Ids, Tree, Xattr};
 
 /// Where a Conda environment lies in an image.
 const CONDA: &[u8] = b"ext3/env/bin";
@@ -66,12 +66,7 @@ impl Owner {
 
 impl Count {
     /// Takes one entry into account; times are not later than `latest`.
-    pub(super) fn add<R: ReadAt + ?Sized>(
-        &mut self,
-        tree: &Tree<'_, R>,
-        entry: &Entry<'_>,
-        latest: u32,
-    ) -> Result<(), ExtError> {
+    pub(super) fn add(&mut self, tree: &Tree<'_>, entry: &Entry<'_>, latest: u32) -> Result<(), ExtError> {
         let node = entry.node;
         if let What::Link(_) = entry.what {
             return Ok(());

@@ -4,14 +4,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::inside::display;
+use crate::acquire::AcquireError;
 use crate::image::ImageError;
-use crate::lock::held::HeldError;
 use crate::module::sidecar::distrust;
 use crate::overlay::lower::LowerError;
-use crate::replace::draft::directory_of;
-use crate::tools::full;
+use crate::tools::disk_full;
 use crate::tools::mksquashfs::ToolError;
 use crate::trust::TrustError;
+use crate::trust::open_dir::directory_of;
 
 /// Why there is no layer. Nothing is left at its path, and the image is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -21,7 +21,7 @@ pub enum SealError {
     Image(#[from] ImageError),
     /// The image cannot be read in peace, or is not clean.
     #[error(transparent)]
-    Held(HeldError),
+    Acquire(AcquireError),
     /// It is an image, but nothing in it can be sealed.
     #[error("{}: is a {kind} without a writable overlay; only what was written to an ext3 image can be sealed", path.display())]
     NoUpper {
@@ -138,11 +138,11 @@ pub enum SealError {
     },
 }
 
-impl From<HeldError> for SealError {
-    fn from(error: HeldError) -> Self {
+impl From<AcquireError> for SealError {
+    fn from(error: AcquireError) -> Self {
         match error {
-            HeldError::NoExt { path, kind } => Self::NoUpper { path, kind },
-            other => Self::Held(other),
+            AcquireError::NoExt { path, kind } => Self::NoUpper { path, kind },
+            other => Self::Acquire(other),
         }
     }
 }
@@ -172,7 +172,7 @@ impl SealError {
 
     pub(super) fn tool(path: &Path, error: ToolError) -> Self {
         match error {
-            ToolError::Failed(said) if full::is_said(&said) => Self::no_space(path),
+            ToolError::Failed(said) if disk_full::is_said(&said) => Self::no_space(path),
             error => Self::Tool { path: path.into(), error },
         }
     }

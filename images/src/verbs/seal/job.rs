@@ -1,6 +1,5 @@
 //! One sealing: count, feed mksquashfs, verify, publish.
 
-use std::fs::File;
 use std::io::BufWriter;
 use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt;
@@ -17,7 +16,7 @@ use super::target::Target;
 use super::walk::{LayerWalk, Translated};
 use super::{Report, Request, SealError, sidecar};
 use crate::image::{self, ImageError, Kind};
-use crate::replace::draft::Draft;
+use crate::temporary::Draft;
 use crate::tools::mksquashfs::{self, Mksquashfs, Order, Running, ToolError};
 use condatainer_formats::ext::{ExtError, Ids, Tree, read_exact_at};
 
@@ -38,12 +37,12 @@ pub(super) struct Job<'a> {
 
 impl Job<'_> {
     pub(super) fn run(&self, watch: Watch<'_>) -> Result<Report, SealError> {
-        let held = &self.peace.held;
-        let tree = Tree::open(&held.file, held.window).map_err(|e| self.ext(e))?;
+        let locked = &self.peace.locked;
+        let tree = Tree::open(&locked.file, locked.window).map_err(|e| self.ext(e))?;
         let upper = tree.upper().map_err(|e| self.ext(e))?.ino;
-        let below = Lazy::new(self.request, &held.image.kind);
+        let below = Lazy::new(self.request, &locked.image.kind);
         let (count, translated) = self.count(&tree, upper, &below)?;
-        let variables = sidecar::variables(&self.peace.held.image, &count)?;
+        let variables = sidecar::variables(&self.peace.locked.image, &count)?;
         if variables.is_some() {
             self.target.require_free_beside()?;
         }
@@ -51,7 +50,7 @@ impl Job<'_> {
         self.write(&tree, upper, &below, &count, &draft, watch)?;
         self.verify(&draft, &count)?;
         let size_bytes = draft.file().metadata().map_err(|e| SealError::io(&self.request.layer, e))?.len();
-        let readers = held.file.metadata().map_err(|e| SealError::io(&self.request.layer, e))?.mode();
+        let readers = locked.file.metadata().map_err(|e| SealError::io(&self.request.layer, e))?.mode();
         let environment = self.target.publish(draft, readers, variables.as_ref())?;
         Ok(Report { environment, size_bytes, ..self.report(&count, translated) })
     }
@@ -68,7 +67,7 @@ impl Job<'_> {
         if self.tool.has_root_options() { u32::MAX } else { u32::try_from(count.changed.max(0)).unwrap_or(u32::MAX) }
     }
 
-    fn count(&self, tree: &Tree<'_, File>, upper: u32, below: &Lazy<'_>) -> Result<(Count, Translated), SealError> {
+    fn count(&self, tree: &Tree<'_>, upper: u32, below: &Lazy<'_>) -> Result<(Count, Translated), SealError> {
         let mut count = Count::default();
         let walk = LayerWalk::new(tree, &self.request.image, below);
         let translated =
@@ -78,7 +77,7 @@ impl Job<'_> {
 
     fn write(
         &self,
-        tree: &Tree<'_, File>,
+        tree: &Tree<'_>,
         upper: u32,
         below: &Lazy<'_>,
         count: &Count,
@@ -106,7 +105,7 @@ impl Job<'_> {
 
     fn feed(
         &self,
-        tree: &Tree<'_, File>,
+        tree: &Tree<'_>,
         upper: u32,
         below: &Lazy<'_>,
         count: &Count,
@@ -182,7 +181,7 @@ impl Job<'_> {
             root_owner_kept: self.keeps_root_owner(count),
             repaired: self.peace.repaired,
             unclean: self.peace.unclean,
-            unlocked: self.peace.held.lock_unsupported().is_some(),
+            unlocked: self.peace.locked.lock_unsupported().is_some(),
         }
     }
 

@@ -91,13 +91,13 @@ impl Request {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Report {
     /// The image.
-    #[serde(serialize_with = "crate::system::shown::path")]
+    #[serde(serialize_with = "crate::system::json_paths::path")]
     pub image: PathBuf,
     /// The layer.
-    #[serde(serialize_with = "crate::system::shown::path")]
+    #[serde(serialize_with = "crate::system::json_paths::path")]
     pub layer: PathBuf,
     /// The file of variables beside it, where there is something to say.
-    #[serde(serialize_with = "crate::system::shown::maybe")]
+    #[serde(serialize_with = "crate::system::json_paths::maybe")]
     pub environment: Option<PathBuf>,
     /// Size of the layer, in bytes.
     pub size_bytes: u64,
@@ -140,6 +140,6 @@ pub fn seal(request: &Request, watch: &mut dyn FnMut(u64, u64) -> ControlFlow<()
     let target = Target::new(&request.layer, request.force)?;
     let tool = Mksquashfs::find().map_err(|error| SealError::tool(&request.layer, error))?;
     let peace = Peace::with(&request.image)?;
-    target.refuse_image(&peace.held.image)?;
+    target.refuse_image(&peace.locked.image)?;
     Job { request, target: &target, tool: &tool, peace: &peace }.run(watch)
 }

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use crate::lock::held::{Held, HeldError, Purpose};
+use crate::acquire::{AcquireError, LockedImage, Purpose};
 use condatainer_formats::ext::State;
 
 /// See the module.
 pub(super) struct Peace {
-    pub(super) held: Held,
+    pub(super) locked: LockedImage,
     /// e2fsck cleaned it first.
     pub(super) repaired: bool,
     /// It is not marked as clean, and is read as it is.
@@ -16,27 +16,27 @@ pub(super) struct Peace {
 
 impl Peace {
     /// Takes the lock for reading; where the image needs it, repairs it first under the lock for writing.
-    pub(super) fn with(path: &Path) -> Result<Self, HeldError> {
-        let held = Held::open(path, Purpose::Read)?;
-        if held.state()?.is_clean() {
-            return Ok(Self { held, repaired: false, unclean: false });
+    pub(super) fn with(path: &Path) -> Result<Self, AcquireError> {
+        let locked = LockedImage::open(path, Purpose::Read)?;
+        if locked.state()?.is_clean() {
+            return Ok(Self { locked, repaired: false, unclean: false });
         }
-        drop(held);
+        drop(locked);
         let repaired = repair(path);
-        let held = Held::open(path, Purpose::Read)?;
+        let locked = LockedImage::open(path, Purpose::Read)?;
         match repaired {
-            _ if held.state()?.is_clean() => Ok(Self { held, repaired: true, unclean: false }),
-            Ok(()) => held.make_clean(false).map(|_| Self { held, repaired: true, unclean: false }),
-            Err(HeldError::Busy { .. } | HeldError::NotWritable { .. }) if is_readable(held.state()?) => {
-                Ok(Self { held, repaired: false, unclean: true })
+            _ if locked.state()?.is_clean() => Ok(Self { locked, repaired: true, unclean: false }),
+            Ok(()) => locked.make_clean(false).map(|_| Self { locked, repaired: true, unclean: false }),
+            Err(AcquireError::Busy { .. } | AcquireError::NotWritable { .. }) if is_readable(locked.state()?) => {
+                Ok(Self { locked, repaired: false, unclean: true })
             }
             Err(error) => Err(error),
         }
     }
 }
 
-fn repair(path: &Path) -> Result<(), HeldError> {
-    Held::open(path, Purpose::Change)?.announce("overlay seal").make_clean(true).map(drop)
+fn repair(path: &Path) -> Result<(), AcquireError> {
+    LockedImage::open(path, Purpose::Change)?.announce("overlay seal").make_clean(true).map(drop)
 }
 
 /// fuse2fs takes the mark of a clean file system away even where it only reads; names and contents are sound then. A writer that

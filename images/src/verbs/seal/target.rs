@@ -12,7 +12,8 @@ use nix::unistd::geteuid;
 use super::sidecar::Variables;
 use super::{SealError, sidecar};
 use crate::image::Image;
-use crate::replace::draft::{Draft, Kind, attributes, directory_of, sweep};
+use crate::temporary::{Draft, Kind, attributes, sweep};
+use crate::trust::open_dir::directory_of;
 
 /// A place that was looked at.
 pub(super) struct Target {

@@ -11,7 +11,7 @@ use super::inside::display;
 use crate::image::ImageError;
 use crate::overlay::lower::join;
 use crate::overlay::upper::Names;
-use condatainer_formats::ext::{ExtError, FileType, Node, ReadAt, Tree, Visit, Walk, Xattr};
+use condatainer_formats::ext::{ExtError, FileType, Node, Tree, Visit, Walk, Xattr};
 use condatainer_formats::overlayfs::{is_whiteout, points_below};
 
 /// Longer paths are of no use to anybody, and a hostile image could spend days on them; in bytes.
@@ -59,8 +59,8 @@ struct Place {
     shadowed: bool,
 }
 
-pub(super) struct LayerWalk<'a, 'b, R: ?Sized> {
-    tree: &'a Tree<'b, R>,
+pub(super) struct LayerWalk<'a, 'b> {
+    tree: &'a Tree<'b>,
     image: &'a std::path::Path,
     below: &'a Lazy<'a>,
     walk: Walk<Place>,
@@ -69,8 +69,8 @@ pub(super) struct LayerWalk<'a, 'b, R: ?Sized> {
     translated: Translated,
 }
 
-impl<'a, 'b, R: ReadAt + ?Sized> LayerWalk<'a, 'b, R> {
-    pub(super) fn new(tree: &'a Tree<'b, R>, image: &'a std::path::Path, below: &'a Lazy<'a>) -> Self {
+impl<'a, 'b> LayerWalk<'a, 'b> {
+    pub(super) fn new(tree: &'a Tree<'b>, image: &'a std::path::Path, below: &'a Lazy<'a>) -> Self {
         let (walk, linked) = (Walk::default(), HashMap::new());
         Self { tree, image, below, walk, linked, translated: Translated::default() }
     }

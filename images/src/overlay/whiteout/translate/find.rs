@@ -1,7 +1,6 @@
 //! Which whiteouts can be translated, and where their names stand.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 
 use crate::overlay::whiteout::is_of_fuse;
 use condatainer_formats::ext::raw::{Entries, block_count, flag};
@@ -82,7 +81,7 @@ struct Directory {
 }
 
 impl Findings {
-    pub(super) fn of(tree: &Tree<'_, File>) -> Result<Self, ExtError> {
+    pub(super) fn of(tree: &Tree<'_>) -> Result<Self, ExtError> {
         let upper = tree.upper()?;
         let mut found = Self::none(upper.ids);
         let mut walk = Walk::from(upper.ino, ());
@@ -100,7 +99,7 @@ impl Findings {
         Self { owner, blocks, indexed, devices, removed, left: 0, free: Vec::new() }
     }
 
-    fn look_into(&mut self, tree: &Tree<'_, File>, dir: &Node, walk: &mut Walk<()>) -> Result<(), ExtError> {
+    fn look_into(&mut self, tree: &Tree<'_>, dir: &Node, walk: &mut Walk<()>) -> Result<(), ExtError> {
         let (mut names, mut candidates) = (BTreeSet::new(), Vec::new());
         for logical in 0..block_count(&tree.fs().sb, dir.inode()) {
             let (number, block) = tree.directory_block(dir, logical)?;
@@ -130,7 +129,7 @@ impl Findings {
 
     /// Only what fuse-overlayfs itself makes is taken: an empty file, or a device 0/0, with one name. A device is also what a killed
     /// run left.
-    fn judge(&mut self, tree: &Tree<'_, File>, candidate: Candidate, directory: &Directory) -> Result<(), ExtError> {
+    fn judge(&mut self, tree: &Tree<'_>, candidate: Candidate, directory: &Directory) -> Result<(), ExtError> {
         let node = tree.node(candidate.ino)?;
         let bare = is_whiteout(node.kind, node.device) || !node.inode().has_blocks(&tree.fs().sb);
         let ours = is_of_fuse(&node) && bare && !node.inode().has(flag::INLINE_DATA);
@@ -170,7 +169,7 @@ fn becomes(name: &[u8], directory: &Directory) -> Option<Change> {
     }
 }
 
-fn is_directory(tree: &Tree<'_, File>, ino: u32, name: &[u8], claimed: Option<FileType>) -> Result<bool, ExtError> {
+fn is_directory(tree: &Tree<'_>, ino: u32, name: &[u8], claimed: Option<FileType>) -> Result<bool, ExtError> {
     let kind = match claimed {
         _ if name == b"." || name == b".." => return Ok(false),
         Some(kind) => kind,

@@ -62,7 +62,7 @@ pub fn require_translatable(file: &File, window: Window) -> Result<(), ExtError>
     supported(&Fs::open(file, window, u64::MAX)?)
 }
 
-fn supported(fs: &Fs<'_, File>) -> Result<(), ExtError> {
+fn supported(fs: &Fs<'_>) -> Result<(), ExtError> {
     fs.sb.features.check_writable()?;
     if fs.sb.has_group_checksums() {
         return Err(ExtError::unsupported("checksums of its metadata, for rewriting names"));

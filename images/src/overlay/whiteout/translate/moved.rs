@@ -5,7 +5,6 @@
 //! a free place, and then the directory leads there: by a number of four bytes, which never lies in two sectors.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 
 use super::find::{Change, Edit, Findings};
 use condatainer_formats::ext::raw::{Fs, pointer_offset};
@@ -31,7 +30,7 @@ fn can_be_torn(edit: &Edit) -> bool {
 impl Findings {
     /// Notes for each block with such a name where its number stands, and a free block to move it to. Where one of the two is not
     /// to be had, such names are left as they are.
-    pub(super) fn plan_moves(&mut self, tree: &Tree<'_, File>) -> Result<(), ExtError> {
+    pub(super) fn plan_moves(&mut self, tree: &Tree<'_>) -> Result<(), ExtError> {
         for block in self.blocks.values_mut().filter(|block| block.edits.iter().any(can_be_torn)) {
             let (ino, logical) = block.place;
             block.pointer = pointer_offset(tree.fs(), ino, tree.node(ino)?.inode(), logical)?;
@@ -63,14 +62,14 @@ impl Findings {
 }
 
 /// The first free blocks, `wanted` at most.
-fn free_blocks(fs: &Fs<'_, File>, wanted: usize) -> Result<Vec<u64>, ExtError> {
+fn free_blocks(fs: &Fs<'_>, wanted: usize) -> Result<Vec<u64>, ExtError> {
     let (mut free, sb) = (Vec::new(), &fs.sb);
     for group in 0..sb.group_count() {
         if free.len() >= wanted {
             break;
         }
         let first = u64::from(sb.first_data_block) + group * u64::from(sb.blocks_per_group);
-        let bits = fs.read_block(fs.group(group)?.block_bitmap, "a block bitmap")?;
+        let bits = fs.read_block(fs.group(group)?.block_bitmap(), "a block bitmap")?;
         let count = u64::from(sb.blocks_per_group).min(sb.blocks_count - first);
         let is_free = |bit: &u64| bits.get((bit / 8) as usize).is_some_and(|byte| byte & 1 << (bit % 8) == 0);
         free.extend((0..count).filter(is_free).map(|bit| first + bit).take(wanted - free.len()));

@@ -15,8 +15,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::TranslateError;
 use super::find::{Change, Edit, Findings};
 use condatainer_formats::ext::raw::{
-    Fs, GroupDescriptor, clear_bit, clear_flag, delete_inode, flag, make_whiteout, put_free_inodes, put_name, put_type,
-    put_valid, remove_name, set_bit,
+    Fs, GroupDescriptor, Inode, InodeRecord, SUPERBLOCK_OFFSET, clear_bit, flag, put_name, put_type, remove_name,
+    set_bit,
 };
 use condatainer_formats::ext::{ExtError, FileType};
 
@@ -38,7 +38,7 @@ impl Disk for File {
 }
 
 pub(super) struct Writer<'a> {
-    pub(super) fs: &'a Fs<'a, File>,
+    pub(super) fs: &'a Fs<'a>,
     pub(super) disk: &'a dyn Disk,
     pub(super) found: &'a Findings,
 }
@@ -55,7 +55,7 @@ impl Writer<'_> {
     pub(super) fn run(&self) -> Result<(), TranslateError> {
         self.mark(false)?;
         for ino in &self.found.indexed {
-            self.rewrite_inode(*ino, |raw| clear_flag(raw, flag::INDEX))?;
+            self.rewrite_inode(*ino, |inode| inode.clear(flag::INDEX))?;
         }
         self.forget_types()?;
         self.disk.sync()?;
@@ -87,7 +87,7 @@ impl Writer<'_> {
     /// From here on nobody else takes them.
     fn take_free_blocks(&self) -> Result<(), TranslateError> {
         for (group, bits) in self.by_group(self.found.free.iter().copied()) {
-            self.rewrite_bitmap(self.fs.group(group)?.block_bitmap, &bits, set_bit)?;
+            self.rewrite_bitmap(self.fs.group(group)?.block_bitmap(), &bits, set_bit)?;
         }
         Ok(())
     }
@@ -111,15 +111,11 @@ impl Writer<'_> {
     fn count_blocks(&self, moves: &[Move]) -> Result<(), TranslateError> {
         let left_last = moves.iter().rev().take(self.found.free.len()).map(|one| one.from);
         for (group, bits) in self.by_group(left_last) {
-            self.rewrite_bitmap(self.fs.group(group)?.block_bitmap, &bits, clear_bit)?;
-            self.rewrite_descriptor(group, |raw| {
-                GroupDescriptor::add_free_blocks(raw, &self.fs.sb, bits.len() as i64)
-            })?;
+            self.rewrite_bitmap(self.fs.group(group)?.block_bitmap(), &bits, clear_bit)?;
+            self.rewrite_descriptor(group, |descriptor| descriptor.add_free_blocks(bits.len() as i64))?;
         }
         for (group, bits) in self.by_group(self.found.free.iter().copied()) {
-            self.rewrite_descriptor(group, |raw| {
-                GroupDescriptor::add_free_blocks(raw, &self.fs.sb, -(bits.len() as i64))
-            })?;
+            self.rewrite_descriptor(group, |descriptor| descriptor.add_free_blocks(-(bits.len() as i64)))?;
         }
         Ok(())
     }
@@ -136,11 +132,11 @@ impl Writer<'_> {
 
     fn rewrite_inodes(&self) -> Result<(), TranslateError> {
         for ino in &self.found.devices {
-            self.rewrite_inode(*ino, |raw| make_whiteout(raw, self.found.owner))?;
+            self.rewrite_inode(*ino, |inode| inode.make_whiteout(self.found.owner))?;
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_secs() as u32);
         for ino in &self.found.removed {
-            self.rewrite_inode(*ino, |raw| delete_inode(raw, now))?;
+            self.rewrite_inode(*ino, |inode| inode.delete(now))?;
         }
         self.free_inodes()
     }
@@ -157,8 +153,8 @@ impl Writer<'_> {
     }
 
     fn free_in_group(&self, group: u64, inodes: &[u32]) -> Result<(), TranslateError> {
-        let freed = self.rewrite_bitmap(self.fs.group(group)?.inode_bitmap, inodes, clear_bit)?;
-        self.rewrite_descriptor(group, |raw| GroupDescriptor::add_free_inodes(raw, &self.fs.sb, freed))
+        let freed = self.rewrite_bitmap(self.fs.group(group)?.inode_bitmap(), inodes, clear_bit)?;
+        self.rewrite_descriptor(group, |descriptor| descriptor.add_free_inodes(freed))
     }
 
     /// Tells how many bits were changed.
@@ -174,27 +170,27 @@ impl Writer<'_> {
         Ok(changed as i64)
     }
 
-    fn rewrite_descriptor(&self, group: u64, change: impl FnOnce(&mut [u8]) -> bool) -> Result<(), TranslateError> {
-        let offset = GroupDescriptor::offset(&self.fs.sb, group)?;
-        let mut raw = self.fs.read(offset, usize::from(self.fs.sb.desc_size))?;
-        changed(change(&mut raw))?;
-        Ok(self.write(&raw, offset)?)
+    fn rewrite_descriptor(&self, group: u64, change: impl FnOnce(&mut GroupDescriptor)) -> Result<(), TranslateError> {
+        let mut descriptor = self.fs.read_group(group)?;
+        change(&mut descriptor);
+        Ok(self.write(descriptor.bytes(&self.fs.sb), GroupDescriptor::offset(&self.fs.sb, group)?)?)
     }
 
     /// Whether the superblock says that the file system was left in order; when it is, with the right number of free inodes.
     fn mark(&self, valid: bool) -> Result<(), TranslateError> {
-        let (offset, mut bytes) = self.fs.superblock_bytes()?;
+        let mut raw = self.fs.raw_superblock()?;
         let freed = if valid { self.found.removed.len() as u32 } else { 0 };
-        changed(put_free_inodes(&mut bytes, self.fs.sb.free_inodes_count.saturating_add(freed)))?;
-        changed(put_valid(&mut bytes, valid))?;
-        self.write(&bytes, offset)?;
+        raw.s_free_inodes_count.set(self.fs.sb.free_inodes_count.saturating_add(freed));
+        raw.set_valid(valid);
+        self.write(raw.bytes(), SUPERBLOCK_OFFSET)?;
         Ok(self.disk.sync()?)
     }
 
-    fn rewrite_inode(&self, ino: u32, change: impl FnOnce(&mut [u8]) -> bool) -> Result<(), TranslateError> {
+    fn rewrite_inode(&self, ino: u32, change: impl FnOnce(&mut Inode)) -> Result<(), TranslateError> {
         let offset = self.fs.inode_offset(ino)?;
         let mut raw = self.fs.read(offset, usize::from(self.fs.sb.inode_size))?;
-        changed(change(&mut raw))?;
+        let record = InodeRecord::of_mut(&mut raw).ok_or_else(|| ExtError::corrupt("an inode is too short"))?;
+        change(&mut record.inode);
         Ok(self.write(&raw, offset)?)
     }
 

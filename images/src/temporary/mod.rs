@@ -1,0 +1,25 @@
+//! What is there only while its maker is at work: a [`Draft`] beside the place where a file is to be, and a directory of our own
+//! ([`private_dir`]).
+//!
+//! Both are locked by their maker and taken away by `Drop`, by a signal ([`on_signal`]), or, after a SIGKILL, by the next maker who
+//! comes along ([`sweep`]).
+
+pub mod attributes;
+mod draft;
+mod draft_name;
+pub mod on_signal;
+pub mod private_dir;
+mod sweep;
+
+pub use draft::Draft;
+pub use draft_name::Kind;
+pub use sweep::{in_the_making, sweep};
+
+/// What lies in a directory, in order.
+#[cfg(test)]
+fn names(directory: &std::path::Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}

@@ -1,0 +1,174 @@
+//! One run of e2fsck on a locked image: its words, its verdict, and how far it is.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{ChildStderr, ChildStdout, Command, Stdio};
+
+use super::problems::Problems;
+use crate::acquire::LockedImage;
+use crate::acquire::automatic_repair::{automatic_repair, refuse_endless};
+use crate::tools::e2fsprogs::{GIVEN_FILE, ToolError};
+
+const TOOL: &str = "e2fsck";
+/// Corrected, or corrected and to be rebooted.
+const CORRECTED: i32 = 1 | 2;
+/// Errors were left as they are.
+const UNCORRECTED: i32 = 4;
+/// e2fsck gave up. Without having been allowed to repair anything it does so at some damage that it could repair.
+const GAVE_UP: i32 = 8;
+/// Enough to see what is wrong; a badly damaged image makes millions.
+const MOST_LINES: usize = 1000;
+/// A list of blocks can be longer than a whole report.
+const LONGEST_LINE: usize = 400;
+/// How much of the work is done when a pass begins, in percent, by experience of e2fsck itself.
+const PASSES: [u64; 6] = [0, 70, 90, 92, 95, 100];
+
+/// What e2fsck may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// Nothing is written.
+    Look,
+    /// What loses nothing is repaired; anything else ends the run.
+    Automatic,
+    /// Everything is repaired.
+    Yes,
+}
+
+/// How a run went.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    /// What it complained about.
+    pub(crate) problems: Problems,
+    /// Its own words.
+    pub(crate) lines: Vec<String>,
+    /// Whether something is left to be repaired.
+    pub(crate) uncorrected: bool,
+}
+
+/// Runs e2fsck over the whole file system, whatever its state. `progress` is told percent.
+pub(crate) fn e2fsck(
+    locked: &LockedImage,
+    answer: Answer,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Outcome, ToolError> {
+    let mut command = locked.tool(TOOL)?;
+    let flag = match answer {
+        Answer::Look => "-n",
+        Answer::Automatic => "-p",
+        Answer::Yes => "-y",
+    };
+    // Progress goes to standard error, where e2fsck says little else.
+    command.args(["-f", flag, "-C", "2"]).arg(locked.tools_name());
+    let name = locked.image.path.display().to_string();
+    match answer {
+        Answer::Automatic => automatic_repair(locked, || run(&mut command, answer, &name, progress)),
+        Answer::Look | Answer::Yes => {
+            refuse_endless(locked)?;
+            run(&mut command, answer, &name, progress)
+        }
+    }
+}
+
+fn run(
+    command: &mut Command,
+    answer: Answer,
+    name: &str,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Outcome, ToolError> {
+    let start = |error| ToolError::Start { tool: TOOL, error };
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(start)?;
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let (mut outcome, said) = std::thread::scope(|scope| {
+        let words = scope.spawn(|| listen(stdout, name));
+        let said = watch(stderr, progress);
+        (words.join().unwrap_or_default(), said)
+    });
+    let status = child.wait().map_err(start)?;
+    match status.code() {
+        Some(code) if is_verdict(answer, code) => {
+            outcome.uncorrected = code & UNCORRECTED != 0;
+            outcome.problems.settle(outcome.uncorrected);
+            Ok(outcome)
+        }
+        _ => {
+            let said = said.or_else(|| outcome.lines.pop()).unwrap_or_else(|| status.to_string());
+            Err(ToolError::Failed { tool: TOOL, said })
+        }
+    }
+}
+
+/// Whether the exit code tells about the image, and not that e2fsck could not look at it.
+fn is_verdict(answer: Answer, code: i32) -> bool {
+    let gave_up = UNCORRECTED | GAVE_UP;
+    let code = if answer != Answer::Yes && code & gave_up == gave_up { code & !GAVE_UP } else { code };
+    code & !(CORRECTED | UNCORRECTED) == 0
+}
+
+/// Sorts what e2fsck says, line by line.
+fn listen(stdout: Option<ChildStdout>, name: &str) -> Outcome {
+    let mut outcome = Outcome::default();
+    each_line(stdout, |line| {
+        outcome.problems.meet(line);
+        if outcome.lines.len() < MOST_LINES && !line.trim().is_empty() {
+            outcome.lines.push(shortened(line, name));
+        }
+    });
+    outcome
+}
+
+fn shortened(line: &str, name: &str) -> String {
+    let line = line.trim_end().replace(GIVEN_FILE, name);
+    match line.char_indices().nth(LONGEST_LINE) {
+        Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),
+        None => line,
+    }
+}
+
+/// Passes on how far e2fsck is; hands back the last thing that it said besides.
+fn watch(stderr: Option<ChildStderr>, progress: &mut dyn FnMut(u64, u64)) -> Option<String> {
+    let mut said = None;
+    each_line(stderr, |line| match percent(line) {
+        Some(done) => progress(done, 100),
+        None if line.trim().is_empty() || line.starts_with("e2fsck 1.") => {}
+        None => said = Some(line.trim().trim_start_matches("e2fsck: ").to_owned()),
+    });
+    said
+}
+
+/// Control characters are dropped: names in an image are anybody's.
+fn each_line(from: Option<impl Read>, mut work: impl FnMut(&str)) {
+    let Some(from) = from else { return };
+    for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {
+        let line = String::from_utf8_lossy(&line);
+        work(&line.chars().filter(|c| *c == '\t' || !c.is_control()).collect::<String>());
+    }
+}
+
+/// Reads `PASS DONE TOTAL NAME`.
+fn percent(line: &str) -> Option<u64> {
+    let mut words = line.split_ascii_whitespace();
+    let mut number = || words.next()?.parse::<u64>().ok();
+    let (pass, done, total) = (usize::try_from(number()?).ok()?, number()?, number()?);
+    let (from, to) = (*PASSES.get(pass.checked_sub(1)?)?, *PASSES.get(pass)?);
+    Some(from + (to - from) * done.min(total) / total.max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_lines() {
+        assert_eq!(percent("1 1 2 /proc/self/fd/0"), Some(35));
+        assert_eq!(percent("5 2 2 /proc/self/fd/0"), Some(100));
+        assert_eq!(percent("3 0 0 x"), Some(90));
+        assert_eq!(percent("9 1 2 x"), None);
+        assert_eq!(percent("e2fsck 1.47.0 (5-Feb-2023)"), None);
+        assert_eq!(percent(""), None);
+    }
+
+    #[test]
+    fn long_lines_are_cut() {
+        assert_eq!(shortened("/proc/self/fd/0: clean \n", "env.img"), "env.img: clean");
+        assert_eq!(shortened(&"é".repeat(1000), "x").chars().count(), LONGEST_LINE + 1);
+    }
+}
