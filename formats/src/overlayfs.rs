@@ -5,6 +5,7 @@
 //! privileges, writes an empty file `.wh.NAME` for the first and `.wh..wh..opq` for the second; it understands the kernel's too.
 //! The kernel does not understand the files, and in a user namespace not even its own attribute: there only devices 0/0 count.
 
+use crate::ext::Node;
 use crate::file::{FileType, Xattr};
 
 const PREFIX: &[u8] = b".wh.";
@@ -39,6 +40,16 @@ pub fn meaning(name: &[u8]) -> Meaning<'_> {
 #[must_use]
 pub fn is_whiteout(kind: FileType, device: (u32, u32)) -> bool {
     kind == FileType::CharDevice && device == (0, 0)
+}
+
+/// Whether a file with such a name was made by fuse-overlayfs: an empty one with mode 0700, whatever the umask, or a device 0/0.
+///
+/// Others are somebody's: the files `.wh.NAME` of an OCI layer, unpacked where the image was mounted by the kernel. fuse-overlayfs
+/// takes them for whiteouts, too, but lets nobody make them.
+#[must_use]
+pub fn is_of_fuse(node: &Node) -> bool {
+    let empty = node.kind == FileType::Regular && node.size == 0 && node.mode == 0o700;
+    node.links == 1 && (empty || is_whiteout(node.kind, node.device))
 }
 
 /// Whether a directory's attribute makes it opaque.

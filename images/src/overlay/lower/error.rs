@@ -23,7 +23,7 @@ pub enum LowerError {
 }
 
 impl LowerError {
-    pub fn io(path: &Path, error: std::io::Error) -> Self {
+    pub(super) fn io(path: &Path, error: std::io::Error) -> Self {
         Self::Image(ImageError::io(path, error))
     }
 

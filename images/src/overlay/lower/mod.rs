@@ -13,6 +13,7 @@ mod merged;
 mod names;
 mod node;
 mod open;
+mod path;
 mod squashfs;
 
 use std::cell::RefCell;
@@ -24,11 +25,13 @@ use std::rc::Rc;
 pub use error::LowerError;
 pub use links::first_with_hard_links;
 pub use node::LowerNode;
+pub(crate) use path::join;
 
 use condatainer_formats::ext::FileType;
 use layer::Layer;
 use merged::{Found, Merged};
 use open::Wanted;
+use path::split;
 
 /// Bytes that are compared at a time.
 const PIECE: usize = 128 * 1024;
@@ -235,21 +238,6 @@ impl Lower {
     }
 }
 
-/// A path's directory and last name; the root has none.
-fn split(path: &[u8]) -> (&[u8], Option<&[u8]>) {
-    let end = path.iter().rposition(|byte| *byte != b'/').map_or(0, |at| at + 1);
-    let path = path.get(..end).unwrap_or_default();
-    match path.iter().rposition(|byte| *byte == b'/') {
-        Some(at) => (path.get(..at).unwrap_or_default(), path.get(at + 1..)),
-        None => (b"", Some(path).filter(|path| !path.is_empty())),
-    }
-}
-
-/// `name` in the directory at `path`.
-pub(crate) fn join(path: &[u8], name: &[u8]) -> Vec<u8> {
-    if path.is_empty() { name.to_vec() } else { [path, name].join(&b'/') }
-}
-
 /// Whether both yield the same bytes, of which `piece` are looked at together. The inner error is that of `other`.
 fn compare(content: &mut dyn Read, other: &mut dyn Read, piece: usize) -> io::Result<io::Result<bool>> {
     let (mut ours, mut theirs) = (vec![0; piece], vec![0; piece]);
@@ -282,14 +270,6 @@ fn fill(content: &mut dyn Read, buf: &mut [u8]) -> io::Result<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn paths_are_split_at_their_last_name() {
-        assert_eq!(split(b""), (&b""[..], None));
-        assert_eq!(split(b"/"), (&b""[..], None));
-        assert_eq!(split(b"usr"), (&b""[..], Some(&b"usr"[..])));
-        assert_eq!(split(b"usr/bin/"), (&b"usr"[..], Some(&b"bin"[..])));
-    }
 
     #[test]
     fn no_layers_are_an_empty_tree() {

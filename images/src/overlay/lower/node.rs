@@ -29,7 +29,8 @@ pub struct LowerNode {
     pub host_ids: bool,
     /// Which layer has it, counted from the lowest.
     pub layer: usize,
-    pub at: At,
+    /// Where in that layer it lies.
+    pub(super) at: At,
 }
 
 /// Where a layer keeps something.

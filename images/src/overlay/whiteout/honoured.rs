@@ -4,8 +4,9 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::scan::scan_with;
-use super::{Found, Kinds, find};
+use super::mark::find;
+use super::scan::{Found, Kinds, scan_with};
+use crate::overlay::lower::Lower;
 use condatainer_formats::ext::{ExtError, Tree, Window, Xattr};
 use condatainer_formats::overlayfs::{is_opaque, is_opaque_for_root};
 
@@ -73,6 +74,5 @@ pub fn honoured_on_anything(found: &Found) -> bool {
 }
 
 fn have_none_of(below: &[PathBuf], paths: &[Vec<u8>]) -> bool {
-    use crate::overlay::lower::Lower;
     Lower::open(below).is_ok_and(|lower| paths.iter().all(|path| matches!(lower.get(path), Ok(None))))
 }

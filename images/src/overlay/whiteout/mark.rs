@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use xattr::FileExt;
 
 use super::paths::{pack, unpack};
-use super::{Found, Kinds, scan};
+use super::scan::{Found, Kinds, scan};
 use condatainer_formats::ext::{self, ExtError, Stamp, Tree, Window};
 
 /// The name of the attribute.

@@ -16,15 +16,3 @@ pub(crate) use mark::MARK;
 pub use mark::{find, remember, remembered};
 pub use scan::{Found, Kinds, scan};
 pub use translate::{TranslateError, Translated, require_translatable, translate};
-
-use condatainer_formats::ext::{FileType, Node};
-use condatainer_formats::overlayfs::is_whiteout;
-
-/// Whether a file with such a name was made by fuse-overlayfs: an empty one with mode 0700, whatever the umask, or a device 0/0.
-///
-/// Others are somebody's: the files `.wh.NAME` of an OCI layer, unpacked where the image was mounted by the kernel. fuse-overlayfs
-/// takes them for whiteouts, too, but lets nobody make them.
-pub(crate) fn is_of_fuse(node: &Node) -> bool {
-    let empty = node.kind == FileType::Regular && node.size == 0 && node.mode == 0o700;
-    node.links == 1 && (empty || is_whiteout(node.kind, node.device))
-}

@@ -5,10 +5,9 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use super::is_of_fuse;
 use super::paths::pack;
 use condatainer_formats::ext::{ExtError, FileType, Met, Tree, Walk, Xattr};
-use condatainer_formats::overlayfs::{Meaning, is_opaque, is_whiteout, meaning};
+use condatainer_formats::overlayfs::{Meaning, is_of_fuse, is_opaque, is_whiteout, meaning};
 
 /// Paths of opaque directories are gathered up to this many bytes.
 const MOST_PATHS: usize = 64 << 10;

@@ -1,7 +1,8 @@
 //! In what a file of the image differs from the one below it.
 
 use super::entry::Aspect;
-use super::{DiffError, owner, told};
+use super::error::{DiffError, told};
+use super::owner;
 use crate::image::ImageError;
 use crate::overlay::lower::{Lower, LowerNode};
 use condatainer_formats::ext::{FileType, Ids, Node, Tree};

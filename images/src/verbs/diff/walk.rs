@@ -3,10 +3,11 @@
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
+use super::changes::Changes;
 use super::compare::Sides;
 use super::entry::{Change, Entry, Facts};
+use super::error::{DiffError, told};
 use super::summary::Totals;
-use super::{Changes, DiffError, told};
 use crate::overlay::lower::{Lower, LowerNode, join};
 use crate::overlay::upper::Names;
 use condatainer_formats::ext::raw::InoSet;

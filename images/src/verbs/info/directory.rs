@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::Top;
+use super::top::Top;
 use crate::image::ImageError;
 
 /// What a directory has.
@@ -28,7 +28,7 @@ pub struct DirectoryInfo {
 }
 
 impl DirectoryInfo {
-    pub fn of(path: &Path) -> Result<Self, ImageError> {
+    pub(super) fn of(path: &Path) -> Result<Self, ImageError> {
         let names = fs::read_dir(path).map_err(|error| ImageError::io(path, error))?;
         let entries = names.count() as u64;
         let (upper, upper_problem) = top(&path.join("upper"));

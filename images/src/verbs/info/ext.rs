@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::top::Top;
 use crate::acquire::usage::{Usage, usage};
 use crate::image;
 use crate::image::state::State;
@@ -9,23 +10,6 @@ use crate::image::{ImageError, Opened};
 use crate::overlay::whiteout::{self, Kinds};
 use crate::verbs::with_root;
 use condatainer_formats::ext::{Found, Ids, Window};
-
-/// Owner and mode of `upper` or `work`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Top {
-    /// User id.
-    pub uid: u32,
-    /// Group id.
-    pub gid: u32,
-    /// Four octal digits.
-    pub mode: String,
-}
-
-impl Top {
-    pub fn new(uid: u32, gid: u32, mode: u32) -> Self {
-        Self { uid, gid, mode: format!("{:04o}", mode & 0o7777) }
-    }
-}
 
 /// What an ext image has, or the ext overlay in a SIF.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -89,7 +73,7 @@ pub struct WhiteoutCounts {
 
 impl ExtInfo {
     /// `None` where there is no ext file system.
-    pub fn of(opened: &Opened, scan: bool) -> Result<Option<Self>, ImageError> {
+    pub(super) fn of(opened: &Opened, scan: bool) -> Result<Option<Self>, ImageError> {
         let (Some(probe), Some(window)) = (opened.probe()?, opened.image.ext_window()) else { return Ok(None) };
         let usage = usage(opened);
         let kinds = match probe.upper {

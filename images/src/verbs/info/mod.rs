@@ -4,13 +4,15 @@
 
 mod directory;
 mod ext;
+mod top;
 
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 pub use directory::DirectoryInfo;
-pub use ext::{ExtInfo, Top, WhiteoutCounts};
+pub use ext::{ExtInfo, WhiteoutCounts};
+pub use top::Top;
 
 use crate::image::{self, ImageError, Kind, Opened, Partition, PartitionFs, Role, SquashfsInfo};
 use crate::module::Module;

@@ -2,10 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::overlay::whiteout::is_of_fuse;
 use condatainer_formats::ext::raw::{Entries, block_count, flag};
 use condatainer_formats::ext::{ExtError, FileType, Ids, Node, Tree, Walk};
-use condatainer_formats::overlayfs::{Meaning, is_opaque_for_everybody, is_whiteout, meaning};
+use condatainer_formats::overlayfs::{Meaning, is_of_fuse, is_opaque_for_everybody, is_whiteout, meaning};
 
 /// fuse-overlayfs takes its own mark `.wh..wh..opq` for a whiteout of `.wh..opq`, and then makes a device of that name.
 const MISUNDERSTOOD_MARK: &[u8] = b".wh..opq";

@@ -8,6 +8,7 @@
 //! the attribute is there the file is taken away, for the kernel would show it to whoever lists the directory. What an opaque
 //! directory hides is known only together with the base, so that stays as it is.
 
+mod error;
 mod find;
 mod moved;
 #[cfg(test)]
@@ -15,11 +16,11 @@ mod tests;
 mod write;
 
 use std::fs::File;
-use std::io;
 
 use super::mark;
 use condatainer_formats::ext::raw::Fs;
 use condatainer_formats::ext::{ExtError, Tree, Window};
+pub use error::TranslateError;
 use find::Findings;
 use moved::SECTOR;
 use write::{Disk, Writer};
@@ -33,17 +34,6 @@ pub struct Translated {
     pub removed: u64,
     /// Those that were left, because `NAME` itself is there too or because they are no plain empty files.
     pub left: u64,
-}
-
-/// Why a translation ended early. Running it again completes it, after `e2fsck -p` where it had begun.
-#[derive(Debug, thiserror::Error)]
-pub enum TranslateError {
-    /// Something that is not understood, or damaged.
-    #[error(transparent)]
-    Ext(#[from] ExtError),
-    /// A write failed.
-    #[error("cannot be written: {0}; nothing is lost, run the same command again")]
-    Write(#[from] io::Error),
 }
 
 /// Translates all whiteouts below `upper` of the file system in `window`. The caller holds the image for writing, and it is clean.

@@ -12,7 +12,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::TranslateError;
+use super::error::TranslateError;
 use super::find::{Change, Edit, Findings};
 use condatainer_formats::ext::raw::{
     Fs, GroupDescriptor, Inode, InodeRecord, SUPERBLOCK_OFFSET, clear_bit, flag, put_name, put_type, remove_name,
