@@ -1,9 +1,10 @@
-//! Whiteouts: how an upper directory says that something below it is deleted.
+//! Whiteouts: what an upper directory says that is deleted below it.
 //!
-//! Two programs write them in two languages. The kernel's OverlayFS takes a character device 0/0 for "this name is deleted" and
-//! an extended attribute for "nothing below this directory shows" (opaque). fuse-overlayfs, which Apptainer runs without
-//! privileges, writes an empty file `.wh.NAME` for the first and `.wh..wh..opq` for the second; it understands the kernel's too.
-//! The kernel does not understand the files, and in a user namespace not even its own attribute: there only devices 0/0 count.
+//! The marks themselves are described in [`condatainer_formats::overlayfs`]: those of fuse-overlayfs are files `.wh.NAME`, those of the
+//! kernel's OverlayFS are devices 0/0, and each has its own for an opaque directory.
+//!
+//! `scan` searches a whole image for them and `mark` remembers what was found, so that a start need not search. `honoured` tells whether
+//! the kernel's overlay may read such an image instead of fuse-overlayfs. `translate` turns the files into devices.
 
 mod honoured;
 mod mark;

@@ -3,7 +3,6 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::inside::display;
 use crate::acquire::AcquireError;
 use crate::image::ImageError;
 use crate::module::sidecar::distrust;
@@ -148,7 +147,7 @@ impl From<AcquireError> for SealError {
 }
 
 impl SealError {
-    pub fn io(path: &Path, error: io::Error) -> Self {
+    pub(super) fn io(path: &Path, error: io::Error) -> Self {
         let path = path.to_owned();
         match error.kind() {
             io::ErrorKind::AlreadyExists => Self::Exists { path },
@@ -180,4 +179,9 @@ impl SealError {
     pub(super) fn needs_base(path: &Path, directory: &[u8]) -> Self {
         Self::NeedsBase { path: path.into(), inside: display(directory) }
     }
+}
+
+/// A path inside the image, which may hold any bytes, with a slash in front and without control characters.
+pub(super) fn display(path: &[u8]) -> String {
+    format!("/{}", String::from_utf8_lossy(path).escape_debug())
 }

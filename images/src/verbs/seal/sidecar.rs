@@ -5,8 +5,8 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 
-use super::SealError;
 use super::count::Count;
+use super::error::SealError;
 use crate::image::Image;
 pub(super) use crate::module::sidecar::path_of;
 use crate::module::sidecar::{app_root, read};

@@ -9,8 +9,8 @@ use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 use nix::sys::statvfs::statvfs;
 use nix::unistd::geteuid;
 
-use super::sidecar::Variables;
-use super::{SealError, sidecar};
+use super::error::SealError;
+use super::sidecar::{self, Variables};
 use crate::image::Image;
 use crate::temporary::{Draft, Kind, attributes, sweep};
 use crate::trust::open_dir::directory_of;

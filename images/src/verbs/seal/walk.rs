@@ -5,9 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::SealError;
-use super::below::Lazy;
-use super::inside::display;
+use super::error::{SealError, display};
+use super::stack::StackBelow;
 use crate::image::ImageError;
 use crate::overlay::lower::join;
 use crate::overlay::upper::Names;
@@ -62,7 +61,7 @@ struct Place {
 pub(super) struct LayerWalk<'a, 'b> {
     tree: &'a Tree<'b>,
     image: &'a std::path::Path,
-    below: &'a Lazy<'a>,
+    below: &'a StackBelow<'a>,
     walk: Walk<Place>,
     /// Files that have more names, by inode number, under their first name.
     linked: HashMap<u32, Vec<u8>>,
@@ -70,7 +69,7 @@ pub(super) struct LayerWalk<'a, 'b> {
 }
 
 impl<'a, 'b> LayerWalk<'a, 'b> {
-    pub(super) fn new(tree: &'a Tree<'b>, image: &'a std::path::Path, below: &'a Lazy<'a>) -> Self {
+    pub(super) fn new(tree: &'a Tree<'b>, image: &'a std::path::Path, below: &'a StackBelow<'a>) -> Self {
         let (walk, linked) = (Walk::default(), HashMap::new());
         Self { tree, image, below, walk, linked, translated: Translated::default() }
     }

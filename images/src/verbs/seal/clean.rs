@@ -5,8 +5,8 @@ use std::path::Path;
 use crate::acquire::{AcquireError, LockedImage, Purpose};
 use condatainer_formats::ext::State;
 
-/// See the module.
-pub(super) struct Peace {
+/// An image that is locked, and sound enough to be read.
+pub(super) struct CleanImage {
     pub(super) locked: LockedImage,
     /// e2fsck cleaned it first.
     pub(super) repaired: bool,
@@ -14,9 +14,9 @@ pub(super) struct Peace {
     pub(super) unclean: bool,
 }
 
-impl Peace {
+impl CleanImage {
     /// Takes the lock for reading; where the image needs it, repairs it first under the lock for writing.
-    pub(super) fn with(path: &Path) -> Result<Self, AcquireError> {
+    pub(super) fn open(path: &Path) -> Result<Self, AcquireError> {
         let locked = LockedImage::open(path, Purpose::Read)?;
         if locked.state()?.is_clean() {
             return Ok(Self { locked, repaired: false, unclean: false });

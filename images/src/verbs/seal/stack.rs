@@ -6,19 +6,20 @@
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
 
-use super::{Request, SealError};
+use super::error::SealError;
+use super::request::Request;
 use crate::image::Kind;
 use crate::overlay::lower::{Lower, LowerError};
 
 /// The stack below, opened when it is first asked, since most images never come to that.
-pub(super) struct Lazy<'a> {
+pub(super) struct StackBelow<'a> {
     request: &'a Request,
     /// The image is a part of a SIF, which then is its own base.
     in_sif: bool,
     lower: OnceCell<Lower>,
 }
 
-impl<'a> Lazy<'a> {
+impl<'a> StackBelow<'a> {
     pub(super) fn new(request: &'a Request, kind: &Kind) -> Self {
         Self { request, in_sif: matches!(kind, Kind::Sif(_)), lower: OnceCell::new() }
     }

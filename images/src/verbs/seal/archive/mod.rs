@@ -4,16 +4,18 @@
 //! symbolic link that comes in a PAX record. PAX records carry the extended attributes only. Times are whole seconds from 1970
 //! to 2106, as in squashfs itself; releases before 4.7.1 end at a negative one.
 
+mod sparse;
+
 use std::io::{Read, Write};
 
 use tar::{EntryType, Header};
 
-use super::SealError;
-use super::sparse::{self, Piece};
+use super::error::SealError;
 use super::walk::{Entry, What};
 use crate::image::ImageError;
 use condatainer_formats::ext::{ExtError, FileType, Node, Tree, Xattr};
 use condatainer_formats::overlayfs::is_private;
+use sparse::Piece;
 
 const BLOCK: usize = 512;
 /// Read at once from the image.
