@@ -37,7 +37,8 @@ pub struct Summary {
 }
 
 impl Totals {
-    pub fn of(entries: &[Entry]) -> Self {
+    /// Adds them all up.
+    pub(super) fn of(entries: &[Entry]) -> Self {
         let mut totals = Self::default();
         entries.iter().for_each(|entry| totals.add(entry));
         totals

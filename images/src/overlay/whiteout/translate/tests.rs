@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
