@@ -104,12 +104,7 @@ impl Sealing<'_> {
         if self.tool.has_root_options() { u32::MAX } else { u32::try_from(count.changed.max(0)).unwrap_or(u32::MAX) }
     }
 
-    fn count(
-        &self,
-        tree: &Tree<'_>,
-        upper: u32,
-        below: &StackBelow<'_>,
-    ) -> Result<(Count, Translated), SealError> {
+    fn count(&self, tree: &Tree<'_>, upper: u32, below: &StackBelow<'_>) -> Result<(Count, Translated), SealError> {
         let mut count = Count::default();
         let walk = LayerWalk::new(tree, &self.request.image, below);
         let translated =
