@@ -1,0 +1,4 @@
+//! Verbs about this machine and how condatainer is set up here.
+
+pub(crate) mod config;
+pub(crate) mod doctor;

@@ -1,0 +1,40 @@
+//! `condatainer overlay chown`: gives an image to another owner.
+
+pub(crate) mod args;
+mod words;
+
+use std::process::ExitCode;
+
+use condatainer_formats::ext::Ids;
+use condatainer_images::system::user::Caller;
+use condatainer_images::verbs::chown::{self, Request};
+
+use crate::overlay::chown::args::ChownArgs;
+use crate::say::failure::Failure;
+use crate::say::progress::Progress;
+use crate::say::report;
+
+pub(crate) fn chown(args: &ChownArgs) -> Result<ExitCode, Failure> {
+    let request = request(args)?;
+    let progress = Progress::new("inodes");
+    let report =
+        chown::chown(&args.image, &request, &mut |done, total| progress.at(done, total)).map_err(Failure::failed)?;
+    progress.finish();
+    report::give(args.json, &report, || words::lines(args, &report))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn request(args: &ChownArgs) -> Result<Request, Failure> {
+    let caller = Caller::current().map_err(Failure::failed)?;
+    let caller = Ids { uid: caller.uid, gid: caller.gid };
+    let user = args.uid.zip(args.gid).map_or(caller, |(uid, gid)| Ids { uid, gid });
+    Ok(Request {
+        from: args.from.map(|(uid, gid)| Ids { uid, gid }),
+        all: args.all,
+        groups: args.groups,
+        paths: args.path.clone(),
+        dry_run: args.dry_run,
+        replay: true,
+        ..Request::new(if args.root { Ids::ROOT } else { user }, user)
+    })
+}

@@ -1,0 +1,65 @@
+//! Exit codes and the last line of a failure.
+
+use std::fmt::Display;
+use std::process::ExitCode;
+
+use super::lines;
+
+/// Why a verb ends without success, and the exit code that tells it.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    code: Code,
+    message: String,
+}
+
+/// The exit codes of the contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Code {
+    /// The verb failed.
+    Failed = 1,
+    /// The command line makes no sense.
+    Usage = 2,
+    /// The command was not started.
+    NotStarted = 125,
+    /// The command is there but cannot be executed.
+    NotExecutable = 126,
+    /// There is no such command.
+    NotFound = 127,
+}
+
+impl Failure {
+    pub(crate) fn new(code: Code, message: impl Display) -> Self {
+        Self { code, message: message.to_string() }
+    }
+
+    /// A verb that starts nothing has failed.
+    pub(crate) fn failed(message: impl Display) -> Self {
+        Self::new(Code::Failed, message)
+    }
+
+    /// What was typed makes no sense.
+    pub(crate) fn usage(message: impl Display) -> Self {
+        Self::new(Code::Usage, message)
+    }
+
+    /// The same failure in a verb that starts nothing.
+    pub(crate) fn of_a_verb(self) -> Self {
+        Self { code: Code::Failed, ..self }
+    }
+
+    /// A command was not started.
+    pub(crate) fn not_started(message: impl Display) -> Self {
+        Self::new(Code::NotStarted, message)
+    }
+
+    /// Why, for whoever says it in this process's place.
+    pub(crate) fn message(self) -> String {
+        self.message
+    }
+
+    /// Says why, in one line, and gives the exit code.
+    pub(crate) fn report(&self) -> ExitCode {
+        lines::error(&self.message);
+        ExitCode::from(self.code as u8)
+    }
+}

@@ -1,0 +1,42 @@
+//! Options that every start has.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use clap_complete::engine::ArgValueCompleter;
+
+use crate::complete::candidates;
+
+/// Options that every start has.
+#[derive(Debug, Args)]
+pub(crate) struct StartArgs {
+    /// Run as root inside (automatic when an image belongs to root)
+    #[arg(short, long, overrides_with = "no_fakeroot")]
+    pub(crate) fakeroot: bool,
+    /// Never run as root inside
+    #[arg(long, overrides_with = "fakeroot")]
+    pub(crate) no_fakeroot: bool,
+    /// The base image: a .sif, a .sqf, a directory, or a name [env: CONDATAINER_BASE]
+    #[arg(short, long, alias = "base-image", value_name = "IMAGE", add = ArgValueCompleter::new(candidates::bases))]
+    pub(crate) base: Option<PathBuf>,
+    /// Show a host path inside; a list, repeatable
+    #[arg(long, value_name = "SOURCE[:DEST[:ro]]")]
+    pub(crate) bind: Vec<String>,
+    /// Set a variable inside, taken literally; repeatable
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) env: Vec<String>,
+    /// Start in this directory of the container
+    #[arg(long, value_name = "DIR")]
+    pub(crate) pwd: Option<PathBuf>,
+    /// Print what would run, and stop
+    #[arg(long, value_name = "FORMAT", num_args = 0..=1, require_equals = true, default_missing_value = "text")]
+    pub(crate) dry_run: Option<DryRun>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DryRun {
+    /// One command line
+    Text,
+    /// The whole plan
+    Json,
+}

@@ -1,0 +1,37 @@
+//! `condatainer exec`: one command, or a shell, in a stack of layers.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Args;
+use clap_complete::engine::ArgValueCompleter;
+use condatainer_core::config::SYSTEM_FILE;
+use condatainer_core::request::Request;
+
+use crate::complete::candidates;
+use crate::say::failure::Failure;
+use crate::start::args::StartArgs;
+use crate::start::container::command;
+use crate::surroundings::Surroundings;
+
+#[derive(Debug, Args)]
+pub(crate) struct ExecArgs {
+    /// A layer: PATH or NAME[:ro|:rw|:tmp], lowest first; a list, repeatable
+    #[arg(short, long = "overlay", value_name = "LAYER", add = ArgValueCompleter::new(candidates::layers))]
+    pub(crate) overlays: Vec<String>,
+    /// Write to the last image that has no mode of its own
+    #[arg(short, long, alias = "writable-img")]
+    pub(crate) writable: bool,
+    #[command(flatten)]
+    pub(crate) start: StartArgs,
+    /// The command and its arguments; without one, a shell
+    #[arg(trailing_var_arg = true, value_name = "COMMAND", value_hint = clap::ValueHint::CommandWithArguments)]
+    pub(crate) command: Vec<String>,
+}
+
+pub(crate) fn exec(args: ExecArgs) -> Result<ExitCode, Failure> {
+    let around = Surroundings::look(Path::new(SYSTEM_FILE))?;
+    let request =
+        Request { layers: around.layers(&args.overlays)?, write: args.writable, ..around.request(&args.start)? };
+    around.start(request, command(&around, args.command), args.start.dry_run)
+}

@@ -1,0 +1,11 @@
+//! Verbs that run something in a container: a new one ([`exec`], [`e`], [`run`]), or one that runs ([`ps`] shows them, [`join`] enters);
+//! and what Slurm calls ([`slurm`]). Those that start one share [`container`], the way from a request to its end.
+
+pub(crate) mod args;
+pub(crate) mod container;
+pub(crate) mod e;
+pub(crate) mod exec;
+pub(crate) mod join;
+pub(crate) mod ps;
+pub(crate) mod run;
+pub(crate) mod slurm;
