@@ -33,7 +33,7 @@ pub mod raw {
     pub use super::blocks::map::pointer_offset;
     pub use super::blocks::pointers::{Endless, Pointers};
     pub use super::directory::{
-        Entries, block_count, check_plain, each_block, put_name, put_type, read_block, remove_name, scan,
+        Entries, Entry, block_count, check_plain, each_entry, put_name, put_type, read_block, remove_name, scan,
     };
     pub use super::fs::Fs;
     pub use super::group::{GroupDescriptor, clear_bit, set_bit};

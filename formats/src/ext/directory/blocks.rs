@@ -49,7 +49,7 @@ pub fn read_block(fs: &Fs<'_>, dir: &Inode, logical: u64) -> Result<(u64, Vec<u8
 ///
 /// # Errors
 /// A hole, a block that comes twice, a broken map, or what `visit` says.
-pub fn each_block(
+pub(super) fn each_block(
     fs: &Fs<'_>,
     dir: &Inode,
     mut visit: impl FnMut(&[u8]) -> Result<ControlFlow<()>, ExtError>,

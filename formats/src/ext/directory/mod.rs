@@ -5,8 +5,10 @@ mod dirhash;
 mod entry;
 mod htree;
 mod lookup;
+mod names;
 
-pub use blocks::{block_count, check_plain, each_block, read_block};
-pub use entry::{Entries, put_name, put_type, remove_name};
+pub use blocks::{block_count, check_plain, read_block};
+pub use entry::{Entries, Entry, put_name, put_type, remove_name};
 pub(crate) use lookup::lookup;
 pub use lookup::scan;
+pub use names::each_entry;

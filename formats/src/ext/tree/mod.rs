@@ -14,7 +14,7 @@ use zerocopy::IntoBytes;
 
 use super::blocks::claims::Claims;
 use super::blocks::content::{Content, Extent};
-use super::directory::{Entries, block_count, check_plain, each_block, read_block, scan};
+use super::directory::{block_count, check_plain, each_entry, read_block, scan};
 use super::error::ExtError;
 use super::fs::Fs;
 use super::inode::{Inode, InodeRecord};
@@ -211,15 +211,8 @@ impl<'a> Tree<'a> {
     ) -> Result<ControlFlow<()>, ExtError> {
         check_plain(&directory.inode, "a directory")?;
         self.claim(directory.ino, block_count(&self.fs.sb, &directory.inode))?;
-        each_block(&self.fs, &directory.inode, |block| {
-            for entry in Entries::of(block, &self.fs.sb) {
-                let entry = entry?;
-                let met = Met { name: entry.name, ino: entry.ino, kind: entry.file_type };
-                if entry.name != b"." && entry.name != b".." && visit(met).is_break() {
-                    return Ok(ControlFlow::Break(()));
-                }
-            }
-            Ok(ControlFlow::Continue(()))
+        each_entry(&self.fs, &directory.inode, &mut |entry| {
+            visit(Met { name: entry.name, ino: entry.ino, kind: entry.file_type })
         })
     }
 

@@ -16,4 +16,5 @@ pub use honoured::{Mounter, honoured, honoured_by, honoured_on_anything};
 pub(crate) use mark::MARK;
 pub use mark::{find, remember, remembered};
 pub use scan::{Found, Kinds, scan};
-pub use translate::{TranslateError, Translated, require_translatable, translate};
+pub(crate) use translate::require_translatable;
+pub use translate::{TranslateError, Translated, translate};

@@ -3,9 +3,7 @@
 use std::ops::ControlFlow;
 
 use super::roots::Roots;
-use condatainer_formats::ext::raw::{
-    Claims, Entries, FileType, Fs, InoSet, Inode, ROOT_INO, block_count, check_plain, each_block,
-};
+use condatainer_formats::ext::raw::{Claims, FileType, Fs, InoSet, ROOT_INO, block_count, each_entry};
 use condatainer_formats::ext::{ExtError, Walk};
 
 /// The inodes that are to be looked at.
@@ -68,30 +66,11 @@ fn names_in(fs: &Fs<'_>, ino: u32) -> Result<Vec<(u32, Vec<u8>)>, ExtError> {
     const ENOUGH: usize = 16;
     let mut names = Vec::new();
     let dir = fs.inode(ino)?;
-    each_entry(fs, &dir, |entry_ino, name, _| {
-        names.push((entry_ino, name.to_vec()));
-        names.len() < ENOUGH
+    let _ = each_entry(fs, &dir, &mut |entry| {
+        names.push((entry.ino, entry.name.to_vec()));
+        if names.len() < ENOUGH { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
     Ok(names)
-}
-
-/// Calls `visit` with inode, name and claimed type of every entry but `.` and `..`, until it returns false.
-pub(super) fn each_entry(
-    fs: &Fs<'_>,
-    dir: &Inode,
-    mut visit: impl FnMut(u32, &[u8], Option<FileType>) -> bool,
-) -> Result<(), ExtError> {
-    check_plain(dir, "a directory")?;
-    let _ = each_block(fs, dir, |block| {
-        for entry in Entries::of(block, &fs.sb) {
-            let entry = entry?;
-            if entry.name != b"." && entry.name != b".." && !visit(entry.ino, entry.name, entry.file_type) {
-                return Ok(ControlFlow::Break(()));
-            }
-        }
-        Ok(ControlFlow::Continue(()))
-    })?;
-    Ok(())
 }
 
 /// The members at and below `starts`: each inode once, whatever the entries point to.
@@ -135,11 +114,11 @@ impl Reach<'_, '_> {
         let dir = fs.inode(ino)?;
         self.claims.claim(&fs.sb, ino, block_count(&fs.sb, &dir))?;
         let mut failed = None;
-        each_entry(fs, &dir, |child, _, kind| match self.meet(child, kind) {
-            Ok(()) => true,
+        let _ = each_entry(fs, &dir, &mut |entry| match self.meet(entry.ino, entry.file_type) {
+            Ok(()) => ControlFlow::Continue(()),
             Err(error) => {
                 failed = Some(error);
-                false
+                ControlFlow::Break(())
             }
         })?;
         failed.map_or(Ok(()), Err)

@@ -1,13 +1,13 @@
 //! From a path in an image to its inode, and from a directory back to its path.
 
 use std::ffi::OsStr;
+use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use super::members::each_entry;
 use condatainer_formats::ext::ExtError;
 use condatainer_formats::ext::raw::{
-    Claims, Entries, FileType, Fs, InoSet, ROOT_INO, block_count, check_plain, read_block, scan,
+    Claims, Entries, FileType, Fs, InoSet, ROOT_INO, block_count, check_plain, each_entry, read_block, scan,
 };
 
 /// The inode at `path` in `upper`, without following symbolic links; `None` when there is none.
@@ -59,11 +59,11 @@ fn parent_of(fs: &Fs<'_>, ino: u32) -> Option<u32> {
 fn name_in(fs: &Fs<'_>, parent: u32, child: u32) -> Option<Vec<u8>> {
     let mut found = None;
     let dir = fs.inode(parent).ok()?;
-    let looked = each_entry(fs, &dir, |ino, name, _| {
-        if ino == child {
-            found = Some(name.to_vec());
+    let looked = each_entry(fs, &dir, &mut |entry| {
+        if entry.ino == child {
+            found = Some(entry.name.to_vec());
         }
-        found.is_none()
+        if found.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
     looked.ok().and(found)
 }

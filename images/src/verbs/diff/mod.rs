@@ -25,7 +25,7 @@ use crate::overlay::lower::Lower;
 use condatainer_formats::ext::{Tree, Window};
 use error::told;
 use std::path::Path;
-use walk::Walk;
+use walk::Comparison;
 
 /// Tells what the image changes against `lower`.
 ///
@@ -49,5 +49,5 @@ pub fn require_ext(image: &Image) -> Result<Window, DiffError> {
 /// As [`diff`], over an open tree; `path` is for messages.
 fn changes(path: &Path, tree: &Tree<'_>, lower: &Lower) -> Result<Changes, DiffError> {
     let upper = tree.upper().map_err(|error| told(path, error))?;
-    Walk::new(path, tree, lower, upper.ids).all(upper.ino)
+    Comparison::new(path, tree, lower, upper.ids).all(upper.ino)
 }

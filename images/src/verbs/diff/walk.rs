@@ -10,8 +10,7 @@ use super::error::{DiffError, told};
 use super::summary::Totals;
 use crate::overlay::lower::{Lower, LowerNode, join};
 use crate::overlay::upper::Names;
-use condatainer_formats::ext::raw::InoSet;
-use condatainer_formats::ext::{ExtError, FileType, Ids, Node, Tree};
+use condatainer_formats::ext::{ExtError, FileType, Ids, Node, Tree, Visit, Walk};
 use condatainer_formats::overlayfs::{is_redirect, is_whiteout};
 
 /// What is deleted is told up to so many times: names of a layer below take next to nothing there, so a small one could fill the
@@ -19,10 +18,10 @@ use condatainer_formats::overlayfs::{is_redirect, is_whiteout};
 const MOST_DELETED: usize = 250_000;
 const LONG_PATH: usize = 100;
 
-pub(super) struct Walk<'a, 'b> {
+/// The comparison under way.
+pub(super) struct Comparison<'a, 'b> {
     sides: Sides<'a, 'b>,
-    pending: Vec<Directory>,
-    entered: InoSet,
+    walk: Walk<Directory>,
     changes: Changes,
     /// Bytes of the paths that are told as deleted, and more for short ones.
     deleted: usize,
@@ -30,7 +29,6 @@ pub(super) struct Walk<'a, 'b> {
 
 /// A directory of the image that is still to be entered.
 struct Directory {
-    ino: u32,
     path: Vec<u8>,
     /// Whether there is a directory below it with which it merges.
     merges: bool,
@@ -38,17 +36,20 @@ struct Directory {
     hides: bool,
 }
 
-impl<'a, 'b> Walk<'a, 'b> {
+impl<'a, 'b> Comparison<'a, 'b> {
     pub(super) fn new(path: &'a Path, tree: &'a Tree<'b>, lower: &'a Lower, owner: Ids) -> Self {
         let sides = Sides { path, tree, lower, owner };
-        Self { sides, pending: Vec::new(), entered: InoSet::default(), changes: Changes::default(), deleted: 0 }
+        Self { sides, walk: Walk::default(), changes: Changes::default(), deleted: 0 }
     }
 
     /// Everything from the directory `upper` on.
     pub(super) fn all(mut self, upper: u32) -> Result<Changes, DiffError> {
-        self.pending.push(Directory { ino: upper, path: Vec::new(), merges: true, hides: false });
-        while let Some(directory) = self.pending.pop() {
-            self.enter(&directory)?;
+        self.walk.add(upper, Directory { path: Vec::new(), merges: true, hides: false });
+        while let Some(Visit { ino, note: directory, is_first }) = self.walk.step() {
+            if !is_first {
+                return Err(self.told(ExtError::corrupt("a directory has two names")));
+            }
+            self.enter(ino, &directory)?;
         }
         Ok(self.finish())
     }
@@ -60,11 +61,8 @@ impl<'a, 'b> Walk<'a, 'b> {
         self.changes
     }
 
-    fn enter(&mut self, directory: &Directory) -> Result<(), DiffError> {
-        if !self.entered.insert(directory.ino) {
-            return Err(self.told(ExtError::corrupt("a directory has two names")));
-        }
-        let Names { mut real, hidden, opaque } = self.names(directory)?;
+    fn enter(&mut self, ino: u32, directory: &Directory) -> Result<(), DiffError> {
+        let Names { mut real, hidden, opaque } = self.names(ino)?;
         // By inode, because that is how they lie on disk.
         real.sort_unstable();
         let (mut there, mut gone) = (BTreeSet::new(), BTreeSet::new());
@@ -92,8 +90,8 @@ impl<'a, 'b> Walk<'a, 'b> {
         gone.difference(&there).try_for_each(|name| self.delete(&join(&directory.path, name)))
     }
 
-    fn names(&mut self, directory: &Directory) -> Result<Names, DiffError> {
-        let node = self.node(directory.ino)?;
+    fn names(&mut self, directory: u32) -> Result<Names, DiffError> {
+        let node = self.node(directory)?;
         let xattrs = self.sides.tree.xattrs(&node).map_err(|error| self.told(error))?;
         self.changes.renamed_directories += u64::from(xattrs.iter().any(is_redirect));
         Names::of(self.sides.tree, &node, &xattrs).map_err(|error| self.told(error))
@@ -109,7 +107,7 @@ impl<'a, 'b> Walk<'a, 'b> {
             Some(before) => self.change(&path, &before, node)?,
         }
         if node.kind == FileType::Directory {
-            self.pending.push(Directory { ino: node.ino, path, merges: both, hides });
+            self.walk.add(node.ino, Directory { path, merges: both, hides });
         }
         Ok(())
     }

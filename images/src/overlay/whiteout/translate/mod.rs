@@ -48,7 +48,7 @@ pub fn translate(file: &File, window: Window) -> Result<Translated, TranslateErr
 ///
 /// # Errors
 /// [`ExtError::Unsupported`] says why not; others, that it cannot be read.
-pub fn require_translatable(file: &File, window: Window) -> Result<(), ExtError> {
+pub(crate) fn require_translatable(file: &File, window: Window) -> Result<(), ExtError> {
     supported(&Fs::open(file, window, u64::MAX)?)
 }
 
