@@ -1,13 +1,14 @@
 //! The one directory that holds everything the cluster keeps: roots, base images, running scratch directories, saved
 //! logs. What is finished has its final name; what is being built has another, so that nothing half-made is ever used.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use nix::fcntl::{Flock, FlockArg};
 
-use crate::{say, scratch};
+use crate::files::{lock, remove};
+use crate::machine::scratch;
+use crate::progress::say;
 
 /// A cache directory that exists.
 #[derive(Clone, Debug)]
@@ -44,6 +45,11 @@ impl Cache {
         Ok(path)
     }
 
+    /// Where the scratch directories of machines lie.
+    pub(crate) fn scratch_directories(&self) -> Result<PathBuf> {
+        self.subdirectory("run")
+    }
+
     /// Returns the finished entry `NAME-KEY`, building it first if it is not there. `build` is given a path that does not
     /// exist yet; what it makes there gets the final name in one step. Entries of other keys are then obsolete and removed.
     pub(crate) fn entry(&self, name: &str, key: &str, build: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
@@ -66,7 +72,7 @@ impl Cache {
             let file_name = path.file_name().unwrap_or_default().to_string_lossy();
             file_name.strip_prefix(name).is_some_and(|rest| rest.starts_with('-')) && path != current
         };
-        if scratch::live_count(self)? > 0 {
+        if scratch::live_count(&self.scratch_directories()?)? > 0 {
             return Ok(());
         }
         fs::read_dir(entries)?.flatten().map(|entry| entry.path()).filter(is_obsolete).try_for_each(|old| remove(&old))
@@ -78,29 +84,10 @@ impl Cache {
 /// # Errors
 /// When a cluster is still running on it, or something cannot be removed.
 pub fn clean(cache: &Cache) -> Result<()> {
-    let live = scratch::live_count(cache)?;
+    let live = scratch::live_count(&cache.scratch_directories()?)?;
     ensure!(live == 0, "{live} clusters are still running on {}: stop them first", cache.directory.display());
     say(format!("removing {}", cache.directory.display()));
     remove(&cache.directory)
-}
-
-/// Takes an exclusive lock, waiting for it; it is let go when the value is dropped.
-pub(crate) fn lock(path: &Path) -> Result<Flock<File>> {
-    let file = File::options().create(true).truncate(false).write(true).open(path);
-    let file = file.with_context(|| format!("cannot open the lock {}", path.display()))?;
-    Flock::lock(file, FlockArg::LockExclusive)
-        .map_err(|(_, errno)| errno)
-        .with_context(|| format!("cannot lock {}", path.display()))
-}
-
-/// Removes a directory tree, if there is one.
-pub(crate) fn remove(path: &Path) -> Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", path.display()))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// A short name for the content of a recipe: entries of another recipe are rebuilt.

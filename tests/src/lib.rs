@@ -2,49 +2,30 @@
 //! Apptainer say so.
 //!
 //! [`Cluster::start`] raises a cluster of one Debian release in its own namespaces on a cached, never modified root, and
-//! takes everything down when it is dropped. Three layers: [`roots`] and [`base`] build what is cached, [`Machine`] is a
+//! takes everything down when it is dropped. Three layers: [`prepared`] builds what is cached, [`Machine`] is a
 //! root running in namespaces of its own, [`Cluster`] is munge and Slurm on top of that. Needs root on a Debian machine.
 #![forbid(unsafe_code)]
 
-pub mod base;
-mod boot;
 mod cache;
-pub mod cgroup;
-mod cluster;
-mod command;
-pub mod conda;
-mod host;
-mod interrupt;
-mod job;
+mod files;
 mod machine;
-mod mirror;
-mod mmdebstrap;
-pub mod modules;
-mod namespace;
-mod node;
 mod options;
-mod pip;
-mod process;
+mod prepared;
+mod progress;
 mod release;
-pub mod roots;
-mod scratch;
 mod slurm;
-mod users;
 
 pub use cache::{Cache, clean};
-pub use cluster::Cluster;
-pub use command::{Command, Output};
-pub use host::{ensure_host_packages, require_root};
-pub use interrupt::{signal_received, stop_on_signals};
-pub use job::Job;
-pub use machine::{Machine, MachineSetup};
+pub use machine::command::{Command, Output};
+pub use machine::host::{ensure_host_packages, require_root};
+pub use machine::interrupt::{signal_received, stop_on_signals};
+pub use machine::{Machine, MachineSetup, cgroup};
 pub use options::{Bind, Install, Options, Proctrack};
+pub use prepared::{base, conda, modules, roots};
+pub use progress::say;
 pub use release::Release;
-
-/// Says one line of progress on standard error.
-pub fn say(line: impl std::fmt::Display) {
-    eprintln!("cluster: {line}");
-}
+pub use slurm::cluster::Cluster;
+pub use slurm::job::Job;
 
 /// Builds everything that clusters of these releases need and that is not cached yet: roots and base images.
 ///

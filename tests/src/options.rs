@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::Release;
+use crate::release::Release;
 
 /// A directory or file of the host, seen inside.
 #[derive(Clone, Debug)]
@@ -88,7 +88,7 @@ pub struct Options {
     pub host_network: bool,
     /// Give every user the host's pip configuration: `PIP_*` and proxy variables, pip.conf, certificate files.
     pub pip_config: bool,
-    /// The cache directory; see [`crate::Cache::open`] for the default.
+    /// The cache directory; see [`crate::cache::Cache::open`] for the default.
     pub cache: Option<PathBuf>,
     /// What scratch and saved logs are named after; the release by default.
     pub name: Option<String>,

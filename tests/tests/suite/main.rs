@@ -3,52 +3,18 @@
 //!
 //! One process holds one cluster per release, which all tests of that release share, each in a directory of its own. Tests
 //! that change a cluster start their own. Trials are named `RELEASE::THEME::what_is_proved` and are filtered as with any other
-//! cargo test. What a machine cannot cover is said by name at the end.
+//! cargo test; the directories that the themes lie in are no part of their names. What a machine cannot cover is said by name at the end.
 
 // Tests and their helpers: what does not hold, fails the test.
 #![allow(clippy::unwrap_used, clippy::panic)]
 #![forbid(unsafe_code)]
 
-mod admin;
-mod bundled;
-mod check;
-mod cli;
-mod conda;
-mod copy_up;
-mod create;
-mod diff;
-mod directories;
-mod doctor;
-mod ends;
-mod entry;
-mod exits;
-mod fakeroot;
-mod inherit;
-mod join;
-mod layers;
-mod lost;
-mod modes;
-mod names;
-mod other_shells;
-mod refusals;
-mod relay;
-mod releases;
-mod resize;
-mod script;
-mod seal;
-mod secrets;
-mod setuid;
-mod shells;
-mod singularity;
-mod slow_disk;
-mod step;
-mod story;
-mod stuck;
+mod image;
+mod library;
+mod site;
+mod slurm;
+mod start;
 mod support;
-mod trust;
-mod whiteouts;
-mod with_root;
-mod writers;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -86,45 +52,45 @@ fn main() -> ExitCode {
 fn suite() -> Suite {
     Suite {
         themes: vec![
-            Theme { name: "modes", tests: modes::tests() },
-            Theme { name: "whiteouts", tests: whiteouts::tests() },
-            Theme { name: "copy_up", tests: copy_up::tests() },
-            Theme { name: "bundled", tests: bundled::tests() },
-            Theme { name: "writers", tests: writers::tests() },
-            Theme { name: "check", tests: check::tests() },
-            Theme { name: "slow_disk", tests: slow_disk::tests() },
-            Theme { name: "layers", tests: layers::tests() },
-            Theme { name: "lost", tests: lost::tests() },
-            Theme { name: "names", tests: names::tests() },
-            Theme { name: "other_shells", tests: other_shells::tests() },
-            Theme { name: "fakeroot", tests: fakeroot::tests() },
-            Theme { name: "relay", tests: relay::tests() },
-            Theme { name: "entry", tests: entry::tests() },
-            Theme { name: "ends", tests: ends::tests() },
-            Theme { name: "exits", tests: exits::tests() },
-            Theme { name: "inherit", tests: inherit::tests() },
-            Theme { name: "join", tests: join::tests() },
-            Theme { name: "refusals", tests: refusals::tests() },
-            Theme { name: "admin", tests: admin::tests() },
-            Theme { name: "releases", tests: releases::tests() },
-            Theme { name: "cli", tests: cli::tests() },
-            Theme { name: "conda", tests: conda::tests() },
-            Theme { name: "create", tests: create::tests() },
-            Theme { name: "diff", tests: diff::tests() },
-            Theme { name: "directories", tests: directories::tests() },
-            Theme { name: "doctor", tests: doctor::tests() },
-            Theme { name: "resize", tests: resize::tests() },
-            Theme { name: "script", tests: script::tests() },
-            Theme { name: "seal", tests: seal::tests() },
-            Theme { name: "secrets", tests: secrets::tests() },
-            Theme { name: "setuid", tests: setuid::tests() },
-            Theme { name: "shells", tests: shells::tests() },
-            Theme { name: "singularity", tests: singularity::tests() },
-            Theme { name: "with_root", tests: with_root::tests() },
-            Theme { name: "step", tests: step::tests() },
-            Theme { name: "story", tests: story::tests() },
-            Theme { name: "trust", tests: trust::tests() },
-            Theme { name: "stuck", tests: stuck::tests() },
+            Theme { name: "modes", tests: start::modes::tests() },
+            Theme { name: "whiteouts", tests: image::whiteouts::tests() },
+            Theme { name: "copy_up", tests: image::copy_up::tests() },
+            Theme { name: "bundled", tests: site::bundled::tests() },
+            Theme { name: "writers", tests: image::writers::tests() },
+            Theme { name: "check", tests: image::check::tests() },
+            Theme { name: "slow_disk", tests: image::slow_disk::tests() },
+            Theme { name: "layers", tests: start::layers::tests() },
+            Theme { name: "lost", tests: slurm::lost::tests() },
+            Theme { name: "names", tests: start::names::tests() },
+            Theme { name: "other_shells", tests: start::other_shells::tests() },
+            Theme { name: "fakeroot", tests: start::fakeroot::tests() },
+            Theme { name: "relay", tests: slurm::relay::tests() },
+            Theme { name: "entry", tests: start::entry::tests() },
+            Theme { name: "ends", tests: slurm::ends::tests() },
+            Theme { name: "exits", tests: start::exits::tests() },
+            Theme { name: "inherit", tests: start::inherit::tests() },
+            Theme { name: "join", tests: slurm::join::tests() },
+            Theme { name: "refusals", tests: slurm::refusals::tests() },
+            Theme { name: "admin", tests: slurm::admin::tests() },
+            Theme { name: "releases", tests: site::releases::tests() },
+            Theme { name: "cli", tests: site::cli::tests() },
+            Theme { name: "conda", tests: library::conda::tests() },
+            Theme { name: "create", tests: library::create::tests() },
+            Theme { name: "diff", tests: image::diff::tests() },
+            Theme { name: "directories", tests: start::directories::tests() },
+            Theme { name: "doctor", tests: site::doctor::tests() },
+            Theme { name: "resize", tests: image::resize::tests() },
+            Theme { name: "script", tests: start::script::tests() },
+            Theme { name: "seal", tests: image::seal::tests() },
+            Theme { name: "secrets", tests: slurm::secrets::tests() },
+            Theme { name: "setuid", tests: site::setuid::tests() },
+            Theme { name: "shells", tests: start::shells::tests() },
+            Theme { name: "singularity", tests: site::singularity::tests() },
+            Theme { name: "with_root", tests: image::with_root::tests() },
+            Theme { name: "step", tests: slurm::step::tests() },
+            Theme { name: "story", tests: start::story::tests() },
+            Theme { name: "trust", tests: library::trust::tests() },
+            Theme { name: "stuck", tests: slurm::stuck::tests() },
         ],
     }
 }
