@@ -87,9 +87,18 @@ impl Sif {
 }
 
 /// What is wrong with something that begins like a SIF.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Flaw {
-    Truncated { needed: u64 },
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SifError {
+    /// The file ends before its partitions do.
+    #[error("is truncated: the SIF needs {needed} bytes, the file has {present}")]
+    Truncated {
+        /// What the header says, in bytes.
+        needed: u64,
+        /// What is there, in bytes.
+        present: u64,
+    },
+    /// It contradicts itself.
+    #[error("is damaged: {0}")]
     Corrupt(&'static str),
 }
 
@@ -99,19 +108,25 @@ pub fn has_magic(bytes: &[u8]) -> bool {
 }
 
 /// Where the descriptors lie, from the header, in a file of `size` bytes.
-pub fn descriptor_table(header: &[u8], size: u64) -> Result<Window, Flaw> {
-    let header = header.get(..HEADER_SIZE).ok_or(Flaw::Truncated { needed: HEADER_SIZE as u64 })?;
+///
+/// # Errors
+/// The header is too short, or its table cannot be.
+pub fn descriptor_table(header: &[u8], size: u64) -> Result<Window, SifError> {
+    let header = header.get(..HEADER_SIZE).ok_or(SifError::Truncated { needed: HEADER_SIZE as u64, present: size })?;
     // The six 64-bit numbers behind launch line, magic, version, architecture, uuid and two times.
     let [count, offset, length] = [88, 96, 104].map(|at| u64_at(header, at).unwrap_or(0));
     if count == 0 || count > MAX_DESCRIPTORS || length / (DESCRIPTOR_SIZE as u64) < count {
-        return Err(Flaw::Corrupt("the SIF header's descriptor table is impossible"));
+        return Err(SifError::Corrupt("the SIF header's descriptor table is impossible"));
     }
     let window = Window { offset, size: count * DESCRIPTOR_SIZE as u64 };
     inside(window, size)
 }
 
 /// The partitions among `table`, the bytes of the descriptor table, in a file of `size` bytes.
-pub fn partitions(table: &[u8], size: u64) -> Result<Sif, Flaw> {
+///
+/// # Errors
+/// One lies outside of the file.
+pub fn partitions(table: &[u8], size: u64) -> Result<Sif, SifError> {
     let mut partitions = Vec::new();
     for raw in table.chunks_exact(DESCRIPTOR_SIZE) {
         if let Some((partition, window)) = partition(raw) {
@@ -169,11 +184,11 @@ fn content(code: u32) -> PartitionFs {
     }
 }
 
-fn inside(window: Window, size: u64) -> Result<Window, Flaw> {
+fn inside(window: Window, size: u64) -> Result<Window, SifError> {
     match window.end() {
         Some(end) if end <= size => Ok(window),
-        Some(end) if end <= i64::MAX as u64 => Err(Flaw::Truncated { needed: end }),
-        _ => Err(Flaw::Corrupt("a SIF descriptor points nowhere")),
+        Some(end) if end <= i64::MAX as u64 => Err(SifError::Truncated { needed: end, present: size }),
+        _ => Err(SifError::Corrupt("a SIF descriptor points nowhere")),
     }
 }
 
@@ -206,16 +221,16 @@ mod tests {
     #[test]
     fn partitions_must_lie_in_the_file() {
         let table = descriptor(1, 7, 1, 2, 100, 10);
-        assert_eq!(partitions(&table, 109), Err(Flaw::Truncated { needed: 110 }));
+        assert_eq!(partitions(&table, 109), Err(SifError::Truncated { needed: 110, present: 109 }));
         let table = descriptor(1, 7, 1, 2, u64::MAX, 10);
-        assert!(matches!(partitions(&table, 109), Err(Flaw::Corrupt(_))));
+        assert!(matches!(partitions(&table, 109), Err(SifError::Corrupt(_))));
     }
 
     #[test]
     fn counts_are_not_trusted() {
         let mut header = vec![0; HEADER_SIZE];
         header[88..96].copy_from_slice(&u64::MAX.to_le_bytes());
-        assert!(matches!(descriptor_table(&header, 1 << 40), Err(Flaw::Corrupt(_))));
-        assert!(matches!(descriptor_table(&header[..64], 1 << 40), Err(Flaw::Truncated { .. })));
+        assert!(matches!(descriptor_table(&header, 1 << 40), Err(SifError::Corrupt(_))));
+        assert!(matches!(descriptor_table(&header[..64], 1 << 40), Err(SifError::Truncated { .. })));
     }
 }

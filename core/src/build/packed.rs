@@ -78,7 +78,7 @@ impl Packed {
 }
 
 /// The content of a regular file; nothing where there is none.
-fn read(tree: &Squashfs<File>, path: &str) -> Result<Option<Vec<u8>>, SquashfsError> {
+fn read(tree: &Squashfs, path: &str) -> Result<Option<Vec<u8>>, SquashfsError> {
     let mut inode = tree.inode(tree.root())?;
     for name in path.split('/').filter(|name| !name.is_empty()) {
         if inode.kind != FileType::Directory {

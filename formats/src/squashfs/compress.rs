@@ -19,17 +19,23 @@ pub(crate) enum Compression {
     Zstd,
 }
 
+/// The name of a compression by its number in the superblock, supported or not.
+pub(super) fn name(code: u16) -> Option<&'static str> {
+    const NAMES: [&str; 6] = ["gzip", "lzma", "lzo", "xz", "lz4", "zstd"];
+    NAMES.get(usize::from(code).checked_sub(1)?).copied()
+}
+
 impl Compression {
     pub(crate) fn from_code(code: u16) -> Result<Self, SquashfsError> {
-        let unsupported = |name: &str| Err(SquashfsError::Unsupported(format!("squashfs compression {name}")));
         match code {
             1 => Ok(Self::Gzip),
-            2 => unsupported("lzma"),
-            3 => unsupported("lzo"),
             4 => Ok(Self::Xz),
             5 => Ok(Self::Lz4),
             6 => Ok(Self::Zstd),
-            other => unsupported(&other.to_string()),
+            other => {
+                let name = name(other).map_or_else(|| other.to_string(), str::to_owned);
+                Err(SquashfsError::Unsupported(format!("squashfs compression {name}")))
+            }
         }
     }
 

@@ -1,21 +1,15 @@
 //! The content of a file as a stream: its blocks, and at the end its part of a fragment.
 
 use std::io::{self, Read};
-use std::rc::Rc;
 
-use super::Squashfs;
+use super::blocks::{Blocks, Cursor};
 use super::error::SquashfsError;
 use super::inode::{Body, Inode};
-use super::metadata::Cursor;
-use crate::source::ReadAt;
-
-/// In the size of a block: it is stored as it is.
-const STORED_PLAIN: u32 = 1 << 24;
 
 /// An open file.
-pub struct Content<'a, R> {
-    image: &'a Squashfs<R>,
-    sizes: Cursor<'a, R>,
+pub struct Content<'a> {
+    blocks: &'a Blocks,
+    sizes: Cursor<'a>,
     next: u64,
     left: u64,
     fragment: Option<(u32, u32)>,
@@ -23,19 +17,19 @@ pub struct Content<'a, R> {
     at: usize,
 }
 
-impl<'a, R: ReadAt> Content<'a, R> {
-    pub fn of(image: &'a Squashfs<R>, file: &Inode) -> Result<Self, SquashfsError> {
+impl<'a> Content<'a> {
+    pub(super) fn of(blocks: &'a Blocks, file: &Inode) -> Result<Self, SquashfsError> {
         let Body::File { start, fragment, reference, list } = file.body else {
             return Err(SquashfsError::Corrupt("something that is no file was to be read"));
         };
-        let mut sizes = image.cursor(image.sb.inode_table, reference)?;
+        let mut sizes = blocks.cursor(blocks.sb.inode_table_start.get(), reference)?;
         sizes.bytes(list)?;
-        Ok(Self { image, sizes, next: start, left: file.size, fragment, piece: Vec::new(), at: 0 })
+        Ok(Self { blocks, sizes, next: start, left: file.size, fragment, piece: Vec::new(), at: 0 })
     }
 
     /// Fetches the next block's content; `left` is not 0.
     fn fetch(&mut self) -> Result<(), SquashfsError> {
-        let whole = u64::from(self.image.sb.block_size);
+        let whole = u64::from(self.blocks.sb.block_size);
         let wanted = usize::try_from(self.left.min(whole)).unwrap_or(usize::MAX);
         self.piece = match self.fragment {
             Some((number, offset)) if self.left < whole => self.fragment_part(number, offset, wanted)?,
@@ -50,7 +44,7 @@ impl<'a, R: ReadAt> Content<'a, R> {
         match self.sizes.u32()? {
             0 => Ok(vec![0; wanted]),
             size => {
-                let (bytes, stored) = self.unpack(self.next, size)?;
+                let (bytes, stored) = self.blocks.data(self.next, size)?;
                 self.next += u64::from(stored);
                 Ok(bytes)
             }
@@ -58,38 +52,14 @@ impl<'a, R: ReadAt> Content<'a, R> {
     }
 
     fn fragment_part(&self, number: u32, offset: u32, wanted: usize) -> Result<Vec<u8>, SquashfsError> {
-        let bytes = self.fragment(number)?;
+        let bytes = self.blocks.fragment(number)?;
         let start = usize::try_from(offset).unwrap_or(usize::MAX);
         let part = bytes.get(start..).and_then(|rest| rest.get(..wanted));
         part.map(<[u8]>::to_vec).ok_or(SquashfsError::Corrupt("a file lies outside its fragment"))
     }
-
-    fn fragment(&self, number: u32) -> Result<Rc<[u8]>, SquashfsError> {
-        if let Some((_, bytes)) = self.image.fragment.borrow().as_ref().filter(|(last, _)| *last == number) {
-            return Ok(Rc::clone(bytes));
-        }
-        let fragment = self.image.find_fragment(number)?;
-        let bytes: Rc<[u8]> = self.unpack(fragment.start, fragment.size)?.0.into();
-        *self.image.fragment.borrow_mut() = Some((number, Rc::clone(&bytes)));
-        Ok(bytes)
-    }
-
-    /// A block's content, and the bytes it takes.
-    fn unpack(&self, at: u64, size: u32) -> Result<(Vec<u8>, u32), SquashfsError> {
-        let (stored, limit) = (size & !STORED_PLAIN, self.image.sb.block_size);
-        if stored == 0 || stored > limit {
-            return Err(SquashfsError::Corrupt("a block has an impossible length"));
-        }
-        let mut bytes = vec![0; usize::try_from(stored).unwrap_or(0)];
-        self.image.read_into(&mut bytes, at)?;
-        if size & STORED_PLAIN == 0 {
-            bytes = self.image.sb.compression.expand(&bytes, usize::try_from(limit).unwrap_or(0))?;
-        }
-        Ok((bytes, stored))
-    }
 }
 
-impl<R: ReadAt> Read for Content<'_, R> {
+impl Read for Content<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         if self.at >= self.piece.len() && self.left > 0 && !buf.is_empty() {
             self.fetch()?;

@@ -1,11 +1,10 @@
 //! The names of a directory: runs of entries that share an inode block.
 
-use super::Squashfs;
+use super::blocks::{Blocks, Cursor, field};
 use super::error::SquashfsError;
-use super::inode::{Body, Inode, Reference, kind};
-use super::metadata::{Cursor, field};
+use super::inode::{Body, Inode, kind};
+use super::reference::Reference;
 use crate::file::FileType;
-use crate::source::ReadAt;
 
 /// The stored length counts `.` and `..`, which are not stored.
 const UNSTORED: u32 = 3;
@@ -28,18 +27,15 @@ pub struct Entry {
     pub kind: FileType,
 }
 
-pub(super) fn read<R: ReadAt>(image: &Squashfs<R>, directory: &Inode) -> Result<Vec<Entry>, SquashfsError> {
+/// All names of a directory, in the order of the image.
+pub(super) fn read(blocks: &Blocks, directory: &Inode) -> Result<Vec<Entry>, SquashfsError> {
     let mut entries = Vec::new();
-    each(image, directory, &mut |entry| entries.push(entry))?;
+    each(blocks, directory, &mut |entry| entries.push(entry))?;
     Ok(entries)
 }
 
 /// Calls `visit` with each name, in the order of the image.
-pub(super) fn each<R: ReadAt>(
-    image: &Squashfs<R>,
-    directory: &Inode,
-    visit: &mut dyn FnMut(Entry),
-) -> Result<(), SquashfsError> {
+pub(super) fn each(blocks: &Blocks, directory: &Inode, visit: &mut dyn FnMut(Entry)) -> Result<(), SquashfsError> {
     let Body::Directory(place, size) = directory.body else {
         return Err(SquashfsError::Corrupt("something that is no directory was to be listed"));
     };
@@ -47,7 +43,7 @@ pub(super) fn each<R: ReadAt>(
     if left == 0 {
         return Ok(());
     }
-    let mut cursor = image.cursor(image.sb.directory_table, place)?;
+    let mut cursor = blocks.cursor(blocks.sb.directory_table_start.get(), place)?;
     while left > 0 {
         if size > LARGEST || names > MOST_NAMES {
             return Err(SquashfsError::Crowded(MOST_NAMES));
@@ -59,11 +55,7 @@ pub(super) fn each<R: ReadAt>(
 }
 
 /// Reads entries that share an inode block. Returns how much of the list is left, and how many they were.
-fn read_run<R: ReadAt>(
-    cursor: &mut Cursor<'_, R>,
-    left: u32,
-    visit: &mut dyn FnMut(Entry),
-) -> Result<(u32, usize), SquashfsError> {
+fn read_run(cursor: &mut Cursor<'_>, left: u32, visit: &mut dyn FnMut(Entry)) -> Result<(u32, usize), SquashfsError> {
     let run: [u8; 12] = cursor.array()?;
     let (count, block) = (u32::from_le_bytes(field(&run, 0)), u32::from_le_bytes(field(&run, 4)));
     let mut left = spend(left, RUN_HEADER)?;
@@ -79,7 +71,7 @@ fn read_run<R: ReadAt>(
 }
 
 /// One entry, and its length in the list.
-fn read_entry<R: ReadAt>(cursor: &mut Cursor<'_, R>, block: u32) -> Result<(Entry, u32), SquashfsError> {
+fn read_entry(cursor: &mut Cursor<'_>, block: u32) -> Result<(Entry, u32), SquashfsError> {
     let raw: [u8; 8] = cursor.array()?;
     let word = |at| u16::from_le_bytes(field(&raw, at));
     let length = u32::from(word(6)) + 1;

@@ -2,8 +2,6 @@
 
 use std::io;
 
-use super::header::Flaw as SquashfsFlaw;
-
 /// Why a squashfs could not be read. The path is added by the caller, who knows it.
 #[derive(Debug, thiserror::Error)]
 pub enum SquashfsError {
@@ -29,16 +27,6 @@ pub enum SquashfsError {
         "has a directory with more names than {0}, too many to compare: split that directory, or leave this layer out of the comparison"
     )]
     Crowded(usize),
-}
-
-impl SquashfsError {
-    pub fn of(flaw: SquashfsFlaw, present: u64) -> Self {
-        match flaw {
-            SquashfsFlaw::Truncated { needed } => Self::Truncated { needed, present },
-            SquashfsFlaw::Corrupt(what) => Self::Corrupt(what),
-            SquashfsFlaw::Unsupported(what) => Self::Unsupported(what),
-        }
-    }
 }
 
 impl From<SquashfsError> for io::Error {

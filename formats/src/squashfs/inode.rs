@@ -1,34 +1,16 @@
 //! Inodes: fourteen forms of the same few facts.
 
-use super::Squashfs;
+use super::blocks::{Blocks, Cursor, field};
 use super::error::SquashfsError;
-use super::metadata::{Cursor, field};
-use crate::file::{FileType, Ids};
-use crate::source::ReadAt;
+use super::ids::IdTable;
+use super::reference::Reference;
+use crate::file::{FileType, Ids, device as device_number};
 
 const HEADER: usize = 16;
 /// In place of a fragment or of attributes: there are none.
 const NONE: u32 = u32::MAX;
 /// The longest target that a symbolic link can have.
 const LONGEST_TARGET: u32 = 4096;
-
-/// The place of an inode: its metadata block from the start of the table, and the offset in the block's content.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Reference(pub(crate) u64);
-
-impl Reference {
-    pub fn new(block: u32, within: u16) -> Self {
-        Self(u64::from(block) << 16 | u64::from(within))
-    }
-
-    pub(crate) fn block(self) -> u64 {
-        self.0 >> 16
-    }
-
-    pub(crate) fn within(self) -> usize {
-        usize::try_from(self.0 & 0xFFFF).unwrap_or(usize::MAX)
-    }
-}
 
 /// What an inode says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,13 +31,13 @@ pub struct Inode {
     pub device: (u32, u32),
     /// Where a symbolic link leads.
     pub target: Option<Vec<u8>>,
-    pub(crate) xattr: Option<u32>,
-    pub(crate) body: Body,
+    pub(super) xattr: Option<u32>,
+    pub(super) body: Body,
 }
 
 /// Where the rest of an inode lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Body {
+pub(super) enum Body {
     /// The place of the names in the directory table and their length.
     Directory(Reference, u32),
     /// The blocks' start, the fragment and the offset in it, and the length of the inode before its list of block sizes.
@@ -64,15 +46,16 @@ pub(crate) enum Body {
     Nothing,
 }
 
-pub(super) fn read<R: ReadAt>(image: &Squashfs<R>, reference: Reference) -> Result<Inode, SquashfsError> {
-    let mut cursor = image.cursor(image.sb.inode_table, reference)?;
+/// What the inode at `reference` says.
+pub(super) fn read(blocks: &Blocks, ids: &IdTable, reference: Reference) -> Result<Inode, SquashfsError> {
+    let mut cursor = blocks.cursor(blocks.sb.inode_table_start.get(), reference)?;
     let header: [u8; HEADER] = cursor.array()?;
     let number = |at| u16::from_le_bytes(field(&header, at));
     let code = number(0);
     let inode = Inode {
         kind: kind(code).ok_or(SquashfsError::Corrupt("an inode has an unknown type"))?,
         mode: number(2) & 0o7777,
-        ids: image.owner(number(4), number(6))?,
+        ids: ids.owner(number(4), number(6))?,
         mtime: i64::from(u32::from_le_bytes(field(&header, 8))),
         size: 0,
         links: 1,
@@ -93,7 +76,7 @@ pub(super) fn read<R: ReadAt>(image: &Squashfs<R>, reference: Reference) -> Resu
 }
 
 /// The type of an inode, basic or extended; a directory names the basic one.
-pub(crate) fn kind(code: u16) -> Option<FileType> {
+pub(super) fn kind(code: u16) -> Option<FileType> {
     match code {
         1 | 8 => Some(FileType::Directory),
         2 | 9 => Some(FileType::Regular),
@@ -110,14 +93,14 @@ fn some(number: u32) -> Option<u32> {
     Some(number).filter(|number| *number != NONE)
 }
 
-fn directory<R: ReadAt>(inode: Inode, cursor: &mut Cursor<'_, R>) -> Result<Inode, SquashfsError> {
+fn directory(inode: Inode, cursor: &mut Cursor<'_>) -> Result<Inode, SquashfsError> {
     let raw: [u8; 16] = cursor.array()?;
     let place = Reference::new(u32::from_le_bytes(field(&raw, 0)), u16::from_le_bytes(field(&raw, 10)));
     let size = u32::from(u16::from_le_bytes(field(&raw, 8)));
     Ok(Inode { links: u32::from_le_bytes(field(&raw, 4)), body: Body::Directory(place, size), ..inode })
 }
 
-fn extended_directory<R: ReadAt>(inode: Inode, cursor: &mut Cursor<'_, R>) -> Result<Inode, SquashfsError> {
+fn extended_directory(inode: Inode, cursor: &mut Cursor<'_>) -> Result<Inode, SquashfsError> {
     let raw: [u8; 24] = cursor.array()?;
     let place = Reference::new(u32::from_le_bytes(field(&raw, 8)), u16::from_le_bytes(field(&raw, 18)));
     Ok(Inode {
@@ -128,7 +111,7 @@ fn extended_directory<R: ReadAt>(inode: Inode, cursor: &mut Cursor<'_, R>) -> Re
     })
 }
 
-fn file<R: ReadAt>(inode: Inode, cursor: &mut Cursor<'_, R>, reference: Reference) -> Result<Inode, SquashfsError> {
+fn file(inode: Inode, cursor: &mut Cursor<'_>, reference: Reference) -> Result<Inode, SquashfsError> {
     let raw: [u8; 16] = cursor.array()?;
     let word = |at| u32::from_le_bytes(field(&raw, at));
     let fragment = some(word(4)).map(|number| (number, word(8)));
@@ -136,11 +119,7 @@ fn file<R: ReadAt>(inode: Inode, cursor: &mut Cursor<'_, R>, reference: Referenc
     Ok(Inode { size: u64::from(word(12)), body, ..inode })
 }
 
-fn extended_file<R: ReadAt>(
-    inode: Inode,
-    cursor: &mut Cursor<'_, R>,
-    reference: Reference,
-) -> Result<Inode, SquashfsError> {
+fn extended_file(inode: Inode, cursor: &mut Cursor<'_>, reference: Reference) -> Result<Inode, SquashfsError> {
     let raw: [u8; 40] = cursor.array()?;
     let (word, long) = (|at| u32::from_le_bytes(field(&raw, at)), |at| u64::from_le_bytes(field(&raw, at)));
     let fragment = some(word(28)).map(|number| (number, word(32)));
@@ -148,7 +127,7 @@ fn extended_file<R: ReadAt>(
     Ok(Inode { size: long(8), links: word(24), xattr: some(word(36)), body, ..inode })
 }
 
-fn link<R: ReadAt>(inode: Inode, cursor: &mut Cursor<'_, R>, extended: bool) -> Result<Inode, SquashfsError> {
+fn link(inode: Inode, cursor: &mut Cursor<'_>, extended: bool) -> Result<Inode, SquashfsError> {
     let (links, size) = (cursor.u32()?, cursor.u32()?);
     if size > LONGEST_TARGET {
         return Err(SquashfsError::Corrupt("the target of a symbolic link is too long"));
@@ -158,14 +137,13 @@ fn link<R: ReadAt>(inode: Inode, cursor: &mut Cursor<'_, R>, extended: bool) -> 
     Ok(Inode { links, size: u64::from(size), target: Some(target), xattr, ..inode })
 }
 
-fn device<R: ReadAt>(inode: Inode, cursor: &mut Cursor<'_, R>, extended: bool) -> Result<Inode, SquashfsError> {
+fn device(inode: Inode, cursor: &mut Cursor<'_>, extended: bool) -> Result<Inode, SquashfsError> {
     let (links, code) = (cursor.u32()?, cursor.u32()?);
-    let device = ((code >> 8) & 0xFFF, (code & 0xFF) | (code >> 12) & 0xF_FF00);
     let xattr = if extended { some(cursor.u32()?) } else { None };
-    Ok(Inode { links, device, xattr, ..inode })
+    Ok(Inode { links, device: device_number(code), xattr, ..inode })
 }
 
-fn simple<R: ReadAt>(inode: Inode, cursor: &mut Cursor<'_, R>, extended: bool) -> Result<Inode, SquashfsError> {
+fn simple(inode: Inode, cursor: &mut Cursor<'_>, extended: bool) -> Result<Inode, SquashfsError> {
     let links = cursor.u32()?;
     let xattr = if extended { some(cursor.u32()?) } else { None };
     Ok(Inode { links, xattr, ..inode })

@@ -4,62 +4,53 @@
 //! crates that read squashfs know no attributes (an opaque directory is one), refuse an image for one inode with attributes or a
 //! link of 256 bytes, and inflate or recurse as far as an image likes. It is lazy: only the directories that are asked for are
 //! read. Decompression is left to crates, all of them in safe or checked Rust.
+//!
+//! [`superblock`] says what an image is and where its tables lie. `blocks` unpacks them, `ids`, `inode`, `directory` and `xattr` read
+//! the tables, `content` the files. [`Squashfs`] is all of it together.
 
+mod blocks;
 mod compress;
 mod content;
 mod directory;
 mod error;
-pub mod header;
+mod ids;
 mod inode;
-mod metadata;
-mod superblock;
-mod table;
+mod reference;
+pub mod superblock;
 mod xattr;
-
-use std::cell::RefCell;
-use std::rc::Rc;
 
 pub use content::Content;
 pub use directory::Entry;
 pub use error::SquashfsError;
-pub use inode::{Inode, Reference};
+pub use inode::Inode;
+pub use reference::Reference;
 
 use crate::file::Xattr;
-use crate::source::{ReadAt, Window, read_exact_at};
-use header::SUPERBLOCK_SIZE;
-use metadata::Cache;
-use superblock::Superblock;
+use crate::source::{ReadAt, Window};
+use blocks::Blocks;
+use ids::IdTable;
 
 /// An image that was opened to be read as a tree.
-pub struct Squashfs<R> {
-    reader: R,
-    window: Window,
-    sb: Superblock,
-    ids: Vec<u32>,
-    cache: RefCell<Cache>,
-    /// The fragment that was read last: small files of one directory usually lie in one.
-    fragment: RefCell<Option<(u32, Rc<[u8]>)>>,
+pub struct Squashfs {
+    blocks: Blocks,
+    ids: IdTable,
 }
 
-impl<R: ReadAt> Squashfs<R> {
+impl Squashfs {
     /// Opens the image in `window` of `reader`.
     ///
     /// # Errors
     /// No sound squashfs, or a compression that is not supported.
-    pub fn open(reader: R, window: Window) -> Result<Self, SquashfsError> {
-        let mut head = vec![0; SUPERBLOCK_SIZE.min(usize::try_from(window.size).unwrap_or(SUPERBLOCK_SIZE))];
-        read_exact_at(&reader, &mut head, window.offset)?;
-        let sb = Superblock::from_bytes(&head, window.size)?;
-        let mut image =
-            Self { reader, window, sb, ids: Vec::new(), cache: RefCell::default(), fragment: RefCell::default() };
-        image.ids = image.read_ids()?;
-        Ok(image)
+    pub fn open(reader: impl ReadAt + 'static, window: Window) -> Result<Self, SquashfsError> {
+        let blocks = Blocks::open(Box::new(reader), window)?;
+        let ids = IdTable::read(&blocks)?;
+        Ok(Self { blocks, ids })
     }
 
     /// The root directory.
     #[must_use]
     pub fn root(&self) -> Reference {
-        self.sb.root
+        Reference(self.blocks.sb.root_inode.get())
     }
 
     /// What the inode at `reference` says.
@@ -67,7 +58,7 @@ impl<R: ReadAt> Squashfs<R> {
     /// # Errors
     /// It cannot be read, or contradicts itself.
     pub fn inode(&self, reference: Reference) -> Result<Inode, SquashfsError> {
-        inode::read(self, reference)
+        inode::read(&self.blocks, &self.ids, reference)
     }
 
     /// The names of a directory, as they are stored.
@@ -75,12 +66,15 @@ impl<R: ReadAt> Squashfs<R> {
     /// # Errors
     /// Not a directory, or a broken one.
     pub fn entries(&self, directory: &Inode) -> Result<Vec<Entry>, SquashfsError> {
-        directory::read(self, directory)
+        directory::read(&self.blocks, directory)
     }
 
     /// As [`Squashfs::entries`], one after the other.
+    ///
+    /// # Errors
+    /// As [`Squashfs::entries`].
     pub fn each_entry(&self, directory: &Inode, visit: &mut dyn FnMut(Entry)) -> Result<(), SquashfsError> {
-        directory::each(self, directory, visit)
+        directory::each(&self.blocks, directory, visit)
     }
 
     /// The extended attributes of an inode.
@@ -88,22 +82,14 @@ impl<R: ReadAt> Squashfs<R> {
     /// # Errors
     /// Attributes that are broken.
     pub fn xattrs(&self, inode: &Inode) -> Result<Vec<Xattr>, SquashfsError> {
-        xattr::read(self, inode)
+        xattr::read(&self.blocks, inode)
     }
 
     /// The content of a file, to be read from its start; holes read as zeros.
     ///
     /// # Errors
     /// Not a regular file, or a broken one.
-    pub fn open_file(&self, file: &Inode) -> Result<Content<'_, R>, SquashfsError> {
-        Content::of(self, file)
-    }
-
-    /// Fills `buf` from `offset` within the image.
-    fn read_into(&self, buf: &mut [u8], offset: u64) -> Result<(), SquashfsError> {
-        let end = offset.checked_add(buf.len() as u64).filter(|end| *end <= self.sb.used);
-        let start = end.and_then(|_| self.window.offset.checked_add(offset));
-        let start = start.ok_or(SquashfsError::Corrupt("something lies outside the image"))?;
-        Ok(read_exact_at(&self.reader, buf, start)?)
+    pub fn open_file(&self, file: &Inode) -> Result<Content<'_>, SquashfsError> {
+        Content::of(&self.blocks, file)
     }
 }

@@ -1,11 +1,10 @@
 //! Extended attributes: shared lists of names and values.
 
-use super::Squashfs;
+use super::blocks::{Blocks, Cursor, field};
 use super::error::SquashfsError;
-use super::inode::{Inode, Reference};
-use super::metadata::{Cursor, field};
+use super::inode::Inode;
+use super::reference::Reference;
 use crate::file::Xattr;
-use crate::source::ReadAt;
 
 /// The header of the table: the start of the lists, and how many there are.
 const HEADER: u64 = 16;
@@ -19,19 +18,19 @@ const MOST: usize = 4 << 20;
 /// What one takes in memory, however short it is.
 const EACH: usize = 64;
 
-pub(super) fn read<R: ReadAt>(image: &Squashfs<R>, inode: &Inode) -> Result<Vec<Xattr>, SquashfsError> {
-    let (Some(table), Some(number)) = (image.sb.xattr_table, inode.xattr) else { return Ok(Vec::new()) };
+pub(super) fn read(blocks: &Blocks, inode: &Inode) -> Result<Vec<Xattr>, SquashfsError> {
+    let (Some(table), Some(number)) = (blocks.sb.xattr_table(), inode.xattr) else { return Ok(Vec::new()) };
     let mut header = [0; HEADER as usize];
-    image.read_into(&mut header, table)?;
+    blocks.read_into(&mut header, table)?;
     let lists = u64::from_le_bytes(field(&header, 0));
     if number >= u32::from_le_bytes(field(&header, 8)) {
         return Err(SquashfsError::Corrupt("an inode has attributes that do not exist"));
     }
-    let record: [u8; 16] = image.record(table + HEADER, u64::from(number) * RECORD_LENGTH)?;
+    let record: [u8; 16] = blocks.record(table + HEADER, u64::from(number) * RECORD_LENGTH)?;
     let (place, count) = (Reference(u64::from_le_bytes(field(&record, 0))), u32::from_le_bytes(field(&record, 8)));
-    let (mut cursor, mut all, mut length) = (image.cursor(lists, place)?, Vec::new(), 0);
+    let (mut cursor, mut all, mut length) = (blocks.cursor(lists, place)?, Vec::new(), 0);
     for _ in 0..count {
-        let xattr = one(image, lists, &mut cursor)?;
+        let xattr = one(blocks, lists, &mut cursor)?;
         length += xattr.name.len() + xattr.value.len() + EACH;
         all.push(xattr);
         if length > MOST {
@@ -41,7 +40,7 @@ pub(super) fn read<R: ReadAt>(image: &Squashfs<R>, inode: &Inode) -> Result<Vec<
     Ok(all)
 }
 
-fn one<R: ReadAt>(image: &Squashfs<R>, lists: u64, cursor: &mut Cursor<'_, R>) -> Result<Xattr, SquashfsError> {
+fn one(blocks: &Blocks, lists: u64, cursor: &mut Cursor<'_>) -> Result<Xattr, SquashfsError> {
     let (kind, length) = (cursor.u16()?, cursor.u16()?);
     let prefix: &[u8] = match kind & 0xFF {
         0 => b"user.",
@@ -55,10 +54,10 @@ fn one<R: ReadAt>(image: &Squashfs<R>, lists: u64, cursor: &mut Cursor<'_, R>) -
         return Ok(Xattr { name, value: stored });
     }
     let place = Reference(u64::from_le_bytes(field(&stored, 0)));
-    Ok(Xattr { name, value: value(&mut image.cursor(lists, place)?)? })
+    Ok(Xattr { name, value: value(&mut blocks.cursor(lists, place)?)? })
 }
 
-fn value<R: ReadAt>(cursor: &mut Cursor<'_, R>) -> Result<Vec<u8>, SquashfsError> {
+fn value(cursor: &mut Cursor<'_>) -> Result<Vec<u8>, SquashfsError> {
     match cursor.u32()? {
         size if size <= LARGEST_VALUE => cursor.bytes(usize::try_from(size).unwrap_or(0)),
         _ => Err(SquashfsError::Corrupt("an attribute's value is too long")),

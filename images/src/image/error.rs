@@ -4,6 +4,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use condatainer_formats::ext::ExtError;
+use condatainer_formats::kind::KindError;
+use condatainer_formats::sif::SifError;
+use condatainer_formats::squashfs::SquashfsError;
 
 /// Why a path could not be identified as an image.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +98,38 @@ impl ImageError {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Self::NotFound { path },
             io::ErrorKind::PermissionDenied => Self::PermissionDenied { path },
             _ => Self::Io { path, error },
+        }
+    }
+
+    /// Puts the path in front of why a file is no image.
+    pub(crate) fn kind(path: &Path, error: KindError) -> Self {
+        match error {
+            KindError::Io(error) => Self::io(path, error),
+            KindError::Empty => Self::Empty { path: path.to_owned() },
+            KindError::Unknown(found) => Self::Unknown { path: path.to_owned(), found },
+            KindError::Sif(error) => Self::sif(path, error),
+            KindError::Squashfs(error) => Self::squashfs(path, error),
+            KindError::Ext(error) => Self::ext(path, error),
+        }
+    }
+
+    fn sif(path: &Path, error: SifError) -> Self {
+        let path = path.to_owned();
+        match error {
+            SifError::Truncated { needed, present } => Self::Truncated { path, what: "SIF", needed, present },
+            SifError::Corrupt(what) => Self::Corrupt { path, what: what.into() },
+        }
+    }
+
+    /// Puts the path in front of what is wrong with a squashfs.
+    pub(crate) fn squashfs(path: &Path, error: SquashfsError) -> Self {
+        let path = path.to_owned();
+        match error {
+            SquashfsError::Io(error) => Self::io(&path, error),
+            SquashfsError::Truncated { needed, present } => Self::Truncated { path, what: "squashfs", needed, present },
+            SquashfsError::Corrupt(what) => Self::Corrupt { path, what: what.into() },
+            SquashfsError::Unsupported(what) => Self::Unsupported { path, what },
+            crowded @ SquashfsError::Crowded(_) => Self::Corrupt { path, what: crowded.to_string() },
         }
     }
 

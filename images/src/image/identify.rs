@@ -1,4 +1,4 @@
-//! Opening a path and telling its kind from the first bytes.
+//! Opening a path and telling its kind from its content, which the formats know.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
@@ -8,15 +8,9 @@ use nix::libc::{O_CLOEXEC, O_NONBLOCK};
 
 use super::error::ImageError;
 use super::kind::{Image, Kind};
-use condatainer_formats::ext::{self, ExtError, Probe, ReadAt, Window};
-use condatainer_formats::foreign;
-use condatainer_formats::sif::{self, Sif};
-use condatainer_formats::squashfs::header::{self as squashfs, SquashfsInfo};
-
-/// Enough for every magic number: a superblock of ext ends at 2048, and a launch line may stand in front of it.
-const HEAD: usize = 4096;
-/// The end of the line that old SIF-less images begin with, so that they could be run as programs.
-const LAUNCH: &[u8] = b" run-singularity";
+use condatainer_formats::ext::{self, Probe, Window};
+use condatainer_formats::kind;
+use condatainer_formats::squashfs::superblock::{SUPERBLOCK_SIZE, SquashfsInfo, Superblock};
 
 /// An identified image and the very file that was looked at.
 #[derive(Debug)]
@@ -63,8 +57,11 @@ pub fn open(path: &Path) -> Result<Opened, ImageError> {
 pub fn identify_file(path: &Path, file: &File) -> Result<Image, ImageError> {
     let meta = file.metadata().map_err(|e| ImageError::io(path, e))?;
     refuse_special(path, &meta)?;
-    let (kind, content) = if meta.is_dir() { directory(path)? } else { kind_of(path, file, meta.size())? };
-    Ok(describe(path, kind, content, &meta))
+    if meta.is_dir() {
+        return directory(path).map(|kind| describe(path, kind, Window::whole(0), &meta));
+    }
+    let (kind, content) = kind::kind_of(file, meta.size()).map_err(|e| ImageError::kind(path, e))?;
+    Ok(describe(path, kind.into(), content, &meta))
 }
 
 /// Whether a user's own work may be in an open file: in an ext file system, or in the overlay of a SIF. Where one of them is
@@ -84,8 +81,7 @@ pub fn may_hold_work(path: &Path, file: &File) -> Result<bool, ImageError> {
         }
         Err(_) => {
             let size = file.metadata().map_err(|error| ImageError::io(path, error))?.size();
-            let head = read_head(file, size).map_err(|error| ImageError::io(path, error))?;
-            Ok(sif::has_magic(&head) || ext::has_magic(head.get(launch_line(&head)..).unwrap_or_default()))
+            kind::resembles_writable(file, size).map_err(|error| ImageError::io(path, error))
         }
     }
 }
@@ -117,116 +113,39 @@ fn refuse_special(path: &Path, meta: &Metadata) -> Result<(), ImageError> {
     Err(ImageError::NotAFile { path: path.to_owned(), what })
 }
 
-fn directory(path: &Path) -> Result<(Kind, Window), ImageError> {
+fn directory(path: &Path) -> Result<Kind, ImageError> {
     if path.join("oci-layout").is_file() {
         return Err(ImageError::Unknown {
             path: path.to_owned(),
             found: Some("an OCI image layout (build a .sif from it)"),
         });
     }
-    Ok((Kind::Directory, Window::whole(0)))
-}
-
-/// Tells what a file is from its content, `size` bytes long, and where in it the image itself lies. `path` is what errors
-/// call it.
-///
-/// # Errors
-/// When it is not an image; see [`ImageError`].
-pub fn kind_of(path: &Path, reader: &dyn ReadAt, size: u64) -> Result<(Kind, Window), ImageError> {
-    let head = read_head(reader, size).map_err(|e| ImageError::io(path, e))?;
-    if head.is_empty() {
-        return Err(ImageError::Empty { path: path.to_owned() });
-    }
-    if sif::has_magic(&head) {
-        return Ok((Kind::Sif(read_sif(path, reader, &head, size)?), Window::whole(size)));
-    }
-    let skip = launch_line(&head);
-    let content = Window { offset: skip as u64, size: size.saturating_sub(skip as u64) };
-    let kind = bare_kind(path, reader, head.get(skip..).unwrap_or_default(), content)?;
-    Ok((kind, content))
-}
-
-fn read_head(reader: &dyn ReadAt, size: u64) -> std::io::Result<Vec<u8>> {
-    let mut head = vec![0; HEAD.min(usize::try_from(size).unwrap_or(HEAD))];
-    ext::read_exact_at(reader, &mut head, 0)?;
-    Ok(head)
-}
-
-/// The length of a launch line in front of the content; it ends with the first newline behind its marker.
-fn launch_line(head: &[u8]) -> usize {
-    let marker = head.windows(LAUNCH.len()).position(|w| w == LAUNCH);
-    marker.filter(|&at| at > 0 && head.starts_with(b"#!")).map_or(0, |at| at + LAUNCH.len() + 1)
-}
-
-fn bare_kind(path: &Path, reader: &dyn ReadAt, head: &[u8], content: Window) -> Result<Kind, ImageError> {
-    if squashfs::has_magic(head) {
-        return squashfs::check(head, content.size)
-            .map(|()| Kind::Squashfs)
-            .map_err(|flaw| of_squashfs(path, flaw, content));
-    }
-    if ext::has_magic(head) {
-        return ext_version(reader, content).map(Kind::Ext).map_err(|e| ImageError::ext(path, e));
-    }
-    Err(ImageError::Unknown { path: path.to_owned(), found: foreign::recognise(head) })
+    Ok(Kind::Directory)
 }
 
 /// What a squashfs tells about itself.
+///
+/// # Errors
+/// It cannot be read, or is not in order.
 pub fn squashfs_info(opened: &Opened) -> Result<SquashfsInfo, ImageError> {
     squashfs_info_at(opened, opened.image.content)
 }
 
 /// What the squashfs in `window` tells about itself.
+///
+/// # Errors
+/// As [`squashfs_info`].
 pub fn squashfs_info_at(opened: &Opened, window: Window) -> Result<SquashfsInfo, ImageError> {
     let path = &opened.image.path;
-    let mut head = vec![0; squashfs::SUPERBLOCK_SIZE];
+    let mut head = [0; SUPERBLOCK_SIZE];
     ext::read_exact_at(&opened.file, &mut head, window.offset).map_err(|e| ImageError::io(path, e))?;
-    squashfs::check(&head, window.size).map_err(|flaw| of_squashfs(path, flaw, window))?;
-    let damaged = || ImageError::Corrupt { path: path.clone(), what: "its squashfs header changed meanwhile".into() };
-    squashfs::describe(&head).ok_or_else(damaged)
-}
-
-fn ext_version(reader: &dyn ReadAt, content: Window) -> Result<u8, ExtError> {
-    ext::features(reader, content).map(|features| features.version())
-}
-
-fn read_sif(path: &Path, reader: &dyn ReadAt, head: &[u8], size: u64) -> Result<Sif, ImageError> {
-    let flaw = |flaw| of_sif(path, flaw, size);
-    let window = sif::descriptor_table(head, size).map_err(flaw)?;
-    // Bounded: the table was found to lie in the file and to have a believable number of entries.
-    let mut table = vec![0; usize::try_from(window.size).unwrap_or(0)];
-    ext::read_exact_at(reader, &mut table, window.offset).map_err(|e| ImageError::io(path, e))?;
-    sif::partitions(&table, size).map_err(flaw)
-}
-
-fn of_squashfs(path: &Path, flaw: squashfs::Flaw, content: Window) -> ImageError {
-    let path = path.to_owned();
-    match flaw {
-        squashfs::Flaw::Truncated { needed } => {
-            ImageError::Truncated { path, what: "squashfs", needed, present: content.size }
-        }
-        squashfs::Flaw::Corrupt(what) => ImageError::Corrupt { path, what: what.into() },
-        squashfs::Flaw::Unsupported(what) => ImageError::Unsupported { path, what },
-    }
-}
-
-fn of_sif(path: &Path, flaw: sif::Flaw, size: u64) -> ImageError {
-    let path = path.to_owned();
-    match flaw {
-        sif::Flaw::Truncated { needed } => ImageError::Truncated { path, what: "SIF", needed, present: size },
-        sif::Flaw::Corrupt(what) => ImageError::Corrupt { path, what: what.into() },
-    }
+    let sb = Superblock::from_bytes(&head, window.size).map_err(|e| ImageError::squashfs(path, e))?;
+    Ok(sb.describe())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn launch_lines_are_skipped() {
-        assert_eq!(launch_line(b"#!/usr/bin/env run-singularity\nhsqs"), 31);
-        assert_eq!(launch_line(b"hsqs run-singularity\n"), 0);
-        assert_eq!(launch_line(b""), 0);
-    }
 
     #[test]
     fn an_empty_file_and_a_missing_one() {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use condatainer_formats::ext::Window;
+use condatainer_formats::kind;
 use condatainer_formats::sif::Sif;
 
 /// What kind of image a path is.
@@ -17,6 +18,16 @@ pub enum Kind {
     Sif(Sif),
     /// A directory.
     Directory,
+}
+
+impl From<kind::Kind> for Kind {
+    fn from(kind: kind::Kind) -> Self {
+        match kind {
+            kind::Kind::Ext(version) => Self::Ext(version),
+            kind::Kind::Squashfs => Self::Squashfs,
+            kind::Kind::Sif(sif) => Self::Sif(sif),
+        }
+    }
 }
 
 impl Kind {

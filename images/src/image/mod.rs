@@ -6,7 +6,7 @@ mod kind;
 pub mod state;
 
 pub use condatainer_formats::sif::{Partition, PartitionFs, Role, Sif};
-pub use condatainer_formats::squashfs::header::SquashfsInfo;
+pub use condatainer_formats::squashfs::superblock::SquashfsInfo;
 pub use error::ImageError;
-pub use identify::{Opened, identify, identify_file, kind_of, may_hold_work, open, squashfs_info, squashfs_info_at};
+pub use identify::{Opened, identify, identify_file, may_hold_work, open, squashfs_info, squashfs_info_at};
 pub use kind::{Image, Kind};

@@ -1,6 +1,5 @@
 //! The module inside a squashfs: where it lies, whether it has programs, and the script that built it.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
@@ -33,7 +32,7 @@ pub(super) fn read(path: &Path, opened: &Opened) -> Result<Module, SquashfsError
 }
 
 /// Where the file's name says that the module is, or, in a file that was renamed, the one place where it can be.
-fn root(image: &Squashfs<File>, path: &Path) -> Result<Option<(String, Inode)>, SquashfsError> {
+fn root(image: &Squashfs, path: &Path) -> Result<Option<(String, Inode)>, SquashfsError> {
     let Some(cnt) = child(image, &image.inode(image.root())?, "cnt")? else { return Ok(None) };
     let named = sidecar::app_root(path);
     let mut place = Some(cnt.clone());
@@ -46,7 +45,7 @@ fn root(image: &Squashfs<File>, path: &Path) -> Result<Option<(String, Inode)>, 
     }
 }
 
-fn only_child(image: &Squashfs<File>, cnt: Inode) -> Result<Option<(String, Inode)>, SquashfsError> {
+fn only_child(image: &Squashfs, cnt: Inode) -> Result<Option<(String, Inode)>, SquashfsError> {
     let (mut root, mut place) = (String::from("/cnt"), cnt);
     for _ in 0..DEEPEST {
         let entries = image.entries(&place)?;
@@ -61,7 +60,7 @@ fn only_child(image: &Squashfs<File>, cnt: Inode) -> Result<Option<(String, Inod
     Ok((root != "/cnt").then_some((root, place)))
 }
 
-fn child(image: &Squashfs<File>, directory: &Inode, name: &str) -> Result<Option<Inode>, SquashfsError> {
+fn child(image: &Squashfs, directory: &Inode, name: &str) -> Result<Option<Inode>, SquashfsError> {
     if directory.kind != FileType::Directory {
         return Ok(None);
     }

@@ -13,7 +13,7 @@ use condatainer_formats::squashfs::{Inode, Squashfs, SquashfsError};
 
 pub(super) struct SquashfsLayer {
     path: PathBuf,
-    image: Squashfs<File>,
+    image: Squashfs,
 }
 
 impl SquashfsLayer {

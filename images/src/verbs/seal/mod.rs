@@ -38,7 +38,7 @@ use crate::temporary::Draft;
 use crate::tools::mksquashfs::{self, Mksquashfs, Order, Running};
 use archive::Archive;
 use clean::CleanImage;
-use condatainer_formats::ext::{ExtError, Ids, Tree, read_exact_at};
+use condatainer_formats::ext::{ExtError, Ids, Tree};
 use count::Count;
 use stack::StackBelow;
 use target::Target;
@@ -190,11 +190,8 @@ impl Sealing<'_> {
         let unverified =
             |found| SealError::Unverified { path: self.request.layer.clone(), expected: count.inodes, found };
         let opened = image::open(draft.path()).map_err(|_| unverified(0))?;
-        let mut head = [0; condatainer_formats::squashfs::header::SUPERBLOCK_SIZE];
-        read_exact_at(&opened.file, &mut head, 0).map_err(|_| unverified(0))?;
-        let found = condatainer_formats::squashfs::header::inodes(&head)
-            .filter(|_| opened.image.kind == Kind::Squashfs)
-            .unwrap_or(0);
+        let info = image::squashfs_info(&opened).map_err(|_| unverified(0))?;
+        let found = if opened.image.kind == Kind::Squashfs { u64::from(info.inodes_total) } else { 0 };
         if found == count.inodes { Ok(()) } else { Err(unverified(found)) }
     }
 
