@@ -1,15 +1,9 @@
-//! System calls, in the words of the two architectures that Apptainer is released for; and the two that every program needs.
+//! System calls, in the words of the two architectures that Apptainer is released for; and the two that nearly every program needs.
 
 use core::arch::asm;
 use core::ffi::c_char;
 
-const EXECVE: usize = number(59, 221);
-const EXIT_GROUP: usize = number(231, 94);
-
-/// A system call's number, which is another one on each architecture.
-pub(crate) const fn number(x86_64: usize, aarch64: usize) -> usize {
-    if cfg!(target_arch = "x86_64") { x86_64 } else { aarch64 }
-}
+use super::numbers::{EXECVE, EXIT_GROUP};
 
 /// The kernel's answer, or an error number.
 ///

@@ -1,8 +1,8 @@
 //! What a program without a C library has to say, which is why it cannot do its work.
 
-use crate::call::{call, number};
+use super::call::call;
+use super::numbers::WRITE;
 
-const WRITE: usize = number(1, 64);
 const STDERR: usize = 2;
 
 /// A line with the program's name in it.

@@ -5,7 +5,7 @@
 use core::arch::global_asm;
 use core::ffi::{CStr, c_char};
 
-use crate::call::exit;
+use crate::freestanding::call::exit;
 
 // The kernel starts a program here, and has put what it tells it at the stack pointer.
 #[cfg(target_arch = "x86_64")]

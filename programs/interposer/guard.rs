@@ -5,16 +5,18 @@
 //! the guard instead, and Apptainer goes on waiting, for the end of what fuse2fs may print. A start that fails sends SIGTERM as
 //! well, with the mount still there: then fuse2fs is asked to unmount.
 
+use crate::freestanding::process::call_itself;
+use crate::freestanding::signals::{self, Change};
 use crate::kernel::{self, Process};
 
 /// How often fuse2fs is looked at until it has mounted, in milliseconds; no container is gone again as soon as that.
-const INTERVAL: u32 = 20;
+const INTERVAL: u64 = 20;
 
 /// Waits for the program, and ends as it does.
 pub(crate) fn guard(program: Process) -> u8 {
-    kernel::block_all_signals();
+    signals::change_mask(Change::Block, signals::ALL);
     kernel::close_all_files();
-    kernel::call_itself(c"fuse2fs-guard");
+    call_itself(c"fuse2fs-guard");
     let mut has_mounted = false;
     loop {
         if let Some(code) = program.ended() {

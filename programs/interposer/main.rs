@@ -9,23 +9,20 @@
 #![no_main]
 #![no_builtins]
 
-#[path = "../freestanding/call.rs"]
-mod call;
-#[path = "../freestanding/complain.rs"]
-mod complain;
+#[path = "../freestanding/mod.rs"]
+mod freestanding;
 mod guard;
 mod kernel;
 #[path = "../freestanding/library.rs"]
 mod library;
-#[path = "../freestanding/path.rs"]
-mod path;
 mod preload;
 mod programs;
 #[path = "../freestanding/start.rs"]
 mod start;
 
-use complain::complain;
-use path::{PATH_MAX, decimal, joined};
+use freestanding::complain::complain;
+use freestanding::path::{PATH_MAX, decimal, joined};
+use freestanding::signals::{self, Change, set_of};
 use start::Started;
 
 /// It ends only where it cannot become the program, or after the program.
@@ -35,14 +32,14 @@ const CANNOT: &[u8] = b"cannot be started: ";
 
 /// What the program does not get to see: SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM, SIGTERM, SIGXCPU (signal(7)). SIGHUP is not
 /// among them: it is how a program can still be asked to end.
-const BLOCKED: [u32; 7] = [2, 3, 10, 12, 14, 15, 24];
+const BLOCKED: [u8; 7] = [2, 3, 10, 12, 14, 15, 24];
 const ENOENT: i32 = 2;
 
 fn main(started: &mut Started) -> u8 {
     let called = started.arguments().next().unwrap_or_default();
     let name = called.rsplit(is_slash).next().unwrap_or_default();
     let own = trimmed(called.strip_suffix(name).unwrap_or_default());
-    kernel::block_signals(&BLOCKED);
+    signals::change_mask(Change::Block, set_of(BLOCKED.into_iter()));
     if writes_late(name, started)
         && let Some(program) = kernel::fork()
     {

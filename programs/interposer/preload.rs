@@ -3,8 +3,8 @@
 use core::ffi::{CStr, c_char};
 use core::ptr;
 
-use crate::kernel;
-use crate::path::{PATH_MAX, joined};
+use crate::freestanding::file::{R_OK, is_accessible};
+use crate::freestanding::path::{PATH_MAX, joined};
 use crate::start::Started;
 
 /// Beside the links.
@@ -27,7 +27,7 @@ impl Room {
 
 /// Names the library in front of what is named already. Where it is not there, or there is no room, the program starts without it.
 pub(crate) fn load(own: &[u8], started: &mut Started, room: &mut Room) {
-    let is_there = joined(&mut [0; PATH_MAX], &[own, FILE]).is_some_and(kernel::is_readable);
+    let is_there = joined(&mut [0; PATH_MAX], &[own, FILE]).is_some_and(|file| is_accessible(file, R_OK));
     let named = started.environment().find_map(|variable| variable.strip_prefix(VARIABLE)).unwrap_or_default();
     let colon: &[u8] = if named.is_empty() { b"" } else { b":" };
     let variable = joined(&mut room.variable, &[VARIABLE, own, FILE, colon, named]);

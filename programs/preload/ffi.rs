@@ -2,11 +2,8 @@
 
 use core::ffi::{CStr, c_char, c_int, c_uint};
 
-use crate::call::{call, exit, number};
-
-const MKDIRAT: usize = number(258, 34);
-const FCHMODAT: usize = number(268, 53);
-const STATX: usize = number(332, 291);
+use crate::freestanding::call::{call, exit};
+use crate::freestanding::numbers::{FCHMODAT, MKDIRAT, STATX};
 
 /// The number of links, which fuse-overlayfs does not ask for.
 const STATX_NLINK: c_uint = 4;

@@ -12,10 +12,9 @@
 #![no_std]
 #![no_builtins]
 
-#[allow(dead_code, reason = "a library becomes no program")]
-#[path = "../freestanding/call.rs"]
-mod call;
 mod ffi;
+#[path = "../freestanding/mod.rs"]
+mod freestanding;
 mod name;
 mod upper;
 

@@ -3,15 +3,9 @@
 use core::ffi::CStr;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use crate::call::{call, number};
+use crate::freestanding::file::{self, O_PATH, close};
 use crate::name::{self, Name};
 
-const READ: usize = number(0, 63);
-const CLOSE: usize = number(3, 57);
-const OPENAT: usize = number(257, 56);
-const AT_FDCWD: usize = -100_isize as usize;
-const O_PATH: usize = 0o10_000_000;
-const O_CLOEXEC: usize = 0o2_000_000;
 /// Room for the arguments; the list of lower directories among them is as long as a page at most.
 const ARGUMENTS: usize = 64 << 10;
 
@@ -34,8 +28,7 @@ static BEFORE_MAIN: extern "C" fn() = before_main;
 extern "C" fn before_main() {
     // SAFETY: nothing else runs before main(), and nothing writes to these after it.
     let (upper, work, room) = unsafe { (&mut *&raw mut UPPER, &mut *&raw mut WORK, &mut *&raw mut COMMAND_LINE) };
-    let Some(end) = read(c"/proc/self/cmdline", room) else { return };
-    let Some(arguments) = room.get_mut(..end) else { return };
+    let Some(arguments) = file::read(c"/proc/self/cmdline", room) else { return };
     let known = upper.find(b"upperdir=", arguments) && work.find(b"workdir=", arguments);
     IS_KNOWN.store(known, Ordering::Release);
 }
@@ -68,8 +61,7 @@ impl Directory {
     }
 
     fn open(&mut self, path: &CStr) -> Option<usize> {
-        // SAFETY: the path is alive.
-        let file = unsafe { call(OPENAT, [AT_FDCWD, path.as_ptr() as usize, O_PATH | O_CLOEXEC, 0, 0, 0]) }.ok()?;
+        let file = file::open(path, O_PATH)?;
         let length = i32::try_from(file).ok().and_then(|file| Some(Name::of(file, c"", &mut self.path)?.bytes().len()));
         close(file);
         length
@@ -79,25 +71,4 @@ impl Directory {
         let own = self.path.get(..self.length).filter(|own| !own.is_empty());
         own.and_then(|own| name.bytes().strip_prefix(own)).is_some_and(|rest| rest.starts_with(b"/"))
     }
-}
-
-fn close(file: usize) {
-    // SAFETY: it is not used any more.
-    let _ = unsafe { call(CLOSE, [file, 0, 0, 0, 0, 0]) };
-}
-
-/// All of a file that has room; how much that is.
-fn read(path: &CStr, room: &mut [u8]) -> Option<usize> {
-    // SAFETY: the path is alive.
-    let file = unsafe { call(OPENAT, [AT_FDCWD, path.as_ptr() as usize, O_CLOEXEC, 0, 0, 0]) }.ok()?;
-    let mut end = 0;
-    while let Some(rest) = room.get_mut(end..).filter(|rest| !rest.is_empty()) {
-        // SAFETY: the rest is alive, and so large.
-        match unsafe { call(READ, [file, rest.as_mut_ptr() as usize, rest.len(), 0, 0, 0]) } {
-            Ok(count) if count > 0 => end += count,
-            _ => break,
-        }
-    }
-    close(file);
-    Some(end)
 }

@@ -2,32 +2,17 @@
 
 use core::ffi::CStr;
 
-use crate::call::{call, number};
-
-const READ: usize = number(0, 63);
-const IOCTL: usize = number(16, 29);
-const RT_SIGACTION: usize = number(13, 134);
-const RT_SIGPROCMASK: usize = number(14, 135);
-const GETPID: usize = number(39, 172);
-const SOCKET: usize = number(41, 198);
-const CONNECT: usize = number(42, 203);
-const SENDTO: usize = number(44, 206);
-const SENDMSG: usize = number(46, 211);
-const GETSOCKOPT: usize = number(55, 209);
-const KILL: usize = number(62, 129);
-const FCNTL: usize = number(72, 25);
-const GETUID: usize = number(102, 174);
-const GETPGID: usize = number(121, 155);
-const OPENAT: usize = number(257, 56);
-const PPOLL: usize = number(271, 73);
-const SIGNALFD4: usize = number(289, 74);
-const DUP3: usize = number(292, 24);
-const PRLIMIT64: usize = number(302, 261);
+use crate::freestanding::call::call;
+use crate::freestanding::file::{AT_FDCWD, O_RDWR, read_next};
+use crate::freestanding::numbers::{
+    CONNECT, DUP3, FCNTL, GETPGID, GETPID, GETSOCKOPT, GETUID, IOCTL, OPENAT, PRLIMIT64, RT_SIGACTION, SENDMSG, SENDTO,
+    SOCKET,
+};
+use crate::freestanding::poll::{self, Source};
+use crate::freestanding::signals::{self, Change, SET_BYTES, SIGSTOP, SIGTSTP, change_mask, send, set_of};
 
 const STREAMS: usize = 3;
 const NULL: &CStr = c"/dev/null";
-const AT_FDCWD: usize = -100_isize as usize;
-const O_RDWR: usize = 2;
 const F_GETFD: usize = 1;
 const TIOCGPGRP: usize = 0x540F;
 const AF_UNIX: u16 = 1;
@@ -36,17 +21,8 @@ const SOL_SOCKET: i32 = 1;
 const SO_PEERCRED: usize = 17;
 const SCM_RIGHTS: i32 = 1;
 const MSG_NOSIGNAL: usize = 0x4000;
-const POLLIN: i16 = 1;
-const SIG_BLOCK: usize = 0;
-const SIG_UNBLOCK: usize = 1;
 const SIG_IGN: usize = 1;
-const SIGNAL_SET_BYTES: usize = 8;
-const SIGNALS: u8 = 64;
-const SIGSTOP: usize = 19;
-const SIGTSTP: u8 = 20;
 const RLIMIT_CORE: usize = 4;
-/// `sizeof(struct signalfd_siginfo)`.
-const SIGNAL_BYTES: usize = 128;
 
 /// What comes next.
 pub(crate) enum Event {
@@ -91,14 +67,6 @@ struct Rights {
     kind: i32,
     descriptors: [i32; 3],
     padding: i32,
-}
-
-/// `struct pollfd`.
-#[repr(C)]
-struct Source {
-    descriptor: i32,
-    wanted: i16,
-    found: i16,
 }
 
 /// The connection to the keeper.
@@ -155,9 +123,8 @@ impl Socket {
 
     fn answer(&self) -> Event {
         let mut bytes = [0; 2];
-        // SAFETY: there is room for two bytes.
-        match unsafe { call(READ, [self.descriptor, bytes.as_mut_ptr() as usize, bytes.len(), 0, 0, 0]) } {
-            Ok(2) => Event::Answer(bytes),
+        match read_next(self.descriptor, &mut bytes) {
+            2 => Event::Answer(bytes),
             _ => Event::Closed,
         }
     }
@@ -177,19 +144,9 @@ impl Signals {
     pub(crate) fn hold(command: &[u8]) -> Self {
         let counts = |signal: &u8| !is_ignored(*signal) || (command == b"srun" && OF_SRUN.contains(signal));
         // A signal that is blocked is kept even where it is ignored.
-        let set = (1..=SIGNALS).filter(counts).map(bit).sum();
-        change_mask(SIG_BLOCK, set);
-        // SAFETY: the set is alive.
-        let descriptor = unsafe { call(SIGNALFD4, [usize::MAX, &raw const set as usize, SIGNAL_SET_BYTES, 0, 0, 0]) };
-        Self { set, descriptor: descriptor.ok() }
-    }
-
-    fn next(&self) -> Option<u8> {
-        let mut info = [0; SIGNAL_BYTES];
-        // SAFETY: there is room for one signal.
-        let read = unsafe { call(READ, [self.descriptor?, info.as_mut_ptr() as usize, SIGNAL_BYTES, 0, 0, 0]) };
-        // The number is the first of four bytes; its order is that of both architectures.
-        (read == Ok(SIGNAL_BYTES)).then_some(info[0])
+        let set = set_of((1..=signals::LAST).filter(counts));
+        change_mask(Change::Block, set);
+        Self { set, descriptor: signals::descriptor(set, 0) }
     }
 
     /// Does what a terminal has asked the command to do.
@@ -204,20 +161,17 @@ impl Signals {
         let none = [0_u64; 2];
         // SAFETY: the limit is alive.
         let _ = unsafe { call(PRLIMIT64, [0, RLIMIT_CORE, &raw const none as usize, 0, 0, 0]) };
-        change_mask(SIG_UNBLOCK, self.set);
-        send_myself(signal.into());
+        change_mask(Change::Unblock, self.set);
+        send_myself(signal);
     }
 }
 
 /// Waits for a signal or the keeper.
-pub(crate) fn wait(signals: &Signals, socket: &Socket) -> Event {
-    let source = |descriptor: usize| Source { descriptor: descriptor as i32, wanted: POLLIN, found: 0 };
-    // A negative descriptor is not looked at.
-    let mut sources = [source(socket.descriptor), source(signals.descriptor.unwrap_or(usize::MAX))];
-    // SAFETY: both sources are alive.
-    let _ = unsafe { call(PPOLL, [&raw mut sources as usize, sources.len(), 0, 0, SIGNAL_SET_BYTES, 0]) };
-    match sources.map(|source| source.found != 0) {
-        [_, true] => signals.next().map_or(Event::Nothing, Event::Signal),
+pub(crate) fn wait(held: &Signals, socket: &Socket) -> Event {
+    let mut sources = [Source::new(Some(socket.descriptor)), Source::new(held.descriptor)];
+    poll::wait(&mut sources, None);
+    match sources.map(|source| source.is_ready()) {
+        [_, true] => held.descriptor.and_then(signals::next).map_or(Event::Nothing, Event::Signal),
         [true, _] => socket.answer(),
         _ => Event::Nothing,
     }
@@ -257,11 +211,11 @@ fn own_id() -> Option<u32> {
     unsafe { call(GETUID, [0; 6]) }.ok().map(|id| id as u32)
 }
 
-fn send_myself(signal: usize) {
+fn send_myself(signal: u8) {
     // SAFETY: it reads nothing.
-    let own = unsafe { call(GETPID, [0; 6]) };
-    // SAFETY: the same.
-    let _ = own.and_then(|own| unsafe { call(KILL, [own, signal, 0, 0, 0, 0]) });
+    if let Ok(own) = unsafe { call(GETPID, [0; 6]) } {
+        send(own, signal);
+    }
 }
 
 fn is_ignored(signal: u8) -> bool {
@@ -269,15 +223,6 @@ fn is_ignored(signal: u8) -> bool {
     let mut action = [0_usize; 4];
     let to = &raw mut action as usize;
     // SAFETY: there is room for one.
-    let asked = unsafe { call(RT_SIGACTION, [signal.into(), 0, to, SIGNAL_SET_BYTES, 0, 0]) };
+    let asked = unsafe { call(RT_SIGACTION, [signal.into(), 0, to, SET_BYTES, 0, 0]) };
     asked.is_ok() && action[0] == SIG_IGN
-}
-
-fn bit(signal: u8) -> u64 {
-    1 << (signal - 1)
-}
-
-fn change_mask(how: usize, set: u64) {
-    // SAFETY: the set is alive.
-    let _ = unsafe { call(RT_SIGPROCMASK, [how, &raw const set as usize, 0, SIGNAL_SET_BYTES, 0, 0]) };
 }

@@ -9,17 +9,15 @@
 #![no_main]
 #![no_builtins]
 
-#[path = "../freestanding/call.rs"]
-mod call;
-#[path = "../freestanding/complain.rs"]
-mod complain;
+#[path = "../freestanding/mod.rs"]
+mod freestanding;
 mod kernel;
 #[path = "../freestanding/library.rs"]
 mod library;
 #[path = "../freestanding/start.rs"]
 mod start;
 
-use complain::complain;
+use freestanding::complain::complain;
 use kernel::{Event, Signals, Socket};
 use start::Started;
 

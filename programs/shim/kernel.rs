@@ -6,25 +6,14 @@ use alloc::vec::Vec;
 use core::ffi::c_char;
 use core::ptr;
 
-use crate::call::{call, execute, number};
 use crate::command::{Files, Identity, System, Variables};
+use crate::freestanding::call::{call, execute};
+use crate::freestanding::file::{AT_FDCWD, close};
+// Not faccessat, which asks a FUSE program once more.
+use crate::freestanding::numbers::{
+    CHDIR, FCNTL, IOCTL, LSEEK, MEMFD_CREATE, MMAP, NEWFSTATAT, OPENAT, READ, RECVMSG, SENDTO, WRITE,
+};
 
-const READ: usize = number(0, 63);
-const CLOSE: usize = number(3, 57);
-const LSEEK: usize = number(8, 62);
-const MMAP: usize = number(9, 222);
-const SENDTO: usize = number(44, 206);
-const RECVMSG: usize = number(47, 212);
-const WRITE: usize = number(1, 64);
-const IOCTL: usize = number(16, 29);
-const FCNTL: usize = number(72, 25);
-const OPENAT: usize = number(257, 56);
-const MEMFD_CREATE: usize = number(319, 279);
-const CHDIR: usize = number(80, 49);
-/// Not faccessat, which asks a FUSE program once more.
-const NEWFSTATAT: usize = number(262, 79);
-
-const AT_FDCWD: usize = -100_isize as usize;
 const EINTR: i32 = 4;
 const ENOEXEC: i32 = 8;
 const F_SETFD: usize = 2;
@@ -115,12 +104,6 @@ impl Caller {
         let read = uninterrupted(|| unsafe { call(RECVMSG, arguments) });
         (read == Ok(1)).then(|| (answer, control.descriptor()))
     }
-}
-
-/// Closes an inherited descriptor that nobody needs any more.
-pub(crate) fn close(descriptor: usize) {
-    // SAFETY: the call has nothing to read or to write, and nobody else uses the descriptor.
-    let _ = unsafe { call(CLOSE, [descriptor, 0, 0, 0, 0, 0]) };
 }
 
 fn close_on_exec(descriptor: usize) -> Option<()> {
@@ -215,8 +198,7 @@ impl System for Kernel {
         let buffer = head.as_mut_ptr() as usize;
         // SAFETY: there is room for so many bytes.
         let read = uninterrupted(|| unsafe { call(READ, [file, buffer, HEAD, 0, 0, 0]) });
-        // SAFETY: nobody else uses the descriptor.
-        let _ = unsafe { call(CLOSE, [file, 0, 0, 0, 0, 0]) };
+        close(file);
         head.truncate(read.unwrap_or(0));
         head
     }

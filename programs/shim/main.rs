@@ -17,9 +17,9 @@
 
 extern crate alloc;
 
-#[path = "../freestanding/call.rs"]
-mod call;
 mod command;
+#[path = "../freestanding/mod.rs"]
+mod freestanding;
 mod kernel;
 #[path = "../freestanding/library.rs"]
 mod library;
@@ -30,6 +30,7 @@ mod start;
 use alloc::string::ToString;
 
 use command::{ENOENT, Job, Variables};
+use freestanding::file::close;
 use kernel::{Caller, Kernel};
 use start::Started;
 
@@ -48,7 +49,7 @@ fn main(started: &mut Started) -> u8 {
     let (Some(mut job), Some(caller)) = (kernel::content(job).and_then(Job::read), Caller::adopt(socket, image)) else {
         return NOT_STARTED;
     };
-    arguments.filter_map(|word| number(Some(word))).for_each(kernel::close);
+    arguments.filter_map(|word| number(Some(word))).for_each(close);
     let mut system = Kernel::default();
     if let Err(errno) = job.enter(&system) {
         caller.say(&[b"D", errno.to_string().as_bytes()].concat());

@@ -7,8 +7,10 @@
 
 use core::ffi::CStr;
 
+use crate::freestanding::file::{self, F_OK};
+use crate::freestanding::path::{PATH_MAX, decimal, joined, number};
+use crate::freestanding::signals::{SIGKILL, send};
 use crate::kernel;
-use crate::path::{PATH_MAX, decimal, joined, number};
 
 /// Where the hierarchies are mounted.
 const V2: [&[u8]; 2] = [b"/sys/fs/cgroup", b"/sys/fs/cgroup/unified"];
@@ -48,7 +50,7 @@ impl Fence {
     pub(crate) fn around(keeper: usize) -> Option<Self> {
         let mut room = [0; PATH_MAX];
         kernel::number_in_proc()?;
-        let groups = kernel::read(c"/proc/self/cgroup", &mut room);
+        let groups: &[u8] = file::read(c"/proc/self/cgroup", &mut room)?;
         let lines = || groups.split(|byte| *byte == b'\n');
         // cgroups(7): the number of the hierarchy, its controllers, the path.
         let v2 = lines().find_map(|line| line.strip_prefix(b"0::"));
@@ -114,12 +116,12 @@ impl Fence {
             Kind::V2 => {
                 self.at_inner(b"/cgroup.freeze", |file| kernel::write(file, b"1"));
                 // What is frozen dies nevertheless.
-                self.processes(kernel::kill);
+                self.processes(|process| send(process, SIGKILL));
             }
             Kind::Freezer => {
                 self.at_inner(b"/freezer.state", |file| kernel::write(file, b"FROZEN"));
                 self.until(|| self.at_inner(b"/freezer.state", |file| says(file, b"FROZEN\n")));
-                self.processes(kernel::kill);
+                self.processes(|process| send(process, SIGKILL));
                 self.at_inner(b"/freezer.state", |file| kernel::write(file, b"THAWED"));
             }
         }
@@ -140,7 +142,9 @@ impl Fence {
     fn leave(&self) {
         if self.kind == Kind::V2 {
             self.until(|| {
-                self.at_nest(INNER, |directory| kernel::remove_directory(directory) || !kernel::is_there(directory))
+                self.at_nest(INNER, |directory| {
+                    kernel::remove_directory(directory) || !file::is_accessible(directory, F_OK)
+                })
             });
             // Out of slurmstepd's cgroup as well: where a step ends unusually Slurm has tried to remove that one already.
             let at_root = with(&[self.root, PROCESSES], |file| kernel::write(file, OURSELVES));
@@ -149,7 +153,7 @@ impl Fence {
             }
         }
         self.until(|| {
-            self.at_nest(b"", |directory| kernel::remove_directory(directory) || !kernel::is_there(directory))
+            self.at_nest(b"", |directory| kernel::remove_directory(directory) || !file::is_accessible(directory, F_OK))
         });
         let step = self.own().strip_suffix(b"/slurm").filter(|_| self.kind == Kind::V2);
         if let Some(step) = step {
@@ -225,7 +229,7 @@ fn numbers(file: &CStr, mut each: impl FnMut(usize)) -> bool {
 
 fn says(file: &CStr, text: &[u8]) -> bool {
     let mut room = [0; 32];
-    kernel::read(file, &mut room) == text
+    file::read(file, &mut room).is_some_and(|found| found == text)
 }
 
 fn contains(text: &[u8], part: &[u8]) -> bool {

@@ -12,21 +12,20 @@
 #![no_main]
 #![no_builtins]
 
-#[path = "../freestanding/call.rs"]
-#[allow(dead_code, reason = "it executes nothing")]
-mod call;
 mod fence;
+#[path = "../freestanding/mod.rs"]
+mod freestanding;
 mod kernel;
 #[path = "../freestanding/library.rs"]
 mod library;
-#[path = "../freestanding/path.rs"]
-mod path;
 #[path = "../freestanding/start.rs"]
 #[allow(dead_code, reason = "it has no environment")]
 mod start;
 mod tree;
 
 use fence::Fence;
+use freestanding::path;
+use freestanding::signals::{SIGKILL, send};
 use kernel::Child;
 use start::Started;
 
@@ -122,7 +121,7 @@ fn end_all(fence: Option<&Fence>) -> bool {
             fence.kill();
         }
         // Whatever loses its parent by this is our child the next time.
-        tree::children(|process, _| kernel::kill(process));
+        tree::children(|process, _| send(process, SIGKILL));
         loop {
             match kernel::reap() {
                 Child::None => return true,

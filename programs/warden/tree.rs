@@ -3,12 +3,15 @@
 //! A child that has ended keeps its number until the warden has looked at it, so no other process can be meant by it. Deeper ones are
 //! left alone: they become children when their parents are gone.
 
+use crate::freestanding::path::number;
+use crate::freestanding::process::Stat;
 use crate::kernel;
-use crate::path::{PATH_MAX, decimal, joined, number};
 
 /// What the kernel's `struct linux_dirent64` has before the name, and where in it its own length stands.
 const HEAD: usize = 19;
 const LENGTH: usize = 16;
+/// The parent, by proc_pid_stat(5).
+const PPID: usize = 4;
 
 /// Calls `each` with the number and the name of every child.
 pub(crate) fn children(mut each: impl FnMut(usize, &[u8])) {
@@ -29,15 +32,11 @@ pub(crate) fn children(mut each: impl FnMut(usize, &[u8])) {
 }
 
 fn look(process: usize, parent: usize, each: &mut impl FnMut(usize, &[u8])) {
-    let (mut path, mut digits, mut room) = ([0; PATH_MAX], [0; 20], [0; 1024]);
-    let path = joined(&mut path, &[b"/proc/", decimal(process, &mut digits), b"/stat"]);
-    let stat = path.map_or(&[][..], |path| kernel::read(path, &mut room));
-    // proc_pid_stat(5): the name stands in brackets and may hold anything, also brackets.
-    let Some(end) = stat.iter().rposition(|byte| *byte == b')') else { return };
-    let start = stat.iter().position(|byte| *byte == b'(').unwrap_or(end);
-    let mut words = stat.get(end + 1..).unwrap_or_default().split(|byte| *byte == b' ').filter(|word| !word.is_empty());
-    if words.nth(1).and_then(number) == Some(parent) {
-        each(process, stat.get(start + 1..end).unwrap_or_default());
+    let mut room = [0; 1024];
+    if let Some(stat) = Stat::of(process, &mut room)
+        && stat.field(PPID).and_then(number) == Some(parent)
+    {
+        each(process, stat.name);
     }
 }
 
