@@ -1,4 +1,7 @@
-//! OverlayFS's two halves: the stack of lower layers as one tree, and the whiteouts that say what of it is deleted.
+//! An overlay's two halves: the upper directory, which an image holds, and the lower layers, on which it is stacked.
+//!
+//! [`lower`] is the stack of layers as one tree, merged as an overlay merges them. `upper` reads a directory of the image with its names
+//! sorted by their meaning. [`whiteout`] knows all that an image says is deleted below it, and whether the kernel's overlay honours that.
 
 pub mod lower;
 pub(crate) mod upper;

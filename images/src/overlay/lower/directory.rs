@@ -98,7 +98,7 @@ impl DirectoryLayer {
         Ok(false)
     }
 
-    fn told<T>(&self, at: &At, result: Result<T, impl Into<io::Error>>) -> Result<T, LowerError> {
+    fn with_path<T>(&self, at: &At, result: Result<T, impl Into<io::Error>>) -> Result<T, LowerError> {
         result.map_err(|error| LowerError::io(&self.path.join(OsStr::from_bytes(place(at))), error.into()))
     }
 }
@@ -166,19 +166,19 @@ impl Layer for DirectoryLayer {
     }
 
     fn node(&self, at: &At) -> Result<LowerNode, LowerError> {
-        self.told(at, self.describe(at))
+        self.with_path(at, self.describe(at))
     }
 
     fn list(&self, directory: &At, visit: &mut dyn FnMut(Child)) -> Result<(), LowerError> {
-        self.told(directory, self.each_child(directory, visit))
+        self.with_path(directory, self.each_child(directory, visit))
     }
 
     fn is_opaque(&self, directory: &At) -> Result<bool, LowerError> {
-        self.told(directory, self.opaque(directory))
+        self.with_path(directory, self.opaque(directory))
     }
 
     fn read(&self, file: &At, visit: &mut dyn FnMut(&mut dyn Read) -> io::Result<()>) -> Result<(), LowerError> {
-        let mut content = self.told(file, self.open_file(file))?;
-        self.told(file, visit(&mut content))
+        let mut content = self.with_path(file, self.open_file(file))?;
+        self.with_path(file, visit(&mut content))
     }
 }

@@ -3,6 +3,9 @@
 //! seal and diff ask it what an image's files and whiteouts hide. The lowest layer is the base image; whiteouts of both kinds
 //! and opaque directories count in every layer. A place is remembered from one question to the next, so a caller that walks a tree
 //! directory by directory has each directory read once.
+//!
+//! `open` finds the layers that a path means. A `layer` is a `directory`, an `ext` image or a `squashfs`, and all of them can do the same.
+//! `merged` is one directory of several layers, in which whiteouts count; this file leads from one to the next.
 
 mod directory;
 mod error;

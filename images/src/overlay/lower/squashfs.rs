@@ -29,7 +29,7 @@ impl SquashfsLayer {
         }
     }
 
-    fn told<T>(&self, result: Result<T, SquashfsError>) -> Result<T, LowerError> {
+    fn with_path<T>(&self, result: Result<T, SquashfsError>) -> Result<T, LowerError> {
         result.map_err(|error| LowerError::squashfs(&self.path, error))
     }
 }
@@ -44,7 +44,7 @@ impl Layer for SquashfsLayer {
     }
 
     fn node(&self, at: &At) -> Result<LowerNode, LowerError> {
-        let Inode { kind, mode, ids, mtime, size, links, device, target, .. } = self.told(self.inode(at))?;
+        let Inode { kind, mode, ids, mtime, size, links, device, target, .. } = self.with_path(self.inode(at))?;
         Ok(LowerNode { kind, size, mode, ids, mtime, links, device, target, host_ids: false, layer: 0, at: at.clone() })
     }
 
@@ -52,16 +52,16 @@ impl Layer for SquashfsLayer {
         let mut child = |entry: condatainer_formats::squashfs::Entry| {
             visit(Child { name: entry.name, at: At::Reference(entry.reference), kind: Some(entry.kind) });
         };
-        self.told(self.inode(directory).and_then(|inode| self.image.each_entry(&inode, &mut child)))
+        self.with_path(self.inode(directory).and_then(|inode| self.image.each_entry(&inode, &mut child)))
     }
 
     fn is_opaque(&self, directory: &At) -> Result<bool, LowerError> {
         let xattrs = self.inode(directory).and_then(|inode| self.image.xattrs(&inode));
-        Ok(self.told(xattrs)?.iter().any(is_opaque))
+        Ok(self.with_path(xattrs)?.iter().any(is_opaque))
     }
 
     fn read(&self, file: &At, visit: &mut dyn FnMut(&mut dyn Read) -> io::Result<()>) -> Result<(), LowerError> {
-        let mut content = self.told(self.inode(file).and_then(|inode| self.image.open_file(&inode)))?;
+        let mut content = self.with_path(self.inode(file).and_then(|inode| self.image.open_file(&inode)))?;
         visit(&mut content).map_err(|error| LowerError::content(&self.path, error))
     }
 }

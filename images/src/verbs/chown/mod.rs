@@ -2,6 +2,9 @@
 //!
 //! It works on the inode tables themselves, so it takes a fraction of a second where a mount and `chown -R` take minutes.
 //! Names, modes (suid bits too), times, extended attributes and ACLs stay as they are.
+//!
+//! The way: `roots` finds `upper` and `work`, `members` the inodes that matter, `mapping` says which ids become which. `survey` looks at all of
+//! them before anything is written, `commit` writes, and `survey` looks again. `owners` serves a check, `loan` is the note of with-root.
 
 mod commit;
 mod error;

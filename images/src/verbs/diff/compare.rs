@@ -1,7 +1,7 @@
 //! In what a file of the image differs from the one below it.
 
 use super::entry::Aspect;
-use super::error::{DiffError, told};
+use super::error::DiffError;
 use super::owner;
 use crate::image::ImageError;
 use crate::overlay::lower::{Lower, LowerNode};
@@ -45,14 +45,14 @@ impl Sides<'_, '_> {
     }
 
     fn target(&self, link: &Node) -> Result<Vec<u8>, DiffError> {
-        self.tree.target(link).map_err(|error| told(self.path, error))
+        self.tree.target(link).map_err(|error| DiffError::ext(self.path, error))
     }
 
     fn has_same_content(&self, before: &LowerNode, now: &Node) -> Result<bool, DiffError> {
         if before.size != now.size || now.size == 0 {
             return Ok(before.size == now.size);
         }
-        let ext = |error| told(self.path, error);
+        let ext = |error| DiffError::ext(self.path, error);
         if self.tree.xattrs(now).map_err(ext)?.iter().any(is_metacopy) {
             return Ok(true);
         }

@@ -25,7 +25,9 @@ pub enum DiffError {
     },
 }
 
-/// What is wrong in the file system of the image at `path`.
-pub(super) fn told(path: &Path, error: ExtError) -> DiffError {
-    DiffError::Image(ImageError::ext(path, error))
+impl DiffError {
+    /// What is wrong in the file system of the image at `path`.
+    pub(super) fn ext(path: &Path, error: ExtError) -> Self {
+        Self::Image(ImageError::ext(path, error))
+    }
 }

@@ -23,8 +23,6 @@ pub use summary::{Count, Summary, Totals, by_directory};
 use crate::image::{Image, Opened};
 use crate::overlay::lower::Lower;
 use condatainer_formats::ext::{Tree, Window};
-use error::told;
-use std::path::Path;
 use walk::Comparison;
 
 /// Tells what the image changes against `lower`.
@@ -34,8 +32,9 @@ use walk::Comparison;
 pub fn diff(image: &Opened, lower: &Lower) -> Result<Changes, DiffError> {
     let path = &image.image.path;
     let window = require_ext(&image.image)?;
-    let tree = Tree::open(&image.file, window).map_err(|error| told(path, error))?;
-    changes(path, &tree, lower)
+    let tree = Tree::open(&image.file, window).map_err(|error| DiffError::ext(path, error))?;
+    let upper = tree.upper().map_err(|error| DiffError::ext(path, error))?;
+    Comparison::new(path, &tree, lower, upper.ids).all(upper.ino)
 }
 
 /// Where the file system lies whose changes can be told.
@@ -44,10 +43,4 @@ pub fn diff(image: &Opened, lower: &Lower) -> Result<Changes, DiffError> {
 /// There is none.
 pub fn require_ext(image: &Image) -> Result<Window, DiffError> {
     image.ext_window().ok_or_else(|| DiffError::NoExt { path: image.path.clone(), kind: image.kind.name() })
-}
-
-/// As [`diff`], over an open tree; `path` is for messages.
-fn changes(path: &Path, tree: &Tree<'_>, lower: &Lower) -> Result<Changes, DiffError> {
-    let upper = tree.upper().map_err(|error| told(path, error))?;
-    Comparison::new(path, tree, lower, upper.ids).all(upper.ino)
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::changes::Changes;
 use super::compare::Sides;
 use super::entry::{Change, Entry, Facts};
-use super::error::{DiffError, told};
+use super::error::DiffError;
 use super::summary::Totals;
 use crate::overlay::lower::{Lower, LowerNode, join};
 use crate::overlay::upper::Names;
@@ -47,7 +47,7 @@ impl<'a, 'b> Comparison<'a, 'b> {
         self.walk.add(upper, Directory { path: Vec::new(), merges: true, hides: false });
         while let Some(Visit { ino, note: directory, is_first }) = self.walk.step() {
             if !is_first {
-                return Err(self.told(ExtError::corrupt("a directory has two names")));
+                return Err(self.ext(ExtError::corrupt("a directory has two names")));
             }
             self.enter(ino, &directory)?;
         }
@@ -92,9 +92,9 @@ impl<'a, 'b> Comparison<'a, 'b> {
 
     fn names(&mut self, directory: u32) -> Result<Names, DiffError> {
         let node = self.node(directory)?;
-        let xattrs = self.sides.tree.xattrs(&node).map_err(|error| self.told(error))?;
+        let xattrs = self.sides.tree.xattrs(&node).map_err(|error| self.ext(error))?;
         self.changes.renamed_directories += u64::from(xattrs.iter().any(is_redirect));
-        Names::of(self.sides.tree, &node, &xattrs).map_err(|error| self.told(error))
+        Names::of(self.sides.tree, &node, &xattrs).map_err(|error| self.ext(error))
     }
 
     /// Something that is there.
@@ -159,11 +159,11 @@ impl<'a, 'b> Comparison<'a, 'b> {
     }
 
     fn node(&self, ino: u32) -> Result<Node, DiffError> {
-        self.sides.tree.node(ino).map_err(|error| self.told(error))
+        self.sides.tree.node(ino).map_err(|error| self.ext(error))
     }
 
-    fn told(&self, error: ExtError) -> DiffError {
-        told(self.sides.path, error)
+    fn ext(&self, error: ExtError) -> DiffError {
+        DiffError::ext(self.sides.path, error)
     }
 }
 

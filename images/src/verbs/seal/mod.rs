@@ -3,9 +3,9 @@
 //! The image is read natively, without a mount, and handed to mksquashfs as a tar stream. Whiteouts of both kinds become what
 //! every stack understands, devices 0/0. The same content gives the same bytes.
 //!
-//! The way: [`clean`] gets an image that nobody changes, [`walk`] tells its names one by one (asking [`stack`] where a directory hides all
-//! that lies below it), [`count`] adds them up, [`archive`] writes them for mksquashfs, and [`target`] puts the finished layer in its place,
-//! with a file of variables ([`sidecar`]) beside it.
+//! The way: `clean` gets an image that nobody changes, `walk` tells its names one by one (asking `stack` where a directory hides all
+//! that lies below it), `count` adds them up, `archive` writes them for mksquashfs, and `target` puts the finished layer in its place,
+//! with a file of variables (`sidecar`) beside it.
 
 mod advice;
 mod archive;
@@ -153,12 +153,12 @@ impl Sealing<'_> {
         let latest = self.latest().min(self.believable(count));
         let mut archive = Archive::new(tree, &self.request.image, out, latest);
         let mut read = 0;
-        let mut told = |bytes: u64| {
+        let mut progress = |bytes: u64| {
             read += bytes;
             self.go_on(watch(read, count.bytes))
         };
         let walk = LayerWalk::new(tree, &self.request.image, below);
-        walk.run(upper, &mut |entry| told(0).and_then(|()| archive.add(entry, &mut told)))?;
+        walk.run(upper, &mut |entry| progress(0).and_then(|()| archive.add(entry, &mut progress)))?;
         archive.end()
     }
 
@@ -222,8 +222,8 @@ impl Sealing<'_> {
     /// Whether the root of the layer gets the owner that it has in the image.
     fn keeps_root_owner(&self, count: &Count) -> bool {
         let (root, caller) = (count.root.ids, Ids { uid: geteuid().as_raw(), gid: getegid().as_raw() });
-        let told = self.request.root_owned || self.tool.has_root_options();
-        told || count.owner.only() == Some(root) || root == caller
+        let is_set = self.request.root_owned || self.tool.has_root_options();
+        is_set || count.owner.only() == Some(root) || root == caller
     }
 
     fn ext(&self, error: ExtError) -> SealError {

@@ -57,18 +57,18 @@ impl<'a, 'b, W: Write> Archive<'a, 'b, W> {
         Self { tree, image, out, latest, buffer: vec![0; PIECE] }
     }
 
-    /// Writes one entry; `told` hears of every piece of content, in bytes.
+    /// Writes one entry; `progress` is called with every piece of content, in bytes.
     pub(super) fn add(
         &mut self,
         entry: &Entry<'_>,
-        told: &mut dyn FnMut(u64) -> Result<(), SealError>,
+        progress: &mut dyn FnMut(u64) -> Result<(), SealError>,
     ) -> Result<(), SealError> {
         match entry.what {
             // The root comes as options: the reader passes over an entry `./`.
             What::Itself(_) if entry.path.is_empty() => Ok(()),
             What::Itself(xattrs) => {
                 self.attributes(xattrs)?;
-                self.itself(entry.path, entry.node, told)
+                self.itself(entry.path, entry.node, progress)
             }
             What::Link(first) => self.header(entry.path, entry.node, EntryType::Link, first, 0),
             What::Whiteout => {
@@ -89,10 +89,10 @@ impl<'a, 'b, W: Write> Archive<'a, 'b, W> {
         &mut self,
         path: &[u8],
         node: &Node,
-        told: &mut dyn FnMut(u64) -> Result<(), SealError>,
+        progress: &mut dyn FnMut(u64) -> Result<(), SealError>,
     ) -> Result<(), SealError> {
         match node.kind {
-            FileType::Regular => self.file(path, node, told),
+            FileType::Regular => self.file(path, node, progress),
             FileType::Symlink => {
                 let target = self.tree.target(node).map_err(|e| self.ext(e))?;
                 self.header(path, node, EntryType::Symlink, &target, 0)
@@ -116,21 +116,21 @@ impl<'a, 'b, W: Write> Archive<'a, 'b, W> {
         &mut self,
         path: &[u8],
         node: &Node,
-        told: &mut dyn FnMut(u64) -> Result<(), SealError>,
+        progress: &mut dyn FnMut(u64) -> Result<(), SealError>,
     ) -> Result<(), SealError> {
         let extents = self.tree.extents(node).map_err(|e| self.ext(e))?;
         let Some(pieces) = sparse::pieces(&extents, node.size) else {
             self.header(path, node, EntryType::Regular, &[], node.size)?;
             let whole = Piece { offset: 0, length: node.size };
             let on_disk: u64 = extents.iter().map(|extent| extent.length).sum();
-            return self.content(node, &[whole], on_disk, told);
+            return self.content(node, &[whole], on_disk, progress);
         };
         let on_disk: u64 = pieces.iter().map(|piece| piece.length).sum();
         let (mut header, more) = sparse::describe(self.described(node, EntryType::GNUSparse), &pieces, node.size);
         header.set_size(on_disk);
         self.finish(path, header, &[])?;
         self.write(&more)?;
-        self.content(node, &pieces, on_disk, told)
+        self.content(node, &pieces, on_disk, progress)
     }
 
     fn content(
@@ -138,7 +138,7 @@ impl<'a, 'b, W: Write> Archive<'a, 'b, W> {
         node: &Node,
         pieces: &[Piece],
         on_disk: u64,
-        told: &mut dyn FnMut(u64) -> Result<(), SealError>,
+        progress: &mut dyn FnMut(u64) -> Result<(), SealError>,
     ) -> Result<(), SealError> {
         let mut content = self.tree.open_file(node).map_err(|e| self.ext(e))?;
         let (mut at, mut written, mut left) = (0, 0, on_disk);
@@ -152,7 +152,7 @@ impl<'a, 'b, W: Write> Archive<'a, 'b, W> {
                 self.out.write_all(part).map_err(SealError::Feed)?;
                 rest -= length as u64;
                 written += length as u64;
-                told(left.min(length as u64))?;
+                progress(left.min(length as u64))?;
                 left = left.saturating_sub(length as u64);
             }
             at = piece.offset + piece.length;
