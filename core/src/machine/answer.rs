@@ -4,12 +4,9 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::sync::mpsc::channel;
-use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use condatainer_images::tools::run::captured;
 
 /// srun may wait for a controller that does not answer.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -48,17 +45,13 @@ pub(crate) fn ask(program: &Path, arguments: &[&str]) -> io::Result<Answer> {
 
 /// As [`ask`], for any command.
 pub(crate) fn ask_by(mut command: Command) -> io::Result<Answer> {
-    command.env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
-    let child = command.spawn()?;
-    let group = Pid::from_raw(i32::try_from(child.id()).map_err(io::Error::other)?);
-    let (sender, receiver) = channel();
-    thread::spawn(move || sender.send(child.wait_with_output()));
-    match receiver.recv_timeout(LIMIT) {
-        Ok(output) => output.map(of),
-        Err(_) => {
-            let _ = killpg(group, Signal::SIGKILL);
-            Err(io::Error::new(io::ErrorKind::TimedOut, format!("it did not answer within {} s", LIMIT.as_secs())))
-        }
+    command.env("LC_ALL", "C").stdin(Stdio::null()).process_group(0);
+    let started = Instant::now();
+    let is_late = || started.elapsed() > LIMIT;
+    match captured(&mut command, Some(&is_late)) {
+        Ok(output) if output.status.code().is_some() || !is_late() => Ok(of(output)),
+        Err(error) if !is_late() => Err(error),
+        _ => Err(io::Error::new(io::ErrorKind::TimedOut, format!("it did not answer within {} s", LIMIT.as_secs()))),
     }
 }
 

@@ -5,7 +5,7 @@
 //! a kill in the middle takes the names of half of the files (seen with e2fsprogs 1.47; `-E fixes_only` does not prevent it). It
 //! rebuilds an index that it finds damaged in the same way. So it never gets to see that feature.
 //!
-//! Nor does it get to answer what it then asks: whether the indexes that are there should go ([`crate::tools::e2fsprogs::command`]). It
+//! Nor does it get to answer what it then asks: whether the indexes that are there should go ([`crate::tools::e2fsprogs::tool`]). It
 //! checks them as it always does.
 //!
 //! Afterwards that one bit is put back. A kill in between leaves an image without the feature, which loses nothing: fuse2fs never
@@ -18,7 +18,8 @@ use std::os::unix::fs::FileExt;
 
 use super::locked::LockedImage;
 use crate::sparse::next_data;
-use crate::tools::e2fsprogs::{self, CORRECTED, ToolError};
+use crate::tools::ToolError;
+use crate::tools::e2fsprogs::CORRECTED;
 use condatainer_formats::ext::ExtError;
 use condatainer_formats::ext::raw::{
     COMPAT_AT, DIR_INDEX, Endless, FileType, Fs, Holes, Inode, Pointers, each_chunk, flag,
@@ -86,7 +87,7 @@ fn replay(locked: &LockedImage) -> Result<(), ToolError> {
         return Ok(());
     }
     let mut command = locked.tool(TOOL)?;
-    e2fsprogs::run(TOOL, command.args(["-p", "-E", "journal_only"]).arg(locked.tools_name()), CORRECTED)
+    command.args(["-p", "-E", "journal_only"]).arg(locked.tools_name()).run(CORRECTED).map(drop)
 }
 
 /// Takes the feature away, and tells whether it is to be put back when e2fsck has ended.

@@ -5,7 +5,8 @@ use super::error::AcquireError;
 use super::locked::LockedImage;
 use crate::image::ImageError;
 use crate::lock;
-use crate::tools::e2fsprogs::{self, CORRECTED, ToolError};
+use crate::tools::ToolError;
+use crate::tools::e2fsprogs::CORRECTED;
 use condatainer_formats::ext::State;
 use condatainer_formats::ext::raw::{Fs, state_of};
 
@@ -50,7 +51,7 @@ impl LockedImage {
     fn run_e2fsck(&self) -> Result<(), ToolError> {
         let mut command = self.tool("e2fsck")?;
         command.arg("-p").arg(self.tools_name());
-        automatic_repair(self, || e2fsprogs::run("e2fsck", &mut command, CORRECTED))
+        automatic_repair(self, || command.run(CORRECTED).map(drop))
     }
 }
 

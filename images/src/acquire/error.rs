@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::unistd::Uid;
 
 use crate::image::ImageError;
-use crate::tools::e2fsprogs::ToolError;
+use crate::tools::ToolError;
 
 /// Why an image cannot be had.
 #[derive(Debug, thiserror::Error)]

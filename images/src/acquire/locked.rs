@@ -14,7 +14,9 @@ use crate::image::{self, Image, ImageError, Opened};
 use crate::lock::who::unknown;
 use crate::lock::{self, Access, Availability, Guard, LockError, Loop};
 use crate::system::file_size_limit;
-use crate::tools::e2fsprogs::{self, GIVEN_FILE, Tool, ToolError};
+use crate::tools::given::GIVEN_FILE;
+use crate::tools::run::Tool;
+use crate::tools::{ToolError, e2fsprogs};
 use condatainer_formats::ext::Window;
 
 /// What the image is wanted for.
@@ -148,7 +150,9 @@ impl LockedImage {
 
     /// A command for a tool of e2fsprogs that works on [`LockedImage::tools_name`]. The lock lives on in a tool that survives us.
     pub(crate) fn tool(&self, tool: &'static str) -> Result<Tool, ToolError> {
-        e2fsprogs::command_on(tool, &self.file)
+        let mut tool = e2fsprogs::tool(tool)?;
+        tool.on(&self.file)?;
+        Ok(tool)
     }
 
     /// What the file system is called in a command made by [`LockedImage::tool`].
@@ -200,8 +204,7 @@ mod tests {
 
     fn make(path: &Path, megabytes: u64) {
         File::create(path).and_then(|file| file.set_len(megabytes << 20)).unwrap();
-        let mut command = e2fsprogs::command("mke2fs").unwrap();
-        e2fsprogs::run("mke2fs", command.args(["-q", "-F", "-t", "ext3"]).arg(path), 0).unwrap();
+        e2fsprogs::tool("mke2fs").unwrap().args(["-q", "-F", "-t", "ext3"]).arg(path).run(0).unwrap();
     }
 
     /// Takes an image that was seen, after `meanwhile`.
@@ -217,8 +220,7 @@ mod tests {
     #[test]
     fn what_was_read_before_the_lock_is_read_again() {
         let changed = |path: &Path| {
-            let mut tune = e2fsprogs::command("tune2fs").unwrap();
-            e2fsprogs::run("tune2fs", tune.args(["-O", "^has_journal"]).arg(path), 0).unwrap();
+            e2fsprogs::tool("tune2fs").unwrap().args(["-O", "^has_journal"]).arg(path).run(0).unwrap();
         };
         let locked = take_after(changed).unwrap();
         assert_eq!(locked.image.kind.name(), "ext2");
@@ -233,8 +235,7 @@ mod tests {
     #[test]
     fn nothing_is_repaired_where_no_lock_tells_whether_it_is_used() {
         let mark_unclean = |path: &Path| {
-            let mut debugfs = e2fsprogs::command("debugfs").unwrap();
-            e2fsprogs::run("debugfs", debugfs.args(["-w", "-R", "ssv state 0"]).arg(path), 0).unwrap();
+            e2fsprogs::tool("debugfs").unwrap().args(["-w", "-R", "ssv state 0"]).arg(path).run(0).unwrap();
         };
         let mut locked = take_after(mark_unclean).unwrap();
         locked.guard.as_mut().unwrap().unsupported = Some(Errno::ENOLCK);

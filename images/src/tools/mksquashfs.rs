@@ -1,26 +1,26 @@
 //! mksquashfs as a child that reads a tar archive from a pipe: which releases can, with which options, and what they say.
 
-use std::fs::File;
-use std::io::{self, Read, Seek};
+use std::io;
 use std::ops::RangeInclusive;
-use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{ChildStdin, ExitStatus};
 
 use nix::fcntl::{FcntlArg, fcntl};
 
-use super::programs;
+use super::error::ToolError;
+use super::reason::stated;
+use super::run::{Fed, Tool};
 use condatainer_formats::ext::{Ids, Xattr};
 
+/// Its name.
+pub const NAME: &str = "mksquashfs";
+/// What to install, and from which release on.
+pub const PACKAGE: &str = "squashfs-tools (4.5 or newer)";
 /// The first release that reads tar archives.
 const FIRST: Version = Version(4, 5);
 /// The first release that can be told the root's owner, time and attributes.
 const ROOT_OPTIONS: Version = Version(4, 6);
 /// One switch between us and mksquashfs for a megabyte; where the system allows less, less.
 const PIPE: i32 = 1 << 20;
-/// More than this is no message.
-const LONGEST: u64 = 1 << 20;
-
 /// In bytes, of an attribute of the root.
 const LONGEST_IN_AN_OPTION: usize = 4096;
 
@@ -109,28 +109,6 @@ impl Default for Root {
     }
 }
 
-/// Why mksquashfs did not do its work.
-#[derive(Debug, thiserror::Error)]
-pub enum ToolError {
-    /// It is not there.
-    #[error("mksquashfs was not found; install the package squashfs-tools (4.5 or newer)")]
-    Missing,
-    /// It cannot read tar archives.
-    #[error("mksquashfs {found} is too old ({}); install squashfs-tools 4.5 or newer", program.display())]
-    Old {
-        /// Where it lies.
-        program: PathBuf,
-        /// What it says about itself.
-        found: String,
-    },
-    /// It could not be started.
-    #[error("mksquashfs could not be started: {0}")]
-    Start(io::Error),
-    /// It ended with an error, or left something out.
-    #[error("mksquashfs failed: {0}")]
-    Failed(String),
-}
-
 /// Major and minor number of a release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Version(u32, u32);
@@ -138,20 +116,22 @@ struct Version(u32, u32);
 /// An mksquashfs that reads tar archives.
 #[derive(Debug)]
 pub(crate) struct Mksquashfs {
-    program: PathBuf,
     version: Version,
 }
 
 impl Mksquashfs {
+    /// Looks for it, and asks it for its release.
     pub(crate) fn find() -> Result<Self, ToolError> {
-        let program = programs::find("mksquashfs").ok_or(ToolError::Missing)?;
-        let output = Command::new(&program).arg("-version").env("LC_ALL", "C").stdin(Stdio::null()).output();
-        let said = String::from_utf8_lossy(&output.map_err(ToolError::Start)?.stdout).into_owned();
-        match parse_version(&said) {
-            Some(version) if version >= FIRST => Ok(Self { program, version }),
-            Some(Version(major, minor)) => Err(ToolError::Old { program, found: format!("{major}.{minor}") }),
-            None => Err(ToolError::Old { program, found: "of an unknown release".into() }),
-        }
+        let mut tool = Tool::new(NAME, PACKAGE)?;
+        // Not every release ends that with 0.
+        let output = tool.arg("-version").run(i32::MAX)?;
+        let found = match parse_version(&String::from_utf8_lossy(&output.stdout)) {
+            Some(version) if version >= FIRST => return Ok(Self { version }),
+            Some(Version(major, minor)) => format!("{major}.{minor}"),
+            None => "of an unknown release".into(),
+        };
+        let program = tool.program().into();
+        Err(ToolError::Old { tool: NAME, program, found, wanted: "squashfs-tools 4.5 or newer" })
     }
 
     /// Whether it can be told the owner, the time and the attributes of a layer's root.
@@ -159,22 +139,17 @@ impl Mksquashfs {
         self.version >= ROOT_OPTIONS
     }
 
-    /// Starts it, to write to the open file `out`.
+    /// Starts it, to write to the open file `out`. A signal from the terminal is for us: we end it in order.
     pub(crate) fn start(&self, order: &Order<'_>, out: &str) -> Result<Running, ToolError> {
-        let messages = tempfile::tempfile().map_err(ToolError::Start)?;
-        let copy = || messages.try_clone().map(Stdio::from).map_err(ToolError::Start);
-        let mut command = Command::new(&self.program);
-        command.args(["-", out, "-tar", "-noappend", "-quiet", "-no-progress", "-xattrs"]);
-        command.args(order.compression.options(order.level)).args(["-b", &order.block_size.to_string()]);
-        command.args(self.root_options(order));
+        let mut tool = Tool::new(NAME, PACKAGE)?;
+        tool.args(["-", out, "-tar", "-noappend", "-quiet", "-no-progress", "-xattrs"]);
+        tool.args(order.compression.options(order.level)).args(["-b", &order.block_size.to_string()]);
+        tool.args(self.root_options(order));
         if let Some(processors) = order.processors {
-            command.args(["-processors", &processors.to_string()]);
+            tool.args(["-processors", &processors.to_string()]);
         }
         // The environment says it to all releases, and 4.5 has no other way to give the root a time that is not now.
-        command.env("SOURCE_DATE_EPOCH", order.time.to_string()).env("LC_ALL", "C");
-        // A signal from the terminal is for us: we end it in order.
-        command.process_group(0).stdin(Stdio::piped()).stdout(copy()?).stderr(copy()?);
-        Ok(Running { child: command.spawn().map_err(ToolError::Start)?, messages })
+        tool.env("SOURCE_DATE_EPOCH", order.time.to_string()).feed().map(Running)
     }
 
     fn root_options(&self, order: &Order<'_>) -> Vec<String> {
@@ -221,67 +196,51 @@ fn parse_version(said: &str) -> Option<Version> {
 }
 
 /// mksquashfs at work. It is ended when this is dropped before its time.
-pub(crate) struct Running {
-    child: Child,
-    messages: File,
-}
+pub(crate) struct Running(Fed);
 
 impl Running {
     /// Where it reads the archive. It sees the end when this is dropped.
     pub(crate) fn input(&mut self) -> Option<ChildStdin> {
-        let input = self.child.stdin.take()?;
+        let input = self.0.input()?;
         let _ = fcntl(&input, FcntlArg::F_SETPIPE_SZ(PIPE));
         Some(input)
     }
 
     /// How it ended, or nothing yet.
     pub(crate) fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
-        self.child.try_wait()
+        self.0.ended()
     }
 
     /// Waits for an end that is sure to come, because it has said that it cannot go on.
     pub(crate) fn wait(&mut self) -> io::Result<ExitStatus> {
-        self.child.wait()
+        self.0.wait()
     }
 
-    /// What it says. Something that it leaves out is a failure too, whatever its exit code.
+    /// Whether it did all of its work. Something that it leaves out is a failure too, whatever its exit code.
     pub(crate) fn verdict(&mut self, status: ExitStatus) -> Result<(), ToolError> {
-        let mut said = String::new();
-        let read = self.messages.rewind().and_then(|()| (&self.messages).take(LONGEST).read_to_string(&mut said));
-        let lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
-        match essence(lines) {
-            Some(line) if read.is_ok() && (!status.success() || left_out(line)) => Err(ToolError::Failed(line.into())),
-            _ if !status.success() => Err(ToolError::Failed(status.to_string())),
+        let said = self.0.said().unwrap_or_default();
+        match reason(said.lines().map(str::trim).filter(|line| !line.is_empty())) {
+            Some(line) if !status.success() || left_out(line) => Err(failed(line)),
+            _ if !status.success() => Err(failed(&status.to_string())),
             _ => Ok(()),
         }
     }
 }
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        if let Ok(None) = self.child.try_wait() {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
-        }
-    }
+/// An mksquashfs that ended for this reason.
+#[must_use]
+pub fn failed(said: &str) -> ToolError {
+    ToolError::Failed { tool: NAME, said: said.into() }
 }
 
-/// The line that says why: one with a reason of the system, else one that it calls fatal, else what it leaves out, else the first.
-pub fn essence<'a>(lines: impl Iterator<Item = &'a str> + Clone) -> Option<&'a str> {
-    let reason = lines.clone().find(|line| line.contains("failed because"));
-    let fatal = || lines.clone().find_map(|line| line.split_once("FATAL ERROR:").map(|(_, why)| why.trim()));
+/// The line that says why: what it states as the reason, else what it leaves out, else the first.
+pub fn reason<'a>(lines: impl Iterator<Item = &'a str> + Clone) -> Option<&'a str> {
     let left = || lines.clone().find(|line| left_out(line));
-    reason.or_else(fatal).or_else(left).or_else(|| lines.clone().next())
+    stated(lines.clone()).or_else(left).or_else(|| lines.clone().next())
 }
 
 fn left_out(line: &str) -> bool {
     ["ignoring", "Could not resolve"].iter().any(|word| line.contains(word))
-}
-
-/// The open file as a path that the child can open too, whatever its own name has become.
-pub fn path_of(file: &File) -> String {
-    use std::os::fd::AsRawFd;
-    format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd())
 }
 
 #[cfg(test)]
@@ -299,11 +258,7 @@ mod tests {
 
     #[test]
     fn reasons() {
-        let full =
-            ["Write on output file failed because No space left on device", "FATAL ERROR: Failed to write to output"];
-        assert_eq!(essence(full.into_iter()), Some(full[0]));
-        assert_eq!(essence(["Warning: x", "FATAL ERROR: no memory"].into_iter()), Some("no memory"));
         assert!(left_out("Unrecognised tar xattr prefix system.x, ignoring"));
-        assert_eq!(essence([].into_iter()), None);
+        assert_eq!(reason([].into_iter()), None);
     }
 }

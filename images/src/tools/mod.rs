@@ -1,7 +1,14 @@
-//! The external tools that work on images (e2fsprogs, mksquashfs): where they are, how they are run, and what their failures mean.
+//! The external tools that work on images: where they are ([`programs`]), how they are run (`run`), and what their failures mean
+//! ([`ToolError`], `reason`, [`disk_full`]). Those of e2fsprogs and [`mksquashfs`] have what is peculiar to them in files of their own.
 
 pub mod disk_full;
-pub mod e2fsprogs;
+pub(crate) mod e2fsprogs;
+mod error;
+pub mod given;
 pub mod memfd;
 pub mod mksquashfs;
 pub mod programs;
+mod reason;
+pub mod run;
+
+pub use error::ToolError;

@@ -116,9 +116,12 @@ mod tests {
         ["upper", "work"].iter().for_each(|name| fs::create_dir_all(tree.join(name)).unwrap());
         (0..20).for_each(|file| fs::write(tree.join(format!("upper/{file}")), "").unwrap());
         File::create(&path).and_then(|file| file.set_len(32 << 20)).unwrap();
-        let mut command = e2fsprogs::command("mke2fs").unwrap();
-        command.args(["-q", "-F", "-t", "ext3", "-b", "1024", "-N", "64", "-d"]).args([&tree, &path]);
-        e2fsprogs::run("mke2fs", &mut command, 0).unwrap();
+        e2fsprogs::tool("mke2fs")
+            .unwrap()
+            .args(["-q", "-F", "-t", "ext3", "-b", "1024", "-N", "64", "-d"])
+            .args([&tree, &path])
+            .run(0)
+            .unwrap();
         chown(&path, &Request { all: true, ..Request::new(OWNER, OWNER) }, &mut |_, _| {}).unwrap();
         (dir, path)
     }

@@ -8,8 +8,8 @@ use crate::build::work_dir::other_tmpdir;
 use crate::config::Origin;
 use crate::machine::survey::SurveyError;
 use crate::plan::refusal::Refusal;
+use condatainer_images::tools::ToolError;
 use condatainer_images::trust::open_dir::directory_of;
-use condatainer_images::verbs::seal::ToolError;
 
 /// See the module. Nothing is left at the layer's path then, and what was there before is as it was.
 #[derive(Debug, thiserror::Error)]

@@ -9,8 +9,10 @@ use std::process::Command;
 use super::error::CondaError;
 use crate::build::process::{End, Running};
 use crate::build::progress::{News, Watch};
+use condatainer_images::tools::ToolError;
 use condatainer_images::tools::disk_full;
-use condatainer_images::tools::mksquashfs::{self, Compression, ToolError};
+use condatainer_images::tools::given::path_of;
+use condatainer_images::tools::mksquashfs::{self, Compression, NAME, PACKAGE};
 use condatainer_images::tools::programs;
 
 /// How to pack.
@@ -28,14 +30,15 @@ pub(super) struct Packing<'a> {
 impl Packing<'_> {
     /// Packs; what mksquashfs says is told as lines only when it fails.
     pub(super) fn run(&self, watch: Watch<'_>) -> Result<(), CondaError> {
-        let program = programs::find("mksquashfs").ok_or_else(|| self.tool(ToolError::Missing))?;
+        let program =
+            programs::find(NAME).ok_or_else(|| self.tool(ToolError::Missing { tool: NAME, package: PACKAGE }))?;
         let mut command = Command::new(&program);
-        command.arg(self.root).arg(mksquashfs::path_of(self.out));
+        command.arg(self.root).arg(path_of(self.out));
         command.args(["-noappend", "-all-root", "-no-xattrs", "-no-progress", "-quiet"]);
         // Otherwise what it cannot read is an empty file in the layer, and all is well.
         command.arg("-exit-on-error").args(self.compression.options(None)).env("LC_ALL", "C");
         let mut said = Vec::new();
-        let running = Running::start(&command).map_err(|error| self.tool(ToolError::Start(error)))?;
+        let running = Running::start(&command).map_err(|error| self.tool(ToolError::Start { tool: NAME, error }))?;
         let mut quiet = |news: News<'_>| match news {
             News::Line(_) => watch(News::Nothing),
             other => watch(other),
@@ -51,8 +54,8 @@ impl Packing<'_> {
         if said.iter().any(|line| disk_full::is_said(line)) {
             return CondaError::io(self.path, io::ErrorKind::StorageFull.into());
         }
-        let why = mksquashfs::essence(said.iter().map(String::as_str)).unwrap_or(status);
-        self.tool(ToolError::Failed(why.into()))
+        let why = mksquashfs::reason(said.iter().map(String::as_str)).unwrap_or(status);
+        self.tool(mksquashfs::failed(why))
     }
 
     fn tool(&self, error: ToolError) -> CondaError {

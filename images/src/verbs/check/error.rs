@@ -8,7 +8,7 @@ use crate::acquire::AcquireError;
 use crate::image::{Image, ImageError};
 use crate::overlay::whiteout::TranslateError;
 use crate::replace::ReplaceError;
-use crate::tools::e2fsprogs::ToolError;
+use crate::tools::ToolError;
 use crate::verbs::chown::ChownError;
 
 /// Why there is no report.

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 
 use super::spec::MAX_SIZE;
 use crate::image::ImageError;
-use crate::tools::e2fsprogs::ToolError;
+use crate::tools::ToolError;
 
 /// Who sets the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

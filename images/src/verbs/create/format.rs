@@ -2,13 +2,12 @@
 
 use std::fs::File;
 use std::io::{self, PipeReader, Write};
-use std::os::fd::AsRawFd;
-use std::os::unix::process::CommandExt;
-use std::process::Command;
 
 use super::error::CreateError;
 use super::spec::Spec;
-use crate::tools::e2fsprogs::{self, Tool, ToolError};
+use crate::tools::given::path_of;
+use crate::tools::run::Tool;
+use crate::tools::{ToolError, e2fsprogs};
 use condatainer_formats::ext::Ids;
 
 /// What mke2fs says where blocks or inodes do not suffice.
@@ -40,27 +39,27 @@ pub(super) fn metadata_bytes(size: u64) -> u64 {
 pub(super) fn format(spec: &Spec, file: &File) -> Result<(), CreateError> {
     let tool = |error| CreateError::Tool { path: spec.path.clone(), error };
     // mke2fs reads a `?` in a name as the start of options; a path through /proc has none.
-    let file = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
-    let mut mke2fs = command("mke2fs").map_err(tool)?;
+    let file = path_of(file);
+    let mut mke2fs = own_group("mke2fs").map_err(tool)?;
+    describe(&mut mke2fs, spec);
     if let Some(contents) = &spec.contents {
-        let filled =
-            e2fsprogs::run("mke2fs", describe(&mut mke2fs, spec).arg("-d").arg(&contents.directory).arg(&file), 0);
+        let filled = mke2fs.arg("-d").arg(&contents.directory).arg(&file).run(0).map(drop);
         return filled.map_err(|error| match error.to_string().contains(TOO_SMALL) {
             true => CreateError::ContentsTooLarge { path: spec.path.clone(), size: spec.size_bytes },
             false => tool(error),
         });
     }
-    e2fsprogs::run("mke2fs", describe(&mut mke2fs, spec).arg(&file), 0).map_err(tool)?;
-    let mut debugfs = command("debugfs").map_err(tool)?;
+    mke2fs.arg(&file).run(0).map_err(tool)?;
+    let mut debugfs = own_group("debugfs").map_err(tool)?;
     let script = script(spec.owner).map_err(|error| CreateError::io(&spec.path, error))?;
-    e2fsprogs::run("debugfs", debugfs.args(["-w", "-f", "-", &file]).stdin(script), 0).map_err(tool)
+    debugfs.args(["-w", "-f", "-", &file]).stdin(script).run(0).map(drop).map_err(tool)
 }
 
 /// In a process group of its own a Ctrl-C leaves the tool to its end, a few milliseconds away, and the message to us.
-fn command(tool: &'static str) -> Result<Tool, ToolError> {
-    let mut command = e2fsprogs::command(tool)?;
-    command.process_group(0);
-    Ok(command)
+fn own_group(name: &'static str) -> Result<Tool, ToolError> {
+    let mut tool = e2fsprogs::tool(name)?;
+    tool.in_own_group();
+    Ok(tool)
 }
 
 /// For debugfs; what it makes has mode 0755. Whether it did all this is seen when the image is read back.
@@ -73,15 +72,14 @@ fn script(owner: Ids) -> io::Result<PipeReader> {
     Ok(reader)
 }
 
-fn describe<'a>(command: &'a mut Command, spec: &Spec) -> &'a mut Command {
+fn describe(mke2fs: &mut Tool, spec: &Spec) {
     let (journal, ratio) = (journal_mib(spec.size_bytes), spec.profile.bytes_per_inode());
-    command.args(["-q", "-F", "-t", "ext3", "-b", "4096", "-I", "256", "-m", "0"]);
-    command.args(["-i", &ratio.to_string(), "-J", &format!("size={journal}")]);
-    command.args(["-O", FEATURES, "-E", "root_owner=0:0"]);
+    mke2fs.args(["-q", "-F", "-t", "ext3", "-b", "4096", "-I", "256", "-m", "0"]);
+    mke2fs.args(["-i", &ratio.to_string(), "-J", &format!("size={journal}")]);
+    mke2fs.args(["-O", FEATURES, "-E", "root_owner=0:0"]);
     if let Some(label) = &spec.label {
-        command.args(["-L", label]);
+        mke2fs.args(["-L", label]);
     }
-    command
 }
 
 #[cfg(test)]

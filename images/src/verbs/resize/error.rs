@@ -7,7 +7,7 @@ use crate::acquire::AcquireError;
 use crate::image::ImageError;
 use crate::replace::ReplaceError;
 use crate::temporary::attributes::Unequal;
-use crate::tools::e2fsprogs::ToolError;
+use crate::tools::ToolError;
 use condatainer_formats::ext::ExtError;
 
 /// Why a resize was refused or stopped. Unless the variant says otherwise, the image is as it was.

@@ -15,7 +15,7 @@ use crate::sparse::{self, Copied};
 use crate::system::file_size_limit;
 use crate::system::stop::Stop;
 use crate::temporary::Kind;
-use crate::tools::e2fsprogs::ToolError;
+use crate::tools::ToolError;
 
 /// So often the size is corrected when less is free than was foreseen.
 const ROUNDS: u32 = 5;

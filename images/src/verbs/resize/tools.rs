@@ -2,10 +2,13 @@
 
 use std::fs::File;
 use std::io;
+use std::process::Output;
 
 use crate::system::stop::Stop;
 use crate::temporary::Draft;
-use crate::tools::e2fsprogs::{CORRECTED, GIVEN_FILE, ToolError, command_on, run_unless};
+use crate::tools::ToolError;
+use crate::tools::e2fsprogs::{self, CORRECTED};
+use crate::tools::given::GIVEN_FILE;
 
 /// The file, and when to give up.
 pub(super) struct Tools<'a> {
@@ -27,7 +30,7 @@ impl<'a> Tools<'a> {
 
     /// A whole check with the repairs that lose nothing; resize2fs wants a fresh one. True when there was something to repair.
     pub(super) fn check_and_repair(&self) -> Result<bool, ToolError> {
-        self.run("e2fsck", &["-f", "-p", GIVEN_FILE], CORRECTED).map(|(code, _)| code == CORRECTED)
+        self.run("e2fsck", &["-f", "-p", GIVEN_FILE], CORRECTED).map(|output| output.status.code() == Some(CORRECTED))
     }
 
     /// A whole check that changes nothing.
@@ -42,13 +45,14 @@ impl<'a> Tools<'a> {
 
     /// The least number of blocks to which resize2fs would shrink the file system, as it estimates.
     pub(super) fn least(&self) -> Result<u64, ToolError> {
-        let (_, text) = self.run("resize2fs", &["-P", GIVEN_FILE], 0)?;
+        let output = self.run("resize2fs", &["-P", GIVEN_FILE], 0)?;
+        let text = String::from_utf8_lossy(&output.stdout);
         let number = text.rsplit(':').next().and_then(|number| number.trim().parse().ok());
         number.ok_or_else(|| ToolError::Failed { tool: "resize2fs", said: format!("no least size in {text:?}") })
     }
 
-    fn run(&self, tool: &'static str, arguments: &[&str], worst: i32) -> Result<(i32, String), ToolError> {
-        let mut command = command_on(tool, &self.file)?;
-        run_unless(&|| self.stop.is_some_and(Stop::is_asked), tool, command.args(arguments), worst)
+    fn run(&self, tool: &'static str, arguments: &[&str], worst: i32) -> Result<Output, ToolError> {
+        let stop = || self.stop.is_some_and(Stop::is_asked);
+        e2fsprogs::tool(tool)?.on(&self.file)?.args(arguments).run_unless(&stop, worst)
     }
 }

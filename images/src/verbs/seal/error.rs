@@ -7,8 +7,8 @@ use crate::acquire::AcquireError;
 use crate::image::ImageError;
 use crate::module::sidecar::distrust;
 use crate::overlay::lower::LowerError;
+use crate::tools::ToolError;
 use crate::tools::disk_full;
-use crate::tools::mksquashfs::ToolError;
 use crate::trust::TrustError;
 use crate::trust::open_dir::directory_of;
 
@@ -171,7 +171,7 @@ impl SealError {
 
     pub(super) fn tool(path: &Path, error: ToolError) -> Self {
         match error {
-            ToolError::Failed(said) if disk_full::is_said(&said) => Self::no_space(path),
+            ToolError::Failed { said, .. } if disk_full::is_said(&said) => Self::no_space(path),
             error => Self::Tool { path: path.into(), error },
         }
     }

@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use nix::unistd::{getegid, geteuid};
 
-pub use crate::tools::mksquashfs::{Compression, ToolError};
+pub use crate::tools::mksquashfs::Compression;
 pub use advice::advice;
 pub use error::SealError;
 pub use report::Report;
@@ -35,6 +35,8 @@ pub use request::Request;
 
 use crate::image::{self, ImageError, Kind};
 use crate::temporary::Draft;
+use crate::tools::ToolError;
+use crate::tools::given::path_of;
 use crate::tools::mksquashfs::{self, Mksquashfs, Order, Running};
 use archive::Archive;
 use clean::CleanImage;
@@ -123,12 +125,14 @@ impl Sealing<'_> {
     ) -> Result<(), SealError> {
         let fail = |error| SealError::tool(&self.request.layer, error);
         let time = self.request.latest.unwrap_or(count.newest).min(self.believable(count));
-        let out = mksquashfs::path_of(draft.file());
+        let out = path_of(draft.file());
         let mut running = self.tool.start(&self.order(count, time), &out).map_err(fail)?;
-        let input = running.input().ok_or_else(|| fail(ToolError::Failed("no pipe".into())))?;
+        let input = running.input().ok_or_else(|| fail(mksquashfs::failed("no pipe")))?;
         let status = match self.feed(tree, upper, below, count, input, watch) {
             Ok(()) => self.wait(&mut running, count, watch)?,
-            Err(SealError::Feed(_)) => running.wait().map_err(|error| fail(ToolError::Start(error)))?,
+            Err(SealError::Feed(_)) => {
+                running.wait().map_err(|error| fail(ToolError::Start { tool: mksquashfs::NAME, error }))?
+            }
             Err(error) => return Err(error),
         };
         running.verdict(status).map_err(fail)

@@ -53,9 +53,9 @@ fn made(directory: &Path, options: &[&str]) -> Vec<u8> {
     xattr::set(&names, "user.fuseoverlayfs.opaque", b"y").unwrap();
     let _ = fs::remove_file(&image);
     File::create(&image).and_then(|file| file.set_len(4 << 20)).unwrap();
-    let mut mke2fs = e2fsprogs::command("mke2fs").unwrap();
-    let mke2fs = mke2fs.args(["-q", "-F", "-t", "ext3"]).args(options).arg("-d").arg(&source).arg(&image);
-    e2fsprogs::run("mke2fs", mke2fs, 0).unwrap();
+    let mut mke2fs = e2fsprogs::tool("mke2fs").unwrap();
+    mke2fs.args(["-q", "-F", "-t", "ext3"]).args(options).arg("-d").arg(&source).arg(&image);
+    mke2fs.run(0).unwrap();
     fs::read(image).unwrap()
 }
 
@@ -94,8 +94,7 @@ fn subsets(count: usize) -> BTreeSet<BTreeSet<usize>> {
 }
 
 fn fsck(image: &Path, how: &str, worst: i32) {
-    let mut command = e2fsprogs::command("e2fsck").unwrap();
-    e2fsprogs::run("e2fsck", command.args(["-f", how]).arg(image), worst).unwrap();
+    e2fsprogs::tool("e2fsck").unwrap().args(["-f", how]).arg(image).run(worst).unwrap();
 }
 
 fn says_clean(image: &Path) -> bool {
@@ -215,7 +214,6 @@ fn free_blocks(image: &Path) -> usize {
 }
 
 fn write_into(image: &Path, file: &Path, name: &str) {
-    let mut debugfs = e2fsprogs::command("debugfs").unwrap();
     let request = format!("write {} {name}", file.display());
-    e2fsprogs::run("debugfs", debugfs.args(["-w", "-R", &request]).arg(image), 0).unwrap();
+    e2fsprogs::tool("debugfs").unwrap().args(["-w", "-R", &request]).arg(image).run(0).unwrap();
 }

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use super::probe::probe;
 use crate::acquire::LockedImage;
-use crate::tools::e2fsprogs;
 use crate::verbs::check::error::CheckError;
 use crate::verbs::check::finding::{Code, Finding, fix, quoted};
 use condatainer_formats::ext::Features;
@@ -89,5 +88,5 @@ fn feature_of(name: &str) -> &str {
 fn run(draft: &LockedImage, name: &'static str, arguments: &[&str]) -> Result<(), CheckError> {
     let tool = |error| CheckError::tool(&draft.image.path, error);
     let mut command = draft.tool(name).map_err(tool)?;
-    e2fsprogs::run(name, command.args(arguments).arg(draft.tools_name()), 0).map_err(tool)
+    command.args(arguments).arg(draft.tools_name()).run(0).map(drop).map_err(tool)
 }

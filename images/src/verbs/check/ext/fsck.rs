@@ -1,12 +1,11 @@
 //! One run of e2fsck on a locked image: its words, its verdict, and how far it is.
 
-use std::io::{BufRead, BufReader, Read};
-use std::process::{ChildStderr, ChildStdout, Command, Stdio};
-
 use super::problems::Problems;
 use crate::acquire::LockedImage;
 use crate::acquire::automatic_repair::{automatic_repair, refuse_endless};
-use crate::tools::e2fsprogs::{GIVEN_FILE, ToolError};
+use crate::tools::ToolError;
+use crate::tools::given::GIVEN_FILE;
+use crate::tools::run::{Stream, Tool};
 
 const TOOL: &str = "e2fsck";
 /// Corrected, or corrected and to be rebooted.
@@ -68,21 +67,14 @@ pub(crate) fn e2fsck(
     }
 }
 
-fn run(
-    command: &mut Command,
-    answer: Answer,
-    name: &str,
-    progress: &mut dyn FnMut(u64, u64),
-) -> Result<Outcome, ToolError> {
-    let start = |error| ToolError::Start { tool: TOOL, error };
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(start)?;
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let (mut outcome, said) = std::thread::scope(|scope| {
-        let words = scope.spawn(|| listen(stdout, name));
-        let said = watch(stderr, progress);
-        (words.join().unwrap_or_default(), said)
-    });
-    let status = child.wait().map_err(start)?;
+fn run(tool: &mut Tool, answer: Answer, name: &str, progress: &mut dyn FnMut(u64, u64)) -> Result<Outcome, ToolError> {
+    let (mut outcome, mut said) = (Outcome::default(), None);
+    let status = tool.run_telling(&mut |stream, line| match (stream, percent(line)) {
+        (Stream::Out, _) => outcome.hear(line, name),
+        (Stream::Err, Some(done)) => progress(done, 100),
+        (Stream::Err, None) if line.trim().is_empty() || line.starts_with("e2fsck 1.") => {}
+        (Stream::Err, None) => said = Some(line.trim().trim_start_matches("e2fsck: ").to_owned()),
+    })?;
     match status.code() {
         Some(code) if is_verdict(answer, code) => {
             outcome.uncorrected = code & UNCORRECTED != 0;
@@ -103,16 +95,14 @@ fn is_verdict(answer: Answer, code: i32) -> bool {
     code & !(CORRECTED | UNCORRECTED) == 0
 }
 
-/// Sorts what e2fsck says, line by line.
-fn listen(stdout: Option<ChildStdout>, name: &str) -> Outcome {
-    let mut outcome = Outcome::default();
-    each_line(stdout, |line| {
-        outcome.problems.meet(line);
-        if outcome.lines.len() < MOST_LINES && !line.trim().is_empty() {
-            outcome.lines.push(shortened(line, name));
+impl Outcome {
+    /// Sorts one line of what e2fsck says.
+    fn hear(&mut self, line: &str, name: &str) {
+        self.problems.meet(line);
+        if self.lines.len() < MOST_LINES && !line.trim().is_empty() {
+            self.lines.push(shortened(line, name));
         }
-    });
-    outcome
+    }
 }
 
 fn shortened(line: &str, name: &str) -> String {
@@ -120,26 +110,6 @@ fn shortened(line: &str, name: &str) -> String {
     match line.char_indices().nth(LONGEST_LINE) {
         Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),
         None => line,
-    }
-}
-
-/// Passes on how far e2fsck is; hands back the last thing that it said besides.
-fn watch(stderr: Option<ChildStderr>, progress: &mut dyn FnMut(u64, u64)) -> Option<String> {
-    let mut said = None;
-    each_line(stderr, |line| match percent(line) {
-        Some(done) => progress(done, 100),
-        None if line.trim().is_empty() || line.starts_with("e2fsck 1.") => {}
-        None => said = Some(line.trim().trim_start_matches("e2fsck: ").to_owned()),
-    });
-    said
-}
-
-/// Control characters are dropped: names in an image are anybody's.
-fn each_line(from: Option<impl Read>, mut work: impl FnMut(&str)) {
-    let Some(from) = from else { return };
-    for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {
-        let line = String::from_utf8_lossy(&line);
-        work(&line.chars().filter(|c| *c == '\t' || !c.is_control()).collect::<String>());
     }
 }
 

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use crate::acquire::LockedImage;
 use crate::system::fakeroot::usable_in_some_mode;
-use crate::tools::e2fsprogs;
 use crate::tools::programs;
 use crate::verbs::check::error::CheckError;
 use crate::verbs::check::finding::{Code, Finding, fix, force, quoted};
@@ -80,7 +79,7 @@ pub(crate) fn make(draft: &LockedImage, name: &str, owner: Ids) -> Result<(), Ch
 fn debugfs(draft: &LockedImage, request: &str) -> Result<(), CheckError> {
     let tool = |error| CheckError::tool(&draft.image.path, error);
     let mut command = draft.tool("debugfs").map_err(tool)?;
-    e2fsprogs::run("debugfs", command.args(["-w", "-R", request]).arg(draft.tools_name()), 0).map_err(tool)
+    command.args(["-w", "-R", request]).arg(draft.tools_name()).run(0).map(drop).map_err(tool)
 }
 
 /// Puts owners right, in place: both ways can be cut off and done again. An image whose file belongs to somebody else may be
