@@ -5,6 +5,8 @@
 //! carries the plan out. Others can [`join`] a container that runs; a [`step`] shares one among its tasks.
 
 #![forbid(unsafe_code)]
+// The way through a room leads to its private files too.
+#![allow(rustdoc::private_intra_doc_links)]
 
 pub mod build;
 pub mod config;

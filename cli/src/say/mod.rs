@@ -1,4 +1,4 @@
-//! What the user is told: lines on standard error ([`lines`]), results on standard output ([`print`]), bars while something goes on
+//! What the user is told: lines on standard error ([`lines`]), results on standard output ([`mod@print`]), bars while something goes on
 //! ([`progress`]), what reports have in common ([`report`]), and how a verb fails ([`failure`]).
 
 pub(crate) mod failure;

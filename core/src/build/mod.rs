@@ -23,7 +23,6 @@ mod work_dir;
 pub use apptainer::command::engine;
 pub use error::BuildError;
 pub use progress::{News, Watch};
-pub use recipe::definition::RECORDED;
 pub use recipe::flaw::Flaw;
 pub use recipe::source::Source;
 pub use recipe::{Recipe, Told};

@@ -153,6 +153,7 @@ pub struct Report {
 }
 
 impl Report {
+    /// Of these checks, in the order of [`IDS`]; those in `skip` are left out.
     pub fn new(mut checks: Vec<Check>, skip: &[String]) -> Self {
         for check in checks.iter_mut().filter(|check| skip.iter().any(|id| id == check.id)) {
             *check = Check::skipped(check.id, "left out by --skip");

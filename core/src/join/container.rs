@@ -29,7 +29,7 @@ use crate::plan::working_directory::Directory;
 use crate::request::ARGUMENTS_VARIABLE;
 use crate::run::error::why_nowhere;
 use crate::run::session::{self, JoinedProcesses};
-use crate::run::startup;
+use crate::run::zsh_startup;
 use condatainer_images::system::process::Process;
 use condatainer_programs::command::{ELIBBAD, ENOENT, Job, Variables};
 
@@ -88,7 +88,7 @@ impl Container {
             variables: variables(keeper, &after)?,
             job: here(job_of(first).map_err(system("its first process"))?, keeper)?,
             joined: None,
-            own: Own { startup: startup::directory() },
+            own: Own { startup: zsh_startup::directory() },
         })
     }
 
@@ -107,7 +107,7 @@ impl Container {
             variables: variables(keeper, &record.container_variables())?,
             job: here(record.job().ok_or_else(unread).map_err(system("its first process"))?, keeper)?,
             joined: Some(JoinedProcesses::open(&session.file).map_err(|_| JoinError::NotShared(OVER))?),
-            own: Own { startup: startup::directory() },
+            own: Own { startup: zsh_startup::directory() },
         })
     }
 

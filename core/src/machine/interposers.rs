@@ -3,6 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::machine::libexec;
+
 /// The FUSE programs by their names as the kernel keeps them (15 bytes), topmost mount first: a lower one cannot end before what
 /// stands on it.
 pub(crate) const FUSE_PROGRAMS: [&str; 4] = ["fuse-overlayfs", "fuse2fs", "squashfuse_ll", "squashfuse"];
@@ -13,7 +15,7 @@ pub(crate) const PRELOAD_FILE: &str = "fuse-overlayfs.so";
 
 /// The directory with the links.
 pub(crate) fn directory() -> Option<PathBuf> {
-    let dir = std::env::current_exe().ok()?.parent()?.parent()?.join("libexec/condatainer");
+    let dir = libexec::directory()?;
     dir.join("fuse2fs").exists().then_some(dir)
 }
 

@@ -10,6 +10,7 @@ pub mod env_script;
 pub mod facts;
 pub mod hard_links;
 pub(crate) mod interposers;
+pub(crate) mod libexec;
 mod slurm_job;
 pub mod survey;
 pub(crate) mod version;

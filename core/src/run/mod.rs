@@ -11,7 +11,7 @@ pub(crate) mod error;
 pub(crate) mod images;
 mod scratch;
 pub(crate) mod session;
-pub(crate) mod startup;
+pub(crate) mod zsh_startup;
 
 use crate::plan::Plan;
 use crate::plan::binds;

@@ -22,7 +22,5 @@ mod yaml;
 
 pub use build::{Contents, build, contents, recorded};
 pub use error::{CondaError, Failure};
-pub use record::{ASKED, EXPLICIT};
 pub use request::{Report, Request};
 pub use spec::{Format, Spec, SpecFile};
-pub use tool::{Dialect, NAMES, Tool};

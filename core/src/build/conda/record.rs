@@ -17,13 +17,13 @@ use condatainer_images::image;
 use condatainer_images::module::Module;
 
 /// What was asked for, with one of the endings below.
-pub const ASKED: &str = ".cnt-environment";
+const ASKED: &str = ".cnt-environment";
 /// By its name, too, a tool tells a file of conda-lock.
 const ENDINGS: [&str; 3] = [".yml", "-lock.yml", ".txt"];
 /// The channels of the command line beside a file, one per line; those beside packages are in what was asked for.
 const CHANNELS: &str = ".cnt-channels";
 /// The exact packages, as every tool of the family takes them with `--file`.
-pub const EXPLICIT: &str = ".cnt-explicit.txt";
+const EXPLICIT: &str = ".cnt-explicit.txt";
 /// Where the tools record installed packages.
 const META: &str = "conda-meta";
 /// Scripts that `conda activate` runs; a module is not activated.

@@ -9,14 +9,14 @@ use super::error::CondaError;
 use condatainer_images::tools::programs;
 
 /// What is looked for in PATH, the quickest first.
-pub const NAMES: [&str; 3] = ["micromamba", "mamba", "conda"];
+pub(super) const NAMES: [&str; 3] = ["micromamba", "mamba", "conda"];
 /// Where `micromamba shell init` and `conda init` leave the program that their shell functions stand for.
 const VARIABLES: [&str; 2] = ["MAMBA_EXE", "CONDA_EXE"];
 
 /// Which of the two command lines it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Dialect {
+pub(super) enum Dialect {
     /// micromamba, and mamba since 2.0: one `create` for everything.
     Mamba,
     /// conda, and the older mamba on top of it: `env create` for environment.yml.
@@ -25,13 +25,13 @@ pub enum Dialect {
 
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tool {
+pub(super) struct Tool {
     /// The program, by its real path.
-    pub program: PathBuf,
+    pub(super) program: PathBuf,
     /// How it is spoken to.
-    pub dialect: Dialect,
+    pub(super) dialect: Dialect,
     /// The installation that it belongs to, or the program alone where it stands alone.
-    pub home: PathBuf,
+    pub(super) home: PathBuf,
 }
 
 impl Tool {
@@ -39,7 +39,7 @@ impl Tool {
     ///
     /// # Errors
     /// There is none, or the named one cannot be run in a container.
-    pub fn find(named: Option<&Path>, env: &HashMap<String, String>) -> Result<Self, CondaError> {
+    pub(super) fn find(named: Option<&Path>, env: &HashMap<String, String>) -> Result<Self, CondaError> {
         let program = match named {
             Some(named) => self::named(named)?,
             None => in_path().or_else(|| of_shell(env)).ok_or(CondaError::NoTool)?,
@@ -59,7 +59,7 @@ impl Tool {
 
     /// What it is called.
     #[must_use]
-    pub fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         name_of(&self.program)
     }
 }

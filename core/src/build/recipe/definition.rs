@@ -13,7 +13,7 @@ use super::flaw::Flaw;
 use crate::build::error::BuildError;
 
 /// Where the original program records the definition, and so do we.
-pub const RECORDED: &str = "/.cnt-build-script.def";
+pub(crate) const RECORDED: &str = "/.cnt-build-script.def";
 /// Where Apptainer records it, with what was added; all there is in layers that others have built.
 pub(crate) const OF_APPTAINER: &str = "/.singularity.d/Singularity";
 /// More than this is no definition, in bytes.

@@ -16,7 +16,7 @@ use nix::sys::socket::{
 use nix::unistd::Pid;
 
 use crate::run::error::{RunError, system};
-use crate::run::startup;
+use crate::run::zsh_startup;
 
 /// Our end of the socket.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ impl ShimSocket {
 
     /// Tells the shim to become the command, and gives it the directory that a zsh is to read.
     pub(crate) fn let_go(&mut self) -> Result<(), RunError> {
-        let directory = startup::directory();
+        let directory = zsh_startup::directory();
         let descriptors = directory.as_ref().map(|directory| [directory.as_raw_fd()]);
         let with = descriptors.as_ref().map(|numbers| ControlMessage::ScmRights(numbers));
         let socket = self.socket.as_raw_fd();

@@ -7,9 +7,11 @@ use std::os::unix::fs::OpenOptionsExt;
 
 use nix::libc::{O_CLOEXEC, O_DIRECTORY, O_PATH};
 
+use crate::machine::libexec;
+
 /// The directory, as `make install` makes it beside the directory of our program; `None` where there is none.
 pub(crate) fn directory() -> Option<OwnedFd> {
-    let path = std::env::current_exe().ok()?.parent()?.parent()?.join("libexec/condatainer/zsh");
+    let path = libexec::directory()?.join("zsh");
     let opened = File::options().read(true).custom_flags(O_PATH | O_DIRECTORY | O_CLOEXEC).open(path);
     opened.ok().map(OwnedFd::from)
 }
