@@ -27,30 +27,6 @@ pub(crate) fn array_at<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N
     bytes.get(at..at.checked_add(N)?)?.try_into().ok()
 }
 
-/// Overwrites the 16-bit number at `at`; false when the buffer ends before it.
-#[must_use]
-pub(crate) fn put_u16(bytes: &mut [u8], at: usize, value: u16) -> bool {
-    match bytes.get_mut(at..at.saturating_add(2)) {
-        Some(slot) => {
-            slot.copy_from_slice(&value.to_le_bytes());
-            true
-        }
-        None => false,
-    }
-}
-
-/// Overwrites the 32-bit number at `at`; false when the buffer ends before it.
-#[must_use]
-pub(crate) fn put_u32(bytes: &mut [u8], at: usize, value: u32) -> bool {
-    match bytes.get_mut(at..at.saturating_add(4)) {
-        Some(slot) => {
-            slot.copy_from_slice(&value.to_le_bytes());
-            true
-        }
-        None => false,
-    }
-}
-
 /// A fixed-width name field: everything before the first NUL, with anything that is not UTF-8 replaced.
 pub(crate) fn text(field: &[u8]) -> String {
     let end = field.iter().position(|&b| b == 0).unwrap_or(field.len());
@@ -67,7 +43,6 @@ mod tests {
         assert_eq!(u32_at(&bytes, 0), Some(0x0403_0201));
         assert_eq!(u32_at(&bytes, 1), None);
         assert_eq!(u16_at(&bytes, usize::MAX), None);
-        assert!(!put_u16(&mut [0; 3], 2, 7));
     }
 
     #[test]

@@ -19,13 +19,14 @@ mod tree;
 pub use crate::file::{FileType, Ids, Xattr};
 pub use crate::source::{ReadAt, Window, read_exact_at};
 pub use blocks::content::{Content, Extent};
+pub use directory::Entry;
 pub use error::ExtError;
 pub use probe::room::{Lack, Room};
-pub use probe::{Found, Owner, Probe, State, features, probe, probe_measured, room, stamp, way};
+pub use probe::{Found, Owner, Probe, State, features, owners_below_upper, probe, probe_measured, room, stamp};
 pub use source::Effort;
 pub use superblock::features::Features;
 pub use superblock::{Stamp, has_magic};
-pub use tree::{Met, Name, Node, Tree, Visit, Walk};
+pub use tree::{Name, Node, Tree, Visit, Walk};
 
 /// The parts that a writer works with.
 pub mod raw {
@@ -33,7 +34,7 @@ pub mod raw {
     pub use super::blocks::map::pointer_offset;
     pub use super::blocks::pointers::{Endless, Pointers};
     pub use super::directory::{
-        Entries, Entry, block_count, check_plain, each_entry, put_name, put_type, read_block, remove_name, scan,
+        Entries, block_count, check_plain, each_entry, put_name, put_type, read_block, remove_name, scan,
     };
     pub use super::fs::Fs;
     pub use super::group::{GroupDescriptor, clear_bit, set_bit};

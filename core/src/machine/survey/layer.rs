@@ -104,7 +104,7 @@ pub fn kind(kind: &image::Kind) -> Kind {
 /// What is on the way to an image's programs. What cannot be read is found by others.
 fn program_path(opened: &Opened, probe: &ext::Probe) -> Vec<ImageDirectory> {
     let (Some(upper), Some(window)) = (probe.upper.owner(), opened.image.ext_window()) else { return Vec::new() };
-    let below = ext::way(&opened.file, window, &PROGRAM_PATH).unwrap_or_default();
+    let below = ext::owners_below_upper(&opened.file, window, &PROGRAM_PATH).unwrap_or_default();
     let owners = std::iter::once(upper).chain(below).enumerate();
     let groups = getgroups().unwrap_or_default();
     let is_in = |gid: u32| getegid().as_raw() == gid || groups.iter().any(|group| group.as_raw() == gid);

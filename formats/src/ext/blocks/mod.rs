@@ -1,7 +1,7 @@
 //! Where the content of a file lies: block maps of ext2 and ext3, extent trees of ext4, and what they may claim together.
 
-pub mod claims;
-pub mod content;
+pub(crate) mod claims;
+pub(crate) mod content;
 mod extent;
-pub mod map;
-pub mod pointers;
+pub(crate) mod map;
+pub(crate) mod pointers;

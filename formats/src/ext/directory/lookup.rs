@@ -29,7 +29,7 @@ pub(crate) fn lookup<const N: usize>(
 /// The inode behind each of `names`, which may be any; `None` where the directory has no such name. The index is not used.
 ///
 /// # Errors
-/// As [`each_block`], and a broken entry.
+/// A hole, a broken map or a broken entry.
 pub fn scan<const N: usize>(fs: &Fs<'_>, dir: &Inode, names: [&[u8]; N]) -> Result<[Option<u32>; N], ExtError> {
     let mut found = [None; N];
     let _ = each_block(fs, dir, |block| {

@@ -25,7 +25,7 @@ pub mod flag {
 }
 
 /// Where `i_block` begins in an inode, in bytes.
-pub const I_BLOCK_AT: u64 = offset_of!(Inode, i_block) as u64;
+pub(crate) const I_BLOCK_AT: u64 = offset_of!(Inode, i_block) as u64;
 
 /// What every inode has: the first 128 bytes of the kernel's `ext4_inode`, under its names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]

@@ -3,5 +3,6 @@
 mod disk;
 mod set;
 
-pub use disk::{I_BLOCK_AT, Inode, InodeRecord, flag};
+pub(crate) use disk::I_BLOCK_AT;
+pub use disk::{Inode, InodeRecord, flag};
 pub use set::InoSet;

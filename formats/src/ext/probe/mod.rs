@@ -184,7 +184,7 @@ pub fn stamp(reader: &dyn ReadAt, window: Window) -> Result<Stamp, ExtError> {
 ///
 /// # Errors
 /// What stands there is damaged, or would take too long to find.
-pub fn way(reader: &dyn ReadAt, window: Window, names: &[&str]) -> Result<Vec<Owner>, ExtError> {
+pub fn owners_below_upper(reader: &dyn ReadAt, window: Window, names: &[&str]) -> Result<Vec<Owner>, ExtError> {
     let fs = Fs::open(reader, window, BUDGET)?;
     let mut owners = Vec::new();
     let [mut at, _] = find_upper_and_work(&fs)?;

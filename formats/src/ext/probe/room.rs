@@ -30,7 +30,7 @@ impl Room {
     /// What the superblock says, less what fuse2fs keeps back.
     #[must_use]
     pub fn of(sb: &Superblock) -> Self {
-        let blocks = sb.free_blocks_count.saturating_sub(sb.kept_back(sb.blocks_count));
+        let blocks = sb.free_blocks_count.saturating_sub(sb.reserved_by_fuse2fs(sb.blocks_count));
         Self { bytes: blocks.saturating_mul(sb.block_size.into()), inodes: sb.free_inodes_count }
     }
 

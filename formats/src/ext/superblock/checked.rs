@@ -180,7 +180,7 @@ impl Superblock {
     /// Blocks that fuse2fs gives to nobody, not even to root, if the file system has so many: what is reserved, and where nothing is,
     /// a tenth. libext2fs may do damage in a file system that is full to the last block.
     #[must_use]
-    pub fn kept_back(&self, blocks: u64) -> u64 {
+    pub fn reserved_by_fuse2fs(&self, blocks: u64) -> u64 {
         if self.r_blocks_count == 0 {
             return blocks / 10;
         }

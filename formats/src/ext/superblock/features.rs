@@ -17,6 +17,7 @@ pub struct Features {
 /// Bits of `s_feature_compat`.
 pub(crate) mod compat {
     pub(crate) const HAS_JOURNAL: u32 = 0x4;
+    /// Directories may have an index.
     pub const DIR_INDEX: u32 = 0x20;
     pub(crate) const SPARSE_SUPER2: u32 = 0x200;
     pub(crate) const FAST_COMMIT: u32 = 0x400;

@@ -2,7 +2,7 @@
 
 mod checked;
 mod disk;
-pub mod features;
+pub(crate) mod features;
 mod stamp;
 
 pub use checked::Superblock;

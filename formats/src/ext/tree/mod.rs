@@ -14,7 +14,7 @@ use zerocopy::IntoBytes;
 
 use super::blocks::claims::Claims;
 use super::blocks::content::{Content, Extent};
-use super::directory::{block_count, check_plain, each_entry, read_block, scan};
+use super::directory::{Entry, block_count, check_plain, each_entry, read_block, scan};
 use super::error::ExtError;
 use super::fs::Fs;
 use super::inode::{Inode, InodeRecord};
@@ -85,17 +85,6 @@ pub struct Name {
     pub name: Vec<u8>,
     /// The inode behind it.
     pub ino: u32,
-}
-
-/// A name as [`Tree::each_name`] meets it.
-#[derive(Debug, Clone, Copy)]
-pub struct Met<'a> {
-    /// As [`Name::name`], unchecked.
-    pub name: &'a [u8],
-    /// The inode behind it.
-    pub ino: u32,
-    /// What the directory claims it to be, where it does.
-    pub kind: Option<FileType>,
 }
 
 impl<'a> Tree<'a> {
@@ -207,13 +196,11 @@ impl<'a> Tree<'a> {
     pub fn each_name(
         &self,
         directory: &Node,
-        visit: &mut dyn FnMut(Met<'_>) -> ControlFlow<()>,
+        visit: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, ExtError> {
         check_plain(&directory.inode, "a directory")?;
         self.claim(directory.ino, block_count(&self.fs.sb, &directory.inode))?;
-        each_entry(&self.fs, &directory.inode, &mut |entry| {
-            visit(Met { name: entry.name, ino: entry.ino, kind: entry.file_type })
-        })
+        each_entry(&self.fs, &directory.inode, visit)
     }
 
     fn claim(&self, ino: u32, blocks: u64) -> Result<(), ExtError> {
@@ -226,8 +213,8 @@ impl<'a> Tree<'a> {
     /// As [`Tree::each_name`], and a name that no file can have.
     pub fn names(&self, directory: &Node) -> Result<Vec<Name>, ExtError> {
         let mut names = Vec::new();
-        let _ = self.each_name(directory, &mut |met| {
-            names.push(Name { name: met.name.to_vec(), ino: met.ino });
+        let _ = self.each_name(directory, &mut |entry| {
+            names.push(Name { name: entry.name.to_vec(), ino: entry.ino });
             ControlFlow::Continue(())
         })?;
         names.sort();

@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::paths::pack;
-use condatainer_formats::ext::{ExtError, FileType, Met, Tree, Walk, Xattr};
+use condatainer_formats::ext::{Entry, ExtError, FileType, Tree, Walk, Xattr};
 use condatainer_formats::overlayfs::{Meaning, is_of_fuse, is_opaque, is_whiteout, meaning};
 
 /// Paths of opaque directories are gathered up to this many bytes.
@@ -96,7 +96,7 @@ impl Search<'_, '_> {
         let (tree, directory) = (self.tree, self.tree.node(ino)?);
         let (mut opaque, mut failed) = ((self.opaque)(&tree.xattrs(&directory)?), None);
         let mut below = Vec::new();
-        let _ = tree.each_name(&directory, &mut |met| match self.meet(met, &mut below) {
+        let _ = tree.each_name(&directory, &mut |entry| match self.meet(entry, &mut below) {
             Ok(marks) => {
                 opaque |= marks;
                 ControlFlow::Continue(())
@@ -132,17 +132,17 @@ impl Search<'_, '_> {
     }
 
     /// True when the name makes its directory opaque.
-    fn meet(&mut self, met: Met<'_>, below: &mut Vec<(Vec<u8>, u32)>) -> Result<bool, ExtError> {
-        match meaning(met.name) {
+    fn meet(&mut self, entry: Entry<'_>, below: &mut Vec<(Vec<u8>, u32)>) -> Result<bool, ExtError> {
+        match meaning(entry.name) {
             Meaning::Opaque => {
-                self.count(met);
+                self.count(entry);
                 return Ok(true);
             }
-            Meaning::Hides(_) => self.count(met),
-            Meaning::Itself => match self.kind(met)? {
-                FileType::Directory => below.push((met.name.to_vec(), met.ino)),
+            Meaning::Hides(_) => self.count(entry),
+            Meaning::Itself => match self.kind(entry)? {
+                FileType::Directory => below.push((entry.name.to_vec(), entry.ino)),
                 FileType::CharDevice => {
-                    let node = self.tree.node(met.ino)?;
+                    let node = self.tree.node(entry.ino)?;
                     self.found.kinds.kernel += u64::from(is_whiteout(node.kind, node.device));
                 }
                 _ => {}
@@ -152,14 +152,14 @@ impl Search<'_, '_> {
     }
 
     /// A name of fuse-overlayfs's kind. One that leads nowhere may be its, too.
-    fn count(&mut self, met: Met<'_>) {
-        let of_fuse = self.tree.node(met.ino).map_or(true, |node| is_of_fuse(&node));
+    fn count(&mut self, entry: Entry<'_>) {
+        let of_fuse = self.tree.node(entry.ino).map_or(true, |node| is_of_fuse(&node));
         self.found.kinds.fuse += u64::from(of_fuse);
         self.found.kinds.ordinary += u64::from(!of_fuse);
     }
 
     /// What the directory claims is believed; only where it claims nothing the inode is read.
-    fn kind(&self, met: Met<'_>) -> Result<FileType, ExtError> {
-        met.kind.map_or_else(|| self.tree.node(met.ino).map(|node| node.kind), Ok)
+    fn kind(&self, entry: Entry<'_>) -> Result<FileType, ExtError> {
+        entry.file_type.map_or_else(|| self.tree.node(entry.ino).map(|node| node.kind), Ok)
     }
 }

@@ -78,7 +78,7 @@ pub(super) fn usable_after(sb: &Superblock, blocks: u64) -> u64 {
     let lost = old.saturating_sub(blocks) + kept_for(before..after, blocks);
     // Counts of a damaged file system may be absurd.
     let free = sb.free_blocks_count.saturating_add(gained).saturating_sub(lost);
-    free.saturating_sub(sb.kept_back(blocks))
+    free.saturating_sub(sb.reserved_by_fuse2fs(blocks))
 }
 
 fn for_free(sb: &Superblock, wanted: u64) -> Result<u64, Impossible> {
