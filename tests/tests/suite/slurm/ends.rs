@@ -204,7 +204,7 @@ fn a_start_can_be_interrupted_at_its_last_moment(desk: &Desk) -> Result<()> {
     desk.image("env.img")?;
     let text = r"setsid env --default-signal=INT condatainer exec -w -o env.img touch ran & p=$!
         until pgrep -P $p > /dev/null; do :; done; kill -STOP $p
-        until first=$(pgrep -g $p -f '^/proc/self/fd/') && grep -qE '^(0|45) ' /proc/$first/syscall; do sleep 0.05; done
+        until first=$(pgrep -g $p -f '^/proc/self/fd/') && grep -qE '^(0|45|47) ' /proc/$first/syscall; do sleep 0.05; done
         kill -INT $first; until ! kill -0 $first; do sleep 0.05; done 2> /dev/null
         kill -CONT $p; wait $p; echo $?; condatainer overlay info env.img | grep '^locked by'; [ ! -e ran ]";
     let output = desk.script(text)?.success()?;
