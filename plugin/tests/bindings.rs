@@ -34,7 +34,7 @@ fn meaning(text: &str) -> String {
 #[test]
 fn the_declarations_are_those_of_the_header() {
     let crate_dir = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let kept = crate_dir.join("src/ffi/spank_abi.rs");
+    let kept = crate_dir.join("src/ffi/abi/spank_abi.rs");
     let generated = generated(&crate_dir.join("../include/spank_abi.h"));
     if std::env::var_os("CONDATAINER_WRITE_BINDINGS").is_some() {
         fs::write(&kept, &generated).unwrap();

@@ -7,8 +7,8 @@
 
 use std::collections::HashMap;
 use std::ffi::{CStr, c_char, c_int};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use super::guard::guarded;
 use super::keeper::Channel;
 use super::submitter::{self, Process};
 use super::task::{SpankTask, can_prepend};
@@ -247,18 +247,6 @@ fn strings(count: c_int, argv: Argv) -> Vec<String> {
     // SAFETY: Slurm passes `count` NUL-terminated strings, which live as long as the plugin is loaded.
     let one = |at: usize| unsafe { CStr::from_ptr(*argv.add(at)) }.to_string_lossy().into_owned();
     (0..usize::try_from(count).unwrap_or(0)).map(one).collect()
-}
-
-/// Runs a callback's work: its error is logged unless it is empty, its panic caught.
-pub(super) fn guarded(failure: c_int, work: impl FnOnce() -> Result<(), String>) -> c_int {
-    std::panic::set_hook(Box::new(|_| {}));
-    match catch_unwind(AssertUnwindSafe(work)) {
-        Ok(Ok(())) => return OK,
-        Ok(Err(message)) if message.is_empty() => {}
-        Ok(Err(message)) => log::error(&message),
-        Err(_) => log::error("internal error (a panic was caught); please report it"),
-    }
-    failure
 }
 
 #[cfg(test)]

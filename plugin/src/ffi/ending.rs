@@ -6,7 +6,7 @@
 use std::ffi::{c_int, c_void};
 use std::sync::OnceLock;
 
-use super::callbacks::guarded;
+use super::guard::guarded;
 use super::{log, state};
 
 /// As `condatainer exec` ends where the command has succeeded and what it wrote is lost.

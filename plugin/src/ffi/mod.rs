@@ -5,9 +5,9 @@ mod callbacks;
 mod ending;
 #[cfg(test)]
 mod fake_slurm;
+mod guard;
 mod identity;
 mod keeper;
-mod launch;
 mod log;
 mod state;
 mod submitter;

@@ -2,21 +2,18 @@
 //! is expected.
 
 pub(crate) mod checks;
-mod costs;
-pub(crate) mod coverage;
 pub(crate) mod desk;
-mod failures;
 pub(crate) mod images;
 mod programs;
+pub(crate) mod report;
 pub(crate) mod setup;
 mod theme;
 mod world;
 
 pub(crate) use checks::{Expect, WHERE};
-pub(crate) use costs::Costs;
 pub(crate) use desk::Desk;
-pub(crate) use failures::Failures;
 pub(crate) use programs::{Programs, SETUID, SINGULARITY, setuid, singularity};
+pub(crate) use report::{Costs, Failures, coverage};
 pub(crate) use setup::Setup;
 pub(crate) use theme::tests;
 pub(crate) use theme::{Needs, Place, Suite, Test, Theme};

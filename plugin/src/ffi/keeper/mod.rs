@@ -5,6 +5,8 @@
 //! tracks by cgroups it has one of its own. Above it stands the warden, which is root's: what the keeper has started ends with
 //! the step, also if it does not want to.
 
+mod launch;
+
 use std::ffi::{CString, c_char};
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -19,7 +21,7 @@ use nix::sys::socket::{AddressFamily, MsgFlags, Shutdown, SockFlag, SockType, re
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Pid, getegid, geteuid, pipe2};
 
-use super::launch::{Launch, fork_bare, open_descriptors};
+use launch::{Launch, fork_bare, open_descriptors};
 
 /// How much longer than its patience the warden may take until it has killed what did not end, in seconds.
 const KILLING: u16 = 8;
