@@ -79,7 +79,7 @@ fn listed(found: &Found, whatis: bool) -> Listed {
         path: found.path.clone(),
         size_bytes: size(&found.path),
         hidden: found.hidden,
-        whatis: whatis.then(|| said_of(&found.path)).flatten(),
+        whatis: whatis.then(|| whatis_of(&found.path)).flatten(),
     }
 }
 
@@ -87,7 +87,7 @@ fn size(path: &Path) -> u64 {
     std::fs::metadata(path).map_or(0, |meta| meta.len())
 }
 
-fn said_of(path: &Path) -> Option<String> {
+fn whatis_of(path: &Path) -> Option<String> {
     let opened = image::open(path).ok()?;
     Module::read(path, &opened).whatis
 }

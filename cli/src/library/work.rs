@@ -52,7 +52,7 @@ fn show(news: News<'_>, progress: &Progress) {
 /// Apptainer's own last words come first, unless all of them were shown.
 fn failure(error: BuildError) -> Failure {
     if !say::is_verbose() {
-        error.said().iter().for_each(|line| say::foreign(line));
+        error.last_lines().iter().for_each(|line| say::foreign(line));
     }
     Failure::failed(error)
 }

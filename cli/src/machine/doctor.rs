@@ -75,7 +75,7 @@ fn text(report: &Report) -> String {
             let _ = writeln!(text, "{bold}{}{bold:#}", check.group.name());
         }
         let (word, style) = shown(check.status);
-        let _ = writeln!(text, "  {style}{word:<STATUS_WIDTH$}{style:#}{:<ID_WIDTH$}{}", check.id, said(check));
+        let _ = writeln!(text, "  {style}{word:<STATUS_WIDTH$}{style:#}{:<ID_WIDTH$}{}", check.id, found(check));
     }
     let _ = writeln!(text, "{}", summary(report));
     text
@@ -89,12 +89,12 @@ fn is_unasked(check: &Check) -> bool {
 fn failures(report: &Report) -> String {
     let failed = report.checks.iter().filter(|check| check.status == Status::Failed);
     failed.fold(String::new(), |mut text, check| {
-        let _ = writeln!(text, "{}: {}", check.id, said(check));
+        let _ = writeln!(text, "{}: {}", check.id, found(check));
         text
     })
 }
 
-fn said(check: &Check) -> String {
+fn found(check: &Check) -> String {
     let cure = check.cure.as_ref().map(|cure| format!(" -> {cure}")).unwrap_or_default();
     one_line(&format!("{}{cure}", check.found))
 }

@@ -164,14 +164,14 @@ pub enum BuildError {
         available: u64,
     },
     /// Apptainer failed.
-    #[error("{}: apptainer build failed: {essence}{}", path.display(), advice.as_ref().map(|advice| format!("; {advice}")).unwrap_or_default())]
+    #[error("{}: apptainer build failed: {reason}{}", path.display(), advice.as_ref().map(|advice| format!("; {advice}")).unwrap_or_default())]
     Failed {
         /// The layer.
         path: PathBuf,
         /// Apptainer's reason, in one line.
-        essence: String,
+        reason: String,
         /// Apptainer's last lines.
-        said: Vec<String>,
+        last_lines: Vec<String>,
         /// What helps.
         advice: Option<String>,
     },
@@ -242,10 +242,10 @@ impl BuildError {
 
     /// Apptainer's own last words, where it was Apptainer that failed.
     #[must_use]
-    pub fn said(&self) -> &[String] {
+    pub fn last_lines(&self) -> &[String] {
         match self {
-            Self::Failed { said, .. } => said,
-            Self::Conda(error) => error.said(),
+            Self::Failed { last_lines, .. } => last_lines,
+            Self::Conda(error) => error.last_lines(),
             _ => &[],
         }
     }

@@ -1,6 +1,6 @@
 //! `condatainer e`: work in an image, by default in the workspace's own, by default in a shell.
 
-mod writes;
+mod first_line;
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use condatainer_core::request::layer::{Layer, Mode};
 use condatainer_images::image::{self, Kind};
 use condatainer_images::trust::strangers_directory;
 use condatainer_images::verbs::seal;
-use writes::Images;
+use first_line::Images;
 
 use crate::complete::candidates;
 use crate::say;
@@ -63,7 +63,7 @@ pub(crate) fn edit(args: EditArgs) -> Result<ExitCode, Failure> {
         Some(format) => container::show(&around.preview(request, command, None)?, format),
         None => {
             let plan = around.plan(request, command)?;
-            say::notice(&Images { named, found, cwd: &around.cwd }.said(&plan.stack));
+            say::notice(&Images { named, found, cwd: &around.cwd }.first_line(&plan.stack));
             let code = container::run_at_prompt(&plan)?;
             advise(&plan, args.start.base.is_some());
             Ok(code)

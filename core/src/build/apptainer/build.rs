@@ -250,8 +250,8 @@ fn failure(output: &Output, status: &str, plan: &Plan, rights: &Rights, tmpdir: 
         Some(problem) => Some(problem.clone()),
         None => output.advice(plan.remote, rights.fakeroot).map(String::from),
     };
-    let essence = output.reason().unwrap_or_else(|| status.into());
-    BuildError::Failed { path: target.path().into(), essence, said: output.last_lines(), advice }
+    let reason = output.reason().unwrap_or_else(|| status.into());
+    BuildError::Failed { path: target.path().into(), reason, last_lines: output.last_lines(), advice }
 }
 
 /// Copies the squashfs out of the SIF: its length, and how it is compressed.

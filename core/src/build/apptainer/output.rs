@@ -99,7 +99,7 @@ fn is_progress(line: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn said(lines: &[&str]) -> Output {
+    fn output(lines: &[&str]) -> Output {
         let mut output = Output::default();
         lines.iter().for_each(|line| output.hear(line));
         output
@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn the_fatal_line_is_the_reason() {
         let output =
-            said(&["INFO:    Starting build...", "FATAL:   While performing build: x", "more of it", "[==| ] 3%"]);
+            output(&["INFO:    Starting build...", "FATAL:   While performing build: x", "more of it", "[==| ] 3%"]);
         assert_eq!(output.reason().as_deref(), Some("While performing build: x"));
         assert_eq!(output.last_lines().len(), 3);
         assert_eq!(output.advice(true, Some(Fakeroot::Subuid)), None);
@@ -117,14 +117,14 @@ mod tests {
 
     #[test]
     fn advice() {
-        let offline = said(&["FATAL: pinging: Get \"https://r/v2/\": dial tcp: lookup r: no such host"]);
+        let offline = output(&["FATAL: pinging: Get \"https://r/v2/\": dial tcp: lookup r: no such host"]);
         assert_eq!(offline.advice(true, Some(Fakeroot::Subuid)), Some(OFFLINE));
         assert_eq!(offline.advice(false, Some(Fakeroot::Subuid)), None);
-        let ids = said(&["set_attributes: failed to change uid and gids on /x, because Invalid argument"]);
+        let ids = output(&["set_attributes: failed to change uid and gids on /x, because Invalid argument"]);
         assert_eq!(ids.advice(false, Some(Fakeroot::RootMapped)), Some(NO_IDS));
         assert_eq!(ids.advice(false, Some(Fakeroot::Subuid)), None);
-        let foreign = said(&["/.singularity.d/libs/fakeroot: 1: getopt: not found", "FATAL: x"]);
+        let foreign = output(&["/.singularity.d/libs/fakeroot: 1: getopt: not found", "FATAL: x"]);
         assert_eq!(foreign.advice(false, Some(Fakeroot::RootMapped)), Some(FOREIGN));
-        assert!(said(&["write x: no space left on device"]).is_full());
+        assert!(output(&["write x: no space left on device"]).is_full());
     }
 }

@@ -241,8 +241,8 @@ fn install(request: &Request<'_>, plan: &Plan, tool: &Tool, watch: Watch<'_>) ->
         End::Exited(status) => Err(CondaError::Failed {
             path: path(),
             tool: tool.name(),
-            essence: output.reason(&status.to_string()),
-            said: output.last_lines(),
+            reason: output.reason(&status.to_string()),
+            last_lines: output.last_lines(),
             trouble: Failure(trouble(&output, &request.tmpdir)),
             tmpdir: request.tmpdir.clone(),
         }),

@@ -134,16 +134,16 @@ pub enum CondaError {
         error: io::Error,
     },
     /// The tool failed.
-    #[error("{}: {tool} failed: {essence}{}", path.display(), advice(*trouble, tmpdir))]
+    #[error("{}: {tool} failed: {reason}{}", path.display(), advice(*trouble, tmpdir))]
     Failed {
         /// The layer.
         path: PathBuf,
         /// What it is called.
         tool: String,
         /// Its reason, in one line.
-        essence: String,
+        reason: String,
         /// Its last lines.
-        said: Vec<String>,
+        last_lines: Vec<String>,
         /// What that means.
         trouble: Failure,
         /// Where the work was done.
@@ -244,9 +244,9 @@ impl CondaError {
 
     /// The tool's own last words, where it was the tool that failed.
     #[must_use]
-    pub fn said(&self) -> &[String] {
+    pub fn last_lines(&self) -> &[String] {
         match self {
-            Self::Failed { said, .. } => said,
+            Self::Failed { last_lines, .. } => last_lines,
             _ => &[],
         }
     }

@@ -150,40 +150,40 @@ fn leaf(line: &str) -> Option<&str> {
 mod tests {
     use super::*;
 
-    fn said(text: &str) -> Output {
-        let mut said = Output::default();
-        text.lines().for_each(|line| said.hear(line));
-        said
+    fn output(text: &str) -> Output {
+        let mut output = Output::default();
+        text.lines().for_each(|line| output.hear(line));
+        output
     }
 
     #[test]
     fn a_solver_explains() {
-        let said = said(
+        let output = output(
             "error    libmamba Could not solve for environment specs\n    The following package could not be installed\n    \
              └─ nosuch =* * does not exist (perhaps a typo or a missing channel).\n\
              critical libmamba Could not solve for environment specs",
         );
-        assert_eq!(said.trouble(), Trouble::Unsolvable);
-        assert_eq!(said.reason(""), "nosuch =* * does not exist (perhaps a typo or a missing channel)");
-        assert_eq!(said.last_lines().len(), 4);
+        assert_eq!(output.trouble(), Trouble::Unsolvable);
+        assert_eq!(output.reason(""), "nosuch =* * does not exist (perhaps a typo or a missing channel)");
+        assert_eq!(output.last_lines().len(), 4);
     }
 
     #[test]
     fn the_end_of_the_explanation_counts() {
-        let said = said(
+        let output = output(
             "Cannot solve the request because of: a * cannot be installed because there are no viable options:\n\
              └─ a 1.0 would require\n   └─ b >=7, for which no candidates were found.",
         );
-        assert_eq!(said.reason(""), "b >=7, for which no candidates were found");
+        assert_eq!(output.reason(""), "b >=7, for which no candidates were found");
     }
 
     #[test]
     fn conda_names_its_errors() {
-        let said = said(
+        let output = output(
             "Solving environment: failed\n\nPackagesNotFoundError: The following packages are not available:\n\n  - x",
         );
         assert_eq!(
-            (said.trouble(), said.reason("").as_str()),
+            (output.trouble(), output.reason("").as_str()),
             (Trouble::Unsolvable, "The following packages are not available:")
         );
     }
@@ -191,11 +191,11 @@ mod tests {
     #[test]
     fn the_graver_trouble_counts() {
         assert_eq!(
-            said("Could not solve x\nDownload error (6) Could not resolve host").trouble(),
+            output("Could not solve x\nDownload error (6) Could not resolve host").trouble(),
             Trouble::Unreachable
         );
-        assert_eq!(said("Download error\nwrite: No space left on device").trouble(), Trouble::Full);
-        let other = said("x\ny");
+        assert_eq!(output("Download error\nwrite: No space left on device").trouble(), Trouble::Full);
+        let other = output("x\ny");
         assert_eq!((other.trouble(), other.reason("exit 3").as_str()), (Trouble::Other, "exit 3; its last words: y"));
         assert_eq!(Output::default().reason("exit 3"), "exit 3");
     }

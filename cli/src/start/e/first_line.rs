@@ -17,7 +17,7 @@ pub(crate) struct Images<'a> {
 
 impl Images<'_> {
     /// The line.
-    pub(crate) fn said(&self, stack: &[Overlay]) -> String {
+    pub(crate) fn first_line(&self, stack: &[Overlay]) -> String {
         match stack.last() {
             Some(Overlay::Rw(path)) => format!("writing to {}", self.shown(path)),
             Some(Overlay::Scratch(dir) | Overlay::ScratchImage(dir)) => {
@@ -51,7 +51,7 @@ mod tests {
 
     fn said(stack: &[Overlay], named: Option<&str>, found: Option<&str>) -> String {
         let path = |path: Option<&str>| path.map(PathBuf::from);
-        Images { named: path(named), found: path(found), cwd: Path::new("/w") }.said(stack)
+        Images { named: path(named), found: path(found), cwd: Path::new("/w") }.first_line(stack)
     }
 
     #[test]
