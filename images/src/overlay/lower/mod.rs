@@ -127,7 +127,7 @@ impl Lower {
     ///
     /// # Errors
     /// A layer that cannot be read there, or what `visit` returns.
-    pub fn each_name<E: From<LowerError>>(
+    pub(crate) fn each_name<E: From<LowerError>>(
         &self,
         path: &[u8],
         visit: &mut dyn FnMut(&[u8]) -> Result<(), E>,

@@ -52,7 +52,7 @@ pub struct Facts {
 
 impl Facts {
     /// Sizes of directories and devices mean nothing.
-    pub fn new(kind: FileType, size: u64, mode: u16, ids: Ids) -> Self {
+    pub(super) fn new(kind: FileType, size: u64, mode: u16, ids: Ids) -> Self {
         let size = if matches!(kind, FileType::Regular | FileType::Symlink) { size } else { 0 };
         Self { kind, size, mode, ids }
     }
