@@ -35,8 +35,11 @@ pub struct LockedImage {
     // Dropped before the lock: a note without a lock would be a lie.
     note: Option<Published>,
     purpose: Purpose,
+    /// What it is, read under the lock.
     pub image: Image,
+    /// The file that is locked; open for writing where it is to be changed.
     pub file: File,
+    /// Where in it the ext file system lies; this range is locked.
     pub window: Window,
     guard: Option<Guard>,
 }

@@ -92,6 +92,8 @@ fn unknown(found: Option<&str>) -> String {
 }
 
 impl ImageError {
+    /// What the system answered about `path`.
+    #[must_use]
     pub fn io(path: &Path, error: io::Error) -> Self {
         let path = path.to_owned();
         match error.kind() {

@@ -25,7 +25,7 @@ impl Opened {
     /// Probes the ext file system in it; `None` when it has none.
     ///
     /// # Errors
-    /// What [`ext::probe`] says, with the path.
+    /// What [`ext::probe()`] says, with the path.
     pub fn probe(&self) -> Result<Option<Probe>, ImageError> {
         let probe = |window| ext::probe(&self.file, window).map_err(|e| ImageError::ext(&self.image.path, e));
         self.image.ext_window().map(probe).transpose()
@@ -54,7 +54,7 @@ pub fn open(path: &Path) -> Result<Opened, ImageError> {
 }
 
 /// Tells what an open file is, whatever its path leads to by now; `path` is what messages name.
-pub fn identify_file(path: &Path, file: &File) -> Result<Image, ImageError> {
+pub(crate) fn identify_file(path: &Path, file: &File) -> Result<Image, ImageError> {
     let meta = file.metadata().map_err(|e| ImageError::io(path, e))?;
     refuse_special(path, &meta)?;
     if meta.is_dir() {

@@ -8,5 +8,6 @@ pub mod state;
 pub use condatainer_formats::sif::{Partition, PartitionFs, Role, Sif};
 pub use condatainer_formats::squashfs::superblock::SquashfsInfo;
 pub use error::ImageError;
-pub use identify::{Opened, identify, identify_file, may_hold_work, open, squashfs_info, squashfs_info_at};
+pub(crate) use identify::identify_file;
+pub use identify::{Opened, identify, may_hold_work, open, squashfs_info, squashfs_info_at};
 pub use kind::{Image, Kind};

@@ -1,4 +1,4 @@
-//! Apptainer's lock on an image: asked for or taken ([`range`]), and who is in its way ([`who`]), as far as the processes and loop
+//! Apptainer's lock on an image: asked for or taken ([`range`]), and who is in its way ([`mod@who`]), as far as the processes and loop
 //! devices of this machine tell ([`users`]).
 
 pub mod range;

@@ -1,5 +1,5 @@
-//! Sparse files: where their data is ([`next_data`]), copies in which holes stay holes ([`copy`]), and giving back what holds
-//! nothing but zeroes ([`dig`]).
+//! Sparse files: where their data is (`data`), copies in which holes stay holes (`copy`), and giving back what holds
+//! nothing but zeroes (`dig`).
 
 mod copy;
 mod data;

@@ -35,7 +35,7 @@ pub fn maps(owner: (u32, u32), caller: (u32, u32), fakeroot: Option<Fakeroot>) -
 /// Whether the caller can write an image of this owner in plain mode or in the kind of fakeroot that there is for him;
 /// `newuidmap` tells whether the tools for subordinate ids are installed.
 #[must_use]
-pub fn usable_in_some_mode(owner: Ids, caller: &Caller, newuidmap: bool) -> bool {
+pub(crate) fn usable_in_some_mode(owner: Ids, caller: &Caller, newuidmap: bool) -> bool {
     let owner = (owner.uid, owner.gid);
     let fakeroot = match (caller.uid, caller.has_subids, newuidmap) {
         (0, _, _) => Some(Fakeroot::Root),

@@ -23,10 +23,14 @@ pub struct Process {
 }
 
 impl Process {
+    /// This one.
+    #[must_use]
     pub fn this() -> Self {
         Self::numbered("self")
     }
 
+    /// The one with this number, whether it is there or not.
+    #[must_use]
     pub fn numbered(number: impl Display) -> Self {
         Self { directory: PathBuf::from(format!("/proc/{number}")) }
     }
@@ -42,6 +46,8 @@ impl Process {
         entries.map(|directory| Self { directory }).filter(|process| process.pid().is_some())
     }
 
+    /// Its directory in /proc.
+    #[must_use]
     pub fn directory(&self) -> &Path {
         &self.directory
     }
@@ -60,6 +66,8 @@ impl Process {
         self.text("comm").trim_end().to_owned()
     }
 
+    /// What has started it, or adopted it since.
+    #[must_use]
     pub fn parent(&self) -> Option<Self> {
         self.stat(1).map(Self::numbered)
     }
@@ -111,6 +119,10 @@ impl Process {
         Ok(text.split(|byte| *byte == 0).filter_map(assignment).collect())
     }
 
+    /// The words of its command line.
+    ///
+    /// # Errors
+    /// It is gone, or may not be asked.
     pub fn arguments(&self) -> io::Result<Vec<OsString>> {
         let text = fs::read(self.directory.join("cmdline"))?;
         let words = text.strip_suffix(&[0]).unwrap_or(&text).split(|byte| *byte == 0);
@@ -139,8 +151,7 @@ impl Process {
 
     /// Whether it is there and runs a program of our name: after a restart of the machine, or when numbers have come round, the
     /// process with a number is somebody else's.
-    #[must_use]
-    pub fn is_one_of_ours(&self) -> bool {
+    pub(crate) fn is_one_of_ours(&self) -> bool {
         self.exists() && self.name() == Self::this().name()
     }
 

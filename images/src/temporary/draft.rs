@@ -48,10 +48,14 @@ impl Draft {
         Err(io::Error::other("somebody removes each temporary file at once"))
     }
 
+    /// The file, open for reading and writing.
+    #[must_use]
     pub fn file(&self) -> &File {
         self.temp.as_file()
     }
 
+    /// Where it is until it is finished.
+    #[must_use]
     pub fn path(&self) -> &Path {
         self.temp.path()
     }

@@ -50,7 +50,7 @@ impl RemovedOnSignal {
     }
 
     /// The same with a directory.
-    pub fn directory(
+    pub(crate) fn directory(
         place: &OpenDir,
         name: &OsStr,
         make: impl FnOnce(&OpenDir) -> io::Result<OpenDir>,

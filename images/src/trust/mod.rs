@@ -3,7 +3,7 @@
 //! In a directory that others can write to, a name proves nothing. Behind it may be a link to another file, a fifo that never
 //! answers, a device without end, or a file of a stranger's. So such a file is opened once, with [`open`], which neither follows a
 //! stranger's link nor waits. All questions then go to the open file: what it is, how large, whose, who else can write it.
-//! What a name leads to later is never asked again, but by [`Opened::is_at`].
+//! What a name leads to later is never asked again.
 
 mod error;
 mod found;
@@ -17,8 +17,7 @@ pub use error::TrustError;
 pub use found::{stranger, strangers_directory};
 pub use of_root::open_of_root;
 pub use open::{Links, Opened, open};
-pub use owners::{Owners, name_of};
-pub use owners::{is_private, is_unmapped, name_of_group};
+pub use owners::{Owners, is_private, name_of};
 
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, readlinkat, statat};
+use rustix::fs::{CWD, Mode, OFlags, openat, readlinkat};
 use rustix::io::Errno;
 
 use super::error::TrustError;
@@ -129,13 +129,6 @@ impl Opened {
         (self.meta.dev(), self.meta.ino())
     }
 
-    /// Whether a path still leads to this very file, by no link.
-    #[must_use]
-    pub fn is_at(&self, path: &Path) -> bool {
-        let there = statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW);
-        there.is_ok_and(|there| (there.st_dev, there.st_ino) == self.identity())
-    }
-
     /// Its content.
     ///
     /// # Errors
@@ -161,7 +154,7 @@ impl Opened {
     ///
     /// # Errors
     /// It belongs to somebody else, or others can write it.
-    pub fn require_of(&self, owners: &Owners) -> Result<(), TrustError> {
+    pub(crate) fn require_of(&self, owners: &Owners) -> Result<(), TrustError> {
         let is_of_them = if is_unmapped(self.owner()) { self.is_out_of_reach() } else { owners.has(self.owner()) };
         if !is_of_them {
             return Err(TrustError::Owner {

@@ -3,7 +3,7 @@
 use nix::unistd::{Gid, Group, Uid, User};
 
 /// What the kernel shows for owners that a user namespace does not map (proc_sys_kernel(5), overflowuid).
-const OVERFLOW_UID: u32 = 65_534;
+pub(super) const OVERFLOW_UID: u32 = 65_534;
 
 /// Users whose files are believed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +61,7 @@ pub fn name_of(uid: u32) -> String {
     user.map_or_else(|| format!("uid {uid}"), |user| user.name)
 }
 
-pub fn name_of_group(gid: u32) -> String {
+pub(crate) fn name_of_group(gid: u32) -> String {
     let group = Group::from_gid(Gid::from_raw(gid)).ok().flatten();
     group.map_or_else(|| format!("gid {gid}"), |group| group.name)
 }
@@ -77,7 +77,7 @@ pub fn is_private(gid: u32, uid: u32) -> bool {
 
 /// Whether nobody can tell whose this is: inside a user namespace without root, as in a container, files of root appear to belong
 /// to the overflow uid, and so do those of everybody else who is not mapped.
-pub fn is_unmapped(uid: u32) -> bool {
+pub(crate) fn is_unmapped(uid: u32) -> bool {
     uid == OVERFLOW_UID && !root_is_mapped()
 }
 

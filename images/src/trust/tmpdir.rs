@@ -11,17 +11,16 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, Gid, Uid, access};
 
-use super::owners::{is_private, is_unmapped, name_of, name_of_group};
+use super::owners::{OVERFLOW_UID, is_private, is_unmapped, name_of, name_of_group};
 
 const STICKY: u32 = 0o1000;
 const GROUP: u32 = 0o020;
 const OTHERS: u32 = 0o002;
-/// What the kernel shows for owners that a user namespace does not map (proc_sys_kernel(5), overflowuid).
-const OVERFLOW_UID: u32 = 65_534;
 
 /// Why a directory cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
+    /// In words, after the name of the directory.
     pub why: String,
     /// What to do about the directory itself; another one always helps.
     pub cure: Option<String>,

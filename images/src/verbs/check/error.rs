@@ -96,7 +96,7 @@ impl CheckError {
         Self::Tool { path: path.into(), error }
     }
 
-    pub fn replace(image: &Image, error: ReplaceError) -> Self {
+    pub(super) fn replace(image: &Image, error: ReplaceError) -> Self {
         let path = image.path.clone();
         match error {
             ReplaceError::HardLinks { links } => Self::HardLinks { path, links },

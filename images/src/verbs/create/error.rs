@@ -179,7 +179,7 @@ pub enum CreateError {
 }
 
 impl CreateError {
-    pub fn io(path: &Path, error: io::Error) -> Self {
+    pub(super) fn io(path: &Path, error: io::Error) -> Self {
         let path = path.to_owned();
         match error.raw_os_error().map(Errno::from_raw) {
             Some(Errno::ENOSPC) => Self::Full { path, quota: false },

@@ -18,7 +18,8 @@ use nix::fcntl::{FallocateFlags, fallocate};
 
 pub use error::{CreateError, Limit};
 pub use space::free as free_space;
-pub use spec::{Contents, MAX_SIZE, MIN_SIZE, Profile, Spec};
+pub(crate) use spec::MAX_SIZE;
+pub use spec::{Contents, MIN_SIZE, Profile, Spec};
 
 use spec::BLOCK;
 
@@ -119,7 +120,7 @@ fn workshop_of<'a>(spec: &'a Spec, directory: &'a Path) -> Result<&'a Path, Crea
     }
 }
 
-pub fn sweep(directory: &Path, workshop: &Path) -> Vec<PathBuf> {
+fn sweep(directory: &Path, workshop: &Path) -> Vec<PathBuf> {
     let mut swept = temporary::sweep(directory);
     if workshop != directory {
         swept.extend(temporary::sweep(workshop));

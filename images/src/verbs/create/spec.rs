@@ -7,7 +7,7 @@ use condatainer_formats::ext::Ids;
 /// The smallest image, in bytes: Apptainer's own limit, which leaves room for a journal.
 pub const MIN_SIZE: u64 = 64 << 20;
 /// The largest image, in bytes: what 32-bit block numbers reach, for Apptainer takes no others.
-pub const MAX_SIZE: u64 = (u32::MAX as u64) * BLOCK;
+pub(crate) const MAX_SIZE: u64 = (u32::MAX as u64) * BLOCK;
 
 /// The size of a block, in bytes.
 pub(super) const BLOCK: u64 = 4096;

@@ -176,12 +176,12 @@ pub enum ResizeError {
 }
 
 impl ResizeError {
-    pub fn io(path: &Path, error: io::Error) -> Self {
+    pub(super) fn io(path: &Path, error: io::Error) -> Self {
         Self::Io { path: path.into(), error }
     }
 
     /// In place is the way out of what stands against a copy.
-    pub fn replace(path: &Path, error: ReplaceError) -> Self {
+    pub(super) fn replace(path: &Path, error: ReplaceError) -> Self {
         let path = path.to_owned();
         match error {
             ReplaceError::HardLinks { links } => Self::HardLinks { path, links },

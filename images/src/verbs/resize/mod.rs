@@ -4,8 +4,8 @@
 //! image, which is checked and then takes the image's place in one step: the image is whole at every instant. Where there is
 //! no room for a copy, the image itself can be given to resize2fs, at the caller's risk.
 
+mod apply;
 mod error;
-mod job;
 mod report;
 mod request;
 mod shape;
@@ -24,7 +24,7 @@ use crate::acquire::automatic_repair;
 use crate::acquire::{LockedImage, Purpose};
 use crate::image::Kind;
 use crate::system::stop::Stop;
-use job::Job;
+use apply::Decided;
 use shape::Shape;
 use size::Impossible;
 use tools::Tools;
@@ -49,7 +49,11 @@ pub fn resize(path: &Path, request: &Request, tell: &mut dyn FnMut(Stage)) -> Re
     if request.dry_run || report.before_bytes == report.after_bytes {
         return Ok(report);
     }
-    Job { path, locked: &locked, wish: request.wish, before, blocks, stop: &stop }.run(request.in_place, report, tell)
+    Decided { path, locked: &locked, wish: request.wish, before, blocks, stop: &stop }.apply(
+        request.in_place,
+        report,
+        tell,
+    )
 }
 
 /// A file system inside a SIF, or behind a launch line, has its end fixed by what surrounds it.

@@ -1,4 +1,4 @@
-//! One resize under way, on a copy or on the image itself.
+//! A resize that is decided, done on a copy or on the image itself.
 
 use std::fs::File;
 use std::io;
@@ -21,7 +21,7 @@ use crate::tools::ToolError;
 const ROUNDS: u32 = 5;
 
 /// What is decided.
-pub(super) struct Job<'a> {
+pub(super) struct Decided<'a> {
     pub(super) path: &'a Path,
     pub(super) locked: &'a LockedImage,
     pub(super) wish: Wish,
@@ -46,8 +46,8 @@ impl From<io::Error> for Trouble {
     }
 }
 
-impl Job<'_> {
-    pub(super) fn run(
+impl Decided<'_> {
+    pub(super) fn apply(
         self,
         in_place: bool,
         report: Report,
