@@ -1,7 +1,10 @@
 //! Extended attributes of an inode: those beside its fields, those in its attribute block, and large values in inodes of
 //! their own.
 
-use crate::bytes::{u8_at, u16_at, u32_at};
+use zerocopy::little_endian::{U16, U32};
+use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
+
+use crate::bytes::u32_at;
 use crate::ext::blocks::content::Content;
 use crate::ext::error::ExtError;
 use crate::ext::fs::Fs;
@@ -11,8 +14,6 @@ use crate::file::Xattr;
 const MAGIC: u32 = 0xEA02_0000;
 /// Block header, before the first entry.
 const BLOCK_HEADER: usize = 32;
-/// Entry, before its name.
-const ENTRY_HEADER: usize = 16;
 /// The kernel's limit for one value.
 const LARGEST_VALUE: usize = 64 * 1024;
 /// All values of one file together; real ones have a few hundred bytes.
@@ -20,6 +21,18 @@ const MOST_VALUES: usize = 1 << 20;
 /// On disk, ext keeps access control lists in a form of its own.
 const ACL_ACCESS: u8 = 2;
 const ACL_DEFAULT: u8 = 3;
+
+/// The kernel's `ext4_xattr_entry`, under its names. The name follows.
+#[derive(Debug, FromBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct Entry {
+    e_name_len: u8,
+    e_name_index: u8,
+    e_value_offs: U16,
+    e_value_inum: U32,
+    e_value_size: U32,
+    e_hash: U32,
+}
 
 /// All attributes of the inode of this record.
 pub(crate) fn xattrs(fs: &Fs<'_>, record: &InodeRecord) -> Result<Vec<Xattr>, ExtError> {
@@ -43,8 +56,7 @@ pub(crate) fn xattrs(fs: &Fs<'_>, record: &InodeRecord) -> Result<Vec<Xattr>, Ex
 fn collect(fs: &Fs<'_>, entries: &[u8], values: &[u8], all: &mut Vec<Xattr>) -> Result<(), ExtError> {
     let mut at = 0;
     while let Some(entry) = entries.get(at..).filter(|rest| u32_at(rest, 0).is_some_and(|word| word != 0)) {
-        let broken = || ExtError::corrupt("an extended attribute is broken");
-        let (length, attribute) = parse(fs, entry, values)?.ok_or_else(broken)?;
+        let (length, attribute) = parse(fs, entry, values)?;
         all.extend(attribute);
         at += length;
         if all.iter().map(|xattr| xattr.value.len()).sum::<usize>() > MOST_VALUES {
@@ -55,23 +67,19 @@ fn collect(fs: &Fs<'_>, entries: &[u8], values: &[u8], all: &mut Vec<Xattr>) -> 
 }
 
 /// One entry and its length; an attribute of no known class has no name that anybody could ask for.
-#[allow(clippy::type_complexity)]
-fn parse(fs: &Fs<'_>, entry: &[u8], values: &[u8]) -> Result<Option<(usize, Option<Xattr>)>, ExtError> {
-    let header = || {
-        let length = usize::from(u8_at(entry, 0)?);
-        let suffix = entry.get(ENTRY_HEADER..ENTRY_HEADER + length)?;
-        let size = usize::try_from(u32_at(entry, 8)?).ok().filter(|size| *size <= LARGEST_VALUE)?;
-        Some((suffix, u8_at(entry, 1)?, usize::from(u16_at(entry, 2)?), u32_at(entry, 4)?, size))
+fn parse(fs: &Fs<'_>, entry: &[u8], values: &[u8]) -> Result<(usize, Option<Xattr>), ExtError> {
+    let broken = || ExtError::corrupt("an extended attribute is broken");
+    let (header, rest) = Entry::ref_from_prefix(entry).map_err(|_| broken())?;
+    let suffix = rest.get(..usize::from(header.e_name_len)).ok_or_else(broken)?;
+    let size = usize::try_from(header.e_value_size.get()).ok().filter(|size| *size <= LARGEST_VALUE);
+    let (size, offset) = (size.ok_or_else(broken)?, usize::from(header.e_value_offs.get()));
+    let value = match header.e_value_inum.get() {
+        0 => values.get(offset..offset + size).ok_or_else(broken)?.to_vec(),
+        ino => large_value(fs, ino, size)?,
     };
-    let Some((suffix, class, offset, in_inode, size)) = header() else { return Ok(None) };
-    let value = match in_inode {
-        0 => values.get(offset..offset + size).map(<[u8]>::to_vec),
-        ino => Some(large_value(fs, ino, size)?),
-    };
-    let Some(value) = value else { return Ok(None) };
-    let name = prefix(class).map(|prefix| [prefix, suffix].concat());
-    let length = (ENTRY_HEADER + suffix.len()).next_multiple_of(4);
-    Ok(Some((length, name.map(|name| Xattr { name, value }))))
+    let name = prefix(header.e_name_index).map(|prefix| [prefix, suffix].concat());
+    let length = (size_of::<Entry>() + suffix.len()).next_multiple_of(4);
+    Ok((length, name.map(|name| Xattr { name, value })))
 }
 
 fn large_value(fs: &Fs<'_>, ino: u32, size: usize) -> Result<Vec<u8>, ExtError> {

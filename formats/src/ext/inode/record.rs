@@ -1,0 +1,156 @@
+//! A record of an inode table: what every inode has, what longer ones have besides, and the attributes that lie behind.
+
+use std::mem::offset_of;
+
+use zerocopy::little_endian::{U16, U32};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use super::disk::Inode;
+use crate::ext::checksum::crc32c;
+
+/// What longer inodes have behind the first 128 bytes, under the kernel's names; `i_extra_isize` says how much of it.
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct Extra {
+    i_extra_isize: U16,
+    i_checksum_hi: U16,
+    i_ctime_extra: U32,
+    i_mtime_extra: U32,
+    i_atime_extra: U32,
+    i_crtime: U32,
+    i_crtime_extra: U32,
+    i_version_hi: U32,
+    i_projid: U32,
+}
+
+/// One record of an inode table. Behind the fields lie extended attributes.
+#[derive(Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct InodeRecord {
+    /// What every inode has.
+    pub inode: Inode,
+    rest: [u8],
+}
+
+const _: () = assert!(size_of::<Extra>() == 32);
+
+impl InodeRecord {
+    /// The whole of `bytes` as a record; `None` when it is too short.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Option<&Self> {
+        Self::ref_from_bytes(bytes).ok()
+    }
+
+    /// As [`InodeRecord::of`], to be changed.
+    pub fn of_mut(bytes: &mut [u8]) -> Option<&mut Self> {
+        Self::mut_from_bytes(bytes).ok()
+    }
+
+    /// Its length in bytes.
+    #[must_use]
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        size_of_val(self)
+    }
+
+    /// Last change of the content: seconds since 1970, and nanoseconds where there is room for them.
+    pub(crate) fn mtime(&self) -> (i64, u32) {
+        let extra = self.extra_to(offset_of!(Extra, i_atime_extra));
+        time(self.inode.i_mtime, extra.map(|extra| extra.i_mtime_extra))
+    }
+
+    /// Last change of anything, which no program can set, in the same form.
+    pub(crate) fn ctime(&self) -> (i64, u32) {
+        let extra = self.extra_to(offset_of!(Extra, i_mtime_extra));
+        time(self.inode.i_ctime, extra.map(|extra| extra.i_ctime_extra))
+    }
+
+    /// The room for extended attributes beside the fields.
+    pub(crate) fn attributes(&self) -> Option<&[u8]> {
+        self.rest.get(usize::from(self.extra_to(0)?.i_extra_isize.get())..)
+    }
+
+    /// The checksum that it should carry.
+    #[must_use]
+    pub fn checksum(&self, seed: u32, ino: u32) -> u32 {
+        let mut copy = self.as_bytes().to_vec();
+        let Some(record) = Self::of_mut(&mut copy) else { return 0 };
+        record.store_checksum(0);
+        let crc = crc32c(crc32c(seed, &ino.to_le_bytes()), self.inode.i_generation.as_bytes());
+        let crc = crc32c(crc, &copy);
+        if self.has_wide_checksum() { crc } else { crc & 0xFFFF }
+    }
+
+    /// The checksum that it carries now.
+    #[must_use]
+    pub fn stored_checksum(&self) -> u32 {
+        let high = self.checksum_extra().map_or(0, |extra| extra.i_checksum_hi.get());
+        u32::from(self.inode.l_i_checksum_lo) | u32::from(high) << 16
+    }
+
+    /// Writes the right checksum.
+    pub fn set_checksum(&mut self, seed: u32, ino: u32) {
+        self.store_checksum(self.checksum(seed, ino));
+    }
+
+    fn store_checksum(&mut self, checksum: u32) {
+        self.inode.l_i_checksum_lo.set((checksum & 0xFFFF) as u16);
+        if self.has_wide_checksum()
+            && let Ok((extra, _)) = Extra::mut_from_prefix(&mut self.rest)
+        {
+            extra.i_checksum_hi.set((checksum >> 16) as u16);
+        }
+    }
+
+    fn has_wide_checksum(&self) -> bool {
+        self.checksum_extra().is_some()
+    }
+
+    fn checksum_extra(&self) -> Option<&Extra> {
+        self.extra_to(offset_of!(Extra, i_ctime_extra))
+    }
+
+    /// The fields behind the first 128 bytes, if those before `end` are all in use.
+    fn extra_to(&self, end: usize) -> Option<&Extra> {
+        let (extra, _) = Extra::ref_from_prefix(&self.rest).ok()?;
+        (usize::from(extra.i_extra_isize.get()) >= end).then_some(extra)
+    }
+}
+
+/// The low two bits of `extra` continue the seconds, the others count nanoseconds.
+fn time(seconds: U32, extra: Option<U32>) -> (i64, u32) {
+    let extra = extra.map_or(0, U32::get);
+    (i64::from(seconds.get().cast_signed()) + (i64::from(extra & 3) << 32), extra >> 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checksum_that_was_set_verifies() {
+        for size in [128, 256] {
+            let mut raw: Vec<u8> = (0..size).map(|i| i as u8).collect();
+            InodeRecord::of_mut(&mut raw).unwrap().set_checksum(7, 12);
+            let record = InodeRecord::of(&raw).unwrap();
+            assert_eq!(record.stored_checksum(), record.checksum(7, 12));
+            raw[2] ^= 1;
+            let record = InodeRecord::of(&raw).unwrap();
+            assert_ne!(record.stored_checksum(), record.checksum(7, 12));
+        }
+    }
+
+    #[test]
+    fn what_is_behind_the_first_fields_counts_as_far_as_it_reaches() {
+        let mut raw = vec![0xFF; 256];
+        let full = (-1 + (3 << 32), u32::MAX >> 2);
+        for (isize, mtime) in [(8_u16, (-1, 0)), (32, full)] {
+            raw[0x80..0x82].copy_from_slice(&isize.to_le_bytes());
+            let record = InodeRecord::of(&raw).unwrap();
+            assert_eq!((record.ctime(), record.mtime()), (full, mtime));
+            assert_eq!(record.attributes().unwrap().len(), 128 - usize::from(isize));
+        }
+        assert_eq!(InodeRecord::of(&raw[..128]).unwrap().attributes(), None);
+        assert_eq!(128 + offset_of!(Extra, i_mtime_extra), 0x88);
+    }
+}
