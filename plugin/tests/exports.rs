@@ -70,6 +70,26 @@ fn no_decoder() {
     }
 }
 
+/// What is shipped has no symbols, and is optimised: 1.6 MB, mostly the reading of configuration and requests. A build for trials has
+/// twice as much code, and symbols, which are not loaded.
+#[test]
+fn no_more_than_a_submission_needs() {
+    let tool = |name: &str, options: &[&str]| {
+        let output = Command::new(name).args(options).arg(plugin()).output().expect("nm and size (binutils)");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let is_shipped = tool("nm", &[]).is_empty();
+    let size: u64 = if is_shipped {
+        plugin().metadata().expect("the plugin").len()
+    } else {
+        // Below the line of headings, the first column: all that is loaded and not written to.
+        let table = tool("size", &[]);
+        table.lines().nth(1).and_then(|line| line.split_whitespace().next()?.parse().ok()).expect("a table of sizes")
+    };
+    let most = if is_shipped { 2_000_000 } else { 4_000_000 };
+    assert!(size < most, "{size} bytes");
+}
+
 #[test]
 fn exactly_the_intended_symbols() {
     let mut found = symbols(&["--defined-only"]);
