@@ -5,7 +5,7 @@
 //! in that program, as the user. So the plugin is small, has no threads, writes nothing to stdout, and fails closed: a task
 //! that was to run in a container never runs outside of one.
 //!
-//! `unsafe` lives in [`ffi`] alone. The rest is generic over the traits in [`host`] and tested without Slurm.
+//! `unsafe` lives in `ffi` alone. The rest is generic over the traits in `host` and tested without Slurm.
 
 mod ffi;
 mod given;

@@ -11,7 +11,7 @@ use crate::request::written::{absolute, escape, split, unescape};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Bind {
-    /// Path on the host; absolute once [`Bind::absolute`] has run.
+    /// Path on the host; absolute.
     pub source: PathBuf,
     /// Path in the container; always absolute.
     pub destination: PathBuf,

@@ -59,7 +59,7 @@ fn executable(program: &Path) -> Result<PathBuf, String> {
 
 /// After a start that never reached the container: whether the program is an engine at all. To ask before would cost every start
 /// the time of a program.
-pub(crate) fn is_none(engine: &Engine) -> Option<MissingEngine> {
+pub(crate) fn no_engine(engine: &Engine) -> Option<MissingEngine> {
     let why = match answer::ask(&engine.program, &["--version"]) {
         Ok(answer) if version::of_engine(&answer.both()).is_some() => return None,
         Ok(_) => version::NO_ENGINE.into(),

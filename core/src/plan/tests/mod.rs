@@ -1,5 +1,6 @@
 //! Golden plans: for each kind of request the exact command line, or the exact refusal.
 
+mod hard_links;
 mod refusals;
 
 use std::path::Path;
