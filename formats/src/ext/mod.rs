@@ -1,7 +1,12 @@
-//! The ext engine: our own safe reader (and, for owners, writer) of ext2, ext3 and ext4 images.
+//! The ext engine: our own safe reader (and, for owners and whiteouts, writer) of ext2, ext3 and ext4 images.
 //!
 //! It works on the bytes of the image, so a probe costs microseconds instead of a process, and nothing in a hostile image
 //! can do more than produce an error. Making, checking and resizing file systems stays with e2fsprogs.
+//!
+//! The way through, from the bytes upwards: `superblock`, `group` and `inode` are the kernel's structures under its names. `source` reads
+//! within bounds, and [`raw::Fs`] is one open file system: where a group's descriptor and an inode lie. `blocks` leads from a file's blocks to
+//! those of the disk, `directory` from names to inodes, `inode_table` through all inodes. [`probe()`] is one look on top of that, [`Tree`]
+//! a whole tree. Every error is an [`ExtError`].
 
 mod blocks;
 mod checksum;
