@@ -230,13 +230,13 @@ impl Config {
 
     /// Who has named this program for Conda environments, unless it was an option.
     #[must_use]
-    pub fn origin_of_conda(&self, conda: &Path) -> Option<Origin> {
+    pub(crate) fn origin_of_conda(&self, conda: &Path) -> Option<Origin> {
         self.origin("conda", "CONDATAINER_CONDA", |settings| settings.conda.clone(), &conda.to_owned())
     }
 
     /// The key that names the engine.
     #[must_use]
-    pub fn origin_of_apptainer(&self) -> Option<Origin> {
+    pub(crate) fn origin_of_apptainer(&self) -> Option<Origin> {
         self.apptainer.as_ref()?;
         let source = Source::Site(self.site_file.clone().unwrap_or_default());
         Some(Origin { key: "apptainer", source, line: self.site_lines.line("apptainer") })

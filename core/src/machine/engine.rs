@@ -52,13 +52,13 @@ pub struct Engine {
 impl Engine {
     /// Whether it can be started with another configuration than its own by a caller with this id.
     #[must_use]
-    pub fn takes_configuration(&self, uid: u32) -> bool {
+    pub(crate) fn takes_configuration(&self, uid: u32) -> bool {
         self.flavour == Flavour::Apptainer && (!self.setuid || uid == 0)
     }
 
     /// Whether it finds our stand-ins only with a configuration that names them before its own programs, and can be given one.
     #[must_use]
-    pub fn needs_links_first(&self, uid: u32) -> bool {
+    pub(crate) fn needs_links_first(&self, uid: u32) -> bool {
         let can = self.config.is_some() && self.interposers.is_some() && self.takes_configuration(uid);
         can && !self.own_programs.is_empty() && self.own_programs.iter().all(|dir| condatainer_programs::finds(dir))
     }
@@ -67,7 +67,7 @@ impl Engine {
 impl Engine {
     /// Whether it is SingularityCE.
     #[must_use]
-    pub fn is_singularity(&self) -> bool {
+    pub(crate) fn is_singularity(&self) -> bool {
         self.flavour == Flavour::SingularityCE
     }
 }

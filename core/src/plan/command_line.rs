@@ -55,7 +55,7 @@ impl Plan {
     ///
     /// `scratch` is the directory made for `:tmp`, `config` the engine configuration to use where the plan asks for one.
     #[must_use]
-    pub fn engine_argv(&self, scratch: &Path, config: &str) -> Vec<String> {
+    pub(crate) fn engine_argv(&self, scratch: &Path, config: &str) -> Vec<String> {
         let mut argv = vec![self.engine.program.display().to_string()];
         if self.overlay_driver || self.links_first {
             argv.extend(["-c".into(), config.into()]);

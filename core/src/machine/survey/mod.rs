@@ -115,7 +115,7 @@ pub fn base(path: Option<&Path>, config: &Config) -> Result<BaseFacts, SurveyErr
 ///
 /// # Errors
 /// As [`base`].
-pub fn base_of(request: &Request, decided: Option<PathBuf>, config: &Config) -> Result<BaseFacts, SurveyError> {
+pub(crate) fn base_of(request: &Request, decided: Option<PathBuf>, config: &Config) -> Result<BaseFacts, SurveyError> {
     let facts = base(decided.as_deref(), config)?;
     if !request.base_named || decided != request.base {
         return Ok(facts);

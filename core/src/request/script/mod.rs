@@ -14,7 +14,6 @@ pub use dependencies::Dependency;
 pub use error::{LineError, ScriptError};
 pub use header::Header;
 pub use settings::Settings;
-pub use text::MOST_READ;
 
 use std::path::{Path, PathBuf};
 

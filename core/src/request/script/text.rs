@@ -9,7 +9,7 @@ use nix::libc::{O_NOCTTY, O_NONBLOCK};
 
 /// What is read of a file at most, in bytes: as much as the largest batch script that Slurm takes by default. What follows is an
 /// archive inside the script and no lines of it.
-pub const MOST_READ: u64 = 4 << 20;
+const MOST_READ: u64 = 4 << 20;
 
 /// The lines with their numbers. One with a NUL byte belongs to something that is no text.
 pub(super) fn lines(text: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
