@@ -9,15 +9,14 @@ use nix::libc::O_NONBLOCK;
 
 use super::error::BuildError;
 use condatainer_images::image::{self, ImageError};
-use condatainer_images::temporary::{Draft, Kind, attributes, in_the_making, sweep};
+use condatainer_images::temporary::{self, Draft, Unfit, in_the_making};
 use condatainer_images::trust::open_dir::directory_of;
 use condatainer_images::verbs::create::free_space;
 
 /// A place that was looked at, and the draft in it.
 #[derive(Debug)]
 pub(super) struct Target {
-    path: PathBuf,
-    update: bool,
+    place: temporary::Target,
     /// What it replaces.
     old: Option<File>,
     draft: Draft,
@@ -27,32 +26,30 @@ impl Target {
     /// Refuses a place that is taken, unless the layer is to be rebuilt, and one where somebody is at it already.
     pub(super) fn new(asked: &Path, update: bool) -> Result<Self, BuildError> {
         let path = real(asked, update);
-        let directory = directory_of(&path);
-        let (Some(name), true) = (path.file_name(), directory.is_dir()) else {
-            return Err(BuildError::NoDirectory { path: path.clone(), directory: directory.into() });
-        };
-        match fs::symlink_metadata(&path) {
-            Ok(meta) if meta.is_dir() => return Err(BuildError::IsDirectory { path }),
-            Ok(_) if !update => return Err(BuildError::Exists { path }),
-            _ => {}
-        }
+        let target = temporary::Target::look(&path, update).map_err(|unfit| match unfit {
+            Unfit::NoName | Unfit::NoDirectory => {
+                BuildError::NoDirectory { path: path.clone(), directory: directory_of(&path).into() }
+            }
+            Unfit::IsDirectory => BuildError::IsDirectory { path: path.clone() },
+            Unfit::Exists => BuildError::Exists { path: path.clone() },
+        })?;
         let old = old(&path)?;
-        sweep(directory);
-        let draft = Draft::new(directory, name, Kind::New).map_err(|error| BuildError::io(&path, error))?;
+        let draft = target.draft().map_err(|error| BuildError::io(&path, error))?;
         // One look, after the own draft can be seen: of two who have come at the same instant one sees the other at least.
-        let other = in_the_making(directory, name).find(|other| other.file_name() != draft.path().file_name());
+        let other = in_the_making(target.directory(), path.file_name().unwrap_or_default())
+            .find(|other| other.file_name() != draft.path().file_name());
         if let Some(other) = other {
             return Err(BuildError::InHand { path, draft: other });
         }
-        Ok(Self { update, old, draft, path })
+        Ok(Self { place: target, old, draft })
     }
 
     pub(super) fn path(&self) -> &Path {
-        &self.path
+        self.place.path()
     }
 
     pub(super) fn directory(&self) -> &Path {
-        directory_of(&self.path)
+        self.place.directory()
     }
 
     pub(super) fn draft(&self) -> &Draft {
@@ -66,19 +63,15 @@ impl Target {
 
     /// Refuses where there are not `needed` bytes.
     pub(super) fn require_space(&self, needed: u64) -> Result<(), BuildError> {
-        require_space(&self.path, self.directory(), needed)
+        require_space(self.path(), self.directory(), needed)
     }
 
     /// Puts the layer in its place.
     pub(super) fn publish(self) -> Result<(), BuildError> {
         // A layer is made of what others have too, and is made for others.
-        self.draft.open_to(0o666).map_err(|error| BuildError::io(&self.path, error))?;
-        if let Some(old) = &self.old {
-            attributes::share_alike(old, self.draft.file());
-        }
-        let path = self.path;
-        let put = if self.update { self.draft.replace(&path) } else { self.draft.finish(&path) };
-        put.map(drop).map_err(|error| BuildError::io(&path, error))
+        let shared = self.place.share(&self.draft, 0o666, self.old.as_ref());
+        let put = shared.and_then(|()| self.place.put(self.draft));
+        put.map(drop).map_err(|error| BuildError::io(self.place.path(), error))
     }
 }
 

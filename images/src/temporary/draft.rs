@@ -99,12 +99,12 @@ impl Draft {
     }
 
     /// Gives the file its real name, unless something has it. The lock is held until the value returned is dropped.
-    pub fn finish(self, target: &Path) -> io::Result<(File, Guard)> {
+    pub(crate) fn finish(self, target: &Path) -> io::Result<(File, Guard)> {
         self.put(target, |temp| temp.persist_noclobber(target))
     }
 
     /// As [`Draft::finish`], in place of whatever has the name.
-    pub fn replace(self, target: &Path) -> io::Result<(File, Guard)> {
+    pub(crate) fn replace(self, target: &Path) -> io::Result<(File, Guard)> {
         self.put(target, |temp| temp.persist(target))
     }
 

@@ -1,4 +1,4 @@
-//! What is there only while its maker is at work: a [`Draft`] beside the place where a file is to be, and a directory of our own
+//! What is there only while its maker is at work: a [`Draft`] beside the place ([`Target`]) where a file is to be, and a directory of our own
 //! ([`private_dir`]).
 //!
 //! Both are locked by their maker and taken away by `Drop`, by a signal ([`on_signal`]), or, after a SIGKILL, by the next maker who
@@ -10,10 +10,12 @@ mod draft_name;
 pub mod on_signal;
 pub mod private_dir;
 mod sweep;
+mod target;
 
 pub use draft::Draft;
 pub use draft_name::Kind;
 pub use sweep::{in_the_making, sweep};
+pub use target::{Target, Unfit};
 
 /// What lies in a directory, in order.
 #[cfg(test)]

@@ -8,7 +8,7 @@ mod format;
 mod space;
 mod spec;
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -24,8 +24,8 @@ pub use spec::{Contents, MIN_SIZE, Profile, Spec};
 use spec::BLOCK;
 
 use crate::image::{self, Image, ImageError};
-use crate::temporary::{self, Draft, Kind};
-use crate::trust::open_dir;
+use crate::temporary::{self, Draft, Kind, Target, Unfit};
+use crate::trust::open_dir::directory_of;
 use crate::verbs::chown::{self, ChownError};
 use condatainer_formats::ext::{self, Owner, Probe, Window};
 
@@ -60,9 +60,9 @@ impl Made {
 /// As [`create`].
 pub fn check_before(spec: &Spec) -> Result<(), CreateError> {
     check(spec)?;
-    let directory = directory_of(&spec.path)?;
-    workshop_of(spec, &directory)?;
-    space::check(spec, &directory)
+    let target = target_of(&spec.path)?;
+    workshop_of(spec, target.directory())?;
+    space::check(spec, target.directory())
 }
 
 /// Makes the image. Where it takes long `progress` is told bytes done and bytes to do, from the start for each kind of work.
@@ -71,17 +71,18 @@ pub fn check_before(spec: &Spec) -> Result<(), CreateError> {
 /// See [`CreateError`]; then nothing is left at the path.
 pub fn create(spec: &Spec, progress: &mut dyn FnMut(u64, u64)) -> Result<Made, CreateError> {
     check(spec)?;
-    let directory = directory_of(&spec.path)?;
-    let workshop = workshop_of(spec, &directory)?;
-    space::check(spec, &directory)?;
-    let swept = sweep(&directory, workshop);
+    let target = target_of(&spec.path)?;
+    let directory = target.directory();
+    let workshop = workshop_of(spec, directory)?;
+    space::check(spec, directory)?;
+    let swept = sweep(directory, workshop);
     let draft = draft(spec, workshop)?;
     format::format(spec, draft.file())?;
     give_to_owner(spec, draft.file())?;
     let probe = verify(spec, &draft)?;
-    let draft = bring_home(spec, draft, &directory, progress)?;
-    let image = finish(spec, draft, &directory, progress)?;
-    Ok(Made { image, probe, free_bytes: space::free(&directory), swept })
+    let draft = bring_home(spec, draft, directory, progress)?;
+    let image = finish(spec, draft, &target, progress)?;
+    Ok(Made { image, probe, free_bytes: space::free(directory), swept })
 }
 
 fn check(spec: &Spec) -> Result<(), CreateError> {
@@ -96,18 +97,15 @@ fn check(spec: &Spec) -> Result<(), CreateError> {
         Some(label) if label.len() > 16 || label.contains(char::is_control) => {
             Err(CreateError::Label { path: path(), label: label.escape_debug().to_string() })
         }
-        _ if fs::symlink_metadata(&spec.path).is_ok() => Err(CreateError::Exists { path: path() }),
         _ => Ok(()),
     }
 }
 
-fn directory_of(path: &Path) -> Result<PathBuf, CreateError> {
-    let parent = open_dir::directory_of(path);
-    match (path.file_name(), parent.is_dir()) {
-        (Some(_), true) => Ok(parent.to_owned()),
-        (None, _) => Err(CreateError::Exists { path: path.into() }),
-        (_, false) => Err(CreateError::NoDirectory { path: path.into(), directory: parent.into() }),
-    }
+fn target_of(path: &Path) -> Result<Target, CreateError> {
+    Target::look(path, false).map_err(|unfit| match unfit {
+        Unfit::NoName | Unfit::IsDirectory | Unfit::Exists => CreateError::Exists { path: path.into() },
+        Unfit::NoDirectory => CreateError::NoDirectory { path: path.into(), directory: directory_of(path).into() },
+    })
 }
 
 fn workshop_of<'a>(spec: &'a Spec, directory: &'a Path) -> Result<&'a Path, CreateError> {
@@ -195,14 +193,14 @@ fn bring_home(
 fn finish(
     spec: &Spec,
     draft: Draft,
-    directory: &Path,
+    target: &Target,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Image, CreateError> {
-    let io = |error| CreateError::io_in(&spec.path, directory, error);
+    let io = |error| CreateError::io_in(&spec.path, target.directory(), error);
     if spec.allocate {
-        allocate(spec, draft.file(), directory, progress)?;
+        allocate(spec, draft.file(), target.directory(), progress)?;
     }
-    let (file, _guard) = draft.finish(&spec.path).map_err(io)?;
+    let (file, _guard) = target.put(draft).map_err(io)?;
     image::identify_file(&spec.path, &file).map_err(CreateError::Image)
 }
 

@@ -43,7 +43,7 @@ use clean::CleanImage;
 use condatainer_formats::ext::{ExtError, Ids, Tree};
 use count::Count;
 use stack::StackBelow;
-use target::Target;
+use target::LayerTarget;
 use walk::{LayerWalk, Translated};
 
 /// Headers of small files travel together.
@@ -59,7 +59,7 @@ type Watch<'a> = &'a mut dyn FnMut(u64, u64) -> ControlFlow<()>;
 /// See [`SealError`]; then nothing is left at the layer's path, and what was there before is as it was.
 pub fn seal(request: &Request, watch: &mut dyn FnMut(u64, u64) -> ControlFlow<()>) -> Result<Report, SealError> {
     request.check()?;
-    let target = Target::new(&request.layer, request.force)?;
+    let target = LayerTarget::new(&request.layer, request.force)?;
     let tool = Mksquashfs::find().map_err(|error| SealError::tool(&request.layer, error))?;
     let clean = CleanImage::open(&request.image)?;
     target.refuse_image(&clean.locked.image)?;
@@ -69,7 +69,7 @@ pub fn seal(request: &Request, watch: &mut dyn FnMut(u64, u64) -> ControlFlow<()
 /// One sealing: count, feed mksquashfs, verify, publish.
 struct Sealing<'a> {
     request: &'a Request,
-    target: &'a Target,
+    target: &'a LayerTarget,
     tool: &'a Mksquashfs,
     clean: &'a CleanImage,
 }

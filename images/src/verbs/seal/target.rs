@@ -1,4 +1,4 @@
-//! Where the layer goes: made under a name of its own beside its place, and put there when it is whole.
+//! Where the layer goes, and the file of variables beside it: neither is there unless both are whole.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -12,51 +12,31 @@ use nix::unistd::geteuid;
 use super::error::SealError;
 use super::sidecar::{self, Variables};
 use crate::image::Image;
-use crate::temporary::{Draft, Kind, attributes, sweep};
+use crate::temporary::{Draft, Target, Unfit, attributes};
 use crate::trust::open_dir::directory_of;
 
 /// A place that was looked at.
-pub(super) struct Target {
-    path: PathBuf,
-    directory: PathBuf,
-    force: bool,
-}
+pub(super) struct LayerTarget(Target);
 
-impl Target {
+impl LayerTarget {
     /// Refuses a place that is taken, unless it may be replaced.
     pub(super) fn new(path: &Path, force: bool) -> Result<Self, SealError> {
-        let directory = directory_of(path);
-        let target = Self { path: path.into(), directory: directory.into(), force };
-        if path.file_name().is_none() {
-            return Err(SealError::NotAPlace { path: path.into(), what: "is a directory" });
-        }
-        if !directory.is_dir() {
-            return Err(SealError::NoDirectory { path: path.into(), directory: directory.into() });
-        }
-        target.require_free(path)?;
+        let target = Self(look(path, force)?);
         target.require_space()?;
         Ok(target)
     }
 
-    fn require_free(&self, path: &Path) -> Result<(), SealError> {
-        match fs::symlink_metadata(path) {
-            Ok(meta) if meta.is_dir() => Err(SealError::NotAPlace { path: path.into(), what: "is a directory" }),
-            Ok(_) if !self.force => Err(SealError::Exists { path: path.into() }),
-            _ => Ok(()),
-        }
-    }
-
     /// How much a layer will take cannot be told before it is made; none at all is too little.
     fn require_space(&self) -> Result<(), SealError> {
-        let stat = statvfs(&self.directory).map_err(|errno| SealError::io(&self.path, errno.into()))?;
-        if stat.blocks_available() == 0 { Err(SealError::no_space(&self.path)) } else { Ok(()) }
+        let stat = statvfs(self.0.directory()).map_err(|errno| SealError::io(self.0.path(), errno.into()))?;
+        if stat.blocks_available() == 0 { Err(SealError::no_space(self.0.path())) } else { Ok(()) }
     }
 
     /// An image is never replaced by its own layer.
     pub(super) fn refuse_image(&self, image: &Image) -> Result<(), SealError> {
-        match fs::metadata(&self.path) {
+        match fs::metadata(self.0.path()) {
             Ok(meta) if (meta.dev(), meta.ino()) == (image.dev, image.ino) => {
-                Err(SealError::NotAPlace { path: self.path.clone(), what: "is the image itself" })
+                Err(SealError::NotAPlace { path: self.0.path().into(), what: "is the image itself" })
             }
             _ => Ok(()),
         }
@@ -64,9 +44,7 @@ impl Target {
 
     /// An empty file beside the place. What killed makers have left is taken away first.
     pub(super) fn draft(&self) -> Result<Draft, SealError> {
-        sweep(&self.directory);
-        let name = self.path.file_name().unwrap_or_default();
-        Draft::new(&self.directory, name, Kind::New).map_err(|error| SealError::io(&self.path, error))
+        self.0.draft().map_err(|error| SealError::io(self.0.path(), error))
     }
 
     /// Puts the variables and then the layer in their places; when it fails, neither is there. A layer holds what the image holds,
@@ -78,10 +56,10 @@ impl Target {
         variables: Option<&Variables>,
     ) -> Result<Option<PathBuf>, SealError> {
         let beside = variables.map(|variables| self.publish_variables(variables)).transpose()?;
-        let published = self.put(layer, readers, &self.path);
+        let published = self.put(layer, readers, &self.0);
         if published.is_err()
             && let Some(beside) = &beside
-            && !self.force
+            && !self.0.replaces()
         {
             let _ = fs::remove_file(beside);
         }
@@ -89,37 +67,47 @@ impl Target {
     }
 
     fn publish_variables(&self, variables: &Variables) -> Result<PathBuf, SealError> {
-        let path = sidecar::path_of(&self.path);
+        let beside = self.beside()?;
         let draft = self.draft()?;
-        draft.file().write_all(variables.text.as_bytes()).map_err(|error| SealError::io(&path, error))?;
-        self.put(draft, variables.readers, &path)?;
-        Ok(path)
+        let written = draft.file().write_all(variables.text.as_bytes());
+        written.map_err(|error| SealError::io(beside.path(), error))?;
+        self.put(draft, variables.readers, &beside)?;
+        Ok(beside.path().into())
     }
 
-    fn put(&self, draft: Draft, readers: u32, path: &Path) -> Result<(), SealError> {
-        let io = |error| SealError::io(path, error);
-        draft.open_to(0o600 | (readers & 0o044)).map_err(io)?;
-        if let Some(old) = self.replaced(path) {
-            attributes::share_alike(&old, draft.file());
-        }
-        if path != self.path {
+    fn put(&self, draft: Draft, readers: u32, target: &Target) -> Result<(), SealError> {
+        let io = |error| SealError::io(target.path(), error);
+        let old = self.replaced(target.path());
+        target.share(&draft, 0o600 | (readers & 0o044), old.as_ref()).map_err(io)?;
+        if target.path() != self.0.path() {
             // Nobody believes variables that others can write.
             attributes::keep_from_writers(draft.file()).map_err(io)?;
         }
-        let put = if self.force { draft.replace(path) } else { draft.finish(path) };
-        put.map(drop).map_err(io)
+        target.put(draft).map(drop).map_err(io)
     }
 
     /// The caller's own file that the new one replaces.
     fn replaced(&self, path: &Path) -> Option<File> {
         let flags = O_NOFOLLOW | O_NONBLOCK;
-        let old = OpenOptions::new().read(true).custom_flags(flags).open(path).ok().filter(|_| self.force)?;
+        let old = OpenOptions::new().read(true).custom_flags(flags).open(path).ok().filter(|_| self.0.replaces())?;
         let is_own = old.metadata().is_ok_and(|meta| meta.is_file() && meta.uid() == geteuid().as_raw());
         is_own.then_some(old)
     }
 
     /// Refuses a file of variables that is there already.
     pub(super) fn require_free_beside(&self) -> Result<(), SealError> {
-        self.require_free(&sidecar::path_of(&self.path))
+        self.beside().map(drop)
     }
+
+    fn beside(&self) -> Result<Target, SealError> {
+        look(&sidecar::path_of(self.0.path()), self.0.replaces())
+    }
+}
+
+fn look(path: &Path, force: bool) -> Result<Target, SealError> {
+    Target::look(path, force).map_err(|unfit| match unfit {
+        Unfit::NoName | Unfit::IsDirectory => SealError::NotAPlace { path: path.into(), what: "is a directory" },
+        Unfit::NoDirectory => SealError::NoDirectory { path: path.into(), directory: directory_of(path).into() },
+        Unfit::Exists => SealError::Exists { path: path.into() },
+    })
 }
