@@ -3,8 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::request::RequestError;
 use crate::request::bind::BindError;
+use crate::request::envelope::RequestError;
 use crate::request::layer::LayerError;
 use crate::request::names::{FindError, NameError};
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::request::Request;
+use crate::request::asked::Request;
 use crate::request::bind::Bind;
 use crate::request::layer::Layer;
 use crate::request::names::Finder;

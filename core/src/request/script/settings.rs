@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use crate::request::bind::Bind;
+use crate::request::envelope::parse_assignment;
 use crate::request::layer::Layer;
-use crate::request::parse_assignment;
 
 use super::error::LineError;
 
