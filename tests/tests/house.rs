@@ -27,7 +27,8 @@ type Module = Vec<String>;
 /// The arrows of the map: `formats ← images` is (images, formats).
 fn drawn() -> BTreeSet<(String, String)> {
     let text = fs::read_to_string(top().join("docs/design.md")).unwrap();
-    let map = text.split("```").find(|block| block.contains('←')).expect("docs/design.md draws a map");
+    let map =
+        text.split("```").find(|block| block.contains('←')).unwrap_or_else(|| panic!("docs/design.md draws no map"));
     let mut arrows = BTreeSet::new();
     for line in map.lines() {
         let names: Vec<&str> = line.split('←').map(str::trim).collect();
