@@ -62,7 +62,7 @@ pub(crate) fn take_rest(original: &File, draft: &File) -> Result<(), Unequal> {
 }
 
 /// Whoever could read the file that `draft` replaces can read the new one, as far as its maker may arrange that.
-pub fn share_alike(original: &File, draft: &File) {
+pub(super) fn share_alike(original: &File, draft: &File) {
     if let Ok(meta) = original.metadata() {
         let _ = take_group(&meta, draft);
     }

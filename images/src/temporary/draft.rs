@@ -68,7 +68,7 @@ impl Draft {
     }
 
     /// Opens the file to those to whom `mode` would, as far as the caller's umask allows.
-    pub fn open_to(&self, mode: u32) -> io::Result<()> {
+    pub(super) fn open_to(&self, mode: u32) -> io::Result<()> {
         self.file().set_permissions(Permissions::from_mode(mode & !umask()))
     }
 

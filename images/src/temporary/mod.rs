@@ -4,7 +4,7 @@
 //! Both are locked by their maker and taken away by `Drop`, by a signal ([`on_signal`]), or, after a SIGKILL, by the next maker who
 //! comes along ([`sweep`]).
 
-pub mod attributes;
+pub(crate) mod attributes;
 mod draft;
 mod draft_name;
 pub mod on_signal;
