@@ -103,7 +103,7 @@ pub enum SifError {
 }
 
 /// Whether `bytes` begin with a SIF header. The first 32 bytes are a launch line of the builder's choice.
-pub fn has_magic(bytes: &[u8]) -> bool {
+pub(crate) fn has_magic(bytes: &[u8]) -> bool {
     bytes.get(MAGIC_AT..MAGIC_AT + 10) == Some(b"SIF_MAGIC\0")
 }
 
@@ -111,7 +111,7 @@ pub fn has_magic(bytes: &[u8]) -> bool {
 ///
 /// # Errors
 /// The header is too short, or its table cannot be.
-pub fn descriptor_table(header: &[u8], size: u64) -> Result<Window, SifError> {
+pub(crate) fn descriptor_table(header: &[u8], size: u64) -> Result<Window, SifError> {
     let header = header.get(..HEADER_SIZE).ok_or(SifError::Truncated { needed: HEADER_SIZE as u64, present: size })?;
     // The six 64-bit numbers behind launch line, magic, version, architecture, uuid and two times.
     let [count, offset, length] = [88, 96, 104].map(|at| u64_at(header, at).unwrap_or(0));

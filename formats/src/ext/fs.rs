@@ -45,7 +45,7 @@ impl<'a> Fs<'a> {
     ///
     /// # Errors
     /// Outside of the file system, or it cannot be read.
-    pub fn read_into(&self, buf: &mut [u8], offset: u64) -> Result<(), ExtError> {
+    pub(crate) fn read_into(&self, buf: &mut [u8], offset: u64) -> Result<(), ExtError> {
         self.source.read_into(buf, offset)
     }
 

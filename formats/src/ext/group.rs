@@ -81,7 +81,7 @@ impl GroupDescriptor {
 
     /// How many inodes at the end of the table were never used.
     #[must_use]
-    pub fn itable_unused(&self) -> u32 {
+    pub(crate) fn itable_unused(&self) -> u32 {
         u32::from(self.bg_itable_unused_lo) | u32::from(self.bg_itable_unused_hi) << 16
     }
 
@@ -97,7 +97,7 @@ impl GroupDescriptor {
 
     /// The end of the descriptors behind the first superblock, in bytes.
     #[must_use]
-    pub fn first_table_end(sb: &Superblock) -> u64 {
+    pub(crate) fn first_table_end(sb: &Superblock) -> u64 {
         let per_block = u64::from(sb.block_size / u32::from(sb.desc_size));
         let all = sb.group_count().div_ceil(per_block);
         let spread = sb.features.has_incompat(incompat::META_BG);

@@ -29,8 +29,9 @@ pub use error::ExtError;
 pub use probe::room::{Lack, Room};
 pub use probe::{Found, Owner, Probe, State, features, owners_below_upper, probe, probe_measured, room, stamp};
 pub use source::Effort;
+pub use superblock::Stamp;
 pub use superblock::features::Features;
-pub use superblock::{Stamp, has_magic};
+pub(crate) use superblock::has_magic;
 pub use tree::{Name, Node, Tree, Visit, Walk};
 
 /// The parts that a writer works with.
@@ -39,7 +40,7 @@ pub mod raw {
     pub use super::blocks::map::pointer_offset;
     pub use super::blocks::pointers::{Endless, Pointers};
     pub use super::directory::{
-        Entries, block_count, check_plain, each_entry, put_name, put_type, read_block, remove_name, scan,
+        Entries, block_count, check_plain, each_entry, lookup, put_name, put_type, read_block, remove_name,
     };
     pub use super::fs::Fs;
     pub use super::group::{GroupDescriptor, clear_bit, set_bit};

@@ -59,7 +59,7 @@ pub struct SquashfsInfo {
 
 /// Whether `bytes` begin with the magic of a little-endian squashfs.
 #[must_use]
-pub fn has_magic(bytes: &[u8]) -> bool {
+pub(crate) fn has_magic(bytes: &[u8]) -> bool {
     bytes.starts_with(b"hsqs")
 }
 

@@ -1,6 +1,7 @@
 //! From a file's own block numbers to those of the disk: the block maps of ext2 and ext3, and the extent trees of ext4.
 //!
-//! There is one way through a map, [`walk`]: in the order of the file, over as much of it as is asked for.
+//! Readers go through a map in one way, [`walk`]: in the order of the file, over as much of it as is asked for. Only
+//! [`super::pointers`] has its own, because e2fsck visits what a reader refuses.
 
 use std::ops::{ControlFlow, Range};
 
@@ -12,7 +13,7 @@ use crate::ext::fs::Fs;
 use crate::ext::inode::{I_BLOCK_AT, Inode, flag};
 
 /// Of the fifteen numbers in an inode so many stand for blocks; the others lead to one, two and three levels of indirect blocks.
-const DIRECT: u64 = 12;
+pub(super) const DIRECT: u64 = 12;
 
 /// Neighbouring blocks of a file that are neighbours on disk too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,6 +6,7 @@
 use zerocopy::IntoBytes;
 
 use super::extent::Node;
+use super::map::DIRECT;
 use crate::ext::fs::Fs;
 use crate::ext::inode::{Inode, flag};
 use crate::file::FileType;
@@ -51,7 +52,7 @@ impl<'a, 'b> Pointers<'a, 'b> {
 
     fn block_map(&mut self, inode: &Inode) -> Result<(), Endless> {
         for (index, block) in (0_u32..).zip(inode.i_block) {
-            self.below(block.get(), index.saturating_sub(11))?;
+            self.below(block.get(), index.saturating_sub(DIRECT as u32 - 1))?;
         }
         Ok(())
     }

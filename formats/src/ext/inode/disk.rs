@@ -100,7 +100,7 @@ impl Inode {
 
     /// The block with extended attributes, 0 for none.
     #[must_use]
-    pub fn file_acl(&self) -> u64 {
+    pub(crate) fn file_acl(&self) -> u64 {
         u64::from(self.i_file_acl_lo) | u64::from(self.l_i_file_acl_high) << 32
     }
 

@@ -17,7 +17,7 @@ use crate::file::{FileType, Ids};
 use crate::source::{ReadAt, Window};
 use room::Room;
 
-/// A probe reads less than 16 KiB unless the root directory holds thousands of names without an index; it ends here.
+/// A probe reads less than 16 KiB unless the root directory holds hundreds of names; it ends here.
 const BUDGET: u64 = 1 << 20;
 
 /// Owner, group and permissions of a directory in the image.

@@ -135,7 +135,7 @@ const _: () = assert!(SUPERBLOCK_SIZE == 1024);
 
 /// Whether `bytes`, which begin at the start of the file system, hold the ext magic.
 #[must_use]
-pub fn has_magic(bytes: &[u8]) -> bool {
+pub(crate) fn has_magic(bytes: &[u8]) -> bool {
     let at = SUPERBLOCK_OFFSET as usize;
     bytes.get(at..).is_some_and(RawSuperblock::is_one)
 }

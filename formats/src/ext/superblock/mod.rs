@@ -6,6 +6,7 @@ pub(crate) mod features;
 mod stamp;
 
 pub use checked::Superblock;
-pub use disk::{COMPAT_AT, ROOT_INO, RawSuperblock, SUPERBLOCK_OFFSET, has_magic};
+pub(crate) use disk::has_magic;
+pub use disk::{COMPAT_AT, ROOT_INO, RawSuperblock, SUPERBLOCK_OFFSET};
 pub(crate) use disk::{ERRORS, SUPERBLOCK_SIZE, VALID};
 pub use stamp::Stamp;

@@ -14,7 +14,7 @@ use zerocopy::IntoBytes;
 
 use super::blocks::claims::Claims;
 use super::blocks::content::{Content, Extent};
-use super::directory::{Entry, block_count, check_plain, each_entry, read_block, scan};
+use super::directory::{Entry, block_count, check_plain, each_entry, lookup, read_block};
 use super::error::ExtError;
 use super::fs::Fs;
 use super::inode::{Inode, InodeRecord};
@@ -230,7 +230,7 @@ impl<'a> Tree<'a> {
     /// As [`Tree::each_name`].
     pub fn child(&self, directory: &Node, name: &[u8]) -> Result<Option<u32>, ExtError> {
         check_plain(&directory.inode, "a directory")?;
-        scan(&self.fs, &directory.inode, [name]).map(|[found]| found)
+        lookup(&self.fs, &directory.inode, [name]).map(|[found]| found)
     }
 
     /// The extended attributes of a node, by name.

@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 
 use condatainer_formats::ext::ExtError;
 use condatainer_formats::ext::raw::{
-    Claims, Entries, FileType, Fs, InoSet, ROOT_INO, block_count, check_plain, each_entry, read_block, scan,
+    Claims, Entries, FileType, Fs, InoSet, ROOT_INO, block_count, check_plain, each_entry, lookup, read_block,
 };
 
 /// The inode at `path` in `upper`, without following symbolic links; `None` when there is none.
@@ -24,7 +24,7 @@ pub(super) fn resolve(fs: &Fs<'_>, upper: u32, path: &Path) -> Result<Option<u32
             return Ok(None);
         }
         check_plain(&dir, "a directory on the way")?;
-        let [Some(next)] = scan(fs, &dir, [name])? else { return Ok(None) };
+        let [Some(next)] = lookup(fs, &dir, [name])? else { return Ok(None) };
         ino = next;
     }
     Ok(Some(ino))
