@@ -5,6 +5,8 @@ use core::ffi::c_char;
 
 use super::numbers::{EXECVE, EXIT_GROUP};
 
+const EINTR: i32 = 4;
+
 /// The kernel's answer, or an error number.
 ///
 /// # Safety
@@ -27,6 +29,16 @@ pub(crate) unsafe fn call(number: usize, [a, b, c, d, e, f]: [usize; 6]) -> Resu
     compile_error!("programs/freestanding does not know this architecture's system calls yet");
     // No answer is negative, not even an address: the upper half of those is the kernel's.
     if answer < 0 { Err(-answer as i32) } else { Ok(answer as usize) }
+}
+
+/// The answer of a call that no signal has cut short.
+pub(crate) fn uninterrupted(mut call: impl FnMut() -> Result<usize, i32>) -> Result<usize, i32> {
+    loop {
+        match call() {
+            Err(EINTR) => {}
+            answer => return answer,
+        }
+    }
 }
 
 /// Becomes this file; returns only the error number of a failure.

@@ -7,6 +7,8 @@ use super::file;
 use super::numbers::PRCTL;
 use super::path::{decimal, joined};
 
+/// Of wait4(2): it does not wait.
+pub(crate) const WNOHANG: usize = 1;
 const PR_SET_NAME: usize = 15;
 
 /// `/proc/NUMBER/stat`, see proc_pid_stat(5).

@@ -6,12 +6,11 @@ use crate::freestanding::call::{call, execute};
 use crate::freestanding::file::close;
 use crate::freestanding::numbers::{CLONE, CLOSE_RANGE, GETPPID, RT_SIGTIMEDWAIT, WAIT4};
 use crate::freestanding::poll::timespec;
-use crate::freestanding::process::Stat;
+use crate::freestanding::process::{Stat, WNOHANG};
 use crate::freestanding::signals::{SET_BYTES, SIGCHLD, SIGHUP, SIGKILL, SIGTERM, send, set_of};
 use crate::start::Started;
 
 const CLOSE_ALL: [usize; 6] = [0, u32::MAX as usize, 0, 0, 0, 0];
-const WNOHANG: usize = 1;
 /// The signals that a process handles, by proc_pid_stat(5), in decimal. proc_pid_status(5) has no end that is known: a user's groups
 /// stand before the signals.
 const SIGCATCH: usize = 34;

@@ -1,7 +1,7 @@
 //! The interposer: stands in front of a FUSE program of the engine and becomes it, deaf to the signals that a step gets. In front
 //! of a fuse2fs that mounts an image it stays, as its guard. Into fuse-overlayfs it loads the preload (`programs/preload/`).
 //!
-//! Links with the programs' names point to it, first in the engine's PATH (see `run::daemons`). Apptainer calls its FUSE programs
+//! Links with the programs' names point to it, first in the engine's PATH (see `run::engine::daemons`). Apptainer calls its FUSE programs
 //! up to eight times in a start, mostly to see whether they are there. So this is a program of its own, and one without a C
 //! library, whose start alone takes eight times as long as all that is done here.
 

@@ -1,5 +1,5 @@
 //! Where the interposer looks for programs besides PATH. Apptainer's starter gives its FUSE programs no environment, so these are
-//! mostly all it has. Also read by the engine (`run::daemons`), which leads to the interposer only what it can find.
+//! mostly all it has. Also read by the engine (`run::engine::daemons`), which leads to the interposer only what it can find.
 
 /// Where Apptainer's packages and its `make install` put the FUSE programs that it brings along.
 pub(crate) const OF_APPTAINER: [&str; 4] = [

@@ -4,6 +4,7 @@ use core::ffi::CStr;
 
 use crate::freestanding::call::call;
 use crate::freestanding::file::{AT_FDCWD, O_RDWR, read_next};
+use crate::freestanding::message::{MSG_NOSIGNAL, Message, Part, Rights, SOL_SOCKET};
 use crate::freestanding::numbers::{
     CONNECT, DUP3, FCNTL, GETPGID, GETPID, GETSOCKOPT, GETUID, IOCTL, OPENAT, PRLIMIT64, RT_SIGACTION, SENDMSG, SENDTO,
     SOCKET,
@@ -17,10 +18,7 @@ const F_GETFD: usize = 1;
 const TIOCGPGRP: usize = 0x540F;
 const AF_UNIX: u16 = 1;
 const SOCK_STREAM: usize = 1;
-const SOL_SOCKET: i32 = 1;
 const SO_PEERCRED: usize = 17;
-const SCM_RIGHTS: i32 = 1;
-const MSG_NOSIGNAL: usize = 0x4000;
 const SIG_IGN: usize = 1;
 const RLIMIT_CORE: usize = 4;
 
@@ -38,35 +36,6 @@ pub(crate) enum Event {
 struct Address {
     family: u16,
     path: [u8; 108],
-}
-
-/// `struct msghdr`, with its padding.
-#[repr(C)]
-struct Message {
-    name: usize,
-    name_length: usize,
-    parts: *const Part,
-    part_count: usize,
-    control: *const Rights,
-    control_length: usize,
-    flags: usize,
-}
-
-/// `struct iovec`.
-#[repr(C)]
-struct Part {
-    start: *const u8,
-    length: usize,
-}
-
-/// `struct cmsghdr` and three descriptors; the length does not count the padding behind them.
-#[repr(C)]
-struct Rights {
-    length: usize,
-    level: i32,
-    kind: i32,
-    descriptors: [i32; 3],
-    padding: i32,
 }
 
 /// The connection to the keeper.
@@ -100,17 +69,8 @@ impl Socket {
 
     pub(crate) fn hand_over_streams(&self) -> bool {
         let part = Part { start: b"R".as_ptr(), length: 1 };
-        let length = size_of::<Rights>() - size_of::<i32>();
-        let rights = Rights { length, level: SOL_SOCKET, kind: SCM_RIGHTS, descriptors: [0, 1, 2], padding: 0 };
-        let message = Message {
-            name: 0,
-            name_length: 0,
-            parts: &raw const part,
-            part_count: 1,
-            control: &raw const rights,
-            control_length: size_of::<Rights>(),
-            flags: 0,
-        };
+        let rights = Rights::of([0, 1, 2]);
+        let message = Message::of(&raw const part, &raw const rights);
         // SAFETY: the message, its one part and its control data are alive.
         unsafe { call(SENDMSG, [self.descriptor, &raw const message as usize, MSG_NOSIGNAL, 0, 0, 0]) }.is_ok()
     }

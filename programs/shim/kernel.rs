@@ -7,24 +7,20 @@ use core::ffi::c_char;
 use core::ptr;
 
 use crate::command::{Files, Identity, System, Variables};
-use crate::freestanding::call::{call, execute};
+use crate::freestanding::call::{call, execute, uninterrupted};
 use crate::freestanding::file::{AT_FDCWD, close};
+use crate::freestanding::message::{MSG_NOSIGNAL, Message, Part, Rights};
 // Not faccessat, which asks a FUSE program once more.
 use crate::freestanding::numbers::{
     CHDIR, FCNTL, IOCTL, LSEEK, MEMFD_CREATE, MMAP, NEWFSTATAT, OPENAT, READ, RECVMSG, SENDTO, WRITE,
 };
 
-const EINTR: i32 = 4;
 const ENOEXEC: i32 = 8;
 const F_SETFD: usize = 2;
 const FD_CLOEXEC: usize = 1;
 const MAP_PRIVATE: usize = 2;
 const MAP_PRIVATE_ANONYMOUS: usize = 0x22;
-const MSG_NOSIGNAL: usize = 0x4000;
 const MSG_CMSG_CLOEXEC: usize = 0x4000_0000;
-const SOL_SOCKET_SCM_RIGHTS: (i32, i32) = (1, 1);
-/// Of a `struct cmsghdr` with one descriptor, without what only fills it up.
-const CONTROL_SIZE: usize = 20;
 const O_CLOEXEC_NONBLOCK: usize = 0o2_004_000;
 const PROT_READ: usize = 1;
 const PROT_READ_WRITE: usize = 3;
@@ -37,36 +33,6 @@ const TCGETS: usize = 0x5401;
 const HEAD: usize = 256;
 /// Room for a `struct stat`, which is 144 bytes at most.
 const STAT_WORDS: usize = 32;
-
-/// A `struct msghdr`, for one part.
-#[derive(Default)]
-#[repr(C)]
-struct Message {
-    name: usize,
-    name_size: usize,
-    part: usize,
-    parts: usize,
-    control: usize,
-    control_size: usize,
-    flags: usize,
-}
-
-/// A `struct cmsghdr`, and room for one descriptor.
-#[derive(Default)]
-#[repr(C)]
-struct Control {
-    size: usize,
-    level: i32,
-    kind: i32,
-    descriptor: i32,
-}
-
-impl Control {
-    fn descriptor(&self) -> Option<usize> {
-        let is_one = self.size == CONTROL_SIZE && (self.level, self.kind) == SOL_SOCKET_SCM_RIGHTS;
-        usize::try_from(self.descriptor).ok().filter(|_| is_one)
-    }
-}
 
 /// The socket to whoever has started the container.
 pub(crate) struct Caller {
@@ -90,19 +56,14 @@ impl Caller {
 
     /// One byte, and the descriptor that came with it; `None` where nobody is there any more.
     pub(crate) fn answer(&self) -> Option<(u8, Option<usize>)> {
-        let (mut answer, mut control) = (0_u8, Control::default());
-        let part = [&raw mut answer as usize, 1];
-        let mut message = Message {
-            part: part.as_ptr() as usize,
-            parts: 1,
-            control: &raw mut control as usize,
-            ..Message::default()
-        };
-        message.control_size = size_of::<Control>();
+        let (mut answer, mut rights) = (0_u8, Rights::<1>::room());
+        let part = Part { start: &raw mut answer, length: 1 };
+        let mut message = Message::of(&raw const part, &raw mut rights);
         let arguments = [self.socket, &raw mut message as usize, MSG_CMSG_CLOEXEC, 0, 0, 0];
         // SAFETY: there is room for one byte and for what may come with it.
         let read = uninterrupted(|| unsafe { call(RECVMSG, arguments) });
-        (read == Ok(1)).then(|| (answer, control.descriptor()))
+        let descriptor = rights.received().and_then(|[descriptor]| usize::try_from(descriptor).ok());
+        (read == Ok(1)).then_some((answer, descriptor))
     }
 }
 
@@ -124,15 +85,6 @@ pub(crate) fn content(file: usize) -> Option<&'static [u8]> {
     let start = unsafe { call(MMAP, [0, size, PROT_READ, MAP_PRIVATE, file, 0]) }.ok()?;
     // SAFETY: so many bytes are mapped, for ever; the file is sealed, so they neither change nor go.
     Some(unsafe { core::slice::from_raw_parts(ptr::with_exposed_provenance(start), size) })
-}
-
-fn uninterrupted(mut call: impl FnMut() -> Result<usize, i32>) -> Result<usize, i32> {
-    loop {
-        match call() {
-            Err(EINTR) => {}
-            answer => return answer,
-        }
-    }
 }
 
 /// The address of so many new bytes.

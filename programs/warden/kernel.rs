@@ -2,14 +2,15 @@
 
 use core::ffi::CStr;
 
-use crate::freestanding::call::call;
+use crate::freestanding::call::{call, uninterrupted};
 use crate::freestanding::file::{AT_FDCWD, O_CLOEXEC, O_WRONLY, close, open, read_link, read_next};
+use crate::freestanding::message::MSG_NOSIGNAL;
 use crate::freestanding::numbers::{
     CHDIR, CLOCK_GETTIME, GETDENTS64, GETPID, MKDIRAT, PRCTL, RECVFROM, SENDTO, SHUTDOWN, UNLINKAT, WAIT4, WRITE,
 };
 use crate::freestanding::path;
 use crate::freestanding::poll::{self, Source};
-use crate::freestanding::process::call_itself;
+use crate::freestanding::process::{WNOHANG, call_itself};
 use crate::freestanding::signals::{self, Change, SIGCHLD, change_mask, set_of};
 
 /// The descriptors that the plugin has put here.
@@ -22,10 +23,7 @@ const SFD_NONBLOCK: usize = 0o4_000;
 const PR_SET_CHILD_SUBREAPER: usize = 36;
 const SHUT_RDWR: usize = 2;
 const MSG_DONTWAIT: usize = 0x40;
-const MSG_NOSIGNAL: usize = 0x4000;
-const WNOHANG: usize = 1;
 const CLOCK_MONOTONIC: usize = 1;
-const EINTR: i32 = 4;
 
 /// How the warden's children are.
 pub(crate) enum Child {
@@ -57,15 +55,13 @@ pub(crate) fn open_gate() {
 /// What has become of the children.
 pub(crate) fn reap() -> Child {
     let mut status: u32 = 0;
-    loop {
-        // SAFETY: the status is alive, and what was used is not asked for.
-        match unsafe { call(WAIT4, [usize::MAX, &raw mut status as usize, WNOHANG, 0, 0, 0]) } {
-            Ok(0) => return Child::Running,
-            // Wait status: the signal is below the exit code.
-            Ok(process) => return Child::Ended { process, code: Some(status >> 8).filter(|_| status & 0x7F == 0) },
-            Err(EINTR) => {}
-            Err(_) => return Child::None,
-        }
+    let arguments = [usize::MAX, &raw mut status as usize, WNOHANG, 0, 0, 0];
+    // SAFETY: the status is alive, and what was used is not asked for.
+    match uninterrupted(|| unsafe { call(WAIT4, arguments) }) {
+        Ok(0) => Child::Running,
+        // Wait status: the signal is below the exit code.
+        Ok(process) => Child::Ended { process, code: Some(status >> 8).filter(|_| status & 0x7F == 0) },
+        Err(_) => Child::None,
     }
 }
 
