@@ -1,4 +1,7 @@
 //! The command line `condatainer`: reads the arguments and hands them to the verb.
+//!
+//! [`cli`] defines the verbs. [`start`] runs containers, [`overlay`] works on images, [`library`] on layers, [`machine`] shows settings
+//! and checks. [`say`] prints, [`complete`] serves the Tab key, [`surroundings`] knows where and as whom we were called.
 
 mod arguments;
 mod cli;

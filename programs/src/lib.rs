@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-// What the library shares with the shim names it so.
+// `command.rs` is compiled into the shim too, which says `alloc`.
 extern crate alloc;
 
 #[path = "../shim/command.rs"]

@@ -1,4 +1,5 @@
-//! `condatainer overlay info` and `condatainer info`: what an image is, whom it belongs to, and whether it is in use.
+//! `condatainer info`: a layer by its name or path; what it is, whom it belongs to, and whether it is in use. Prints the same report for
+//! `condatainer overlay info`.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! Verbs about layers: what there is ([`list`], [`info`]), whether what scripts need is there ([`check`]), made ([`create`]) and taken
-//! away ([`remove`]). What is shown while something is built stands in [`work`].
+//! Verbs about layers. [`list`] and [`info`] show them, [`check`] tells whether a script's layers exist, [`create`] builds one,
+//! [`remove`] deletes. [`work`] shows a build's progress.
 
 pub(crate) mod check;
 pub(crate) mod create;

@@ -1,4 +1,4 @@
-//! `condatainer overlay info`: what an image is, whom it belongs to, and whether it is in use.
+//! `condatainer overlay info`: an image by its path. [`crate::library::info`] prints the report.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -1,5 +1,5 @@
-//! Verbs that run something in a container: a new one ([`exec`], [`e`], [`run`]), or one that runs ([`ps`] shows them, [`join`] enters);
-//! and what Slurm calls ([`slurm`]). Those that start one share [`container`], the way from a request to its end.
+//! Verbs that run something in a container. [`exec`], [`e`] and [`run`] start one, [`ps`] lists running containers, [`join`] enters one.
+//! Slurm calls what is in [`slurm`]. Those that start one share [`container`], the way from a request to its end.
 
 pub(crate) mod args;
 pub(crate) mod container;

@@ -1,5 +1,5 @@
-//! The keeper of a step's container, as slurmstepd sees it: how it is started, how it is told that the step is over, and that it does
-//! end then.
+//! The keeper of a step's container, as slurmstepd sees it: how it is started, how it is told that the step is over, and how
+//! its end is enforced.
 //!
 //! It is the user's process, but none of those that Slurm signals, counts and kills: it is no descendant of slurmstepd, and where Slurm
 //! tracks by cgroups it has one of its own. Above it stands the warden, which is root's: what the keeper has started ends with
