@@ -23,6 +23,7 @@ use super::running::{self, RunningContainer};
 use super::shim::job_of;
 use super::system::Own;
 use crate::machine::survey;
+use crate::machine::variables::variables_of;
 use crate::plan::Command;
 use crate::plan::binds::{ROOTS_HOME, no_tmpdir};
 use crate::plan::working_directory::Directory;
@@ -81,7 +82,7 @@ impl Container {
 
     fn of(first: &Process, keeper: &Process) -> Result<Self, JoinError> {
         let namespaces = namespaces(first, keeper, || why_not_shared(&Process::this(), first))?;
-        let after = first.variables().map_err(system("its environment"))?;
+        let after = variables_of(first).map_err(system("its environment"))?;
         Ok(Self {
             namespaces,
             privileges: Privileges::of(first).map_err(system("its privileges"))?,
@@ -182,7 +183,7 @@ fn namespaces(
 
 /// This process's own, with what the container's start has made of its keeper's.
 fn variables(keeper: &Process, after: &Variables) -> Result<Variables, JoinError> {
-    let before = keeper.variables().map_err(system("its keeper's environment"))?;
+    let before = variables_of(keeper).map_err(system("its keeper's environment"))?;
     let own = std::env::vars_os().filter(|(name, _)| name != ARGUMENTS_VARIABLE);
     Ok(merged(own.map(|(name, value)| (name.into_vec(), value.into_vec())).collect(), &before, after))
 }

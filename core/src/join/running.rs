@@ -8,6 +8,7 @@ use std::path::Path;
 use nix::unistd::geteuid;
 use serde::Serialize;
 
+use crate::machine::variables::variables_of;
 use crate::request::layer::Layer;
 use crate::request::{Request, VARIABLE};
 use crate::run::session::{self, Session};
@@ -85,7 +86,7 @@ pub fn all() -> Vec<RunningContainer> {
 
 fn of_session(session: Session, all: &[i32]) -> RunningContainer {
     let record = session.record;
-    let variables = Process::numbered(record.keeper).variables().unwrap_or_default();
+    let variables = variables_of(&Process::numbered(record.keeper)).unwrap_or_default();
     let is_inside = |pid: &&i32| Process::numbered(**pid).namespace_name("mnt").as_ref() == Some(&record.namespace);
     RunningContainer {
         session: true,
@@ -121,7 +122,7 @@ fn described(pid: i32, all: &[i32]) -> Option<RunningContainer> {
     let part = arguments.get(2).filter(|_| arguments.get(1).is_some_and(|verb| verb == VERB))?.to_str()?;
     let part = part.strip_prefix("--part=")?;
     let uid = keeper.owner()?;
-    let variables = keeper.variables().unwrap_or_default();
+    let variables = variables_of(&keeper).unwrap_or_default();
     let variable = |name: &str| variable(&variables, name);
     let is_same = |first: &i32| Process::numbered(*first).owner() == Some(uid);
     let first = all.iter().copied().find(|first| is_first_of(*first, pid)).filter(is_same);

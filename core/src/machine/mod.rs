@@ -13,4 +13,5 @@ pub(crate) mod interposers;
 pub(crate) mod libexec;
 mod slurm_job;
 pub mod survey;
+pub(crate) mod variables;
 pub(crate) mod version;

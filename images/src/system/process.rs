@@ -11,8 +11,6 @@ use std::path::{Path, PathBuf};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
-use condatainer_programs::command::{Variables, assignment};
-
 /// More than any line of parents has.
 const GENERATIONS: usize = 1000;
 
@@ -113,10 +111,12 @@ impl Process {
         ids.all(|id| id == Ok(first)).then_some(first)
     }
 
-    /// The variables that it was started with.
-    pub fn variables(&self) -> io::Result<Variables> {
-        let text = fs::read(self.directory.join("environ"))?;
-        Ok(text.split(|byte| *byte == 0).filter_map(assignment).collect())
+    /// The variables that it was started with, as the kernel keeps them: a NUL byte ends each.
+    ///
+    /// # Errors
+    /// It is gone, or may not be asked.
+    pub fn environ(&self) -> io::Result<Vec<u8>> {
+        fs::read(self.directory.join("environ"))
     }
 
     /// The words of its command line.
@@ -188,10 +188,8 @@ mod tests {
     fn this_process() {
         let me = Process::this();
         assert_eq!(me.arguments().unwrap().first(), std::env::args_os().next().as_ref());
-        assert_eq!(
-            me.variables().unwrap().get(b"PATH".as_slice()).unwrap(),
-            std::env::var_os("PATH").unwrap().as_bytes()
-        );
+        let path = [b"PATH=", std::env::var_os("PATH").unwrap().as_bytes()].concat();
+        assert!(me.environ().unwrap().split(|byte| *byte == 0).any(|variable| variable == path));
         assert!(me.shares(&Process::numbered(std::process::id()), "mnt") && me.namespace("user").is_ok());
         assert!(Process::all().any(|process| process.pid() == Some(Pid::this())));
         assert!(!Process::numbered(u32::MAX).exists());

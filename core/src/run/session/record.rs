@@ -17,6 +17,7 @@ use nix::unistd::{Pid, geteuid};
 use serde::{Deserialize, Serialize};
 
 use super::status::{PRIVILEGES, SECCOMP};
+use crate::machine::variables::variables_of;
 use crate::plan::{Overlay, Plan};
 use condatainer_images::system::process::Process;
 use condatainer_programs::command::{Job, Variables, assignment};
@@ -49,7 +50,7 @@ impl Record {
     pub(crate) fn of(plan: &Plan, first: Pid) -> io::Result<Self> {
         let process = Process::numbered(first);
         let words = block(plan.job().into_iter().map(OsString::into_vec));
-        let variables = block(process.variables()?.into_iter().map(|(name, value)| [name, value].join(&b'=')));
+        let variables = block(variables_of(&process)?.into_iter().map(|(name, value)| [name, value].join(&b'=')));
         let line = |name: &&str| Some(((*name).to_owned(), process.status(name)?));
         Ok(Self {
             keeper: Pid::this().as_raw(),

@@ -27,6 +27,7 @@ use super::links::{SHOWN, links};
 use crate::join::environment::unmerged;
 use crate::join::shim::job_of;
 use crate::join::system::Below;
+use crate::machine::variables::variables_of;
 use crate::request::VARIABLE as REQUEST;
 use crate::step::channel::receive;
 use condatainer_images::system::process::Process;
@@ -66,7 +67,7 @@ fn prepared(caller: &Process, first: &Process, words: &mut File) -> io::Result<C
     let arguments = caller.arguments().map_err(unseen)?;
     let called = arguments.first().map(OsStr::new).unwrap_or_default();
     let name = Path::new(called).file_name().unwrap_or_default();
-    let outside = Process::this().variables()?;
+    let outside = variables_of(&Process::this())?;
     let program = program(name, &outside).map_err(io::Error::other)?;
     let mut command = Command::new(&program);
     command.arg0(called).args(arguments.iter().skip(1)).process_group(0).env_clear();
@@ -99,7 +100,7 @@ fn program(name: &OsStr, outside: &Variables) -> Result<PathBuf, &'static str> {
 
 /// The caller's variables, as they would be outside of the container.
 fn variables(caller: &Process, first: &Process, outside: &Variables, program: &Path) -> io::Result<Variables> {
-    let own = caller.variables()?;
+    let own = variables_of(caller)?;
     let inside = as_started(first)?;
     let mut variables = unmerged(own, outside, &inside);
     keep_request(&mut variables, outside);
@@ -120,7 +121,7 @@ fn keep_request(variables: &mut Variables, outside: &Variables) {
 
 /// What the container's start gave to those in there.
 fn as_started(first: &Process) -> io::Result<Variables> {
-    let (job, container, files) = (job_of(first)?, first.variables()?, Below(first.root()));
+    let (job, container, files) = (job_of(first)?, variables_of(first)?, Below(first.root()));
     Ok(job.environment(&files, &container))
 }
 
