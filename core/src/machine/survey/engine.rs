@@ -2,19 +2,17 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, access};
 
-use super::engine_config;
+use super::{engine_config, whiteouts};
 use crate::config::Config;
 use crate::machine::engine::{Engine, Flavour, MissingEngine, Unsupported};
 use crate::machine::facts::{BaseFacts, Kind, LayerFacts};
 use crate::machine::interposers::{self, FUSE_PROGRAMS};
 use crate::machine::{answer, version};
-use condatainer_formats::overlayfs::{Meaning, meaning};
 use condatainer_images::image;
 use condatainer_images::tools::programs;
 
@@ -143,7 +141,7 @@ pub(super) fn unsupported(engine: &Engine, base: &BaseFacts, layers: &[LayerFact
     }
     let in_base = unknown_compression(&base.path, base.kind).map(|found| (base.path.clone(), found));
     let mut in_layers = layers.iter().filter_map(|layer| {
-        let deletions = || layer.kind == Kind::Directory && holds_whiteouts(&layer.path);
+        let deletions = || layer.kind == Kind::Directory && whiteouts::are_in_directory(&layer.path);
         let found = unknown_compression(&layer.path, layer.kind);
         let found = found.or_else(|| deletions().then_some(Unsupported::DeletionsInDirectory))?;
         Some((layer.path.clone(), found))
@@ -156,23 +154,6 @@ fn unknown_compression(path: &Path, kind: Kind) -> Option<Unsupported> {
     let info = || image::squashfs_info(&image::open(path).ok()?).ok();
     let compression = (kind == Kind::Squashfs).then(info)??.compression;
     (!KNOWN_COMPRESSION.contains(&compression)).then(|| Unsupported::Compression(compression.into()))
-}
-
-/// Whether fuse-overlayfs has deleted something in a directory layer. The kernel's own whiteouts count everywhere.
-fn holds_whiteouts(dir: &Path) -> bool {
-    let upper = dir.join("upper");
-    let mut pending = vec![if upper.is_dir() { upper } else { dir.into() }];
-    while let Some(dir) = pending.pop() {
-        for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-            if meaning(entry.file_name().as_bytes()) != Meaning::Itself {
-                return true;
-            }
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                pending.push(entry.path());
-            }
-        }
-    }
-    false
 }
 
 #[cfg(test)]

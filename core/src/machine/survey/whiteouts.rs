@@ -1,5 +1,7 @@
-//! Whether the kernel's overlay may read the images of a stack, or would show what is deleted in them.
+//! Whether the kernel's overlay may read the images and directories of a stack, or would show what is deleted in them.
 
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -7,6 +9,7 @@ use crate::machine::engine::{Engine, Flavour};
 use crate::machine::facts::{BaseFacts, Kind, LayerFacts, Whiteouts};
 use crate::request::Request;
 use crate::request::layer::{Layer, Mode};
+use condatainer_formats::overlayfs::{Meaning, meaning};
 use condatainer_images::acquire::usage::Usage;
 use condatainer_images::image::state::State;
 use condatainer_images::image::{self, Opened};
@@ -47,6 +50,23 @@ pub(super) fn look(base: &BaseFacts, layers: &mut [LayerFacts], mounter: Mounter
 /// with its system, for reading.
 pub(super) fn are_in_base(base: &BaseFacts) -> bool {
     base.kind == Kind::Sif && image::open(&base.path).is_ok_and(|opened| may_be_in(&opened))
+}
+
+/// Whether fuse-overlayfs has deleted something in a directory layer. The kernel's own whiteouts count everywhere.
+pub(super) fn are_in_directory(dir: &Path) -> bool {
+    let upper = dir.join("upper");
+    let mut pending = vec![if upper.is_dir() { upper } else { dir.into() }];
+    while let Some(dir) = pending.pop() {
+        for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+            if meaning(entry.file_name().as_bytes()) != Meaning::Itself {
+                return true;
+            }
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                pending.push(entry.path());
+            }
+        }
+    }
+    false
 }
 
 fn may_be_in(opened: &Opened) -> bool {
