@@ -1,9 +1,10 @@
 //! What this machine says about a request: the engine, the layers, the base and what the host has to show. Nothing is decided here.
 //!
-//! [`survey`] reads, and asks programs ([`answer`], [`version`]); what it finds is plain data: [`facts`], with the [`engine`] and the
-//! [`directories`] in them.
+//! [`survey`] reads and starts nothing. It fills [`facts`], [`engine`], [`directories`], [`hard_links`]. [`ask`] asks a program and
+//! [`version`] reads what it says; only the doctor and a failed start do that. [`libexec`] and [`interposers`] know what
+//! `make install` put beside us, [`variables`] reads those of another process.
 
-pub(crate) mod answer;
+pub(crate) mod ask;
 pub mod directories;
 pub mod engine;
 pub mod env_script;

@@ -1,8 +1,9 @@
-//! Versions, out of what programs say about themselves.
+//! What programs say about themselves: their version, and whether an engine is one.
 
 use std::fmt;
 
-use crate::machine::engine::Flavour;
+use crate::machine::ask::ask;
+use crate::machine::engine::{Engine, Flavour, MissingEngine};
 
 /// A release: major, minor, patch. What is not said is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,6 +31,17 @@ pub(crate) fn of_engine(said: &str) -> Option<(Flavour, Version)> {
 
 /// What there is to say of a program that does not.
 pub(crate) const NO_ENGINE: &str = "does not say that it is Apptainer or SingularityCE";
+
+/// After a start that never reached the container: whether the program is an engine at all. To ask before would cost every start
+/// the time of a program.
+pub(crate) fn no_engine(engine: &Engine) -> Option<MissingEngine> {
+    let why = match ask(&engine.program, &["--version"]) {
+        Ok(answer) if of_engine(&answer.both()).is_some() => return None,
+        Ok(_) => NO_ENGINE.into(),
+        Err(error) => error.to_string(),
+    };
+    Some(MissingEngine::Unusable { program: engine.program.clone(), why, origin: engine.origin.clone() })
+}
 
 /// Reads `1.47.0`, `1.13-dev`, `6.1.0-13-amd64`: numbers up to the first thing that is none.
 pub(crate) fn parse(word: &str) -> Option<Version> {

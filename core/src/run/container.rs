@@ -3,7 +3,7 @@
 
 use std::os::fd::AsRawFd;
 
-use crate::machine::survey;
+use crate::machine::version::no_engine;
 use crate::plan::Plan;
 use crate::plan::refusal::Refusal;
 use crate::run::engine::abandoned;
@@ -157,7 +157,7 @@ fn engine_failed(plan: &Plan, child: &mut Child) -> RunError {
     if let Some(signal) = child.interrupted() {
         return RunError::Interrupted(signal as i32);
     }
-    match recheck::who_was_faster(plan).or_else(|| survey::no_engine(&plan.engine).map(Refusal::NoEngine)) {
+    match recheck::who_was_faster(plan).or_else(|| no_engine(&plan.engine).map(Refusal::NoEngine)) {
         Some(refusal) => RunError::Refused(refusal),
         None => RunError::Engine { engine: plan.engine.flavour, ended },
     }

@@ -9,7 +9,7 @@ use nix::unistd::geteuid;
 
 use super::facts::{Engine, Facts, Helper, Interposers};
 use crate::config::Config;
-use crate::machine::answer;
+use crate::machine::ask::ask;
 use crate::machine::engine::{self, Flavour};
 use crate::machine::interposers;
 use crate::machine::survey;
@@ -59,7 +59,7 @@ fn is_setuid(found: &engine::Engine, build: &BuildConfig) -> bool {
 }
 
 fn version_of(program: &Path) -> Result<String, String> {
-    match answer::ask(program, &["--version"]) {
+    match ask(program, &["--version"]) {
         Ok(answer) if answer.success => Ok(answer.both()),
         Ok(answer) => Err(answer.complaint()),
         Err(error) => Err(error.to_string()),
@@ -72,7 +72,7 @@ struct BuildConfig(String);
 
 impl BuildConfig {
     fn of(program: &Path) -> Self {
-        Self(answer::ask(program, &["buildcfg"]).map(|answer| answer.stdout).unwrap_or_default())
+        Self(ask(program, &["buildcfg"]).map(|answer| answer.stdout).unwrap_or_default())
     }
 
     /// `APPTAINER_…` or `SINGULARITY_…`.
@@ -124,7 +124,7 @@ fn helper(own: &[PathBuf], reached: &[PathBuf], name: &'static str, programs: &[
     let ours = interposers::directory().and_then(|dir| interposers::behind_the_links(&dir));
     let elsewhere = || programs.iter().find_map(|name| programs::find_except(name.as_bytes(), ours.as_deref()));
     let (is_bundled, path) = (bundled.is_some(), bundled.or_else(elsewhere));
-    let answer = path.as_deref().and_then(|path| answer::ask(path, &[question]).ok());
+    let answer = path.as_deref().and_then(|path| ask(path, &[question]).ok());
     let version = answer.and_then(|answer| version::of(name, &answer.both()));
     let in_reach =
         !is_bundled || path.as_deref().and_then(Path::parent).is_some_and(|dir| reached.iter().any(|one| one == dir));

@@ -11,7 +11,7 @@ use nix::sys::utsname::uname;
 
 use super::facts::{Device, Facts, Tried};
 use crate::doctor::request::Asker;
-use crate::machine::answer;
+use crate::machine::ask::ask_by;
 use condatainer_images::tools::programs;
 
 /// The user whom root borrows for the attempt, since root may make namespaces where users may not.
@@ -49,7 +49,7 @@ fn attempt(asker: &Asker, arguments: &[&str]) -> Tried {
     if asker.is_root() {
         command.uid(NOBODY).gid(NOBODY);
     }
-    match answer::ask_by(command) {
+    match ask_by(command) {
         Ok(answer) if answer.success => Tried::Worked,
         Ok(answer) => Tried::Failed(answer.complaint()),
         Err(error) => Tried::No(error.to_string()),

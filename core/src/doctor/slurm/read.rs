@@ -11,7 +11,7 @@ use nix::unistd::{AccessFlags, access};
 use super::facts::{Facts, Line};
 use super::plugstack::{self, Entry};
 use crate::config::{Config, DEFAULT_PROGRAM, SYSTEM_FILE};
-use crate::machine::answer;
+use crate::machine::ask::ask;
 use crate::machine::version;
 use condatainer_images::tools::programs;
 
@@ -44,12 +44,12 @@ pub(crate) fn read(env: &HashMap<String, String>) -> Facts {
 }
 
 fn version(srun: &Path) -> Result<version::Version, String> {
-    let answer = answer::ask(srun, &["--version"]).map_err(|error| error.to_string())?;
+    let answer = ask(srun, &["--version"]).map_err(|error| error.to_string())?;
     version::of("slurm", &answer.stdout).ok_or_else(|| answer.complaint())
 }
 
 fn shows(srun: &Path) -> Result<bool, String> {
-    let answer = answer::ask(srun, &["--help"]).map_err(|error| error.to_string())?;
+    let answer = ask(srun, &["--help"]).map_err(|error| error.to_string())?;
     if answer.success { Ok(answer.stdout.contains(OPTION)) } else { Err(answer.complaint()) }
 }
 

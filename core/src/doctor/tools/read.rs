@@ -1,7 +1,7 @@
 //! Looks for the programs, and asks the first of each package for its version.
 
 use super::facts::{Facts, Tool};
-use crate::machine::answer;
+use crate::machine::ask::ask;
 use crate::machine::version;
 use condatainer_images::tools::programs;
 
@@ -18,6 +18,6 @@ fn found(name: &'static str) -> Tool {
 
 fn asked(name: &'static str, question: &str) -> Tool {
     let tool = found(name);
-    let answer = tool.path.as_deref().and_then(|path| answer::ask(path, &[question]).ok());
+    let answer = tool.path.as_deref().and_then(|path| ask(path, &[question]).ok());
     Tool { version: answer.and_then(|answer| version::of(name, &answer.both())), ..tool }
 }

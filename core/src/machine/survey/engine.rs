@@ -12,7 +12,6 @@ use crate::config::Config;
 use crate::machine::engine::{Engine, Flavour, MissingEngine, Unsupported};
 use crate::machine::facts::{BaseFacts, Kind, LayerFacts};
 use crate::machine::interposers::{self, FUSE_PROGRAMS};
-use crate::machine::{answer, version};
 use condatainer_images::image;
 use condatainer_images::tools::programs;
 
@@ -53,17 +52,6 @@ fn executable(program: &Path) -> Result<PathBuf, String> {
     }
     access(&real, AccessFlags::X_OK).map_err(|_| "you may not execute it".to_owned())?;
     Ok(real)
-}
-
-/// After a start that never reached the container: whether the program is an engine at all. To ask before would cost every start
-/// the time of a program.
-pub(crate) fn no_engine(engine: &Engine) -> Option<MissingEngine> {
-    let why = match answer::ask(&engine.program, &["--version"]) {
-        Ok(answer) if version::of_engine(&answer.both()).is_some() => return None,
-        Ok(_) => version::NO_ENGINE.into(),
-        Err(error) => error.to_string(),
-    };
-    Some(MissingEngine::Unusable { program: engine.program.clone(), why, origin: engine.origin.clone() })
 }
 
 /// Apptainer installs a link `singularity`, which leads to itself.

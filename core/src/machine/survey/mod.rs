@@ -27,7 +27,6 @@ use condatainer_images::trust;
 
 pub use condatainer_images::acquire::usage::{Usage, usage};
 pub use engine::engine;
-pub(crate) use engine::no_engine;
 #[cfg(test)]
 pub(crate) use engine_config::before_path;
 pub(crate) use engine_config::{BINARY_PATH, CALLERS, directive};
