@@ -12,8 +12,8 @@ use std::process::Command;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::libc::O_NONBLOCK;
-use nix::sys::memfd::{MFdFlags, memfd_create};
 
+use condatainer_images::tools::memfd;
 use condatainer_programs::command::{ENOENT, Files, Identity, System, Variables};
 
 /// As much as the kernel reads of a script.
@@ -71,7 +71,7 @@ impl System for Own {
     }
 
     fn document(&self, text: impl FnOnce(usize) -> Vec<u8>) -> Option<Vec<u8>> {
-        let mut file = File::from(memfd_create(c"condatainer-shell", MFdFlags::empty()).ok()?);
+        let mut file = File::from(memfd::data(c"condatainer-shell", b"", memfd::Flags::empty()).ok()?);
         file.write_all(&text(usize::try_from(file.as_raw_fd()).ok()?)).ok()?;
         let path = format!("/proc/self/fd/{}", file.as_raw_fd()).into_bytes();
         // The command's from now on.

@@ -11,7 +11,6 @@ use std::os::unix::net::UnixStream;
 
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::{dup2_stderr, ftruncate};
 
 use crate::join::{OTHER_VIEW, why_not_shared};
@@ -23,6 +22,7 @@ use crate::run::engine::shim_socket::Report;
 use crate::step::channel::{Answer, Call, answer, next_call, view};
 use crate::step::relay::server::Relays;
 use condatainer_images::system::process::Process;
+use condatainer_images::tools::memfd;
 
 /// What is more is lost: nobody reads it before the end, and it must not keep a FUSE daemon waiting.
 const MOST_WORDS: u16 = 16 << 10;
@@ -39,8 +39,8 @@ impl Words {
     /// # Errors
     /// The system has no memory left.
     pub fn collect() -> io::Result<Self> {
-        let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
-        let file = memfd_create(c"condatainer-words", flags)?;
+        let flags = memfd::Flags::CLOEXEC | memfd::Flags::ALLOW_SEALING;
+        let file = memfd::data(c"condatainer-words", b"", flags)?;
         ftruncate(&file, MOST_WORDS.into())?;
         fcntl(&file, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SHRINK))?;
         dup2_stderr(&file)?;

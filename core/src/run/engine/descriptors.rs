@@ -1,19 +1,16 @@
 //! Descriptors that a started engine inherits on purpose: memory files for the shim, its job and the engine's configuration.
 
-use std::ffi::OsString;
-use std::fs::File;
-use std::io::Write;
+use std::ffi::{CStr, OsString};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
-use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use crate::run::error::{RunError, system};
 use condatainer_images::tools::memfd;
-
 use condatainer_programs::SHIM;
+
 /// The shim as an executable memory file, not close-on-exec: the container execs it through [`path`].
 pub(crate) fn shim() -> Result<OwnedFd, RunError> {
     memfd::program(c"condatainer-shim", SHIM, memfd::Flags::empty())
@@ -36,12 +33,8 @@ pub(crate) fn job(words: &[OsString]) -> Result<OwnedFd, RunError> {
 }
 
 /// A memory file that the engine inherits.
-pub(crate) fn memory_file(name: &std::ffi::CStr, content: &[u8]) -> Result<OwnedFd, RunError> {
-    let fd =
-        memfd_create(name, MFdFlags::MFD_ALLOW_SEALING).map_err(|e| system("cannot make a memory file")(e.into()))?;
-    let mut file = File::from(fd);
-    file.write_all(content).map_err(system("cannot fill a memory file"))?;
-    Ok(file.into())
+pub(crate) fn memory_file(name: &CStr, content: &[u8]) -> Result<OwnedFd, RunError> {
+    memfd::data(name, content, memfd::Flags::ALLOW_SEALING).map_err(system("cannot make a memory file"))
 }
 
 /// The path under which a child finds an inherited descriptor.

@@ -6,12 +6,11 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::resource::{Resource, getrlimit};
 use nix::unistd::{Pid, geteuid};
 use serde::{Deserialize, Serialize};
@@ -20,6 +19,7 @@ use super::status::{PRIVILEGES, SECCOMP};
 use crate::machine::variables::variables_of;
 use crate::plan::{Overlay, Plan};
 use condatainer_images::system::process::Process;
+use condatainer_images::tools::memfd;
 use condatainer_programs::command::{Job, Variables, assignment};
 
 /// Variables have two megabytes at most.
@@ -75,10 +75,8 @@ impl Record {
         if limit < text.len() as u64 {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
-        let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
-        let mut file = File::from(memfd_create(c"condatainer-session", flags)?);
-        file.write_all(&text)?;
-        Ok(file)
+        let flags = memfd::Flags::CLOEXEC | memfd::Flags::ALLOW_SEALING;
+        memfd::data(c"condatainer-session", &text, flags).map(File::from)
     }
 
     /// What a memory file says; `None` where it is none of ours, or of another release, or another user has made it.
