@@ -11,10 +11,7 @@ use crate::plan::refusal::Refusal;
 use crate::request::layer::Mode;
 use condatainer_formats::ext::Owner;
 use condatainer_images::system::escape::shell_word;
-use condatainer_images::system::fakeroot::Fakeroot;
-
-/// Largest id that a user namespace with a subuid range maps.
-const LAST_MAPPED: u32 = 65_535;
+use condatainer_images::system::fakeroot::{Fakeroot, LAST_MAPPED};
 
 /// How the caller comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -19,7 +19,7 @@ pub enum Fakeroot {
 }
 
 /// Largest id that Apptainer's subuid namespace maps besides the caller's own.
-const LAST_MAPPED: u32 = 65_535;
+pub const LAST_MAPPED: u32 = 65_535;
 
 /// Whether an owner (uid and gid) exists in the user namespace that this caller gets.
 #[must_use]
