@@ -45,7 +45,7 @@ pub(crate) fn keep(args: KeepArgs) -> Result<ExitCode, Failure> {
     let stdin = std::io::stdin();
     let channel = stdin.as_fd();
     let words = Words::collect().map_err(Failure::not_started)?;
-    limits::take_over(|name| std::env::var(name).ok());
+    limits::take_over_submitted(|name| std::env::var(name).ok());
     let part = args.part;
     let step = (part == TaskPart::Batch).then_some(BATCH_STEP);
     match prepare(args) {

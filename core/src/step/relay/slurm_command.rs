@@ -22,7 +22,6 @@ use nix::unistd::Pid;
 use rustix::fs::Mode;
 use rustix::net::RecvFlags;
 
-use super::limits;
 use super::links::{SHOWN, links};
 use crate::join::environment::unmerged;
 use crate::join::shim::job_of;
@@ -30,6 +29,7 @@ use crate::join::system::Below;
 use crate::machine::variables::variables_of;
 use crate::request::VARIABLE as REQUEST;
 use crate::step::channel::receive;
+use crate::step::limits;
 use condatainer_images::system::process::Process;
 use condatainer_programs::command::Variables;
 
@@ -83,7 +83,7 @@ fn prepared(caller: &Process, first: &Process, words: &mut File) -> io::Result<C
     }
     let mask = caller.status("Umask").and_then(|mask| u32::from_str_radix(&mask, 8).ok());
     mask.map(Mode::from_raw_mode).map(rustix::process::umask);
-    limits::take_over(caller);
+    limits::take_over_from(caller);
     Ok(command)
 }
 
