@@ -5,7 +5,7 @@
 //! a kill in the middle takes the names of half of the files (seen with e2fsprogs 1.47; `-E fixes_only` does not prevent it). It
 //! rebuilds an index that it finds damaged in the same way. So it never gets to see that feature.
 //!
-//! Nor does it get to answer what it then asks: whether the indexes that are there should go ([`crate::tools::e2fsprogs::tool`]). It
+//! Nor does it get to answer what it then asks: whether the indexes that are there should go ([`crate::tools::e2fsck`]). It
 //! checks them as it always does.
 //!
 //! Afterwards that one bit is put back. A kill in between leaves an image without the feature, which loses nothing: fuse2fs never
@@ -19,23 +19,21 @@ use std::os::unix::fs::FileExt;
 use super::locked::LockedImage;
 use crate::sparse::next_data;
 use crate::tools::ToolError;
-use crate::tools::e2fsprogs::CORRECTED;
+use crate::tools::e2fsck::{self, CORRECTED, Work};
 use condatainer_formats::ext::ExtError;
 use condatainer_formats::ext::raw::{
     COMPAT_AT, DIR_INDEX, Endless, FileType, Fs, Holes, Inode, Pointers, each_chunk, flag,
 };
 
-const TOOL: &str = "e2fsck";
-
-/// Runs `e2fsck`, which is to repair (`-p`) the image that `locked` has for itself, with everything around it that makes this safe.
+/// Calls `run`, in which e2fsck is to repair (`-p`) the image that `locked` has for itself, with everything around it that makes this safe.
 pub(crate) fn automatic_repair<T>(
     locked: &LockedImage,
-    e2fsck: impl FnOnce() -> Result<T, ToolError>,
+    run: impl FnOnce() -> Result<T, ToolError>,
 ) -> Result<T, ToolError> {
     refuse_endless(locked)?;
     replay(locked)?;
     let hidden = hide_index(locked).map_err(failed)?;
-    let outcome = e2fsck();
+    let outcome = run();
     if hidden {
         show_index(locked).map_err(failed)?;
     }
@@ -55,7 +53,7 @@ pub(crate) fn refuse_endless(locked: &LockedImage) -> Result<(), ToolError> {
         looked.map_err(|Endless| Look::Endless)
     });
     match (bad_blocks, looked) {
-        (Err(Endless), _) | (_, Err(Look::Endless)) => Err(ToolError::Endless { tool: TOOL }),
+        (Err(Endless), _) | (_, Err(Look::Endless)) => Err(ToolError::Endless { tool: e2fsck::NAME }),
         _ => Ok(()),
     }
 }
@@ -78,7 +76,7 @@ pub(crate) fn unhide_index(locked: &LockedImage) -> Result<(), ToolError> {
 }
 
 fn failed(error: io::Error) -> ToolError {
-    ToolError::Failed { tool: TOOL, said: format!("the superblock cannot be written: {error}") }
+    ToolError::Failed { tool: e2fsck::NAME, said: format!("the superblock cannot be written: {error}") }
 }
 
 /// Nothing may be written over a journal, so it is replayed by itself first; that can be done again as often as one likes.
@@ -86,8 +84,7 @@ fn replay(locked: &LockedImage) -> Result<(), ToolError> {
     if !locked.state().is_ok_and(|state| state.needs_recovery) {
         return Ok(());
     }
-    let mut command = locked.tool(TOOL)?;
-    command.args(["-p", "-E", "journal_only"]).arg(locked.tools_name()).run(CORRECTED).map(drop)
+    locked.e2fsck(Work::Journal)?.run(CORRECTED).map(drop)
 }
 
 /// Takes the feature away, and tells whether it is to be put back when e2fsck has ended.

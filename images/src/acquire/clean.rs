@@ -5,8 +5,7 @@ use super::error::AcquireError;
 use super::locked::LockedImage;
 use crate::image::ImageError;
 use crate::lock;
-use crate::tools::ToolError;
-use crate::tools::e2fsprogs::CORRECTED;
+use crate::tools::e2fsck::{CORRECTED, Work};
 use condatainer_formats::ext::State;
 use condatainer_formats::ext::raw::{Fs, state_of};
 
@@ -22,7 +21,8 @@ impl LockedImage {
         if !replay || self.lock_unsupported().is_some() {
             return Err(dirty);
         }
-        self.run_e2fsck().map_err(|error| AcquireError::Tool { path: self.image.path.clone(), error })?;
+        automatic_repair(self, || self.e2fsck(Work::IfNotClean)?.run(CORRECTED))
+            .map_err(|error| AcquireError::Tool { path: self.image.path.clone(), error })?;
         self.require_clean().map(|()| true)
     }
 
@@ -46,12 +46,6 @@ impl LockedImage {
             Some(user) => Err(self.busy_with(format!("open in {}, pid {}", user.comm, user.pid))),
             None => Ok(()),
         }
-    }
-
-    fn run_e2fsck(&self) -> Result<(), ToolError> {
-        let mut command = self.tool("e2fsck")?;
-        command.arg("-p").arg(self.tools_name());
-        automatic_repair(self, || command.run(CORRECTED).map(drop))
     }
 }
 

@@ -16,7 +16,7 @@ use crate::lock::{self, Access, Availability, Guard, LockError, Loop};
 use crate::system::file_size_limit;
 use crate::tools::given::GIVEN_FILE;
 use crate::tools::run::Tool;
-use crate::tools::{ToolError, e2fsprogs};
+use crate::tools::{ToolError, e2fsck, e2fsprogs};
 use condatainer_formats::ext::Window;
 
 /// What the image is wanted for.
@@ -156,6 +156,11 @@ impl LockedImage {
         let mut tool = e2fsprogs::tool(tool)?;
         tool.on(&self.file)?;
         Ok(tool)
+    }
+
+    /// As [`LockedImage::tool`], e2fsck with its arguments.
+    pub(crate) fn e2fsck(&self, work: e2fsck::Work) -> Result<Tool, ToolError> {
+        e2fsck::on(&self.file, &self.tools_name(), work)
     }
 
     /// What the file system is called in a command made by [`LockedImage::tool`].

@@ -267,6 +267,28 @@ fn in_place_keeps_the_very_file() {
     }
 }
 
+/// `e2fsck -p` would give it one in place, and a crash meanwhile would take its names.
+#[test]
+fn in_place_no_directory_gets_an_index() {
+    let bench = Bench::new();
+    fs::remove_file(rich(&bench, "first.img", &["-t", "ext3"])).unwrap();
+    let listed = bench.path("rich/upper/listed");
+    fs::create_dir(&listed).unwrap();
+    (0..600).for_each(|i| fs::write(listed.join(format!("a-name-that-is-long-enough-{i}")), "").unwrap());
+    let image = rich(&bench, "rich.img", &["-t", "ext3"]);
+    let is_indexed = || support::debugfs(&image, "stat /upper/listed").contains("Flags: 0x1000");
+    debugfs_write(&image, "sif /upper/listed flags 0");
+    let content = contents(&image);
+    for bytes in [300 * MIB, MIN_SIZE] {
+        resize(&image, &in_place(Wish::To(bytes)), &mut |_| {}).unwrap();
+        assert_sound(&image, bytes, "in place");
+        assert!(content == contents(&image) && !is_indexed());
+        assert!(superblock_field(&image, "Filesystem features").contains("dir_index"));
+    }
+    run(&image, Wish::To(300 * MIB));
+    assert!(is_indexed(), "a copy may get one");
+}
+
 #[test]
 fn a_dry_run_tells_the_same_and_changes_nothing() {
     let bench = Bench::new();

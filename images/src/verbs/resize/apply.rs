@@ -86,7 +86,7 @@ impl Decided<'_> {
     fn in_place(&self, report: Report, tell: &mut dyn FnMut(Stage)) -> Result<Report, ResizeError> {
         tell(Stage::InPlace);
         let file = &self.locked.file;
-        let tools = Tools::on_image(file).map_err(|e| ResizeError::io(self.path, e))?;
+        let tools = Tools::on_image(self.locked).map_err(|e| ResizeError::io(self.path, e))?;
         let (after, repaired) = self.work(file, &tools, tell).map_err(|trouble| self.explain_in_place(trouble))?;
         let copied = Copied::None;
         Ok(Report { in_place: true, copied, repaired: report.repaired || repaired, ..finished(report, &after) })

@@ -82,7 +82,7 @@ fn decide(path: &Path, locked: &LockedImage, before: &Shape, wish: Wish) -> Resu
 }
 
 fn require_room(path: &Path, locked: &LockedImage, before: &Shape, blocks: u64) -> Result<(), ResizeError> {
-    let tools = Tools::on_image(&locked.file).map_err(|e| ResizeError::io(path, e))?;
+    let tools = Tools::on_image(locked).map_err(|e| ResizeError::io(path, e))?;
     let least = tools.least().map_err(|error| ResizeError::Tool { path: path.into(), error })?;
     if blocks >= least {
         return Ok(());

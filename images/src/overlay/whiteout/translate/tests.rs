@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::*;
-use crate::tools::e2fsprogs;
+use crate::tools::{e2fsck, e2fsprogs};
 use condatainer_formats::overlayfs::is_whiteout;
 
 /// What is written between two syncs: offsets and bytes.
@@ -94,7 +94,7 @@ fn subsets(count: usize) -> BTreeSet<BTreeSet<usize>> {
 }
 
 fn fsck(image: &Path, how: &str, worst: i32) {
-    e2fsprogs::tool("e2fsck").unwrap().args(["-f", how]).arg(image).run(worst).unwrap();
+    e2fsck::tool().unwrap().args(["-f", how]).arg(image).run(worst).unwrap();
 }
 
 fn says_clean(image: &Path) -> bool {

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use super::fsck::{Answer, e2fsck};
+use super::fsck::e2fsck;
 use super::probe::probe;
 use super::{features, layout, whiteouts};
 use crate::acquire::LockedImage;
 use crate::image::ImageError;
+use crate::tools::e2fsck::Answer;
 use crate::verbs::check::error::CheckError;
 use crate::verbs::check::finding::{Code, Finding, fix, quoted};
 use crate::verbs::check::request::Request;

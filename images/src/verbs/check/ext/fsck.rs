@@ -4,33 +4,16 @@ use super::problems::Problems;
 use crate::acquire::LockedImage;
 use crate::acquire::automatic_repair::{automatic_repair, refuse_endless};
 use crate::tools::ToolError;
+use crate::tools::e2fsck::{Answer, NAME, Work, errors_left};
 use crate::tools::given::GIVEN_FILE;
 use crate::tools::run::{Stream, Tool};
 
-const TOOL: &str = "e2fsck";
-/// Corrected, or corrected and to be rebooted.
-const CORRECTED: i32 = 1 | 2;
-/// Errors were left as they are.
-const UNCORRECTED: i32 = 4;
-/// e2fsck gave up. Without having been allowed to repair anything it does so at some damage that it could repair.
-const GAVE_UP: i32 = 8;
 /// Enough to see what is wrong; a badly damaged image makes millions.
 const MOST_LINES: usize = 1000;
 /// A list of blocks can be longer than a whole report.
 const LONGEST_LINE: usize = 400;
 /// How much of the work is done when a pass begins, in percent, by experience of e2fsck itself.
 const PASSES: [u64; 6] = [0, 70, 90, 92, 95, 100];
-
-/// What e2fsck may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Answer {
-    /// Nothing is written.
-    Look,
-    /// What loses nothing is repaired; anything else ends the run.
-    Automatic,
-    /// Everything is repaired.
-    Yes,
-}
 
 /// How a run went.
 #[derive(Debug, Default)]
@@ -49,14 +32,7 @@ pub(crate) fn e2fsck(
     answer: Answer,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Outcome, ToolError> {
-    let mut command = locked.tool(TOOL)?;
-    let flag = match answer {
-        Answer::Look => "-n",
-        Answer::Automatic => "-p",
-        Answer::Yes => "-y",
-    };
-    // Progress goes to standard error, where e2fsck says little else.
-    command.args(["-f", flag, "-C", "2"]).arg(locked.tools_name());
+    let mut command = locked.e2fsck(Work::WholeTelling(answer))?;
     let name = locked.image.path.display().to_string();
     match answer {
         Answer::Automatic => automatic_repair(locked, || run(&mut command, answer, &name, progress)),
@@ -75,24 +51,17 @@ fn run(tool: &mut Tool, answer: Answer, name: &str, progress: &mut dyn FnMut(u64
         (Stream::Err, None) if line.trim().is_empty() || line.starts_with("e2fsck 1.") => {}
         (Stream::Err, None) => said = Some(line.trim().trim_start_matches("e2fsck: ").to_owned()),
     })?;
-    match status.code() {
-        Some(code) if is_verdict(answer, code) => {
-            outcome.uncorrected = code & UNCORRECTED != 0;
-            outcome.problems.settle(outcome.uncorrected);
+    match status.code().and_then(|code| errors_left(answer, code)) {
+        Some(left) => {
+            outcome.uncorrected = left;
+            outcome.problems.settle(left);
             Ok(outcome)
         }
-        _ => {
+        None => {
             let said = said.or_else(|| outcome.lines.pop()).unwrap_or_else(|| status.to_string());
-            Err(ToolError::Failed { tool: TOOL, said })
+            Err(ToolError::Failed { tool: NAME, said })
         }
     }
-}
-
-/// Whether the exit code tells about the image, and not that e2fsck could not look at it.
-fn is_verdict(answer: Answer, code: i32) -> bool {
-    let gave_up = UNCORRECTED | GAVE_UP;
-    let code = if answer != Answer::Yes && code & gave_up == gave_up { code & !GAVE_UP } else { code };
-    code & !(CORRECTED | UNCORRECTED) == 0
 }
 
 impl Outcome {

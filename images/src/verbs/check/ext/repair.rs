@@ -5,10 +5,11 @@ use std::path::PathBuf;
 
 use super::copy::RepairCopy;
 use super::examine::Examination;
-use super::fsck::{Answer, Outcome, e2fsck};
+use super::fsck::{Outcome, e2fsck};
 use super::probe::probe;
 use super::{features, layout, whiteouts};
 use crate::acquire::LockedImage;
+use crate::tools::e2fsck::Answer;
 use crate::verbs::check::error::CheckError;
 use crate::verbs::check::finding::Finding;
 use crate::verbs::check::request::{Fix, Request};
@@ -31,7 +32,7 @@ pub(crate) fn repair(
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Repaired, CheckError> {
     let mut repaired = Repaired { locked, findings: Vec::new(), lines: Vec::new(), kept: None };
-    let sound = !seen.unsound || repaired.run_e2fsck(request, progress)?;
+    let sound = !seen.unsound || repaired.repair_file_system(request, progress)?;
     // Nothing is written into a file system that contradicts itself.
     if sound {
         repaired.reshape(request, progress)?;
@@ -43,7 +44,11 @@ pub(crate) fn repair(
 
 impl Repaired {
     /// True when the file system is in order.
-    fn run_e2fsck(&mut self, request: &Request, progress: &mut dyn FnMut(u64, u64)) -> Result<bool, CheckError> {
+    fn repair_file_system(
+        &mut self,
+        request: &Request,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<bool, CheckError> {
         let outcome = self.ask(Answer::Automatic, progress)?;
         let uncorrected = outcome.uncorrected;
         self.note(outcome);
