@@ -4,13 +4,14 @@
 //! itself says EDQUOT.
 
 use std::fs;
-use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nix::sys::quota::{Dqblk, QuotaType, quotactl_get};
 use nix::sys::stat::{major, minor};
 use nix::unistd::{Gid, Uid};
+
+use super::mounts::{self, Mount};
 
 /// The unit of the limits, in bytes.
 const UNIT: u64 = 1024;
@@ -30,11 +31,11 @@ pub(crate) struct Left {
 /// The caller's quotas for what is made in `directory`.
 pub(crate) fn left(directory: &Path) -> Vec<Left> {
     let Ok(meta) = fs::metadata(directory) else { return Vec::new() };
-    let mounts = fs::read("/proc/self/mountinfo").unwrap_or_default();
-    let Some(device) = device_of(&mounts, major(meta.dev()), minor(meta.dev())) else { return Vec::new() };
+    let mounts = mounts::read();
+    let Some(device) = device_of(&mounts, (major(meta.dev()), minor(meta.dev()))) else { return Vec::new() };
     let gid = if meta.mode() & SETGID != 0 { meta.gid() } else { Gid::effective().as_raw() };
     let ask = |group, kind, id: u32| {
-        let quota = quotactl_get(kind, &device, i32::from_ne_bytes(id.to_ne_bytes())).ok()?;
+        let quota = quotactl_get(kind, device, i32::from_ne_bytes(id.to_ne_bytes())).ok()?;
         Some(left_of(group, &quota))
     };
     let user = ask(false, QuotaType::USRQUOTA, Uid::effective().as_raw());
@@ -55,28 +56,10 @@ fn remaining(limit: Option<u64>, used: Option<u64>) -> Option<u64> {
     Some(limit.saturating_sub(used?))
 }
 
-/// The block device of a file system, from proc_pid_mountinfo(5).
-fn device_of(mountinfo: &[u8], major: u64, minor: u64) -> Option<PathBuf> {
-    let wanted = format!("{major}:{minor}").into_bytes();
-    let lines = mountinfo.split(|&byte| byte == b'\n').map(|line| line.split(|&byte| byte == b' '));
-    let mut lines = lines.filter(|fields| fields.clone().nth(2) == Some(&wanted));
-    let mut after = lines.next()?.skip_while(|field| *field != b"-");
-    let device = unescape(after.nth(2)?);
-    device.starts_with("/dev").then_some(device)
-}
-
-/// Undoes the octal `\040` of spaces and their like.
-fn unescape(field: &[u8]) -> PathBuf {
-    let mut bytes = Vec::new();
-    let mut rest = field;
-    while let Some((&first, tail)) = rest.split_first() {
-        let code = tail.get(..3).filter(|_| first == b'\\').and_then(|code| std::str::from_utf8(code).ok());
-        match code.and_then(|code| u8::from_str_radix(code, 8).ok()) {
-            Some(byte) => (bytes.push(byte), rest = tail.get(3..).unwrap_or_default()).1,
-            None => (bytes.push(first), rest = tail).1,
-        }
-    }
-    std::ffi::OsString::from_vec(bytes).into()
+/// The block device that a file system lies on.
+fn device_of(mounts: &[Mount], numbers: (u64, u64)) -> Option<&Path> {
+    let mount = mounts.iter().find(|mount| mount.device == numbers)?;
+    Some(Path::new(&mount.source)).filter(|device| device.starts_with("/dev"))
 }
 
 #[cfg(test)]
@@ -89,11 +72,11 @@ mod tests {
 
     #[test]
     fn devices_of_file_systems() {
-        assert_eq!(device_of(MOUNTS, 8, 1), Some("/dev/sda1".into()));
-        assert_eq!(device_of(MOUNTS, 8, 17), Some("/dev/disk/a b".into()));
-        assert_eq!(device_of(MOUNTS, 0, 25), None, "no device");
-        assert_eq!(device_of(MOUNTS, 9, 9), None);
-        assert_eq!(device_of(b"8:1", 8, 1), None);
+        let mounts = mounts::parse(MOUNTS);
+        assert_eq!(device_of(&mounts, (8, 1)), Some(Path::new("/dev/sda1")));
+        assert_eq!(device_of(&mounts, (8, 17)), Some(Path::new("/dev/disk/a b")));
+        assert_eq!(device_of(&mounts, (0, 25)), None, "no device");
+        assert_eq!(device_of(&mounts, (9, 9)), None);
     }
 
     #[test]

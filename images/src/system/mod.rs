@@ -1,4 +1,4 @@
-//! What the machine tells: its users and processes, signals, quotas and limits; and how its names are written for people, shells and
+//! What the machine tells: its users and processes, signals, mounts, quotas and limits; and how its names are written for people, shells and
 //! JSON.
 
 pub(crate) mod disk_quota;
@@ -6,6 +6,7 @@ pub mod escape;
 pub mod fakeroot;
 pub mod file_size_limit;
 pub mod json_paths;
+pub mod mounts;
 pub mod process;
 pub mod stop;
 pub mod user;

@@ -1,11 +1,12 @@
-//! The file system that a path lies on, from proc_pid_mountinfo(5).
+//! The file system that a path lies on.
 
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use nix::sys::stat::{major, minor};
+
+use condatainer_images::system::mounts::{self, Mount};
 
 /// File systems that several machines mount at once.
 const OF_NETWORK: [&str; 14] = [
@@ -46,29 +47,18 @@ impl System {
 pub(crate) fn of(path: &Path) -> Option<System> {
     let path = path.canonicalize().ok()?;
     let dev = fs::metadata(&path).ok()?.dev();
-    let mounts = fs::read("/proc/self/mountinfo").ok()?;
-    find(&String::from_utf8_lossy(&mounts), &format!("{}:{}", major(dev), minor(dev)), path.as_os_str().as_bytes())
+    find(&mounts::read(), (major(dev), minor(dev)), &path)
 }
 
 /// The mount that the path lies below: the innermost of its device, or, where a file system shows other devices than its
 /// own (btrfs), the innermost of all.
-fn find(mounts: &str, device: &str, path: &[u8]) -> Option<System> {
-    let above = |point: &str| {
-        let point = point.trim_end_matches('/').as_bytes();
-        path.strip_prefix(point).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
-    };
-    let lines: Vec<Vec<&str>> = mounts.lines().map(|line| line.split(' ').collect()).collect();
-    let of_path = lines.iter().filter(|fields| fields.get(4).is_some_and(|point| above(point)));
-    let of_device = of_path.clone().filter(|fields| fields.get(2) == Some(&device));
+fn find(mounts: &[Mount], device: (u64, u64), path: &Path) -> Option<System> {
+    let of_path = mounts.iter().filter(|mount| path.starts_with(&mount.point));
+    let of_device = of_path.clone().filter(|mount| mount.device == device);
     // The last of several on one point is the one that shows.
-    let innermost = |fields: &&Vec<&str>| fields.get(4).map_or(0, |point| point.len());
-    of_device.max_by_key(innermost).or_else(|| of_path.max_by_key(innermost)).and_then(|fields| system(fields))
-}
-
-fn system(fields: &[&str]) -> Option<System> {
-    let after = fields.iter().position(|field| *field == "-")?;
-    let options = [fields.get(5), fields.get(after + 3)].into_iter().flatten().flat_map(|list| list.split(','));
-    Some(System { kind: (*fields.get(after + 1)?).into(), options: options.map(String::from).collect() })
+    let innermost = |mount: &&Mount| mount.point.as_os_str().len();
+    let mount = of_device.max_by_key(innermost).or_else(|| of_path.max_by_key(innermost))?;
+    Some(System { kind: mount.kind.clone(), options: mount.options.clone() })
 }
 
 #[cfg(test)]
@@ -79,26 +69,30 @@ mod tests {
         30 22 0:25 / /home rw,relatime - nfs4 fs:/home rw,vers=4.2,local_lock=none\n\
         31 22 0:26 / /scratch rw master:3 - lustre 10.0.0.1@tcp:/scratch rw,localflock\n\
         32 22 0:30 / /data rw - btrfs /dev/sdb rw,subvol=/\n\
-        33 30 0:40 / /home/alice/mnt rw - fuse.sshfs host: rw\n";
+        33 30 0:40 / /home/alice/mnt rw - fuse.sshfs host: rw\n\
+        34 30 0:41 / /home/alice/my\\040data rw - nfs fs:/my\\040data rw,nolock\n";
 
     #[test]
     fn innermost_mounts() {
-        let kind = |device, path: &str| find(MOUNTS, device, path.as_bytes()).map(|system| system.kind);
-        assert_eq!(kind("8:1", "/homework"), Some("ext4".into()));
-        assert_eq!(kind("0:25", "/home/alice"), Some("nfs4".into()));
-        assert_eq!(kind("0:40", "/home/alice/mnt/x"), Some("fuse.sshfs".into()));
-        assert_eq!(kind("0:31", "/data/x"), Some("btrfs".into()), "its device is another");
-        assert_eq!(kind("8:1", "/"), Some("ext4".into()));
-        assert_eq!(find("nonsense", "8:1", b"/"), None);
+        let mounts = mounts::parse(MOUNTS.as_bytes());
+        let kind = |device, path: &str| find(&mounts, device, Path::new(path)).map(|system| system.kind);
+        assert_eq!(kind((8, 1), "/homework"), Some("ext4".into()));
+        assert_eq!(kind((0, 25), "/home/alice"), Some("nfs4".into()));
+        assert_eq!(kind((0, 40), "/home/alice/mnt/x"), Some("fuse.sshfs".into()));
+        assert_eq!(kind((0, 31), "/data/x"), Some("btrfs".into()), "its device is another");
+        assert_eq!(kind((8, 1), "/"), Some("ext4".into()));
+        assert_eq!(kind((0, 41), "/home/alice/my data/x"), Some("nfs".into()), "a blank is written as \\040");
+        assert_eq!(find(&[], (8, 1), Path::new("/")), None);
     }
 
     #[test]
     fn what_is_known_of_locks() {
-        let of = |device, path: &str| find(MOUNTS, device, path.as_bytes()).unwrap();
-        assert_eq!(of("0:26", "/scratch").keeps_locks_local(), Some("localflock"));
-        assert_eq!(of("0:25", "/home").keeps_locks_local(), None);
-        assert!(of("0:25", "/home").is_of_network() && of("0:40", "/home/alice/mnt").is_of_network());
-        assert!(!of("8:1", "/").is_of_network());
+        let mounts = mounts::parse(MOUNTS.as_bytes());
+        let of = |device, path: &str| find(&mounts, device, Path::new(path)).unwrap();
+        assert_eq!(of((0, 26), "/scratch").keeps_locks_local(), Some("localflock"));
+        assert_eq!(of((0, 25), "/home").keeps_locks_local(), None);
+        assert!(of((0, 25), "/home").is_of_network() && of((0, 40), "/home/alice/mnt").is_of_network());
+        assert!(!of((8, 1), "/").is_of_network());
     }
 
     #[test]
