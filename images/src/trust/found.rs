@@ -6,11 +6,10 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use super::mode::WRITABLE_BY_ALL;
 use super::open_dir::directory_of;
 use super::owners::{Owners, is_unmapped, name_of};
 use crate::image::Image;
-
-const WRITABLE_BY_ALL: u32 = 0o002;
 
 /// Why an image that was found is not used; its owner was asked of the open file. A link to it must be of the same people.
 #[must_use]

@@ -7,6 +7,7 @@
 
 mod error;
 mod found;
+pub mod mode;
 mod of_root;
 mod open;
 pub mod open_dir;

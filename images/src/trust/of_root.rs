@@ -15,12 +15,12 @@ use rustix::fs::{CWD, Mode, OFlags, openat, readlinkat};
 use rustix::io::Errno;
 
 use super::error::TrustError;
+use super::mode::STICKY;
 use super::open::{Opened, open_at, who_else};
 use super::owners::{name_of, root_is_mapped};
 
 /// What the kernel follows at most.
 const MOST_LINKS: usize = 40;
-const STICKY: u32 = 0o1000;
 
 /// Opens a file that belongs to root, as do all directories that lead to it, and that nobody else can write or replace. Links are
 /// followed, if they are root's. In a directory with the sticky bit, others can write but not replace.

@@ -12,13 +12,12 @@ use rustix::fs::{CWD, Mode, OFlags, openat, readlinkat};
 use rustix::io::Errno;
 
 use super::error::TrustError;
+use super::mode::{WRITABLE_BY_ALL, WRITABLE_BY_GROUP};
 use super::open_dir::directory_of;
 use super::owners::{Owners, is_private, is_unmapped, name_of, name_of_group};
 
 /// Never waits (a fifo, a modem), and never becomes the terminal of the process.
 const CAREFULLY: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC).union(OFlags::NOCTTY);
-const WRITABLE_BY_GROUP: u32 = 0o020;
-const WRITABLE_BY_ALL: u32 = 0o002;
 const ACL: &str = "system.posix_acl_access";
 
 /// Which symbolic links at the end of a path are followed.

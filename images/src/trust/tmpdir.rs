@@ -11,11 +11,8 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, Gid, Uid, access};
 
+use super::mode::{STICKY, WRITABLE_BY_ALL, WRITABLE_BY_GROUP};
 use super::owners::{OVERFLOW_UID, is_private, is_unmapped, name_of, name_of_group};
-
-const STICKY: u32 = 0o1000;
-const GROUP: u32 = 0o020;
-const OTHERS: u32 = 0o002;
 
 /// Why a directory cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,14 +93,14 @@ fn judge(looked: &[Looked], me: Me) -> Option<Fault> {
         let owner = name_of(first.uid);
         return Some(Fault { why: format!("it belongs to {owner}, {REPLACE}"), cure: None });
     }
-    if let Some(open) = looked.iter().find(|dir| dir.mode & OTHERS != 0 && dir.mode & STICKY == 0) {
+    if let Some(open) = looked.iter().find(|dir| dir.mode & WRITABLE_BY_ALL != 0 && dir.mode & STICKY == 0) {
         let path = open.path.display();
         let what = if open.path == first.path { "it".into() } else { path.to_string() };
         let by = if open.uid == me.uid { "" } else { "as root: " };
         let why = format!("{what} can be written to by everybody and has no sticky bit, {REPLACE}");
         return Some(Fault { why, cure: Some(format!("{by}chmod +t {path}")) });
     }
-    let of_group = first.mode & GROUP != 0 && first.mode & STICKY == 0 && Some(first.gid) != me.own_group;
+    let of_group = first.mode & WRITABLE_BY_GROUP != 0 && first.mode & STICKY == 0 && Some(first.gid) != me.own_group;
     of_group.then(|| Fault {
         why: format!("it can be written to by group {} and has no sticky bit, {REPLACE}", name_of_group(first.gid)),
         cure: None,

@@ -15,8 +15,8 @@ use crate::machine::interposers;
 use crate::machine::survey;
 use crate::machine::version;
 use condatainer_images::tools::programs;
+use condatainer_images::trust::mode::SETUID;
 
-const SETUID: u32 = 0o4000;
 /// Other engines that may be here.
 const OTHERS: [&str; 2] = ["apptainer", "singularity"];
 /// What is found first is what the engine takes.

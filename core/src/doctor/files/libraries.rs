@@ -8,10 +8,7 @@ use crate::config::Source;
 use crate::doctor::check::Check;
 use crate::doctor::request::Asker;
 use crate::request::names::Library;
-
-const WRITABLE_BY_ALL: u32 = 0o002;
-const WRITABLE_BY_GROUP: u32 = 0o020;
-const STICKY: u32 = 0o1000;
+use condatainer_images::trust::mode::{STICKY, WRITABLE_BY_ALL, WRITABLE_BY_GROUP};
 
 /// An image directory that exists.
 #[derive(Clone, Debug)]

@@ -10,8 +10,7 @@ use super::facts::{Facts, Tool};
 use crate::doctor::request::Asker;
 use condatainer_images::system::user::widest_range;
 use condatainer_images::tools::programs;
-
-const SETUID: u32 = 0o4000;
+use condatainer_images::trust::mode::SETUID;
 
 pub(crate) fn read(asker: &Asker) -> Facts {
     let texts = ["/etc/subuid", "/etc/subgid"].map(|path| fs::read_to_string(path).unwrap_or_default());

@@ -14,6 +14,7 @@ use crate::machine::facts::{BaseFacts, Kind, LayerFacts};
 use crate::machine::interposers::{self, FUSE_PROGRAMS};
 use condatainer_images::image;
 use condatainer_images::tools::programs;
+use condatainer_images::trust::mode::SETUID;
 
 /// What SingularityCE looks for in the superblock of a squashfs file; it takes anything else for damage.
 const KNOWN_COMPRESSION: [&str; 5] = ["gzip", "lzma", "lzo", "xz", "lz4"];
@@ -119,7 +120,7 @@ fn starter(prefix: &Path, engine: &str, name: &str) -> Option<PathBuf> {
 }
 
 fn is_setuid(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|meta| meta.permissions().mode() & 0o4000 != 0)
+    fs::metadata(path).is_ok_and(|meta| meta.permissions().mode() & SETUID != 0)
 }
 
 /// The first of the stack that SingularityCE does not accept, or would show otherwise than Apptainer has left it.
