@@ -13,6 +13,9 @@ use nix::libc;
 
 use condatainer_formats::ext::Window;
 
+/// The whole file, whatever its length will be: a range without length reaches to the end.
+pub const WHOLE_FILE: Window = Window { offset: 0, size: 0 };
+
 /// What somebody wants to do with an image, or does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use tempfile::{NamedTempFile, PersistError};
 
-use super::draft_name::{ALL, Kind, RANDOM, prefix};
+use super::draft_name::{Kind, RANDOM, prefix};
 use super::on_signal::RemovedOnSignal;
 use crate::lock::{self, Access, Guard, LockError};
 use crate::sparse;
@@ -37,7 +37,7 @@ impl Draft {
     pub fn new(directory: &Path, target: &OsStr, kind: Kind) -> io::Result<Self> {
         for _ in 0..ATTEMPTS {
             let (temp, on_signal) = make(directory, target, kind)?;
-            match lock::take(temp.as_file(), ALL, Access::Write) {
+            match lock::take(temp.as_file(), lock::WHOLE_FILE, Access::Write) {
                 Ok(guard) if is_at(temp.path(), temp.as_file()) => {
                     return Ok(Self { temp, guard, _on_signal: on_signal });
                 }

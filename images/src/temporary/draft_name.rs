@@ -2,16 +2,12 @@
 
 use std::ffi::OsStr;
 
-use condatainer_formats::ext::Window;
-
 /// Between the name of the target and the random letters; nobody names a file like this by himself.
 pub(super) const MARK: &str = ".condatainer-";
 /// How many random letters follow.
 pub(super) const RANDOM: usize = 6;
 /// Bytes of the target's name that are used, so that the whole stays a possible name, of 255 bytes.
 pub(super) const LONGEST_NAME: usize = 200;
-/// All of the file, whatever its length will be: a range without length reaches to the end.
-pub(super) const ALL: Window = Window { offset: 0, size: 0 };
 
 /// What a draft is to become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,14 +18,12 @@ use super::on_signal::RemovedOnSignal;
 use crate::lock::{self, Access, Guard, LockError};
 use crate::system::process::host_name;
 use crate::trust::open_dir::OpenDir;
-use condatainer_formats::ext::Window;
 
 const MARK: &str = ".condatainer-own";
 /// It gets its name when it is locked.
 const NEW_MARK: &str = ".condatainer-new";
 /// What a mark says is short; more is not one of ours.
 const MAX_MARK: u64 = 512;
-const ALL: Window = Window { offset: 0, size: 0 };
 
 const RANDOM: usize = 6;
 const LETTERS: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
@@ -117,7 +115,7 @@ fn require_fresh(dir: &OpenDir) -> io::Result<()> {
 fn mark(dir: &OpenDir) -> io::Result<Guard> {
     let mut file = dir.open(NEW_MARK.as_ref(), OFlags::CREATE | OFlags::EXCL | OFlags::RDWR)?;
     file.write_all(words().as_bytes())?;
-    let guard = lock::take(&file, ALL, Access::Write).map_err(|error| match error {
+    let guard = lock::take(&file, lock::WHOLE_FILE, Access::Write).map_err(|error| match error {
         LockError::Io(error) => error,
         LockError::Busy(_) => io::Error::other(error),
     })?;
@@ -151,7 +149,7 @@ fn remove_abandoned(place: &OpenDir, name: &OsStr) -> io::Result<bool> {
     if !is_ours || (&mark).take(MAX_MARK).read_to_string(&mut text).is_err() || text != words() {
         return Ok(false);
     }
-    match lock::take(&mark, ALL, Access::Write) {
+    match lock::take(&mark, lock::WHOLE_FILE, Access::Write) {
         Ok(guard) if guard.unsupported.is_none() => place.remove_tree(name, &dir).map(|()| true),
         _ => Ok(false),
     }

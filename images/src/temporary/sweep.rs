@@ -11,7 +11,7 @@ use nix::libc::{O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK};
 use nix::unistd::Uid;
 use rustix::fs::OFlags;
 
-use super::draft_name::{ALL, is_draft_name, prefix};
+use super::draft_name::{is_draft_name, prefix};
 use crate::lock::{self, Access};
 use crate::trust::open_dir::OpenDir;
 
@@ -33,7 +33,9 @@ pub fn in_the_making(directory: &Path, target: &OsStr) -> impl Iterator<Item = P
 
 fn is_held(path: &Path) -> bool {
     let file = OpenOptions::new().read(true).custom_flags(O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC).open(path);
-    file.is_ok_and(|file| matches!(lock::query(&file, ALL, Access::Write), Ok(lock::Availability::Held(_))))
+    file.is_ok_and(|file| {
+        matches!(lock::query(&file, lock::WHOLE_FILE, Access::Write), Ok(lock::Availability::Held(_)))
+    })
 }
 
 /// Root's drafts of another's image belong to that other by the time of the kill, so root looks at all.
@@ -44,7 +46,7 @@ fn remove_abandoned(place: &OpenDir, name: &OsStr) -> io::Result<bool> {
     if !meta.is_file() || (meta.uid() != caller.as_raw() && !caller.is_root()) {
         return Ok(false);
     }
-    match lock::take(&file, ALL, Access::Write) {
+    match lock::take(&file, lock::WHOLE_FILE, Access::Write) {
         Ok(guard) if guard.unsupported.is_none() => place.remove_file(name, (meta.dev(), meta.ino())).map(|()| true),
         _ => Ok(false),
     }

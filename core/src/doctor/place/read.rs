@@ -8,12 +8,9 @@ use tempfile::Builder;
 
 use super::facts::{Facts, Lock, Trial};
 use super::system;
-use condatainer_formats::ext::Window;
 use condatainer_images::image;
 use condatainer_images::lock::{self, Access, Availability};
 use condatainer_images::temporary::on_signal::RemovedOnSignal;
-
-const ALL: Window = Window { offset: 0, size: 0 };
 
 pub(crate) fn read(path: &Path) -> Facts {
     let found = if path.is_dir() { Ok(None) } else { image(path).map(Some) };
@@ -53,14 +50,14 @@ fn try_locks(directory: &Path) -> io::Result<Trial> {
         Builder::new().prefix(".condatainer-doctor-").make_in(directory, |path| RemovedOnSignal::file(path, make))?;
     let (_on_signal, first) = file.as_file();
     let second = File::open(file.path())?;
-    let guard = match lock::take(first, ALL, Access::Write) {
+    let guard = match lock::take(first, lock::WHOLE_FILE, Access::Write) {
         Ok(guard) => guard,
         Err(error) => return Err(io::Error::other(error.to_string())),
     };
     if let Some(errno) = guard.unsupported {
         return Ok(Trial::Unsupported(errno.desc().into()));
     }
-    Ok(match lock::query(&second, ALL, Access::Write)? {
+    Ok(match lock::query(&second, lock::WHOLE_FILE, Access::Write)? {
         Availability::Held(_) => Trial::Seen,
         Availability::Free => Trial::Unseen,
         Availability::Unsupported(errno) => Trial::Unsupported(errno.desc().into()),
