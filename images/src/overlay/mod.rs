@@ -4,5 +4,6 @@
 //! sorted by their meaning. [`whiteout`] knows all that an image says is deleted below it, and whether the kernel's overlay honours that.
 
 pub mod lower;
+pub(crate) mod path;
 pub(crate) mod upper;
 pub mod whiteout;

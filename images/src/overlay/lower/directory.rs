@@ -18,7 +18,7 @@ use xattr::FileExt;
 use super::error::LowerError;
 use super::layer::{Child, Layer};
 use super::node::{At, LowerNode};
-use super::path::{join, split};
+use crate::overlay::path::{join, split};
 use condatainer_formats::ext::{FileType, Ids, Xattr};
 use condatainer_formats::overlayfs::is_opaque;
 

@@ -16,7 +16,6 @@ mod merged;
 mod names;
 mod node;
 mod open;
-mod path;
 mod squashfs;
 
 use std::cell::RefCell;
@@ -28,13 +27,12 @@ use std::rc::Rc;
 pub use error::LowerError;
 pub use links::first_with_hard_links;
 pub use node::LowerNode;
-pub(crate) use path::join;
 
+use crate::overlay::path::{join, split};
 use condatainer_formats::ext::FileType;
 use layer::Layer;
 use merged::{Found, Merged};
 use open::Wanted;
-use path::split;
 
 /// Bytes that are compared at a time.
 const PIECE: usize = 128 * 1024;

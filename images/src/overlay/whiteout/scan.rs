@@ -6,6 +6,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::paths::pack;
+use crate::overlay::path::join;
 use condatainer_formats::ext::{Entry, ExtError, FileType, Tree, Walk, Xattr};
 use condatainer_formats::overlayfs::{Meaning, is_of_fuse, is_opaque, is_whiteout, meaning};
 
@@ -54,7 +55,7 @@ pub struct Found {
 /// A tree that cannot be read, or has no `upper`.
 pub fn scan(tree: &Tree<'_>, deadline: Option<Instant>) -> Result<Option<Found>, ExtError> {
     let found = scan_with(tree, deadline, |xattrs| xattrs.iter().any(is_opaque))?;
-    // Whether the mark is there must not decide what a start does, so what it has no room for counts as unknown at once.
+    // Whether it is remembered must not decide what a start does, so what it has no room for counts as unknown at once.
     let memorable = |mut paths: Vec<Vec<u8>>| pack(&mut paths).map(|_| paths);
     Ok(found.map(|found| Found { opaque: found.opaque.and_then(memorable), ..found }))
 }
@@ -114,12 +115,8 @@ impl Search<'_, '_> {
     /// Directories are entered later; their paths count until one of them is opaque.
     fn queue(&mut self, below: Vec<(Vec<u8>, u32)>, path: Path, opaque: bool) {
         let path = if opaque { path.and_then(|path| self.end_at(path)) } else { path };
-        let join = |name: Vec<u8>| match path.as_deref() {
-            Some([]) => Some(name),
-            Some(path) => Some([path, b"/", &name].concat()),
-            None => None,
-        };
-        below.into_iter().for_each(|(name, ino)| self.walk.add(ino, join(name)));
+        let inner = |name: Vec<u8>| path.as_ref().map(|path| join(path, &name));
+        below.into_iter().for_each(|(name, ino)| self.walk.add(ino, inner(name)));
     }
 
     fn end_at(&mut self, path: Vec<u8>) -> Path {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::error::{SealError, display};
 use super::stack::StackBelow;
 use crate::image::ImageError;
-use crate::overlay::lower::join;
+use crate::overlay::path::join;
 use crate::overlay::upper::Names;
 use condatainer_formats::ext::{ExtError, FileType, Node, Tree, Visit, Walk, Xattr};
 use condatainer_formats::overlayfs::{is_whiteout, points_below};

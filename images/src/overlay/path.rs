@@ -1,7 +1,7 @@
 //! Paths in a tree: bytes, without a slash in front; the root is the empty one.
 
 /// A path's directory and last name; the root has none.
-pub(super) fn split(path: &[u8]) -> (&[u8], Option<&[u8]>) {
+pub(crate) fn split(path: &[u8]) -> (&[u8], Option<&[u8]>) {
     let end = path.iter().rposition(|byte| *byte != b'/').map_or(0, |at| at + 1);
     let path = path.get(..end).unwrap_or_default();
     match path.iter().rposition(|byte| *byte == b'/') {
