@@ -14,7 +14,7 @@ use crate::image::{self, Image, ImageError, Opened};
 use crate::lock::who::unknown;
 use crate::lock::{self, Access, Availability, Guard, LockError, Loop};
 use crate::system::file_size_limit;
-use crate::tools::given::GIVEN_FILE;
+use crate::tools::open_file::GIVEN_FILE;
 use crate::tools::run::Tool;
 use crate::tools::{ToolError, e2fsck, e2fsprogs};
 use condatainer_formats::ext::Window;

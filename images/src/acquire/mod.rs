@@ -1,4 +1,4 @@
-//! Getting an image to oneself.
+//! Takes an image for this process alone.
 //!
 //! [`LockedImage`] is the image, open and locked; its lock is the kernel's, and beside it lies a note that says who has it
 //! ([`holder`]). [`usage`] asks the same without taking anything. What is not clean is cleaned first, by an `e2fsck -p` that can be

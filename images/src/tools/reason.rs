@@ -2,7 +2,7 @@
 
 use std::process::Output;
 
-use super::given::GIVEN_FILE;
+use super::open_file::GIVEN_FILE;
 
 /// What e2fsck and resize2fs say after the reason, about names that mean nothing to a user.
 const ADVICE: [&str; 3] =

@@ -1,8 +1,7 @@
 //! One way to run a tool: found also where users have no PATH to, speaking English, with nothing on its standard input unless it is
 //! given something, and what it prints kept up to a limit.
 //!
-//! There is no thread in this: the plugin runs e2fsck inside a daemon of Slurm's. What the builds of `core` run (Apptainer, conda)
-//! needs more, a session with a guard in it, and has a way of its own.
+//! It starts no thread. Builds need more (a session with a guard) and have their own way, core's `build::process`.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -75,7 +74,7 @@ impl Tool {
         self
     }
 
-    /// Gives it an open file to work on, whatever the file's path has become or contains: [`super::given::GIVEN_FILE`], its standard
+    /// Gives it an open file to work on, whatever the file's path has become or contains: [`super::open_file::GIVEN_FILE`], its standard
     /// input.
     ///
     /// Where `file` is locked, the lock holds until the tool has ended, even if this process is killed before.

@@ -11,8 +11,8 @@ use crate::build::process::{End, Running};
 use crate::build::progress::{News, Watch};
 use condatainer_images::tools::ToolError;
 use condatainer_images::tools::disk_full;
-use condatainer_images::tools::given::path_of;
 use condatainer_images::tools::mksquashfs::{self, Compression, NAME, PACKAGE};
+use condatainer_images::tools::open_file::path_of;
 use condatainer_images::tools::programs;
 
 /// How to pack.

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::error::CheckError;
 use super::finding::{Code, Finding};
 use crate::tools::ToolError;
-use crate::tools::given::GIVEN_FILE;
+use crate::tools::open_file::GIVEN_FILE;
 use crate::tools::run::Tool;
 use condatainer_formats::ext::Window;
 

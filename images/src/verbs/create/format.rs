@@ -5,7 +5,7 @@ use std::io::{self, PipeReader, Write};
 
 use super::error::CreateError;
 use super::spec::Spec;
-use crate::tools::given::path_of;
+use crate::tools::open_file::path_of;
 use crate::tools::run::Tool;
 use crate::tools::{ToolError, e2fsprogs};
 use condatainer_formats::ext::Ids;

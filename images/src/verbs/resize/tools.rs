@@ -9,7 +9,7 @@ use crate::acquire::automatic_repair::automatic_repair;
 use crate::system::stop::Stop;
 use crate::temporary::Draft;
 use crate::tools::e2fsck::{self, Answer, CORRECTED, Work};
-use crate::tools::given::GIVEN_FILE;
+use crate::tools::open_file::GIVEN_FILE;
 use crate::tools::run::Tool;
 use crate::tools::{ToolError, e2fsprogs};
 

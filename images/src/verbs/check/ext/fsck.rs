@@ -5,7 +5,7 @@ use crate::acquire::LockedImage;
 use crate::acquire::automatic_repair::{automatic_repair, refuse_endless};
 use crate::tools::ToolError;
 use crate::tools::e2fsck::{Answer, NAME, Work, errors_left};
-use crate::tools::given::GIVEN_FILE;
+use crate::tools::open_file::GIVEN_FILE;
 use crate::tools::run::{Stream, Tool};
 
 /// Enough to see what is wrong; a badly damaged image makes millions.
