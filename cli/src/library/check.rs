@@ -8,7 +8,7 @@ use condatainer_core::config::SYSTEM_FILE;
 use condatainer_core::request::layer::Layer;
 use condatainer_core::request::names::Finder;
 use condatainer_core::request::script::Script;
-use condatainer_images::system::escape::one_line;
+use condatainer_images::system::escape::{one_line, shell_words};
 use serde::Serialize;
 
 use crate::say;
@@ -139,19 +139,18 @@ fn told(
 
 /// How a file that is not there can be made.
 fn advice(path: &Path) -> String {
-    let shell = |words: &[&str]| shlex::try_join(words.iter().copied()).unwrap_or_else(|_| words.join(" "));
     let target = path.display().to_string();
     let beside = |ending: &&str| Some(path.with_extension(ending)).filter(|recipe| recipe.is_file());
     if let Some(recipe) = RECIPES.iter().find_map(beside) {
         let recipe = recipe.display().to_string();
-        let command = shell(&["condatainer", "create", "-f", &recipe, "-p", &target]);
+        let command = shell_words(&["condatainer", "create", "-f", &recipe, "-p", &target]);
         return format!("{target}: is not there, but {recipe} is: {command}");
     }
     if let Some(recipe) = beside(&"sh") {
         return format!("{target}: is not there; {} is, but build scripts are not supported", recipe.display());
     }
     match path.extension().and_then(|ending| ending.to_str()) {
-        Some("img" | "ext3") => format!("{target}: is not there: {}", shell(&["condatainer", "o", &target])),
+        Some("img" | "ext3") => format!("{target}: is not there: {}", shell_words(&["condatainer", "o", &target])),
         _ => format!("{target}: no such file"),
     }
 }

@@ -1,5 +1,6 @@
 //! Images: what a path is, told from its content and never from its name.
 
+pub(crate) mod attributes;
 mod error;
 mod identify;
 mod kind;

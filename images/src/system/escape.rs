@@ -45,6 +45,14 @@ pub fn shell_word(word: &str) -> String {
     text + "'"
 }
 
+/// A command line as a shell reads it back: its words, quoted where they need it. A word that no command can have (with a NUL in
+/// it) leaves all as they are.
+#[must_use]
+pub fn shell_words<W: AsRef<str>>(words: &[W]) -> String {
+    let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
+    shlex::try_join(words.iter().copied()).unwrap_or_else(|_| words.join(" "))
+}
+
 fn is_hidden(c: char) -> bool {
     c.is_control() || changes_the_order(c)
 }
@@ -71,7 +79,7 @@ fn changes_the_order(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{escape, one_line, shell_word};
+    use super::{escape, one_line, shell_word, shell_words};
 
     #[test]
     fn text_stays_and_everything_else_is_visible() {
@@ -89,6 +97,12 @@ mod tests {
             let printed = bash.args(["-c", &format!("printf %s {}", shell_word(word))]).output().unwrap().stdout;
             assert_eq!(printed, word.as_bytes());
         }
+    }
+
+    #[test]
+    fn words_are_quoted_where_they_need_it() {
+        assert_eq!(shell_words(&["ls", "-l", "a b", ""]), "ls -l 'a b' ''");
+        assert_eq!(shell_words(&[String::from("a b\0")]), "a b\0");
     }
 
     #[test]

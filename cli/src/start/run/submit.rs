@@ -8,6 +8,7 @@ use condatainer_core::request::Request;
 use condatainer_core::request::names::Finder;
 use condatainer_core::request::script::Script;
 use condatainer_core::submission;
+use condatainer_images::system::escape::shell_words;
 use condatainer_images::tools::programs;
 use serde::Serialize;
 
@@ -145,7 +146,7 @@ fn job_name(script: &Path) -> String {
 
 impl Submission {
     fn to_shell(&self) -> String {
-        let argv = shlex::try_join(self.argv.iter().map(String::as_str)).unwrap_or_else(|_| self.argv.join(" "));
+        let argv = shell_words(&self.argv);
         format!("{argv} << 'END OF SCRIPT'\n{}END OF SCRIPT", self.script)
     }
 }

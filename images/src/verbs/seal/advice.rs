@@ -5,13 +5,12 @@ use std::path::{Path, PathBuf};
 use xattr::FileExt;
 
 use crate::image;
+use crate::image::attributes::SEAL_ADVISED;
+use crate::system::escape::shell_words;
 
 /// Files and directories from which on the difference is felt: fuse2fs and fuse-overlayfs answer for each of them when a program
 /// starts from the image, squashfuse reads them compressed and from far fewer blocks (docs/benchmarks.md).
 const MANY: u32 = 10_000;
-
-/// Set on an image about which it has been said. Nothing else depends on it.
-const MARK: &str = "user.condatainer.seal-advised";
 
 /// The line to say now that work in `image` has ended; `below` are the layers that it was used on, `base` the base where it is not
 /// the configured one. `None` where the image is small, or where it was said before, or where that cannot be remembered.
@@ -20,7 +19,10 @@ pub fn advice(image: &Path, base: Option<&Path>, below: &[PathBuf]) -> Option<St
     let opened = image::open(image).ok()?;
     let probe = opened.probe().ok()??;
     let files = probe.inodes_total.saturating_sub(probe.inodes_free);
-    if files < MANY || opened.file.get_xattr(MARK).ok()?.is_some() || opened.file.set_xattr(MARK, b"1").is_err() {
+    if files < MANY
+        || opened.file.get_xattr(SEAL_ADVISED).ok()?.is_some()
+        || opened.file.set_xattr(SEAL_ADVISED, b"1").is_err()
+    {
         return None;
     }
     let command = command(image, base, below);
@@ -32,7 +34,7 @@ fn command(image: &Path, base: Option<&Path>, below: &[PathBuf]) -> String {
     let base = base.into_iter().flat_map(|base| ["-b".into(), base.display().to_string()]);
     let below = below.iter().flat_map(|layer| ["-o".into(), layer.display().to_string()]);
     let words: Vec<String> = words.chain(base).chain(below).chain([image.display().to_string()]).collect();
-    shlex::try_join(words.iter().map(String::as_str)).unwrap_or_else(|_| words.join(" "))
+    shell_words(&words)
 }
 
 #[cfg(test)]
