@@ -10,7 +10,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 
 use xattr::FileExt;
 
-use crate::overlay::whiteout;
+use crate::image::attributes::WHITEOUTS;
 
 /// What could not be made equal, and why.
 #[derive(Debug)]
@@ -88,10 +88,10 @@ fn shown(name: &OsStr) -> String {
     name.to_string_lossy().escape_debug().to_string()
 }
 
-/// The mark of the whiteouts is valid for the superblock that it was made for only, so it is left behind.
+/// What is remembered of the whiteouts is valid for the superblock that it was made for only, so it is left behind.
 fn names(file: &File) -> Result<BTreeSet<OsString>, Unequal> {
     match file.list_xattr() {
-        Ok(names) => Ok(names.filter(|name| name != whiteout::MARK).collect()),
+        Ok(names) => Ok(names.filter(|name| name != WHITEOUTS).collect()),
         // A file system without any.
         Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(BTreeSet::new()),
         Err(error) => Err(Unequal::new("extended attributes")(error)),
@@ -118,12 +118,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn attributes_are_kept_but_not_the_mark() {
+    fn attributes_are_kept_but_not_what_is_remembered_of_whiteouts() {
         let dir = tempfile::tempdir_in("/var/tmp").unwrap();
         let make = |name: &str| File::options().read(true).write(true).create_new(true).open(dir.path().join(name));
         let (original, draft) = (make("a").unwrap(), make("b").unwrap());
         original.set_xattr("user.note", b"remembered").unwrap();
-        original.set_xattr(whiteout::MARK, b"{}").unwrap();
+        original.set_xattr(WHITEOUTS, b"{}").unwrap();
         draft.set_xattr("user.other", b"").unwrap();
         original.set_permissions(Permissions::from_mode(0o4751)).unwrap();
         take_rest(&original, &draft).unwrap();

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::mark::find;
+use super::remembered::find;
 use super::scan::{Found, Kinds, scan_with};
 use crate::overlay::lower::Lower;
 use condatainer_formats::ext::{ExtError, Tree, Window, Xattr};

@@ -13,11 +13,10 @@ use nix::unistd::Uid;
 use serde::{Deserialize, Serialize};
 use xattr::FileExt;
 
+use crate::image::attributes::LOAN;
 use crate::system::process::{Process, host_name};
 use condatainer_formats::ext::Ids;
 
-/// The name of the attribute.
-const NOTE: &str = "user.condatainer.with-root";
 const VERSION: u32 = 1;
 
 /// Whose an image was, and who has lent it.
@@ -43,11 +42,11 @@ impl Note {
     }
 
     pub(crate) fn read(file: &File) -> Option<Self> {
-        Self::parse(&file.get_xattr(NOTE).ok()??)
+        Self::parse(&file.get_xattr(LOAN).ok()??)
     }
 
     pub(crate) fn read_at(image: &Path) -> Option<Self> {
-        Self::parse(&xattr::get_deref(image, NOTE).ok()??)
+        Self::parse(&xattr::get_deref(image, LOAN).ok()??)
     }
 
     fn parse(text: &[u8]) -> Option<Self> {
@@ -56,7 +55,7 @@ impl Note {
 
     /// Puts it on the image, on disk before this returns.
     pub(crate) fn write(&self, file: &File) -> io::Result<()> {
-        file.set_xattr(NOTE, &serde_json::to_vec(self)?)?;
+        file.set_xattr(LOAN, &serde_json::to_vec(self)?)?;
         file.sync_all()
     }
 
@@ -75,7 +74,7 @@ impl Note {
 /// Strikes the note out, if there is one.
 pub(crate) fn strike(file: &File) {
     if Note::read(file).is_some() {
-        let _ = file.remove_xattr(NOTE);
+        let _ = file.remove_xattr(LOAN);
     }
 }
 
@@ -93,7 +92,7 @@ mod tests {
         assert_eq!(Note::read(&file).unwrap().owner(), OWNER);
         strike(&file);
         assert_eq!(Note::read(&file), None);
-        file.set_xattr(NOTE, b"{\"v\":2}").unwrap();
+        file.set_xattr(LOAN, b"{\"v\":2}").unwrap();
         assert_eq!(Note::read(&file), None, "of another release");
     }
 

@@ -17,7 +17,7 @@ mod write;
 
 use std::fs::File;
 
-use super::mark;
+use super::remembered;
 use condatainer_formats::ext::raw::Fs;
 use condatainer_formats::ext::{ExtError, Tree, Window};
 pub use error::TranslateError;
@@ -72,7 +72,7 @@ fn once(file: &File, disk: &dyn Disk, window: Window) -> Result<Translated, Tran
     found.plan_moves(&tree)?;
     let (translated, removed) = (found.devices.len() as u64, found.removed.len() as u64);
     if translated + removed > 0 {
-        mark::forget(file);
+        remembered::forget(file);
         Writer { fs: &Fs::open(file, window, u64::MAX)?, disk, found: &found }.run()?;
     }
     Ok(Translated { translated, removed, left: found.left })
