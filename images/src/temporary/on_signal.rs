@@ -102,7 +102,7 @@ pub fn remove_on_signals() -> io::Result<()> {
     let mut signals = Signals::new(stop::meant_for_us())?;
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         for signal in signals.forever() {
-            // LockedImage to the end, so that nothing new can be made.
+            // Held to the end, so that nothing new can be made.
             let known = known();
             if !stop::is_listened_to() {
                 known.iter().for_each(Known::remove);

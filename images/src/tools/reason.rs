@@ -8,13 +8,23 @@ use super::open_file::GIVEN_FILE;
 const ADVICE: [&str; 3] =
     ["UNEXPECTED INCONSISTENCY; RUN fsck MANUALLY", "Please run 'e2fsck", "after the aborted resize operation"];
 
-/// Why the tool of this name failed: what it states as the reason, else its last message, else how it ended.
+/// Says `FATAL ERROR:` before the reason.
+const UNSQUASHFS: &str = "unsquashfs";
+
+/// Why the tool of this name failed: in its own words, else how it ended. What e2fsprogs print has names of files in it, which are
+/// anybody's, so no words in the middle of a line count there.
 pub(crate) fn reason(tool: &str, output: &Output) -> String {
     let text = [output.stdout.as_slice(), output.stderr.as_slice()].join(&b'\n');
     let text = String::from_utf8_lossy(&text);
-    let found = stated(text.lines()).map(str::to_owned).or_else(|| last_message(tool, &text));
+    let found = if tool == UNSQUASHFS { fatal(&text).map(str::to_owned) } else { last_message(tool, &text) };
     let line = found.unwrap_or_else(|| output.status.to_string());
     line.chars().filter(|c| !c.is_control()).collect()
+}
+
+/// What is called fatal, else the last line.
+fn fatal(text: &str) -> Option<&str> {
+    let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines().find_map(|line| line.strip_prefix("FATAL ERROR:")).or_else(|| lines().next_back()).map(str::trim)
 }
 
 /// The line with a reason of the system, else what is called fatal: so do the squashfs tools.
@@ -69,6 +79,20 @@ mod tests {
         let manual = "/proc/self/fd/0: /proc/self/fd/0: File /d (inode #13)\n  has 1 block\n/proc/self/fd/0: \t<metadata>\n\n\n/proc/self/fd/0: UNEXPECTED INCONSISTENCY; RUN fsck MANUALLY.\n\t(i.e., without -a or -p options)\n";
         assert_eq!(said(manual), "File /d (inode #13)");
         assert_eq!(said(""), "exit status: 0");
+        assert_eq!(said("File /a FATAL ERROR: b (inode #13)\nmke2fs: no room\n"), "no room", "a file's name");
+    }
+
+    #[test]
+    fn what_unsquashfs_calls_fatal() {
+        let said = |stderr: &str| {
+            let output = Output { status: Default::default(), stdout: b"x\n".to_vec(), stderr: stderr.into() };
+            reason(UNSQUASHFS, &output)
+        };
+        assert_eq!(
+            said("Read on filesystem failed because EOF\nFATAL ERROR: File system corruption\n"),
+            "File system corruption"
+        );
+        assert_eq!(said("\nlast\n"), "last");
     }
 
     #[test]

@@ -24,7 +24,7 @@ use super::reason::reason;
 const MOST: usize = 1 << 20;
 /// How soon somebody who asks to stop is heard, in milliseconds.
 const INTERVAL: u8 = 20;
-/// How long a killed tool is waited for; one that hangs in the kernel would not end.
+/// How long a killed command is waited for before it is abandoned.
 const AFTER_KILL: Duration = Duration::from_secs(1);
 
 /// A tool that is to be run.
@@ -96,10 +96,10 @@ impl Tool {
 
     /// As [`Tool::run`], but kills it as soon as `stop` says so; nothing else cuts it off.
     pub(crate) fn run_unless(&mut self, stop: &dyn Fn() -> bool, worst: i32) -> Result<Output, ToolError> {
-        self.in_own_group().judged(Some(stop), worst)
+        self.in_own_group().judged(Some(Stop { asked: stop, abandons: false }), worst)
     }
 
-    fn judged(&mut self, stop: Option<&dyn Fn() -> bool>, worst: i32) -> Result<Output, ToolError> {
+    fn judged(&mut self, stop: Option<Stop<'_>>, worst: i32) -> Result<Output, ToolError> {
         let output = captured(&mut self.command, stop).map_err(|error| self.not_started(error))?;
         match output.status.code() {
             Some(code) if code <= worst => Ok(output),
@@ -184,12 +184,20 @@ pub(crate) enum Stream {
     Err = 1,
 }
 
-/// Runs any command to its end and keeps what it prints. With `stop` it must lead a process group of its own, all of which is killed
-/// as soon as that says so.
+/// When a command is not waited for any longer. It must lead a process group of its own, all of which is killed then.
+#[derive(Clone, Copy)]
+pub struct Stop<'a> {
+    /// Asked again and again.
+    pub asked: &'a dyn Fn() -> bool,
+    /// Whether one that hangs in the kernel is left behind, a second after it was killed.
+    pub abandons: bool,
+}
+
+/// Runs any command to its end and keeps what it prints.
 ///
 /// # Errors
-/// It cannot be started, or does not end although it was killed.
-pub fn captured(command: &mut Command, stop: Option<&dyn Fn() -> bool>) -> io::Result<Output> {
+/// It cannot be started, or was abandoned.
+pub fn captured(command: &mut Command, stop: Option<Stop<'_>>) -> io::Result<Output> {
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let status = heard(command, stop, &mut |stream, piece| {
         let kept = if stream == Stream::Out { &mut stdout } else { &mut stderr };
@@ -201,29 +209,57 @@ pub fn captured(command: &mut Command, stop: Option<&dyn Fn() -> bool>) -> io::R
     Ok(Output { status, stdout, stderr })
 }
 
-fn heard(
-    command: &mut Command,
-    stop: Option<&dyn Fn() -> bool>,
-    hear: &mut dyn FnMut(Stream, &[u8]),
-) -> io::Result<ExitStatus> {
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+fn heard(command: &mut Command, stop: Option<Stop<'_>>, hear: &mut dyn FnMut(Stream, &[u8])) -> io::Result<ExitStatus> {
+    let mut tool = Running(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?);
     let mut open = Vec::new();
-    open.extend(child.stdout.take().map(|from| (Stream::Out, File::from(OwnedFd::from(from)))));
-    open.extend(child.stderr.take().map(|from| (Stream::Err, File::from(OwnedFd::from(from)))));
-    let timeout = if stop.is_some() { PollTimeout::from(INTERVAL) } else { PollTimeout::NONE };
+    open.extend(tool.0.stdout.take().map(|from| (Stream::Out, File::from(OwnedFd::from(from)))));
+    open.extend(tool.0.stderr.take().map(|from| (Stream::Err, File::from(OwnedFd::from(from)))));
+    let Some(stop) = stop else {
+        while !open.is_empty() {
+            read_what_is_there(&mut open, PollTimeout::NONE, hear)?;
+        }
+        return tool.0.wait();
+    };
     let mut killed: Option<Instant> = None;
-    while !open.is_empty() {
-        read_what_is_there(&mut open, timeout, hear)?;
+    loop {
+        // Without a stream left this waits for the time alone: a tool may live on when it has closed them.
+        read_what_is_there(&mut open, PollTimeout::from(INTERVAL), hear)?;
+        if open.is_empty()
+            && let Some(status) = tool.0.try_wait()?
+        {
+            return Ok(status);
+        }
         match killed {
-            Some(at) if at.elapsed() > AFTER_KILL => return Err(io::ErrorKind::TimedOut.into()),
-            None if stop.is_some_and(|stop| stop()) => {
-                let _ = killpg(Pid::from_raw(i32::try_from(child.id()).map_err(io::Error::other)?), Signal::SIGKILL);
+            Some(at) if stop.abandons && at.elapsed() > AFTER_KILL => {
+                tool.abandon();
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            None if (stop.asked)() => {
+                let _ = killpg(Pid::from_raw(i32::try_from(tool.0.id()).map_err(io::Error::other)?), Signal::SIGKILL);
                 killed = Some(Instant::now());
             }
             _ => {}
         }
     }
-    child.wait()
+}
+
+/// A started tool, which does not outlive the interest in it.
+struct Running(Child);
+
+impl Running {
+    /// It was killed, and hangs in the kernel.
+    fn abandon(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Ok(None) = self.0.try_wait() {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
 }
 
 /// Waits for something to be read, and leaves out of `open` what has come to its end.
@@ -332,6 +368,14 @@ mod tests {
     fn stopped_with_all_that_it_has_started() {
         let error = shell("sleep 600 & sleep 600").run_unless(&|| true, 0).unwrap_err();
         assert_eq!(error.to_string(), "sh failed: signal: 9 (SIGKILL)");
+    }
+
+    #[test]
+    fn one_that_has_closed_its_streams_is_stopped_too() {
+        let error = shell("exec > /dev/null 2>&1; sleep 600").run_unless(&|| true, 0).unwrap_err();
+        assert_eq!(error.to_string(), "sh failed: signal: 9 (SIGKILL)");
+        let output = shell("echo said; exec > /dev/null 2>&1; sleep 0.1; exit 2").run_unless(&|| false, 2).unwrap();
+        assert_eq!(output.stdout, b"said\n");
     }
 
     #[test]

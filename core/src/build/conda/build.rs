@@ -32,7 +32,7 @@ use crate::request::names::Name;
 const MODULES: &str = "cnt";
 /// Where the environment of a workspace image is in a container.
 const WORKSPACE: &str = "/ext3/env";
-/// What becomes the root of a layer or image, in the work_dir.
+/// What becomes the root of a layer or image, in the work directory.
 const ROOT: &str = "root";
 /// What of an image a container shows.
 const UPPER: &str = "upper";
