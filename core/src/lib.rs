@@ -1,8 +1,19 @@
 //! What a start is: [`request`] → [`machine`] → [`plan`] → [`run`].
 //!
-//! Everything that the CLI and the SPANK plugin have in common lives here, so that both say the same words and decide alike.
-//! [`request`] is what was asked, [`machine`] finds the facts, [`plan`] decides without looking at the machine, and [`run`]
-//! carries the plan out. Others can [`join`] a container that runs; a [`step`] shares one among its tasks.
+//! The command and the SPANK plugin both stand on it, so that they say the same words and decide alike. The way through:
+//!
+//! | room | what |
+//! |---|---|
+//! | [`config`] | the settings, and who has set them |
+//! | [`request`] | what was asked |
+//! | [`machine`] | what the machine says; decides nothing |
+//! | [`plan`] | the decision as data; looks at nothing |
+//! | [`submission`] | a plan's checks, where a job is submitted |
+//! | [`run`] | carries a plan out |
+//! | [`join`] | enters a running container |
+//! | [`step`] | one container for all tasks of a step |
+//! | [`build`] | makes layers |
+//! | [`doctor`] | checks a machine |
 
 #![forbid(unsafe_code)]
 // The way through a room leads to its private files too.

@@ -10,7 +10,7 @@ use condatainer_core::request::bind::Bind;
 use condatainer_core::request::names::{Finder, Library};
 use condatainer_core::request::script::Script;
 use condatainer_core::request::{Part, Request, Scope, VARIABLE, parse_assignment};
-use condatainer_core::step::written;
+use condatainer_core::step::lost_writes;
 use condatainer_core::submission;
 
 use crate::given::Given;
@@ -49,7 +49,7 @@ pub(crate) fn submit(
     let decided = request(context, given, inherited.as_deref(), place)?;
     let encoded = decided.as_ref().map(|(request, _)| request.encode()).transpose().map_err(|e| e.to_string())?;
     process.set_variable(VARIABLE, encoded.as_deref());
-    Ok(decided.map_or_else(Vec::new, |(request, config)| written::images(&request, &config)))
+    Ok(decided.map_or_else(Vec::new, |(request, config)| lost_writes::images(&request, &config)))
 }
 
 /// What is asked for, and by which configuration it was decided.

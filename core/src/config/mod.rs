@@ -3,8 +3,8 @@
 //! Unknown keys are errors, so that a misspelt key never silently does nothing. Keys of the site's `[fixed]` table win over
 //! everything; where a program is found is decided by the site alone, since the plugin starts it for every user.
 //!
-//! A file is read (`read`) into what it sets (`settings`); [`Config`] keeps one of these for each source and decides; [`Origin`] says
-//! who has, for messages, and [`Key`] for `condatainer config`.
+//! `read` reads a file into `settings`. [`Config`] keeps the settings of each source and decides. [`Origin`] tells messages which source
+//! decided. [`Key`] serves `condatainer config`.
 
 mod error;
 mod in_force;

@@ -1,5 +1,5 @@
-//! A process enters a container that runs, and becomes a command in it: a task that of its step, a user's own process a step's or a
-//! session's of his.
+//! Enters a running container and becomes a command in it. A task enters the container of its step. A user's own process enters the
+//! container of a step or of a session.
 //!
 //! [`running`] finds the containers that there are, [`compatibility`] tells whether this process can enter one, and [`container`]
 //! takes it in: with the [`environment`] that a start there would have given it, and the [`privileges`] of the container's first

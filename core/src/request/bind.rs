@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::request::written::{absolute, escape, split, unescape};
+use crate::request::syntax::{absolute, escape, split, unescape};
 
 /// A host path that is to appear inside the container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,14 +1,14 @@
 //! Layers as users write them: `PATH|NAME[:ro|:rw|:tmp]`, alone or in a comma-separated list.
 //!
 //! One grammar serves the command line, `#SBATCH` lines and the plugin, so that a layer means the same everywhere.
-//! Parsing is pure; whether the file exists is asked later, by [`crate::machine::facts`].
+//! Parsing is pure; whether the file exists is asked later, by [`crate::machine::survey`].
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::request::written::{absolute, escape, split, unescape, unescaped};
+use crate::request::syntax::{absolute, escape, split, unescape, unescaped};
 
 /// How a layer is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

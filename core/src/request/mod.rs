@@ -9,9 +9,9 @@ mod envelope;
 pub mod layer;
 pub mod names;
 pub mod script;
+mod syntax;
 #[cfg(test)]
 mod tests;
-mod written;
 
 pub use asked::{Part, Request, Scope};
 pub use envelope::{

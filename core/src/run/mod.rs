@@ -2,7 +2,8 @@
 //!
 //! [`container`] is the way from the first repair to the last look at what was written. On it lie [`images`] (what is done to them
 //! before and after), [`engine`] (the program that makes the container, and what it leaves behind) and [`session`] (how others find a
-//! container to join it).
+//! container to join it). [`scratch`] is the directory for what `:tmp` layers write, [`zsh_startup`] the one that a zsh in the
+//! container reads in the place of the user's. [`apt`] tells what to do about an apt that fails because only root exists inside.
 
 pub mod apt;
 pub(crate) mod container;

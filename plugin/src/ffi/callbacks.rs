@@ -20,7 +20,7 @@ use crate::settings::Settings;
 use crate::submit::{self, Place};
 use crate::{node, script};
 use condatainer_core::request::VARIABLE;
-use condatainer_core::step::written::Written;
+use condatainer_core::step::lost_writes::Written;
 
 const OK: c_int = 0;
 /// Up to Slurm 24.11 only a negative value is a failure.

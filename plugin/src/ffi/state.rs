@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use condatainer_core::step::written::Written;
+use condatainer_core::step::lost_writes::Written;
 
 use super::keeper::Channel;
 use crate::given::Given;

@@ -7,6 +7,10 @@
 //! while they are linked would find the host's libraries instead of those that the module will meet. Home is there, and with it
 //! the tool's configuration and its cache of packages. The environment of a new workspace image, `/ext3/env`, is made in the same
 //! way, and goes into the image when that is made: writing it through FUSE would take many times as long.
+//!
+//! The way: [`spec`] says what is wanted, [`yaml`] reads a file that says it. [`tool`] finds conda, [`command`] is the command line,
+//! [`host`] what of the host it needs. [`mod@build`] runs it in a container, [`output`] tells in one line what it said, [`record`]
+//! keeps what was made, and [`pack`] makes the layer.
 
 mod build;
 mod command;

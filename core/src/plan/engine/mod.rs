@@ -1,4 +1,5 @@
-//! What the engines other than an unprivileged Apptainer can do with a stack, and what is refused there with the way out. Pure.
+//! What a setuid Apptainer ([`setuid`]) and SingularityCE ([`singularity`]) can do with a stack. The rest is refused, with the way
+//! out. Pure.
 
 pub(crate) mod setuid;
 pub(crate) mod singularity;

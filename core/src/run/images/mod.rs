@@ -1,6 +1,6 @@
 //! The images of a start, before and after its command: repaired ([`repair`]), looked at again under the engine's lock ([`recheck`]),
-//! what is known about their whiteouts kept through a start ([`scan_cache`]), and after a writer put into the kernel's language
-//! ([`after_write`]).
+//! what is known about their whiteouts kept through a start ([`scan_cache`]). After a writer, its deletions become the kernel's
+//! whiteouts ([`after_write`]).
 
 pub(crate) mod after_write;
 pub(super) mod recheck;
