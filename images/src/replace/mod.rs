@@ -7,6 +7,9 @@
 //! The image's lock is held all the time, but not everybody asks for it. So right before the rename the image is looked at again:
 //! whoever has written to it meanwhile, or is about to, would lose what he writes. A file with several names is refused, because the
 //! others would go on leading to the original.
+//!
+//! The way: `place` finds where the image really lies, this file fills the copy there, `kept` gives an original that is to stay its
+//! second name, and the copy gets the first.
 
 mod error;
 mod kept;

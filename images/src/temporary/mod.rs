@@ -1,4 +1,4 @@
-//! What is there only while its maker is at work: a [`Draft`] beside the place ([`Target`]) where a file is to be, and a directory of our own
+//! Files and directories that exist only while we work: a [`Draft`] beside the place ([`Target`]) where a file is to be, and a directory of our own
 //! ([`private_dir`]).
 //!
 //! Both are locked by their maker and taken away by `Drop`, by a signal ([`on_signal`]), or, after a SIGKILL, by the next maker who

@@ -4,6 +4,10 @@
 //! answers, a device without end, or a file of a stranger's. So such a file is opened once, with [`open`], which neither follows a
 //! stranger's link nor waits. All questions then go to the open file: what it is, how large, whose, who else can write it.
 //! What a name leads to later is never asked again.
+//!
+//! The way: `open` opens a file and asks its `mode` and its `owners`; `of_root` does so for one that root alone can have put there.
+//! `found` asks the same about an image that was found by a name, `tmpdir` about a directory in which we write ourselves, and
+//! `open_dir` holds a directory by its descriptor for whoever removes things in it.
 
 mod error;
 mod found;

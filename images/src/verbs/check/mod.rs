@@ -1,7 +1,7 @@
 //! Check of an image: what e2fsck finds, what it does not know, and the repairs that lose nothing.
 //!
-//! Most is about the ext file system in it (`ext`); a squashfs is read from end to end (`squashfs`), and of a directory the two in it
-//! are looked at (`directory`). An image is looked at under Apptainer's lock for reading, and changed under that for writing. Repairs that could lose data are
+//! Most is about the ext file system in it (`ext`); a squashfs is read from end to end (`squashfs`), and of a directory, `upper` and
+//! `work` are checked (`directory`). An image is looked at under Apptainer's lock for reading, and changed under that for writing. Repairs that could lose data are
 //! made only when they are asked for, on a copy, and the original is kept.
 
 mod directory;

@@ -2,6 +2,9 @@
 //!
 //! mke2fs makes the file system under a temporary name beside the target; owner, space and contents are settled and synced
 //! before the file gets its real name, which it never takes from another file.
+//!
+//! The way: `spec` is what is asked for, `space` tells whether there is room for it, and `format` runs mke2fs. This file does the rest:
+//! the owner, a look at what came out, and the name.
 
 mod error;
 mod format;

@@ -3,6 +3,9 @@
 //! resize2fs rewrites a file system in place, and one that is cut off leaves it damaged. So it works on a copy beside the
 //! image, which is checked and then takes the image's place in one step: the image is whole at every instant. Where there is
 //! no room for a copy, the image itself can be given to resize2fs, at the caller's risk.
+//!
+//! The way: `shape` reads what the file system is like, `size` tells how many blocks are wanted and whether that is possible, `apply`
+//! does it on a copy or in place, with e2fsck and resize2fs as `tools`, and compares the shapes.
 
 mod apply;
 mod error;
