@@ -14,13 +14,15 @@ use signal_hook::iterator::Signals;
 static RUNNING: Mutex<Vec<i32>> = Mutex::new(Vec::new());
 static RECEIVED: AtomicI32 = AtomicI32::new(0);
 
-/// Makes SIGINT, SIGTERM and SIGHUP end all machines of this process; a second one ends the process at once (its machines
-/// then die with it). By handlers, not by blocking: what we start would inherit a mask.
+/// Makes SIGINT, SIGTERM and SIGHUP end all machines of this process, each unless it was ignored (`nohup`); a second one ends the
+/// process at once (its machines then die with it). By handlers, not by blocking: what we start would inherit a mask.
 ///
 /// # Errors
 /// When the handlers cannot be installed.
 pub fn stop_on_signals() -> Result<()> {
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot handle signals")?;
+    let ignored = ignored();
+    let ours = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| ignored & (1 << (signal - 1)) == 0);
+    let mut signals = Signals::new(ours).context("cannot handle signals")?;
     thread::spawn(move || {
         for signal in signals.forever() {
             if RECEIVED.swap(signal, Ordering::SeqCst) != 0 {
@@ -32,6 +34,13 @@ pub fn stop_on_signals() -> Result<()> {
         }
     });
     Ok(())
+}
+
+/// What whoever started this process has had it ignore, a bit for each signal.
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
 
 /// The signal that ended the machines of this process, if one did.

@@ -161,10 +161,13 @@ impl Machine {
 fn unshare(scratch: &Path, setup: &MachineSetup<'_>) -> Result<std::process::Command> {
     const NAMESPACES: [&str; 6] = ["--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child"];
     let has_cgroup = setup.proctrack == Proctrack::CgroupV1;
-    let mut command = std::process::Command::new("/usr/bin/unshare");
+    // Whoever runs this may have it ignore signals (`nohup`), which programs in the machine are not to inherit.
+    const UNSHARE: [&str; 3] = ["/usr/bin/env", "--default-signal", "/usr/bin/unshare"];
+    let mut command = std::process::Command::new(UNSHARE[0]);
+    command.args(&UNSHARE[1..]);
     if has_cgroup {
         command = cgroup::join(scratch)?;
-        command.args(["/usr/bin/unshare", "--cgroup"]);
+        command.args(UNSHARE).arg("--cgroup");
     }
     command.args(NAMESPACES).args((!setup.host_network).then_some("--net"));
     command.args(["/bin/bash", "-c", include_str!("../inside/machine.sh"), "machine"]).env_clear();
