@@ -3,4 +3,6 @@
 
 #![allow(dead_code, missing_docs, non_camel_case_types, unreachable_pub, clippy::all)]
 
-include!("spank_abi.rs");
+mod spank_abi;
+
+pub(super) use spank_abi::*;
