@@ -9,6 +9,8 @@ extern crate alloc;
 pub mod command;
 #[path = "../interposer/programs.rs"]
 mod programs;
+#[path = "../warden/verdict.rs"]
+pub mod verdict;
 
 use std::path::Path;
 

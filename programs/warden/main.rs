@@ -22,18 +22,21 @@ mod library;
 #[allow(dead_code, reason = "it has no environment")]
 mod start;
 mod tree;
+#[allow(dead_code, reason = "it reads no verdict")]
+mod verdict;
 
 use fence::Fence;
 use freestanding::path;
 use freestanding::signals::{SIGKILL, send};
 use kernel::Child;
 use start::Started;
+use verdict::Verdict;
 
 /// The exit code of a panic, or of a wrong call.
 const BROKEN: u8 = 1;
 /// A keeper's exit codes: all was well; or its image has not got all that was written.
 const KEPT: u32 = 0;
-const LOST: u32 = 3;
+const LOST: u32 = verdict::LOST as u32;
 
 /// How long what an ordinary keeper leaves behind may go on, in milliseconds: it has waited for all that matters.
 const STRAYS: u64 = 5_000;
@@ -42,22 +45,6 @@ const DYING: u64 = 5_000;
 /// How often killed processes are looked for, and how often a fuse2fs that goes on writing.
 const INTERVAL: u64 = 10;
 const LOOK: u64 = 100;
-
-/// The byte that slurmstepd is told.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-enum Verdict {
-    /// All ended by itself.
-    Ended = b'E',
-    /// All that matters ended by itself, but the keeper says that something was lost.
-    Lost = b'W',
-    /// It did not end in time, and was killed.
-    Late = b'K',
-    /// The keeper ended, but left processes behind, which were killed.
-    Strays = b'S',
-    /// There is something that SIGKILL does not end.
-    Stuck = b'L',
-}
 
 fn main(started: &mut Started) -> u8 {
     let mut numbers = started.arguments().skip(2).map(path::number);

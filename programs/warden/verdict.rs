@@ -1,0 +1,31 @@
+//! What the warden is told of a keeper's end, and what it tells of the container's. The same source in the warden, and in the library
+//! for the keeper and the plugin.
+
+/// The exit code by which a keeper says that what was written last may be missing in the image.
+pub const LOST: u8 = 3;
+
+/// How a step's container has ended, in one byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Verdict {
+    /// All that matters ended by itself.
+    Ended = b'E',
+    /// As `Ended`, but what was written last may be missing in the image.
+    Lost = b'W',
+    /// It did not end in time, and was killed.
+    Late = b'K',
+    /// The keeper ended, but left processes behind, which were killed.
+    Strays = b'S',
+    /// Something is left that SIGKILL does not end.
+    Stuck = b'L',
+}
+
+impl Verdict {
+    const ALL: [Self; 5] = [Self::Ended, Self::Lost, Self::Late, Self::Strays, Self::Stuck];
+
+    /// By its byte.
+    #[must_use]
+    pub fn read(byte: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|verdict| *verdict as u8 == byte)
+    }
+}
