@@ -106,7 +106,7 @@ fn another_directory_in_its_place_stops_the_start(desk: &Desk) -> Result<()> {
     desk.image("env.img")?;
     desk.run(&["mkdir", "bin", "scratch"])?.success()?;
     let swap = "mv $dir aside; mkdir $dir";
-    let swap_back = format!("{swap}; (sleep 5; mv $dir theirs; mv aside $dir) > /dev/null 2>&1 &");
+    let swap_back = format!("{swap}; (sleep 5.76402; mv $dir theirs; mv aside $dir) > /dev/null 2>&1 &");
     for swap in [swap, &swap_back] {
         let engine = format!(
             "#!/bin/bash\nif [[ \" $* \" == *' exec '* ]]; then cd {}; for dir in condatainer-*; do {swap}\ndone; cd \"$OLDPWD\"; fi\nexec /usr/bin/apptainer \"$@\"\n",
@@ -118,7 +118,7 @@ fn another_directory_in_its_place_stops_the_start(desk: &Desk) -> Result<()> {
         let output = command.run(&["condatainer", "exec", "-o", "env.img:tmp", "echo", "RAN"])?;
         let output = desk.refused(output, "was replaced by somebody while the container was being started")?;
         output.ends_with(125)?;
-        desk.wait_until("! pgrep -u alice -f '^sleep 5$'")?;
+        desk.wait_until("! pgrep -u alice -f '^sleep 5.76402$'")?;
         desk.script("ls -d scratch/*/* 2> /dev/null | grep -v /upper$ | grep -v /work$; rm -rf scratch/*")?;
     }
     Ok(())
@@ -128,7 +128,7 @@ fn what_a_killed_start_has_left_goes_with_the_next_one(desk: &Desk) -> Result<()
     desk.root_image("env.img")?;
     desk.script(&format!("{WORK}; mkdir scratch; cp -r work scratch/condatainer-abcdef"))?.success()?;
     let hold = format!(
-        "TMPDIR={} condatainer exec -o env.img:tmp sh -c 'mkdir /d; touch /d/f; chown -R 42 /d; chmod 700 /d; touch held; exec sleep 1000' > /dev/null 2>&1 & echo $! > pid",
+        "TMPDIR={} condatainer exec -o env.img:tmp sh -c 'mkdir /d; touch /d/f; chown -R 42 /d; chmod 700 /d; touch held; exec sleep 76401' > /dev/null 2>&1 & echo $! > pid",
         desk.path("scratch")
     );
     desk.script(&hold)?.success()?;
@@ -136,7 +136,7 @@ fn what_a_killed_start_has_left_goes_with_the_next_one(desk: &Desk) -> Result<()
     let beside = start(desk, &desk.path("scratch"), &[], "true")?.success()?;
     ensure!(!beside.stderr.contains("left it behind"), "a live one was swept: {beside:?}");
     // The engine and its daemons end by themselves when nobody reads their words.
-    desk.script("kill -KILL $(cat pid); pkill -KILL -u alice -x sleep; rm held")?;
+    desk.script("kill -KILL $(cat pid); pkill -KILL -u alice -f '^sleep 76401$'; rm held")?;
     desk.wait_until("[ ! -e /proc/$(cat pid) ]")?;
     let output = start(desk, &desk.path("scratch"), &[], "true")?.success()?;
     output.complains("removed: a killed start had left it behind")?;
