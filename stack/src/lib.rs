@@ -1,0 +1,10 @@
+//! The mounted stack: images served by one program of our own and stacked by the kernel, without any privilege.
+//!
+//! [`layer`] is one read-only tree: a squashfs, what lies in an ext image, the mount points that an engine needs. `merge` makes one tree of
+//! several, in which whiteouts count. `serve` answers the kernel's FUSE requests about it, and `scratch` is the tree that `:tmp` writes to.
+//! `namespace` makes the user's own user and mount namespace, mounts the server there and the kernel's OverlayFS on it; `process` starts
+//! the server and ends it.
+
+#![forbid(unsafe_code)]
+
+pub mod layer;
