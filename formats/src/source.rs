@@ -1,13 +1,13 @@
 //! What can be read at an offset, and the window of it that holds an image.
 //!
-//! A partition inside a SIF and a bare image look alike from here.
+//! A partition inside a SIF and a bare image look alike from here. Several threads may read at the same time.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
 /// Something that can be read at an offset without a shared position.
-pub trait ReadAt {
+pub trait ReadAt: Send + Sync {
     /// Reads up to `buf.len()` bytes at `offset`; 0 means the end.
     ///
     /// # Errors
@@ -18,6 +18,12 @@ pub trait ReadAt {
 impl ReadAt for File {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         FileExt::read_at(self, buf, offset)
+    }
+}
+
+impl<T: ReadAt + ?Sized> ReadAt for &T {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        (**self).read_at(buf, offset)
     }
 }
 

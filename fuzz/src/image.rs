@@ -3,8 +3,8 @@
 //! A file system of some megabytes consists of zeros but for a few dozen blocks. A fuzzer that is given only these changes what
 //! matters with every try.
 
-use std::cell::Cell;
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use condatainer_formats::ext::ReadAt;
 
@@ -18,7 +18,7 @@ const MOST_BLOCKS: u32 = 8 * 1024;
 pub struct Sparse<'a> {
     pub size: u64,
     blocks: Vec<(u32, &'a [u8])>,
-    read: Cell<u64>,
+    read: AtomicU64,
 }
 
 impl<'a> Sparse<'a> {
@@ -30,7 +30,7 @@ impl<'a> Sparse<'a> {
         blocks.sort_by_key(|(index, _)| *index);
         blocks.dedup_by_key(|(index, _)| *index);
         let size = u64::from(number(length) % (MOST_BLOCKS + 1)) * BLOCK as u64;
-        Self { size, blocks, read: Cell::new(0) }
+        Self { size, blocks, read: AtomicU64::new(0) }
     }
 
     /// The bytes from which [`Sparse::decode`] makes `image` again, where it is no longer than it may be.
@@ -47,7 +47,7 @@ impl<'a> Sparse<'a> {
 
     /// Forgets and tells how many bytes were read.
     pub fn take_read(&self) -> u64 {
-        self.read.take()
+        self.read.swap(0, Ordering::Relaxed)
     }
 
     fn block(&self, index: u64) -> &'a [u8] {
@@ -79,7 +79,7 @@ impl ReadAt for Sparse<'_> {
             buf[done + known.len()..done + length].fill(0);
             done += length;
         }
-        self.read.set(self.read.get() + count as u64);
+        self.read.fetch_add(count as u64, Ordering::Relaxed);
         Ok(count)
     }
 }

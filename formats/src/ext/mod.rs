@@ -3,10 +3,10 @@
 //! It works on the bytes of the image, so a probe costs microseconds instead of a process, and nothing in a hostile image
 //! can do more than produce an error. Making, checking and resizing file systems stays with e2fsprogs.
 //!
-//! The way through, from the bytes upwards: `superblock`, `group` and `inode` are the kernel's structures under its names. `source` reads
-//! within bounds, and [`raw::Fs`] is one open file system: where a group's descriptor and an inode lie. `blocks` leads from a file's blocks to
+//! The way through, from the bytes upwards: `superblock`, `group` and `inode` are the kernel's structures under its names. [`raw::Fs`] is
+//! one open file system, read within bounds: where a group's descriptor and an inode lie. `blocks` leads from a file's blocks to
 //! those of the disk, `directory` from names to inodes, `inode_table` through all inodes. [`probe()`] is one look on top of that, [`Tree`]
-//! a whole tree. Every error is an [`ExtError`].
+//! a whole tree from its start to its end, [`Volume`] one that many threads read wherever they like. Every error is an [`ExtError`].
 
 mod blocks;
 mod checksum;
@@ -17,22 +17,23 @@ mod group;
 mod inode;
 mod inode_table;
 pub mod probe;
-mod source;
 mod superblock;
 mod tree;
+mod volume;
 
 pub use crate::file::{FileType, Ids, Xattr};
 pub use crate::source::{ReadAt, Window, read_exact_at};
 pub use blocks::content::{Content, Extent};
 pub use directory::Entry;
 pub use error::ExtError;
+pub use fs::Effort;
 pub use probe::room::{Lack, Room};
 pub use probe::{Found, Owner, Probe, State, features, owners_below_upper, probe, probe_measured, room, stamp};
-pub use source::Effort;
 pub use superblock::Stamp;
 pub use superblock::features::Features;
 pub(crate) use superblock::has_magic;
 pub use tree::{Name, Node, Tree, Visit, Walk};
+pub use volume::{Stat, Time, Volume};
 
 /// The parts that a writer works with.
 pub mod raw {

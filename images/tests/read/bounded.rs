@@ -6,11 +6,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-use std::cell::Cell;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use condatainer_formats::ext::{Ids, ReadAt, Tree, Window, probe};
 use condatainer_images::overlay::whiteout::scan;
@@ -22,19 +22,19 @@ use support::{Bench, Mounted, debugfs, debugfs_script, debugfs_write, whole};
 /// A file that counts what is read of it.
 struct Counted {
     file: File,
-    read: Cell<u64>,
+    read: AtomicU64,
 }
 
 impl Counted {
     fn open(image: &Path) -> (Self, Window) {
-        (Self { file: File::open(image).unwrap(), read: Cell::new(0) }, whole(image))
+        (Self { file: File::open(image).unwrap(), read: AtomicU64::new(0) }, whole(image))
     }
 }
 
 impl ReadAt for Counted {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         let count = self.file.read_at(buf, offset)?;
-        self.read.set(self.read.get() + count as u64);
+        self.read.fetch_add(count as u64, Ordering::Relaxed);
         Ok(count)
     }
 }
@@ -47,7 +47,7 @@ fn both_end(image: &Path, why: &str) {
     let walk = Request { paths: vec!["/".into()], ..Request::new(Ids { uid: 5, gid: 6 }, Ids::ROOT) };
     let walked = preview(image, &reader, window, &walk).unwrap_err().to_string();
     assert!(searched.contains(why) && walked.contains(why), "{searched}\n{walked}");
-    assert!(reader.read.get() <= 4 * window.size, "{} bytes", reader.read.get());
+    assert!(reader.read.load(Ordering::Relaxed) <= 4 * window.size, "{} bytes", reader.read.load(Ordering::Relaxed));
 }
 
 fn first_block(image: &Path, path: &str) -> u32 {
@@ -185,7 +185,7 @@ fn attributes_without_end() {
     let upper = tree.upper().unwrap();
     let error = tree.xattrs(&upper).map(|all| all.len()).unwrap_err().to_string();
     assert!(error.contains("more than 1 MiB of extended attributes"), "{error}");
-    assert!(reader.read.get() < 2 << 20, "{} bytes", reader.read.get());
+    assert!(reader.read.load(Ordering::Relaxed) < 2 << 20, "{} bytes", reader.read.load(Ordering::Relaxed));
 }
 
 #[test]

@@ -3,6 +3,8 @@
 //! Every kind of image is one of these, and so is the tree of mount points. What a layer has is shown as it is on disk: names of
 //! whiteouts, ids and private attributes too. What they mean is decided above.
 
+pub mod ext;
+
 use std::io;
 
 use condatainer_formats::ext::{FileType, Ids, Xattr};

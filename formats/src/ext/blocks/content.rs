@@ -112,9 +112,7 @@ fn runs(fs: &Fs<'_>, inode: &Inode, end: u64) -> Result<(Vec<Run>, u64), ExtErro
     let mut runs: Vec<Run> = Vec::new();
     let blocks = walk(fs, inode, 0..end, &mut |run| {
         match runs.last_mut() {
-            Some(last) if (last.logical + last.blocks, last.physical + last.blocks) == (run.logical, run.physical) => {
-                last.blocks += run.blocks;
-            }
+            Some(last) if last.is_before(&run) => last.blocks += run.blocks,
             _ => runs.push(run),
         }
         Ok(ControlFlow::Continue(()))

@@ -26,6 +26,13 @@ pub(crate) struct Run {
     pub(crate) blocks: u64,
 }
 
+impl Run {
+    /// Whether `next` goes on where this one ends, in the file and on disk.
+    pub(crate) fn is_before(&self, next: &Self) -> bool {
+        (self.logical + self.blocks, self.physical + self.blocks) == (next.logical, next.physical)
+    }
+}
+
 /// Where the number of a block stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Pointer {
@@ -67,7 +74,7 @@ pub fn pointer_offset(fs: &Fs<'_>, ino: u32, inode: &Inode, logical: u64) -> Res
 }
 
 /// The blocks that a file can have at most, holes included.
-pub(super) fn addressable(fs: &Fs<'_>, inode: &Inode) -> u64 {
+pub(crate) fn addressable(fs: &Fs<'_>, inode: &Inode) -> u64 {
     let pointers = u64::from(fs.sb.block_size / 4);
     if inode.has(flag::EXTENTS) { 1 << 32 } else { DIRECT + pointers + pointers.pow(2) + pointers.pow(3) }
 }
@@ -135,10 +142,14 @@ impl Walk<'_, '_> {
             return self.add(Run { logical, physical: block.into(), blocks: 1 }, pointer);
         }
         self.step()?;
-        let node = self.fs.read_block(block.into(), "an indirect block")?;
+        let node = self.fs.block(block.into(), "an indirect block")?;
         let span = self.span(level - 1);
+        // Whoever wants a few blocks of a large file need not look at what stands for all of it.
+        let first = self.range.start.saturating_sub(logical) / span.max(1);
+        let wanted = self.range.end.saturating_sub(logical).div_ceil(span.max(1)).saturating_sub(first);
         let children = node.as_chunks::<4>().0.iter().map(|raw| u32::from_le_bytes(*raw));
-        for (index, child) in (0..).zip(children) {
+        let wanted = (0..).zip(children).skip(to_usize(first)).take(to_usize(wanted));
+        for (index, child) in wanted {
             let logical = logical.saturating_add(span.saturating_mul(index));
             if self.below(child, level - 1, logical, Pointer::Indirect(block.into(), index))?.is_break() {
                 return Ok(ControlFlow::Break(()));
@@ -175,7 +186,7 @@ impl Walk<'_, '_> {
     /// The node in `block`, below one that lies `depth` levels above the leaves.
     fn child(&mut self, depth: u16, block: u64) -> Step {
         self.step()?;
-        let bytes = self.fs.read_block(block, "an extent index")?;
+        let bytes = self.fs.block(block, "an extent index")?;
         let node = Node::of(&bytes)?;
         // Each level must lie exactly one below its parent, or a loop could keep us here.
         if node.depth() + 1 != depth {
@@ -215,6 +226,10 @@ impl Walk<'_, '_> {
         let most = self.fs.sb.blocks_count;
         if self.steps > most { Err(ExtError::corrupt("a file's block map goes in circles")) } else { Ok(()) }
     }
+}
+
+fn to_usize(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]

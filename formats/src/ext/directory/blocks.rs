@@ -65,7 +65,7 @@ pub(super) fn each_block(
             if !seen.insert(block) {
                 return Err(ExtError::corrupt("a directory has the same block twice"));
             }
-            outcome = visit(&fs.read_block(block, "a directory")?)?;
+            outcome = visit(&fs.block(block, "a directory")?)?;
             if outcome.is_break() {
                 break;
             }

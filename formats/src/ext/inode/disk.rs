@@ -6,7 +6,7 @@ use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::ext::superblock::Superblock;
-use crate::ext::superblock::features::incompat;
+use crate::ext::superblock::features::{incompat, ro_compat};
 use crate::file::{FileType, Ids, device};
 
 /// Bits of `i_flags`.
@@ -14,6 +14,8 @@ pub mod flag {
     pub(crate) const ENCRYPT: u32 = 0x800;
     /// The directory has an index.
     pub const INDEX: u32 = 0x1000;
+    /// What it takes of the disk is counted in blocks.
+    pub(crate) const HUGE_FILE: u32 = 0x4_0000;
     /// The blocks are mapped by an extent tree.
     pub const EXTENTS: u32 = 0x8_0000;
     /// It holds the value of an extended attribute.
@@ -127,6 +129,16 @@ impl Inode {
         // In units of 512 bytes, attribute blocks included.
         let of_attributes = if self.file_acl() == 0 { 0 } else { sb.cluster_size / 512 };
         self.i_blocks_lo.get() > of_attributes
+    }
+
+    /// What it takes of the disk, in units of 512 bytes.
+    pub(crate) fn sectors(&self, sb: &Superblock) -> u64 {
+        let low = u64::from(self.i_blocks_lo);
+        if !sb.features.has_ro_compat(ro_compat::HUGE_FILE) {
+            return low;
+        }
+        let all = low | u64::from(self.l_i_blocks_high) << 32;
+        if self.has(flag::HUGE_FILE) { all * u64::from(sb.block_size / 512) } else { all }
     }
 
     /// Whether a symbolic link keeps its target in the inode itself; judged as the kernel judges it.

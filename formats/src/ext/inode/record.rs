@@ -65,6 +65,12 @@ impl InodeRecord {
         time(self.inode.i_ctime, extra.map(|extra| extra.i_ctime_extra))
     }
 
+    /// Last time that it was read, in the same form.
+    pub(crate) fn atime(&self) -> (i64, u32) {
+        let extra = self.extra_to(offset_of!(Extra, i_crtime));
+        time(self.inode.i_atime, extra.map(|extra| extra.i_atime_extra))
+    }
+
     /// The room for extended attributes beside the fields.
     pub(crate) fn attributes(&self) -> Option<&[u8]> {
         self.rest.get(usize::from(self.extra_to(0)?.i_extra_isize.get())..)

@@ -8,9 +8,8 @@ pub mod room;
 
 use super::directory::{check_plain, lookup};
 use super::error::ExtError;
-use super::fs::Fs;
+use super::fs::{Effort, Fs};
 use super::inode::Inode;
-use super::source::Effort;
 use super::superblock::features::{Features, incompat, ro_compat};
 use super::superblock::{ERRORS, ROOT_INO, Stamp, Superblock, VALID};
 use crate::file::{FileType, Ids};

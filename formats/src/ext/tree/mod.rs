@@ -5,7 +5,7 @@
 //! directory and file once reads no more than the image has.
 
 mod walk;
-mod xattr;
+pub(crate) mod xattr;
 
 use std::cell::RefCell;
 use std::ops::ControlFlow;

@@ -42,7 +42,7 @@ pub(crate) fn xattrs(fs: &Fs<'_>, record: &InodeRecord) -> Result<Vec<Xattr>, Ex
         collect(fs, body, body, &mut all)?;
     }
     if record.inode.file_acl() != 0 {
-        let block = fs.read_block(record.inode.file_acl(), "an attribute block")?;
+        let block = fs.block(record.inode.file_acl(), "an attribute block")?;
         if u32_at(&block, 0) != Some(MAGIC) {
             return Err(ExtError::corrupt("an attribute block has no magic"));
         }

@@ -1,20 +1,28 @@
 //! One open file system: its bytes, its checked superblock, and the inode table that was used last.
+//!
+//! Whoever opens it with [`Fs::owned`] has its metadata kept in memory, within bounds: it must not change then.
 
-use std::cell::Cell;
+mod cache;
+mod source;
+
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::error::ExtError;
 use super::group::GroupDescriptor;
 use super::inode::Inode;
-use super::source::{Effort, Source};
 use super::superblock::{RawSuperblock, SUPERBLOCK_OFFSET, SUPERBLOCK_SIZE, Superblock};
 use crate::source::{ReadAt, Window};
+use cache::Cache;
+pub use source::Effort;
+use source::Source;
 
 /// A file system that was found to be one.
 pub struct Fs<'a> {
     source: Source<'a>,
     /// What its superblock says.
     pub sb: Superblock,
-    last_group: Cell<Option<(u64, GroupDescriptor)>>,
+    last_group: Mutex<Option<(u64, GroupDescriptor)>>,
+    cache: Option<Cache>,
 }
 
 impl<'a> Fs<'a> {
@@ -23,12 +31,24 @@ impl<'a> Fs<'a> {
     /// # Errors
     /// No readable ext superblock.
     pub fn open(reader: &'a dyn ReadAt, window: Window, budget: u64) -> Result<Self, ExtError> {
-        if window.size < SUPERBLOCK_OFFSET + SUPERBLOCK_SIZE as u64 {
+        Self::of(Source::new(Box::new(reader), window, budget), None)
+    }
+
+    /// As [`Fs::open`], for one that nobody changes any more: of its metadata up to `cached` bytes are kept in memory.
+    ///
+    /// # Errors
+    /// As [`Fs::open`].
+    pub(crate) fn owned(reader: Box<dyn ReadAt + 'a>, window: Window, cached: usize) -> Result<Self, ExtError> {
+        Self::of(Source::new(reader, window, u64::MAX), Some(Cache::new(cached)))
+    }
+
+    fn of(source: Source<'a>, cache: Option<Cache>) -> Result<Self, ExtError> {
+        let size = source.window().size;
+        if size < SUPERBLOCK_OFFSET + SUPERBLOCK_SIZE as u64 {
             return Err(ExtError::NotExt);
         }
-        let source = Source::new(reader, window, budget);
-        let sb = Superblock::from_bytes(&source.read(SUPERBLOCK_OFFSET, SUPERBLOCK_SIZE)?, window.size)?;
-        Ok(Self { source, sb, last_group: Cell::new(None) })
+        let sb = Superblock::from_bytes(&source.read(SUPERBLOCK_OFFSET, SUPERBLOCK_SIZE)?, size)?;
+        Ok(Self { source, sb, last_group: Mutex::new(None), cache })
     }
 
     /// Where it lies in what was opened.
@@ -75,16 +95,33 @@ impl<'a> Fs<'a> {
         self.read(self.sb.block_offset(block, what)?, self.sb.block_size as usize)
     }
 
+    /// As [`Fs::read_block`], from memory where it is kept there.
+    pub(crate) fn block(&self, block: u64, what: &str) -> Result<Arc<[u8]>, ExtError> {
+        self.piece(self.sb.block_offset(block, what)?, self.sb.block_size as usize)
+    }
+
+    /// As [`Fs::read`], from memory where it is kept there.
+    pub(crate) fn piece(&self, offset: u64, length: usize) -> Result<Arc<[u8]>, ExtError> {
+        let Some(cache) = &self.cache else { return self.read(offset, length).map(Arc::from) };
+        if let Some(known) = cache.get(offset, length) {
+            return Ok(known);
+        }
+        let piece: Arc<[u8]> = self.read(offset, length)?.into();
+        cache.put(offset, &piece);
+        Ok(piece)
+    }
+
     /// The descriptor of a group.
     ///
     /// # Errors
     /// It lies outside of the file system, or cannot be read.
     pub fn group(&self, group: u64) -> Result<GroupDescriptor, ExtError> {
-        if let Some((_, descriptor)) = self.last_group.get().filter(|(last, _)| *last == group) {
+        let known = *self.last_group.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, descriptor)) = known.filter(|(last, _)| *last == group) {
             return Ok(descriptor);
         }
         let descriptor = self.read_group(group)?;
-        self.last_group.set(Some((group, descriptor)));
+        *self.last_group.lock().unwrap_or_else(PoisonError::into_inner) = Some((group, descriptor));
         Ok(descriptor)
     }
 
@@ -94,7 +131,12 @@ impl<'a> Fs<'a> {
     /// As [`Fs::group`].
     pub fn read_group(&self, group: u64) -> Result<GroupDescriptor, ExtError> {
         let offset = GroupDescriptor::offset(&self.sb, group)?;
-        Ok(GroupDescriptor::from_bytes(&self.read(offset, usize::from(self.sb.desc_size))?))
+        let (block, length) = (u64::from(self.sb.block_size), usize::from(self.sb.desc_size));
+        if self.cache.is_none() {
+            return Ok(GroupDescriptor::from_bytes(&self.read(offset, length)?));
+        }
+        let (table, within) = (self.piece(offset / block * block, block as usize)?, (offset % block) as usize);
+        Ok(GroupDescriptor::from_bytes(table.get(within..within + length).unwrap_or_default()))
     }
 
     /// Where inode `ino` lies, in bytes within the file system.

@@ -2,10 +2,10 @@
 //!
 //! No header, however hostile, can make us read outside of the window or without end.
 
-use std::cell::Cell;
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::error::ExtError;
+use crate::ext::error::ExtError;
 use crate::source::{ReadAt, Window, read_exact_at};
 
 /// How much was read: what a benchmark of the probe reports.
@@ -19,15 +19,16 @@ pub struct Effort {
 
 /// A window of a reader that counts what is read and refuses to go beyond a budget.
 pub(crate) struct Source<'a> {
-    reader: &'a dyn ReadAt,
+    reader: Box<dyn ReadAt + 'a>,
     window: Window,
     budget: u64,
-    effort: Cell<Effort>,
+    reads: AtomicU64,
+    bytes: AtomicU64,
 }
 
 impl<'a> Source<'a> {
-    pub(crate) fn new(reader: &'a dyn ReadAt, window: Window, budget: u64) -> Self {
-        Self { reader, window, budget, effort: Cell::new(Effort::default()) }
+    pub(crate) fn new(reader: Box<dyn ReadAt + 'a>, window: Window, budget: u64) -> Self {
+        Self { reader, window, budget, reads: AtomicU64::new(0), bytes: AtomicU64::new(0) }
     }
 
     pub(crate) fn window(&self) -> Window {
@@ -35,7 +36,7 @@ impl<'a> Source<'a> {
     }
 
     pub(crate) fn effort(&self) -> Effort {
-        self.effort.get()
+        Effort { reads: self.reads.load(Relaxed), bytes: self.bytes.load(Relaxed) }
     }
 
     /// Fills `buf` from `offset` within the window, or fails: a short file system is an error, not a short buffer.
@@ -47,7 +48,7 @@ impl<'a> Source<'a> {
         }
         self.charge(length)?;
         let start = self.window.offset.checked_add(offset).ok_or_else(|| self.outside(end))?;
-        read_exact_at(self.reader, buf, start).map_err(|e| match e.kind() {
+        read_exact_at(self.reader.as_ref(), buf, start).map_err(|e| match e.kind() {
             io::ErrorKind::UnexpectedEof => self.outside(end),
             _ => ExtError::Io(e),
         })
@@ -65,10 +66,9 @@ impl<'a> Source<'a> {
     }
 
     fn charge(&self, bytes: u64) -> Result<(), ExtError> {
-        let before = self.effort.get();
-        let after = Effort { reads: before.reads + 1, bytes: before.bytes.saturating_add(bytes) };
-        self.effort.set(after);
-        if after.bytes > self.budget {
+        self.reads.fetch_add(1, Relaxed);
+        // It may wrap around after 16 million TiB: of what has a budget, far less is read.
+        if self.bytes.fetch_add(bytes, Relaxed).wrapping_add(bytes) > self.budget {
             return Err(ExtError::unsupported(format!(
                 "a layout that takes more than {} bytes to look up",
                 self.budget
@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn reads_stay_inside_the_window() {
         let bytes: Vec<u8> = (0..32).collect();
-        let source = Source::new(&bytes, Window { offset: 8, size: 8 }, 1000);
+        let source = Source::new(Box::new(bytes), Window { offset: 8, size: 8 }, 1000);
         assert_eq!(source.read(2, 2).unwrap(), [10, 11]);
         assert!(matches!(source.read(7, 2), Err(ExtError::Truncated { needed: 9, present: 8 })));
         assert!(matches!(source.read(u64::MAX, 2), Err(ExtError::Truncated { .. })));
@@ -95,14 +95,14 @@ mod tests {
     #[test]
     fn a_window_longer_than_the_file_is_truncation() {
         let bytes = vec![0; 4];
-        let source = Source::new(&bytes, Window::whole(100), 1000);
+        let source = Source::new(Box::new(bytes), Window::whole(100), 1000);
         assert!(matches!(source.read(0, 8), Err(ExtError::Truncated { .. })));
     }
 
     #[test]
     fn the_budget_ends_a_search() {
         let bytes = vec![0; 64];
-        let source = Source::new(&bytes, Window::whole(64), 20);
+        let source = Source::new(Box::new(bytes), Window::whole(64), 20);
         assert!(source.read(0, 16).is_ok());
         assert!(matches!(source.read(0, 16), Err(ExtError::Unsupported(_))));
     }
