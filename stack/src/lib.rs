@@ -8,4 +8,6 @@
 #![forbid(unsafe_code)]
 
 pub mod layer;
+pub mod namespace;
+pub mod process;
 pub mod serve;

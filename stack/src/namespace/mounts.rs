@@ -1,0 +1,92 @@
+//! What is mounted in the mount namespace: our server's FUSE mount, and for `:tmp` the kernel's OverlayFS on it.
+//!
+//! Both lie on one directory of the host, which must exist and which the container does not show. The server's directories have
+//! fixed names in the FUSE mount's root: [`LOWER`], and where something is written [`UPPER`] and [`WORK`]. The overlay covers the mount
+//! that it reads: its layers are found by a descriptor.
+
+use std::fs::{File, OpenOptions};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use nix::libc::{O_DIRECTORY, O_PATH};
+use nix::mount::{MsFlags, mount};
+
+use super::user::Users;
+use super::{Cannot, cannot};
+
+/// The merged tree of all that is only read.
+pub const LOWER: &str = "lower";
+/// What is written.
+pub const UPPER: &str = "upper";
+/// What the kernel's OverlayFS needs beside it.
+pub const WORK: &str = "work";
+
+/// What stands for us in a table of mounts; the type's second half is what df(1) shows.
+const SOURCE: &str = "condatainer";
+const TYPE: &str = "fuse.condatainer";
+/// The kernel's directory for control files of FUSE: it is empty, nobody needs it, and it exists where FUSE does.
+const FALLBACK: &str = "/sys/fs/fuse/connections";
+
+/// Where to mount: the directory that the installation has made for that, else one of the kernel's.
+#[must_use]
+pub fn place(installed: Option<PathBuf>) -> PathBuf {
+    installed.filter(|dir| dir.is_dir()).unwrap_or_else(|| FALLBACK.into())
+}
+
+/// Where the container's root is, with the mounts of [`fuse`] and perhaps [`overlay`].
+#[must_use]
+pub fn merged(place: &Path, is_written: bool) -> PathBuf {
+    if is_written { place.into() } else { place.join(LOWER) }
+}
+
+/// Whatever is mounted from now on stays in this namespace. One of a new user namespace is so by itself.
+pub(crate) fn keep_to_ourselves() -> Result<(), Cannot> {
+    let flags = MsFlags::MS_REC | MsFlags::MS_SLAVE;
+    mount(None::<&str>, "/", None::<&str>, flags, None::<&str>)
+        .map_err(cannot("the mounts of the namespace cannot be separated from the host's"))
+}
+
+/// Mounts a FUSE file system, and returns the descriptor by which it is served. The kernel asks nothing before somebody looks at it.
+pub(crate) fn fuse(place: &Path, users: &Users) -> Result<OwnedFd, Cannot> {
+    let device = OpenOptions::new().read(true).write(true).open("/dev/fuse");
+    let device = device.map_err(|error| {
+        Cannot(format!("/dev/fuse cannot be opened: {error}: load the kernel's module fuse, and let everybody open it"))
+    })?;
+    let (uid, gid) = users.inside();
+    let options = format!(
+        "fd={},rootmode=40000,user_id={uid},group_id={gid},default_permissions,allow_other",
+        device.as_raw_fd()
+    );
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    mount(Some(SOURCE), place, Some(TYPE), flags, Some(options.as_str()))
+        .map_err(cannot(&format!("{}: FUSE cannot be mounted", place.display())))?;
+    Ok(device.into())
+}
+
+/// Lays the kernel's OverlayFS over the server's mount, where that is served by now.
+pub(crate) fn overlay(place: &Path) -> Result<(), Cannot> {
+    let served = open_directory(place)?;
+    lay(place, &format!("/proc/self/fd/{}", served.as_raw_fd()))
+}
+
+/// As [`overlay`], on the directories below `of`.
+pub(super) fn lay(place: &Path, of: &str) -> Result<(), Cannot> {
+    let options = format!("userxattr,lowerdir={of}/{LOWER},upperdir={of}/{UPPER},workdir={of}/{WORK}");
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    mount(Some(SOURCE), place, Some("overlay"), flags, Some(options.as_str())).map_err(|errno| {
+        Cannot(format!(
+            "{}: the kernel's OverlayFS cannot be mounted: {}: a user's needs Linux 5.11 and the module overlay",
+            place.display(),
+            errno.desc()
+        ))
+    })
+}
+
+fn open_directory(path: &Path) -> Result<File, Cannot> {
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(O_PATH | O_DIRECTORY)
+        .open(path)
+        .map_err(|error| Cannot::because(&path.display().to_string(), error))
+}

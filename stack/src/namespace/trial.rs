@@ -1,0 +1,72 @@
+//! Whether this machine lets a user mount: tried in a process of its own, which leaves nothing behind. What versions and settings say
+//! is no answer: distributions add restrictions of their own.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+
+use nix::mount::{MsFlags, mount};
+use nix::unistd::{getegid, geteuid};
+use serde::{Deserialize, Serialize};
+
+use super::mounts::{self, LOWER, UPPER, WORK};
+use super::user::{Users, own_mounts};
+use super::{Cannot, cannot};
+
+/// The verb by which our program tries.
+pub const VERB: &str = "try-stack";
+
+/// What was found. Both are `None` where it can be done, else the reason in words.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Found {
+    /// Why nothing can be mounted.
+    pub fuse: Option<String>,
+    /// Why nothing can be written, where the rest works.
+    pub overlay: Option<String>,
+}
+
+/// Asks a process of this program's, started by `program` and [`VERB`], to try it at `place`.
+#[must_use]
+pub fn can(program: &Path, place: &Path) -> Found {
+    let failed = |why: String| Found { fuse: Some(why), overlay: None };
+    let mut command = Command::new(program);
+    command.arg(VERB).arg(place).env_clear().stdin(Stdio::null()).stderr(Stdio::null());
+    match command.output() {
+        Ok(output) => serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|_| failed(format!("the process that tries it has ended: {}", output.status))),
+        Err(error) => failed(format!("the process that tries it cannot be started: {error}")),
+    }
+}
+
+/// That process: what it finds is written to standard output.
+#[must_use]
+pub fn tried(place: &Path) -> ExitCode {
+    let found = Found { fuse: fuse(place).err().map(|error| error.to_string()), overlay: None };
+    let overlay = if found.fuse.is_none() { overlay(place).err().map(|error| error.to_string()) } else { None };
+    let text = serde_json::to_vec(&Found { overlay, ..found }).unwrap_or_default();
+    match io::stdout().write_all(&text) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn fuse(place: &Path) -> Result<(), Cannot> {
+    let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
+    let users = if uid == 0 { Users::Everybody } else { Users::Caller { uid, gid } };
+    users.enter()?;
+    own_mounts()?;
+    mounts::keep_to_ourselves()?;
+    // Its end ends the mount: nobody serves it.
+    mounts::fuse(place, &users).map(drop)
+}
+
+/// On directories of a tmpfs: whether our server's are good enough is no question of the machine.
+fn overlay(place: &Path) -> Result<(), Cannot> {
+    mount(Some("tmpfs"), place, Some("tmpfs"), MsFlags::empty(), None::<&str>)
+        .map_err(cannot(&format!("{}: a tmpfs cannot be mounted", place.display())))?;
+    for name in [LOWER, UPPER, WORK] {
+        fs::create_dir(place.join(name)).map_err(|error| Cannot::because(name, error))?;
+    }
+    mounts::lay(place, &place.display().to_string())
+}

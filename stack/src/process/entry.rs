@@ -1,0 +1,73 @@
+//! What becomes the engine: it makes the namespaces and the mounts, and then is the engine, in there.
+
+use std::ffi::OsString;
+use std::io;
+use std::iter;
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
+
+use nix::unistd::dup2_stdin;
+
+use super::channel::Channel;
+use super::message::{Entry, FromEntry, ToEntry};
+use crate::namespace::user::own_mounts;
+use crate::namespace::{Cannot, mounts};
+
+/// As a shell says of a command that was not started; the words are on the socket.
+const NOT_STARTED: u8 = 125;
+
+/// Enters, and becomes `engine`. Returns only where that is impossible.
+#[must_use]
+pub fn enter(engine: &[OsString]) -> ExitCode {
+    let Ok(channel) = Channel::at_stdin() else { return ExitCode::from(NOT_STARTED) };
+    let why = match prepare(&channel) {
+        Ok(()) => execute(engine),
+        Err(why) => why,
+    };
+    let _ = channel.send(&FromEntry::Failed(why.to_string()), &[]);
+    ExitCode::from(NOT_STARTED)
+}
+
+fn prepare(channel: &Channel) -> Result<(), Cannot> {
+    let (message, mut descriptors) = next(channel)?;
+    let (ToEntry::Enter(entry), Some(stdin)) = (message, descriptors.pop()) else { return Err(out_of_order()) };
+    dup2_stdin(stdin).map_err(|errno| Cannot::because("standard input", errno))?;
+    make_namespaces(&entry, channel)?;
+    let device = mounts::fuse(&entry.place, &entry.users)?;
+    let users = entry.users.namespace()?;
+    let both: Vec<_> = iter::once(device.as_fd()).chain(users.as_ref().map(AsFd::as_fd)).collect();
+    channel.send(&FromEntry::Mounted, &both).map_err(lost)?;
+    drop(both);
+    drop(device);
+    let (ToEntry::Ready, _) = next(channel)? else { return Err(out_of_order()) };
+    if entry.is_written { mounts::overlay(&entry.place) } else { Ok(()) }
+}
+
+fn make_namespaces(entry: &Entry, channel: &Channel) -> Result<(), Cannot> {
+    entry.users.enter()?;
+    if entry.users.need_help() {
+        channel.send(&FromEntry::InNamespace, &[]).map_err(lost)?;
+        let (ToEntry::Mapped, _) = next(channel)? else { return Err(out_of_order()) };
+    }
+    own_mounts()?;
+    mounts::keep_to_ourselves()
+}
+
+fn execute(words: &[OsString]) -> Cannot {
+    let Some((program, arguments)) = words.split_first() else { return out_of_order() };
+    let error = Command::new(program).args(arguments).exec();
+    Cannot::because(&program.to_string_lossy(), error)
+}
+
+fn next(channel: &Channel) -> Result<(ToEntry, Vec<std::os::fd::OwnedFd>), Cannot> {
+    channel.receive().map_err(lost)?.ok_or_else(out_of_order)
+}
+
+fn lost(error: io::Error) -> Cannot {
+    Cannot::because("the process that has started this one is gone", error)
+}
+
+fn out_of_order() -> Cannot {
+    Cannot("this verb is for condatainer itself".into())
+}

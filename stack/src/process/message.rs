@@ -1,0 +1,90 @@
+//! What the processes of a mounted stack tell one another.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::namespace::user::Users;
+
+/// What a server serves besides the images.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stack {
+    /// Whose the files are shown as.
+    pub users: Users,
+    /// Whether there is a place to write to.
+    pub is_written: bool,
+}
+
+/// One image, whose descriptor comes along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Image {
+    /// How it is read.
+    pub format: Format,
+    /// Where it begins in the file, in bytes.
+    pub offset: u64,
+    /// How long it is, in bytes.
+    pub size: u64,
+}
+
+/// How an image is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// A squashfs.
+    Squashfs,
+    /// The directory `upper` of an ext2, ext3 or ext4.
+    Ext,
+}
+
+/// What becomes the engine has to do before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Who exists in the user namespace.
+    pub users: Users,
+    /// Where to mount.
+    pub place: PathBuf,
+    /// Whether something can be written.
+    pub is_written: bool,
+}
+
+/// To the server.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum ToServer {
+    /// The next image, from the lowest on, with its descriptor.
+    Image(Image),
+    /// That was the last one.
+    Serve(Stack),
+    /// The descriptor of the mount comes along, and that of its user namespace if that is a new one.
+    Mount,
+}
+
+/// From the server.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum FromServer {
+    /// The kernel has been answered.
+    Ready,
+    /// It ends.
+    Failed(String),
+}
+
+/// To what becomes the engine.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum ToEntry {
+    /// Begin; the standard input of the engine comes along.
+    Enter(Entry),
+    /// Your ids are mapped.
+    Mapped,
+    /// The mount is served.
+    Ready,
+}
+
+/// From what becomes the engine. When it has become it, the socket is closed.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum FromEntry {
+    /// Map my ids.
+    InNamespace,
+    /// The descriptor of the mount comes along, and that of its user namespace if that is a new one.
+    Mounted,
+    /// It ends.
+    Failed(String),
+}

@@ -1,0 +1,89 @@
+//! The server's process: no signal of a terminal or of a job reaches it, it inherits nothing, and it ends with its mount.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::process::ExitCode;
+
+use nix::sched::{CloneFlags, setns};
+use nix::sys::signal::SigSet;
+use nix::unistd::{chdir, close, setsid};
+
+use super::channel::Channel;
+use super::message::{FromServer, Image, Stack, ToServer};
+
+/// As ps(1) and top(1) show it.
+const NAME: &std::ffi::CStr = c"condatainer-srv";
+
+/// A tree that is ready to be served.
+pub trait Serve {
+    /// Answers the kernel until the mount is gone; calls `ready` when its first request is answered.
+    ///
+    /// # Errors
+    /// The kernel and this program have no version of the protocol in common, or the device fails.
+    fn serve(self: Box<Self>, mount: OwnedFd, ready: &mut dyn FnMut()) -> io::Result<()>;
+}
+
+/// Runs the server to its end; `open` makes the tree of the images, lowest first.
+#[must_use]
+pub fn serve(open: impl FnOnce(Vec<(Image, File)>, &Stack) -> io::Result<Box<dyn Serve>>) -> ExitCode {
+    let Ok(channel) = stand_apart().and_then(|()| Channel::at_stdin()) else { return ExitCode::FAILURE };
+    match run(&channel, open) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = channel.send(&FromServer::Failed(error.to_string()), &[]);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(
+    channel: &Channel,
+    open: impl FnOnce(Vec<(Image, File)>, &Stack) -> io::Result<Box<dyn Serve>>,
+) -> io::Result<()> {
+    let mut images = Vec::new();
+    let stack = loop {
+        match channel.receive()? {
+            Some((ToServer::Image(image), mut file)) => {
+                images.push((image, File::from(file.pop().ok_or(io::ErrorKind::InvalidData)?)));
+            }
+            Some((ToServer::Serve(stack), _)) => break stack,
+            Some((ToServer::Mount, _)) => return Err(io::ErrorKind::InvalidData.into()),
+            None => return Ok(()),
+        }
+    };
+    let tree = open(images, &stack)?;
+    let Some((ToServer::Mount, descriptors)) = channel.receive()? else { return Ok(()) };
+    let mut descriptors = descriptors.into_iter();
+    let mount = descriptors.next().ok_or(io::ErrorKind::InvalidData)?;
+    if let Some(users) = descriptors.next() {
+        // The kernel clones the descriptor for another thread only in the namespace that it was opened in.
+        setns(users, CloneFlags::CLONE_NEWUSER)?;
+    }
+    tree.serve(mount, &mut || {
+        let _ = channel.send(&FromServer::Ready, &[]);
+    })
+}
+
+/// Out of reach of terminals and of what ends a job's processes, but for SIGKILL; with nothing that its caller has open, and in no
+/// directory of the caller's.
+fn stand_apart() -> io::Result<()> {
+    SigSet::all().thread_block()?;
+    // Where it leads a process group already, nobody else is in that.
+    let _ = setsid();
+    let _ = rustix::thread::set_name(NAME);
+    chdir("/")?;
+    close_inherited()
+}
+
+fn close_inherited() -> io::Result<()> {
+    let numbers: Vec<i32> = fs::read_dir("/proc/self/fd")?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|number| *number > 2)
+        .collect();
+    // One of them was the directory that has just been read.
+    for number in numbers {
+        let _ = close(number);
+    }
+    Ok(())
+}

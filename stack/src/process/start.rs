@@ -1,0 +1,175 @@
+//! The side of who starts a server and what becomes the engine, and is there when both are gone.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::SERVE;
+use super::channel::Channel;
+use super::message::{Entry, FromEntry, FromServer, Image, Stack, ToEntry, ToServer};
+use crate::namespace::Cannot;
+use crate::namespace::user::Users;
+
+/// The server reads the end of its mount at once. One that is busy or stopped is not waited for any longer.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// A server that this process has started. It is killed when this is dropped.
+#[derive(Debug)]
+pub struct Server {
+    process: Child,
+    channel: Channel,
+}
+
+impl Server {
+    /// Starts `program` as a server of these images, lowest first. Errors of the images come with [`Entrance::lead`].
+    ///
+    /// # Errors
+    /// The process cannot be started.
+    pub fn start<'a>(
+        program: &Path,
+        images: impl IntoIterator<Item = (Image, BorrowedFd<'a>)>,
+        stack: &Stack,
+    ) -> Result<Self, Cannot> {
+        let (channel, theirs) = Channel::pair().map_err(failed("a socket pair"))?;
+        let mut command = Command::new(program);
+        command.arg(SERVE).env_clear().current_dir("/");
+        command.stdin(Stdio::from(theirs)).stdout(Stdio::null()).stderr(Stdio::null());
+        let process = command.spawn().map_err(failed("the server cannot be started"))?;
+        // The command holds the child's end of the socket.
+        drop(command);
+        let server = Self { process, channel };
+        for (image, file) in images {
+            server.send(&ToServer::Image(image), &[file])?;
+        }
+        server.send(&ToServer::Serve(stack.clone()), &[])?;
+        Ok(server)
+    }
+
+    /// Gives it the mount, and waits until it answers the kernel.
+    fn serve(&self, mount: &[OwnedFd]) -> Result<(), Cannot> {
+        let mount: Vec<_> = mount.iter().map(AsFd::as_fd).collect();
+        self.send(&ToServer::Mount, &mount)?;
+        match self.channel.receive().map_err(failed("the server does not answer"))? {
+            Some((FromServer::Ready, _)) => Ok(()),
+            Some((FromServer::Failed(why), _)) => Err(Cannot(why)),
+            None => Err(Cannot("the server has ended".into())),
+        }
+    }
+
+    /// What it has said is more than that it is gone.
+    fn send(&self, message: &ToServer, descriptors: &[BorrowedFd<'_>]) -> Result<(), Cannot> {
+        self.channel.send(message, descriptors).map_err(|error| match self.channel.receive() {
+            Ok(Some((FromServer::Failed(why), _))) => Cannot(why),
+            _ => Cannot::because("the server has ended", error),
+        })
+    }
+
+    /// Waits until it has ended by itself, because nobody is left in its mount's namespace, and kills it where it does not.
+    /// The line to say about it, if there is something to say.
+    #[must_use]
+    pub fn end(mut self) -> Option<String> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut last = None;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if !self.has_news(left) {
+                return Some("the process that served the layers did not end, and was killed".into());
+            }
+            match self.channel.receive::<FromServer>() {
+                Ok(Some((FromServer::Failed(why), _))) => last = Some(why),
+                Ok(Some((FromServer::Ready, _))) => {}
+                Ok(None) | Err(_) => break,
+            }
+        }
+        match self.process.wait() {
+            Ok(status) if status.success() => None,
+            Ok(status) => {
+                Some(last.unwrap_or_else(|| format!("the process that served the layers has ended: {status}")))
+            }
+            Err(error) => Some(format!("the process that served the layers is not known any more: {error}")),
+        }
+    }
+
+    /// Kills it: whoever waits for a file of its gets an error. It is known to [`Server::end`] only that it is gone.
+    pub fn kill(&mut self) {
+        let _ = self.process.kill();
+    }
+
+    fn has_news(&self, within: Duration) -> bool {
+        let timeout = PollTimeout::try_from(within).unwrap_or(PollTimeout::MAX);
+        poll(&mut [PollFd::new(self.channel.as_fd(), PollFlags::POLLIN)], timeout).is_ok_and(|ready| ready > 0)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The socket of what becomes the engine.
+#[derive(Debug)]
+pub struct Entrance(Channel);
+
+impl Entrance {
+    /// Ours, and what it gets as its standard input.
+    ///
+    /// # Errors
+    /// The system has no descriptors left.
+    pub fn pair() -> io::Result<(Self, OwnedFd)> {
+        Channel::pair().map(|(ours, theirs)| (Self(ours), theirs))
+    }
+
+    /// Leads the process `pid` in and waits until it is the engine, whose standard input is `stdin`.
+    ///
+    /// # Errors
+    /// What could not be done, by it or by the server. It has ended then, or will.
+    pub fn lead(self, pid: u32, entry: &Entry, stdin: BorrowedFd<'_>, server: &Server) -> Result<(), Cannot> {
+        self.send(&ToEntry::Enter(entry.clone()), &[stdin])?;
+        loop {
+            match self.0.receive().map_err(failed("the process that starts the engine does not answer"))? {
+                Some((FromEntry::InNamespace, _)) => {
+                    map(&entry.users, pid)?;
+                    self.send(&ToEntry::Mapped, &[])?;
+                }
+                Some((FromEntry::Mounted, mount)) => {
+                    server.serve(&mount)?;
+                    self.send(&ToEntry::Ready, &[])?;
+                }
+                Some((FromEntry::Failed(why), _)) => return Err(Cannot(why)),
+                // It is the engine now, or has ended: whoever waits for the engine learns that.
+                None => return Ok(()),
+            }
+        }
+    }
+
+    fn send(&self, message: &ToEntry, descriptors: &[BorrowedFd<'_>]) -> Result<(), Cannot> {
+        match self.0.send(message, descriptors) {
+            // A signal has ended it, which the engine's parent finds.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            sent => sent.map_err(failed("the process that starts the engine")),
+        }
+    }
+}
+
+/// Only these programs may map subordinate ids.
+fn map(users: &Users, pid: u32) -> Result<(), Cannot> {
+    let Some(ranges) = users.ranges(pid) else { return Ok(()) };
+    for (program, words) in ["newuidmap", "newgidmap"].iter().zip(ranges) {
+        let output = Command::new(program).args(words).stdin(Stdio::null()).output().map_err(failed(program))?;
+        if !output.status.success() {
+            let why = String::from_utf8_lossy(&output.stderr);
+            return Err(Cannot(format!("{program}: {}", why.trim().lines().next().unwrap_or("failed"))));
+        }
+    }
+    Ok(())
+}
+
+fn failed(what: &str) -> impl FnOnce(io::Error) -> Cannot {
+    move |error| Cannot::because(what, error)
+}

@@ -1,0 +1,347 @@
+//! The server's process and what becomes the engine, on the real kernel: a shell stands for the engine, and a tree with one file for the
+//! images. This program is all of them, as condatainer is.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Output, Stdio};
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use condatainer_stack::namespace::{mounts, trial, user::Users};
+use condatainer_stack::process::entry::enter;
+use condatainer_stack::process::server::{Serve, serve};
+use condatainer_stack::process::start::{Entrance, Server};
+use condatainer_stack::process::{ENTER, Entry, Format, Image, SERVE, Stack};
+use fuser::{
+    Config, Errno, FileAttr, FileHandle, FileType, Filesystem, Generation, INodeNo, LockOwner, OpenFlags, ReplyAttr,
+    ReplyData, ReplyEntry, Request, Session, SessionACL,
+};
+use libtest_mimic::{Arguments, Failed, Trial};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, getegid, geteuid};
+
+/// What starts both, as a user of its own.
+const START: &str = "start";
+const NOBODY: u32 = 64_999;
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn main() -> ExitCode {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    match words.get(1).and_then(|verb| verb.to_str()) {
+        Some(SERVE) => serve(|images, _| tree(images)),
+        Some(ENTER) => enter(&words[2..]),
+        Some(trial::VERB) => trial::tried(Path::new(&words[2])),
+        Some(START) => start(&words[2], &words[3]),
+        _ => {
+            let tests = TESTS.iter().map(|(name, test)| Trial::test(*name, move || test().map_err(Failed::from)));
+            libtest_mimic::run(&Arguments::from_args(), tests.collect()).exit_code()
+        }
+    }
+}
+
+/// Runs a script of sh(1) in the namespaces, in which `$D` is the tree; its words are the server's and the shell's.
+fn start(place: &OsStr, script: &OsStr) -> ExitCode {
+    let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
+    let users = if uid == 0 { Users::Everybody } else { Users::Caller { uid, gid } };
+    let program = std::env::current_exe().unwrap();
+    let stack = Stack { users: users.clone(), is_written: false };
+    let file = File::open(std::env::var_os("IMAGE").unwrap_or("/dev/null".into())).unwrap();
+    let image = Image { format: Format::Squashfs, offset: 0, size: 5 };
+    let mut server = Server::start(&program, [(image, file.as_fd())], &stack).unwrap();
+    let (entrance, stdin) = Entrance::pair().unwrap();
+    let entry = Entry { users, place: place.into(), is_written: false };
+    let mut command = Command::new(&program);
+    command.arg(ENTER).args(["sh", "-c"]).arg(script).stdin(Stdio::from(stdin));
+    command.env("D", mounts::merged(Path::new(place), false));
+    let mut engine = command.spawn().unwrap();
+    drop(command);
+    let led = entrance.lead(engine.id(), &entry, io::stdin().as_fd(), &server);
+    if std::env::var_os("KILL").is_some() {
+        server.kill();
+    }
+    let status = engine.wait().unwrap();
+    if let Err(why) = led {
+        println!("refused: {why}");
+        return ExitCode::from(125);
+    }
+    if let Some(words) = server.end() {
+        println!("server: {words}");
+    }
+    ExitCode::from(u8::try_from(status.code().unwrap_or(99)).unwrap())
+}
+
+/// A tree with one file, which has the content of the image.
+struct One(String);
+
+fn tree(images: Vec<(Image, File)>) -> io::Result<Box<dyn Serve>> {
+    let mut content = String::new();
+    for (_, mut file) in images {
+        file.read_to_string(&mut content)?;
+    }
+    if content == "broken" { Err(io::Error::other("the image is broken")) } else { Ok(Box::new(One(content))) }
+}
+
+impl Serve for One {
+    fn serve(self: Box<Self>, mount: OwnedFd, ready: &mut dyn FnMut()) -> io::Result<()> {
+        let mut config = Config::default();
+        (config.n_threads, config.clone_fd) = (Some(2), true);
+        let session = Session::from_fd(*self, mount, SessionACL::All, config)?;
+        ready();
+        session.run()
+    }
+}
+
+impl One {
+    fn attributes(&self, node: u64) -> FileAttr {
+        let is_file = node == 3;
+        FileAttr {
+            ino: INodeNo(node),
+            size: self.0.len() as u64,
+            blocks: 1,
+            atime: UNIX_EPOCH,
+            mtime: UNIX_EPOCH,
+            ctime: UNIX_EPOCH,
+            crtime: UNIX_EPOCH,
+            kind: if is_file { FileType::RegularFile } else { FileType::Directory },
+            perm: if is_file { 0o644 } else { 0o755 },
+            nlink: 1,
+            uid: 0,
+            gid: 0,
+            rdev: 0,
+            blksize: 512,
+            flags: 0,
+        }
+    }
+}
+
+impl Filesystem for One {
+    fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let node = match (parent.0, name.to_str()) {
+            (1, Some("lower")) => 2,
+            (2, Some("file")) => 3,
+            _ => return reply.error(Errno::ENOENT),
+        };
+        reply.entry(&Duration::ZERO, &self.attributes(node), Generation(0));
+    }
+
+    fn getattr(&self, _: &Request, node: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        reply.attr(&Duration::ZERO, &self.attributes(node.0));
+    }
+
+    fn read(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        offset: u64,
+        _: u32,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        let from = usize::try_from(offset).unwrap().min(self.0.len());
+        reply.data(&self.0.as_bytes()[from..]);
+    }
+}
+
+type Test = fn() -> Result<(), String>;
+
+const TESTS: [(&str, Test); 9] = [
+    ("a_user_sees_what_is_served", a_user_sees_what_is_served),
+    ("root_needs_no_user_namespace", root_needs_no_user_namespace),
+    ("standard_input_and_the_code_are_the_engines", standard_input_and_the_code_are_the_engines),
+    ("nothing_is_left_of_it", nothing_is_left_of_it),
+    ("no_signal_and_no_descriptor_reaches_the_server", no_signal_and_no_descriptor_reaches_the_server),
+    ("a_killed_server_is_an_error_and_no_hang", a_killed_server_is_an_error_and_no_hang),
+    ("a_stopped_server_is_killed_at_the_end", a_stopped_server_is_killed_at_the_end),
+    ("what_cannot_be_done_is_said_before_anything_runs", what_cannot_be_done_is_said_before_anything_runs),
+    ("a_trial_says_why", a_trial_says_why),
+];
+
+/// A copy of this program that every user may run, with a directory to mount on and an image.
+struct Place {
+    dir: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        fs::create_dir(dir.path().join("place")).unwrap();
+        fs::write(dir.path().join("image"), "hello").unwrap();
+        fs::copy(std::env::current_exe().unwrap(), dir.path().join("program")).unwrap();
+        Self { dir }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn command(&self, uid: u32, script: &str) -> Command {
+        let mut command = Command::new(self.path("program"));
+        command.arg(START).arg(self.path("place")).arg(script).env("IMAGE", self.path("image"));
+        command.uid(uid).gid(uid).stdin(Stdio::null()).stdout(Stdio::piped());
+        command
+    }
+
+    /// As a user.
+    fn run(&self, script: &str) -> Output {
+        self.command(NOBODY, script).output().unwrap()
+    }
+
+    /// The servers that were started from here.
+    fn servers(&self) -> Vec<Pid> {
+        let program = self.path("program");
+        let all = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        all.filter(|pid: &i32| fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == program))
+            .filter(|pid| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|words| words.ends_with(b"serve-stack\0")))
+            .map(Pid::from_raw)
+            .collect()
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).trim().to_owned()
+}
+
+fn same<T: PartialEq + std::fmt::Debug>(found: T, wanted: T) -> Result<(), String> {
+    if found == wanted { Ok(()) } else { Err(format!("found {found:?}, wanted {wanted:?}")) }
+}
+
+fn wait_until(what: &str, mut holds: impl FnMut() -> bool) -> Result<(), String> {
+    let start = Instant::now();
+    while !holds() {
+        if start.elapsed() > PATIENCE {
+            return Err(format!("it did not come to pass: {what}"));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}
+
+/// Starts a script that prints a line when it runs, and waits for that.
+fn started(mut command: Command) -> (Child, BufReader<std::process::ChildStdout>) {
+    let mut child = command.spawn().unwrap();
+    let mut said = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    said.read_line(&mut line).unwrap();
+    assert_eq!(line, "runs\n");
+    (child, said)
+}
+
+fn rest(mut said: impl Read) -> String {
+    let mut text = String::new();
+    said.read_to_string(&mut text).unwrap();
+    text.trim().to_owned()
+}
+
+fn a_user_sees_what_is_served() -> Result<(), String> {
+    let place = Place::new();
+    let output =
+        place.run("cat $D/file; echo; id -u; grep CapEff /proc/self/status; cut -d' ' -f3 /proc/self/mountinfo >&2");
+    let wanted = format!("hello\n{NOBODY}\nCapEff:\t0000000000000000");
+    same((output.status.code(), text(&output.stdout)), (Some(0), wanted))
+}
+
+fn root_needs_no_user_namespace() -> Result<(), String> {
+    let place = Place::new();
+    let output = place.command(0, "cat $D/file; echo; readlink /proc/self/ns/user").output().unwrap();
+    let own = fs::read_link("/proc/self/ns/user").unwrap();
+    same(text(&output.stdout), format!("hello\n{}", own.display()))
+}
+
+fn standard_input_and_the_code_are_the_engines() -> Result<(), String> {
+    let place = Place::new();
+    let mut command = place.command(NOBODY, "cat; exit 7");
+    let output = command.stdin(File::open(place.path("image")).unwrap()).output().unwrap();
+    same((output.status.code(), text(&output.stdout)), (Some(7), "hello".into()))
+}
+
+fn nothing_is_left_of_it() -> Result<(), String> {
+    let place = Place::new();
+    let mounted = || fs::read_to_string("/proc/self/mounts").unwrap().contains("fuse.condatainer");
+    let (mut child, _said) = started(place.command(NOBODY, "echo runs; exec sleep 600"));
+    same((mounted(), place.servers().len()), (false, 1))?;
+    // Who has started it is gone, and the engine goes on; when that ends, the server does.
+    let engine = Command::new("pgrep").args(["-P", &child.id().to_string(), "sleep"]).output().unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    same(place.servers().len(), 1)?;
+    kill(Pid::from_raw(text(&engine.stdout).parse().unwrap()), Signal::SIGKILL).unwrap();
+    wait_until("the server ends", || place.servers().is_empty())
+}
+
+fn no_signal_and_no_descriptor_reaches_the_server() -> Result<(), String> {
+    let place = Place::new();
+    let (mut child, said) = started(place.command(NOBODY, "echo runs; read -r _ < $D/file; sleep 1; cat $D/file"));
+    let server = place.servers()[0];
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGTSTP] {
+        kill(server, signal).unwrap();
+    }
+    let open = |number: &str| fs::read_link(format!("/proc/{server}/fd/{number}")).unwrap();
+    let descriptors = fs::read_dir(format!("/proc/{server}/fd")).unwrap().map(|entry| entry.unwrap().file_name());
+    let pipes =
+        descriptors.filter(|number| open(number.to_str().unwrap()).to_string_lossy().starts_with("pipe:")).count();
+    let environment = fs::read(format!("/proc/{server}/environ")).unwrap();
+    same((pipes, environment.len(), rest(said)), (0, 0, "hello".into()))?;
+    same(child.wait().unwrap().code(), Some(0))
+}
+
+fn a_killed_server_is_an_error_and_no_hang() -> Result<(), String> {
+    let place = Place::new();
+    let mut command = place.command(NOBODY, "cat $D/file 2>&1");
+    let output = command.env("KILL", "1").output().unwrap();
+    let said = text(&output.stdout);
+    let (shell, server) = said.split_once('\n').unwrap_or((said.as_str(), ""));
+    if output.status.code() == Some(1) && shell.starts_with("cat: ") && server.contains("signal: 9") {
+        return Ok(());
+    }
+    Err(format!("{:?}: {said}", output.status))
+}
+
+fn a_stopped_server_is_killed_at_the_end() -> Result<(), String> {
+    let place = Place::new();
+    let (mut child, said) = started(place.command(NOBODY, "echo runs; sleep 1"));
+    kill(place.servers()[0], Signal::SIGSTOP).unwrap();
+    same(rest(said), "server: the process that served the layers did not end, and was killed".into())?;
+    same((child.wait().unwrap().code(), place.servers().len()), (Some(0), 0))
+}
+
+fn what_cannot_be_done_is_said_before_anything_runs() -> Result<(), String> {
+    let place = Place::new();
+    fs::write(place.path("image"), "broken").unwrap();
+    same(text(&place.run("echo ran").stdout), "refused: the image is broken".into())?;
+    fs::write(place.path("image"), "whole").unwrap();
+    fs::remove_dir(place.path("place")).unwrap();
+    let said = text(&place.run("echo ran").stdout);
+    same(
+        said,
+        format!(
+            "refused: {}: FUSE cannot be mounted: No such file or directory (os error 2)",
+            place.path("place").display()
+        ),
+    )?;
+    wait_until("no server is left", || place.servers().is_empty())
+}
+
+fn a_trial_says_why() -> Result<(), String> {
+    let place = Place::new();
+    let tried = |words: &str| {
+        let mut command = Command::new("sh");
+        let words =
+            format!("{words} {} {} {}", place.path("program").display(), trial::VERB, place.path("place").display());
+        text(&command.args(["-c", &words]).uid(NOBODY).gid(NOBODY).output().unwrap().stdout)
+    };
+    same(tried(""), "{\"fuse\":null,\"overlay\":null}".into())?;
+    // Where no user namespace may be made.
+    let limited = tried("unshare -U -r sh -c 'echo 0 > /proc/sys/user/max_user_namespaces; exec \"$@\"' -");
+    if limited.contains("user namespace cannot be made") || limited.contains("\"fuse\":null") {
+        return Ok(());
+    }
+    Err(limited)
+}
