@@ -10,4 +10,5 @@
 pub mod layer;
 pub mod namespace;
 pub mod process;
+pub mod scratch;
 pub mod serve;

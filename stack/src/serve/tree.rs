@@ -61,8 +61,10 @@ pub struct Room {
 pub struct New<'a> {
     /// What it will be; a regular file is empty.
     pub kind: FileType,
-    /// Permission bits, from which the kernel has taken the umask.
+    /// Permission bits as they were asked for.
     pub mode: u16,
+    /// Bits that are not wanted in the mode, unless the directory has a default access control list, which then decides.
+    pub umask: u16,
     /// Whose it will be. A set-group-ID directory gives its own group instead, and a new directory the bit too: that is the tree's work.
     pub ids: Ids,
     /// Major and minor number of a device.
@@ -222,11 +224,11 @@ pub trait Tree: Send + Sync {
         Err(Errno::EROFS)
     }
 
-    /// Writes all of `data`; `strip` takes set-user-ID and set-group-ID away, as the kernel asks for it.
+    /// Writes `data` and returns how much there was room for; `strip` takes set-user-ID and set-group-ID away, as the kernel asks for it.
     ///
     /// # Errors
-    /// No room, or it cannot be written.
-    fn write(&self, _file: u64, _offset: u64, _data: &[u8], _strip: bool) -> Answer<()> {
+    /// No room for any of it, or it cannot be written.
+    fn write(&self, _file: u64, _offset: u64, _data: &[u8], _strip: bool) -> Answer<usize> {
         Err(Errno::EROFS)
     }
 
