@@ -11,7 +11,7 @@ const UNSTORED: u32 = 3;
 const RUN_HEADER: u32 = 12;
 const ENTRY_HEADER: u32 = 8;
 const RUN_LENGTH: u32 = 256;
-const LONGEST_NAME: u32 = 256;
+const LONGEST_NAME: u32 = 255;
 /// A longer list is refused, in bytes and in names: packed, it takes next to nothing, so a small image could fill the memory.
 const LARGEST: u32 = 32 << 20;
 const MOST_NAMES: usize = 500_000;
@@ -30,13 +30,20 @@ pub struct Entry {
 /// All names of a directory, in the order of the image.
 pub(super) fn read(blocks: &Blocks, directory: &Inode) -> Result<Vec<Entry>, SquashfsError> {
     let mut entries = Vec::new();
-    each(blocks, directory, &mut |entry| entries.push(entry))?;
+    each(blocks, directory, &mut |entry| {
+        entries.push(entry);
+        true
+    })?;
     Ok(entries)
 }
 
-/// Calls `visit` with each name, in the order of the image.
-pub(super) fn each(blocks: &Blocks, directory: &Inode, visit: &mut dyn FnMut(Entry)) -> Result<(), SquashfsError> {
-    let Body::Directory(place, size) = directory.body else {
+/// Calls `visit` with each name, in the order of the image, until it returns false.
+pub(super) fn each(
+    blocks: &Blocks,
+    directory: &Inode,
+    visit: &mut dyn FnMut(Entry) -> bool,
+) -> Result<(), SquashfsError> {
+    let Body::Directory { place, length: size, .. } = directory.body else {
         return Err(SquashfsError::Corrupt("something that is no directory was to be listed"));
     };
     let (mut names, mut left) = (0, size.saturating_sub(UNSTORED));
@@ -48,14 +55,19 @@ pub(super) fn each(blocks: &Blocks, directory: &Inode, visit: &mut dyn FnMut(Ent
         if size > LARGEST || names > MOST_NAMES {
             return Err(SquashfsError::Crowded(MOST_NAMES));
         }
-        let run = read_run(&mut cursor, left, visit)?;
+        let Some(run) = read_run(&mut cursor, left, visit)? else { break };
         (left, names) = (run.0, names + run.1);
     }
     Ok(())
 }
 
-/// Reads entries that share an inode block. Returns how much of the list is left, and how many they were.
-fn read_run(cursor: &mut Cursor<'_>, left: u32, visit: &mut dyn FnMut(Entry)) -> Result<(u32, usize), SquashfsError> {
+/// Reads entries that share an inode block. Returns how much of the list is left, and how many they were; nothing where no more are
+/// wanted.
+fn read_run(
+    cursor: &mut Cursor<'_>,
+    left: u32,
+    visit: &mut dyn FnMut(Entry) -> bool,
+) -> Result<Option<(u32, usize)>, SquashfsError> {
     let run: [u8; 12] = cursor.array()?;
     let (count, block) = (u32::from_le_bytes(field(&run, 0)), u32::from_le_bytes(field(&run, 4)));
     let mut left = spend(left, RUN_HEADER)?;
@@ -65,9 +77,11 @@ fn read_run(cursor: &mut Cursor<'_>, left: u32, visit: &mut dyn FnMut(Entry)) ->
     for _ in 0..=count {
         let (entry, length) = read_entry(cursor, block)?;
         left = spend(left, length)?;
-        visit(entry);
+        if !visit(entry) {
+            return Ok(None);
+        }
     }
-    Ok((left, count as usize + 1))
+    Ok(Some((left, count as usize + 1)))
 }
 
 /// One entry, and its length in the list.

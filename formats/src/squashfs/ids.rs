@@ -1,18 +1,26 @@
 //! The table of owners: inodes name them by their place in it.
 
-use super::blocks::Blocks;
+use super::blocks::{BLOCK, Blocks};
 use super::error::SquashfsError;
 use crate::file::Ids;
 
-const LENGTH: u64 = 4;
+const LENGTH: usize = 4;
 
 /// All ids of an image.
 pub(super) struct IdTable(Vec<u32>);
 
 impl IdTable {
     pub(super) fn read(blocks: &Blocks) -> Result<Self, SquashfsError> {
-        let record = |number| blocks.record(blocks.sb.id_table_start.get(), number * LENGTH).map(u32::from_le_bytes);
-        (0..u64::from(blocks.sb.no_ids)).map(record).collect::<Result<_, _>>().map(Self)
+        let (mut ids, all) = (Vec::new(), usize::from(blocks.sb.no_ids.get()));
+        while ids.len() < all {
+            // As many as lie in one block of the table.
+            let count = (all - ids.len()).min(BLOCK / LENGTH);
+            let mut cursor = blocks.table(blocks.sb.id_table_start.get(), (ids.len() * LENGTH) as u64)?;
+            for _ in 0..count {
+                ids.push(cursor.u32()?);
+            }
+        }
+        Ok(Self(ids))
     }
 
     /// The owner that an inode names by two numbers.

@@ -1,6 +1,6 @@
 //! Inodes: fourteen forms of the same few facts.
 
-use super::blocks::{Blocks, Cursor, field};
+use super::blocks::{Blocks, Cursor, Position, field};
 use super::error::SquashfsError;
 use super::ids::IdTable;
 use super::reference::Reference;
@@ -35,20 +35,55 @@ pub struct Inode {
     pub(super) body: Body,
 }
 
+impl Inode {
+    /// The length of a directory's list as the image tells it, which is what stat(2) shows where the kernel has mounted it.
+    #[must_use]
+    pub fn list_length(&self) -> u32 {
+        if let Body::Directory { length, .. } = self.body { length } else { 0 }
+    }
+
+    /// Whether an index of a directory's names lies behind the inode.
+    pub(super) fn has_index(&self) -> bool {
+        matches!(self.body, Body::Directory { has_index: true, .. })
+    }
+
+    /// So many bytes of a file are holes, as far as the image tells.
+    pub(super) fn holes(&self) -> u64 {
+        if let Body::File(file) = &self.body { file.sparse } else { 0 }
+    }
+}
+
 /// Where the rest of an inode lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Body {
     /// The place of the names in the directory table and their length.
-    Directory(Reference, u32),
-    /// The blocks' start, the fragment and the offset in it, and the length of the inode before its list of block sizes.
-    File { start: u64, fragment: Option<(u32, u32)>, reference: Reference, list: usize },
+    Directory { place: Reference, length: u32, has_index: bool },
+    /// The blocks of a file.
+    File(FileBody),
     /// Everything is said.
     Nothing,
 }
 
+/// Where the content of a file lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FileBody {
+    /// Where its blocks begin, one behind the other.
+    pub(super) start: u64,
+    /// The fragment that has its end, and the offset in it.
+    pub(super) fragment: Option<(u32, u32)>,
+    /// The list of the sizes of its blocks.
+    pub(super) list: Position,
+    /// So many bytes of it are holes, as far as the image tells.
+    pub(super) sparse: u64,
+}
+
 /// What the inode at `reference` says.
 pub(super) fn read(blocks: &Blocks, ids: &IdTable, reference: Reference) -> Result<Inode, SquashfsError> {
-    let mut cursor = blocks.cursor(blocks.sb.inode_table_start.get(), reference)?;
+    next(ids, &mut blocks.cursor(blocks.sb.inode_table_start.get(), reference)?)
+}
+
+/// What the inode at a cursor says, which then is behind it, but for the list of a file's blocks and the index of a directory.
+pub(super) fn next(ids: &IdTable, cursor: &mut Cursor<'_>) -> Result<Inode, SquashfsError> {
     let header: [u8; HEADER] = cursor.array()?;
     let number = |at| u16::from_le_bytes(field(&header, at));
     let code = number(0);
@@ -65,13 +100,13 @@ pub(super) fn read(blocks: &Blocks, ids: &IdTable, reference: Reference) -> Resu
         body: Body::Nothing,
     };
     match code {
-        1 => directory(inode, &mut cursor),
-        8 => extended_directory(inode, &mut cursor),
-        2 => file(inode, &mut cursor, reference),
-        9 => extended_file(inode, &mut cursor, reference),
-        3 | 10 => link(inode, &mut cursor, code > 7),
-        4 | 5 | 11 | 12 => device(inode, &mut cursor, code > 7),
-        _ => simple(inode, &mut cursor, code > 7),
+        1 => directory(inode, cursor),
+        8 => extended_directory(inode, cursor),
+        2 => file(inode, cursor),
+        9 => extended_file(inode, cursor),
+        3 | 10 => link(inode, cursor, code > 7),
+        4 | 5 | 11 | 12 => device(inode, cursor, code > 7),
+        _ => simple(inode, cursor, code > 7),
     }
 }
 
@@ -96,8 +131,9 @@ fn some(number: u32) -> Option<u32> {
 fn directory(inode: Inode, cursor: &mut Cursor<'_>) -> Result<Inode, SquashfsError> {
     let raw: [u8; 16] = cursor.array()?;
     let place = Reference::new(u32::from_le_bytes(field(&raw, 0)), u16::from_le_bytes(field(&raw, 10)));
-    let size = u32::from(u16::from_le_bytes(field(&raw, 8)));
-    Ok(Inode { links: u32::from_le_bytes(field(&raw, 4)), body: Body::Directory(place, size), ..inode })
+    let length = u32::from(u16::from_le_bytes(field(&raw, 8)));
+    let body = Body::Directory { place, length, has_index: false };
+    Ok(Inode { links: u32::from_le_bytes(field(&raw, 4)), body, ..inode })
 }
 
 fn extended_directory(inode: Inode, cursor: &mut Cursor<'_>) -> Result<Inode, SquashfsError> {
@@ -106,25 +142,29 @@ fn extended_directory(inode: Inode, cursor: &mut Cursor<'_>) -> Result<Inode, Sq
     Ok(Inode {
         links: u32::from_le_bytes(field(&raw, 0)),
         xattr: some(u32::from_le_bytes(field(&raw, 20))),
-        body: Body::Directory(place, u32::from_le_bytes(field(&raw, 4))),
+        body: Body::Directory {
+            place,
+            length: u32::from_le_bytes(field(&raw, 4)),
+            has_index: u16::from_le_bytes(field(&raw, 16)) != 0,
+        },
         ..inode
     })
 }
 
-fn file(inode: Inode, cursor: &mut Cursor<'_>, reference: Reference) -> Result<Inode, SquashfsError> {
+fn file(inode: Inode, cursor: &mut Cursor<'_>) -> Result<Inode, SquashfsError> {
     let raw: [u8; 16] = cursor.array()?;
     let word = |at| u32::from_le_bytes(field(&raw, at));
     let fragment = some(word(4)).map(|number| (number, word(8)));
-    let body = Body::File { start: u64::from(word(0)), fragment, reference, list: HEADER + raw.len() };
-    Ok(Inode { size: u64::from(word(12)), body, ..inode })
+    let body = FileBody { start: u64::from(word(0)), fragment, list: cursor.position(), sparse: 0 };
+    Ok(Inode { size: u64::from(word(12)), body: Body::File(body), ..inode })
 }
 
-fn extended_file(inode: Inode, cursor: &mut Cursor<'_>, reference: Reference) -> Result<Inode, SquashfsError> {
+fn extended_file(inode: Inode, cursor: &mut Cursor<'_>) -> Result<Inode, SquashfsError> {
     let raw: [u8; 40] = cursor.array()?;
     let (word, long) = (|at| u32::from_le_bytes(field(&raw, at)), |at| u64::from_le_bytes(field(&raw, at)));
     let fragment = some(word(28)).map(|number| (number, word(32)));
-    let body = Body::File { start: long(0), fragment, reference, list: HEADER + raw.len() };
-    Ok(Inode { size: long(8), links: word(24), xattr: some(word(36)), body, ..inode })
+    let body = FileBody { start: long(0), fragment, list: cursor.position(), sparse: long(16) };
+    Ok(Inode { size: long(8), links: word(24), xattr: some(word(36)), body: Body::File(body), ..inode })
 }
 
 fn link(inode: Inode, cursor: &mut Cursor<'_>, extended: bool) -> Result<Inode, SquashfsError> {

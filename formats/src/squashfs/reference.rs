@@ -5,6 +5,18 @@
 pub struct Reference(pub(super) u64);
 
 impl Reference {
+    /// As a number of 48 bits, the same for all names of an inode.
+    #[must_use]
+    pub fn number(self) -> u64 {
+        self.0
+    }
+
+    /// What [`Reference::number`] gave.
+    #[must_use]
+    pub fn from_number(number: u64) -> Self {
+        Self(number & ((1 << 48) - 1))
+    }
+
     pub(super) fn new(block: u32, within: u16) -> Self {
         Self(u64::from(block) << 16 | u64::from(within))
     }

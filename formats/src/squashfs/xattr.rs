@@ -19,20 +19,12 @@ const MOST: usize = 4 << 20;
 const EACH: usize = 64;
 
 pub(super) fn read(blocks: &Blocks, inode: &Inode) -> Result<Vec<Xattr>, SquashfsError> {
-    let (Some(table), Some(number)) = (blocks.sb.xattr_table(), inode.xattr) else { return Ok(Vec::new()) };
-    let mut header = [0; HEADER as usize];
-    blocks.read_into(&mut header, table)?;
-    let lists = u64::from_le_bytes(field(&header, 0));
-    if number >= u32::from_le_bytes(field(&header, 8)) {
-        return Err(SquashfsError::Corrupt("an inode has attributes that do not exist"));
-    }
-    let record: [u8; 16] = blocks.record(table + HEADER, u64::from(number) * RECORD_LENGTH)?;
-    let (place, count) = (Reference(u64::from_le_bytes(field(&record, 0))), u32::from_le_bytes(field(&record, 8)));
+    let Some(List { lists, place, count, .. }) = list(blocks, inode)? else { return Ok(Vec::new()) };
     let (mut cursor, mut all, mut length) = (blocks.cursor(lists, place)?, Vec::new(), 0);
     for _ in 0..count {
         let xattr = one(blocks, lists, &mut cursor)?;
-        length += xattr.name.len() + xattr.value.len() + EACH;
-        all.push(xattr);
+        length += xattr.as_ref().map_or(0, |xattr| xattr.name.len() + xattr.value.len()) + EACH;
+        all.extend(xattr);
         if length > MOST {
             return Err(SquashfsError::Corrupt("an inode has impossibly many attributes"));
         }
@@ -40,21 +32,50 @@ pub(super) fn read(blocks: &Blocks, inode: &Inode) -> Result<Vec<Xattr>, Squashf
     Ok(all)
 }
 
-fn one(blocks: &Blocks, lists: u64, cursor: &mut Cursor<'_>) -> Result<Xattr, SquashfsError> {
+/// The length of an inode's list in bytes, as the image tells it.
+pub(super) fn length(blocks: &Blocks, inode: &Inode) -> Result<Option<u32>, SquashfsError> {
+    Ok(list(blocks, inode)?.map(|list| list.length))
+}
+
+/// Where the list of an inode is, in the table at `lists`.
+struct List {
+    lists: u64,
+    place: Reference,
+    count: u32,
+    length: u32,
+}
+
+fn list(blocks: &Blocks, inode: &Inode) -> Result<Option<List>, SquashfsError> {
+    let (Some(table), Some(number)) = (blocks.sb.xattr_table(), inode.xattr) else { return Ok(None) };
+    let mut header = [0; HEADER as usize];
+    blocks.read_into(&mut header, table)?;
+    let lists = u64::from_le_bytes(field(&header, 0));
+    if number >= u32::from_le_bytes(field(&header, 8)) {
+        return Err(SquashfsError::Corrupt("an inode has attributes that do not exist"));
+    }
+    let record: [u8; 16] = blocks.table(table + HEADER, u64::from(number) * RECORD_LENGTH)?.array()?;
+    let word = |at| u32::from_le_bytes(field(&record, at));
+    let place = Reference(u64::from_le_bytes(field(&record, 0)));
+    Ok(Some(List { lists, place, count: word(8), length: word(12) }))
+}
+
+/// The next one; nothing where its prefix is unknown, as the kernel does it.
+fn one(blocks: &Blocks, lists: u64, cursor: &mut Cursor<'_>) -> Result<Option<Xattr>, SquashfsError> {
     let (kind, length) = (cursor.u16()?, cursor.u16()?);
+    let name = cursor.bytes(usize::from(length))?;
+    let stored = value(cursor)?;
     let prefix: &[u8] = match kind & 0xFF {
         0 => b"user.",
         1 => b"trusted.",
         2 => b"security.",
-        _ => return Err(SquashfsError::Corrupt("an attribute has an unknown prefix")),
+        _ => return Ok(None),
     };
-    let name = [prefix, &cursor.bytes(usize::from(length))?].concat();
-    let stored = value(cursor)?;
+    let name = [prefix, &name].concat();
     if kind & ELSEWHERE == 0 {
-        return Ok(Xattr { name, value: stored });
+        return Ok(Some(Xattr { name, value: stored }));
     }
     let place = Reference(u64::from_le_bytes(field(&stored, 0)));
-    Ok(Xattr { name, value: value(&mut blocks.cursor(lists, place)?)? })
+    Ok(Some(Xattr { name, value: value(&mut blocks.cursor(lists, place)?)? }))
 }
 
 fn value(cursor: &mut Cursor<'_>) -> Result<Vec<u8>, SquashfsError> {

@@ -355,11 +355,14 @@ fn a_directory_in_itself_is_an_error() {
 fn a_compression_that_is_not_supported_is_refused_by_name() {
     let bench = Bench::new();
     let tree = bench.tree();
-    let path = bench.path("lzo.sqf");
-    fs::write(&path, squashfs_with(&bench, &tree, &["-comp", "lzo"])).unwrap();
+    let path = bench.path("old.sqf");
+    let mut image = squashfs_with(&bench, &tree, &["-comp", "lzo"]);
+    // The one that the kernel does not know either.
+    image[20] = 2;
+    fs::write(&path, image).unwrap();
     let message = Lower::open(&[path]).map(drop).unwrap_err().to_string();
     assert!(
-        message.ends_with("lzo.sqf: uses squashfs compression lzo, which condatainer does not support"),
+        message.ends_with("old.sqf: uses squashfs compression lzma, which condatainer does not support"),
         "{message}"
     );
 }

@@ -4,6 +4,7 @@
 //! whiteouts, ids and private attributes too. What they mean is decided above.
 
 pub mod ext;
+pub mod squashfs;
 
 use std::io;
 

@@ -51,6 +51,7 @@ impl Layer for SquashfsLayer {
     fn list(&self, directory: &At, visit: &mut dyn FnMut(Child)) -> Result<(), LowerError> {
         let mut child = |entry: condatainer_formats::squashfs::Entry| {
             visit(Child { name: entry.name, at: At::Reference(entry.reference), kind: Some(entry.kind) });
+            true
         };
         self.with_path(self.inode(directory).and_then(|inode| self.image.each_entry(&inode, &mut child)))
     }

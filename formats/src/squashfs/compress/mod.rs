@@ -1,19 +1,22 @@
 //! Decompression of one block, into no more bytes than the block may have.
 
+mod lzo;
+
+use std::cell::Cell;
 use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread::LocalKey;
 
 use super::error::SquashfsError;
 
-/// Memory that a block's own header may ask for, in bytes: twice the largest block.
-const WINDOW: u32 = 2 << 20;
-/// The same with what an xz decoder needs besides, in KiB.
-const XZ_KIB: u32 = (WINDOW >> 10) + 1024;
+/// Memory that an xz block's own header may ask for, in KiB: twice the largest block, and what a decoder needs besides.
+const XZ_KIB: u32 = (2 << 10) + 1024;
 
-/// How an image is compressed.
+/// How an image is compressed: everything that the kernel can read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Compression {
     Gzip,
+    Lzo,
     Xz,
     Lz4,
     Zstd,
@@ -29,6 +32,7 @@ impl Compression {
     pub(crate) fn from_code(code: u16) -> Result<Self, SquashfsError> {
         match code {
             1 => Ok(Self::Gzip),
+            3 => Ok(Self::Lzo),
             4 => Ok(Self::Xz),
             5 => Ok(Self::Lz4),
             6 => Ok(Self::Zstd),
@@ -52,30 +56,70 @@ impl Compression {
     /// At most one byte more than `limit`.
     fn decode(self, packed: &[u8], limit: usize) -> io::Result<Vec<u8>> {
         match self {
-            Self::Gzip => read_up_to(flate2::bufread::ZlibDecoder::new(packed), limit),
-            Self::Xz => read_up_to(lzma_rust2::XzReader::new_mem_limit(packed, false, XZ_KIB), limit),
-            Self::Zstd => read_up_to(zstd(packed)?, limit),
+            Self::Gzip => gzip(packed, limit),
+            Self::Lzo => lzo::expand(packed, limit).ok_or(io::ErrorKind::InvalidData.into()),
+            Self::Xz => xz(packed, limit),
+            Self::Zstd => zstd(packed, limit),
             Self::Lz4 => lz4(packed, limit),
         }
     }
 }
 
-fn zstd(packed: &[u8]) -> io::Result<impl Read> {
-    let mut decoder = ruzstd::decoding::FrameDecoder::new();
-    decoder.set_max_window_size(u64::from(WINDOW));
-    ruzstd::decoding::StreamingDecoder::new_with_decoder(packed, decoder).map_err(io::Error::other)
+thread_local! {
+    /// Decoders that a thread uses again: making one costs as much as a small block. They are taken out while they work, so none
+    /// that has panicked comes back.
+    static INFLATE: Cell<Option<flate2::Decompress>> = const { Cell::new(None) };
+    static ZSTD: Cell<Option<zstd_safe::DCtx<'static>>> = const { Cell::new(None) };
+}
+
+/// Lets this thread's decoder work.
+fn with<D: 'static, T>(
+    kept: &'static LocalKey<Cell<Option<D>>>,
+    make: impl FnOnce() -> Option<D>,
+    work: impl FnOnce(&mut D) -> io::Result<T>,
+) -> io::Result<T> {
+    let mut decoder = kept.take().or_else(make).ok_or(io::ErrorKind::OutOfMemory)?;
+    let result = work(&mut decoder);
+    kept.set(Some(decoder));
+    result
+}
+
+fn gzip(packed: &[u8], limit: usize) -> io::Result<Vec<u8>> {
+    with(
+        &INFLATE,
+        || Some(flate2::Decompress::new(true)),
+        |decoder| {
+            decoder.reset(true);
+            // One byte more shows a block that is too long.
+            let mut bytes = Vec::with_capacity(limit + 1);
+            match decoder.decompress_vec(packed, &mut bytes, flate2::FlushDecompress::Finish)? {
+                flate2::Status::StreamEnd => Ok(bytes),
+                _ if bytes.len() > limit => Ok(bytes),
+                _ => Err(io::ErrorKind::UnexpectedEof.into()),
+            }
+        },
+    )
+}
+
+/// Into a buffer that is there, so that no header can ask for a window.
+fn zstd(packed: &[u8], limit: usize) -> io::Result<Vec<u8>> {
+    with(&ZSTD, zstd_safe::DCtx::try_create, |decoder| {
+        let mut bytes = Vec::with_capacity(limit);
+        decoder.decompress(&mut bytes, packed).map_err(|code| io::Error::other(zstd_safe::get_error_name(code)))?;
+        Ok(bytes)
+    })
+}
+
+fn xz(packed: &[u8], limit: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(limit);
+    lzma_rust2::XzReader::new_mem_limit(packed, false, XZ_KIB).take(limit as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn lz4(packed: &[u8], limit: usize) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; limit];
     let length = lz4_flex::block::decompress_into(packed, &mut bytes).map_err(io::Error::other)?;
     bytes.truncate(length);
-    Ok(bytes)
-}
-
-fn read_up_to(reader: impl Read, limit: usize) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    reader.take(limit as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -98,7 +142,7 @@ mod tests {
 
     #[test]
     fn what_is_not_compressed_is_damage() {
-        for compression in [Compression::Gzip, Compression::Xz, Compression::Lz4, Compression::Zstd] {
+        for compression in [Compression::Gzip, Compression::Lzo, Compression::Xz, Compression::Lz4, Compression::Zstd] {
             let error = compression.expand(b"\xFFnothing that any of them has written", 8192).unwrap_err();
             assert!(matches!(error, SquashfsError::Corrupt(_)), "{compression:?}: {error}");
         }
