@@ -7,7 +7,9 @@
 
 #![forbid(unsafe_code)]
 
+pub mod ids;
 pub mod layer;
+pub mod merge;
 pub mod namespace;
 pub mod process;
 pub mod scratch;

@@ -5,6 +5,7 @@
 
 pub mod ext;
 pub mod squashfs;
+pub mod points;
 
 use std::io;
 

@@ -1,6 +1,45 @@
 //! The FUSE server: it answers the kernel's requests about the trees below the mount's root.
 //!
 //! The root has a fixed directory for each [`tree`]: `lower`, the layers as one tree, and, where something is written, `upper` and
-//! `work`.
+//! `work`. `requests` is what each request comes to, and can be asked without a kernel; `kernel` brings the requests and carries the answers,
+//! in the words of `wire` and `answers`. `lower` is the layers as a tree, and `trouble` tells what is wrong with an image.
 
+mod answers;
+mod kernel;
+mod lower;
+mod requests;
 pub mod tree;
+mod trouble;
+mod wire;
+
+use std::fs::OpenOptions;
+use std::io;
+use std::os::fd::OwnedFd;
+
+use fuser::{Config, Session, SessionACL};
+
+use kernel::Kernel;
+pub use lower::Lower;
+pub use requests::{Requests, Top};
+pub use trouble::Trouble;
+
+/// How requests are answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// How many requests are answered at the same time.
+    pub threads: usize,
+    /// Whether lists of access rights are obeyed. Where they are not shown, the kernel need not ask for them.
+    pub acls: bool,
+}
+
+/// Serves on a descriptor of `/dev/fuse` that has been mounted, until the mount is gone.
+///
+/// # Errors
+/// The kernel speaks no protocol that we know, or a thread cannot be started.
+pub fn run(requests: Requests, device: OwnedFd, options: Options) -> io::Result<()> {
+    let mut config = Config::default();
+    config.n_threads = Some(options.threads.max(1));
+    // Each thread reads its own descriptor, so that none waits for another's lock; without that they share one.
+    config.clone_fd = OpenOptions::new().read(true).write(true).open("/dev/fuse").is_ok();
+    Session::from_fd(Kernel { requests, acls: options.acls }, device, SessionACL::All, config)?.run()
+}

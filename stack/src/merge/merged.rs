@@ -1,0 +1,159 @@
+//! The merged tree: the layers, lowest first, and what can be asked about a node.
+
+use std::io;
+use std::sync::Arc;
+
+use nix::errno::Errno;
+
+use super::cache::Cache;
+use super::listing::Listing;
+use super::node::{Node, Part};
+use super::stacked::Stacked;
+use super::union;
+use crate::layer::Attributes;
+use condatainer_formats::ext::Xattr;
+use condatainer_formats::overlayfs::{is_metacopy, is_private};
+
+/// Bytes of listings that are kept.
+const LISTINGS: usize = 16 << 20;
+/// A layer's number has to find place beside its keys.
+const MOST_LAYERS: usize = 4096;
+
+/// A merged tree. Any number of threads read it at the same time.
+pub struct Merged {
+    layers: Vec<Stacked>,
+    /// Which layer holds mount points, that no mark hides.
+    points: Option<u16>,
+    root: Node,
+    listings: Cache,
+}
+
+impl Merged {
+    /// Merges layers, lowest first.
+    ///
+    /// # Errors
+    /// There are none, or too many.
+    pub fn new(layers: Vec<Stacked>) -> io::Result<Self> {
+        Self::of(layers, None)
+    }
+
+    /// The same, above a layer of mount points, which show also where an image has deleted something of that name.
+    ///
+    /// # Errors
+    /// As [`Merged::new`].
+    pub fn above_points(points: Stacked, mut layers: Vec<Stacked>) -> io::Result<Self> {
+        layers.insert(0, points);
+        Self::of(layers, Some(0))
+    }
+
+    fn of(layers: Vec<Stacked>, points: Option<u16>) -> io::Result<Self> {
+        if layers.len() > MOST_LAYERS {
+            return Err(io::Error::other(format!("a stack has at most {MOST_LAYERS} layers")));
+        }
+        let roots = layers.iter().enumerate().rev();
+        let roots = roots.map(|(number, stacked)| Part { layer: number as u16, key: stacked.layer.root() });
+        let root = Node::of(roots.collect()).ok_or_else(|| io::Error::other("a stack needs at least one layer"))?;
+        Ok(Self { layers, points, root, listings: Cache::new(LISTINGS) })
+    }
+
+    /// The root directory.
+    #[must_use]
+    pub fn root(&self) -> &Node {
+        &self.root
+    }
+
+    /// The layers, lowest first.
+    #[must_use]
+    pub fn layers(&self) -> &[Stacked] {
+        &self.layers
+    }
+
+    /// All names of a directory.
+    ///
+    /// # Errors
+    /// Not a directory, or one that cannot be read.
+    pub fn list(&self, directory: &Node) -> io::Result<Arc<Listing>> {
+        self.listings.get(directory, || union::listing(&self.layers, self.points, directory.parts()))
+    }
+
+    /// What a name stands for.
+    ///
+    /// # Errors
+    /// As [`Merged::list`].
+    pub fn lookup(&self, directory: &Node, name: &[u8]) -> io::Result<Option<Node>> {
+        Ok(self.list(directory)?.find(name).map(|named| named.node))
+    }
+
+    /// What it says, as it is on disk. A directory that several layers have says 1 link, as OverlayFS says it, since nobody has counted
+    /// what is in it.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn attributes(&self, node: &Node) -> io::Result<Attributes> {
+        let (stacked, part) = self.topmost(node)?;
+        let says = stacked.layer.attributes(part.key).map_err(|error| stacked.named(error))?;
+        let links = if matches!(node, Node::Several(_)) { 1 } else { says.links };
+        Ok(Attributes { links, ..says })
+    }
+
+    /// Reads the content of a file.
+    ///
+    /// # Errors
+    /// Not a regular file, or it cannot be read, or the layer has only what it is and not what it holds (metacopy).
+    pub fn read(&self, file: &Node, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        let (stacked, part) = self.topmost(file)?;
+        if part.layer > union::lowest(self.points) && stacked.layer.may_have_xattrs() {
+            let xattrs = stacked.layer.xattrs(part.key).map_err(|error| stacked.named(error))?;
+            if xattrs.iter().any(is_metacopy) {
+                return Err(stacked.refuse(
+                    "a file's content lies elsewhere (a kernel overlay with metacopy); copy it there without that option",
+                ));
+            }
+        }
+        stacked.layer.read(part.key, offset, buf).map_err(|error| stacked.named(error))
+    }
+
+    /// The next data, or the next hole, from `offset` on.
+    ///
+    /// # Errors
+    /// As [`Merged::read`].
+    pub fn seek(&self, file: &Node, offset: u64, hole: bool) -> io::Result<Option<u64>> {
+        let (stacked, part) = self.topmost(file)?;
+        stacked.layer.seek(part.key, offset, hole).map_err(|error| stacked.named(error))
+    }
+
+    /// Where a symbolic link leads.
+    ///
+    /// # Errors
+    /// Not a symbolic link, or it cannot be read.
+    pub fn target(&self, link: &Node) -> io::Result<Vec<u8>> {
+        let (stacked, part) = self.topmost(link)?;
+        stacked.layer.target(part.key).map_err(|error| stacked.named(error))
+    }
+
+    /// Extended attributes, but for an overlay's own.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub fn xattrs(&self, node: &Node) -> io::Result<Vec<Xattr>> {
+        let (stacked, part) = self.topmost(node)?;
+        if !stacked.layer.may_have_xattrs() {
+            return Ok(Vec::new());
+        }
+        let mut xattrs = stacked.layer.xattrs(part.key).map_err(|error| stacked.named(error))?;
+        xattrs.retain(|xattr| !is_private(xattr));
+        Ok(xattrs)
+    }
+
+    /// Whether anything in it can have extended attributes.
+    #[must_use]
+    pub fn may_have_xattrs(&self) -> bool {
+        self.layers.iter().any(|stacked| stacked.layer.may_have_xattrs())
+    }
+
+    fn topmost(&self, node: &Node) -> io::Result<(&Stacked, Part)> {
+        let part = node.topmost();
+        let stacked = self.layers.get(usize::from(part.layer)).ok_or(Errno::ESTALE)?;
+        Ok((stacked, part))
+    }
+}

@@ -1,0 +1,19 @@
+//! One tree of several layers, lowest first, in which the marks of every overlay count and none shows.
+//!
+//! `merged` is the tree, `node` a place in it, and `stacked` a layer with its name. `union` decides which names of a directory show,
+//! `listing` is what comes of it, and `cache` keeps the last ones. `points` makes the mount points that the tree lacks. So a name costs one
+//! search, however many layers there are, and nothing is remembered of files.
+
+mod cache;
+mod listing;
+mod merged;
+mod node;
+mod points;
+mod stacked;
+mod union;
+
+pub use listing::{Listing, Named};
+pub use merged::Merged;
+pub use node::{Node, Part};
+pub use points::{Point, Unmade, with_points};
+pub use stacked::Stacked;

@@ -1,0 +1,167 @@
+//! The names of a directory that several layers have: which of them show, and from which layer.
+//!
+//! The decisions are those of the kernel's OverlayFS, with fuse-overlayfs's marks understood as well: the topmost layer that knows a name
+//! decides; directories of the same name are one, down to the first that is opaque or that something hides; a whiteout beside the
+//! name itself hides only what is below; a file below a directory does not show. No mark hides a mount point.
+
+use std::io;
+
+use super::listing::Listing;
+use super::node::{Node, Part};
+use super::stacked::Stacked;
+use crate::layer::Key;
+use condatainer_formats::ext::FileType;
+use condatainer_formats::overlayfs::{Meaning, is_opaque, is_redirect, is_whiteout, meaning};
+
+/// Bytes of names, and of what is noted for each, that one directory may have.
+const MOST: usize = 128 << 20;
+
+/// A name in one of the directories.
+struct Found {
+    start: u32,
+    length: u8,
+    /// Whether it is a mark that hides the name.
+    hides: bool,
+    kind: Option<FileType>,
+    /// Which of the parts has it.
+    part: u16,
+    key: Key,
+}
+
+/// Everything that was found.
+#[derive(Default)]
+struct Pool {
+    bytes: Vec<u8>,
+    found: Vec<Found>,
+}
+
+/// Makes the listing of the directory that consists of `parts`, topmost first.
+pub(super) fn listing(layers: &[Stacked], points: Option<u16>, parts: &[Part]) -> io::Result<Listing> {
+    let (mut pool, mut hidden) = (Pool::default(), false);
+    for (number, part) in parts.iter().enumerate() {
+        let is_points = Some(part.layer) == points;
+        if hidden && !is_points {
+            continue;
+        }
+        let Some(stacked) = layers.get(usize::from(part.layer)) else { continue };
+        let opaque = pool.read(stacked, number as u16, part.key)?;
+        hidden |= opaque || marks_itself(stacked, *part, points, number + 1 < parts.len())?;
+    }
+    pool.merge(layers, points, parts)
+}
+
+/// Whether an attribute makes a directory opaque. One that goes on elsewhere below is refused, as the kernel refuses it by default; the
+/// lowest image has nothing below.
+fn marks_itself(stacked: &Stacked, part: Part, points: Option<u16>, more: bool) -> io::Result<bool> {
+    if part.layer <= lowest(points) || !stacked.layer.may_have_xattrs() {
+        return Ok(false);
+    }
+    let xattrs = stacked.layer.xattrs(part.key).map_err(|error| stacked.named(error))?;
+    if xattrs.iter().any(is_redirect) {
+        return Err(stacked.refuse(
+            "a directory was renamed by a kernel overlay with redirect_dir, so its content lies elsewhere; rename it there without that option",
+        ));
+    }
+    Ok(more && xattrs.iter().any(is_opaque))
+}
+
+/// The layer of the lowest image.
+pub(super) fn lowest(points: Option<u16>) -> u16 {
+    points.map_or(0, |points| points + 1)
+}
+
+impl Pool {
+    /// Reads the names of one part, and returns whether a name among them makes it opaque.
+    fn read(&mut self, stacked: &Stacked, part: u16, directory: Key) -> io::Result<bool> {
+        let (mut opaque, mut too_large) = (false, false);
+        stacked
+            .layer
+            .entries(directory, &mut |entry| {
+                match meaning(entry.name) {
+                    Meaning::Opaque => opaque = true,
+                    Meaning::Hides(hidden) => self.push(hidden, true, entry.kind, part, entry.key),
+                    Meaning::Itself => self.push(entry.name, false, entry.kind, part, entry.key),
+                }
+                too_large = self.bytes.len() + self.found.len() * size_of::<Found>() > MOST;
+                !too_large
+            })
+            .map_err(|error| stacked.named(error))?;
+        if too_large {
+            let what = "a directory has more names than condatainer shows; split it";
+            return Err(stacked.named(io::Error::new(io::ErrorKind::FileTooLarge, what)));
+        }
+        Ok(opaque)
+    }
+
+    fn push(&mut self, name: &[u8], hides: bool, kind: Option<FileType>, part: u16, key: Key) {
+        // No layer gives such a name; the kernel would refuse the whole directory for its sake.
+        let Ok(length) = u8::try_from(name.len()) else { return };
+        if name.is_empty() || name.iter().any(|byte| matches!(byte, b'/' | 0)) {
+            return;
+        }
+        let start = self.bytes.len() as u32;
+        self.bytes.extend_from_slice(name);
+        self.found.push(Found { start, length, hides, kind, part, key });
+    }
+
+    fn merge(self, layers: &[Stacked], points: Option<u16>, parts: &[Part]) -> io::Result<Listing> {
+        let Self { bytes, mut found } = self;
+        let name = |found: &Found| bytes.get(found.start as usize..).and_then(|rest| rest.get(..found.length.into()));
+        // Of a name that comes twice in one layer the last counts.
+        found.sort_unstable_by(|a, b| {
+            name(a).cmp(&name(b)).then((a.part, a.hides).cmp(&(b.part, b.hides))).then(b.start.cmp(&a.start))
+        });
+        let mut listing = Listing::default();
+        for group in found.chunk_by(|a, b| name(a) == name(b)) {
+            let (Some(first), Some(shown)) = (group.first(), decide(layers, points, parts, group)?) else { continue };
+            listing.push(name(first).unwrap_or_default(), shown.0, shown.1);
+        }
+        Ok(listing.finish())
+    }
+}
+
+/// What shows of all that one name stands for, topmost first.
+fn decide(
+    layers: &[Stacked],
+    points: Option<u16>,
+    parts: &[Part],
+    group: &[Found],
+) -> io::Result<Option<(Node, FileType)>> {
+    let (mut shown, mut kind, mut hidden, mut last) = (Vec::new(), FileType::Unknown, false, None);
+    for found in group {
+        let Some(part) = parts.get(usize::from(found.part)) else { continue };
+        let part = Part { layer: part.layer, key: found.key };
+        if hidden && Some(part.layer) != points || (!found.hides && last == Some(found.part)) {
+            continue;
+        }
+        if found.hides {
+            hidden = true;
+            continue;
+        }
+        last = Some(found.part);
+        let Some(this) = visible(layers, part, found.kind)? else {
+            hidden = true;
+            continue;
+        };
+        if shown.is_empty() {
+            (kind, hidden) = (this, this != FileType::Directory);
+            shown.push(part);
+        } else if kind == FileType::Directory && this == FileType::Directory {
+            shown.push(part);
+        } else {
+            hidden = true;
+        }
+    }
+    Ok(Node::of(shown).map(|node| (node, kind)))
+}
+
+/// What a name of one layer stands for, unless that is the kernel's whiteout.
+fn visible(layers: &[Stacked], part: Part, kind: Option<FileType>) -> io::Result<Option<FileType>> {
+    match (kind, layers.get(usize::from(part.layer))) {
+        (None | Some(FileType::CharDevice), Some(stacked)) => {
+            let says = stacked.layer.attributes(part.key).map_err(|error| stacked.named(error))?;
+            Ok((!is_whiteout(says.kind, says.device)).then_some(says.kind))
+        }
+        (kind, _) => Ok(kind),
+    }
+}

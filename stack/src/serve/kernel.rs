@@ -1,0 +1,381 @@
+//! The kernel's requests: from the protocol to [`Requests`] and back.
+//!
+//! Nobody else can change what is served, so the kernel may keep names, missing names, attributes and content as long as it likes. Opening
+//! and closing need no message: `ENOSYS` tells it so, and it keeps content and listings all the same (`FOPEN_KEEP_CACHE` and
+//! `FOPEN_CACHE_DIR` are what it takes then).
+
+use std::cell::RefCell;
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::SystemTime;
+
+use fuser::{
+    BsdFileFlags, Errno as Code, FileHandle, Filesystem, Generation, INodeNo, InitFlags, IoctlFlags, KernelConfig,
+    LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus,
+    ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow,
+    WriteFlags,
+};
+use nix::errno::Errno;
+
+use super::answers::{KEPT, answer_attributes, answer_empty, answer_entry, answer_xattr};
+use super::requests::Requests;
+use super::tree::{Changes, Listed, New, Renaming};
+use super::wire::{attributes, device, error, from_system, ids, kind, missing, moment, only_a_name, permissions};
+use condatainer_formats::ext::FileType;
+
+/// Bytes of one request to write, and of one to read.
+const LARGEST: u32 = 1 << 20;
+/// Requests for reading ahead that may wait for an answer.
+const READ_AHEAD: u16 = 64;
+
+thread_local! {
+    /// What a thread reads into before the kernel copies it.
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// [`Requests`], as fuser calls them.
+pub(super) struct Kernel {
+    pub(super) requests: Requests,
+    /// Whether lists of access rights are obeyed.
+    pub(super) acls: bool,
+}
+
+impl Filesystem for Kernel {
+    fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
+        let mut wanted = InitFlags::FUSE_ASYNC_READ
+            | InitFlags::FUSE_PARALLEL_DIROPS
+            | InitFlags::FUSE_DO_READDIRPLUS
+            | InitFlags::FUSE_READDIRPLUS_AUTO
+            | InitFlags::FUSE_CACHE_SYMLINKS
+            | InitFlags::FUSE_HANDLE_KILLPRIV_V2
+            | InitFlags::FUSE_MAX_PAGES;
+        wanted.set(InitFlags::FUSE_POSIX_ACL, self.acls);
+        // What an old kernel does not offer it does without.
+        let _ = config.add_capabilities(wanted & config.capabilities());
+        let _ = config.set_max_write(LARGEST);
+        if let Err(most) = config.set_max_readahead(LARGEST) {
+            let _ = config.set_max_readahead(most);
+        }
+        let _ = config.set_max_background(READ_AHEAD);
+        Ok(())
+    }
+
+    fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        match self.requests.lookup(parent.0, name.as_bytes()) {
+            // Node 0 is a name that does not exist, which the kernel keeps as well.
+            Err(Errno::ENOENT) => reply.entry(&KEPT, &missing(), Generation(0)),
+            answer => answer_entry(reply, answer),
+        }
+    }
+
+    fn forget(&self, _request: &Request, node: INodeNo, count: u64) {
+        self.requests.forget(node.0, count);
+    }
+
+    fn getattr(&self, _request: &Request, node: INodeNo, _file: Option<FileHandle>, reply: ReplyAttr) {
+        answer_attributes(reply, node, self.requests.attributes(node.0));
+    }
+
+    fn setattr(
+        &self,
+        _request: &Request,
+        node: INodeNo,
+        mode: Option<u32>,
+        uid: Option<u32>,
+        gid: Option<u32>,
+        size: Option<u64>,
+        accessed: Option<TimeOrNow>,
+        modified: Option<TimeOrNow>,
+        changed: Option<SystemTime>,
+        _file: Option<FileHandle>,
+        _created: Option<SystemTime>,
+        _archived: Option<SystemTime>,
+        _backed_up: Option<SystemTime>,
+        _flags: Option<BsdFileFlags>,
+        reply: ReplyAttr,
+    ) {
+        let changes = Changes {
+            mode: mode.map(permissions),
+            uid,
+            gid,
+            size,
+            accessed: accessed.map(moment),
+            modified: modified.map(moment),
+            changed: changed.map(from_system),
+        };
+        answer_attributes(reply, node, self.requests.change(node.0, &changes));
+    }
+
+    fn readlink(&self, _request: &Request, node: INodeNo, reply: ReplyData) {
+        match self.requests.target(node.0) {
+            Ok(target) => reply.data(&target),
+            Err(code) => reply.error(error(code)),
+        }
+    }
+
+    fn mknod(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        _umask: u32,
+        number: u32,
+        reply: ReplyEntry,
+    ) {
+        let new = New {
+            kind: FileType::from_mode((mode & 0xFFFF) as u16),
+            mode: permissions(mode),
+            ids: ids(request),
+            device: device(number),
+            target: &[],
+        };
+        answer_entry(reply, self.requests.make(parent.0, name.as_bytes(), &new));
+    }
+
+    fn mkdir(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, _umask: u32, reply: ReplyEntry) {
+        let new =
+            New { kind: FileType::Directory, mode: permissions(mode), ids: ids(request), device: (0, 0), target: &[] };
+        answer_entry(reply, self.requests.make(parent.0, name.as_bytes(), &new));
+    }
+
+    fn symlink(&self, request: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
+        let target = target.as_os_str().as_bytes();
+        let new = New { kind: FileType::Symlink, mode: 0o777, ids: ids(request), device: (0, 0), target };
+        answer_entry(reply, self.requests.make(parent.0, name.as_bytes(), &new));
+    }
+
+    fn unlink(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        answer_empty(reply, self.requests.remove(parent.0, name.as_bytes(), false));
+    }
+
+    fn rmdir(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        answer_empty(reply, self.requests.remove(parent.0, name.as_bytes(), true));
+    }
+
+    fn rename(
+        &self,
+        _request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        new_parent: INodeNo,
+        new_name: &OsStr,
+        flags: RenameFlags,
+        reply: ReplyEmpty,
+    ) {
+        let how = Renaming {
+            no_replace: flags.contains(RenameFlags::RENAME_NOREPLACE),
+            exchange: flags.contains(RenameFlags::RENAME_EXCHANGE),
+            whiteout: flags.contains(RenameFlags::RENAME_WHITEOUT),
+        };
+        let (from, to) = ((parent.0, name.as_bytes()), (new_parent.0, new_name.as_bytes()));
+        answer_empty(reply, self.requests.rename(from, to, how));
+    }
+
+    fn link(&self, _request: &Request, node: INodeNo, new_parent: INodeNo, new_name: &OsStr, reply: ReplyEntry) {
+        answer_entry(reply, self.requests.link(node.0, new_parent.0, new_name.as_bytes()));
+    }
+
+    fn open(&self, _request: &Request, _node: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        reply.error(Code::ENOSYS);
+    }
+
+    fn opendir(&self, _request: &Request, _node: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        reply.error(Code::ENOSYS);
+    }
+
+    fn create(
+        &self,
+        _request: &Request,
+        _parent: INodeNo,
+        _name: &OsStr,
+        _mode: u32,
+        _umask: u32,
+        _flags: i32,
+        reply: ReplyCreate,
+    ) {
+        // MKNOD does it, and opening needs no message.
+        reply.error(Code::ENOSYS);
+    }
+
+    fn flush(&self, _request: &Request, _node: INodeNo, _file: FileHandle, _owner: LockOwner, reply: ReplyEmpty) {
+        reply.error(Code::ENOSYS);
+    }
+
+    fn read(
+        &self,
+        _request: &Request,
+        node: INodeNo,
+        _file: FileHandle,
+        offset: u64,
+        size: u32,
+        _flags: OpenFlags,
+        _owner: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        BUFFER.with_borrow_mut(|buffer| {
+            let size = size.min(LARGEST) as usize;
+            if buffer.len() < size {
+                buffer.resize(size, 0);
+            }
+            let room = buffer.get_mut(..size).unwrap_or_default();
+            match self.requests.read(node.0, offset, room) {
+                Ok(length) => reply.data(room.get(..length).unwrap_or_default()),
+                Err(code) => reply.error(error(code)),
+            }
+        });
+    }
+
+    fn write(
+        &self,
+        _request: &Request,
+        node: INodeNo,
+        _file: FileHandle,
+        offset: u64,
+        data: &[u8],
+        how: WriteFlags,
+        _flags: OpenFlags,
+        _owner: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        let strip = how.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
+        match self.requests.write(node.0, offset, data, strip) {
+            Ok(()) => reply.written(data.len() as u32),
+            Err(code) => reply.error(error(code)),
+        }
+    }
+
+    fn fsync(&self, _request: &Request, node: INodeNo, _file: FileHandle, only_data: bool, reply: ReplyEmpty) {
+        answer_empty(reply, self.requests.sync(node.0, only_data));
+    }
+
+    fn fsyncdir(&self, _request: &Request, node: INodeNo, _file: FileHandle, only_data: bool, reply: ReplyEmpty) {
+        answer_empty(reply, self.requests.sync(node.0, only_data));
+    }
+
+    fn fallocate(
+        &self,
+        _request: &Request,
+        node: INodeNo,
+        _file: FileHandle,
+        offset: u64,
+        length: u64,
+        mode: i32,
+        reply: ReplyEmpty,
+    ) {
+        answer_empty(reply, self.requests.allocate(node.0, offset, length, mode));
+    }
+
+    fn lseek(&self, _request: &Request, node: INodeNo, _file: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
+        let hole = match whence {
+            libc::SEEK_DATA => false,
+            libc::SEEK_HOLE => true,
+            _ => return reply.error(Code::EINVAL),
+        };
+        let found = u64::try_from(offset).map_err(|_| Errno::ENXIO);
+        let found = found.and_then(|offset| self.requests.seek(node.0, offset, hole));
+        match found.and_then(|place| i64::try_from(place).map_err(|_| Errno::EOVERFLOW)) {
+            Ok(place) => reply.offset(place),
+            Err(code) => reply.error(error(code)),
+        }
+    }
+
+    fn readdir(&self, _request: &Request, node: INodeNo, _file: FileHandle, from: u64, mut reply: ReplyDirectory) {
+        let listed = self.requests.list(node.0, from, &mut |listed: &Listed<'_>| {
+            !reply.add(INodeNo(listed.node), listed.next, kind(listed.kind), OsStr::from_bytes(listed.name))
+        });
+        match listed {
+            Ok(()) => reply.ok(),
+            Err(code) => reply.error(error(code)),
+        }
+    }
+
+    fn readdirplus(
+        &self,
+        _request: &Request,
+        node: INodeNo,
+        _file: FileHandle,
+        from: u64,
+        mut reply: ReplyDirectoryPlus,
+    ) {
+        let listed = self.requests.list(node.0, from, &mut |listed: &Listed<'_>| {
+            let name = OsStr::from_bytes(listed.name);
+            // One that cannot be read is listed all the same, without a node: asking for it gives its error.
+            let entry = self.requests.entry(node.0, listed).unwrap_or(None);
+            let says = entry.as_ref().map_or_else(|| only_a_name(listed), attributes);
+            let full = reply.add(says.ino, listed.next, name, &KEPT, &says, Generation(0));
+            if let (true, Some(entry)) = (full, entry) {
+                self.requests.forget(entry.node, 1);
+            }
+            !full
+        });
+        match listed {
+            Ok(()) => reply.ok(),
+            Err(code) => reply.error(error(code)),
+        }
+    }
+
+    fn statfs(&self, _request: &Request, node: INodeNo, reply: ReplyStatfs) {
+        match self.requests.room(node.0) {
+            Ok(room) => reply.statfs(
+                room.blocks,
+                room.free,
+                room.free,
+                room.inodes,
+                room.free_inodes,
+                room.block,
+                255,
+                room.block,
+            ),
+            Err(code) => reply.error(error(code)),
+        }
+    }
+
+    fn getxattr(&self, _request: &Request, node: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        if !self.requests.may_have_xattrs() {
+            return reply.error(Code::ENOSYS);
+        }
+        answer_xattr(reply, size, self.requests.xattr(node.0, name.as_bytes()));
+    }
+
+    fn listxattr(&self, _request: &Request, node: INodeNo, size: u32, reply: ReplyXattr) {
+        if !self.requests.may_have_xattrs() {
+            return reply.error(Code::ENOSYS);
+        }
+        answer_xattr(reply, size, self.requests.xattrs(node.0));
+    }
+
+    fn setxattr(
+        &self,
+        _request: &Request,
+        node: INodeNo,
+        name: &OsStr,
+        value: &[u8],
+        flags: i32,
+        _position: u32,
+        reply: ReplyEmpty,
+    ) {
+        answer_empty(reply, self.requests.set_xattr(node.0, name.as_bytes(), value, flags));
+    }
+
+    fn removexattr(&self, _request: &Request, node: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        answer_empty(reply, self.requests.remove_xattr(node.0, name.as_bytes()));
+    }
+
+    fn ioctl(
+        &self,
+        _request: &Request,
+        _node: INodeNo,
+        _file: FileHandle,
+        _flags: IoctlFlags,
+        _command: u32,
+        _data: &[u8],
+        _size: u32,
+        reply: ReplyIoctl,
+    ) {
+        // What the kernel's overlay takes for "has no such flags"; ENOSYS would stop it.
+        reply.error(Code::ENOTTY);
+    }
+}
