@@ -50,7 +50,8 @@ impl Filesystem for Kernel {
             | InitFlags::FUSE_READDIRPLUS_AUTO
             | InitFlags::FUSE_CACHE_SYMLINKS
             | InitFlags::FUSE_HANDLE_KILLPRIV_V2
-            | InitFlags::FUSE_MAX_PAGES;
+            | InitFlags::FUSE_MAX_PAGES
+            | InitFlags::FUSE_DONT_MASK;
         wanted.set(InitFlags::FUSE_POSIX_ACL, self.acls);
         // What an old kernel does not offer it does without.
         let _ = config.add_capabilities(wanted & config.capabilities());
@@ -121,13 +122,14 @@ impl Filesystem for Kernel {
         parent: INodeNo,
         name: &OsStr,
         mode: u32,
-        _umask: u32,
+        umask: u32,
         number: u32,
         reply: ReplyEntry,
     ) {
         let new = New {
             kind: FileType::from_mode((mode & 0xFFFF) as u16),
             mode: permissions(mode),
+            umask: permissions(umask),
             ids: ids(request),
             device: device(number),
             target: &[],
@@ -135,15 +137,21 @@ impl Filesystem for Kernel {
         answer_entry(reply, self.requests.make(parent.0, name.as_bytes(), &new));
     }
 
-    fn mkdir(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, _umask: u32, reply: ReplyEntry) {
-        let new =
-            New { kind: FileType::Directory, mode: permissions(mode), ids: ids(request), device: (0, 0), target: &[] };
+    fn mkdir(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, reply: ReplyEntry) {
+        let new = New {
+            kind: FileType::Directory,
+            mode: permissions(mode),
+            umask: permissions(umask),
+            ids: ids(request),
+            device: (0, 0),
+            target: &[],
+        };
         answer_entry(reply, self.requests.make(parent.0, name.as_bytes(), &new));
     }
 
     fn symlink(&self, request: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
         let target = target.as_os_str().as_bytes();
-        let new = New { kind: FileType::Symlink, mode: 0o777, ids: ids(request), device: (0, 0), target };
+        let new = New { kind: FileType::Symlink, mode: 0o777, umask: 0, ids: ids(request), device: (0, 0), target };
         answer_entry(reply, self.requests.make(parent.0, name.as_bytes(), &new));
     }
 
@@ -242,7 +250,7 @@ impl Filesystem for Kernel {
     ) {
         let strip = how.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
         match self.requests.write(node.0, offset, data, strip) {
-            Ok(()) => reply.written(data.len() as u32),
+            Ok(length) => reply.written(length as u32),
             Err(code) => reply.error(error(code)),
         }
     }

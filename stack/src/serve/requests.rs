@@ -246,7 +246,7 @@ impl Requests {
     ///
     /// # Errors
     /// As [`Tree::write`].
-    pub fn write(&self, file: u64, offset: u64, data: &[u8], strip: bool) -> Answer<()> {
+    pub fn write(&self, file: u64, offset: u64, data: &[u8], strip: bool) -> Answer<usize> {
         self.writer(file)?.write(file, offset, data, strip)
     }
 
