@@ -15,6 +15,7 @@ use crate::ids::Show;
 use crate::layer::{Attributes, Key};
 use crate::merge::{Merged, Named, Node, Part};
 use condatainer_formats::ext::{Ids, Xattr};
+use condatainer_formats::overlayfs::is_private;
 
 const KEY_BITS: u32 = 48;
 const KEY: u64 = (1 << KEY_BITS) - 1;
@@ -161,7 +162,8 @@ impl Tree for Lower {
     }
 
     fn xattr(&self, node: u64, name: &[u8]) -> Answer<Vec<u8>> {
-        if !self.show.shows_xattr(name) {
+        // The kernel's overlay above asks for its own in every directory.
+        if !self.show.shows_xattr(name) || is_private(&Xattr { name: name.to_vec(), value: Vec::new() }) {
             return Err(Errno::ENODATA);
         }
         let found = self.visible_xattrs(node)?.into_iter().find(|xattr| xattr.name == name);

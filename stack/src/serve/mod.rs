@@ -32,14 +32,17 @@ pub struct Options {
     pub acls: bool,
 }
 
-/// Serves on a descriptor of `/dev/fuse` that has been mounted, until the mount is gone.
+/// Serves on a descriptor of `/dev/fuse` that has been mounted, until the mount is gone. Calls `ready` when the kernel's first request is
+/// answered.
 ///
 /// # Errors
 /// The kernel speaks no protocol that we know, or a thread cannot be started.
-pub fn run(requests: Requests, device: OwnedFd, options: Options) -> io::Result<()> {
+pub fn run(requests: Requests, device: OwnedFd, options: Options, ready: impl FnOnce()) -> io::Result<()> {
     let mut config = Config::default();
     config.n_threads = Some(options.threads.max(1));
     // Each thread reads its own descriptor, so that none waits for another's lock; without that they share one.
     config.clone_fd = OpenOptions::new().read(true).write(true).open("/dev/fuse").is_ok();
-    Session::from_fd(Kernel { requests, acls: options.acls }, device, SessionACL::All, config)?.run()
+    let session = Session::from_fd(Kernel { requests, acls: options.acls }, device, SessionACL::All, config)?;
+    ready();
+    session.run()
 }

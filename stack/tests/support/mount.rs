@@ -43,7 +43,7 @@ impl Mount {
         let requests = Requests::new((Arc::clone(&lower) as _, node), None, ids, Time::default());
         let at = tempfile::tempdir().unwrap();
         let device = attach(at.path()).unwrap();
-        let server = Some(std::thread::spawn(move || run(requests, device, options)));
+        let server = Some(std::thread::spawn(move || run(requests, device, options, || {})));
         Self { at, server, lower, told }
     }
 
