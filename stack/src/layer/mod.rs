@@ -4,8 +4,8 @@
 //! whiteouts, ids and private attributes too. What they mean is decided above.
 
 pub mod ext;
-pub mod squashfs;
 pub mod points;
+pub mod squashfs;
 
 use std::io;
 
