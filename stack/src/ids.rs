@@ -46,8 +46,11 @@ impl Show {
     /// copy a file with a capability.
     #[must_use]
     pub fn shows_xattr(&self, name: &[u8]) -> bool {
-        let of_system = || name.starts_with(b"security.") || name.starts_with(b"system.");
-        !name.starts_with(b"trusted.") && !(matches!(self, Self::Plain(_)) && of_system())
+        let hidden: &[&[u8]] = match self {
+            Self::Plain(_) => &[b"trusted.", b"security.", b"system."],
+            Self::Mapped { .. } => &[b"trusted."],
+        };
+        !hidden.iter().any(|prefix| name.starts_with(prefix))
     }
 
     /// Whether lists of access rights are shown, so that the kernel has to obey them.
