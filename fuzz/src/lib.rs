@@ -10,14 +10,23 @@ mod image;
 mod kinds;
 mod request;
 mod tree;
+mod volume;
 
 pub use image::Sparse;
 pub use kinds::{kinds, sif, squashfs};
 pub use request::{layers, request};
 pub use tree::ext;
+pub use volume::volume;
 
 /// A name and what it does with the bytes.
 pub type Target = (&'static str, fn(&[u8]));
 
-pub const TARGETS: [Target; 6] =
-    [("ext", ext), ("kinds", kinds), ("sif", sif), ("squashfs", squashfs), ("layers", layers), ("request", request)];
+pub const TARGETS: [Target; 7] = [
+    ("ext", ext),
+    ("volume", volume),
+    ("kinds", kinds),
+    ("sif", sif),
+    ("squashfs", squashfs),
+    ("layers", layers),
+    ("request", request),
+];

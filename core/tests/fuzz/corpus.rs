@@ -36,6 +36,7 @@ pub fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
 pub fn made(target: &str) -> Vec<(String, Vec<u8>)> {
     let inputs = match target {
         "ext" => images(Sparse::encode),
+        "volume" => [journals(), images(Sparse::encode)].concat(),
         "kinds" => [sifs(), squashfs(), images(|image| image[..4096].to_vec())].concat(),
         "sif" => sifs(),
         "squashfs" => squashfs(),
@@ -93,6 +94,36 @@ fn plant(tree: &Path) {
     let mode = Mode::from_bits_truncate(0o644);
     mknod(&upper.join("gone"), SFlag::S_IFCHR, mode, makedev(0, 0)).unwrap();
     fs::write(upper.join(".wh.deleted"), "").unwrap();
+}
+
+/// Images that need their journal, with each kind of checksum, and narrow and wide block numbers.
+fn journals() -> Vec<Vec<u8>> {
+    let bench = Bench::new();
+    let tree = bench.path("small");
+    plant(&tree);
+    let kinds = [
+        ("^metadata_csum,^64bit", ""),
+        ("^metadata_csum,64bit", "-c -v 1"),
+        ("metadata_csum,^64bit", "-c -v 2"),
+        ("metadata_csum,64bit", "-c -v 3"),
+    ];
+    let image = |(features, checksums): (&str, &str)| {
+        let image = image(&bench, &["-t", "ext4", "-b", "1024", "-N", "64", "-O", features, "-J", "size=1"], &tree);
+        let blocks = support::debugfs(&image, "blocks /upper/sparse");
+        let [zero, one, two, ..] = blocks.split_whitespace().collect::<Vec<_>>()[..] else { panic!("{blocks}") };
+        let (content, magic) = (bench.path("content"), bench.path("magic"));
+        fs::write(&content, [b'c'; 2048]).unwrap();
+        fs::write(&magic, [0xC0, 0x3B, 0x39, 0x98].repeat(256)).unwrap();
+        let (content, magic) = (content.display(), magic.display());
+        support::debugfs_script(
+            &image,
+            &format!(
+                "jo {checksums}\njw -b {zero},{one} {content}\njw -b {two} -r {one} {magic}\njw -c -b {zero} {magic}\njc\n"
+            ),
+        );
+        Sparse::encode(&fs::read(&image).unwrap())
+    };
+    kinds.map(image).into()
 }
 
 fn image(bench: &Bench, options: &[&str], tree: &Path) -> PathBuf {

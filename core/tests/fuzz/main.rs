@@ -59,12 +59,12 @@ fn attempt(target: &str, run: fn(&[u8]), input: &[u8], origin: &str) {
     }
 }
 
-/// The six targets as tests of their own, so that they run beside each other.
+/// The seven targets as tests of their own, so that they run beside each other.
 macro_rules! targets {
     ($($name:ident)*) => { $(#[test] fn $name() { fuzz(stringify!($name)); })* };
 }
 
-targets! { ext kinds sif squashfs layers request }
+targets! { ext volume kinds sif squashfs layers request }
 
 #[test]
 fn every_target_is_run_and_has_inputs() {

@@ -22,7 +22,7 @@ pub enum Start {
 
 /// An open image. It reads through the file's descriptor only, which needs no permission to write.
 pub struct ExtLayer {
-    volume: Volume,
+    volume: Volume<'static>,
     root: u32,
 }
 
@@ -124,5 +124,11 @@ fn io_error(error: ExtError) -> io::Error {
     match error {
         ExtError::Io(error) => error,
         other => io::Error::other(other),
+    }
+}
+
+impl std::fmt::Debug for ExtLayer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ExtLayer").field("root", &self.root).finish_non_exhaustive()
     }
 }

@@ -1,12 +1,14 @@
 //! A file system that any number of threads read at the same time, each at whatever place it likes: what a server stands on.
 //!
 //! It owns its file, which must not change as long as it lives: whoever opens it holds the image's lock. Of its metadata it keeps a
-//! bounded part in memory; contents go from the file to the caller's buffer. Nothing is ever written. The bitmaps, the counts and the list
+//! bounded part in memory; contents go from the file to the caller's buffer. Nothing is ever written: what its journal
+//! has is read from there. The bitmaps, the counts and the list
 //! of orphans are not looked at, so that it does not matter in what state a killed writer left them.
 
 mod acl;
 mod content;
 mod inline;
+mod journal;
 mod stat;
 
 use std::ops::ControlFlow;
@@ -31,8 +33,8 @@ const TABLE_PIECE: u64 = 16 * 1024;
 const MOST_DIRECTORY_BLOCKS: u64 = 1 << 18;
 
 /// An open file system.
-pub struct Volume {
-    fs: Fs<'static>,
+pub struct Volume<'a> {
+    fs: Fs<'a>,
 }
 
 /// An inode's record, in the piece of the table that holds it.
@@ -49,13 +51,14 @@ impl Held {
     }
 }
 
-impl Volume {
+impl<'a> Volume<'a> {
     /// Opens the file system in `window` of `reader`; of its metadata up to `cached` bytes are kept in memory.
     ///
     /// # Errors
-    /// No readable ext superblock.
-    pub fn open(reader: Box<dyn ReadAt>, window: Window, cached: usize) -> Result<Self, ExtError> {
-        Fs::owned(reader, window, cached).map(|fs| Self { fs })
+    /// No readable ext superblock, or a journal that must be replayed and cannot be.
+    pub fn open(reader: Box<dyn ReadAt + 'a>, window: Window, cached: usize) -> Result<Self, ExtError> {
+        let replayed = journal::replayed(reader, window)?;
+        Fs::owned(replayed, window, cached).map(|fs| Self { fs })
     }
 
     /// The inode of the root directory.

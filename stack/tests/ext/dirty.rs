@@ -1,0 +1,159 @@
+//! Images that nobody unmounted: their bytes are taken while the kernel has them mounted and writes to them, as a power cut leaves them.
+//!
+//! What the layer shows of one copy is what the kernel shows of a second one, whose journal it replays itself, and of a third one, in which
+//! e2fsck does.
+
+use std::ffi::OsStr;
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use condatainer_stack::layer::ext::Start;
+
+use crate::kernel::{self, Mounted, format, tool};
+use crate::layer;
+use crate::seen::{Seen, Tree, compare};
+
+/// A name, options of mke2fs, and of the mount.
+const KINDS: &[(&str, &[&str], &str)] = &[
+    ("as images are made", &["-t", "ext3", "-b", "4096", "-J", "size=4"], "commit=1"),
+    ("small blocks", &["-t", "ext3", "-b", "1024", "-J", "size=1"], "commit=1"),
+    ("data=journal", &["-t", "ext3", "-b", "1024", "-J", "size=1"], "data=journal,commit=1"),
+    (
+        "journal_checksum",
+        &["-t", "ext4", "-b", "1024", "-O", "^metadata_csum,^64bit", "-J", "size=1"],
+        "journal_checksum,commit=1",
+    ),
+    (
+        "journal_async_commit",
+        &["-t", "ext4", "-b", "1024", "-O", "^metadata_csum", "-J", "size=1"],
+        "journal_async_commit,data=writeback,commit=1",
+    ),
+    ("64bit,metadata_csum", &["-t", "ext4", "-b", "1024", "-O", "64bit,metadata_csum", "-J", "size=1"], "commit=1"),
+    ("metadata_csum, data=journal", &["-t", "ext4", "-b", "4096", "-J", "size=4"], "data=journal,commit=1"),
+    (
+        "metadata_csum, async",
+        &["-t", "ext4", "-b", "4096", "-J", "size=4"],
+        "journal_async_commit,data=writeback,commit=1",
+    ),
+    ("inline_data", &["-t", "ext4", "-b", "1024", "-O", "inline_data,orphan_file", "-J", "size=1"], "commit=1"),
+];
+
+/// Bytes that the journal must not take for its own.
+const MAGIC: [u8; 4] = [0xC0, 0x3B, 0x39, 0x98];
+
+/// One of the things that programs do to files, and now and then makes sure that it is on the disk.
+fn disturb(root: &Path, dice: &mut fastrand::Rng) {
+    let place = |dice: &mut fastrand::Rng| root.join(format!("d{}/e{}", dice.u8(..4), dice.u8(..6)));
+    let path = place(dice);
+    let _ = fs::create_dir_all(path.parent().unwrap());
+    let _ = match dice.u8(..10) {
+        0..=2 => {
+            // Each block of it looks like one of the journal's.
+            let content = [&MAGIC[..], &[dice.u8(..); 508]].concat().repeat(dice.usize(1..160));
+            fs::write(&path, content)
+        }
+        // Many directories, whose blocks are journalled, and that go soon.
+        3 => (0..40).try_for_each(|i| fs::create_dir_all(path.join(format!("{i}/below")))),
+        4 | 5 => fs::remove_dir_all(&path),
+        6 => fs::remove_file(&path),
+        7 => fs::rename(&path, place(dice)),
+        8 => xattr::set(&path, OsStr::new("user.note"), &[dice.u8(..); 200]),
+        _ => OpenOptions::new().write(true).open(&path).and_then(|file| {
+            file.write_all_at(&[dice.u8(..); 3000], dice.u64(0..200_000))?;
+            file.set_len(dice.u64(0..300_000))
+        }),
+    };
+    if dice.u8(..3) == 0 {
+        let _ = File::open(&path).and_then(|file| file.sync_all());
+    }
+}
+
+/// The bytes of the image at one moment: those that are the same before and after they were read.
+fn cut(image: &Path) -> Vec<u8> {
+    let mut before = fs::read(image).unwrap();
+    loop {
+        let after = fs::read(image).unwrap();
+        if before == after {
+            return after;
+        }
+        before = after;
+    }
+}
+
+/// Cuts at so many moments, while somebody writes.
+fn cuts(image: &Path, options: &str, moments: usize, seed: u64) -> Vec<Vec<u8>> {
+    let mounted = Mounted::new(image, &format!("rw,noatime,{options}"));
+    let root = mounted.path().to_owned();
+    let enough = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut dice = fastrand::Rng::with_seed(seed);
+            while !enough.load(Ordering::Relaxed) {
+                (0..dice.u8(1..30)).for_each(|_| disturb(&root, &mut dice));
+                // Long enough for a look at a moment at which nothing is written.
+                thread::sleep(Duration::from_millis(dice.u64(5..40)));
+            }
+        });
+        let cuts = (0..moments).map(|_| {
+            thread::sleep(Duration::from_millis(30));
+            cut(image)
+        });
+        let cuts = cuts.collect();
+        enough.store(true, Ordering::Relaxed);
+        cuts
+    })
+}
+
+/// What the kernel may do to a file that was cut off in the middle of being shortened: it frees what is behind the end.
+fn without_blocks(tree: Tree) -> Tree {
+    tree.into_iter().map(|(path, seen)| (path, Seen { blocks: 0, ..seen })).collect()
+}
+
+fn copy(bench: &Path, name: &str, bytes: &[u8]) -> PathBuf {
+    let path = bench.join(name);
+    fs::write(&path, bytes).unwrap();
+    path
+}
+
+/// The layer and the kernel agree on an image that nobody unmounted. Returns what they see.
+pub fn agree_with_kernel(what: &str, bench: &Path, bytes: &[u8]) -> Tree {
+    let first = copy(bench, "ours", bytes);
+    let ours = layer::walk(&layer::open(&first, Start::Root));
+    assert!(fs::read(&first).unwrap() == bytes, "{what}: the image has changed");
+    let second = copy(bench, "the kernel's", bytes);
+    drop(Mounted::new(&second, "rw,noatime"));
+    let theirs = kernel::walk(Mounted::new(&second, "ro").path());
+    compare(&format!("{what}, kernel"), &without_blocks(ours.clone()), &without_blocks(theirs));
+    ours
+}
+
+/// So does e2fsck; says whether there was anything to be replayed.
+pub fn agree(what: &str, bench: &Path, bytes: &[u8]) -> bool {
+    let ours = agree_with_kernel(what, bench, bytes);
+    let third = copy(bench, "e2fsck's", bytes);
+    let output = tool("e2fsck").args(["-y", "-E", "journal_only"]).arg(&third).output().unwrap();
+    assert!(matches!(output.status.code(), Some(0 | 1)), "{what}: {output:?}");
+    let mounted = Mounted::new(&third, "ro,noload");
+    compare(&format!("{what}, e2fsck"), &ours, &kernel::walk(mounted.path()));
+    String::from_utf8_lossy(&output.stdout).contains("recovering journal")
+}
+
+#[test]
+fn a_power_cut_at_any_moment() {
+    let bench = kernel::bench();
+    for (what, options, mount) in KINDS {
+        let image = bench.path().join("image");
+        format(&image, options, 24);
+        let cuts = cuts(&image, mount, 12, 7);
+        let replayed = cuts
+            .iter()
+            .enumerate()
+            .filter(|(number, bytes)| agree(&format!("{what}, moment {number}"), bench.path(), bytes));
+        let replayed = replayed.count();
+        assert!(replayed >= 9, "{what}: only {replayed} had a journal to be replayed");
+    }
+}

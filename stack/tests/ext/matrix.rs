@@ -1,0 +1,74 @@
+//! Every kind of file system: ext2, ext3 and ext4, small and large blocks and inodes, with and without each feature that moves something.
+
+use std::fs;
+use std::thread;
+
+use condatainer_stack::layer::Layer;
+use condatainer_stack::layer::ext::Start;
+
+use crate::kernel::{self, Mounted, format};
+use crate::seen::{below, compare};
+use crate::{fill, layer};
+
+/// Options of mke2fs, and how many names one directory gets.
+const KINDS: &[(&[&str], usize)] = &[
+    (&["-t", "ext2", "-b", "1024"], 2000),
+    (&["-t", "ext2", "-b", "4096", "-I", "128"], 50_000),
+    (&["-t", "ext3", "-b", "1024", "-I", "128"], 2000),
+    (&["-t", "ext3", "-b", "2048"], 2000),
+    (&["-t", "ext3", "-b", "4096"], 50_000),
+    (&["-t", "ext3", "-b", "4096", "-O", "^dir_index,^filetype"], 3000),
+    (&["-t", "ext3", "-b", "1024", "-O", "meta_bg,^resize_inode"], 2000),
+    (&["-t", "ext4", "-b", "1024"], 2000),
+    (&["-t", "ext4", "-b", "2048", "-I", "1024"], 2000),
+    (&["-t", "ext4", "-b", "4096"], 50_000),
+    (&["-t", "ext4", "-b", "4096", "-O", "^64bit,^metadata_csum,uninit_bg"], 2000),
+    (&["-t", "ext4", "-b", "4096", "-O", "^flex_bg,^has_journal"], 2000),
+    (&["-t", "ext4", "-b", "4096", "-O", "inline_data"], 2000),
+    (&["-t", "ext4", "-b", "1024", "-O", "inline_data,ea_inode,large_dir"], 20_000),
+    (&["-t", "ext4", "-b", "4096", "-O", "bigalloc", "-C", "65536", "-N", "16000"], 2000),
+    (&["-t", "ext4", "-b", "4096", "-O", "^extent,^64bit,metadata_csum_seed,orphan_file"], 2000),
+];
+
+#[test]
+fn every_kind_reads_as_the_kernel_reads_it() {
+    let bench = kernel::bench();
+    for (options, many) in KINDS {
+        let what = options.join(" ");
+        let image = bench.path().join("image");
+        format(&image, &[&["-N", "60000"][..], options].concat(), 512);
+        let mounted = Mounted::new(&image, "rw");
+        fill::fill(mounted.path(), *many);
+        drop(mounted);
+        let mounted = Mounted::new(&image, "ro");
+        let root = kernel::walk(mounted.path());
+        let upper = below(&root, b"upper");
+        compare(&what, &layer::walk(&layer::open(&image, Start::Root)), &root);
+        // Several threads at once, with caches too small for all of it.
+        let layer = layer::open(&image, Start::Upper);
+        thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| compare(&what, &layer::walk(&layer), &upper));
+            }
+        });
+        early_stop(&layer);
+        drop(mounted);
+        fs::remove_file(&image).unwrap();
+    }
+}
+
+/// Whoever has seen enough of a directory gets no more of it, and the order is always the same.
+fn early_stop(layer: &dyn Layer) {
+    let names = |most: usize| {
+        let mut names = Vec::new();
+        layer
+            .entries(layer.root(), &mut |entry| {
+                names.push(entry.name.to_vec());
+                names.len() < most
+            })
+            .unwrap();
+        names
+    };
+    let all = names(usize::MAX);
+    assert!(all.len() > 50 && names(5) == all[..5] && names(usize::MAX) == all);
+}
