@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use condatainer_stack::namespace::{mounts, trial, user::Users};
 use condatainer_stack::process::entry::enter;
-use condatainer_stack::process::server::{Serve, serve};
+use condatainer_stack::process::server::{Say, Serve, serve};
 use condatainer_stack::process::start::{Entrance, Server};
 use condatainer_stack::process::{ENTER, Entry, Format, Image, SERVE, Stack};
 use fuser::{
@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().collect();
     match words.get(1).and_then(|verb| verb.to_str()) {
-        Some(SERVE) => serve(|images, _| tree(images)),
+        Some(SERVE) => serve(|images, _, say| tree(images, &say)),
         Some(ENTER) => enter(&words[2..]),
         Some(trial::VERB) => trial::tried(Path::new(&words[2])),
         Some(START) => start(&words[2], &words[3]),
@@ -51,7 +51,7 @@ fn start(place: &OsStr, script: &OsStr) -> ExitCode {
     let program = std::env::current_exe().unwrap();
     let stack = Stack { users: users.clone(), is_written: false };
     let file = File::open(std::env::var_os("IMAGE").unwrap_or("/dev/null".into())).unwrap();
-    let image = Image { format: Format::Squashfs, offset: 0, size: 5 };
+    let image = Image { path: "image".into(), format: Format::Squashfs, offset: 0, size: 5 };
     let mut server = Server::start(&program, [(image, file.as_fd())], &stack).unwrap();
     let (entrance, stdin) = Entrance::pair().unwrap();
     let entry = Entry { users, place: place.into(), is_written: false };
@@ -69,19 +69,20 @@ fn start(place: &OsStr, script: &OsStr) -> ExitCode {
         println!("refused: {why}");
         return ExitCode::from(125);
     }
-    if let Some(words) = server.end() {
-        println!("server: {words}");
-    }
+    server.end().iter().for_each(|words| println!("server: {words}"));
     ExitCode::from(u8::try_from(status.code().unwrap_or(99)).unwrap())
 }
 
 /// A tree with one file, which has the content of the image.
 struct One(String);
 
-fn tree(images: Vec<(Image, File)>) -> io::Result<Box<dyn Serve>> {
+fn tree(images: Vec<(Image, File)>, say: &Say) -> io::Result<Box<dyn Serve>> {
     let mut content = String::new();
     for (_, mut file) in images {
         file.read_to_string(&mut content)?;
+    }
+    if content == "odd" {
+        say("the image is odd");
     }
     if content == "broken" { Err(io::Error::other("the image is broken")) } else { Ok(Box::new(One(content))) }
 }
@@ -151,7 +152,8 @@ impl Filesystem for One {
 
 type Test = fn() -> Result<(), String>;
 
-const TESTS: [(&str, Test); 9] = [
+const TESTS: [(&str, Test); 10] = [
+    ("what_is_found_meanwhile_is_said_at_the_end", what_is_found_meanwhile_is_said_at_the_end),
     ("a_user_sees_what_is_served", a_user_sees_what_is_served),
     ("root_needs_no_user_namespace", root_needs_no_user_namespace),
     ("standard_input_and_the_code_are_the_engines", standard_input_and_the_code_are_the_engines),
@@ -308,8 +310,14 @@ fn a_stopped_server_is_killed_at_the_end() -> Result<(), String> {
     let place = Place::new();
     let (mut child, said) = started(place.command(NOBODY, "echo runs; sleep 1"));
     kill(place.servers()[0], Signal::SIGSTOP).unwrap();
-    same(rest(said), "server: the process that served the layers did not end, and was killed".into())?;
+    same(rest(said), String::new())?;
     same((child.wait().unwrap().code(), place.servers().len()), (Some(0), 0))
+}
+
+fn what_is_found_meanwhile_is_said_at_the_end() -> Result<(), String> {
+    let place = Place::new();
+    fs::write(place.path("image"), "odd").unwrap();
+    same(text(&place.run("cat $D/file; echo").stdout), "odd\nserver: the image is odd".into())
 }
 
 fn what_cannot_be_done_is_said_before_anything_runs() -> Result<(), String> {

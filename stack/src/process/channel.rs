@@ -41,6 +41,15 @@ impl Channel {
     }
 
     pub(super) fn send(&self, message: &impl Serialize, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        self.send_by(message, descriptors, SendFlags::NOSIGNAL)
+    }
+
+    /// Without waiting: where too much is on the way, this is lost.
+    pub(super) fn send_now(&self, message: &impl Serialize) -> io::Result<()> {
+        self.send_by(message, &[], SendFlags::NOSIGNAL | SendFlags::DONTWAIT)
+    }
+
+    fn send_by(&self, message: &impl Serialize, descriptors: &[BorrowedFd<'_>], flags: SendFlags) -> io::Result<()> {
         let text = serde_json::to_vec(message)?;
         if text.len() > LONGEST {
             return Err(io::Error::other("too many or too long paths"));
@@ -50,7 +59,7 @@ impl Channel {
         if !descriptors.is_empty() && !with.push(SendAncillaryMessage::ScmRights(descriptors)) {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        sendmsg(&self.0, &[IoSlice::new(&text)], &mut with, SendFlags::NOSIGNAL)?;
+        sendmsg(&self.0, &[IoSlice::new(&text)], &mut with, flags)?;
         Ok(())
     }
 

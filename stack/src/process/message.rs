@@ -16,8 +16,10 @@ pub struct Stack {
 }
 
 /// One image, whose descriptor comes along.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Image {
+    /// What messages call it.
+    pub path: PathBuf,
     /// How it is read.
     pub format: Format,
     /// Where it begins in the file, in bytes.
@@ -63,6 +65,8 @@ pub(super) enum ToServer {
 pub(super) enum FromServer {
     /// The kernel has been answered.
     Ready,
+    /// A line for the user.
+    Says(String),
     /// It ends.
     Failed(String),
 }

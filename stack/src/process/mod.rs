@@ -14,6 +14,7 @@ pub mod entry;
 mod message;
 pub mod server;
 pub mod start;
+pub mod tree;
 
 pub use message::{Entry, Format, Image, Stack};
 

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::SigSet;
@@ -24,10 +25,14 @@ pub trait Serve {
     fn serve(self: Box<Self>, mount: OwnedFd, ready: &mut dyn FnMut()) -> io::Result<()>;
 }
 
+/// Takes a line for the user.
+pub type Say = Box<dyn Fn(&str) + Send + Sync>;
+
 /// Runs the server to its end; `open` makes the tree of the images, lowest first.
 #[must_use]
-pub fn serve(open: impl FnOnce(Vec<(Image, File)>, &Stack) -> io::Result<Box<dyn Serve>>) -> ExitCode {
-    let Ok(channel) = stand_apart().and_then(|()| Channel::at_stdin()) else { return ExitCode::FAILURE };
+pub fn serve(open: impl FnOnce(Vec<(Image, File)>, &Stack, Say) -> io::Result<Box<dyn Serve>>) -> ExitCode {
+    let channel = stand_apart().and_then(|()| Channel::at_stdin());
+    let Ok(channel) = channel.map(Arc::new) else { return ExitCode::FAILURE };
     match run(&channel, open) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -38,8 +43,8 @@ pub fn serve(open: impl FnOnce(Vec<(Image, File)>, &Stack) -> io::Result<Box<dyn
 }
 
 fn run(
-    channel: &Channel,
-    open: impl FnOnce(Vec<(Image, File)>, &Stack) -> io::Result<Box<dyn Serve>>,
+    channel: &Arc<Channel>,
+    open: impl FnOnce(Vec<(Image, File)>, &Stack, Say) -> io::Result<Box<dyn Serve>>,
 ) -> io::Result<()> {
     let mut images = Vec::new();
     let stack = loop {
@@ -52,7 +57,10 @@ fn run(
             None => return Ok(()),
         }
     };
-    let tree = open(images, &stack)?;
+    let to_user = Arc::clone(channel);
+    // Nobody who has asked for a file waits until somebody listens.
+    let say = move |line: &str| drop(to_user.send_now(&FromServer::Says(line.into())));
+    let tree = open(images, &stack, Box::new(say))?;
     let Some((ToServer::Mount, descriptors)) = channel.receive()? else { return Ok(()) };
     let mut descriptors = descriptors.into_iter();
     let mount = descriptors.next().ok_or(io::ErrorKind::InvalidData)?;

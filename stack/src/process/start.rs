@@ -14,8 +14,9 @@ use super::message::{Entry, FromEntry, FromServer, Image, Stack, ToEntry, ToServ
 use crate::namespace::Cannot;
 use crate::namespace::user::Users;
 
-/// The server reads the end of its mount at once. One that is busy or stopped is not waited for any longer.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// The server reads the end of its mount at once. It is not waited for any longer where it is stopped or busy, or the command has left
+/// processes behind.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A server that this process has started. It is killed when this is dropped.
 #[derive(Debug)]
@@ -53,10 +54,13 @@ impl Server {
     fn serve(&self, mount: &[OwnedFd]) -> Result<(), Cannot> {
         let mount: Vec<_> = mount.iter().map(AsFd::as_fd).collect();
         self.send(&ToServer::Mount, &mount)?;
-        match self.channel.receive().map_err(failed("the server does not answer"))? {
-            Some((FromServer::Ready, _)) => Ok(()),
-            Some((FromServer::Failed(why), _)) => Err(Cannot(why)),
-            None => Err(Cannot("the server has ended".into())),
+        loop {
+            match self.channel.receive().map_err(failed("the server does not answer"))? {
+                Some((FromServer::Ready, _)) => return Ok(()),
+                Some((FromServer::Says(_), _)) => {}
+                Some((FromServer::Failed(why), _)) => return Err(Cannot(why)),
+                None => return Err(Cannot("the server has ended".into())),
+            }
         }
     }
 
@@ -68,30 +72,25 @@ impl Server {
         })
     }
 
-    /// Waits until it has ended by itself, because nobody is left in its mount's namespace, and kills it where it does not.
-    /// The line to say about it, if there is something to say.
+    /// Waits until it has ended by itself, because nobody is left in its mount's namespace, and kills it where it does not: what the
+    /// command has left behind loses its file system then. The lines to say: what was wrong with the images, and with its end.
     #[must_use]
-    pub fn end(mut self) -> Option<String> {
+    pub fn end(mut self) -> Vec<String> {
         let deadline = Instant::now() + PATIENCE;
-        let mut last = None;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if !self.has_news(left) {
-                return Some("the process that served the layers did not end, and was killed".into());
-            }
+        let mut lines = Vec::new();
+        while self.has_news(deadline.saturating_duration_since(Instant::now())) {
             match self.channel.receive::<FromServer>() {
-                Ok(Some((FromServer::Failed(why), _))) => last = Some(why),
+                Ok(Some((FromServer::Failed(line) | FromServer::Says(line), _))) => lines.push(line),
                 Ok(Some((FromServer::Ready, _))) => {}
-                Ok(None) | Err(_) => break,
+                Ok(None) | Err(_) => {
+                    let status = self.process.wait().ok().filter(|status| status.code().is_none());
+                    lines
+                        .extend(status.map(|status| format!("the process that served the layers has ended: {status}")));
+                    break;
+                }
             }
         }
-        match self.process.wait() {
-            Ok(status) if status.success() => None,
-            Ok(status) => {
-                Some(last.unwrap_or_else(|| format!("the process that served the layers has ended: {status}")))
-            }
-            Err(error) => Some(format!("the process that served the layers is not known any more: {error}")),
-        }
+        lines
     }
 
     /// Kills it: whoever waits for a file of its gets an error. It is known to [`Server::end`] only that it is gone.
