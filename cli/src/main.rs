@@ -27,9 +27,12 @@ use crate::machine::{config, doctor};
 use crate::say::failure::Failure;
 use crate::say::print;
 use crate::start::slurm::{command, keep, task};
-use crate::start::{e, exec, join, ps, run};
+use crate::start::{e, exec, join, ps, run, stack};
 
 fn main() -> ExitCode {
+    if let Some(code) = stack::process() {
+        return code;
+    }
     shell::answer();
     let cli = match task::arguments() {
         Ok(arguments) => Cli::parse_from(arguments),

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use clap_complete::engine::ArgValueCompleter;
+use condatainer_core::config::Mounts;
 
 use crate::complete::candidates;
 
@@ -28,9 +29,33 @@ pub(crate) struct StartArgs {
     /// Start in this directory of the container
     #[arg(long, value_name = "DIR")]
     pub(crate) pwd: Option<PathBuf>,
+    /// Who mounts the layers: condatainer itself (own), the engine, or whoever can (auto) [env: CONDATAINER_MOUNTS]
+    #[arg(long, value_name = "WHO")]
+    pub(crate) mounts: Option<Who>,
     /// Print what would run, and stop
     #[arg(long, value_name = "FORMAT", num_args = 0..=1, require_equals = true, default_missing_value = "text")]
     pub(crate) dry_run: Option<DryRun>,
+}
+
+/// [`Mounts`], as an option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Who {
+    /// Condatainer where it can, else the engine
+    Auto,
+    /// Condatainer, or nothing starts
+    Own,
+    /// The engine
+    Engine,
+}
+
+impl From<Who> for Mounts {
+    fn from(who: Who) -> Self {
+        match who {
+            Who::Auto => Self::Auto,
+            Who::Own => Self::Own,
+            Who::Engine => Self::Engine,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

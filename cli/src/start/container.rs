@@ -51,6 +51,7 @@ impl Surroundings {
             base_named: base.as_ref().is_some_and(|base| base.named),
             base: base.map(|base| base.path),
             fakeroot: flag,
+            mounts: args.mounts.map(Into::into),
             bind,
             env,
             workdir: args.pwd.clone(),
@@ -82,7 +83,12 @@ impl Surroundings {
         lent: Option<&Path>,
         cure: impl Fn(&Refusal) -> bool,
     ) -> Result<Plan, Failure> {
-        self.tell_overruled(&Given { base: request.base.as_deref(), fakeroot: request.fakeroot, ..Given::default() });
+        self.tell_overruled(&Given {
+            base: request.base.as_deref(),
+            fakeroot: request.fakeroot,
+            mounts: request.mounts,
+            ..Given::default()
+        });
         request.fakeroot = self.config.fakeroot(request.fakeroot);
         let deadline = Instant::now() + PATIENCE;
         loop {

@@ -9,3 +9,4 @@ pub(crate) mod join;
 pub(crate) mod ps;
 pub(crate) mod run;
 pub(crate) mod slurm;
+pub(crate) mod stack;

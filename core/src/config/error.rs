@@ -47,12 +47,14 @@ pub enum ConfigError {
         path: PathBuf,
     },
     /// A variable holds something else than its key allows.
-    #[error("{variable}: '{value}' is not one of: true, false")]
-    NotABool {
+    #[error("{variable}: '{value}' is not one of: {allowed}")]
+    NotAllowed {
         /// The variable.
         variable: &'static str,
         /// Its value.
         value: String,
+        /// What it allows.
+        allowed: &'static str,
     },
 }
 

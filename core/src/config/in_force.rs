@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::ConfigError;
 use super::lines::Lines;
+use super::mounts::Mounts;
 use super::origin::Origin;
 use super::read::{of_site, of_user, parse};
 use super::settings::{Settings, absolute};
@@ -38,6 +39,8 @@ pub struct Given<'a> {
     pub base: Option<&'a Path>,
     /// `--fakeroot`, `--no-fakeroot`
     pub fakeroot: Option<bool>,
+    /// `--mounts`
+    pub mounts: Option<Mounts>,
     /// `--tmpdir`
     pub tmpdir: Option<&'a Path>,
     /// `--conda`
@@ -100,6 +103,12 @@ impl Config {
         self.decide(flag, |settings| settings.fakeroot)
     }
 
+    /// Who mounts the layers.
+    #[must_use]
+    pub fn mounts(&self, flag: Option<Mounts>) -> Mounts {
+        self.decide(flag, |settings| settings.mounts).unwrap_or(Mounts::DEFAULT)
+    }
+
     /// A line for each option that gives way to a value which the site has fixed.
     #[must_use]
     pub fn overruled(&self, given: &Given<'_>) -> Vec<String> {
@@ -110,9 +119,11 @@ impl Config {
             other.map(|fixed| line(key, fixed.display().to_string()))
         };
         let other_fakeroot = self.fixed.fakeroot.filter(|fixed| given.fakeroot.is_some_and(|given| given != *fixed));
+        let other_mounts = self.fixed.mounts.filter(|fixed| given.mounts.is_some_and(|given| given != *fixed));
         let lines = [
             path("base", &self.fixed.base, given.base),
             other_fakeroot.map(|fixed| line("fakeroot", fixed.to_string())),
+            other_mounts.map(|fixed| line("mounts", fixed.name().into())),
             path("tmpdir", &self.fixed.tmpdir, given.tmpdir),
             path("conda", &self.fixed.conda, given.conda),
         ];
@@ -220,6 +231,12 @@ impl Config {
     #[must_use]
     pub fn origin_of_fakeroot(&self, fakeroot: bool) -> Option<Origin> {
         self.origin("fakeroot", "CONDATAINER_FAKEROOT", |settings| settings.fakeroot, &fakeroot)
+    }
+
+    /// Who has decided who mounts, unless it was an option.
+    #[must_use]
+    pub fn origin_of_mounts(&self, mounts: Mounts) -> Option<Origin> {
+        self.origin("mounts", "CONDATAINER_MOUNTS", |settings| settings.mounts, &mounts)
     }
 
     /// Who has named this directory, unless it was an option or another variable.

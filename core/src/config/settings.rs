@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::error::ConfigError;
+use super::mounts::Mounts;
 
 /// What one source sets; `None` where it is silent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -17,6 +18,8 @@ pub(super) struct Settings {
     pub tmpdir: Option<PathBuf>,
     /// `true`: always fakeroot; `false`: never, also not automatically.
     pub fakeroot: Option<bool>,
+    /// Who mounts the layers.
+    pub mounts: Option<Mounts>,
     /// Directories in which layers are found by name, first match first. `{user}` stands for the caller's name, `{group}` for each
     /// of the caller's groups.
     pub image_dirs: Option<Vec<PathBuf>>,
@@ -44,6 +47,7 @@ impl Settings {
             base: path("CONDATAINER_BASE"),
             tmpdir: path("CONDATAINER_TMPDIR"),
             fakeroot: fakeroot.map(|value| boolean("CONDATAINER_FAKEROOT", value)).transpose()?,
+            mounts: text("CONDATAINER_MOUNTS").map(|value| mounts(value)).transpose()?,
             image_dirs: text("CONDATAINER_IMAGE_DIRS").map(|list| std::env::split_paths(list).collect()),
             bind_dirs: text("CONDATAINER_BIND_DIRS").map(|list| list.split(':').map(String::from).collect()),
             default_distro: text("CONDATAINER_DEFAULT_DISTRO").cloned(),
@@ -81,7 +85,15 @@ impl Settings {
 }
 
 fn boolean(variable: &'static str, value: &str) -> Result<bool, ConfigError> {
-    value.parse().map_err(|_| ConfigError::NotABool { variable, value: value.into() })
+    value.parse().map_err(|_| ConfigError::NotAllowed { variable, value: value.into(), allowed: "true, false" })
+}
+
+fn mounts(value: &str) -> Result<Mounts, ConfigError> {
+    value.parse().map_err(|allowed| ConfigError::NotAllowed {
+        variable: "CONDATAINER_MOUNTS",
+        value: value.into(),
+        allowed,
+    })
 }
 
 /// Refuses the first path that would depend on where somebody is.

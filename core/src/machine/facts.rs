@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::config::Origin;
+use crate::config::{Mounts, Origin};
 use crate::machine::directories::{HostDirectories, ImageDirectory, WorkingDirectory};
 use crate::machine::engine::{Engine, MissingEngine, Unsupported};
 use crate::machine::hard_links::HardLinks;
@@ -54,8 +54,28 @@ pub struct Facts {
     pub fakeroot_origin: Option<Origin>,
     /// The largest file that a process may write, in bytes.
     pub file_limit: Option<u64>,
+    /// Whether we can mount the layers ourselves, where that is asked for.
+    pub mounts: MountFacts,
     /// Hard links of a lower layer that fuse-overlayfs would confuse, where something is written.
     pub hard_links: Option<HardLinks>,
+}
+
+/// What decides who mounts the layers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MountFacts {
+    /// Who is to do it.
+    pub asked: Mounts,
+    /// Who has decided that, where it was no option.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
+    /// Where we mount.
+    pub place: PathBuf,
+    /// Why this machine does not let us, if it was asked; a trial.
+    pub why_not: Option<String>,
+    /// Why the engine would not take a directory for its container.
+    pub no_directory: Option<String>,
+    /// The caller's subordinate user and group ids: the first, and how many.
+    pub subordinate: Option<[(u32, u32); 2]>,
 }
 
 /// A GPU stack that Apptainer can pass on.

@@ -67,14 +67,16 @@ impl Plan {
         if self.userns {
             argv.push("--userns".into());
         }
-        if self.fakeroot.is_some_and(|f| f != Fakeroot::Root) {
+        let own = self.mounts.own();
+        if own.is_none() && self.fakeroot.is_some_and(|f| f != Fakeroot::Root) {
             argv.push("--fakeroot".into());
         }
         argv.extend(self.gpus.iter().map(|gpu| String::from(gpu_flag(*gpu))));
-        argv.extend(self.stack.iter().flat_map(|overlay| ["--overlay".into(), overlay_value(overlay, scratch)]));
+        let overlays = self.stack.iter().filter(|_| own.is_none());
+        argv.extend(overlays.flat_map(|overlay| ["--overlay".into(), overlay_value(overlay, scratch)]));
         argv.extend(self.bind.iter().flat_map(|bind| ["--mount".into(), mount_value(bind)]));
         argv.extend(self.workdir.iter().flat_map(|dir| ["--pwd".into(), dir.display().to_string()]));
-        argv.push(self.base.display().to_string());
+        argv.push(own.map_or(&self.base, |own| &own.root).display().to_string());
         argv
     }
 
@@ -118,7 +120,12 @@ impl Plan {
         // Where the caller is there through a link.
         let pwd = self.directory.engine.as_ref().filter(|engine| **engine != Path::new("/"));
         let pwd = pwd.map(|pwd| format!("PWD={}", escape::shell_word(&pwd.display().to_string())));
-        pwd.into_iter().chain(words.iter().map(|word| escape::shell_word(word))).collect::<Vec<_>>().join(" ")
+        let line =
+            pwd.into_iter().chain(words.iter().map(|word| escape::shell_word(word))).collect::<Vec<_>>().join(" ");
+        let Some(own) = self.mounts.own() else { return line };
+        let images = std::iter::once(&self.base).chain(self.layers());
+        let images: Vec<String> = images.map(|path| escape::shell_word(&path.display().to_string())).collect();
+        format!("{line} # {}: {}", own.root.display(), images.join(" "))
     }
 
     /// The directory below which `:tmp` writes are kept, if there is a `:tmp` layer; else the root, which is not used.

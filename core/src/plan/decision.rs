@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::machine::engine::Engine;
 use crate::machine::facts::Gpu;
+use crate::plan::engine::mounts::Mounting;
 use crate::plan::working_directory::Directory;
 use crate::request::bind::Bind;
 use condatainer_formats::ext::Stamp;
@@ -61,6 +62,8 @@ pub struct Plan {
     pub stack: Vec<Overlay>,
     /// The kind of fakeroot, if any.
     pub fakeroot: Option<Fakeroot>,
+    /// Who mounts the base and the layers.
+    pub mounts: Mounting,
     /// The engine is told to leave its setuid starter alone and to make a user namespace.
     pub userns: bool,
     /// FUSE whiteouts below must be honoured: run the overlay by fuse-overlayfs also where nothing is written.

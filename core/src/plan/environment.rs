@@ -2,6 +2,8 @@
 //!
 //! Later wins: the job, then the layers from the lowest to the topmost, then the caller's own `--env`.
 
+use std::path::Path;
+
 use crate::machine::facts::{Facts, Kind, LayerFacts};
 use crate::plan::layers::Moded;
 use crate::request::Request;
@@ -29,8 +31,16 @@ fn directories(path: &str) -> impl DoubleEndedIterator<Item = &str> {
 }
 
 /// Every variable once, with the value that wins.
-pub(crate) fn variables(request: &Request, facts: &Facts, layers: &[Moded<'_>]) -> Vec<(String, String)> {
+pub(crate) fn variables(
+    request: &Request,
+    facts: &Facts,
+    layers: &[Moded<'_>],
+    mounted_by_us: bool,
+) -> Vec<(String, String)> {
     let mut all = facts.job_variables.clone();
+    if mounted_by_us {
+        all.extend(name_of_container(&facts.base.path));
+    }
     all.push(("IN_CONDATAINER".into(), level(facts).to_string()));
     if layers.iter().any(|(layer, mode)| *mode == Mode::Rw && layer.image.is_some()) {
         all.push(("CNT_CONDA_PREFIX".into(), "/ext3/env".into()));
@@ -43,6 +53,14 @@ pub(crate) fn variables(request: &Request, facts: &Facts, layers: &[Moded<'_>]) 
     );
     all.extend(request.env.iter().cloned());
     last_of_each(all)
+}
+
+/// What the engine would say of the base. It says so of the directory that it was given.
+fn name_of_container(base: &Path) -> impl Iterator<Item = (String, String)> {
+    let name = base.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let values = [("CONTAINER", base.display().to_string()), ("NAME", name)];
+    let prefixed = |prefix: &str| values.clone().map(|(name, value)| (format!("{prefix}_{name}"), value));
+    [prefixed("APPTAINER"), prefixed("SINGULARITY")].into_iter().flatten()
 }
 
 fn level(facts: &Facts) -> u32 {

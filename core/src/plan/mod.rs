@@ -11,7 +11,7 @@
 pub(crate) mod binds;
 pub(crate) mod command_line;
 mod decision;
-pub(crate) mod engine;
+pub mod engine;
 mod environment;
 pub mod fakeroot;
 pub(crate) mod layers;
@@ -26,7 +26,7 @@ pub use layers::{Moded, check};
 use crate::machine::engine::{Engine, Flavour};
 use crate::machine::facts::{Facts, LayerFacts, Whiteouts};
 use crate::machine::hard_links::HardLinks;
-use crate::plan::engine::{setuid, singularity};
+use crate::plan::engine::{mounts, setuid, singularity};
 use crate::plan::refusal::Refusal;
 use crate::plan::search_permission::As;
 use crate::plan::working_directory::Directory;
@@ -59,12 +59,16 @@ pub fn decide(request: &Request, facts: &Facts, command: Command) -> Result<Plan
     if is_singularity {
         singularity::check(&engine, facts, &layers, fakeroot)?;
     }
-    let mut overlay_driver = !is_singularity && stack::needs_overlay_driver(&facts.base, &layers);
+    let mounts = mounts::decide(facts, &engine, &layers, fakeroot)?;
+    let ours = mounts.own().is_some();
+    let mut overlay_driver = !ours && !is_singularity && stack::needs_overlay_driver(&facts.base, &layers);
     if overlay_driver && !engine.takes_configuration(facts.caller.uid) {
         setuid::check_without_driver(facts, &layers)?;
         overlay_driver = false;
     }
     Ok(Plan {
+        notices: notices(request, facts, fakeroot, &layers).into_iter().chain(mounts.notice(&layers)).collect(),
+        mounts,
         links_first: engine.needs_links_first(facts.caller.uid),
         userns: needs_user_namespace(&engine, facts, fakeroot),
         stack: stack::stack(&layers, facts, singularity::wants_scratch_image(&engine, facts, &layers))?,
@@ -79,13 +83,18 @@ pub fn decide(request: &Request, facts: &Facts, command: Command) -> Result<Plan
         workdir: request.workdir.clone(),
         path: environment::path(&layers),
         workspace: writer.is_some_and(|writer| writer.image.is_some()),
-        env: environment::variables(request, facts, &layers),
+        env: environment::variables(request, facts, &layers, ours),
         prompt: environment::prompt(facts, &layers),
         remarks: environment::remarks(&layers),
         command,
-        notices: notices(request, facts, fakeroot, &layers),
-        repair: layers.iter().filter(|(l, mode)| layers::needs_repair(l, *mode)).map(|(l, _)| l.path.clone()).collect(),
-        watch: facts.layers.iter().map(|layer| watch(layer, overlay_driver)).collect(),
+        // Whoever only reads them replays their journal in memory.
+        repair: layers
+            .iter()
+            .filter(|_| !ours)
+            .filter(|(l, mode)| layers::needs_repair(l, *mode))
+            .map(|(l, _)| l.path.clone())
+            .collect(),
+        watch: facts.layers.iter().map(|layer| watch(layer, overlay_driver || ours)).collect(),
         holds: writer.filter(|w| w.image.is_some()).map(|w| w.path.clone()),
     })
 }
@@ -130,13 +139,13 @@ fn notices(request: &Request, facts: &Facts, fakeroot: Option<Fakeroot>, layers:
     first.into_iter().chain(unlocked).chain(nearly_full).chain(full).chain(confused).chain(unread).collect()
 }
 
-fn watch(layer: &LayerFacts, overlay_driver: bool) -> Watch {
+fn watch(layer: &LayerFacts, honours_all: bool) -> Watch {
     let honoured = layer.image.as_ref().and_then(|image| match image.whiteouts {
         Whiteouts::Honoured(stamp) => Some(stamp),
         Whiteouts::OfFuse | Whiteouts::Unknown => None,
     });
     Watch {
-        stamp: honoured.filter(|_| !overlay_driver),
+        stamp: honoured.filter(|_| !honours_all),
         path: layer.path.clone(),
         identity: layer.identity,
         upper: layer.image.as_ref().and_then(|image| image.upper),

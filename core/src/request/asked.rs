@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::Mounts;
 use crate::request::bind::Bind;
 use crate::request::layer::Layer;
 
@@ -71,6 +72,9 @@ pub struct Request {
     /// `Some(true)` for `--fakeroot`, `Some(false)` for `--no-fakeroot`, `None` for automatic.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fakeroot: Option<bool>,
+    /// Who mounts the layers; `None` where the configuration decides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mounts: Option<Mounts>,
     /// Host paths to show in the container.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub bind: Vec<Bind>,
@@ -125,6 +129,7 @@ impl Request {
             base_named: if later.base.is_some() { later.base_named } else { self.base_named },
             base: later.base.or(self.base),
             fakeroot: later.fakeroot.or(self.fakeroot),
+            mounts: later.mounts.or(self.mounts),
             workdir: later.workdir.or(self.workdir),
             scope: later.scope,
             lines_read: self.lines_read || later.lines_read,

@@ -14,6 +14,7 @@ fn example() -> Request {
         base: Some("/base.sqf".into()),
         base_named: true,
         fakeroot: Some(false),
+        mounts: None,
         bind: vec![Bind { source: "/a".into(), destination: "/b".into(), read_only: true }],
         env: vec![("A".into(), "$(x) 'y'\n".into())],
         workdir: Some("/w".into()),

@@ -19,6 +19,7 @@ use crate::run::images::recheck;
 use crate::run::images::repair;
 use crate::run::images::scan_cache;
 use crate::run::images::scan_cache::CachedScan;
+use crate::run::mounted_stack::MountedStack;
 use crate::run::scratch::Scratch;
 use crate::run::session::OpenSession;
 use condatainer_formats::ext::Room;
@@ -38,6 +39,7 @@ pub struct Options<'a> {
 pub(crate) struct Container<'a> {
     plan: &'a Plan,
     scratch: Scratch,
+    mounted: Option<MountedStack>,
     pub(crate) child: Child,
     /// What the shim has said of its start.
     pub(crate) first: Report,
@@ -56,7 +58,12 @@ impl<'a> Container<'a> {
         repair::repair(plan, options.say)?;
         let scratch = Scratch::for_plan(plan, options.say)?;
         let room = plan.holds.as_deref().and_then(after_write::room);
-        let mut child = spawn(plan, &scratch, options, streams)?;
+        let mut mounted = MountedStack::for_plan(plan)?;
+        let mut child = spawn(plan, &scratch, mounted.as_mut(), options, streams)?;
+        if let Some(Err(error)) = mounted.as_mut().map(|mounted| mounted.lead(child.number(), streams)) {
+            let _ = child.abandon();
+            return Err(error);
+        }
         let first = child.wait_for_start()?;
         match first {
             Report::Silent => return Err(engine_failed(plan, &mut child)),
@@ -66,13 +73,15 @@ impl<'a> Container<'a> {
             }
             Report::Started(_) | Report::Failed(_) => {}
         }
-        if let Err(error) = recheck::unchanged(plan).and_then(|()| scratch.is_in_place()) {
+        // What we have locked ourselves was looked at then.
+        let unchanged = if mounted.is_some() { Ok(()) } else { recheck::unchanged(plan) };
+        if let Err(error) = unchanged.and_then(|()| scratch.is_in_place()) {
             let _ = child.abandon();
             return Err(error);
         }
         let scans = scan_cache::of_layers(plan);
         let leftovers = Leftovers::of(plan, first);
-        Ok(Self { plan, scratch, child, first, room, scans, leftovers, note: None })
+        Ok(Self { plan, scratch, mounted, child, first, room, scans, leftovers, note: None })
     }
 
     /// What other processes of the user need to join.
@@ -95,6 +104,7 @@ impl<'a> Container<'a> {
         if let Some(leftovers) = self.leftovers {
             leftovers.end();
         }
+        self.mounted.map_or_else(Vec::new, MountedStack::end).iter().for_each(|line| (options.say)(line));
         self.scans.into_iter().for_each(CachedScan::renew);
         drop(self.note);
         let was_killed = self.child.was_killed();
@@ -124,7 +134,13 @@ pub(crate) enum Outcome {
     Lost,
 }
 
-fn spawn(plan: &Plan, scratch: &Scratch, options: &Options<'_>, streams: Streams) -> Result<Child, RunError> {
+fn spawn(
+    plan: &Plan,
+    scratch: &Scratch,
+    mounted: Option<&mut MountedStack>,
+    options: &Options<'_>,
+    streams: Streams,
+) -> Result<Child, RunError> {
     let (shim, job) = (descriptors::shim()?, descriptors::job(&plan.job())?);
     let config = engine_config::for_plan(plan)?;
     let (link, far_end) = ShimSocket::pair()?;
@@ -133,7 +149,8 @@ fn spawn(plan: &Plan, scratch: &Scratch, options: &Options<'_>, streams: Streams
     argv.push(descriptors::path(&shim));
     argv.extend([&far_end, &shim, &job].into_iter().chain(&config).map(|fd| fd.as_raw_fd().to_string()));
     let directory = plan.directory.engine.as_deref();
-    Child::spawn(&argv, &plan.engine, link, options.forward, streams, directory)
+    let way_in = mounted.map(MountedStack::way_in).transpose()?;
+    Child::spawn(&argv, &plan.engine, link, options.forward, streams, directory, way_in)
 }
 
 /// The last of the paths is the one without links.

@@ -47,6 +47,9 @@ pub enum RunError {
         /// Its exit code or signal.
         ended: String,
     },
+    /// The layers could not be mounted by ourselves; nothing has run.
+    #[error("the layers cannot be mounted: {0}: --mounts=engine leaves that to the engine")]
+    Mounts(String),
     /// The user did not wait for the container.
     #[error("interrupted by signal {0} before the command was started")]
     Interrupted(i32),

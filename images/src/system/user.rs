@@ -47,6 +47,17 @@ impl Caller {
     }
 }
 
+/// The first subordinate user and group ids of a caller's widest ranges and their numbers, as far as a full namespace has use for them.
+#[must_use]
+pub fn subordinate_ids(caller: &Caller) -> Option<[(u32, u32); 2]> {
+    let range = |path: &str| {
+        let text = std::fs::read_to_string(path).ok()?;
+        let (first, count) = ranges(&text, &caller.name, caller.uid).max_by_key(|(_, count)| *count)?;
+        Some((first, u32::try_from(count.min(FULL_RANGE)).ok()?))
+    };
+    Some([range("/etc/subuid")?, range("/etc/subgid")?])
+}
+
 fn has_range(path: &str, name: &str, uid: Uid) -> io::Result<bool> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(widest_range(&text, name, uid.as_raw()) >= FULL_RANGE),
@@ -57,15 +68,19 @@ fn has_range(path: &str, name: &str, uid: Uid) -> io::Result<bool> {
 
 /// How many ids a subuid(5) file gives `name` (or its number) in one line at most.
 pub fn widest_range(text: &str, name: &str, uid: u32) -> u64 {
+    ranges(text, name, uid).map(|(_, count)| count).max().unwrap_or(0)
+}
+
+/// The first id and the number of each line that is the user's.
+fn ranges<'a>(text: &'a str, name: &'a str, uid: u32) -> impl Iterator<Item = (u32, u64)> + 'a {
     let uid = uid.to_string();
-    let of_line = |line: &str| {
+    text.lines().filter_map(move |line: &str| {
         let mut fields = line.trim().split(':');
         let owner = fields.next().unwrap_or_default();
         let start: u32 = fields.next().and_then(|s| s.parse().ok())?;
         let count: u64 = fields.next().and_then(|s| s.parse().ok())?;
-        ((owner == name || owner == uid) && start > 0).then_some(count)
-    };
-    text.lines().filter_map(of_line).max().unwrap_or(0)
+        ((owner == name || owner == uid) && start > 0).then_some((start, count))
+    })
 }
 
 #[cfg(test)]

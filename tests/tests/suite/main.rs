@@ -13,6 +13,7 @@ mod image;
 mod library;
 mod site;
 mod slurm;
+mod stack;
 mod start;
 mod support;
 
@@ -69,6 +70,7 @@ fn suite() -> Suite {
             Theme { name: "trust", tests: library::trust::tests() },
             Theme { name: "relay", tests: slurm::relay::tests() },
             Theme { name: "stuck", tests: slurm::stuck::tests() },
+            Theme { name: "own_mounts", tests: stack::own_mounts::tests() },
             Theme { name: "modes", tests: start::modes::tests() },
             Theme { name: "copy_up", tests: image::copy_up::tests() },
             Theme { name: "bundled", tests: site::bundled::tests() },

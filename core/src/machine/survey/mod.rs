@@ -6,6 +6,7 @@ mod error;
 mod hard_links;
 mod host;
 mod layer;
+mod mounts;
 mod scratch;
 mod whiteouts;
 
@@ -14,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::stat::stat;
 
-use crate::config::Config;
+use crate::config::{Config, Mounts};
 use crate::machine::facts::{BaseFacts, Facts, Gpu};
 use crate::machine::slurm_job;
 use crate::request::Request;
@@ -36,6 +37,7 @@ pub(crate) use hard_links::takes_preload;
 pub(crate) use host::working_directory;
 pub use layer::kind;
 pub(crate) use layer::{is_taken, layer_at_submission, short_of_space};
+pub(crate) use mounts::PROGRAM;
 pub(crate) use scratch::scratch_place;
 
 /// Gathers everything for a start here and now.
@@ -46,12 +48,15 @@ pub fn survey(request: &Request, config: &Config, env: &HashMap<String, String>)
     let caller = Caller::current().map_err(SurveyError::Caller)?;
     binds(&request.bind)?;
     let mut base = base_of(request, config.base(request.base.clone()), config)?;
-    base.shows_deleted = whiteouts::are_in_base(&base);
     let mut layers = layer::layers_at_start(&request.layers)?;
     let engine = engine(config);
-    if whiteouts::matter(request, engine.as_ref().ok()) {
+    let mounts = mounts::look(config, request, &caller, engine.as_ref().ok());
+    // Whoever mounts them himself sees their deletions.
+    let ours = mounts.asked != Mounts::Engine && mounts.why_not.is_none();
+    if !ours && whiteouts::matter(request, engine.as_ref().ok()) {
         whiteouts::look(&base, &mut layers, whiteouts::mounter(engine.as_ref().ok()));
     }
+    base.shows_deleted = !ours && whiteouts::are_in_base(&base);
     let unsupported = engine.as_ref().ok().and_then(|engine| engine::unsupported(engine, &base, &layers));
     let hard_links = hard_links::look(request, engine.as_ref().ok(), caller.uid, &base, &layers);
     let (tmpdir, tmpdir_problem) = scratch_place(config, env);
@@ -72,6 +77,7 @@ pub fn survey(request: &Request, config: &Config, env: &HashMap<String, String>)
         fakeroot_origin: request.fakeroot.and_then(|fakeroot| config.origin_of_fakeroot(fakeroot)),
         file_limit: file_size_limit::get(),
         hard_links,
+        mounts,
         job: env.get("SLURM_JOB_ID").cloned(),
         job_variables: slurm_job::variables(env),
         nesting: env.get("IN_CONDATAINER").and_then(|level| level.parse().ok()).unwrap_or(0),

@@ -211,6 +211,14 @@ pub enum Refusal {
         /// Who has decided about fakeroot, where it was no option.
         origin: Option<Origin>,
     },
+    #[error("mounts = own: {why}: {}", drop_option("--mounts", "own", origin.as_ref()))]
+    /// We are to mount the layers, and cannot.
+    NotOurs {
+        /// Why.
+        why: String,
+        /// Who has asked for it, where it was no option.
+        origin: Option<Origin>,
+    },
     #[error(
         "fakeroot: you have a subuid range, but newuidmap is not installed here: install the package uidmap (shadow-utils)"
     )]

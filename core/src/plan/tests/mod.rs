@@ -1,13 +1,15 @@
 //! Golden plans: for each kind of request the exact command line, or the exact refusal.
 
 mod hard_links;
+mod mounts;
 mod refusals;
 
 use std::path::Path;
 
 use super::*;
+use crate::config::Mounts;
 use crate::machine::directories::{HostDirectories, WorkingDirectory};
-use crate::machine::facts::{BaseFacts, Gpu, ImageFacts, Kind};
+use crate::machine::facts::{BaseFacts, Gpu, ImageFacts, Kind, MountFacts};
 use crate::request::bind::Bind;
 use crate::request::layer::Mode;
 use condatainer_formats::ext::Stamp;
@@ -63,6 +65,14 @@ pub(crate) fn machine() -> Facts {
         fakeroot_origin: None,
         file_limit: None,
         hard_links: None,
+        mounts: MountFacts {
+            asked: Mounts::Engine,
+            origin: None,
+            place: "/libexec/stack".into(),
+            why_not: None,
+            no_directory: None,
+            subordinate: Some([(100_000, 65_536); 2]),
+        },
     }
 }
 

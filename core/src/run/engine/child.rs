@@ -1,6 +1,7 @@
 //! The engine as a child process, and the command behind it.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use crate::machine::engine::{Engine, MissingEngine};
+use crate::machine::survey::PROGRAM;
 use crate::plan::command_line::contradicting_variables;
 use crate::plan::refusal::Refusal;
 use crate::request::ARGUMENTS_VARIABLE;
@@ -19,7 +21,10 @@ use crate::run::engine::daemons::{self, Asked};
 use crate::run::engine::shim_socket::{Report, ShimSocket};
 use crate::run::engine::signals::{Forward, Incoming, Signals};
 use crate::run::error::{Ended, RunError, system};
+use condatainer_stack::process::ENTER;
 
+/// What this program is called where it is not yet another.
+const NAME: &str = "condatainer";
 /// How often the command is looked for, in milliseconds. Its end is noticed late by at most this; the end of the engine at once.
 const COMMAND_CHECK: u16 = 500;
 const TEARDOWN_CHECK: u16 = 50;
@@ -62,7 +67,7 @@ enum Beside<'a> {
 
 impl Child {
     /// Starts the engine with these arguments, in this directory if not in the caller's; its interposers stand in front of its FUSE
-    /// programs.
+    /// programs. With a `way_in` it starts what is led in by that, and becomes the engine.
     pub(crate) fn spawn(
         argv: &[String],
         engine: &Engine,
@@ -70,10 +75,14 @@ impl Child {
         forward: Forward,
         streams: Streams,
         directory: Option<&Path>,
+        way_in: Option<OwnedFd>,
     ) -> Result<Self, RunError> {
         let signals = Signals::listen(forward)?;
         let (program, arguments) = argv.split_first().ok_or_else(|| system("no engine")(Errno::EINVAL.into()))?;
-        let mut command = Command::new(program);
+        let mut command = Command::new(if way_in.is_some() { PROGRAM } else { program });
+        if way_in.is_some() {
+            command.arg0(NAME).args([ENTER, program]);
+        }
         command.args(arguments).env_remove(ARGUMENTS_VARIABLE);
         contradicting_variables().for_each(|name| {
             command.env_remove(name);
@@ -88,11 +97,16 @@ impl Child {
         if streams == Streams::Words {
             command.stdin(Stdio::null()).stdout(Stdio::null());
         }
+        if let Some(way_in) = way_in {
+            command.stdin(way_in);
+        }
         let child = command.spawn().map_err(|error| {
             let why = format!("cannot be started: {error}");
             let (program, origin) = (engine.program.clone(), engine.origin.clone());
             Refusal::NoEngine(MissingEngine::Unusable { program, why, origin })
         })?;
+        // It holds the other end of the way in.
+        drop(command);
         let engine = i32::try_from(child.id()).map_err(|_| system("bad process id")(Errno::EINVAL.into()))?;
         Ok(Self {
             engine: Pid::from_raw(engine),
@@ -103,6 +117,11 @@ impl Child {
             interrupted: None,
             ended: None,
         })
+    }
+
+    /// The number of its process.
+    pub(crate) fn number(&self) -> u32 {
+        self.engine.as_raw().unsigned_abs()
     }
 
     /// Waits until the shim runs in the container, or the engine has ended without it.

@@ -23,7 +23,7 @@ const LINKS: &str = "mkdir -p libexec/condatainer && cd libexec/condatainer &&
     /usr/local/bin/condatainer interposer > interposer && chmod 755 interposer &&
     for daemon in fuse-overlayfs fuse2fs squashfuse squashfuse_ll; do ln -s interposer $daemon; done &&
     /usr/local/bin/condatainer preload > fuse-overlayfs.so &&
-    mkdir zsh && /usr/local/bin/condatainer zshenv > zsh/.zshenv &&
+    mkdir stack && mkdir zsh && /usr/local/bin/condatainer zshenv > zsh/.zshenv &&
     for file in .zprofile .zshrc .zlogin; do ln -s .zshenv zsh/$file; done &&
     mkdir slurm && cd slurm && /usr/local/bin/condatainer relay > .relay && chmod 755 .relay &&
     for command in srun sbatch scancel squeue scontrol; do ln -s .relay $command; done";

@@ -1,0 +1,52 @@
+//! Whether we can mount the layers of a start ourselves. Tried only where that is asked for: it takes a process.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::engine_config::directive;
+use crate::config::{Config, Mounts};
+use crate::machine::engine::Engine;
+use crate::machine::facts::MountFacts;
+use crate::machine::libexec;
+use crate::request::Request;
+use condatainer_images::system::user::{Caller, subordinate_ids};
+use condatainer_stack::namespace::{mounts, trial};
+
+/// The directory that `make install` makes for us to mount on, beside the links.
+const PLACE: &str = "stack";
+/// This program, also when its file has been replaced meanwhile.
+pub(crate) const PROGRAM: &str = "/proc/self/exe";
+
+pub(super) fn look(config: &Config, request: &Request, caller: &Caller, engine: Option<&Engine>) -> MountFacts {
+    let asked = config.mounts(request.mounts);
+    let origin = if request.mounts == Some(asked) { None } else { config.origin_of_mounts(asked) };
+    let place = place();
+    let is_asked = asked != Mounts::Engine;
+    MountFacts {
+        why_not: if is_asked { trial::can(Path::new(PROGRAM), &place).fuse } else { None },
+        no_directory: engine.filter(|_| is_asked).and_then(no_directory),
+        subordinate: if is_asked { subordinate_ids(caller) } else { None },
+        asked,
+        origin,
+        place,
+    }
+}
+
+/// Where we mount.
+pub(crate) fn place() -> PathBuf {
+    mounts::place(libexec::directory().map(|dir| dir.join(PLACE)))
+}
+
+/// What the site has forbidden to the engine: it would refuse a directory.
+pub(crate) fn no_directory(engine: &Engine) -> Option<String> {
+    let path = engine.config.as_ref()?;
+    let text = fs::read_to_string(path).ok()?;
+    let forbidden = directive(&text, "allow container dir") == Some("no");
+    let limited = || {
+        ["limit container owners", "limit container groups", "limit container paths"]
+            .iter()
+            .find(|key| directive(&text, key).is_some_and(|value| !value.is_empty() && value != "NULL"))
+    };
+    let key = if forbidden { "allow container dir = no" } else { limited()? };
+    Some(format!("'{key}' in {}", path.display()))
+}

@@ -1,0 +1,115 @@
+//! Who mounts the layers: we do, as one tree that the engine takes for a directory, or the engine does, image by image. Pure.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::config::Mounts;
+use crate::machine::engine::Engine;
+use crate::machine::facts::{Facts, Kind};
+use crate::plan::layers::Moded;
+use crate::plan::refusal::Refusal;
+use crate::request::layer::Mode;
+use condatainer_images::system::fakeroot::Fakeroot;
+use condatainer_stack::namespace::mounts;
+use condatainer_stack::namespace::user::Users;
+
+/// Who mounts, as the plan says it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mounting {
+    /// The engine; where we could have been asked to, why we do not.
+    Engine {
+        /// In words.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
+    },
+    /// We do.
+    Own(OwnMounts),
+}
+
+/// How we mount.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OwnMounts {
+    /// Where.
+    pub place: PathBuf,
+    /// The root that the engine is given.
+    pub root: PathBuf,
+    /// Who exists in the container.
+    pub users: Users,
+}
+
+impl Mounting {
+    /// How we mount, if we do.
+    #[must_use]
+    pub fn own(&self) -> Option<&OwnMounts> {
+        match self {
+            Self::Engine { .. } => None,
+            Self::Own(own) => Some(own),
+        }
+    }
+
+    /// The line that says why we do not. That what is written to is the engine's business is no news.
+    pub(crate) fn notice(&self, layers: &[Moded<'_>]) -> Option<String> {
+        let Self::Engine { why: Some(why) } = self else { return None };
+        layers
+            .iter()
+            .all(|(_, mode)| *mode == Mode::Ro)
+            .then(|| format!("the engine mounts the layers of this start: {why}"))
+    }
+}
+
+/// Decides who mounts.
+///
+/// # Errors
+/// We are to, and cannot.
+pub(crate) fn decide(
+    facts: &Facts,
+    engine: &Engine,
+    layers: &[Moded<'_>],
+    fakeroot: Option<Fakeroot>,
+) -> Result<Mounting, Refusal> {
+    let facts_of_mounts = &facts.mounts;
+    if facts_of_mounts.asked == Mounts::Engine {
+        return Ok(Mounting::Engine { why: None });
+    }
+    match (users(facts, engine, layers, fakeroot), facts_of_mounts.asked) {
+        (Ok(users), _) => {
+            let place = facts_of_mounts.place.clone();
+            Ok(Mounting::Own(OwnMounts { root: mounts::merged(&place, false), place, users }))
+        }
+        (Err(why), Mounts::Own) => Err(Refusal::NotOurs { why, origin: facts_of_mounts.origin.clone() }),
+        (Err(why), _) => Ok(Mounting::Engine { why: Some(why) }),
+    }
+}
+
+/// Who exists in a container that we mount, or why we do not.
+fn users(facts: &Facts, engine: &Engine, layers: &[Moded<'_>], fakeroot: Option<Fakeroot>) -> Result<Users, String> {
+    let with = |wanted: Mode| layers.iter().find(|(_, mode)| *mode == wanted).map(|(layer, _)| layer.path.display());
+    if let Some(path) = with(Mode::Rw).or_else(|| with(Mode::Tmp)) {
+        return Err(format!("{path} is written to"));
+    }
+    if engine.is_singularity() {
+        return Err(format!("{} is the engine", engine.flavour));
+    }
+    let of_layers = layers.iter().map(|(layer, _)| (layer.kind, &layer.path));
+    let mut all = std::iter::once((facts.base.kind, &facts.base.path)).chain(of_layers);
+    if let Some((_, path)) = all.find(|(kind, _)| *kind == Kind::Directory) {
+        return Err(format!("{} is a directory", path.display()));
+    }
+    let forbidden = facts.mounts.no_directory.as_ref().map(|key| format!("{key} forbids it"));
+    if let Some(why) = facts.mounts.why_not.clone().or(forbidden) {
+        return Err(why);
+    }
+    let (uid, gid) = (facts.caller.uid, facts.caller.gid);
+    match (fakeroot, facts.mounts.subordinate) {
+        (Some(Fakeroot::Root), _) => Ok(Users::Everybody),
+        (None, _) if uid == 0 => Ok(Users::Everybody),
+        (None, _) => Ok(Users::Caller { uid, gid }),
+        (Some(Fakeroot::Subuid), Some(_)) if engine.setuid => {
+            Err("a setuid Apptainer makes the namespace of a fakeroot start itself".into())
+        }
+        (Some(Fakeroot::Subuid), Some([uids, gids])) => Ok(Users::Range { uid, gid, uids, gids }),
+        (Some(_), _) => Err("fakeroot without subordinate ids is the engine's own".into()),
+    }
+}

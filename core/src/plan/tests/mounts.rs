@@ -1,0 +1,86 @@
+//! Who mounts the layers, and what the engine is told then.
+
+use super::*;
+use crate::config::Origin;
+use crate::plan::engine::mounts::Mounting;
+use condatainer_stack::namespace::user::Users;
+
+fn asked(asked: Mounts) -> Facts {
+    let mut facts = machine();
+    facts.mounts.asked = asked;
+    facts
+}
+
+fn users(plan: &Plan) -> &Users {
+    &plan.mounts.own().unwrap().users
+}
+
+fn why(plan: &Plan) -> &str {
+    match &plan.mounts {
+        Mounting::Engine { why: Some(why) } => why,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_engine_gets_one_directory_and_nothing_is_searched_or_repaired() {
+    let dirty = with_image(img("/e.img", None, ALICE), |image| image.state = State::Dirty);
+    let plan = on(asked(Mounts::Own), &ANY(), vec![dirty, sqf("/a.sqf")]).unwrap();
+    assert_eq!(
+        line(&plan),
+        "/usr/bin/apptainer -q exec /libexec/stack/lower true # /libexec/stack/lower: /base.sqf /a.sqf /e.img"
+    );
+    assert!(!plan.overlay_driver && plan.repair.is_empty() && plan.notices.is_empty());
+    assert_eq!(*users(&plan), Users::Caller { uid: 1001, gid: 1001 });
+    let engines = on(asked(Mounts::Engine), &ANY(), vec![sqf("/a.sqf")]).unwrap();
+    assert_eq!((&engines.mounts, engines.notices.len()), (&Mounting::Engine { why: None }, 0));
+}
+
+#[test]
+fn a_fakeroot_start_is_one_of_the_namespaces_root() {
+    let request = Request { fakeroot: Some(true), ..ANY() };
+    let plan = on(asked(Mounts::Own), &request, vec![img("/e.img", None, (0, 0))]).unwrap();
+    assert!(!line(&plan).contains("--fakeroot"), "{}", line(&plan));
+    let (uids, gids) = ((100_000, 65_536), (100_000, 65_536));
+    assert_eq!(*users(&plan), Users::Range { uid: 1001, gid: 1001, uids, gids });
+    let root = Facts { caller: caller(0, false), ..asked(Mounts::Own) };
+    assert_eq!(*users(&on(root, &ANY(), vec![sqf("/a.sqf")]).unwrap()), Users::Everybody);
+}
+
+#[test]
+fn what_stands_in_the_way_is_said_or_refused() {
+    let facts = |who, change: fn(&mut Facts)| {
+        let mut facts = asked(who);
+        change(&mut facts);
+        facts
+    };
+    type Change = fn(&mut Facts);
+    let cases: [(Change, &str); 5] = [
+        (|facts| facts.mounts.why_not = Some("/dev/fuse cannot be opened".into()), "/dev/fuse cannot be opened"),
+        (|facts| facts.mounts.no_directory = Some("'x = no' in /c".into()), "'x = no' in /c forbids it"),
+        (|facts| facts.base.kind = Kind::Directory, "/base.sqf is a directory"),
+        (|facts| facts.engine.as_mut().unwrap().flavour = Flavour::SingularityCE, "SingularityCE is the engine"),
+        (|facts| facts.caller.has_subids = false, "fakeroot without subordinate ids is the engine's own"),
+    ];
+    for (change, expected) in cases {
+        let request = Request { fakeroot: Some(expected.starts_with("fakeroot")), ..ANY() };
+        let plan = on(facts(Mounts::Auto, change), &request, Vec::new()).unwrap();
+        assert_eq!(why(&plan), expected);
+        assert!(plan.notices.iter().any(|line| line.ends_with(expected)), "{:?}", plan.notices);
+        let refused = on(facts(Mounts::Own, change), &request, Vec::new()).unwrap_err().to_string();
+        assert_eq!(refused, format!("mounts = own: {expected}: drop --mounts"));
+    }
+}
+
+#[test]
+fn what_is_written_to_is_still_the_engines_business() {
+    let layers = || vec![img("/e.img", Some(Mode::Rw), ALICE)];
+    let plan = on(asked(Mounts::Auto), &ANY(), layers()).unwrap();
+    assert_eq!((why(&plan), plan.notices.len()), ("/e.img is written to", 0));
+    let mut own = asked(Mounts::Own);
+    own.mounts.origin = Some(Origin::variable("CONDATAINER_MOUNTS"));
+    assert_eq!(
+        on(own, &ANY(), layers()).unwrap_err().to_string(),
+        "mounts = own: /e.img is written to: unset CONDATAINER_MOUNTS, which is own"
+    );
+}

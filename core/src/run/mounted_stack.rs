@@ -1,0 +1,162 @@
+//! The stack of a start whose layers we mount ourselves: its images, open and locked, the process that serves them, and the way in for
+//! the engine.
+//!
+//! The locks are those that the engine would take, and they are held before anything of the images is read. So what was decided is
+//! looked at once more here, before anything runs, and cannot change any more.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use crate::machine::survey::PROGRAM;
+use crate::plan::engine::mounts::OwnMounts;
+use crate::plan::layers::in_use;
+use crate::plan::refusal::Refusal;
+use crate::plan::{Plan, Watch};
+use crate::request::layer::Mode;
+use crate::run::engine::child::Streams;
+use crate::run::error::{RunError, system};
+use condatainer_formats::ext::Window;
+use condatainer_formats::sif::PartitionFs;
+use condatainer_images::acquire::usage::usage;
+use condatainer_images::image::{self, Kind, Opened};
+use condatainer_images::lock::{self, Access, Guard, LockError};
+use condatainer_stack::namespace::Cannot;
+use condatainer_stack::process::start::{Entrance, Server};
+use condatainer_stack::process::{Entry, Format, Image, Stack};
+
+/// See the module.
+pub(crate) struct MountedStack {
+    own: OwnMounts,
+    server: Server,
+    entrance: Option<Entrance>,
+    // The server has its own descriptors of the same open files; a lock goes with the last one.
+    _images: Vec<Locked>,
+}
+
+/// An image whose lock is held.
+struct Locked {
+    opened: Opened,
+    _guard: Option<Guard>,
+}
+
+impl MountedStack {
+    /// Opens and locks the images, and starts what serves them; `None` where the engine mounts them.
+    pub(crate) fn for_plan(plan: &Plan) -> Result<Option<Self>, RunError> {
+        let Some(own) = plan.mounts.own() else { return Ok(None) };
+        let base = opened(&plan.base)?;
+        if (base.opened.image.dev, base.opened.image.ino) != plan.base_identity {
+            return Err(changed(&plan.base, "was removed or replaced"));
+        }
+        let mut images = vec![base];
+        for path in plan.layers() {
+            let layer = opened(path)?;
+            plan.watch.iter().filter(|watch| watch.path == *path).try_for_each(|watch| is_as_planned(&layer, watch))?;
+            images.push(layer);
+        }
+        let mut parts = Vec::new();
+        for (at, locked) in images.iter().enumerate() {
+            let all = if at == 0 { of_base(&locked.opened) } else { of_layer(&locked.opened) };
+            parts.extend(all?.into_iter().map(|image| (image, locked.opened.file.as_fd())));
+        }
+        let stack = Stack { users: own.users.clone(), is_written: false };
+        let server = Server::start(Path::new(PROGRAM), parts, &stack)?;
+        Ok(Some(Self { own: own.clone(), server, entrance: None, _images: images }))
+    }
+
+    /// What becomes the engine gets this as its standard input.
+    pub(crate) fn way_in(&mut self) -> Result<OwnedFd, RunError> {
+        let (entrance, theirs) = Entrance::pair().map_err(system("cannot make a socket pair"))?;
+        self.entrance = Some(entrance);
+        Ok(theirs)
+    }
+
+    /// Leads that process in, and waits until it is the engine.
+    pub(crate) fn lead(&mut self, pid: u32, streams: Streams) -> Result<(), RunError> {
+        let Some(entrance) = self.entrance.take() else { return Ok(()) };
+        let entry = Entry { users: self.own.users.clone(), place: self.own.place.clone(), is_written: false };
+        let lead = |stdin: BorrowedFd<'_>| entrance.lead(pid, &entry, stdin, &self.server).map_err(RunError::from);
+        match streams {
+            Streams::Callers => lead(io::stdin().as_fd()),
+            Streams::Words => lead(File::open("/dev/null").map_err(system("/dev/null"))?.as_fd()),
+        }
+    }
+
+    /// After the engine's end: waits for the server's. The lines to say.
+    pub(crate) fn end(self) -> Vec<String> {
+        self.server.end()
+    }
+}
+
+impl From<Cannot> for RunError {
+    fn from(cannot: Cannot) -> Self {
+        Self::Mounts(cannot.to_string())
+    }
+}
+
+fn changed(path: &Path, what: &'static str) -> RunError {
+    RunError::Changed { path: path.into(), what }
+}
+
+/// A reader waits for nobody who reads.
+fn opened(path: &Path) -> Result<Locked, RunError> {
+    let opened = image::open(path).map_err(|_| changed(path, "was removed or replaced"))?;
+    let Some(window) = opened.image.ext_window() else { return Ok(Locked { opened, _guard: None }) };
+    match lock::take(&opened.file, window, Access::Read) {
+        Ok(guard) => Ok(Locked { opened, _guard: Some(guard) }),
+        Err(LockError::Busy(_)) => {
+            let refusal = in_use(path, Mode::Ro, &usage(&opened));
+            let refusal =
+                refusal.unwrap_or(Refusal::HasWriter { path: path.into(), mode: Mode::Ro, holder: None, seen: None });
+            Err(refusal.into())
+        }
+        Err(LockError::Io(error)) => Err(system(format!("{}: cannot be locked", path.display()))(error)),
+    }
+}
+
+fn is_as_planned(layer: &Locked, watch: &Watch) -> Result<(), RunError> {
+    let image = &layer.opened.image;
+    if (image.dev, image.ino) != watch.identity {
+        return Err(changed(&watch.path, "was replaced by another file"));
+    }
+    let probe = layer.opened.probe().ok().flatten();
+    let upper = probe.as_ref().and_then(|probe| probe.upper.owner()).map(|owner| (owner.uid, owner.gid));
+    if upper == watch.upper { Ok(()) } else { Err(changed(&watch.path, "changed its owner")) }
+}
+
+/// A base's own file system, and the overlays that a SIF brings along, as the engine stacks them.
+fn of_base(base: &Opened) -> Result<Vec<Image>, RunError> {
+    let image = &base.image;
+    match &image.kind {
+        Kind::Squashfs => Ok(vec![part(image, Format::Squashfs, image.content)]),
+        Kind::Sif(sif) => {
+            let system = sif.primary().filter(|partition| partition.fs == PartitionFs::Squashfs);
+            let system = system.ok_or_else(|| unserved(&image.path, "its system partition is no squashfs"))?;
+            let overlays = sif.overlays().map(|partition| match partition.fs {
+                PartitionFs::Squashfs => Ok(part(image, Format::Squashfs, partition.window)),
+                PartitionFs::Ext3 => Ok(part(image, Format::Ext, partition.window)),
+                _ => Err(unserved(&image.path, "it has an overlay partition of an unknown kind")),
+            });
+            std::iter::once(Ok(part(image, Format::Squashfs, system.window))).chain(overlays).collect()
+        }
+        Kind::Ext(_) | Kind::Directory => Err(unserved(&image.path, "it is no squashfs and no SIF")),
+    }
+}
+
+fn of_layer(layer: &Opened) -> Result<Vec<Image>, RunError> {
+    let image = &layer.image;
+    match (&image.kind, image.ext_window()) {
+        (Kind::Squashfs, _) => Ok(vec![part(image, Format::Squashfs, image.content)]),
+        (_, Some(window)) => Ok(vec![part(image, Format::Ext, window)]),
+        _ => Err(unserved(&image.path, "it is no image")),
+    }
+}
+
+fn part(of: &image::Image, format: Format, window: Window) -> Image {
+    Image { path: of.path.clone(), format, offset: window.offset, size: window.size }
+}
+
+fn unserved(path: &Path, why: &str) -> RunError {
+    RunError::Mounts(format!("{}: {why}", path.display()))
+}

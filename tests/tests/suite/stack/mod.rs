@@ -1,0 +1,3 @@
+//! The mounted stack: what holds where condatainer mounts the layers itself (`mounts = "own"`).
+
+pub(crate) mod own_mounts;

@@ -1,0 +1,242 @@
+//! Starts whose layers we mount ourselves: what is seen, whose it is, that nothing of the images changes, and that nothing is left
+//! whatever ends.
+
+use anyhow::{Context, Result, ensure};
+use cluster::{Output, Release};
+
+use crate::support::{Desk, Expect, Setup, World, tests};
+
+tests! {
+    Apptainer, Desk: [
+        exec_e_and_run_show_what_the_engine_shows, everybody_has_the_ids_that_the_engine_gives, the_container_is_named_as_by_hand,
+        tasks_of_a_step_share_one_server, a_terminal_is_the_steps, others_join, no_byte_of_an_image_changes,
+        a_dirty_image_is_read_as_it_is, a_reader_by_hand_is_in_nobodys_way, what_was_deleted_stays_deleted,
+        nothing_is_left_whoever_is_killed, nothing_is_left_of_a_step, a_killed_server_is_an_error, what_is_not_ours_is_refused_or_said,
+    ];
+    Apptainer, OwnCluster: [a_site_that_forbids_directories];
+}
+
+/// A module, an image with an own file, and what a listing of both says.
+const LISTING: &str = "cat /opt/mod/file /own/file; find /opt /own /usr/bin /etc -ls 2> /dev/null | awk '{ print $3, $5, $6, $11, $13 }' | sort | md5sum; pwd; id -u; umask";
+/// The servers that have a file from here open.
+const SERVERS: &str = "servers() { for s in $(pgrep -u alice -f '[s]erve-stack'); do ls -l /proc/$s/fd 2> /dev/null | grep -q \" $PWD/\" && echo $s; done; }; ";
+
+fn two_layers(desk: &Desk) -> Result<()> {
+    desk.squashfs("mod.sqf", "mkdir -p opt/mod; echo module > opt/mod/file; ln opt/mod/file opt/mod/link")?;
+    desk.image_with("env.img", "1001:1001", "mkdir own; echo image > own/file; ln own/file own/link")
+}
+
+/// A bash text with our mounts.
+fn ours(desk: &Desk, text: &str) -> Result<Output> {
+    desk.script(&format!("export CONDATAINER_MOUNTS=own; {SERVERS}{text}"))
+}
+
+/// No server, and with it no mount and no lock: a server ends when its mount's namespace does.
+fn nothing_is_left(desk: &Desk) -> Result<()> {
+    desk.wait_until(&format!("{SERVERS} [ -z \"$(servers)\" ]"))?;
+    desk.script("grep fuse.condatainer /proc/mounts")?.without_stdout()?;
+    desk.script("condatainer overlay info env.img | grep '^locked by'")?.holds("nobody")
+}
+
+fn exec_e_and_run_show_what_the_engine_shows(desk: &Desk) -> Result<()> {
+    two_layers(desk)?;
+    desk.write("script.sh", &format!("#!/bin/sh\n#DEP: {0}/mod.sqf\n#DEP: {0}/env.img\n{LISTING}\n", desk.dir))?;
+    desk.write("list.sh", &format!("#!/bin/sh\n{LISTING}\n"))?;
+    let verbs = [
+        "condatainer exec -o mod.sqf -o env.img -- ./list.sh",
+        "condatainer e -r mod.sqf env.img -- ./list.sh",
+        "condatainer run --no-submit script.sh",
+    ];
+    for verb in verbs {
+        let engines = desk.script(verb)?.success()?.stdout;
+        ensure!(engines.starts_with("module\nimage\n"), "{engines}");
+        ours(desk, verb)?.says(engines.trim_end())?;
+    }
+    nothing_is_left(desk)
+}
+
+fn everybody_has_the_ids_that_the_engine_gives(desk: &Desk) -> Result<()> {
+    let make = "mkdir -p tree/opt/mod; echo module > tree/opt/mod/file; chown -R 0:0 tree; chown 42:43 tree/opt/mod/file; \
+        mksquashfs tree mod.sqf -quiet -no-progress; chmod 644 mod.sqf; rm -r tree";
+    desk.as_root(make)?.success()?;
+    let look = "id; cat /proc/self/uid_map; stat -c '%u %g' /opt/mod/file /etc; grep -E 'Cap|NoNew' /proc/self/status";
+    for options in ["", "-f"] {
+        let typed = format!("condatainer exec {options} -o mod.sqf -- sh -c \"{look}\"");
+        let engines = desk.script(&typed)?.success()?.stdout;
+        let own = ours(desk, &typed)?.success()?.stdout;
+        // A user's own files are shown as the user's, whoever they were.
+        let plain = |text: &str| text.replace("\n42 43\n", "\n1001 1001\n").replace("\n0 0\n", "\n1001 1001\n");
+        if options.is_empty() {
+            ensure!(own == plain(&engines), "{own} {engines}");
+        } else {
+            ensure!(own == engines && own.contains("\n42 43\n"), "{own} {engines}");
+        }
+    }
+    let root = format!(
+        "export CONDATAINER_MOUNTS=own; condatainer exec -o mod.sqf -- sh -c 'id -u; stat -c \"%u %g\" /opt/mod/file'"
+    );
+    desk.as_root(&root)?.says("0\n42 43").map(drop)
+}
+
+fn the_container_is_named_as_by_hand(desk: &Desk) -> Result<()> {
+    let names = "sh -c 'env | grep -E \"^(APPTAINER|SINGULARITY)_(CONTAINER|NAME)=\" | sort'";
+    let by_hand = desk.script(&format!("apptainer -q exec /srv/base/base.sqf {names}"))?.success()?.stdout;
+    ensure!(by_hand.contains("APPTAINER_CONTAINER=/srv/base/base.sqf"), "{by_hand}");
+    ours(desk, &format!("condatainer exec {names}"))?.says(by_hand.trim_end()).map(drop)
+}
+
+fn tasks_of_a_step_share_one_server(desk: &Desk) -> Result<()> {
+    two_layers(desk)?;
+    let task = "cat /own/file; until [ -e go ]; do sleep 0.05; done";
+    let step =
+        format!("srun -n4 --condatainer-overlay=mod.sqf,env.img sh -c 'touch at.$SLURM_PROCID; {task}' > out & ");
+    let wait = "until [ $(ls at.? 2> /dev/null | wc -l) = 4 ]; do sleep 0.05; done; servers | wc -l; touch go; wait $!; cat out";
+    ours(desk, &format!("{step} {wait}"))?.says("1\nimage\nimage\nimage\nimage")?;
+    nothing_is_left(desk)
+}
+
+fn a_terminal_is_the_steps(desk: &Desk) -> Result<()> {
+    two_layers(desk)?;
+    let typed = desk.command().env("CONDATAINER_MOUNTS", "own").terminal();
+    let output =
+        typed.run(&["srun", "--pty", "--condatainer-overlay=env.img", "sh", "-c", "tty; cat /own/file; exit 5"])?;
+    let output = output.ends_with(5)?;
+    ensure!(output.stdout.contains("/dev/pts/") && output.stdout.contains("image"), "{output:?}");
+    nothing_is_left(desk)
+}
+
+fn others_join(desk: &Desk) -> Result<()> {
+    two_layers(desk)?;
+    let session = "condatainer exec -o env.img -- sh -c 'touch there; until [ -e go ]; do sleep 0.05; done' & \
+        until [ -e there ]; do sleep 0.05; done; condatainer join $! sh -c 'cat /own/file; id -u'; \
+        condatainer ps | grep -c \"$PWD/env.img\"; condatainer join env.img cat /own/file; touch go; wait $!";
+    ours(desk, session)?.says("image\n1001\n1\nimage")?;
+    nothing_is_left(desk)
+}
+
+fn no_byte_of_an_image_changes(desk: &Desk) -> Result<()> {
+    two_layers(desk)?;
+    // No permission to write is needed either.
+    let text = "chmod 444 env.img; sha256sum env.img mod.sqf /srv/base/base.sqf > sums; \
+        condatainer exec -o mod.sqf -o env.img -- sh -c 'cat /own/file; touch /new /own/file 2>&1 | grep -c Read-only'; \
+        srun -n2 --condatainer-overlay=mod.sqf,env.img true; sha256sum --quiet -c sums && echo same";
+    ours(desk, text)?.says("image\n2\nsame").map(drop)
+}
+
+fn a_dirty_image_is_read_as_it_is(desk: &Desk) -> Result<()> {
+    two_layers(desk)?;
+    desk.script("/usr/sbin/debugfs -w -R 'ssv state 0' env.img 2> /dev/null && sha256sum env.img > sums")?.success()?;
+    let read = "condatainer exec -o env.img -- cat /own/file; sha256sum --quiet -c sums && echo same";
+    ours(desk, read)?.says("image\nsame")?.without_a_word().map(drop)
+}
+
+fn a_reader_by_hand_is_in_nobodys_way(desk: &Desk) -> Result<()> {
+    two_layers(desk)?;
+    let by_hand = "apptainer -q exec --overlay env.img:ro /srv/base/base.sqf sh -c \
+        'touch there; until [ -e go ]; do sleep 0.05; done; cat /own/file' & until [ -e there ]; do sleep 0.05; done;";
+    let ours_too = "condatainer exec -o env.img -- cat /own/file; touch go; wait $!";
+    ours(desk, &format!("{by_hand} {ours_too}"))?.says("image\nimage")?;
+    // And a writer is refused while ours reads.
+    let reads = "condatainer exec -o env.img -- sh -c 'rm go; touch reads; until [ -e go ]; do sleep 0.05; done' & \
+        until [ -e reads ]; do sleep 0.05; done; CONDATAINER_MOUNTS=engine condatainer exec -w -o env.img -- echo RAN; touch go; wait $!";
+    desk.refused(Output { code: 1, ..ours(desk, reads)? }, "env.img: in use by readers")?;
+    nothing_is_left(desk)
+}
+
+fn what_was_deleted_stays_deleted(desk: &Desk) -> Result<()> {
+    two_layers(desk)?;
+    let write = "condatainer exec -w -o mod.sqf -o env.img -- sh -c 'rm /opt/mod/file; rm -r /usr/share/base-files; mkdir /usr/share/base-files; echo new > /usr/share/base-files/new'";
+    desk.script(write)?.success()?;
+    let look = "condatainer exec -o mod.sqf -o env.img -- sh -c 'ls -A /opt/mod; ls -A /usr/share/base-files; ls -A /usr/share | grep -c ^.wh'";
+    ours(desk, look)?
+        .ends_with(1)?
+        .stdout
+        .trim_end()
+        .eq("link\nnew\n0")
+        .then_some(())
+        .context("what a reader sees is not what was written")
+}
+
+/// A container that waits; what is killed, and with what.
+fn ended_by(desk: &Desk, kill: &str) -> Result<Output> {
+    let start = "rm -f there; env --default-signal=INT condatainer exec -o mod.sqf -o env.img -- sh -c 'touch there; exec sleep 7531' & start=$!; \
+        until [ -e there ]; do sleep 0.05; done; engine=$(pgrep -P $start | grep -vxF \"$(servers)\" | head -n1); server=$(servers);";
+    ours(desk, &format!("{start} {kill}; wait $start"))
+}
+
+fn nothing_is_left_whoever_is_killed(desk: &Desk) -> Result<()> {
+    two_layers(desk)?;
+    let ends = [
+        ("kill -TERM $start", Some(143)),
+        ("kill -INT $start", Some(130)),
+        ("kill -KILL $start; pkill -KILL -u alice -f '[s]leep 7531'", Some(137)),
+        ("kill -KILL $engine", None),
+        ("kill -TERM $server; kill -INT $server; kill -HUP $server; kill -TERM $start", Some(143)),
+    ];
+    for (kill, code) in ends {
+        let output = ended_by(desk, kill)?;
+        ensure!(code.is_none_or(|code| output.code == code), "{kill}: {output:?}");
+        nothing_is_left(desk).with_context(|| kill.to_owned())?;
+        desk.wait_until("! pgrep -u alice -f '[s]leep 7531'").with_context(|| kill.to_owned())?;
+    }
+    Ok(())
+}
+
+fn a_killed_server_is_an_error(desk: &Desk) -> Result<()> {
+    two_layers(desk)?;
+    let output =
+        ended_by(desk, "kill -KILL $server; condatainer join $start cat /own/file && echo RAN; kill -TERM $start")?;
+    ensure!(!output.stdout.contains("RAN"), "{output:?}");
+    output.complains("the process that served the layers has ended")?;
+    nothing_is_left(desk)
+}
+
+fn nothing_is_left_of_a_step(desk: &Desk) -> Result<()> {
+    two_layers(desk)?;
+    for (options, end) in [("", "scancel $JOB"), ("", "scancel --full --signal=KILL $JOB"), ("--time=0:01", ":")] {
+        let job = format!(
+            "#!/bin/sh\nexport CONDATAINER_MOUNTS=own\nsrun -n2 --condatainer-overlay=mod.sqf,env.img sh -c 'cat /own/file; touch there.$SLURM_PROCID; exec sleep 8642'\n"
+        );
+        desk.script("rm -f there.*")?;
+        let id = desk.submit(&[&["-n2"], options.split_whitespace().collect::<Vec<_>>().as_slice()].concat(), &job)?;
+        desk.wait_until("[ -e there.0 ] && [ -e there.1 ]")?;
+        desk.script(&format!("JOB={id}; {end}"))?.success()?;
+        desk.job_ends(id)?;
+        nothing_is_left(desk).with_context(|| end.to_owned())?;
+        desk.wait_until("! pgrep -u alice -f '[s]leep 8642'")?;
+    }
+    desk.nodes_are_well()
+}
+
+fn what_is_not_ours_is_refused_or_said(desk: &Desk) -> Result<()> {
+    two_layers(desk)?;
+    let own = |options: &str| ours(desk, &format!("condatainer exec {options} -- echo RAN"));
+    desk.refused(own("-w -o env.img")?, "mounts = own: ")?;
+    // Who has no subordinate ids has a fakeroot of Apptainer's own.
+    let bob = desk.of("bob")?;
+    desk.refused(bob.script("condatainer exec --mounts=own -f -- echo RAN")?, "fakeroot without subordinate ids")?;
+    let auto = bob.script("condatainer exec --mounts=auto -f -- id -u")?.says("0")?;
+    let lines = auto.stderr.matches("the engine mounts the layers of this start: ").count();
+    ensure!(lines == 1, "{auto:?}");
+    bob.script("condatainer exec --mounts=auto -- cat /etc/condatainer-base > /dev/null")?
+        .success()?
+        .without_a_word()?;
+    let shown = desk.script("condatainer exec --mounts=own --dry-run -o env.img true")?.success()?.stdout;
+    ensure!(shown.contains("/lower true # ") && shown.trim_end().ends_with("/env.img"), "{shown}");
+    desk.script("condatainer exec --mounts=own --dry-run=json true")?.holds("\"own\"")?;
+    desk.script("condatainer exec --mounts=nobody true")?.ends_with(2).map(drop)
+}
+
+fn a_site_that_forbids_directories(world: &World, release: Release) -> Result<()> {
+    world.with_cluster(release, &Setup::default(), |desk| {
+        two_layers(desk)?;
+        desk.as_root("sed -i 's/^allow container dir = .*/allow container dir = no/' /etc/apptainer/apptainer.conf")?
+            .success()?;
+        desk.refused(
+            ours(desk, "condatainer exec -- echo RAN")?,
+            "'allow container dir = no' in /etc/apptainer/apptainer.conf forbids it",
+        )?;
+        let auto = desk.script("condatainer exec --mounts=auto -o env.img -- cat /own/file")?.says("image")?;
+        auto.complains("the engine mounts the layers of this start: 'allow container dir = no'").map(drop)
+    })
+}
