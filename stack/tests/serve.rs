@@ -6,7 +6,7 @@
 mod support;
 
 use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{DirEntryExt, FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
@@ -277,4 +277,51 @@ fn what_lies_elsewhere_is_an_error_and_is_told_once() {
     let told = mount.told.lock().unwrap().join("\n");
     assert_eq!(told.lines().count(), 2, "{told}");
     assert!(told.contains("/high: ") && told.contains("redirect_dir") && told.contains("metacopy"), "{told}");
+}
+
+#[test]
+fn listings_stay_in_order_while_others_walk_and_read() {
+    let memory = Tmpfs::new();
+    let [low, high] = ["low", "high"].map(|name| memory.at.path().join(name));
+    everything(&low);
+    everything(&high);
+    for i in 0..3000 {
+        put(&high, &format!("many/{}", i + 1500), "again");
+    }
+    let mount = Mount::new(vec![stacked(&low), stacked(&high)]);
+    let order = || -> Vec<_> {
+        fs::read_dir(mount.path().join("many")).unwrap().map(|e| e.unwrap()).map(|e| (e.file_name(), e.ino())).collect()
+    };
+    let expected = order();
+    assert_eq!(expected.len(), 4500);
+    let paths: Vec<_> = walk(&mount.path()).into_keys().collect();
+    std::thread::scope(|scope| {
+        for walker in 0..4 {
+            let (mount, order, expected, paths) = (&mount, &order, &expected, &paths);
+            scope.spawn(move || {
+                for round in 0..3 {
+                    assert_eq!(order(), *expected, "walker {walker}, round {round}");
+                    assert!(walk(&mount.path()).into_keys().eq(paths.iter().cloned()));
+                    mount.drop_names();
+                }
+            });
+            scope.spawn(|| {
+                let (ours, theirs) = (File::open(mount.path().join("large")), File::open(high.join("large")));
+                let (ours, theirs) = (ours.unwrap(), theirs.unwrap());
+                let mut random = fastrand::Rng::new();
+                for _ in 0..300 {
+                    let (at, length) = (random.u64(0..3_100_000), random.usize(0..300_000));
+                    let (mut a, mut b) = (vec![0; length], vec![0; length]);
+                    let lengths = [ours.read_at(&mut a, at).unwrap(), theirs.read_at(&mut b, at).unwrap()];
+                    assert!(lengths[0] == lengths[1] && a == b, "{length} at {at}");
+                }
+            });
+        }
+    });
+    // A listing goes on where it was left, also when all has been forgotten in between.
+    let mut half = fs::read_dir(mount.path().join("many")).unwrap();
+    let first: Vec<_> = half.by_ref().take(2000).map(|e| e.unwrap().file_name()).collect();
+    mount.drop_names();
+    let all: Vec<_> = first.into_iter().chain(half.map(|e| e.unwrap().file_name())).collect();
+    assert!(all.iter().eq(expected.iter().map(|(name, _)| name)));
 }
