@@ -13,7 +13,8 @@ use super::super::error::SquashfsError;
 const BLOCKS_EACH: usize = 16;
 const SHARDS: usize = 16;
 
-/// Buffers of blocks that were let go are used again, so many at most: else the allocator has them in as many places as there are threads.
+/// Buffers of blocks that were let go are used again, for this part of the budget: else the allocator has them in as many places as there
+/// are threads.
 const SPARE: usize = 8;
 
 /// One block, and where the next begins.
@@ -51,6 +52,7 @@ pub(super) struct Cache {
     /// The length of the largest blocks, and buffers for those.
     largest: usize,
     spare: Mutex<Vec<Vec<u8>>>,
+    most_spare: usize,
 }
 
 impl Cache {
@@ -58,8 +60,8 @@ impl Cache {
     pub(super) fn new(budget: usize, largest: usize) -> Self {
         let shards = (budget / BLOCKS_EACH / largest.max(1)).clamp(1, SHARDS);
         let empty = (0..shards).map(|_| Mutex::default()).collect();
-        let budget = budget / shards;
-        Self { shards: empty, hasher: RandomState::new(), budget, largest, spare: Mutex::default() }
+        let (budget, most_spare) = (budget / shards, budget / SPARE / largest.max(1));
+        Self { shards: empty, hasher: RandomState::new(), budget, largest, spare: Mutex::default(), most_spare }
     }
 
     /// An empty buffer for a block of this length.
@@ -75,7 +77,7 @@ impl Cache {
             if bytes.len() == self.largest {
                 bytes.clear();
                 let mut spare = lock(&self.spare);
-                if spare.len() < SPARE {
+                if spare.len() < self.most_spare {
                     spare.push(bytes);
                 }
             }
@@ -211,7 +213,7 @@ mod tests {
             let again = cache.get((0, 0), 4096, &|| panic!("it was let go"));
             assert!(again.is_ok());
         }
-        assert_eq!(lock(&cache.spare).len(), SPARE);
+        assert_eq!(lock(&cache.spare).len(), 10 / SPARE);
         let used = (cache.buffer(4096), cache.buffer(100));
         assert!(used.0.is_empty() && used.0.capacity() == 4096 && used.1.capacity() == 0);
         let shard = lock(&cache.shards[0]);
