@@ -184,7 +184,9 @@ mod tests {
                 .flat_map(|(i, (block, _))| [*block, if i == last { 0xA } else { 2 }])
                 .collect();
             self.own(DESCRIPTOR, sequence, &tags);
-            blocks.iter().for_each(|(_, byte)| drop(self.add([*byte; BLOCK])));
+            for (_, byte) in blocks {
+                self.add([*byte; BLOCK]);
+            }
             self
         }
 
@@ -243,7 +245,9 @@ mod tests {
     fn what_no_kernel_writes_is_refused() {
         let refused = |log: &Made| log.seen().unwrap_err();
         let mut endless = Made::new(1, 7);
-        (0..31).for_each(|_| drop(endless.own(REVOKE, 7, &[16])));
+        for _ in 0..31 {
+            endless.own(REVOKE, 7, &[16]);
+        }
         assert_eq!(refused(&endless), "its journal goes in circles");
         let mut outside = Made::new(1, 7);
         outside.describe(7, &[(100, 1)]).commit(7);
