@@ -2,7 +2,7 @@
 //! that join a step's container; so it takes the system as a [`System`], and words as bytes.
 //!
 //! A job is written in a file, each word with a NUL byte behind it: `[--path DIR]... [--identity DEVICE:INODE] [--directory DIR]...
-//! [--workspace] [--set NAME=VALUE]... [--prompt TEXT] [--shell SHELL] -- [COMMAND [ARG]...]`.
+//! [--workspace] [--no-new-privileges] [--set NAME=VALUE]... [--prompt TEXT] [--shell SHELL] -- [COMMAND [ARG]...]`.
 
 use alloc::collections::BTreeMap;
 use alloc::vec;
@@ -73,6 +73,8 @@ pub struct Job {
     /// The one that was entered.
     entered: Option<Vec<u8>>,
     workspace: bool,
+    /// A program with a set-user-ID bit or capabilities of its own gets none of them.
+    pub no_new_privileges: bool,
     set: Vec<(Vec<u8>, Vec<u8>)>,
     prompt: Option<Vec<u8>>,
     /// Tried first where there is no command.
@@ -96,6 +98,7 @@ impl Job {
             directories: Vec::new(),
             entered: None,
             workspace: false,
+            no_new_privileges: false,
             set: Vec::new(),
             prompt: None,
             shell: None,
@@ -107,6 +110,7 @@ impl Job {
                 b"--identity" => job.identity = Some(identity(&words.next()?)?),
                 b"--directory" => job.directories.push(words.next()?),
                 b"--workspace" => job.workspace = true,
+                b"--no-new-privileges" => job.no_new_privileges = true,
                 b"--set" => job.set.push(assignment(&words.next()?)?),
                 b"--prompt" => job.prompt = Some(words.next()?),
                 b"--shell" => job.shell = Some(words.next()?),

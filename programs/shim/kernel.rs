@@ -12,7 +12,7 @@ use crate::freestanding::file::{AT_FDCWD, close};
 use crate::freestanding::message::{MSG_NOSIGNAL, Message, Part, Rights};
 // Not faccessat, which asks a FUSE program once more.
 use crate::freestanding::numbers::{
-    CHDIR, FCNTL, IOCTL, LSEEK, MEMFD_CREATE, MMAP, NEWFSTATAT, OPENAT, READ, RECVMSG, SENDTO, WRITE,
+    CHDIR, FCNTL, IOCTL, LSEEK, MEMFD_CREATE, MMAP, NEWFSTATAT, OPENAT, PRCTL, READ, RECVMSG, SENDTO, WRITE,
 };
 
 const ENOEXEC: i32 = 8;
@@ -22,6 +22,7 @@ const MAP_PRIVATE: usize = 2;
 const MAP_PRIVATE_ANONYMOUS: usize = 0x22;
 const MSG_CMSG_CLOEXEC: usize = 0x4000_0000;
 const O_CLOEXEC_NONBLOCK: usize = 0o2_004_000;
+const PR_SET_NO_NEW_PRIVS: usize = 38;
 const PROT_READ: usize = 1;
 const PROT_READ_WRITE: usize = 3;
 const SEEK_END: usize = 2;
@@ -33,6 +34,12 @@ const TCGETS: usize = 0x5401;
 const HEAD: usize = 256;
 /// Room for a `struct stat`, which is 144 bytes at most.
 const STAT_WORDS: usize = 32;
+
+/// Forbids this process, and all that it starts, to gain privileges by what is executed; `false` where that failed.
+pub(crate) fn forbid_new_privileges() -> bool {
+    // SAFETY: numbers only.
+    unsafe { call(PRCTL, [PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0]) }.is_ok()
+}
 
 /// The socket to whoever has started the container.
 pub(crate) struct Caller {

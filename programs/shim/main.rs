@@ -50,6 +50,9 @@ fn main(started: &mut Started) -> u8 {
         return NOT_STARTED;
     };
     arguments.filter_map(|word| number(Some(word))).for_each(close);
+    if job.no_new_privileges && !kernel::forbid_new_privileges() {
+        return NOT_STARTED;
+    }
     let mut system = Kernel::default();
     if let Err(errno) = job.enter(&system) {
         caller.say(&[b"D", errno.to_string().as_bytes()].concat());

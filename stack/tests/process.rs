@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().collect();
     match words.get(1).and_then(|verb| verb.to_str()) {
-        Some(SERVE) => serve(|images, _, say| tree(images, &say)),
+        Some(SERVE) => serve(|opened, say| tree(opened.images, &say)),
         Some(ENTER) => enter(&words[2..]),
         Some(trial::VERB) => trial::tried(Path::new(&words[2])),
         Some(START) => start(&words[2], &words[3]),
@@ -49,10 +49,10 @@ fn start(place: &OsStr, script: &OsStr) -> ExitCode {
     let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
     let users = if uid == 0 { Users::Everybody } else { Users::Caller { uid, gid } };
     let program = std::env::current_exe().unwrap();
-    let stack = Stack { users: users.clone(), is_written: false };
+    let stack = Stack { users: users.clone(), points: Vec::new() };
     let file = File::open(std::env::var_os("IMAGE").unwrap_or("/dev/null".into())).unwrap();
     let image = Image { path: "image".into(), format: Format::Squashfs, offset: 0, size: 5 };
-    let mut server = Server::start(&program, [(image, file.as_fd())], &stack).unwrap();
+    let mut server = Server::start(&program, [(image, file.as_fd())], &stack, None).unwrap();
     let (entrance, stdin) = Entrance::pair().unwrap();
     let entry = Entry { users, place: place.into(), is_written: false };
     let mut command = Command::new(&program);

@@ -11,8 +11,17 @@ use crate::namespace::user::Users;
 pub struct Stack {
     /// Whose the files are shown as.
     pub users: Users,
-    /// Whether there is a place to write to.
-    pub is_written: bool,
+    /// What has to be there for the engine to mount on, where it cannot make that itself.
+    pub points: Vec<Point>,
+}
+
+/// A mount point.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Point {
+    /// In the container.
+    pub path: PathBuf,
+    /// Whether a file is mounted there.
+    pub is_file: bool,
 }
 
 /// One image, whose descriptor comes along.
@@ -54,7 +63,7 @@ pub struct Entry {
 pub(super) enum ToServer {
     /// The next image, from the lowest on, with its descriptor.
     Image(Image),
-    /// That was the last one.
+    /// That was the last one. Where something can be written, the directory for that comes along.
     Serve(Stack),
     /// The descriptor of the mount comes along, and that of its user namespace if that is a new one.
     Mount,

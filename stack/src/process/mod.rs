@@ -16,7 +16,7 @@ pub mod server;
 pub mod start;
 pub mod tree;
 
-pub use message::{Entry, Format, Image, Stack};
+pub use message::{Entry, Format, Image, Point, Stack};
 
 /// The verb of the server.
 pub const SERVE: &str = "serve-stack";

@@ -25,12 +25,23 @@ pub trait Serve {
     fn serve(self: Box<Self>, mount: OwnedFd, ready: &mut dyn FnMut()) -> io::Result<()>;
 }
 
+/// What a tree is made of.
+#[derive(Debug)]
+pub struct Opened {
+    /// The images, lowest first.
+    pub images: Vec<(Image, File)>,
+    /// What else it needs.
+    pub stack: Stack,
+    /// The directory for what is written, if something can be.
+    pub scratch: Option<File>,
+}
+
 /// Takes a line for the user.
 pub type Say = Box<dyn Fn(&str) + Send + Sync>;
 
 /// Runs the server to its end; `open` makes the tree of the images, lowest first.
 #[must_use]
-pub fn serve(open: impl FnOnce(Vec<(Image, File)>, &Stack, Say) -> io::Result<Box<dyn Serve>>) -> ExitCode {
+pub fn serve(open: impl FnOnce(Opened, Say) -> io::Result<Box<dyn Serve>>) -> ExitCode {
     let channel = stand_apart().and_then(|()| Channel::at_stdin());
     let Ok(channel) = channel.map(Arc::new) else { return ExitCode::FAILURE };
     match run(&channel, open) {
@@ -42,17 +53,14 @@ pub fn serve(open: impl FnOnce(Vec<(Image, File)>, &Stack, Say) -> io::Result<Bo
     }
 }
 
-fn run(
-    channel: &Arc<Channel>,
-    open: impl FnOnce(Vec<(Image, File)>, &Stack, Say) -> io::Result<Box<dyn Serve>>,
-) -> io::Result<()> {
+fn run(channel: &Arc<Channel>, open: impl FnOnce(Opened, Say) -> io::Result<Box<dyn Serve>>) -> io::Result<()> {
     let mut images = Vec::new();
-    let stack = loop {
+    let (stack, scratch) = loop {
         match channel.receive()? {
             Some((ToServer::Image(image), mut file)) => {
                 images.push((image, File::from(file.pop().ok_or(io::ErrorKind::InvalidData)?)));
             }
-            Some((ToServer::Serve(stack), _)) => break stack,
+            Some((ToServer::Serve(stack), mut directory)) => break (stack, directory.pop().map(File::from)),
             Some((ToServer::Mount, _)) => return Err(io::ErrorKind::InvalidData.into()),
             None => return Ok(()),
         }
@@ -60,7 +68,7 @@ fn run(
     let to_user = Arc::clone(channel);
     // Nobody who has asked for a file waits until somebody listens.
     let say = move |line: &str| drop(to_user.send_now(&FromServer::Says(line.into())));
-    let tree = open(images, &stack, Box::new(say))?;
+    let tree = open(Opened { images, stack, scratch }, Box::new(say))?;
     let Some((ToServer::Mount, descriptors)) = channel.receive()? else { return Ok(()) };
     let mut descriptors = descriptors.into_iter();
     let mount = descriptors.next().ok_or(io::ErrorKind::InvalidData)?;

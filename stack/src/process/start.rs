@@ -26,7 +26,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts `program` as a server of these images, lowest first. Errors of the images come with [`Entrance::lead`].
+    /// Starts `program` as a server of these images, lowest first. What is written is kept in a nameless file in the directory `scratch`. Errors of the images come with [`Entrance::lead`].
     ///
     /// # Errors
     /// The process cannot be started.
@@ -34,6 +34,7 @@ impl Server {
         program: &Path,
         images: impl IntoIterator<Item = (Image, BorrowedFd<'a>)>,
         stack: &Stack,
+        scratch: Option<BorrowedFd<'_>>,
     ) -> Result<Self, Cannot> {
         let (channel, theirs) = Channel::pair().map_err(failed("a socket pair"))?;
         let mut command = Command::new(program);
@@ -46,7 +47,7 @@ impl Server {
         for (image, file) in images {
             server.send(&ToServer::Image(image), &[file])?;
         }
-        server.send(&ToServer::Serve(stack.clone()), &[])?;
+        server.send(&ToServer::Serve(stack.clone()), scratch.as_slice())?;
         Ok(server)
     }
 

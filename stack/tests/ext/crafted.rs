@@ -11,7 +11,6 @@ use condatainer_stack::layer::ext::{ExtLayer, Start};
 use crate::dirty::{agree, agree_with_kernel};
 use crate::kernel::{self, Mounted, format, ok, tool};
 use crate::layer;
-use crate::seen::compare;
 
 const BLOCK: usize = 1024;
 
@@ -71,22 +70,6 @@ fn every_kind_of_journal() {
             assert!(seen[&b"target"[..].to_vec()].size == 8 * BLOCK as u64, "{what}");
         }
     }
-}
-
-/// In a SIF the file system, and its journal, lie somewhere in a file.
-#[test]
-fn a_journal_behind_something_else() {
-    let bench = kernel::bench();
-    let (image, blocks) = image(bench.path(), true, "-c -v 3");
-    write_journal(&image, &blocks, "-c -v 3");
-    let expected = layer::walk(&layer::open(&image, Start::Root));
-    let bytes = fs::read(&image).unwrap();
-    let whole = bench.path().join("a.sif");
-    fs::write(&whole, [&[7; 12_345][..], &bytes, &[8; 5000]].concat()).unwrap();
-    let window = Window { offset: 12_345, size: bytes.len() as u64 };
-    let file = fs::File::open(&whole).unwrap();
-    let layer = ExtLayer::open(file, window, Start::Root, 1 << 20).unwrap();
-    compare("behind something else", &layer::walk(&layer), &expected);
 }
 
 fn can_mount(image: &Path) -> bool {
