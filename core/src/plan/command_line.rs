@@ -9,6 +9,7 @@ use crate::plan::decision::{Command, Overlay, Plan};
 use crate::request::bind::Bind;
 use condatainer_images::system::escape;
 use condatainer_images::system::fakeroot::Fakeroot;
+use condatainer_stack::namespace::user::Users;
 
 /// Variables that would change the stack, the mode or the working directory behind the plan's back. Everything else that users
 /// and sites set for Apptainer (binds, cache, GPU, verbosity, `APPTAINERENV_…`) stays.
@@ -75,6 +76,7 @@ impl Plan {
         let overlays = self.stack.iter().filter(|_| own.is_none());
         argv.extend(overlays.flat_map(|overlay| ["--overlay".into(), overlay_value(overlay, scratch)]));
         argv.extend(self.bind.iter().flat_map(|bind| ["--mount".into(), mount_value(bind)]));
+        argv.extend(own.filter(|own| own.scratch.is_some()).map(|_| "--writable".into()));
         argv.extend(self.workdir.iter().flat_map(|dir| ["--pwd".into(), dir.display().to_string()]));
         argv.push(own.map_or(&self.base, |own| &own.root).display().to_string());
         argv
@@ -86,6 +88,9 @@ impl Plan {
     pub fn job(&self) -> Vec<OsString> {
         let mut words: Vec<OsString> = self.path.iter().flat_map(|dir| ["--path".into(), dir.into()]).collect();
         words.extend(self.workspace.then(|| "--workspace".into()));
+        // The engine forbids them to a user, and takes the root of a namespace of ours for the machine's.
+        let is_root_of_ours = self.mounts.own().is_some_and(|own| matches!(own.users, Users::Range { .. }));
+        words.extend(is_root_of_ours.then(|| "--no-new-privileges".into()));
         words.extend(self.env.iter().flat_map(|(name, value)| ["--set".into(), format!("{name}={value}").into()]));
         let identity = self.directory.identity.map(|(device, inode)| format!("{device}:{inode}"));
         words.extend(identity.into_iter().flat_map(|identity| ["--identity".into(), identity.into()]));

@@ -98,6 +98,9 @@ pub struct Plan {
     pub watch: Vec<Watch>,
     /// The image whose lock this start holds for writing.
     pub holds: Option<PathBuf>,
+    /// What is done where we may mount the layers and it turns out that we cannot.
+    #[serde(skip)]
+    pub otherwise: Option<Box<Plan>>,
 }
 
 impl Plan {

@@ -23,6 +23,7 @@ pub mod working_directory;
 pub use decision::{Command, Overlay, Plan, Watch};
 pub use layers::{Moded, check};
 
+use crate::config::Mounts;
 use crate::machine::engine::{Engine, Flavour};
 use crate::machine::facts::{Facts, LayerFacts, Whiteouts};
 use crate::machine::hard_links::HardLinks;
@@ -40,6 +41,17 @@ use condatainer_images::system::fakeroot::Fakeroot;
 /// # Errors
 /// A [`Refusal`] for whatever cannot work, before anything is started or changed.
 pub fn decide(request: &Request, facts: &Facts, command: Command) -> Result<Plan, Refusal> {
+    let plan = one_way(request, facts, command.clone())?;
+    if plan.mounts.own().is_none() || facts.mounts.asked != Mounts::Auto {
+        return Ok(plan);
+    }
+    let mut engines = facts.clone();
+    engines.mounts.asked = Mounts::Engine;
+    let otherwise = one_way(request, &engines, command).ok().map(Box::new);
+    Ok(Plan { otherwise, ..plan })
+}
+
+fn one_way(request: &Request, facts: &Facts, command: Command) -> Result<Plan, Refusal> {
     let engine = facts.engine.clone().map_err(Refusal::NoEngine)?;
     let by_kernel = singularity::mounts_by_kernel(&engine, facts);
     if !facts.user_namespaces && facts.caller.uid != 0 && !by_kernel {
@@ -59,7 +71,8 @@ pub fn decide(request: &Request, facts: &Facts, command: Command) -> Result<Plan
     if is_singularity {
         singularity::check(&engine, facts, &layers, fakeroot)?;
     }
-    let mounts = mounts::decide(facts, &engine, &layers, fakeroot)?;
+    let bind = binds::all(&request.bind, &facts.host, &facts.working_directory, is_root_inside);
+    let mounts = mounts::decide(facts, &engine, &layers, fakeroot, &bind)?;
     let ours = mounts.own().is_some();
     let mut overlay_driver = !ours && !is_singularity && stack::needs_overlay_driver(&facts.base, &layers);
     if overlay_driver && !engine.takes_configuration(facts.caller.uid) {
@@ -67,7 +80,7 @@ pub fn decide(request: &Request, facts: &Facts, command: Command) -> Result<Plan
         overlay_driver = false;
     }
     Ok(Plan {
-        notices: notices(request, facts, fakeroot, &layers).into_iter().chain(mounts.notice(&layers)).collect(),
+        notices: notices(request, facts, fakeroot, &layers, ours).into_iter().chain(mounts.notice(&layers)).collect(),
         mounts,
         links_first: engine.needs_links_first(facts.caller.uid),
         userns: needs_user_namespace(&engine, facts, fakeroot),
@@ -78,7 +91,7 @@ pub fn decide(request: &Request, facts: &Facts, command: Command) -> Result<Plan
         fakeroot,
         overlay_driver,
         gpus: facts.gpus.clone(),
-        bind: binds::all(&request.bind, &facts.host, &facts.working_directory, is_root_inside),
+        bind,
         directory: Directory::decide(request.workdir.as_deref(), &facts.working_directory)?,
         workdir: request.workdir.clone(),
         path: environment::path(&layers),
@@ -96,6 +109,7 @@ pub fn decide(request: &Request, facts: &Facts, command: Command) -> Result<Plan
             .collect(),
         watch: facts.layers.iter().map(|layer| watch(layer, overlay_driver || ours)).collect(),
         holds: writer.filter(|w| w.image.is_some()).map(|w| w.path.clone()),
+        otherwise: None,
     })
 }
 
@@ -111,7 +125,13 @@ fn needs_user_namespace(engine: &Engine, facts: &Facts, fakeroot: Option<Fakeroo
 }
 
 /// What the user should know before the start; every other decision is silent.
-fn notices(request: &Request, facts: &Facts, fakeroot: Option<Fakeroot>, layers: &[Moded<'_>]) -> Vec<String> {
+fn notices(
+    request: &Request,
+    facts: &Facts,
+    fakeroot: Option<Fakeroot>,
+    layers: &[Moded<'_>],
+    ours: bool,
+) -> Vec<String> {
     let unlocked = layers.iter().filter(|(_, mode)| *mode == Mode::Rw).find_map(|(layer, _)| match &layer.image.as_ref()?.usage {
         Usage::Unknown { reason } => Some(format!(
             "{}: this file system has no locks ({reason}): nothing notices another writer, so be sure to be the only one",
@@ -134,7 +154,8 @@ fn notices(request: &Request, facts: &Facts, fakeroot: Option<Fakeroot>, layers:
         Some(format!("{path}: {what}: what does not fit is lost, perhaps without an error; run 'condatainer overlay resize {cure} {path}' first"))
     });
     let writes = layers.iter().any(|(_, mode)| *mode != Mode::Ro);
-    let confused = facts.hard_links.as_ref().filter(|_| writes).map(HardLinks::notice);
+    // Only fuse-overlayfs confuses them.
+    let confused = facts.hard_links.as_ref().filter(|_| writes && !ours).map(HardLinks::notice);
     let first = fakeroot::notice(request, facts, fakeroot, layers);
     first.into_iter().chain(unlocked).chain(nearly_full).chain(full).chain(confused).chain(unread).collect()
 }

@@ -55,6 +55,16 @@ impl<'a> Container<'a> {
         for notice in &plan.notices {
             (options.say)(notice);
         }
+        match (Self::start_one_way(plan, options, streams), &plan.otherwise) {
+            (Err(RunError::Mounts(why)), Some(otherwise)) => {
+                (options.say)(&format!("the engine mounts the layers of this start: {why}"));
+                Self::start_one_way(otherwise, options, streams)
+            }
+            (started, _) => started,
+        }
+    }
+
+    fn start_one_way(plan: &'a Plan, options: &mut Options<'_>, streams: Streams) -> Result<Self, RunError> {
         repair::repair(plan, options.say)?;
         let scratch = Scratch::for_plan(plan, options.say)?;
         let room = plan.holds.as_deref().and_then(after_write::room);

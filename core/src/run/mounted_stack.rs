@@ -7,10 +7,13 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use nix::libc::O_DIRECTORY;
+
 use crate::machine::survey::PROGRAM;
-use crate::plan::engine::mounts::OwnMounts;
+use crate::plan::engine::mounts::{self as planned, OwnMounts, What};
 use crate::plan::layers::in_use;
 use crate::plan::refusal::Refusal;
 use crate::plan::{Plan, Watch};
@@ -24,7 +27,7 @@ use condatainer_images::image::{self, Kind, Opened};
 use condatainer_images::lock::{self, Access, Guard, LockError};
 use condatainer_stack::namespace::Cannot;
 use condatainer_stack::process::start::{Entrance, Server};
-use condatainer_stack::process::{Entry, Format, Image, Stack};
+use condatainer_stack::process::{Entry, Format, Image, Point, Stack};
 
 /// See the module.
 pub(crate) struct MountedStack {
@@ -60,8 +63,9 @@ impl MountedStack {
             let all = if at == 0 { of_base(&locked.opened) } else { of_layer(&locked.opened) };
             parts.extend(all?.into_iter().map(|image| (image, locked.opened.file.as_fd())));
         }
-        let stack = Stack { users: own.users.clone(), is_written: false };
-        let server = Server::start(Path::new(PROGRAM), parts, &stack)?;
+        let stack = Stack { users: own.users.clone(), points: own.points.iter().filter_map(point).collect() };
+        let scratch = own.scratch.as_deref().map(directory).transpose()?;
+        let server = Server::start(Path::new(PROGRAM), parts, &stack, scratch.as_ref().map(AsFd::as_fd))?;
         Ok(Some(Self { own: own.clone(), server, entrance: None, _images: images }))
     }
 
@@ -75,7 +79,8 @@ impl MountedStack {
     /// Leads that process in, and waits until it is the engine.
     pub(crate) fn lead(&mut self, pid: u32, streams: Streams) -> Result<(), RunError> {
         let Some(entrance) = self.entrance.take() else { return Ok(()) };
-        let entry = Entry { users: self.own.users.clone(), place: self.own.place.clone(), is_written: false };
+        let is_written = self.own.scratch.is_some();
+        let entry = Entry { users: self.own.users.clone(), place: self.own.place.clone(), is_written };
         let lead = |stdin: BorrowedFd<'_>| entrance.lead(pid, &entry, stdin, &self.server).map_err(RunError::from);
         match streams {
             Streams::Callers => lead(io::stdin().as_fd()),
@@ -97,6 +102,24 @@ impl From<Cannot> for RunError {
 
 fn changed(path: &Path, what: &'static str) -> RunError {
     RunError::Changed { path: path.into(), what }
+}
+
+/// Where what is written goes: nothing in it has a name.
+fn directory(path: &Path) -> Result<File, RunError> {
+    let mut options = File::options();
+    let opened = options.read(true).custom_flags(O_DIRECTORY).open(path);
+    opened.map_err(system(format!("{}: cannot hold what :tmp layers write", path.display())))
+}
+
+/// `None` for what is not there, and for a name that is no text: the engine says what it misses.
+fn point(point: &planned::Point) -> Option<Point> {
+    let is_file = match &point.what {
+        What::Directory => false,
+        What::File => true,
+        What::Like(path) => !std::fs::metadata(path).ok()?.is_dir(),
+    };
+    point.path.to_str()?;
+    Some(Point { path: point.path.clone(), is_file })
 }
 
 /// A reader waits for nobody who reads.

@@ -35,7 +35,8 @@ impl Scratch {
     pub(crate) fn for_plan(plan: &Plan, say: &mut dyn FnMut(&str)) -> Result<Self, RunError> {
         let wanted = |kind: fn(&Overlay) -> bool| plan.stack.iter().any(kind);
         let image = wanted(|overlay| matches!(overlay, Overlay::ScratchImage(_)));
-        if !image && !wanted(|overlay| matches!(overlay, Overlay::Scratch(_))) {
+        // What we mount ourselves is kept without a name.
+        if plan.mounts.own().is_some() || !image && !wanted(|overlay| matches!(overlay, Overlay::Scratch(_))) {
             return Ok(Self { dir: None, inside: "" });
         }
         let parent = &real(plan.scratch_parent())?;

@@ -182,7 +182,7 @@ fn every_value_says_where_it_comes_from() {
         "base \"/b\" CONDATAINER_BASE".into(),
         format!("tmpdir \"/user\" {}", user.display()),
         "fakeroot false /site.toml [fixed]".into(),
-        "image_dirs null default".into(),
+        "mounts null default".into(),
     ];
     assert_eq!(shown[..4], expected);
 }

@@ -10,7 +10,8 @@ use crate::machine::facts::MountFacts;
 use crate::machine::libexec;
 use crate::request::Request;
 use condatainer_images::system::user::{Caller, subordinate_ids};
-use condatainer_stack::namespace::{mounts, trial};
+use condatainer_stack::namespace::mounts;
+use condatainer_stack::namespace::trial::{self, Found};
 
 /// The directory that `make install` makes for us to mount on, beside the links.
 const PLACE: &str = "stack";
@@ -22,8 +23,10 @@ pub(super) fn look(config: &Config, request: &Request, caller: &Caller, engine: 
     let origin = if request.mounts == Some(asked) { None } else { config.origin_of_mounts(asked) };
     let place = place();
     let is_asked = asked != Mounts::Engine;
+    let found = if is_asked { trial::can(Path::new(PROGRAM), &place) } else { Found::default() };
     MountFacts {
-        why_not: if is_asked { trial::can(Path::new(PROGRAM), &place).fuse } else { None },
+        why_not: found.fuse,
+        not_written: found.overlay,
         no_directory: engine.filter(|_| is_asked).and_then(no_directory),
         subordinate: if is_asked { subordinate_ids(caller) } else { None },
         asked,

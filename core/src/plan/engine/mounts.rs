@@ -9,6 +9,8 @@ use crate::machine::engine::Engine;
 use crate::machine::facts::{Facts, Kind};
 use crate::plan::layers::Moded;
 use crate::plan::refusal::Refusal;
+use crate::plan::working_directory::is_the_containers;
+use crate::request::bind::Bind;
 use crate::request::layer::Mode;
 use condatainer_images::system::fakeroot::Fakeroot;
 use condatainer_stack::namespace::mounts;
@@ -37,7 +39,38 @@ pub struct OwnMounts {
     pub root: PathBuf,
     /// Who exists in the container.
     pub users: Users,
+    /// The directory for what is written, if something can be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scratch: Option<PathBuf>,
+    /// What the engine mounts on, where it cannot make that itself.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub points: Vec<Point>,
 }
+
+/// A mount point.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Point {
+    /// In the container.
+    pub path: PathBuf,
+    /// What it is for.
+    pub what: What,
+}
+
+/// What a mount point is for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum What {
+    /// A directory.
+    Directory,
+    /// A file.
+    File,
+    /// Whatever this path of the host leads to.
+    Like(PathBuf),
+}
+
+/// What the engine mounts on in every container.
+const DIRECTORIES: [&str; 8] = ["/proc", "/sys", "/dev", "/tmp", "/var/tmp", "/root", "/ext3", "/cnt"];
+const FILES: [&str; 5] = ["/etc/passwd", "/etc/group", "/etc/resolv.conf", "/etc/hosts", "/etc/localtime"];
 
 impl Mounting {
     /// How we mount, if we do.
@@ -68,6 +101,7 @@ pub(crate) fn decide(
     engine: &Engine,
     layers: &[Moded<'_>],
     fakeroot: Option<Fakeroot>,
+    binds: &[Bind],
 ) -> Result<Mounting, Refusal> {
     let facts_of_mounts = &facts.mounts;
     if facts_of_mounts.asked == Mounts::Engine {
@@ -76,18 +110,41 @@ pub(crate) fn decide(
     match (users(facts, engine, layers, fakeroot), facts_of_mounts.asked) {
         (Ok(users), _) => {
             let place = facts_of_mounts.place.clone();
-            Ok(Mounting::Own(OwnMounts { root: mounts::merged(&place, false), place, users }))
+            let is_written = layers.iter().any(|(_, mode)| *mode == Mode::Tmp);
+            Ok(Mounting::Own(OwnMounts {
+                root: mounts::merged(&place, is_written),
+                place,
+                users,
+                scratch: is_written.then(|| facts.tmpdir.clone()),
+                points: if is_written { points(facts, binds) } else { Vec::new() },
+            }))
         }
         (Err(why), Mounts::Own) => Err(Refusal::NotOurs { why, origin: facts_of_mounts.origin.clone() }),
         (Err(why), _) => Ok(Mounting::Engine { why: Some(why) }),
     }
 }
 
+/// Where something can be written, Apptainer makes no mount point itself.
+fn points(facts: &Facts, binds: &[Bind]) -> Vec<Point> {
+    let point = |path: &str, what: What| Point { path: path.into(), what };
+    let directories = DIRECTORIES.iter().map(|path| point(path, What::Directory));
+    let files = FILES.iter().map(|path| point(path, What::File));
+    let of_host = facts.host.shown.iter().chain(&facts.host.home).chain(binds);
+    let of_host = of_host.map(|bind| Point { path: bind.destination.clone(), what: What::Like(bind.source.clone()) });
+    let current = Point { path: facts.working_directory.path.clone(), what: What::Directory };
+    let current = Some(current).filter(|current| !is_the_containers(&current.path));
+    directories.chain(files).chain(of_host).chain(current).collect()
+}
+
 /// Who exists in a container that we mount, or why we do not.
 fn users(facts: &Facts, engine: &Engine, layers: &[Moded<'_>], fakeroot: Option<Fakeroot>) -> Result<Users, String> {
     let with = |wanted: Mode| layers.iter().find(|(_, mode)| *mode == wanted).map(|(layer, _)| layer.path.display());
-    if let Some(path) = with(Mode::Rw).or_else(|| with(Mode::Tmp)) {
+    if let Some(path) = with(Mode::Rw) {
         return Err(format!("{path} is written to"));
+    }
+    let tmp = with(Mode::Tmp).is_some();
+    if tmp && !facts.gpus.is_empty() {
+        return Err("a GPU's libraries need mount points that only the engine knows".into());
     }
     if engine.is_singularity() {
         return Err(format!("{} is the engine", engine.flavour));
@@ -98,7 +155,8 @@ fn users(facts: &Facts, engine: &Engine, layers: &[Moded<'_>], fakeroot: Option<
         return Err(format!("{} is a directory", path.display()));
     }
     let forbidden = facts.mounts.no_directory.as_ref().map(|key| format!("{key} forbids it"));
-    if let Some(why) = facts.mounts.why_not.clone().or(forbidden) {
+    let not_written = facts.mounts.not_written.clone().filter(|_| tmp);
+    if let Some(why) = facts.mounts.why_not.clone().or(not_written).or(forbidden) {
         return Err(why);
     }
     let (uid, gid) = (facts.caller.uid, facts.caller.gid);

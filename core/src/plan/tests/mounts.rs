@@ -73,6 +73,36 @@ fn what_stands_in_the_way_is_said_or_refused() {
 }
 
 #[test]
+fn where_we_may_there_is_another_way() {
+    let plan = on(asked(Mounts::Auto), &ANY(), vec![img("/e.img", None, ALICE)]).unwrap();
+    assert!(plan.mounts.own().is_some());
+    assert!(line(&plan.otherwise.unwrap()).contains("--overlay /e.img:ro /base.sqf true"));
+    assert!(on(asked(Mounts::Own), &ANY(), Vec::new()).unwrap().otherwise.is_none());
+}
+
+#[test]
+fn what_is_tmp_has_a_place_to_be_written_to_and_mount_points() {
+    let mut facts = asked(Mounts::Own);
+    let bind = |path: &str| Bind { source: "/somewhere".into(), destination: path.into(), read_only: false };
+    facts.host.shown = vec![bind("/lustre")];
+    facts.working_directory.path = "/work/here".into();
+    let request = Request { bind: vec![bind("/data")], ..ANY() };
+    let plan = on(facts.clone(), &request, vec![img("/e.img", Some(Mode::Tmp), ALICE)]).unwrap();
+    assert_eq!(
+        line(&plan),
+        "/usr/bin/apptainer -q exec --mount 'type=bind,source=/somewhere,destination=/data' --writable /libexec/stack true # /libexec/stack: /base.sqf /e.img"
+    );
+    let own = plan.mounts.own().unwrap();
+    assert_eq!(own.scratch.as_deref(), Some(Path::new("/tmp")));
+    for path in ["/proc", "/etc/passwd", "/lustre", "/data", "/work/here"] {
+        assert!(own.points.iter().any(|point| point.path == Path::new(path)), "{path}");
+    }
+    facts.mounts.not_written = Some("no overlay".into());
+    assert!(on(facts.clone(), &ANY(), vec![img("/e.img", Some(Mode::Tmp), ALICE)]).is_err());
+    assert!(on(facts, &ANY(), vec![img("/e.img", None, ALICE)]).is_ok());
+}
+
+#[test]
 fn what_is_written_to_is_still_the_engines_business() {
     let layers = || vec![img("/e.img", Some(Mode::Rw), ALICE)];
     let plan = on(asked(Mounts::Auto), &ANY(), layers()).unwrap();

@@ -259,7 +259,11 @@ impl Child {
         }
     }
 
+    /// The engine is not the only child: when it has been waited for, another's end says nothing of it.
     fn reap(&mut self) {
+        if self.ended.is_some() {
+            return;
+        }
         match waitpid(self.engine, Some(WaitPidFlag::WNOHANG)) {
             Ok(status @ (WaitStatus::Exited(..) | WaitStatus::Signaled(..))) => self.ended = Some(status),
             Err(Errno::ECHILD) => self.ended = Some(WaitStatus::Exited(self.engine, 255)),
@@ -272,5 +276,34 @@ impl Child {
         if !self.command_is_over {
             let _ = kill(self.command.unwrap_or(self.engine), signal);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::engine::Flavour;
+
+    #[test]
+    fn the_end_of_another_child_says_nothing() {
+        let program = "/bin/true";
+        let engine = Engine {
+            flavour: Flavour::Apptainer,
+            program: program.into(),
+            origin: None,
+            config: None,
+            setuid: false,
+            oci_mode: false,
+            interposers: None,
+            own_programs: Vec::new(),
+        };
+        let (socket, _far_end) = ShimSocket::pair().unwrap();
+        let argv = [program.to_owned()];
+        let mut child = Child::spawn(&argv, &engine, socket, Forward::Nothing, Streams::Words, None, None).unwrap();
+        while child.ended.is_none() {
+            child.reap();
+        }
+        child.reap();
+        assert_eq!(child.wait(|| {}, || {}).unwrap(), Ended::Exited(0));
     }
 }

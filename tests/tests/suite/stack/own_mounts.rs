@@ -11,6 +11,7 @@ tests! {
         exec_e_and_run_show_what_the_engine_shows, everybody_has_the_ids_that_the_engine_gives, the_container_is_named_as_by_hand,
         tasks_of_a_step_share_one_server, a_terminal_is_the_steps, others_join, no_byte_of_an_image_changes,
         a_dirty_image_is_read_as_it_is, a_reader_by_hand_is_in_nobodys_way, what_was_deleted_stays_deleted,
+        what_tmp_writes_is_seen_and_gone, tmp_works_as_the_namespaces_root, tmp_has_every_mount_point,
         nothing_is_left_whoever_is_killed, nothing_is_left_of_a_step, a_killed_server_is_an_error, what_is_not_ours_is_refused_or_said,
     ];
     Apptainer, OwnCluster: [a_site_that_forbids_directories];
@@ -35,7 +36,9 @@ fn ours(desk: &Desk, text: &str) -> Result<Output> {
 fn nothing_is_left(desk: &Desk) -> Result<()> {
     desk.wait_until(&format!("{SERVERS} [ -z \"$(servers)\" ]"))?;
     desk.script("grep fuse.condatainer /proc/mounts")?.without_stdout()?;
-    desk.script("condatainer overlay info env.img | grep '^locked by'")?.holds("nobody")
+    desk.script("[ ! -e env.img ] || condatainer overlay info env.img | grep -q '^locked by *nobody'")?
+        .success()
+        .map(drop)
 }
 
 fn exec_e_and_run_show_what_the_engine_shows(desk: &Desk) -> Result<()> {
@@ -72,10 +75,7 @@ fn everybody_has_the_ids_that_the_engine_gives(desk: &Desk) -> Result<()> {
             ensure!(own == engines && own.contains("\n42 43\n"), "{own} {engines}");
         }
     }
-    let root = format!(
-        "export CONDATAINER_MOUNTS=own; condatainer exec -o mod.sqf -- sh -c 'id -u; stat -c \"%u %g\" /opt/mod/file'"
-    );
-    desk.as_root(&root)?.says("0\n42 43").map(drop)
+    nothing_is_left(desk)
 }
 
 fn the_container_is_named_as_by_hand(desk: &Desk) -> Result<()> {
@@ -157,6 +157,41 @@ fn what_was_deleted_stays_deleted(desk: &Desk) -> Result<()> {
         .context("what a reader sees is not what was written")
 }
 
+fn what_tmp_writes_is_seen_and_gone(desk: &Desk) -> Result<()> {
+    two_layers(desk)?;
+    let change = "rm /own/file; rm -r /usr/share/base-files; mkdir /usr/share/base-files; echo new > /opt/mod/file; \
+        mv /opt/mod/link /opt/moved; echo big > /etc/new; ls -A /usr/share/base-files /own; cat /opt/mod/file /opt/moved; touch there; until [ -e go ]; do sleep 0.05; done";
+    // No name in the directory that holds it, and so nothing that could stay.
+    let text = format!(
+        "mkdir scratch; export CONDATAINER_TMPDIR=$PWD/scratch; sha256sum env.img mod.sqf > sums; \
+        condatainer exec -o mod.sqf -o env.img:tmp -- sh -c '{change}' & start=$!; \
+        until [ -e there ]; do sleep 0.05; done; ls -A scratch; touch go; wait $start; ls -A scratch; \
+        sha256sum --quiet -c sums && condatainer exec -o env.img -- cat /own/file; rm there go; \
+        condatainer exec -o env.img:tmp -- sh -c 'echo x > /own/file; touch there; exec sleep 7539' & start=$!; \
+        until [ -e there ]; do sleep 0.05; done; kill -KILL $start; pkill -KILL -u alice -f '^sleep 7539'; wait $start; ls -A scratch"
+    );
+    let output = ours(desk, &text)?.ends_with(0)?;
+    let wanted = "/own:\nlink\n\n/usr/share/base-files:\nnew\nmodule\nimage\n";
+    ensure!(output.stdout == wanted, "{output:?}");
+    nothing_is_left(desk)
+}
+
+fn tmp_works_as_the_namespaces_root(desk: &Desk) -> Result<()> {
+    two_layers(desk)?;
+    let text = "touch /opt/a /own/file; chown 42:43 /opt/a /own/file; stat -c '%u %g' /opt/a /own/file; mkdir -m 2775 /opt/s; chgrp 7 /opt/s; mkdir /opt/s/t; stat -c '%g %a' /opt/s/t";
+    ours(desk, &format!("condatainer exec -f -o env.img:tmp -- sh -c \"{text}\""))?.says("42 43\n42 43\n7 2755")?;
+    nothing_is_left(desk)
+}
+
+fn tmp_has_every_mount_point(desk: &Desk) -> Result<()> {
+    two_layers(desk)?;
+    let text = "ln -s /var/tmp link; cd link; export TMPDIR=$OLDPWD/tmp; mkdir $TMPDIR; \
+        APPTAINER_BIND=/etc/hostname:/opt/of/variable condatainer exec --bind /etc/hostname:/opt/new/file --bind $OLDPWD:/opt/here \
+        -o $OLDPWD/env.img:tmp -- sh -c 'cat /opt/new/file /opt/of/variable | uniq | wc -l; ls /opt/here/env.img; pwd -P; touch $TMPDIR/x ~/x && rm ~/x; cat /etc/passwd > /dev/null && echo passwd'";
+    ours(desk, text)?.says("1\n/opt/here/env.img\n/var/tmp\npasswd")?;
+    nothing_is_left(desk)
+}
+
 /// A container that waits; what is killed, and with what.
 fn ended_by(desk: &Desk, kill: &str) -> Result<Output> {
     let start = "rm -f there; env --default-signal=INT condatainer exec -o mod.sqf -o env.img -- sh -c 'touch there; exec sleep 7531' & start=$!; \
@@ -169,7 +204,7 @@ fn nothing_is_left_whoever_is_killed(desk: &Desk) -> Result<()> {
     let ends = [
         ("kill -TERM $start", Some(143)),
         ("kill -INT $start", Some(130)),
-        ("kill -KILL $start; pkill -KILL -u alice -f '[s]leep 7531'", Some(137)),
+        ("kill -KILL $start; pkill -KILL -u alice -f '^sleep 7531'", Some(137)),
         ("kill -KILL $engine", None),
         ("kill -TERM $server; kill -INT $server; kill -HUP $server; kill -TERM $start", Some(143)),
     ];
@@ -177,7 +212,7 @@ fn nothing_is_left_whoever_is_killed(desk: &Desk) -> Result<()> {
         let output = ended_by(desk, kill)?;
         ensure!(code.is_none_or(|code| output.code == code), "{kill}: {output:?}");
         nothing_is_left(desk).with_context(|| kill.to_owned())?;
-        desk.wait_until("! pgrep -u alice -f '[s]leep 7531'").with_context(|| kill.to_owned())?;
+        desk.wait_until("! pgrep -u alice -f '^sleep 7531'").with_context(|| kill.to_owned())?;
     }
     Ok(())
 }
@@ -194,16 +229,14 @@ fn a_killed_server_is_an_error(desk: &Desk) -> Result<()> {
 fn nothing_is_left_of_a_step(desk: &Desk) -> Result<()> {
     two_layers(desk)?;
     for (options, end) in [("", "scancel $JOB"), ("", "scancel --full --signal=KILL $JOB"), ("--time=0:01", ":")] {
-        let job = format!(
-            "#!/bin/sh\nexport CONDATAINER_MOUNTS=own\nsrun -n2 --condatainer-overlay=mod.sqf,env.img sh -c 'cat /own/file; touch there.$SLURM_PROCID; exec sleep 8642'\n"
-        );
+        let job = "#!/bin/sh\nexport CONDATAINER_MOUNTS=own\nsrun -n2 --condatainer-overlay=mod.sqf,env.img sh -c 'cat /own/file; touch there.$SLURM_PROCID; exec sleep 8642'\n";
         desk.script("rm -f there.*")?;
-        let id = desk.submit(&[&["-n2"], options.split_whitespace().collect::<Vec<_>>().as_slice()].concat(), &job)?;
+        let id = desk.submit(&[&["-n2"], options.split_whitespace().collect::<Vec<_>>().as_slice()].concat(), job)?;
         desk.wait_until("[ -e there.0 ] && [ -e there.1 ]")?;
         desk.script(&format!("JOB={id}; {end}"))?.success()?;
         desk.job_ends(id)?;
         nothing_is_left(desk).with_context(|| end.to_owned())?;
-        desk.wait_until("! pgrep -u alice -f '[s]leep 8642'")?;
+        desk.wait_until("! pgrep -u alice -f '^sleep 8642'")?;
     }
     desk.nodes_are_well()
 }
