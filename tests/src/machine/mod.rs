@@ -2,6 +2,7 @@
 
 pub mod cgroup;
 pub(crate) mod command;
+mod entry;
 pub(crate) mod host;
 pub(crate) mod interrupt;
 pub(crate) mod namespace;
