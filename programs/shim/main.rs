@@ -29,7 +29,9 @@ mod start;
 
 use alloc::string::ToString;
 
-use command::{ENOENT, Job, Variables};
+use command::{Job, Variables};
+use freestanding::errno;
+use freestanding::errno::ENOENT;
 use freestanding::exit_code::{NOT_EXECUTABLE, NOT_FOUND, NOT_STARTED};
 use freestanding::file::close;
 use kernel::{Caller, Kernel};

@@ -7,7 +7,7 @@ extern crate alloc;
 
 #[path = "../shim/command.rs"]
 pub mod command;
-#[path = "../freestanding/exit_code.rs"]
+pub mod errno;
 pub mod exit_code;
 #[path = "../interposer/programs.rs"]
 mod programs;
