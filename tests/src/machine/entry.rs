@@ -9,6 +9,7 @@ use std::thread;
 
 use anyhow::{Context, Result, anyhow};
 use nix::sched::{CloneFlags, setns, unshare};
+use rustix::fs::Mode;
 use rustix::process::{Gid, Uid};
 
 use crate::machine::users::{Account, groups_of};
@@ -24,14 +25,22 @@ const NAMESPACES: [(&str, CloneFlags); 5] = [
 
 /// Starts a command as a user in the namespaces of a process, with the umask 022.
 pub(crate) fn spawn(init: i32, account: &Account, command: &mut Command) -> Result<Child> {
-    let start = || {
-        enter(init)?;
+    within(init, 0o022, || {
         become_user(account)?;
         command.spawn().with_context(|| format!("cannot start {:?}", command.get_program()))
+    })
+}
+
+/// Does this in the namespaces of a process, with this umask. What the thread becomes ends with it; the threads beside it stay
+/// what they are.
+pub(crate) fn within<T: Send>(init: i32, umask: u32, act: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    let enter_and_act = || {
+        enter(init)?;
+        rustix::process::umask(Mode::from_raw_mode(umask));
+        act()
     };
-    // What the thread becomes ends with it; the threads beside it stay what they are.
-    let thread = thread::scope(|scope| scope.spawn(start).join());
-    thread.map_err(|_| anyhow!("the thread that starts a command stopped half-way"))?
+    let result = thread::scope(|scope| scope.spawn(enter_and_act).join());
+    result.map_err(|_| anyhow!("a thread stopped half-way in a machine"))?
 }
 
 fn enter(init: i32) -> Result<()> {
@@ -47,7 +56,6 @@ fn enter(init: i32) -> Result<()> {
 
 /// By the kernel's own calls, which concern one thread; the C library's concern all.
 fn become_user(account: &Account) -> Result<()> {
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     if account.uid == 0 {
         return Ok(());
     }
