@@ -83,6 +83,16 @@ impl Default for Setup {
 }
 
 impl Setup {
+    /// SingularityCE, and no Apptainer.
+    pub(crate) fn singularity() -> Self {
+        Self { singularity: true, ..Self::default() }
+    }
+
+    /// An Apptainer with its setuid starter.
+    pub(crate) fn setuid_apptainer() -> Self {
+        Self { setuid: true, ..Self::default() }
+    }
+
     /// Starts a cluster like this.
     pub(crate) fn start(&self, release: Release, programs: &Programs) -> Result<Cluster> {
         let mut options = self.options(release, programs)?;
