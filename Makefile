@@ -25,7 +25,7 @@ BUILD_PACKAGES := gcc libc6-dev binutils
 # What testing needs besides: libclang, with which bindgen makes the declarations of SPANK once more, to compare.
 TEST_PACKAGES := libclang-dev
 
-.PHONY: build packages test-packages stage demo shell test soak vm check unit suite bench install clean clean-cluster
+.PHONY: build packages test-packages stage demo shell test soak vm check unit unit-others unit-images-1 unit-images-2 suite bench install clean clean-cluster
 
 build:
 	$(CARGO) build --profile $(PROFILE) --locked -p condatainer -p spank_condatainer
@@ -64,11 +64,24 @@ check:
 	$(CARGO) test --locked --workspace --exclude condatainer-tests --lib --bins
 	$(CARGO) check --locked -p spank_condatainer
 
-# Unit, property and image tests; the plugin's interface against the spank.h of every release.
+# Unit, property and image tests; the plugin's interface against the spank.h of every release. The images' own tests take as long as
+# all others together, and each has a time at which only one processor works, so they run beside them: in groups, whose output stays together.
+IMAGE_TESTS := $(CARGO) test -q --locked -p condatainer-images
 unit: stage test-packages
 	$(BUILT)/cluster prepare
+	$(CARGO) test -q --locked --workspace --exclude condatainer-tests --no-run
+	@$(MAKE) --no-print-directory -j3 --output-sync=target unit-others unit-images-1 unit-images-2
+
+unit-others:
 	SPANK_INCLUDE_DIRS=$$($(BUILT)/cluster roots | awk '/ slurmd / { print $$1 "/usr/include" }' | paste -sd:) \
-	    $(SHIPPED) $(CARGO) test --locked --workspace --exclude condatainer-tests
+	    $(SHIPPED) $(CARGO) test -q --locked --workspace --exclude condatainer-tests --exclude condatainer-images
+
+unit-images-1:
+	$(IMAGE_TESTS) --lib --test '[!a-m]*'
+
+unit-images-2:
+	$(IMAGE_TESTS) --test '[a-m]*'
+	$(IMAGE_TESTS) --doc
 
 # Real clusters of every release.
 suite: stage

@@ -16,7 +16,7 @@ const BY_ITSELF: [&str; 4] =
 const INTO_ANOTHER: [&str; 3] = ["-Clink-arg=-nostartfiles", "-Clink-arg=-nostdlib", "-Ctarget-feature=-crt-static"];
 
 fn main() -> ExitCode {
-    for source in ["freestanding", "shim", "interposer", "relay", "warden", "preload"] {
+    for source in ["freestanding", "src", "shim", "interposer", "relay", "warden", "preload"] {
         println!("cargo::rerun-if-changed={source}");
     }
     let programs = ["shim", "interposer", "relay", "warden"].into_iter();

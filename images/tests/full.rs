@@ -13,7 +13,7 @@ use std::process::Command;
 
 use condatainer_formats::ext::{Ids, probe};
 use condatainer_images::verbs::chown::{Request, chown};
-use support::{Bench, fsck, ok, tool, whole};
+use support::{Bench, add_files, fsck, ok, tool, whole};
 
 const USER: Ids = Ids { uid: 1_234_567, gid: 70_001 };
 /// Bytes that are free when a chown begins; it changes some two million.
@@ -57,11 +57,7 @@ fn upper(image: &Path) -> Ids {
 /// Many inodes, so that there are many writes that can fail.
 fn large(bench: &Bench) -> PathBuf {
     let tree = bench.tree();
-    for i in 0..8000 {
-        let directory = tree.join(format!("upper/opt/{}", i / 1000));
-        fs::create_dir_all(&directory).unwrap();
-        fs::write(directory.join(i.to_string()), "").unwrap();
-    }
+    add_files(&tree, 8_000, |_| String::new());
     let image = bench.image_of("original", &["-t", "ext3", "-b", "4096", "-N", "12000"], 32, &tree);
     chown(&image, &Request::new(USER, USER), &mut |_, _| {}).unwrap();
     image

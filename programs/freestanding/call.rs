@@ -3,9 +3,8 @@
 use core::arch::asm;
 use core::ffi::c_char;
 
+use super::errno::EINTR;
 use super::numbers::{EXECVE, EXIT_GROUP};
-
-const EINTR: i32 = 4;
 
 /// The kernel's answer, or an error number.
 ///

@@ -3,7 +3,7 @@
 use super::call::call;
 use super::numbers::WRITE;
 
-const STDERR: usize = 2;
+pub(crate) const STDERR: usize = 2;
 
 /// A line with the program's name in it.
 pub(crate) fn complain(name: &[u8], why: &[&[u8]]) {

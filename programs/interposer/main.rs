@@ -21,6 +21,7 @@ mod programs;
 mod start;
 
 use freestanding::complain::complain;
+use freestanding::errno::ENOENT;
 use freestanding::path::{PATH_MAX, decimal, joined};
 use freestanding::signals::{self, Change, set_of};
 use start::Started;
@@ -33,7 +34,6 @@ const CANNOT: &[u8] = b"cannot be started: ";
 /// What the program does not get to see: SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM, SIGTERM, SIGXCPU (signal(7)). SIGHUP is not
 /// among them: it is how a program can still be asked to end.
 const BLOCKED: [u8; 7] = [2, 3, 10, 12, 14, 15, 24];
-const ENOENT: i32 = 2;
 
 fn main(started: &mut Started) -> u8 {
     let called = started.arguments().next().unwrap_or_default();

@@ -14,25 +14,24 @@ mod freestanding;
 mod kernel;
 #[path = "../freestanding/library.rs"]
 mod library;
+mod meeting;
 #[path = "../freestanding/start.rs"]
 mod start;
 
 use freestanding::complain::complain;
+use freestanding::exit_code::NOT_STARTED;
 use kernel::{Event, Signals, Socket};
+use meeting::{EXITED, SIGNALED, VARIABLE};
 use start::Started;
 
 /// The exit code of a panic, and wherever the command was not started.
-const BROKEN: u8 = 125;
-const ADDRESS: &[u8] = b"CONDATAINER_RELAY=";
-
-/// What the keeper's first byte says; the second is the number.
-const EXITED: u8 = b'X';
-const SIGNALED: u8 = b'S';
+const BROKEN: u8 = NOT_STARTED;
 
 fn main(started: &mut Started) -> u8 {
     let called = started.arguments().next().unwrap_or_default();
     let name = called.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-    let Some(address) = started.environment().find_map(|variable| variable.strip_prefix(ADDRESS)) else {
+    let address = |variable: &'static [u8]| variable.strip_prefix(VARIABLE.as_bytes())?.strip_prefix(b"=");
+    let Some(address) = started.environment().find_map(address) else {
         return not_run(
             name,
             b"it runs outside of this container, and CONDATAINER_RELAY, which leads there, is not set",

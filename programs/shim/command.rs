@@ -8,6 +8,8 @@ use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use super::errno::{EACCES, ELIBBAD, ENODEV, ENOENT, ENOTDIR, ESTALE, ETIMEDOUT};
+
 #[path = "shell.rs"]
 mod shell;
 #[path = "variables.rs"]
@@ -15,17 +17,8 @@ mod variables;
 #[path = "zsh.rs"]
 mod zsh;
 
-/// There is no such file.
-pub const ENOENT: i32 = 2;
-const EACCES: i32 = 13;
-const ENODEV: i32 = 19;
-const ENOTDIR: i32 = 20;
 /// The directory is there, but is another one.
 pub const ANOTHER: i32 = 0;
-/// The file is there, but what it names as its interpreter is not.
-pub const ELIBBAD: i32 = 80;
-const ETIMEDOUT: i32 = 110;
-const ESTALE: i32 = 116;
 
 /// Device and inode of a directory.
 pub type Identity = (u64, u64);

@@ -8,6 +8,8 @@ use core::ptr;
 
 use crate::command::{Files, Identity, System, Variables};
 use crate::freestanding::call::{call, execute, uninterrupted};
+use crate::freestanding::complain::STDERR;
+use crate::freestanding::errno::ENOEXEC;
 use crate::freestanding::file::{AT_FDCWD, close};
 use crate::freestanding::message::{MSG_NOSIGNAL, Message, Part, Rights};
 // Not faccessat, which asks a FUSE program once more.
@@ -15,7 +17,6 @@ use crate::freestanding::numbers::{
     CHDIR, FCNTL, IOCTL, LSEEK, MEMFD_CREATE, MMAP, NEWFSTATAT, OPENAT, PRCTL, READ, RECVMSG, SENDTO, WRITE,
 };
 
-const ENOEXEC: i32 = 8;
 const F_SETFD: usize = 2;
 const FD_CLOEXEC: usize = 1;
 const MAP_PRIVATE: usize = 2;
@@ -27,7 +28,6 @@ const PROT_READ: usize = 1;
 const PROT_READ_WRITE: usize = 3;
 const SEEK_END: usize = 2;
 const STDIN: usize = 0;
-const STDERR: usize = 2;
 /// Answered by terminals alone, with a `struct termios` of 60 bytes at most.
 const TCGETS: usize = 0x5401;
 /// As much as the kernel reads of a script.

@@ -29,14 +29,14 @@ mod start;
 
 use alloc::string::ToString;
 
-use command::{ENOENT, Job, Variables};
+use command::{Job, Variables};
+use freestanding::errno;
+use freestanding::errno::ENOENT;
+use freestanding::exit_code::{NOT_EXECUTABLE, NOT_FOUND, NOT_STARTED};
 use freestanding::file::close;
 use kernel::{Caller, Kernel};
 use start::Started;
 
-const NOT_STARTED: u8 = 125;
-const NOT_EXECUTABLE: u8 = 126;
-const NOT_FOUND: u8 = 127;
 /// What a panic exits with.
 const BROKEN: u8 = NOT_STARTED;
 

@@ -7,8 +7,12 @@ extern crate alloc;
 
 #[path = "../shim/command.rs"]
 pub mod command;
+pub mod errno;
+pub mod exit_code;
 #[path = "../interposer/programs.rs"]
 mod programs;
+#[path = "../relay/meeting.rs"]
+pub mod relay;
 #[path = "../warden/verdict.rs"]
 pub mod verdict;
 

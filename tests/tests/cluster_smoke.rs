@@ -181,7 +181,7 @@ fn commands_have_a_clean_login() {
         assert_eq!(
             output.stdout,
             "uid=1001(alice) gid=1001(alice) groups=1001(alice),2000(project)\n0022\n/home/alice\nnot a tty\n\
-             HOME LANG LOGNAME OLDPWD PATH PWD SHELL SHLVL USER _ "
+             HOME LANG LOGNAME PATH PWD SHELL SHLVL USER _ "
         );
         assert_eq!(cluster.exec("bob", &["id", "-Gn"])?.stdout, "bob\n");
         assert_eq!(cluster.exec("alice", &["no-such-command"])?.code, 127);

@@ -3,6 +3,8 @@
 use std::fmt::Display;
 use std::process::ExitCode;
 
+use condatainer_core::run::exit_code;
+
 use super::lines;
 
 /// Why a verb ends without success, and the exit code that tells it.
@@ -14,17 +16,18 @@ pub(crate) struct Failure {
 
 /// The exit codes of the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub(crate) enum Code {
     /// The verb failed.
     Failed = 1,
     /// The command line makes no sense.
     Usage = 2,
     /// The command was not started.
-    NotStarted = 125,
+    NotStarted = exit_code::NOT_STARTED,
     /// The command is there but cannot be executed.
-    NotExecutable = 126,
+    NotExecutable = exit_code::NOT_EXECUTABLE,
     /// There is no such command.
-    NotFound = 127,
+    NotFound = exit_code::NOT_FOUND,
 }
 
 impl Failure {

@@ -32,7 +32,8 @@ use crate::run::error::why_nowhere;
 use crate::run::session::{self, JoinedProcesses};
 use crate::run::zsh_startup;
 use condatainer_images::system::process::Process;
-use condatainer_programs::command::{ELIBBAD, ENOENT, Job, Variables};
+use condatainer_programs::command::{Job, Variables};
+use condatainer_programs::errno::{ELIBBAD, ENOENT};
 
 /// In the order in which they are entered: the first gives the right to enter the others.
 const NAMESPACES: [(&str, LinkNameSpaceType); 6] = [

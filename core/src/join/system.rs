@@ -14,7 +14,8 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::libc::O_NONBLOCK;
 
 use condatainer_images::tools::memfd;
-use condatainer_programs::command::{ENOENT, Files, Identity, System, Variables};
+use condatainer_programs::command::{Files, Identity, System, Variables};
+use condatainer_programs::errno::ENOENT;
 
 /// As much as the kernel reads of a script.
 const HEAD: u64 = 256;

@@ -9,7 +9,8 @@ use crate::machine::engine::Flavour;
 use crate::plan::refusal::Refusal;
 use condatainer_images::acquire::AcquireError;
 use condatainer_images::verbs::create::CreateError;
-use condatainer_programs::command::{ANOTHER, ENOENT};
+use condatainer_programs::command::ANOTHER;
+use condatainer_programs::errno::ENOENT;
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]

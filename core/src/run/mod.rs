@@ -20,6 +20,7 @@ use crate::plan::binds;
 use crate::run::engine::child::Streams;
 use crate::run::session::OpenSession;
 
+pub use condatainer_programs::exit_code;
 pub use container::Options;
 use container::{Container, Outcome};
 pub use engine::signals::Forward;
@@ -54,7 +55,7 @@ pub fn run(plan: &Plan, options: &mut Options<'_>) -> Result<Ended, RunError> {
     let ended = let_go.map_or_else(never_ran, |()| Ok(ended.clone()));
     match (container.end(options), ended?) {
         // Whoever goes on because of a success would go on without what was written.
-        (Outcome::Lost, Ended::Exited(0)) => Ok(Ended::Exited(1)),
+        (Outcome::Lost, Ended::Exited(0)) => Ok(Ended::Exited(exit_code::LOST.into())),
         (_, ended) => Ok(ended),
     }
 }

@@ -24,7 +24,7 @@ use condatainer_images::verbs::check::{CheckError, Fix, Report, Request, check};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use support::{
-    Bench, Seen, debugfs, debugfs_script, debugfs_write, fsck, names_in, rich_tree, snapshot, victim_command,
+    Bench, Seen, add_files, debugfs, debugfs_script, debugfs_write, fsck, names_in, rich_tree, snapshot, victim_command,
 };
 
 const IMAGE: &str = "CONDATAINER_TEST_KILLED_CHECK";
@@ -61,11 +61,7 @@ fn damaged(bench: &Bench, damage: impl Fn(&Path)) -> PathBuf {
     let tree = bench.path("rich");
     rich_tree(&tree);
     fs::remove_file(tree.join("upper/.wh.deleted")).unwrap();
-    for i in 0..FILES {
-        let directory = tree.join(format!("upper/opt/{}", i / 1000));
-        fs::create_dir_all(&directory).unwrap();
-        fs::write(directory.join(i.to_string()), i.to_string()).unwrap();
-    }
+    add_files(&tree, FILES, |number| number.to_string());
     let image = bench.image_of("original", RECIPE, 96, &tree);
     assert_eq!(fsck(&image), Ok(()));
     damage(&image);

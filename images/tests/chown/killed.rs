@@ -9,14 +9,14 @@
 mod support;
 
 use std::env;
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use condatainer_formats::ext::{Ids, probe};
 use condatainer_images::verbs::chown::{Request, chown};
 use nix::sys::signal::Signal;
-use support::{Bench, Victim, copy, fsck, instants, quicker_of_two, rich_tree, some_of, whole};
+use support::{Bench, Victim, add_files, copy, fsck, instants, quicker_of_two, rich_tree, some_of, whole};
 
 const USER: Ids = Ids { uid: 1_234_567, gid: 70_001 };
 const IMAGE: &str = "CONDATAINER_TEST_KILLED_IMAGE";
@@ -33,11 +33,7 @@ fn victim() {
 fn large(bench: &Bench, options: &[&str]) -> PathBuf {
     let tree = bench.path("rich");
     rich_tree(&tree);
-    for i in 0..FILES {
-        let directory = tree.join(format!("upper/opt/{}", i / 1000));
-        fs::create_dir_all(&directory).unwrap();
-        fs::write(directory.join(i.to_string()), "").unwrap();
-    }
+    add_files(&tree, FILES, |_| String::new());
     let image = bench.image_of("original", options, 48, &tree);
     // Every file but those of a system user is to change in the run that is killed.
     support::debugfs_write(&image, "sif /upper/var/cache/man/index uid 6");

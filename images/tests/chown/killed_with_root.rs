@@ -9,7 +9,6 @@
 mod support;
 
 use std::env;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ use condatainer_formats::ext::Ids;
 use condatainer_images::verbs::chown::{Request, chown};
 use condatainer_images::verbs::with_root::{self, Lent};
 use nix::sys::signal::Signal;
-use support::{Bench, Victim, copy, debugfs_write, fsck, instants, quicker_of_two, rich_tree, some_of};
+use support::{Bench, Victim, add_files, copy, debugfs_write, fsck, instants, quicker_of_two, rich_tree, some_of};
 
 const USER: Ids = Ids { uid: 1_234_567, gid: 70_001 };
 const IMAGE: &str = "CONDATAINER_TEST_WITH_ROOT_IMAGE";
@@ -39,11 +38,7 @@ fn victim() {
 fn original(bench: &Bench) -> PathBuf {
     let tree = bench.path("rich");
     rich_tree(&tree);
-    for i in 0..FILES {
-        let directory = tree.join(format!("upper/opt/{}", i / 1000));
-        fs::create_dir_all(&directory).unwrap();
-        fs::write(directory.join(i.to_string()), "").unwrap();
-    }
+    add_files(&tree, FILES, |_| String::new());
     let image = bench.image_of("original", &["-t", "ext3", "-N", "8000"], 32, &tree);
     debugfs_write(&image, "sif /upper/var/cache/man/index uid 6");
     chown(&image, &Request::new(USER, USER), &mut |_, _| {}).unwrap();

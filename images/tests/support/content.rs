@@ -1,4 +1,4 @@
-//! What is in an image as the kernel shows it, and small disks to put images on.
+//! What goes into an image, what is in it as the kernel shows it, and small disks to put images on.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -9,6 +9,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::{Mounted, ok};
+
+/// Puts this many files below `upper/opt` of a tree that an image is made of, a thousand in a directory, each with its text.
+pub fn add_files(tree: &Path, count: u32, text: impl Fn(u32) -> String) {
+    for number in 0..count {
+        let directory = tree.join(format!("upper/opt/{}", number / 1000));
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join(number.to_string()), text(number)).unwrap();
+    }
+}
 
 /// Everything in an image as the kernel shows it, by path: what kind of file, whose, since when, with which attributes, and a
 /// digest of what is in it. Numbers of inodes are left out, for a shrunk file system may give files others.

@@ -20,13 +20,12 @@ use crate::settings::Settings;
 use crate::submit::{self, Place};
 use crate::{node, script};
 use condatainer_core::request::VARIABLE;
+use condatainer_core::run::exit_code::NOT_STARTED;
 use condatainer_core::step::lost_writes::Written;
 
 const OK: c_int = 0;
 /// Up to Slurm 24.11 only a negative value is a failure.
 const FAILED: c_int = -1;
-/// Exit code of a task that was not started.
-const NOT_STARTED: c_int = 125;
 
 type Argv = *mut *mut c_char;
 
@@ -156,7 +155,7 @@ pub extern "C" fn slurm_spank_task_init(spank: abi::spank_t, _: c_int, _: Argv) 
     if rc != OK {
         // SAFETY: ends this forked task process without running slurmstepd's exit handlers. Returning the failure would be
         // enough where plugstack.conf says `required`, but with `optional` Slurm would go on and run the command on the host.
-        unsafe { libc::_exit(NOT_STARTED) };
+        unsafe { libc::_exit(NOT_STARTED.into()) };
     }
     rc
 }

@@ -1,10 +1,10 @@
 //! A command run on a node: as a user, with a clean login-like environment, in the node's namespaces, and with a time
-//! limit that ends everything it started.
+//! limit that ends everything it started. [`entry`] has the way in.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::unix::fs::fchown;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::ExitStatusExt;
 use std::process::{self, Child, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::machine::process as tree;
 use crate::machine::users::{Account, Accounts};
+use crate::machine::{entry, interrupt, process as tree};
 
 /// How a command ended and what it said.
 #[derive(Clone, Debug)]
@@ -112,20 +112,20 @@ impl<'a> Command<'a> {
     /// them open for more than half a second after the command itself.
     ///
     /// # Errors
-    /// When the user is not known, nsenter cannot be started, or the time is up (with what was said until then).
+    /// When the user is not known, the command cannot be started, or the time is up (with what was said until then).
     pub fn run(&self, argv: &[&str]) -> Result<Output> {
         let account = self.accounts.find(&self.user)?;
         let start = Instant::now();
-        let mut command = self.enter(account, argv, true);
+        let mut command = self.prepared(account, argv, true);
         let has_input = self.has_terminal || !self.stdin.is_empty();
         command.stdin(if has_input { Stdio::piped() } else { Stdio::null() });
-        command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
-        let mut child = command.spawn().context("cannot start nsenter")?;
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = entry::spawn(self.init, account, &mut command)?;
         let streams = Streams::of(&mut child, account, self.stdin.clone(), self.has_terminal)?;
         let status = wait(&mut child, start + self.timeout)?;
         if status.is_none() {
             tree::end_tree(i32::try_from(child.id())?);
-            child.wait().context("cannot wait for nsenter")?;
+            child.wait().context("cannot wait for the command")?;
         }
         let output = streams.output(status, start.elapsed());
         if status.is_none() {
@@ -138,42 +138,32 @@ impl<'a> Command<'a> {
     /// exit code.
     ///
     /// # Errors
-    /// When the user is not known or nsenter cannot be started.
+    /// When the user is not known or the command cannot be started.
     pub fn stream(&self, argv: &[&str]) -> Result<i32> {
         let account = self.accounts.find(&self.user)?;
-        let status = self.enter(account, argv, false).status().context("cannot start nsenter")?;
-        Ok(exit_code(status))
+        let mut child = entry::spawn(self.init, account, &mut self.prepared(account, argv, false))?;
+        Ok(exit_code(child.wait().context("cannot wait for the command")?))
     }
 
-    /// Enters the namespaces, becomes the user, goes to the directory. `has_session`: in a session of its own, so without
-    /// a way to the terminal of whoever runs the tests.
-    fn enter(&self, account: &Account, argv: &[&str], has_session: bool) -> process::Command {
-        let mut command = process::Command::new("/usr/bin/nsenter");
-        command.args(["--target", &self.init.to_string(), "--mount", "--uts", "--ipc", "--net", "--pid", "--"]);
+    /// What is started. `has_session`: in a session of its own, so without a way to the terminal of whoever runs the tests.
+    fn prepared(&self, account: &Account, argv: &[&str], has_session: bool) -> process::Command {
+        let mut words: Vec<&str> = Vec::new();
         if has_session {
-            command.arg("/usr/bin/setsid");
+            words.push("/usr/bin/setsid");
         }
         // Whoever runs the tests in the background ignores SIGINT, and what it starts would, too.
-        command.args(["/usr/bin/env", "--default-signal"]);
-        if account.uid != 0 {
-            let name = &account.name;
-            command.args([
-                "/usr/bin/setpriv",
-                "--reuid",
-                name,
-                "--regid",
-                &account.gid.to_string(),
-                "--init-groups",
-                "--",
-            ]);
+        if interrupt::ignores_signals() {
+            words.extend(["/usr/bin/env", "--default-signal"]);
+        }
+        let line = quoted(argv);
+        match self.has_terminal {
+            true => words.extend(["/usr/bin/script", "-qec", &line, "/dev/null"]),
+            false => words.extend(argv),
         }
         let directory = self.directory.as_deref().unwrap_or(&account.home);
-        command.args(["/bin/sh", "-c", "umask 022; cd -- \"$0\" && exec \"$@\"", directory]);
-        match self.has_terminal {
-            true => command.args(["/usr/bin/script", "-qec", &quoted(argv), "/dev/null"]),
-            false => command.args(argv),
-        };
-        command.env_clear().envs(login_environment(account)).envs(&self.environment);
+        let mut command = process::Command::new(words.first().copied().unwrap_or_default());
+        command.args(words.iter().skip(1)).current_dir(directory);
+        command.env_clear().env("PWD", directory).envs(login_environment(account)).envs(&self.environment);
         command
     }
 }
@@ -197,7 +187,7 @@ fn quoted(argv: &[&str]) -> String {
 fn wait(child: &mut Child, deadline: Instant) -> Result<Option<ExitStatus>> {
     let mut pause = Duration::from_millis(1);
     loop {
-        if let Some(status) = child.try_wait().context("cannot wait for nsenter")? {
+        if let Some(status) = child.try_wait().context("cannot wait for the command")? {
             return Ok(Some(status));
         }
         if Instant::now() >= deadline {

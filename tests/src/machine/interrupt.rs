@@ -2,13 +2,13 @@
 //! ordinary way out instead of leaving that to the next start.
 
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 
 use anyhow::{Context, Result};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGTERM};
 use signal_hook::iterator::Signals;
 
 static RUNNING: Mutex<Vec<i32>> = Mutex::new(Vec::new());
@@ -41,6 +41,12 @@ fn ignored() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+}
+
+/// Whether what this process starts would ignore signals. SIGPIPE is no matter: the standard library sets it right.
+pub(crate) fn ignores_signals() -> bool {
+    static IGNORES: OnceLock<bool> = OnceLock::new();
+    *IGNORES.get_or_init(|| ignored() & !(1 << (SIGPIPE - 1)) != 0)
 }
 
 /// The signal that ended the machines of this process, if one did.

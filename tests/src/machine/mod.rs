@@ -2,6 +2,8 @@
 
 pub mod cgroup;
 pub(crate) mod command;
+mod devices;
+mod entry;
 pub(crate) mod host;
 pub(crate) mod interrupt;
 pub(crate) mod namespace;
@@ -64,6 +66,7 @@ impl Machine {
         command.env("CACHE", cache.directory()).env("BINDS", list).env("HOSTNAME", setup.hostname);
         command.env("LOWER", below(root, cache)?).env("RUN", below(scratch.path(), cache)?);
         let namespace = Namespace::start(command, scratch.console()?).with_context(|| console_text(&scratch))?;
+        devices::make(namespace.init())?;
         Ok(Self { namespace, accounts, environments: BTreeMap::new(), scratch })
     }
 

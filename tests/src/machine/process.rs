@@ -18,7 +18,7 @@ struct Process {
     is_zombie: bool,
 }
 
-/// Follows single children down from `pid` to the last one: through unshare or nsenter to what they run.
+/// Follows single children down from `pid` to the last one: through unshare to what it runs.
 pub(crate) fn last_in_chain(pid: i32) -> i32 {
     let table = table();
     let child_of = |parent: i32| table.iter().find(|process| process.parent == parent).map(|process| process.pid);
@@ -47,7 +47,8 @@ pub(crate) fn end_tree(pid: i32) {
 /// The living members of a tree; `sessions` remembers the sessions of those whose parent is gone by now.
 fn tree(root: i32, sessions: &mut HashSet<i32>) -> Vec<i32> {
     let table = table();
-    let own_session = table.iter().find(|process| process.pid == root).map(|process| process.session);
+    let own = i32::try_from(std::process::id()).unwrap_or_default();
+    let own_session = table.iter().find(|process| process.pid == own).map(|process| process.session);
     let mut members = HashSet::from([root]);
     loop {
         let is_member = |process: &&Process| members.contains(&process.parent) || sessions.contains(&process.session);
@@ -56,7 +57,7 @@ fn tree(root: i32, sessions: &mut HashSet<i32>) -> Vec<i32> {
             break;
         }
         members.extend(new.iter().map(|process| process.pid));
-        // Session 0 is one that the host cannot name; the root's own session is the tool's.
+        // Session 0 is one that the host cannot name.
         sessions.extend(new.iter().map(|process| process.session).filter(|id| *id != 0 && Some(*id) != own_session));
     }
     let is_alive = |process: &&Process| members.contains(&process.pid) && !process.is_zombie;

@@ -43,6 +43,16 @@ fn parse(line: &str) -> Option<Account> {
     Some(Account { name, uid, gid, home })
 }
 
+/// The groups of a user: the first one, and those that a text of /etc/group has the user in.
+pub(crate) fn groups_of(account: &Account, file: &str) -> Vec<u32> {
+    let of_line = |line: &str| {
+        let mut fields = line.split(':');
+        let gid = fields.nth(2)?.parse().ok()?;
+        fields.next()?.split(',').any(|member| member == account.name).then_some(gid)
+    };
+    std::iter::once(account.gid).chain(file.lines().filter_map(of_line)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,5 +62,12 @@ mod tests {
         let alice = parse("alice:x:1001:1002:Alice:/home/alice:/bin/bash").unwrap();
         assert_eq!((alice.uid, alice.gid, alice.home.as_str()), (1001, 1002, "/home/alice"));
         assert_eq!(parse("alice:x:many"), None);
+    }
+
+    #[test]
+    fn a_user_has_the_own_group_and_those_of_the_file() {
+        let alice = parse("alice:x:1001:1002:Alice:/home/alice:/bin/bash").unwrap();
+        let file = "root:x:0:\nproject:x:2000:alice,carol\nothers:x:2001:malice\nbroken\n";
+        assert_eq!(groups_of(&alice, file), [1002, 2000]);
     }
 }

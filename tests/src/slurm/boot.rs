@@ -11,7 +11,8 @@ use crate::options::Options;
 use crate::slurm::configuration::{self, Ports};
 use crate::slurm::node::Node;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Daemons that take longer hang; a busy machine has been seen to need half a minute.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Writes the configuration, so that it is there before any daemon.
 pub(crate) fn configure(machine: &Machine, nodes: &[Node], options: &Options) -> Result<()> {

@@ -175,7 +175,7 @@ impl Cluster {
         self.wait_until_idle()
     }
 
-    /// Waits until all nodes are idle, at most 30 s.
+    /// Waits until all nodes are idle, at most two minutes.
     ///
     /// # Errors
     /// When they are not by then.

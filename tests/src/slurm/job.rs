@@ -1,4 +1,5 @@
-//! A batch job and how it ended. `sbatch --wait` looks every ten seconds only; this looks all the time.
+//! A batch job and how it ended. `sbatch --wait` looks every ten seconds only; this looks often, and less so the longer it takes:
+//! what asks all the time takes the processor from the jobs that it waits for.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -6,6 +7,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use crate::slurm::cluster::Cluster;
+
+const FIRST_PAUSE: Duration = Duration::from_millis(30);
+const LONGEST_PAUSE: Duration = Duration::from_millis(300);
 
 /// A batch job that has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +41,7 @@ impl Cluster {
     /// When there is no such job or the time is up.
     pub fn wait_for_job(&self, id: u32, limit: Duration) -> Result<Job> {
         let start = Instant::now();
+        let mut pause = FIRST_PAUSE;
         loop {
             let output = self.root_exec(&["scontrol", "--oneliner", "show", "job", &id.to_string()])?.success()?;
             let job = parse(id, &output.stdout).with_context(|| format!("scontrol said {:?}", output.stdout))?;
@@ -44,7 +49,8 @@ impl Cluster {
                 return Ok(job);
             }
             ensure!(start.elapsed() < limit, "job {id} is still {} after {} s", job.state, limit.as_secs());
-            sleep(Duration::from_millis(30));
+            sleep(pause);
+            pause = (pause * 5 / 4).min(LONGEST_PAUSE);
         }
     }
 }

@@ -26,7 +26,7 @@ use libtest_mimic::{Arguments, Trial};
 use crate::support::{Programs, Suite, Theme, World, coverage};
 
 /// Steps spend much of their time waiting for each other, so more trials at once than processors are worth it.
-const THREADS: usize = 6;
+const THREADS: usize = 9;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();

@@ -14,13 +14,12 @@ use super::links::{SHOWN, links};
 use crate::plan::Plan;
 use crate::request::bind::Bind;
 use condatainer_images::system::process::Process;
+use condatainer_programs::relay::VARIABLE;
 
 /// The verb of the processes that run the commands.
 const VERB: &str = "outside";
 /// How many calls are answered before the step is looked at again.
 const AT_ONCE: usize = 16;
-/// The variable that tells a relay the address.
-const VARIABLE: &str = "CONDATAINER_RELAY";
 
 /// The keeper's side: listens, and starts a process for every call.
 #[derive(Debug)]

@@ -32,11 +32,8 @@ use crate::step::channel::receive;
 use crate::step::limits;
 use condatainer_images::system::process::Process;
 use condatainer_programs::command::Variables;
-
-/// What the relay is told: how the command ended, and by which number.
-const EXITED: u8 = b'X';
-const SIGNALED: u8 = b'S';
-const NOT_STARTED: u8 = 125;
+use condatainer_programs::exit_code::NOT_STARTED;
+use condatainer_programs::relay::{EXITED, SIGNALED};
 
 /// Signals of a terminal reach all processes of its foreground, so also those that a command of ours may start.
 const OF_TERMINALS: [Signal; 4] = [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTSTP, Signal::SIGCONT];

@@ -7,6 +7,7 @@
 use std::ffi::{c_char, c_int, c_long};
 use std::os::fd::RawFd;
 
+use condatainer_core::run::exit_code::NOT_STARTED;
 use nix::errno::Errno;
 
 /// Where the warden finds the gate, and where the keeper waits at it.
@@ -17,7 +18,6 @@ const FILE: c_int = 4;
 const MOVED: [RawFd; 2] = [0, 1];
 /// Room for a number.
 const DIGITS: usize = 12;
-const FAILED: c_int = 127;
 const SHUT_RDWR: c_int = libc::SHUT_RDWR;
 
 /// All that is needed there. Descriptors are all above [`FILE`].
@@ -110,7 +110,7 @@ impl Launch {
                 }
                 Err(_) => hang_up([self.orders, self.keeper]),
             }
-            libc::_exit(FAILED)
+            libc::_exit(NOT_STARTED.into())
         }
     }
 
@@ -160,7 +160,7 @@ impl Launch {
             {
                 libc::execve(*self.program, self.program, self.environment);
             }
-            libc::_exit(FAILED)
+            libc::_exit(NOT_STARTED.into())
         }
     }
 

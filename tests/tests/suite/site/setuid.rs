@@ -5,9 +5,9 @@ use anyhow::{Result, ensure};
 use cluster::Release;
 use serde_json::Value;
 
-use crate::image::writers::while_held;
+use crate::site::every_engine::{self, LEAVE_A_WRITER};
 use crate::slurm::ends::{is_gone, two_writers};
-use crate::support::{Desk, Expect, Setup, WHERE, World, tests};
+use crate::support::{Expect, Setup, WHERE, World, tests};
 
 tests! {
     SetuidApptainer, OwnCluster: [
@@ -18,12 +18,8 @@ tests! {
     ];
 }
 
-fn on_a_cluster(world: &World, release: Release, run: impl FnOnce(&Desk) -> Result<()>) -> Result<()> {
-    world.with_cluster(release, &Setup { setuid: true, ..Setup::default() }, run)
-}
-
 fn every_mode_works_in_a_step_and_by_hand(world: &World, release: Release) -> Result<()> {
-    on_a_cluster(world, release, |desk| {
+    world.with_cluster(release, &Setup::setuid_apptainer(), |desk| {
         desk.image("env.img")?;
         desk.squashfs("tool.sqf", "")?;
         desk.srun_in("tool.sqf,env.img:rw", &format!("echo kept > /file; id -u; {WHERE}"))?
@@ -46,7 +42,7 @@ fn every_mode_works_in_a_step_and_by_hand(world: &World, release: Release) -> Re
 
 /// In a user namespace of the user's, with the same privileges that Apptainer itself gives there.
 fn tasks_share_one_container(world: &World, release: Release) -> Result<()> {
-    on_a_cluster(world, release, |desk| {
+    world.with_cluster(release, &Setup::setuid_apptainer(), |desk| {
         desk.image("env.img")?;
         let namespaces = "readlink /proc/self/ns/mnt /proc/self/ns/user";
         let own = desk.script(namespaces)?.stdout;
@@ -71,33 +67,18 @@ fn tasks_share_one_container(world: &World, release: Release) -> Result<()> {
 }
 
 fn a_command_ends_as_without_a_container(world: &World, release: Release) -> Result<()> {
-    on_a_cluster(world, release, |desk| {
-        desk.image("env.img")?;
+    world.with_cluster(release, &Setup::setuid_apptainer(), |desk| {
+        every_engine::a_command_ends_as_without_a_container(desk)?;
         for code in [0, 7, 255] {
-            desk.srun_in("env.img", &format!("exit {code}"))?.ends_with(code)?;
             desk.exec(&["-o", "env.img"], &format!("exit {code}"))?.ends_with(code)?;
         }
-        desk.srun(&["--condatainer-overlay=env.img", "no-such-command"])?.ends_with(127)?;
-        desk.script("echo text > plain")?.success()?;
-        desk.srun(&["--condatainer-overlay=env.img", &desk.path("plain")])?.ends_with(126)?;
-        desk.exec(&["-o", "env.img"], "kill -USR1 $$")?.ends_with(128 + 10)?;
-        desk.srun_in("env.img", "kill -USR1 $$")?.ends_with(128 + 10)?.complains("User defined signal 1")?;
-        let text = "condatainer exec -o env.img:rw -- sh -c 'trap \"echo saved > /saved; exit 3\" TERM; touch ready; sleep 30 & wait' &
-            while ! [ -e ready ]; do sleep 0.05; done; kill -TERM $!; wait $!";
-        desk.script(text)?.ends_with(3)?;
-        desk.exec(&["-o", "env.img"], "cat /saved")?.says("saved")?;
-        desk.is_clean("env.img")
+        Ok(())
     })
 }
 
 fn writers_and_readers_exclude_each_other(world: &World, release: Release) -> Result<()> {
-    on_a_cluster(world, release, |desk| {
-        desk.image("env.img")?;
-        while_held(desk, "rw", |job| {
-            let holder = format!("in use for writing by user alice, job {job}.0, process ");
-            for mode in ["rw", "ro", "tmp"] {
-                desk.refused(desk.srun_in(&format!("env.img:{mode}"), "echo RAN")?, &holder)?.ends_with(125)?;
-            }
+    world.with_cluster(release, &Setup::setuid_apptainer(), |desk| {
+        every_engine::writers_and_readers_exclude_each_other(desk, || {
             // By FUSE, as without the setuid starter.
             for daemon in ["fuse2fs", "fuse-overlayfs", "squashfuse_ll"] {
                 desk.run(&["pgrep", "-u", "alice", "-x", "-c", daemon])?.says("1")?;
@@ -105,11 +86,6 @@ fn writers_and_readers_exclude_each_other(world: &World, release: Release) -> Re
             // Also one that is started by hand, setuid.
             desk.run(&["apptainer", "exec", "--overlay", "env.img", "/srv/base/base.sqf", "true"])?.ends_with(255)?;
             Ok(())
-        })?;
-        while_held(desk, "ro", |_| {
-            desk.srun_in("env.img", WHERE)?.says("inside env")?;
-            desk.refused(desk.srun_in("env.img:rw", "echo RAN")?, "in use by readers, so it cannot be :rw now")
-                .map(drop)
         })?;
         desk.is_clean("env.img")
     })
@@ -120,7 +96,7 @@ const LOOK: &str = "ls /etc/debian_version; ls /etc/apt";
 
 /// By our writer, and by an Apptainer that is started by hand, setuid.
 fn what_is_deleted_is_read_only_with_a_layer_that_is_written(world: &World, release: Release) -> Result<()> {
-    on_a_cluster(world, release, |desk| {
+    world.with_cluster(release, &Setup::setuid_apptainer(), |desk| {
         desk.image("ours.img")?;
         desk.srun_in("ours.img:rw", REPLACE)?.success()?;
         desk.image("theirs.img")?;
@@ -148,7 +124,7 @@ fn what_is_deleted_is_read_only_with_a_layer_that_is_written(world: &World, rele
 
 /// With subordinate ids, and without.
 fn images_of_root_turn_fakeroot_on(world: &World, release: Release) -> Result<()> {
-    on_a_cluster(world, release, |desk| {
+    world.with_cluster(release, &Setup::setuid_apptainer(), |desk| {
         desk.root_image("env.img")?;
         let text = "id -u; echo kept > /file; chown 42:42 /file; stat -c %u /file";
         desk.srun_in("env.img:rw", text)?.says("0\n42")?.complains("fakeroot turned on")?;
@@ -164,7 +140,7 @@ fn images_of_root_turn_fakeroot_on(world: &World, release: Release) -> Result<()
 }
 
 fn a_script_in_the_container_starts_steps(world: &World, release: Release) -> Result<()> {
-    on_a_cluster(world, release, |desk| {
+    world.with_cluster(release, &Setup::setuid_apptainer(), |desk| {
         desk.image("env.img")?;
         let script = "#!/bin/bash\n#SBATCH -n2 --condatainer-overlay=env.img\n\
             command -v srun; srun sh -c 'ls /opt/layers'; echo piped | srun -n1 cat; srun -n1 sh -c 'exit 5'; echo $?\n";
@@ -176,7 +152,7 @@ fn a_script_in_the_container_starts_steps(world: &World, release: Release) -> Re
 }
 
 fn nothing_is_left_behind(world: &World, release: Release) -> Result<()> {
-    on_a_cluster(world, release, |desk| {
+    world.with_cluster(release, &Setup::setuid_apptainer(), |desk| {
         for typed in ["touch stop", "scancel JOB", "scancel --full --signal=KILL JOB"] {
             desk.image("env.img")?;
             let id = two_writers(desk)?;
@@ -186,8 +162,7 @@ fn nothing_is_left_behind(world: &World, release: Release) -> Result<()> {
             desk.script("rm -f started.* stop env.img")?.success()?;
         }
         desk.image("env.img")?;
-        let leave = "trap '' TERM; (while :; do echo x >> /file; sleep 0.1; done) > /dev/null 2>&1 & echo started";
-        desk.exec(&["-o", "env.img:rw"], leave)?.says("started")?;
+        desk.exec(&["-o", "env.img:rw"], LEAVE_A_WRITER)?.says("started")?;
         is_gone(desk)
     })
 }
@@ -196,7 +171,7 @@ const STARTER: &str = "/usr/lib/*/apptainer/bin/starter-suid";
 
 /// Apptainer goes by the file alone; `-c` is forbidden as long as it is there, and allowed when it is gone.
 fn the_starter_alone_makes_the_difference(world: &World, release: Release) -> Result<()> {
-    on_a_cluster(world, release, |desk| {
+    world.with_cluster(release, &Setup::setuid_apptainer(), |desk| {
         desk.image("env.img")?;
         desk.srun_in("env.img:rw", REPLACE)?.success()?;
         let conf = "/etc/apptainer/apptainer.conf";
@@ -213,7 +188,7 @@ fn the_starter_alone_makes_the_difference(world: &World, release: Release) -> Re
 
 /// Where Apptainer's place cannot be told from the program's, it is not told to make a user namespace.
 fn behind_a_wrapper_nothing_is_shared(world: &World, release: Release) -> Result<()> {
-    on_a_cluster(world, release, |desk| {
+    world.with_cluster(release, &Setup::setuid_apptainer(), |desk| {
         desk.as_root(
             "printf '#!/bin/sh\\nexec /usr/bin/apptainer \"$@\"\\n' > /usr/local/bin/apptainer; chmod 755 /usr/local/bin/apptainer",
         )?;
@@ -229,7 +204,7 @@ fn behind_a_wrapper_nothing_is_shared(world: &World, release: Release) -> Result
 }
 
 fn doctor_says_what_it_means(world: &World, release: Release) -> Result<()> {
-    on_a_cluster(world, release, |desk| {
+    world.with_cluster(release, &Setup::setuid_apptainer(), |desk| {
         let check = |id: &str| -> Result<(String, String)> {
             let output = desk.run(&["condatainer", "doctor", "--start", "--json"])?;
             let report: Value = serde_json::from_str(&output.stdout)?;

@@ -3,8 +3,8 @@
 use anyhow::{Result, ensure};
 use cluster::Release;
 
-use crate::image::writers::while_held;
-use crate::support::{Desk, Expect, Setup, WHERE, World, tests};
+use crate::site::every_engine::{self, LEAVE_A_WRITER};
+use crate::support::{Expect, Setup, WHERE, World, tests};
 
 tests! {
     SingularityCE, OwnCluster: [
@@ -17,13 +17,8 @@ tests! {
     ];
 }
 
-/// Runs on a cluster that has SingularityCE and no Apptainer.
-fn on_a_cluster(world: &World, release: Release, run: impl FnOnce(&Desk) -> Result<()>) -> Result<()> {
-    world.with_cluster(release, &Setup { singularity: true, ..Setup::default() }, run)
-}
-
 fn images_and_squashfs_layers_work_in_a_step_and_by_hand(world: &World, release: Release) -> Result<()> {
-    on_a_cluster(world, release, |desk| {
+    world.with_cluster(release, &Setup::singularity(), |desk| {
         desk.image("env.img")?;
         desk.script("mkdir -p t/opt/layers && touch t/opt/layers/tool && mksquashfs t tool.sqf -comp gzip -quiet")?;
         desk.srun_in("tool.sqf,env.img:rw", &format!("echo kept > /file; {WHERE}"))?.says("inside env tool")?;
@@ -38,7 +33,7 @@ fn images_and_squashfs_layers_work_in_a_step_and_by_hand(world: &World, release:
 
 /// What users set for Singularity may change neither the mode nor the stack.
 fn the_stack_stays_when_the_user_asks_for_another(world: &World, release: Release) -> Result<()> {
-    on_a_cluster(world, release, |desk| {
+    world.with_cluster(release, &Setup::singularity(), |desk| {
         desk.image("env.img")?;
         let command = desk.command().env("SINGULARITY_USERNS", "1").env("SINGULARITY_OCI", "1");
         let argv = ["condatainer", "exec", "-o", "env.img", "--env", "A=$HOME x", "--pwd", "/opt", "--", "sh", "-c"];
@@ -53,21 +48,8 @@ fn the_stack_stays_when_the_user_asks_for_another(world: &World, release: Releas
 }
 
 fn a_command_ends_as_without_a_container(world: &World, release: Release) -> Result<()> {
-    on_a_cluster(world, release, |desk| {
-        desk.image("env.img")?;
-        for code in [0, 7, 255] {
-            desk.srun_in("env.img", &format!("exit {code}"))?.ends_with(code)?;
-        }
-        desk.srun(&["--condatainer-overlay=env.img", "no-such-command"])?.ends_with(127)?;
-        desk.script("echo text > plain")?.success()?;
-        desk.srun(&["--condatainer-overlay=env.img", &desk.path("plain")])?.ends_with(126)?;
-        desk.exec(&["-o", "env.img"], "kill -USR1 $$")?.ends_with(128 + 10)?;
-        desk.srun_in("env.img", "kill -USR1 $$")?.ends_with(128 + 10)?.complains("User defined signal 1")?;
-        let text = "condatainer exec -o env.img:rw -- sh -c 'trap \"echo saved > /saved; exit 3\" TERM; touch ready; sleep 30 & wait' &
-            while ! [ -e ready ]; do sleep 0.05; done; kill -TERM $!; wait $!";
-        desk.script(text)?.ends_with(3)?;
-        desk.exec(&["-o", "env.img"], "cat /saved")?.says("saved")?;
-        desk.is_clean("env.img")?;
+    world.with_cluster(release, &Setup::singularity(), |desk| {
+        every_engine::a_command_ends_as_without_a_container(desk)?;
         desk.as_root("echo limit container paths = /nowhere >> /etc/singularity/singularity.conf")?.success()?;
         let failed = desk.exec(&["-o", "env.img"], "echo RAN")?.ends_with(125)?;
         failed.complains("SingularityCE could not start the container (it ended with exit code 255)").map(drop)
@@ -75,21 +57,11 @@ fn a_command_ends_as_without_a_container(world: &World, release: Release) -> Res
 }
 
 fn writers_and_readers_exclude_each_other(world: &World, release: Release) -> Result<()> {
-    on_a_cluster(world, release, |desk| {
-        desk.image("env.img")?;
-        while_held(desk, "rw", |job| {
-            let holder = format!("in use for writing by user alice, job {job}.0, process ");
-            for mode in ["rw", "ro", "tmp"] {
-                desk.refused(desk.srun_in(&format!("env.img:{mode}"), "echo RAN")?, &holder)?.ends_with(125)?;
-            }
+    world.with_cluster(release, &Setup::singularity(), |desk| {
+        every_engine::writers_and_readers_exclude_each_other(desk, || {
             desk.run(&["singularity", "exec", "--overlay", "env.img", "/srv/base/base.sif", "true"])?.ends_with(255)?;
             let check = desk.run(&["condatainer", "overlay", "check", "--fix", "env.img"])?.ends_with(1)?;
             check.complains("in use (locked for writing by user alice").map(drop)
-        })?;
-        while_held(desk, "ro", |_| {
-            desk.srun_in("env.img", WHERE)?.says("inside env")?;
-            desk.refused(desk.srun_in("env.img:rw", "echo RAN")?, "in use by readers, so it cannot be :rw now")
-                .map(drop)
         })?;
         // Loop devices outlive the container by a moment; nobody may notice.
         for _ in 0..5 {
@@ -105,10 +77,9 @@ const BASE: &str =
 
 /// Users may not touch what the base's root owns, so the base is one of theirs.
 fn what_is_left_behind_is_ended(world: &World, release: Release) -> Result<()> {
-    on_a_cluster(world, release, |desk| {
+    world.with_cluster(release, &Setup::singularity(), |desk| {
         desk.image("env.img")?;
-        let leave = "trap '' TERM; (while :; do echo x >> /file; sleep 0.1; done) > /dev/null 2>&1 & echo started";
-        desk.exec(&["-o", "env.img:rw"], leave)?.says("started")?;
+        desk.exec(&["-o", "env.img:rw"], LEAVE_A_WRITER)?.says("started")?;
         desk.wait_until("! pgrep -u alice -f '[e]cho x >> /file'")?;
         let unlocked = desk.run(&["condatainer", "overlay", "info", "env.img"])?.success()?.stdout;
         ensure!(unlocked.contains("state       clean") && unlocked.contains("locked by   nobody"), "{unlocked}");
@@ -117,7 +88,7 @@ fn what_is_left_behind_is_ended(world: &World, release: Release) -> Result<()> {
 }
 
 fn what_is_deleted_stays_deleted(world: &World, release: Release) -> Result<()> {
-    on_a_cluster(world, release, |desk| {
+    world.with_cluster(release, &Setup::singularity(), |desk| {
         desk.image("env.img")?;
         desk.script(BASE)?;
         let replace = "rm /opt/one; rm -r /opt/tree; mkdir /opt/tree; touch /opt/tree/new; ls /opt/tree";
@@ -132,7 +103,7 @@ fn what_is_deleted_stays_deleted(world: &World, release: Release) -> Result<()> 
 }
 
 fn deletions_of_apptainer_are_refused_until_they_are_translated(world: &World, release: Release) -> Result<()> {
-    on_a_cluster(world, release, |desk| {
+    world.with_cluster(release, &Setup::singularity(), |desk| {
         desk.image_with(
             "env.img",
             "$SUDO_UID:$SUDO_GID",
@@ -151,7 +122,7 @@ fn deletions_of_apptainer_are_refused_until_they_are_translated(world: &World, r
 }
 
 fn writes_over_a_tmp_image_vanish(world: &World, release: Release) -> Result<()> {
-    on_a_cluster(world, release, |desk| {
+    world.with_cluster(release, &Setup::singularity(), |desk| {
         desk.image("env.img")?;
         let before = desk.bytes("env.img")?;
         let write = "dd if=/dev/zero of=/big bs=1M count=100 2> /dev/null && stat -c %s /big";
@@ -167,7 +138,7 @@ fn writes_over_a_tmp_image_vanish(world: &World, release: Release) -> Result<()>
 
 /// Dirty as a killed fuse2fs leaves it, and with a journal to replay as a crash does.
 fn what_a_crash_has_left_is_repaired(world: &World, release: Release) -> Result<()> {
-    on_a_cluster(world, release, |desk| {
+    world.with_cluster(release, &Setup::singularity(), |desk| {
         for state in ["ssv state 0", "feature needs_recovery"] {
             desk.image_with(
                 "env.img",
@@ -185,7 +156,7 @@ fn what_a_crash_has_left_is_repaired(world: &World, release: Release) -> Result<
 }
 
 fn directories_work_in_a_user_namespace(world: &World, release: Release) -> Result<()> {
-    on_a_cluster(world, release, |desk| {
+    world.with_cluster(release, &Setup::singularity(), |desk| {
         desk.script("mkdir -p d/upper d/work")?.success()?;
         desk.exec(&["-o", "d:rw"], "echo kept > /file; id -u")?.says("1001")?;
         desk.exec(&["-o", "d:tmp"], "cat /file; echo lost > /file")?.says("kept")?;
@@ -203,7 +174,7 @@ fn directories_work_in_a_user_namespace(world: &World, release: Release) -> Resu
 }
 
 fn fakeroot_and_images_of_root_are_refused(world: &World, release: Release) -> Result<()> {
-    on_a_cluster(world, release, |desk| {
+    world.with_cluster(release, &Setup::singularity(), |desk| {
         desk.image("env.img")?;
         let fakeroot = desk.srun(&["--condatainer-fakeroot", "--condatainer-overlay=env.img:rw", "echo", "RAN"])?;
         desk.refused(fakeroot, "SingularityCE leaves image layers out under fakeroot: drop --fakeroot")?;
@@ -218,7 +189,7 @@ fn fakeroot_and_images_of_root_are_refused(world: &World, release: Release) -> R
 }
 
 fn zstd_is_refused(world: &World, release: Release) -> Result<()> {
-    on_a_cluster(world, release, |desk| {
+    world.with_cluster(release, &Setup::singularity(), |desk| {
         desk.script("mkdir -p t/opt/layers && touch t/opt/layers/tool && mksquashfs t tool.sqf -comp zstd -quiet")?;
         desk.refused(desk.srun_in("tool.sqf", "echo RAN")?, "a squashfs file that is compressed with zstd")?;
         let base = desk.exec(&["-b", "/srv/base/base.sqf"], "echo RAN")?;
@@ -227,7 +198,7 @@ fn zstd_is_refused(world: &World, release: Release) -> Result<()> {
 }
 
 fn without_its_setuid_starter_images_are_refused(world: &World, release: Release) -> Result<()> {
-    on_a_cluster(world, release, |desk| {
+    world.with_cluster(release, &Setup::singularity(), |desk| {
         desk.as_root("sed -i 's/^allow setuid = yes/allow setuid = no/' /etc/singularity/singularity.conf")?
             .success()?;
         desk.image("env.img")?;

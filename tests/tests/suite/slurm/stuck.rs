@@ -47,13 +47,46 @@ fn meanwhile(desk: &Desk, options: &str, done: &str) -> Result<Output> {
 
 /// The same with the container of a batch script. Slurm has the script's code by then, and it has no srun.
 fn a_script_is_told(desk: &Desk, done: &str) -> Result<()> {
-    desk.script("rm there go")?.success()?;
+    desk.script("rm -f there go")?.success()?;
     let id = desk.submit(&["--condatainer-overlay=env.img:rw"], &format!("#!/bin/sh\n{TASK}\n"))?;
     desk.wait_until("[ -e there ]")?;
     desk.script(&format!("{done}; touch go"))?.success()?;
     let (job, said) = (desk.job_ends(id)?, desk.output_of(id)?);
     ensure!(job.code == 0 && said.contains(LATE), "{job:?} {said}");
     Ok(())
+}
+
+/// Stops a fuse2fs, and all of its threads, as a disk does that does not answer: only SIGKILL ends it. SIGSTOP does not do: where the
+/// processes of its group lose their parents, the kernel has it go on, and it may close its image before it is killed.
+const HANG: &str = r#"use strict;
+chomp(my $machine = `uname -m`);
+my ($ptrace, $seize, $interrupt, $any_thread) = ($machine eq 'x86_64' ? 101 : 117, 0x4206, 0x4207, 0x40000000);
+sub trace { syscall($ptrace, $_[0], $_[1], 0, 0) == 0 or die "ptrace: $!" }
+my ($process, %held);
+sleep 1 until -e 'there' and ($process) = `pgrep -x fuse2fs` =~ /^(\d+)$/;
+# A thread that is not held yet may start another one.
+while (my @new = grep { !$held{$_} } map { m{(\d+)$} } glob "/proc/$process/task/*") {
+    for my $thread (@new) {
+        trace($seize, $thread + 0);
+        trace($interrupt, $thread + 0);
+        waitpid $thread, $any_thread;
+        $held{$thread} = 1;
+    }
+}
+open my $held, '>', 'held' or die $!;
+print $held $process;
+close $held;
+1 while waitpid(-1, $any_thread) > 0;
+"#;
+/// What [`meanwhile`] does when [`HANG`] runs.
+const UNTIL_IT_HANGS: &str =
+    "until [ -s held ]; do pgrep -f '[h]ang.pl' > /dev/null || exit 98; sleep 0.05; done; rm -f held";
+
+/// From now on the next fuse2fs that a task has written by hangs.
+fn hang(desk: &Desk) -> Result<()> {
+    desk.script("rm -f there held")?.success()?;
+    desk.write("hang.pl", HANG)?;
+    desk.as_root("umask 0; perl hang.pl > hang.log 2>&1 &")?.success().map(drop)
 }
 
 /// Those of the step's; the cluster's own processes are root's. On a cluster of its own only: elsewhere other tests have wardens too.
@@ -83,7 +116,8 @@ fn what_an_apptainer_leaves_behind_is_killed(world: &World, release: Release) ->
     })
 }
 
-/// `SIGSTOP` stands for a program that waits for ever. Its fuse2fs is killed with it.
+/// `SIGSTOP` stands for a program that waits for ever. Its fuse2fs is killed with it, mostly before it has closed the image: srun
+/// says what the image says.
 fn a_keeper_that_is_stopped_is_killed(world: &World, release: Release) -> Result<()> {
     on_both_trackers(world, release, |desk, proctrack| {
         // A cgroup of its own, where Slurm has them.
@@ -92,9 +126,9 @@ fn a_keeper_that_is_stopped_is_killed(world: &World, release: Release) -> Result
             Proctrack::CgroupV1 => "grep -q ':freezer:.*/job_[0-9]*/condatainer-' /proc/$keeper/cgroup",
         };
         let stop = "kill -STOP $keeper && ! kill -KILL $(pgrep -x warden) 2> /dev/null";
-        meanwhile(desk, "", &format!("keeper=$(pgrep -f 'condatainer [k]eep'); {is_fenced} && {stop}"))?
-            .ends_with(i32::from(release.has_apptainer()))?
-            .complains(LATE)?;
+        let output = meanwhile(desk, "", &format!("keeper=$(pgrep -f 'condatainer [k]eep'); {is_fenced} && {stop}"))?;
+        let state = desk.script("/sbin/dumpe2fs -h env.img 2> /dev/null | grep 'Filesystem state:'")?.success()?.stdout;
+        output.ends_with(i32::from(state.contains("not clean")))?.complains(LATE)?;
         nobody_is_left(desk, "[k]eep --part|[e]nv.img")?;
         a_script_is_told(desk, "pkill -STOP -f 'condatainer [k]eep'")?;
         nobody_is_left(desk, "[k]eep --part|[e]nv.img")
@@ -119,10 +153,12 @@ fn a_child_that_hides_is_killed(world: &World, release: Release) -> Result<()> {
 /// As fuse2fs is on a disk that does not answer. What it had not written is lost; the image is repaired when it is next used.
 fn a_fuse_program_that_hangs_is_killed(world: &World, release: Release) -> Result<()> {
     on_both_trackers(world, release, |desk, _| {
-        meanwhile(desk, "", "pkill -STOP -x fuse2fs")?.ends_with(1)?.complains(LATE)?.complains(&lost::line(desk))?;
+        hang(desk)?;
+        meanwhile(desk, "", UNTIL_IT_HANGS)?.ends_with(1)?.complains(LATE)?.complains(&lost::line(desk))?;
         nobody_is_left(desk, "[e]nv.img")?;
         desk.srun_in("env.img:rw", "cat /written; echo again > /again")?.says("written")?;
-        a_script_is_told(desk, "pkill -STOP -x fuse2fs")?;
+        hang(desk)?;
+        a_script_is_told(desk, UNTIL_IT_HANGS)?;
         nobody_is_left(desk, "[e]nv.img")?;
         desk.srun_in("env.img:rw", "true")?.success()?;
         desk.exec(&["-o", "env.img"], "cat /again")?.says("again")?;

@@ -123,10 +123,12 @@ impl<'a> Desk<'a> {
         self.cluster.command("root").cwd(&self.dir).timeout(LIMIT).script(text)
     }
 
-    /// Polls a bash text of the user's until it succeeds.
+    /// Polls a bash text of the user's until it succeeds: thirty times a second at first, five times when it takes longer.
     pub(crate) fn wait_until(&self, text: &str) -> Result<()> {
-        let waiting =
-            format!("while [ $SECONDS -lt 120 ]; do {{ {text}; }} > /dev/null 2>&1 && exit; sleep 0.03; done; exit 1");
+        let waiting = format!(
+            "ms=30; while [ $SECONDS -lt 120 ]; do {{ {text}; }} > /dev/null 2>&1 && exit
+            printf -v pause 0.%03d $ms; sleep $pause; ms=$((ms < 200 ? ms * 5 / 4 : ms)); done; exit 1"
+        );
         self.script(&waiting)?.success().with_context(|| format!("waited in vain for: {text}")).map(drop)
     }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use cluster::conda::CondaTool;
+use cluster::conda::{self, CondaTool};
 use cluster::{Bind, Cache, Cluster, Install, Options, Proctrack, Release, modules};
 
 use crate::support::{Programs, SETUID, SINGULARITY, setuid, singularity};
@@ -58,7 +58,7 @@ pub(crate) struct Setup {
     pub(crate) shells: bool,
     /// Whether it has the host's network.
     pub(crate) online: bool,
-    /// A tool for conda environments, found in PATH.
+    /// A tool for conda environments, found in PATH, and a channel in `/srv/channel`.
     pub(crate) conda: Option<CondaTool>,
 }
 
@@ -83,6 +83,16 @@ impl Default for Setup {
 }
 
 impl Setup {
+    /// SingularityCE, and no Apptainer.
+    pub(crate) fn singularity() -> Self {
+        Self { singularity: true, ..Self::default() }
+    }
+
+    /// An Apptainer with its setuid starter.
+    pub(crate) fn setuid_apptainer() -> Self {
+        Self { setuid: true, ..Self::default() }
+    }
+
     /// Starts a cluster like this.
     pub(crate) fn start(&self, release: Release, programs: &Programs) -> Result<Cluster> {
         let mut options = self.options(release, programs)?;
@@ -94,13 +104,17 @@ impl Setup {
             let shells = modules::shells(&Cache::open(None)?)?;
             options.binds.push(Bind { host: shells, inside: modules::SHELLS_INSIDE.into(), read_only: true });
         }
+        if self.conda.is_some() {
+            let channel = conda::channel(&Cache::open(None)?)?;
+            options.binds.push(Bind { host: channel, inside: conda::CHANNEL_INSIDE.into(), read_only: true });
+        }
         let cluster = Cluster::start(&options)?;
         cluster.command("root").cwd("/usr/local").script(LINKS)?.success()?;
         if self.singularity {
             cluster.command("root").script(ONLY_SINGULARITY)?.success()?;
         }
-        if let Some(conda) = &self.conda {
-            cluster.command("root").run(&["ln", "-s", &conda.program, "/usr/local/bin/"])?.success()?;
+        if let Some(tool) = &self.conda {
+            cluster.command("root").run(&["ln", "-s", &tool.program, "/usr/local/bin/"])?.success()?;
         }
         Ok(cluster)
     }

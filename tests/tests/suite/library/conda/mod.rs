@@ -17,7 +17,6 @@ tests! {
 
 /// The tool unpacks and Apptainer packs; a machine that does other things meanwhile needs its time.
 const LIMIT: Duration = Duration::from_secs(180);
-const CHANNEL: &str = include_str!("../../support/channel.py");
 /// Where `-n` puts modules.
 const IMAGES: &str = ".local/share/condatainer/images";
 
@@ -50,9 +49,7 @@ fn with_channel(world: &World, release: Release, run: impl FnOnce(&Desk) -> Resu
     let conda = cluster::conda::prepare(&Cache::open(None)?)?;
     let setup = Setup { plugin: None, conda: Some(conda), ..Setup::default() };
     world.with_cluster(release, &setup, |desk| {
-        desk.write("channel.py", CHANNEL)?;
-        desk.run(&["condatainer", "exec", "-b", "/srv/base/base.sqf", "python3", "channel.py", "channel"])?
-            .success()?;
+        desk.run(&["cp", "-r", cluster::conda::CHANNEL_INSIDE, "channel"])?.success()?;
         run(desk)
     })
 }
