@@ -132,6 +132,10 @@ fn every_compression_and_block_size() {
     tree(source.path());
     for compression in ["gzip", "lzo", "lz4", "lz4 -Xhc", "xz", "xz -Xbcj x86", "xz -Xdict-size 50%", "zstd"] {
         for block in ["4K", "128K", "1M"] {
+            // With options of xz the kernel takes the length of a data block for its dictionary, which then is too small for metadata.
+            if block == "4K" && compression.starts_with("xz -X") {
+                continue;
+            }
             let seen = compare(source.path(), &format!("-comp {compression} -b {block}"));
             assert!(seen.names > 730 && seen.kinds.len() == 7 && seen.links >= 2, "{seen:?}");
             assert!(seen.xattrs > 20 && seen.holes >= 3, "{seen:?}");

@@ -141,3 +141,127 @@ fn each(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BLOCK: usize = 1024;
+    const DESCRIPTOR: u32 = 1;
+    const COMMIT: u32 = 2;
+    const REVOKE: u32 = 5;
+
+    /// A journal of 32 blocks, of which the log has 31.
+    struct Made {
+        blocks: Vec<[u8; BLOCK]>,
+        at: usize,
+    }
+
+    impl Made {
+        /// A log that begins at block `at` with transaction `sequence`.
+        fn new(at: u32, sequence: u32) -> Self {
+            let mut made = Self { blocks: vec![[0; BLOCK]; 32], at: at as usize };
+            let words = [0xC03B_3998, 4, 0, BLOCK as u32, 32, 1, sequence, at, 0, 0, 1];
+            made.blocks[0] = words_of(&words);
+            made
+        }
+
+        fn add(&mut self, block: [u8; BLOCK]) -> &mut Self {
+            self.blocks[self.at] = block;
+            self.at = if self.at == 31 { 1 } else { self.at + 1 };
+            self
+        }
+
+        fn own(&mut self, kind: u32, sequence: u32, rest: &[u32]) -> &mut Self {
+            self.add(words_of(&[&[0xC03B_3998, kind, sequence], rest].concat()))
+        }
+
+        /// A descriptor, and what it describes: a byte for each block.
+        fn describe(&mut self, sequence: u32, blocks: &[(u32, u8)]) -> &mut Self {
+            let last = blocks.len() - 1;
+            let tags: Vec<u32> = blocks
+                .iter()
+                .enumerate()
+                .flat_map(|(i, (block, _))| [*block, if i == last { 0xA } else { 2 }])
+                .collect();
+            self.own(DESCRIPTOR, sequence, &tags);
+            for (_, byte) in blocks {
+                self.add([*byte; BLOCK]);
+            }
+            self
+        }
+
+        fn commit(&mut self, sequence: u32) -> &mut Self {
+            self.own(COMMIT, sequence, &[])
+        }
+
+        fn revoke(&mut self, sequence: u32, blocks: &[u32]) -> &mut Self {
+            self.own(REVOKE, sequence, &[&[16 + 4 * blocks.len() as u32], blocks].concat())
+        }
+
+        /// For each block that is replayed its number and a byte of its content.
+        fn seen(&self) -> Result<Vec<(u64, u8)>, String> {
+            let bytes = self.blocks.concat();
+            let replay = recover(&bytes, 32, BLOCK as u32, 100).map_err(|error| error.to_string())?;
+            let places = std::iter::successors(replay.next_from(0), |place| replay.next_from(place.block + 1));
+            Ok(places.map(|place| (place.block, self.blocks[place.at as usize][7])).collect())
+        }
+    }
+
+    fn words_of(words: &[u32]) -> [u8; BLOCK] {
+        let mut block = [0; BLOCK];
+        for (to, word) in block.chunks_mut(4).zip(words) {
+            to.copy_from_slice(&word.to_be_bytes());
+        }
+        block
+    }
+
+    #[test]
+    fn what_was_committed_last_counts() {
+        let mut log = Made::new(1, 7);
+        log.describe(7, &[(50, 1), (60, 2)]).commit(7).describe(8, &[(50, 3)]).commit(8);
+        assert_eq!(log.seen().unwrap(), [(50, 3), (60, 2)]);
+        // The next one has no commit block, or is left from an earlier round.
+        assert_eq!(log.describe(9, &[(60, 4)]).seen().unwrap(), [(50, 3), (60, 2)]);
+        assert_eq!(log.commit(3).seen().unwrap(), [(50, 3), (60, 2)]);
+    }
+
+    #[test]
+    fn what_is_revoked_counts_only_where_it_is_written_later() {
+        let mut log = Made::new(1, 7);
+        log.describe(7, &[(50, 1), (60, 2), (70, 3)]).commit(7);
+        log.revoke(8, &[50, 60]).describe(8, &[(50, 4)]).commit(8).describe(9, &[(60, 5)]).commit(9);
+        assert_eq!(log.seen().unwrap(), [(60, 5), (70, 3)]);
+    }
+
+    #[test]
+    fn a_log_goes_around_and_numbers_too() {
+        let mut log = Made::new(29, u32::MAX);
+        log.describe(u32::MAX, &[(50, 1), (60, 2)]).commit(u32::MAX).describe(0, &[(60, 3)]).revoke(0, &[50]).commit(0);
+        assert_eq!(log.seen().unwrap(), [(60, 3)]);
+        assert_eq!(log.at, 6);
+    }
+
+    #[test]
+    fn what_no_kernel_writes_is_refused() {
+        let refused = |log: &Made| log.seen().unwrap_err();
+        let mut endless = Made::new(1, 7);
+        for _ in 0..31 {
+            endless.own(REVOKE, 7, &[16]);
+        }
+        assert_eq!(refused(&endless), "its journal goes in circles");
+        let mut outside = Made::new(1, 7);
+        outside.describe(7, &[(100, 1)]).commit(7);
+        assert_eq!(refused(&outside), "its journal has a block that the file system does not have");
+        assert_eq!(refused(&Made::new(32, 7)), "its journal begins outside of itself");
+        let mut long = Made::new(1, 7);
+        long.own(REVOKE, 7, &[2000]).describe(7, &[(9, 1)]).commit(7);
+        assert_eq!(refused(&long), "its journal has a revoke block that is longer than a block");
+    }
+
+    #[test]
+    fn an_empty_log_has_nothing_to_say() {
+        assert_eq!(Made::new(0, 7).seen().unwrap(), []);
+        assert_eq!(Made::new(5, 7).seen().unwrap(), []);
+    }
+}

@@ -24,13 +24,17 @@ impl Stacked {
     pub(super) fn named(&self, error: io::Error) -> io::Error {
         match error.raw_os_error().map(Errno::from_raw) {
             Some(Errno::ENOTDIR | Errno::EINVAL | Errno::EISDIR | Errno::ENXIO | Errno::ENODATA) => error,
-            Some(code) => self.refuse(&format!("cannot be read: {}", code.desc())),
-            None => io::Error::new(error.kind(), format!("{}: {error}", self.path.display())),
+            Some(code) => self.of_kind(error.kind(), &format!("cannot be read: {}", code.desc())),
+            None => self.of_kind(error.kind(), &error.to_string()),
         }
     }
 
     /// An error of what the layer holds.
     pub(super) fn refuse(&self, what: &str) -> io::Error {
-        io::Error::other(format!("{}: {what}", self.path.display()))
+        self.of_kind(io::ErrorKind::Other, what)
+    }
+
+    fn of_kind(&self, kind: io::ErrorKind, what: &str) -> io::Error {
+        io::Error::new(kind, format!("{}: {what}", self.path.display()))
     }
 }

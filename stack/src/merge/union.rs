@@ -14,7 +14,7 @@ use condatainer_formats::ext::FileType;
 use condatainer_formats::overlayfs::{Meaning, is_opaque, is_redirect, is_whiteout, meaning};
 
 /// Bytes of names, and of what is noted for each, that one directory may have.
-const MOST: usize = 128 << 20;
+const MOST: usize = 48 << 20;
 
 /// A name in one of the directories.
 struct Found {
@@ -47,7 +47,7 @@ pub(super) fn listing(layers: &[Stacked], points: Option<u16>, parts: &[Part]) -
         let opaque = pool.read(stacked, number as u16, part.key)?;
         hidden |= opaque || marks_itself(stacked, *part, points, number + 1 < parts.len())?;
     }
-    pool.merge(layers, points, parts)
+    Ok(pool.merge(layers, points, parts))
 }
 
 /// Whether an attribute makes a directory opaque. One that goes on elsewhere below is refused, as the kernel refuses it by default; the
@@ -104,7 +104,7 @@ impl Pool {
         self.found.push(Found { start, length, hides, kind, part, key });
     }
 
-    fn merge(self, layers: &[Stacked], points: Option<u16>, parts: &[Part]) -> io::Result<Listing> {
+    fn merge(self, layers: &[Stacked], points: Option<u16>, parts: &[Part]) -> Listing {
         let Self { bytes, mut found } = self;
         let name = |found: &Found| bytes.get(found.start as usize..).and_then(|rest| rest.get(..found.length.into()));
         // Of a name that comes twice in one layer the last counts.
@@ -113,20 +113,15 @@ impl Pool {
         });
         let mut listing = Listing::default();
         for group in found.chunk_by(|a, b| name(a) == name(b)) {
-            let (Some(first), Some(shown)) = (group.first(), decide(layers, points, parts, group)?) else { continue };
+            let (Some(first), Some(shown)) = (group.first(), decide(layers, points, parts, group)) else { continue };
             listing.push(name(first).unwrap_or_default(), shown.0, shown.1);
         }
-        Ok(listing.finish())
+        listing.finish()
     }
 }
 
 /// What shows of all that one name stands for, topmost first.
-fn decide(
-    layers: &[Stacked],
-    points: Option<u16>,
-    parts: &[Part],
-    group: &[Found],
-) -> io::Result<Option<(Node, FileType)>> {
+fn decide(layers: &[Stacked], points: Option<u16>, parts: &[Part], group: &[Found]) -> Option<(Node, FileType)> {
     let (mut shown, mut kind, mut hidden, mut last) = (Vec::new(), FileType::Unknown, false, None);
     for found in group {
         let Some(part) = parts.get(usize::from(found.part)) else { continue };
@@ -139,7 +134,7 @@ fn decide(
             continue;
         }
         last = Some(found.part);
-        let Some(this) = visible(layers, part, found.kind)? else {
+        let Some(this) = visible(layers, part, found.kind) else {
             hidden = true;
             continue;
         };
@@ -152,16 +147,17 @@ fn decide(
             hidden = true;
         }
     }
-    Ok(Node::of(shown).map(|node| (node, kind)))
+    Node::of(shown).map(|node| (node, kind))
 }
 
-/// What a name of one layer stands for, unless that is the kernel's whiteout.
-fn visible(layers: &[Stacked], part: Part, kind: Option<FileType>) -> io::Result<Option<FileType>> {
+/// What a name of one layer stands for, unless that is the kernel's whiteout. What cannot be read shows: whoever asks for it gets the
+/// error, and its directory can be read all the same.
+fn visible(layers: &[Stacked], part: Part, kind: Option<FileType>) -> Option<FileType> {
     match (kind, layers.get(usize::from(part.layer))) {
-        (None | Some(FileType::CharDevice), Some(stacked)) => {
-            let says = stacked.layer.attributes(part.key).map_err(|error| stacked.named(error))?;
-            Ok((!is_whiteout(says.kind, says.device)).then_some(says.kind))
-        }
-        (kind, _) => Ok(kind),
+        (None | Some(FileType::CharDevice), Some(stacked)) => match stacked.layer.attributes(part.key) {
+            Ok(says) => (!is_whiteout(says.kind, says.device)).then_some(says.kind),
+            Err(_) => Some(kind.unwrap_or(FileType::Unknown)),
+        },
+        (kind, _) => kind,
     }
 }

@@ -106,3 +106,109 @@ impl Tree for Scratch {
         self.remove_attribute(node, name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use condatainer_formats::ext::{FileType, Ids};
+
+    use super::*;
+    use crate::scratch::Backing;
+
+    fn scratch() -> Scratch {
+        Scratch::new(Backing::in_memory().unwrap(), None, Ids::ROOT, 0o755)
+    }
+
+    fn new(kind: FileType) -> New<'static> {
+        New { kind, mode: 0o777, umask: 0o22, ids: Ids { uid: 5, gid: 6 }, device: (0, 0), target: b"somewhere" }
+    }
+
+    fn names(scratch: &Scratch, directory: u64, from: u64, most: usize) -> Vec<(String, u64)> {
+        let mut names = Vec::new();
+        let listed = scratch.list(directory, from, &mut |listed| {
+            names.push((String::from_utf8(listed.name.to_vec()).unwrap(), listed.next));
+            names.len() < most
+        });
+        listed.unwrap();
+        names
+    }
+
+    #[test]
+    fn a_hundred_thousand_names_are_listed_piece_by_piece_while_others_go() {
+        let scratch = scratch();
+        let d = scratch.upper();
+        for n in 0..100_000 {
+            scratch.make(d, format!("{n}").as_bytes(), &new(FileType::Regular)).unwrap();
+        }
+        let (mut seen, mut from) = (BTreeSet::new(), 0);
+        loop {
+            let piece = names(&scratch, d, from, 1000);
+            let Some((_, next)) = piece.last() else { break };
+            from = *next;
+            for (name, _) in piece {
+                scratch.remove(d, name.as_bytes(), false).unwrap();
+                assert!(seen.insert(name));
+            }
+        }
+        assert_eq!((seen.len(), names(&scratch, d, 0, 9)), (100_000, Vec::new()));
+    }
+
+    #[test]
+    fn a_node_lives_until_it_has_neither_name_nor_user() {
+        let scratch = scratch();
+        let (d, file) = (scratch.upper(), new(FileType::Regular));
+        let entry = scratch.make(d, b"f", &file).unwrap();
+        assert_eq!((entry.attributes.mode, entry.attributes.ids), (0o755, file.ids));
+        scratch.remove(d, b"f", false).unwrap();
+        assert_eq!(scratch.write(entry.node, 0, b"x", false), Ok(1));
+        assert_eq!(scratch.link(entry.node, d, b"g"), Err(Errno::ENOENT));
+        scratch.forget(entry.node, 1);
+        assert_eq!(scratch.attributes(entry.node), Err(Errno::ESTALE));
+        // Forgotten first, it goes with its name.
+        let entry = scratch.make(d, b"f", &file).unwrap();
+        scratch.forget(entry.node, 1);
+        assert!(scratch.attributes(entry.node).is_ok());
+        scratch.remove(d, b"f", false).unwrap();
+        assert_eq!(scratch.attributes(entry.node), Err(Errno::ESTALE));
+    }
+
+    #[test]
+    fn a_file_has_as_many_names_as_on_ext4() {
+        let scratch = scratch();
+        let d = scratch.work();
+        let whiteout = scratch.make(d, b"0", &new(FileType::CharDevice)).unwrap();
+        for n in 1..65_000 {
+            scratch.link(whiteout.node, d, format!("{n}").as_bytes()).unwrap();
+        }
+        assert_eq!(scratch.link(whiteout.node, d, b"more"), Err(Errno::EMLINK));
+    }
+
+    /// What the kernel checks before it asks, and somebody else who speaks the protocol may not.
+    #[test]
+    fn no_request_breaks_the_tree() {
+        let scratch = scratch();
+        let (top, directory) = (scratch.upper(), new(FileType::Directory));
+        let a = scratch.make(top, b"a", &directory).unwrap().node;
+        let b = scratch.make(a, b"b", &directory).unwrap().node;
+        let rename = |from: (u64, &[u8]), to: (u64, &[u8])| scratch.rename(from, to, Renaming::default());
+        let exchange = Renaming { exchange: true, ..Renaming::default() };
+        assert_eq!(rename((top, b"a"), (b, b"c")), Err(Errno::EINVAL));
+        assert_eq!(scratch.rename((a, b"b"), (top, b"a"), exchange), Err(Errno::EINVAL));
+        assert_eq!(rename((a, b"b"), (top, b"a")), Err(Errno::ENOTEMPTY));
+        for name in [&b""[..], b".", b"..", b"x/y", b"x\0y"] {
+            assert_eq!(scratch.make(top, name, &directory), Err(Errno::EINVAL));
+        }
+        assert_eq!(scratch.make(top, &[b'x'; 256], &directory), Err(Errno::ENAMETOOLONG));
+        assert_eq!(scratch.link(a, top, b"c"), Err(Errno::EPERM));
+        scratch.remove(a, b"b", true).unwrap();
+        assert_eq!(scratch.make(b, b"late", &directory), Err(Errno::ENOENT));
+        assert_eq!(scratch.write(a, 0, b"x", false), Err(Errno::EISDIR));
+        let file = scratch.make(top, b"f", &new(FileType::Regular)).unwrap().node;
+        assert_eq!(scratch.write(file, u64::MAX - 1, b"xyz", false), Err(Errno::EFBIG));
+        assert_eq!(scratch.allocate(file, 1 << 62, 1 << 62, 0), Err(Errno::EFBIG));
+        let whiteout = Renaming { whiteout: true, ..Renaming::default() };
+        scratch.rename((top, b"f"), (a, b"f"), whiteout).unwrap();
+        assert_eq!(scratch.lookup(top, b"f").unwrap().attributes.kind, FileType::CharDevice);
+    }
+}

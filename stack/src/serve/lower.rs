@@ -117,6 +117,15 @@ impl Tree for Lower {
         self.give(&found.ok_or(Errno::ENOENT)?)
     }
 
+    fn entry(&self, directory: u64, listed: &Listed<'_>) -> Answer<Entry> {
+        // A number says all of a node, unless several layers have it.
+        if listed.node & SHARED == 0 {
+            self.give(&self.node(listed.node)?)
+        } else {
+            self.lookup(directory, listed.name)
+        }
+    }
+
     fn forget(&self, node: u64, count: u64) {
         if node & SHARED == 0 {
             return;

@@ -28,7 +28,8 @@ pub use trouble::Trouble;
 pub struct Options {
     /// How many requests are answered at the same time.
     pub threads: usize,
-    /// Whether lists of access rights are obeyed. Where they are not shown, the kernel need not ask for them.
+    /// Whether lists of access rights are obeyed. Where they are not shown, the kernel need not ask for them. What can be written to has them
+    /// in any case.
     pub acls: bool,
 }
 
@@ -42,7 +43,8 @@ pub fn run(requests: Requests, device: OwnedFd, options: Options, ready: impl Fn
     config.n_threads = Some(options.threads.max(1));
     // Each thread reads its own descriptor, so that none waits for another's lock; without that they share one.
     config.clone_fd = OpenOptions::new().read(true).write(true).open("/dev/fuse").is_ok();
-    let session = Session::from_fd(Kernel { requests, acls: options.acls }, device, SessionACL::All, config)?;
+    let acls = options.acls || requests.can_be_written();
+    let session = Session::from_fd(Kernel { requests, acls }, device, SessionACL::All, config)?;
     ready();
     session.run()
 }

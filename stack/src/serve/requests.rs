@@ -56,6 +56,12 @@ impl Requests {
         Self { lower, writable, tops, root }
     }
 
+    /// Whether anything can be written.
+    #[must_use]
+    pub fn can_be_written(&self) -> bool {
+        self.writable.is_some()
+    }
+
     /// Whether anything can have extended attributes.
     #[must_use]
     pub fn may_have_xattrs(&self) -> bool {

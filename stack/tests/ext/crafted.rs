@@ -12,6 +12,7 @@ use condatainer_stack::layer::{Entry, Layer};
 use crate::dirty::{agree, agree_with_kernel};
 use crate::kernel::{self, Mounted, format, ok, tool};
 use crate::layer;
+use crate::seen::compare;
 
 const BLOCK: usize = 1024;
 
@@ -90,6 +91,22 @@ fn every_kind_of_journal() {
             assert_eq!(letters(&image), expected, "{what}");
         }
     }
+}
+
+/// In a SIF the file system, and its journal, lie somewhere in a file.
+#[test]
+fn a_journal_behind_something_else() {
+    let bench = kernel::bench();
+    let (image, blocks) = image(bench.path(), true, "-c -v 3");
+    write_journal(&image, &blocks, "-c -v 3");
+    let expected = layer::walk(&layer::open(&image, Start::Root));
+    let bytes = fs::read(&image).unwrap();
+    let whole = bench.path().join("a.sif");
+    fs::write(&whole, [&[7; 12_345][..], &bytes, &[8; 5000]].concat()).unwrap();
+    let window = Window { offset: 12_345, size: bytes.len() as u64 };
+    let file = fs::File::open(&whole).unwrap();
+    let layer = ExtLayer::open(file, window, Start::Root, 1 << 20).unwrap();
+    compare("behind something else", &layer::walk(&layer), &expected);
 }
 
 fn can_mount(image: &Path) -> bool {

@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use condatainer_stack::layer::ext::Start;
+use condatainer_formats::ext::Window;
+use condatainer_stack::layer::ext::{ExtLayer, Start};
 
 use crate::kernel::{self, Mounted, format, tool};
 use crate::layer;
@@ -155,5 +156,75 @@ fn a_power_cut_at_any_moment() {
             .filter(|(number, bytes)| agree(&format!("{what}, moment {number}"), bench.path(), bytes));
         let replayed = replayed.count();
         assert!(replayed >= 9, "{what}: only {replayed} had a journal to be replayed");
+    }
+}
+
+/// What fuse2fs leaves when it is killed: it writes the bitmaps and the counts at its end only, and uses no journal.
+#[test]
+fn stale_bitmaps_do_not_matter() {
+    let bench = kernel::bench();
+    for options in [&["-t", "ext3", "-b", "4096"][..], &["-t", "ext4", "-b", "1024"]] {
+        let image = bench.path().join("image");
+        format(&image, options, 64);
+        let mounted = Mounted::new(&image, "rw,noatime");
+        let mut dice = fastrand::Rng::with_seed(3);
+        (0..200).for_each(|_| disturb(mounted.path(), &mut dice));
+        drop(mounted);
+        let theirs = kernel::walk(Mounted::new(&image, "ro").path());
+        let text = kernel::ok(tool("dumpe2fs").arg(&image).output().unwrap(), "dumpe2fs");
+        let block: u64 = options.last().unwrap().parse().unwrap();
+        let file = OpenOptions::new().write(true).open(&image).unwrap();
+        let bitmaps = text.lines().flat_map(|line| line.split("itmap at ").skip(1));
+        let numbers = bitmaps.map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next().unwrap());
+        let numbers: Vec<u64> = numbers.map(|number| number.parse().unwrap()).collect();
+        assert!(numbers.len() >= 2);
+        numbers.iter().for_each(|number| file.write_all_at(&vec![0; block as usize], number * block).unwrap());
+        // Not valid, and an orphan that is none.
+        file.write_all_at(&[0, 0], 1024 + 0x3A).unwrap();
+        file.write_all_at(&[17, 0, 0, 0], 1024 + 0xE8).unwrap();
+        compare("stale", &layer::walk(&layer::open(&image, Start::Root)), &theirs);
+    }
+}
+
+/// Fast commits are not understood: an image that has some is refused, and read where it has none.
+#[test]
+fn fast_commits_are_refused() {
+    let bench = kernel::bench();
+    let image = bench.path().join("image");
+    format(&image, &["-t", "ext4", "-b", "1024", "-O", "fast_commit", "-J", "size=4"], 32);
+    let mut refused = 0;
+    for (number, bytes) in cuts(&image, "commit=1", 10, 11).iter().enumerate() {
+        let path = copy(bench.path(), "ours", bytes);
+        let window = Window::whole(bytes.len() as u64);
+        match ExtLayer::open(File::open(&path).unwrap(), window, Start::Root, 1 << 20) {
+            Ok(_) => drop(agree_with_kernel(&format!("moment {number}"), bench.path(), bytes)),
+            Err(error) => {
+                let why = "uses fast commits that were not replayed, which condatainer does not support";
+                assert_eq!(error.to_string(), why);
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 0, "no moment had fast commits");
+}
+
+/// A journal that is needed and not there, or elsewhere.
+#[test]
+fn a_journal_elsewhere_is_refused() {
+    let bench = kernel::bench();
+    let image = bench.path().join("image");
+    format(&image, &["-t", "ext3"], 16);
+    for (request, why) in [
+        ("feature needs_recovery", None),
+        ("ssv journal_inum 0", Some("uses a journal in another file, which condatainer does not support")),
+        (
+            "feature -has_journal",
+            Some("is damaged: it needs a journal that it does not have; try `condatainer overlay check`"),
+        ),
+    ] {
+        kernel::ok(tool("debugfs").args(["-w", "-R", request]).arg(&image).output().unwrap(), request);
+        let file = File::open(&image).unwrap();
+        let opened = ExtLayer::open(file, Window::whole(16 << 20), Start::Root, 1 << 20);
+        assert_eq!(opened.err().map(|error| error.to_string()).as_deref(), why, "{request}");
     }
 }

@@ -57,6 +57,46 @@ fn every_kind_reads_as_the_kernel_reads_it() {
     }
 }
 
+/// What needs a key, or other rules for names, is refused by name; all else of the image is read.
+#[test]
+fn what_cannot_be_read_is_refused_one_by_one() {
+    let bench = kernel::bench();
+    let image = bench.path().join("image");
+    format(&image, &["-t", "ext4"], 16);
+    let mounted = Mounted::new(&image, "rw");
+    fs::write(mounted.path().join("secret"), "x".repeat(5000)).unwrap();
+    fs::write(mounted.path().join("plain"), "y".repeat(5000)).unwrap();
+    fs::create_dir(mounted.path().join("Names")).unwrap();
+    drop(mounted);
+    // Not every kernel mounts an image that has these features.
+    for request in ["feature encrypt casefold", "sif /secret flags 0x80800", "sif /Names flags 0x40080000"] {
+        kernel::ok(kernel::tool("debugfs").args(["-w", "-R", request]).arg(&image).output().unwrap(), request);
+    }
+    let layer = layer::open(&image, Start::Root);
+    let mut keys = std::collections::BTreeMap::new();
+    layer
+        .entries(layer.root(), &mut |entry| {
+            keys.insert(entry.name.to_vec(), entry.key);
+            true
+        })
+        .unwrap();
+    let mut buf = [0; 100];
+    assert_eq!(layer.read(keys[&b"plain"[..]], 4990, &mut buf).unwrap(), 10);
+    assert_eq!(layer.attributes(keys[&b"secret"[..]]).unwrap().size, 5000);
+    let errors = [
+        layer.read(keys[&b"secret"[..]], 0, &mut buf).unwrap_err(),
+        layer.entries(keys[&b"Names"[..]], &mut |_| true).unwrap_err(),
+    ];
+    let words = errors.map(|error| error.to_string());
+    assert_eq!(words[0], "uses encrypt for a file, which condatainer does not support");
+    assert_eq!(words[1], "uses casefold for a directory, which condatainer does not support");
+    // And what is asked of the wrong kind.
+    let number = |error: std::io::Error| error.raw_os_error();
+    assert_eq!(number(layer.read(layer.root(), 0, &mut buf).unwrap_err()), Some(libc::EINVAL));
+    assert_eq!(number(layer.target(layer.root()).unwrap_err()), Some(libc::EINVAL));
+    assert_eq!(number(layer.entries(keys[&b"plain"[..]], &mut |_| true).unwrap_err()), Some(libc::ENOTDIR));
+}
+
 /// Whoever has seen enough of a directory gets no more of it, and the order is always the same.
 fn early_stop(layer: &dyn Layer) {
     let names = |most: usize| {

@@ -15,11 +15,13 @@ use condatainer_stack::serve::{Lower, Options, Requests, Trouble, run};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use tempfile::TempDir;
 
+use super::counted::Counted;
+
 /// Mounted while it lives.
 pub struct Mount {
     at: TempDir,
     server: Option<JoinHandle<io::Result<()>>>,
-    pub lower: Arc<Lower>,
+    pub tree: Arc<Counted>,
     /// What was told.
     pub told: Arc<Mutex<Vec<String>>>,
 }
@@ -38,13 +40,13 @@ impl Mount {
         let note = Arc::clone(&told);
         let trouble = Trouble::with(move |line| note.lock().unwrap().push(line.to_owned()));
         let options = Options { threads: 4, acls: show.shows_acls() };
-        let lower = Arc::new(Lower::new(merged, show, Arc::new(trouble)));
-        let (ids, node) = (Ids::ROOT, lower.root());
-        let requests = Requests::new((Arc::clone(&lower) as _, node), None, ids, Time::default());
+        let tree = Counted::new(Lower::new(merged, show, Arc::new(trouble)));
+        let (ids, node) = (Ids::ROOT, tree.lower.root());
+        let requests = Requests::new((Arc::clone(&tree) as _, node), None, ids, Time::default());
         let at = tempfile::tempdir().unwrap();
         let device = attach(at.path()).unwrap();
         let server = Some(std::thread::spawn(move || run(requests, device, options, || {})));
-        Self { at, server, lower, told }
+        Self { at, server, tree, told }
     }
 
     /// The merged tree.

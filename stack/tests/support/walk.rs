@@ -72,8 +72,8 @@ fn walk_if(root: &Path, wanted: fn(&Path) -> bool) -> BTreeMap<Vec<u8>, Seen> {
         let seen = Seen {
             mode: says.mode(),
             ids: (says.uid(), says.gid()),
-            size: if says.is_dir() { 0 } else { says.size() },
-            links: if says.is_dir() { 0 } else { says.nlink() },
+            size: says.size(),
+            links: says.nlink(),
             device,
             times: [
                 (says.atime(), says.atime_nsec()),

@@ -61,14 +61,20 @@ pub(super) fn each_block(
             return Err(hole());
         }
         next += run.blocks;
-        for block in run.physical..run.physical + run.blocks {
-            if !seen.insert(block) {
-                return Err(ExtError::corrupt("a directory has the same block twice"));
+        let mut left = run.physical..run.physical + run.blocks;
+        while !left.is_empty() && outcome.is_continue() {
+            let count = (left.end - left.start).min(fs.together());
+            let piece = fs.blocks(left.start, count, "a directory")?;
+            for (block, bytes) in (left.start..).zip(piece.chunks(fs.sb.block_size as usize)) {
+                if !seen.insert(block) {
+                    return Err(ExtError::corrupt("a directory has the same block twice"));
+                }
+                outcome = visit(bytes)?;
+                if outcome.is_break() {
+                    break;
+                }
             }
-            outcome = visit(&fs.block(block, "a directory")?)?;
-            if outcome.is_break() {
-                break;
-            }
+            left.start += count;
         }
         Ok(outcome)
     })?;

@@ -16,6 +16,9 @@ use cache::Cache;
 pub use source::Effort;
 use source::Source;
 
+/// What is read of a directory at once, in bytes.
+const TOGETHER: u32 = 32 * 1024;
+
 /// A file system that was found to be one.
 pub struct Fs<'a> {
     source: Source<'a>,
@@ -97,7 +100,20 @@ impl<'a> Fs<'a> {
 
     /// As [`Fs::read_block`], from memory where it is kept there.
     pub(crate) fn block(&self, block: u64, what: &str) -> Result<Arc<[u8]>, ExtError> {
-        self.piece(self.sb.block_offset(block, what)?, self.sb.block_size as usize)
+        self.blocks(block, 1, what)
+    }
+
+    /// As [`Fs::block`], for so many blocks that lie together.
+    pub(crate) fn blocks(&self, first: u64, count: u64, what: &str) -> Result<Arc<[u8]>, ExtError> {
+        self.sb.block_offset(first.saturating_add(count.max(1) - 1), what)?;
+        let length = usize::try_from(count).unwrap_or(usize::MAX).saturating_mul(self.sb.block_size as usize);
+        self.piece(self.sb.block_offset(first, what)?, length)
+    }
+
+    /// How many blocks are read at once where they lie together. Without a memory for them only one is, for who looks for one name may find
+    /// it there.
+    pub(crate) fn together(&self) -> u64 {
+        if self.cache.is_some() { u64::from((TOGETHER / self.sb.block_size).max(1)) } else { 1 }
     }
 
     /// As [`Fs::read`], from memory where it is kept there.

@@ -55,7 +55,7 @@ fn find(file: &dyn ReadAt, window: Window) -> Result<Option<(u32, Pieces)>, ExtE
     }
     match fs.sb.journal_inum {
         _ if !fs.sb.features.has_journal() => Err(ExtError::corrupt("it needs a journal that it does not have")),
-        0 => Err(ExtError::unsupported("a journal in another file, which it needs")),
+        0 => Err(ExtError::unsupported("a journal in another file")),
         ino => {
             let inode = fs.inode(ino)?;
             if inode.file_type() != FileType::Regular || !inode.is_live() {

@@ -13,6 +13,10 @@ use super::super::error::SquashfsError;
 const BLOCKS_EACH: usize = 16;
 const SHARDS: usize = 16;
 
+/// Buffers of blocks that were let go are used again, for this part of the budget: else the allocator has them in as many places as there
+/// are threads.
+const SPARE: usize = 8;
+
 /// One block, and where the next begins.
 #[derive(Debug)]
 pub(in super::super) struct Block {
@@ -45,6 +49,10 @@ pub(super) struct Cache {
     hasher: RandomState,
     /// Bytes that one shard holds at most, or one block where that is larger.
     budget: usize,
+    /// The length of the largest blocks, and buffers for those.
+    largest: usize,
+    spare: Mutex<Vec<Vec<u8>>>,
+    most_spare: usize,
 }
 
 impl Cache {
@@ -52,7 +60,28 @@ impl Cache {
     pub(super) fn new(budget: usize, largest: usize) -> Self {
         let shards = (budget / BLOCKS_EACH / largest.max(1)).clamp(1, SHARDS);
         let empty = (0..shards).map(|_| Mutex::default()).collect();
-        Self { shards: empty, hasher: RandomState::new(), budget: budget / shards }
+        let (budget, most_spare) = (budget / shards, budget / SPARE / largest.max(1));
+        Self { shards: empty, hasher: RandomState::new(), budget, largest, spare: Mutex::default(), most_spare }
+    }
+
+    /// An empty buffer for a block of this length.
+    pub(super) fn buffer(&self, length: usize) -> Vec<u8> {
+        let used = if length == self.largest { lock(&self.spare).pop() } else { None };
+        used.unwrap_or_default()
+    }
+
+    /// Keeps the buffers of large blocks that nobody reads any more.
+    fn recycle(&self, evicted: Vec<Kept>) {
+        let freed = evicted.into_iter().filter_map(|kept| Arc::into_inner(kept.slot)?.into_inner()?);
+        for mut bytes in freed.filter_map(|block| Some(Arc::into_inner(block)?.bytes)) {
+            if bytes.len() == self.largest {
+                bytes.clear();
+                let mut spare = lock(&self.spare);
+                if spare.len() < self.most_spare {
+                    spare.push(bytes);
+                }
+            }
+        }
     }
 
     /// The block at `place`, which has at most `weight` bytes; unpacked by one thread, whoever asks for it.
@@ -97,8 +126,7 @@ impl Cache {
         shard.order.push_back(place);
         shard.held += weight;
         drop(shard);
-        // Memory is given back without the lock.
-        drop(evicted);
+        self.recycle(evicted);
         (slot, true)
     }
 
@@ -113,8 +141,12 @@ impl Cache {
     fn shard(&self, place: Place) -> MutexGuard<'_, Shard> {
         let number = self.hasher.hash_one(place) as usize % self.shards.len();
         // There is one at least, and the number is below theirs.
-        self.shards[number].lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.shards[number])
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Shard {
@@ -181,7 +213,10 @@ mod tests {
             let again = cache.get((0, 0), 4096, &|| panic!("it was let go"));
             assert!(again.is_ok());
         }
-        let shard = cache.shards[0].lock().unwrap();
+        assert_eq!(lock(&cache.spare).len(), 10 / SPARE);
+        let used = (cache.buffer(4096), cache.buffer(100));
+        assert!(used.0.is_empty() && used.0.capacity() == 4096 && used.1.capacity() == 0);
+        let shard = lock(&cache.shards[0]);
         assert_eq!((shard.held, shard.kept.len(), shard.order.len()), (10 * 4096, 10, 10));
     }
 
@@ -192,7 +227,7 @@ mod tests {
             assert!(cache.get((5, 5), 4096, &|| Err(SquashfsError::Corrupt("it is broken"))).is_err());
             cache.prepare((5, 5), 4096, &|| Err(SquashfsError::Corrupt("it is broken")));
         }
-        let shards = cache.shards.iter().map(|shard| shard.lock().unwrap());
+        let shards = cache.shards.iter().map(lock);
         assert!(shards.into_iter().all(|shard| shard.held == 0 && shard.order.is_empty() && shard.kept.is_empty()));
         assert!(cache.get((5, 5), 4096, &|| block(1)).is_ok());
     }

@@ -2,6 +2,7 @@
 
 mod cache;
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use super::compress::Compression;
@@ -100,10 +101,15 @@ impl Blocks {
         if stored == 0 || stored > self.sb.block_size.get() {
             return Err(SquashfsError::Corrupt("a block has an impossible length"));
         }
-        let mut bytes = vec![0; usize::try_from(stored).unwrap_or(0)];
-        self.read_into(&mut bytes, at)?;
+        let (mut bytes, length) = (self.data.buffer(most), usize::try_from(stored).unwrap_or(0));
         if size & DATA_STORED_PLAIN == 0 {
-            bytes = self.compression.expand(&bytes, most)?;
+            bytes = with_packed(length, |packed| {
+                self.read_into(packed, at)?;
+                self.compression.expand(packed, most, bytes)
+            })?;
+        } else {
+            bytes.resize(length, 0);
+            self.read_into(&mut bytes, at)?;
         }
         Ok(Block { bytes, next: at + u64::from(stored) })
     }
@@ -155,7 +161,7 @@ impl Blocks {
         let mut bytes = vec![0; length];
         self.read_into(&mut bytes, at + 2)?;
         if header & STORED_PLAIN == 0 {
-            bytes = self.compression.expand(&bytes, BLOCK)?;
+            bytes = self.compression.expand(&bytes, BLOCK, Vec::new())?;
         }
         match bytes.is_empty() {
             // A walk over empty blocks would not end.
@@ -178,6 +184,22 @@ impl Blocks {
             false => Ok(cursor),
         }
     }
+}
+
+thread_local! {
+    /// Where a thread reads packed blocks; as large as the largest that it has met.
+    static PACKED: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Lets `work` have this thread's room for `length` bytes.
+fn with_packed<T>(length: usize, work: impl FnOnce(&mut [u8]) -> T) -> T {
+    let mut room = PACKED.take();
+    if room.len() < length {
+        room.resize(length, 0);
+    }
+    let result = work(room.get_mut(..length).unwrap_or_default());
+    PACKED.set(room);
+    result
 }
 
 /// The bytes that a block of file data takes in the image.

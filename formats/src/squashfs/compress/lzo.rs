@@ -3,12 +3,9 @@
 //! Our own, because it is short and what a block may grow to has to be bounded: the crate that is written in Rust, lzokay-native, writes
 //! byte by byte into whatever memory an instruction asks for.
 
-/// The largest block of an image.
-const LARGEST: usize = 1 << 20;
-
-/// The content of a block of at most `limit` bytes; nothing where it is damaged, or longer.
-pub(super) fn expand(packed: &[u8], limit: usize) -> Option<Vec<u8>> {
-    let mut lzo = Lzo { rest: packed, out: Vec::with_capacity(limit.min(LARGEST)), limit };
+/// The content of a block of at most `limit` bytes, in `out`; nothing where it is damaged, or longer.
+pub(super) fn expand(packed: &[u8], limit: usize, out: Vec<u8>) -> Option<Vec<u8>> {
+    let mut lzo = Lzo { rest: packed, out, limit };
     let mut state = match *packed.first()? {
         first @ 18.. => {
             lzo.rest = lzo.rest.get(1..)?;
@@ -122,14 +119,14 @@ mod tests {
     #[test]
     fn literals_and_repetitions() {
         let expected = [b"hello".as_slice(), &[b'o'; 40]].concat();
-        assert_eq!(expand(&PACKED, 45).as_deref(), Some(expected.as_slice()));
+        assert_eq!(expand(&PACKED, 45, Vec::new()).as_deref(), Some(expected.as_slice()));
     }
 
     #[test]
     fn no_more_than_the_limit_and_nothing_from_before_the_start() {
-        assert_eq!(expand(&PACKED, 44), None);
-        assert_eq!(expand(&PACKED[..12], 45), None);
-        assert_eq!(expand(&[18, b'x', 0x40, 1, 17, 0, 0], 45), None);
-        assert_eq!(expand(&[0; 1000], usize::MAX >> 1), None);
+        assert_eq!(expand(&PACKED, 44, Vec::new()), None);
+        assert_eq!(expand(&PACKED[..12], 45, Vec::new()), None);
+        assert_eq!(expand(&[18, b'x', 0x40, 1, 17, 0, 0], 45, Vec::new()), None);
+        assert_eq!(expand(&[0; 1000], usize::MAX >> 1, Vec::new()), None);
     }
 }

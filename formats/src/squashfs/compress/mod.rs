@@ -43,9 +43,10 @@ impl Compression {
         }
     }
 
-    /// The content of a compressed block of at most `limit` bytes. A decoder that panics over it has found damage, too.
-    pub(crate) fn expand(self, packed: &[u8], limit: usize) -> Result<Vec<u8>, SquashfsError> {
-        let expanded = catch_unwind(AssertUnwindSafe(|| self.decode(packed, limit)));
+    /// The content of a compressed block of at most `limit` bytes, in `buffer`, which is empty. A decoder that panics over it has found
+    /// damage, too.
+    pub(crate) fn expand(self, packed: &[u8], limit: usize, buffer: Vec<u8>) -> Result<Vec<u8>, SquashfsError> {
+        let expanded = catch_unwind(AssertUnwindSafe(|| self.decode(packed, limit, buffer)));
         match expanded {
             Ok(Ok(bytes)) if bytes.len() <= limit => Ok(bytes),
             Ok(Ok(_)) => Err(SquashfsError::Corrupt("a block is larger than it may be")),
@@ -54,13 +55,15 @@ impl Compression {
     }
 
     /// At most one byte more than `limit`.
-    fn decode(self, packed: &[u8], limit: usize) -> io::Result<Vec<u8>> {
+    fn decode(self, packed: &[u8], limit: usize, mut buffer: Vec<u8>) -> io::Result<Vec<u8>> {
+        // One byte more shows a block that is too long.
+        buffer.reserve_exact(limit + 1);
         match self {
-            Self::Gzip => gzip(packed, limit),
-            Self::Lzo => lzo::expand(packed, limit).ok_or(io::ErrorKind::InvalidData.into()),
-            Self::Xz => xz(packed, limit),
-            Self::Zstd => zstd(packed, limit),
-            Self::Lz4 => lz4(packed, limit),
+            Self::Gzip => gzip(packed, limit, buffer),
+            Self::Lzo => lzo::expand(packed, limit, buffer).ok_or(io::ErrorKind::InvalidData.into()),
+            Self::Xz => xz(packed, limit, buffer),
+            Self::Zstd => zstd(packed, buffer),
+            Self::Lz4 => lz4(packed, limit, buffer),
         }
     }
 }
@@ -84,14 +87,12 @@ fn with<D: 'static, T>(
     result
 }
 
-fn gzip(packed: &[u8], limit: usize) -> io::Result<Vec<u8>> {
+fn gzip(packed: &[u8], limit: usize, mut bytes: Vec<u8>) -> io::Result<Vec<u8>> {
     with(
         &INFLATE,
         || Some(flate2::Decompress::new(true)),
         |decoder| {
             decoder.reset(true);
-            // One byte more shows a block that is too long.
-            let mut bytes = Vec::with_capacity(limit + 1);
             match decoder.decompress_vec(packed, &mut bytes, flate2::FlushDecompress::Finish)? {
                 flate2::Status::StreamEnd => Ok(bytes),
                 _ if bytes.len() > limit => Ok(bytes),
@@ -102,22 +103,20 @@ fn gzip(packed: &[u8], limit: usize) -> io::Result<Vec<u8>> {
 }
 
 /// Into a buffer that is there, so that no header can ask for a window.
-fn zstd(packed: &[u8], limit: usize) -> io::Result<Vec<u8>> {
+fn zstd(packed: &[u8], mut bytes: Vec<u8>) -> io::Result<Vec<u8>> {
     with(&ZSTD, zstd_safe::DCtx::try_create, |decoder| {
-        let mut bytes = Vec::with_capacity(limit);
         decoder.decompress(&mut bytes, packed).map_err(|code| io::Error::other(zstd_safe::get_error_name(code)))?;
         Ok(bytes)
     })
 }
 
-fn xz(packed: &[u8], limit: usize) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(limit);
+fn xz(packed: &[u8], limit: usize, mut bytes: Vec<u8>) -> io::Result<Vec<u8>> {
     lzma_rust2::XzReader::new_mem_limit(packed, false, XZ_KIB).take(limit as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-fn lz4(packed: &[u8], limit: usize) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; limit];
+fn lz4(packed: &[u8], limit: usize, mut bytes: Vec<u8>) -> io::Result<Vec<u8>> {
+    bytes.resize(limit, 0);
     let length = lz4_flex::block::decompress_into(packed, &mut bytes).map_err(io::Error::other)?;
     bytes.truncate(length);
     Ok(bytes)
@@ -134,16 +133,16 @@ mod tests {
         let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
         encoder.write_all(&[0; 1 << 20]).unwrap();
         let packed = encoder.finish().unwrap();
-        assert_eq!(Compression::Gzip.expand(&packed, 1 << 20).unwrap().len(), 1 << 20);
-        let error = Compression::Gzip.expand(&packed, 8192).unwrap_err();
+        assert_eq!(Compression::Gzip.expand(&packed, 1 << 20, Vec::new()).unwrap().len(), 1 << 20);
+        let error = Compression::Gzip.expand(&packed, 8192, Vec::new()).unwrap_err();
         assert_eq!(error.to_string(), "is damaged: a block is larger than it may be");
-        assert_eq!(Compression::Gzip.decode(&packed, 8192).unwrap().len(), 8193);
+        assert_eq!(Compression::Gzip.decode(&packed, 8192, Vec::new()).unwrap().len(), 8193);
     }
 
     #[test]
     fn what_is_not_compressed_is_damage() {
         for compression in [Compression::Gzip, Compression::Lzo, Compression::Xz, Compression::Lz4, Compression::Zstd] {
-            let error = compression.expand(b"\xFFnothing that any of them has written", 8192).unwrap_err();
+            let error = compression.expand(b"\xFFnothing that any of them has written", 8192, Vec::new()).unwrap_err();
             assert!(matches!(error, SquashfsError::Corrupt(_)), "{compression:?}: {error}");
         }
     }

@@ -10,6 +10,8 @@ mod extents;
 mod pool;
 mod ranges;
 mod space;
+#[cfg(test)]
+mod tests;
 
 pub use backing::Backing;
 pub(super) use content::Content;

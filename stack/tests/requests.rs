@@ -1,0 +1,264 @@
+//! Requests in any order, about images that contradict themselves: there is always an answer, and it takes no memory.
+
+// A failing preparation is a failing test.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use condatainer_formats::ext::{FileType, Ids, Xattr};
+use condatainer_stack::ids::Show;
+use condatainer_stack::layer::{Attributes, Entry, Key, Layer, Time};
+use condatainer_stack::merge::{Merged, Stacked};
+use condatainer_stack::serve::tree::{Changes, New, ROOT, Renaming, SHARED, WRITABLE};
+use condatainer_stack::serve::{Lower, Requests, Trouble};
+use fastrand::Rng;
+use nix::errno::Errno;
+
+const KINDS: [FileType; 8] = [
+    FileType::Regular,
+    FileType::Directory,
+    FileType::Directory,
+    FileType::Symlink,
+    FileType::CharDevice,
+    FileType::Fifo,
+    FileType::Socket,
+    FileType::Unknown,
+];
+const NAMES: [&[u8]; 10] = [b"a", b"b", b"c", b".wh.a", b".wh.b", b".wh..wh..opq", b".wh.", b"x/y", b"", &[b'n'; 300]];
+
+/// A layer in which nothing fits together: kinds that directories and inodes disagree about, directories in themselves, errors.
+struct Mad(u64);
+
+impl Mad {
+    fn dice(&self, key: Key, of: u64) -> Rng {
+        Rng::with_seed(self.0 ^ key.0.wrapping_mul(0x9E37_79B9) ^ of << 56)
+    }
+
+    fn error(&self, random: &mut Rng) -> io::Result<()> {
+        match random.u8(0..60) {
+            0 => Err(io::Error::other("is damaged")),
+            1 => Err(Errno::EIO.into()),
+            2 => Err(Errno::ENOTDIR.into()),
+            3 => Err(io::Error::new(io::ErrorKind::FileTooLarge, "is large")),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Layer for Mad {
+    fn root(&self) -> Key {
+        Key(self.0 % 5)
+    }
+
+    fn attributes(&self, key: Key) -> io::Result<Attributes> {
+        let mut random = self.dice(key, 1);
+        self.error(&mut random)?;
+        let time = Time { seconds: random.i64(..), nanoseconds: random.u32(..) };
+        Ok(Attributes {
+            kind: KINDS[random.usize(..KINDS.len())],
+            mode: random.u16(..),
+            ids: Ids { uid: random.u32(..), gid: random.u32(..) },
+            size: random.u64(..),
+            blocks: random.u64(..),
+            links: random.u32(..),
+            device: if random.bool() { (0, 0) } else { (random.u32(..), random.u32(..)) },
+            accessed: time,
+            modified: time,
+            changed: time,
+        })
+    }
+
+    fn entries(&self, directory: Key, visit: &mut dyn FnMut(Entry<'_>) -> bool) -> io::Result<()> {
+        let mut random = self.dice(directory, 2);
+        for _ in 0..random.usize(0..12) {
+            self.error(&mut random)?;
+            let name = NAMES[random.usize(..NAMES.len())];
+            let kind = random.bool().then(|| KINDS[random.usize(..KINDS.len())]);
+            let key = Key(if random.u8(0..9) == 0 { random.u64(0..1 << 48) } else { random.u64(0..40) });
+            if !visit(Entry { name, key, kind }) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&self, file: Key, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        let mut random = self.dice(file, 3);
+        self.error(&mut random)?;
+        Ok(if offset.is_multiple_of(3) { buf.len() } else { 0 })
+    }
+
+    fn target(&self, link: Key) -> io::Result<Vec<u8>> {
+        let mut random = self.dice(link, 4);
+        self.error(&mut random).map(|()| vec![b't'; random.usize(0..5000)])
+    }
+
+    fn xattrs(&self, key: Key) -> io::Result<Vec<Xattr>> {
+        let mut random = self.dice(key, 5);
+        self.error(&mut random)?;
+        let names = [
+            "user.a",
+            "trusted.overlay.opaque",
+            "user.overlay.redirect",
+            "user.overlay.metacopy",
+            "system.posix_acl_access",
+        ];
+        let count = random.usize(0..3);
+        Ok((0..count)
+            .map(|_| Xattr { name: names[random.usize(..names.len())].into(), value: vec![b'y'; random.usize(0..30)] })
+            .collect())
+    }
+}
+
+fn mad(seed: u64, layers: u64, show: Show) -> (Requests, Arc<Lower>) {
+    let layer = |number: u64| Stacked {
+        path: format!("{number}.img").into(),
+        bytes: u64::MAX / 16,
+        layer: Arc::new(Mad(seed.wrapping_add(number))),
+    };
+    let merged = Merged::new((0..layers).map(layer).collect()).unwrap();
+    let lower = Arc::new(Lower::new(merged, show, Arc::new(Trouble::with(|line| assert!(!line.contains('\n'))))));
+    let root = lower.root();
+    (Requests::new((Arc::clone(&lower) as _, root), None, Ids::ROOT, Time::default()), lower)
+}
+
+#[test]
+fn requests_in_any_order_have_an_answer() {
+    let seed = std::env::var("SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
+    let rounds = std::env::var("ROUNDS").map_or(100_000, |rounds| rounds.parse().unwrap());
+    println!("SEED={seed}");
+    let mut random = Rng::with_seed(seed);
+    let mut done = 0;
+    while done < rounds {
+        let show = if random.bool() { Show::everything() } else { Show::Plain(Ids { uid: 7, gid: 8 }) };
+        let (requests, lower) = mad(random.u64(..), random.u64(1..7), show);
+        // What a kernel would have, and how often.
+        let mut known = BTreeMap::from([(ROOT, 0_u64)]);
+        for _ in 0..2_000 {
+            ask(&requests, &mut random, &mut known);
+        }
+        done += 2_000;
+        for (node, count) in known {
+            requests.forget(node, count);
+        }
+        assert_eq!(lower.remembered(), 0, "all that was given is forgotten");
+    }
+}
+
+fn ask(requests: &Requests, random: &mut Rng, known: &mut BTreeMap<u64, u64>) {
+    let some = |random: &mut Rng| match random.u8(0..12) {
+        0 => random.u64(..),
+        1 => random.u64(..) & (SHARED | 0xFFFF | 7 << 48),
+        2 => random.u64(..) | WRITABLE,
+        _ => known.keys().nth(random.usize(..known.len())).copied().unwrap_or(ROOT),
+    };
+    let (node, other) = (some(random), some(random));
+    let mut name = NAMES[random.usize(..NAMES.len())];
+    if random.u8(0..9) == 0 {
+        name = b"lower";
+    }
+    match random.u8(0..24) {
+        0..=7 => {
+            if let Ok(entry) = requests.lookup(node, name) {
+                *known.entry(entry.node).or_default() += 1;
+            }
+        }
+        8..=11 => {
+            let (mut names, from) = (0, if random.bool() { 0 } else { random.u64(0..8) });
+            let mut given = Vec::new();
+            let _ = requests.list(node, from, &mut |listed| {
+                assert!(listed.next > from && !listed.name.is_empty() && listed.name.len() <= 255);
+                assert!(!listed.name.contains(&b'/'));
+                given.extend(requests.entry(node, listed).ok().flatten().map(|entry| entry.node));
+                names += 1;
+                names < 7
+            });
+            given.into_iter().for_each(|node| *known.entry(node).or_default() += 1);
+        }
+        12 => {
+            let had = known.get(&node).copied().unwrap_or(0);
+            if node != ROOT && had > 0 {
+                let count = random.u64(1..=had);
+                requests.forget(node, count);
+                if count == had {
+                    known.remove(&node)
+                } else {
+                    known.insert(node, had - count)
+                };
+            }
+        }
+        13 => drop(requests.attributes(node)),
+        14 => {
+            let mut buf = vec![0; random.usize(0..9000)];
+            if let Ok(length) = requests.read(node, random.u64(..), &mut buf) {
+                assert!(length <= buf.len());
+            }
+        }
+        15 => drop(requests.target(node)),
+        16 => drop(requests.xattrs(node)),
+        17 => drop(requests.xattr(node, b"user.a")),
+        18 => drop(requests.seek(node, random.u64(..), random.bool())),
+        19 => drop(requests.room(node)),
+        20 => drop(requests.sync(node, true)),
+        _ => {
+            let new =
+                New { kind: FileType::Regular, mode: 0o777, umask: 0, ids: Ids::ROOT, device: (0, 0), target: b"x" };
+            let refused = [
+                requests.make(node, name, &new).map(drop),
+                requests.link(node, other, name).map(drop),
+                requests.remove(node, name, random.bool()),
+                requests.rename((node, name), (other, name), Renaming::default()),
+                requests.change(node, &Changes::default()).map(drop),
+                requests.write(node, 0, b"x", false).map(drop),
+                requests.allocate(node, 0, 1, 0),
+                requests.set_xattr(node, b"user.a", b"v", 0),
+                requests.remove_xattr(node, b"user.a"),
+            ];
+            assert!(refused.iter().all(|answer| matches!(answer, Err(Errno::EROFS | Errno::ESTALE | Errno::EXDEV))));
+        }
+    }
+}
+
+#[test]
+fn what_was_forgotten_is_stale_and_has_its_number_again() {
+    struct Two;
+    impl Layer for Two {
+        fn root(&self) -> Key {
+            Key(1)
+        }
+        fn attributes(&self, _: Key) -> io::Result<Attributes> {
+            Ok(Attributes { kind: FileType::Directory, links: 7, ..Mad(0).attributes(Key(3))? })
+        }
+        fn entries(&self, directory: Key, visit: &mut dyn FnMut(Entry<'_>) -> bool) -> io::Result<()> {
+            visit(Entry { name: b"d", key: Key(directory.0 + 1), kind: Some(FileType::Directory) });
+            Ok(())
+        }
+        fn read(&self, _: Key, _: u64, _: &mut [u8]) -> io::Result<usize> {
+            Err(Errno::EINVAL.into())
+        }
+        fn target(&self, _: Key) -> io::Result<Vec<u8>> {
+            Err(Errno::EINVAL.into())
+        }
+        fn xattrs(&self, _: Key) -> io::Result<Vec<Xattr>> {
+            Ok(Vec::new())
+        }
+    }
+    let stacked = || Stacked { path: "x".into(), bytes: 0, layer: Arc::new(Two) };
+    let merged = Merged::new(vec![stacked(), stacked()]).unwrap();
+    let lower = Arc::new(Lower::new(merged, Show::everything(), Arc::new(Trouble::with(|_| {}))));
+    let requests = Requests::new((Arc::clone(&lower) as _, lower.root()), None, Ids::ROOT, Time::default());
+    let first = requests.lookup(lower.root(), b"d").unwrap();
+    assert_eq!(requests.lookup(lower.root(), b"d").unwrap().node, first.node);
+    assert_eq!((first.node & SHARED, first.attributes.links, lower.remembered()), (SHARED, 1, 1));
+    requests.forget(first.node, 1);
+    requests.attributes(first.node).unwrap();
+    requests.forget(first.node, 1);
+    assert_eq!(requests.attributes(first.node), Err(Errno::ESTALE));
+    requests.forget(first.node, 1);
+    assert_eq!(requests.lookup(lower.root(), b"d").unwrap().node, first.node);
+    // The tree's own root is always there.
+    requests.forget(lower.root(), 100);
+    requests.attributes(lower.root()).unwrap();
+}
