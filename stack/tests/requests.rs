@@ -4,11 +4,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeMap;
-use std::io;
+use std::fs;
+use std::io::{self, Write};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use condatainer_formats::ext::{FileType, Ids, Xattr};
+use condatainer_formats::source::Window;
+use condatainer_formats::squashfs::Budget;
 use condatainer_stack::ids::Show;
+use condatainer_stack::layer::ext::{ExtLayer, Start};
+use condatainer_stack::layer::squashfs::SquashfsLayer;
 use condatainer_stack::layer::{Attributes, Entry, Key, Layer, Time};
 use condatainer_stack::merge::{Merged, Stacked};
 use condatainer_stack::serve::tree::{Changes, New, ROOT, Renaming, SHARED, WRITABLE};
@@ -112,39 +118,120 @@ impl Layer for Mad {
     }
 }
 
-fn mad(seed: u64, layers: u64, show: Show) -> (Requests, Arc<Lower>) {
-    let layer = |number: u64| Stacked {
-        path: format!("{number}.img").into(),
-        bytes: u64::MAX / 16,
-        layer: Arc::new(Mad(seed.wrapping_add(number))),
-    };
-    let merged = Merged::new((0..layers).map(layer).collect()).unwrap();
+fn served(layers: Vec<Arc<dyn Layer>>, show: Show) -> (Requests, Arc<Lower>) {
+    let named = |(number, layer)| Stacked { path: format!("{number}.img").into(), bytes: u64::MAX / 16, layer };
+    let merged = Merged::new(layers.into_iter().enumerate().map(named).collect()).unwrap();
     let lower = Arc::new(Lower::new(merged, show, Arc::new(Trouble::with(|line| assert!(!line.contains('\n'))))));
     let root = lower.root();
     (Requests::new((Arc::clone(&lower) as _, root), None, Ids::ROOT, Time::default()), lower)
 }
 
+/// How many requests are made: more by hand than in a usual run.
+fn rounds() -> u64 {
+    std::env::var("ROUNDS").map_or(100_000, |rounds| rounds.parse().unwrap())
+}
+
+/// Where chance begins; told, so that a failure can be had again.
+fn dice() -> Rng {
+    let seed = std::env::var("SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
+    println!("SEED={seed}");
+    Rng::with_seed(seed)
+}
+
 #[test]
 fn requests_in_any_order_have_an_answer() {
-    let seed = std::env::var("SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
-    let rounds = std::env::var("ROUNDS").map_or(100_000, |rounds| rounds.parse().unwrap());
-    println!("SEED={seed}");
-    let mut random = Rng::with_seed(seed);
+    let (mut random, rounds) = (dice(), rounds());
     let mut done = 0;
     while done < rounds {
         let show = if random.bool() { Show::everything() } else { Show::Plain(Ids { uid: 7, gid: 8 }) };
-        let (requests, lower) = mad(random.u64(..), random.u64(1..7), show);
-        // What a kernel would have, and how often.
-        let mut known = BTreeMap::from([(ROOT, 0_u64)]);
-        for _ in 0..2_000 {
-            ask(&requests, &mut random, &mut known);
-        }
-        done += 2_000;
-        for (node, count) in known {
-            requests.forget(node, count);
-        }
-        assert_eq!(lower.remembered(), 0, "all that was given is forgotten");
+        let layers = (0..random.u64(1..7)).map(|_| Arc::new(Mad(random.u64(..))) as Arc<dyn Layer>).collect();
+        let (requests, lower) = served(layers, show);
+        ask_much(&requests, &lower, &mut random);
+        done += MANY;
     }
+}
+
+/// Images of every kind whose bytes were changed here and there, which can be opened all the same.
+fn mutated(sound: &[(bool, Vec<u8>)], random: &mut Rng) -> Option<Arc<dyn Layer>> {
+    let (is_squashfs, bytes) = &sound[random.usize(..sound.len())];
+    let mut bytes = bytes.clone();
+    for _ in 0..random.usize(0..6) {
+        // Where there is something, mostly.
+        let mut at = random.usize(..bytes.len());
+        while bytes[at] == 0 && random.u8(..) != 0 {
+            at = random.usize(..bytes.len());
+        }
+        bytes[at] = if random.bool() { random.u8(..) } else { bytes[at] ^ 1 << random.u8(0..8) };
+    }
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(&bytes).unwrap();
+    let window = Window::whole(bytes.len() as u64);
+    if *is_squashfs {
+        Some(Arc::new(SquashfsLayer::open(file, window, Budget { metadata: 64 << 10, data: 64 << 10 }).ok()?))
+    } else {
+        Some(Arc::new(ExtLayer::open(file, window, Start::Root, 64 << 10).ok()?))
+    }
+}
+
+#[test]
+fn requests_about_mutated_images_have_an_answer() {
+    let bench = tempfile::tempdir().unwrap();
+    let tree = bench.path().join("tree");
+    for path in ["a/a/a", "a/b/.wh.a", "a/c", "b/a/.wh..wh..opq", "b/b", "c/.wh.b", "c/a/a/a/b"] {
+        let path = tree.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, path.as_os_str().as_encoded_bytes().repeat(path.as_os_str().len() % 9)).unwrap();
+    }
+    std::os::unix::fs::symlink("target", tree.join("c/c")).unwrap();
+    let image = bench.path().join("image");
+    let made = |program: &str, words: &[&str]| {
+        let mut command = Command::new(program);
+        let words = words.iter().map(|word| match *word {
+            "TREE" => tree.as_os_str(),
+            "IMAGE" => image.as_os_str(),
+            word => word.as_ref(),
+        });
+        command.args(words).env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").stdout(Stdio::null());
+        assert!(command.status().unwrap().success(), "{program}");
+        let bytes = fs::read(&image).unwrap();
+        fs::remove_file(&image).unwrap();
+        (program == "mksquashfs", bytes)
+    };
+    let sound = [
+        made("mksquashfs", &["TREE", "IMAGE", "-quiet", "-no-progress", "-comp", "zstd"]),
+        made("mksquashfs", &["TREE", "IMAGE", "-quiet", "-no-progress", "-noI", "-noD", "-noF"]),
+        made("mke2fs", &["-q", "-t", "ext4", "-O", "^has_journal", "-N", "32", "-d", "TREE", "IMAGE", "128K"]),
+    ];
+    let (mut random, mut done, mut nodes, rounds) = (dice(), 0, 0, rounds());
+    while done < rounds {
+        let layers: Vec<_> = (0..random.usize(1..4)).filter_map(|_| mutated(&sound, &mut random)).collect();
+        if layers.is_empty() {
+            continue;
+        }
+        let (requests, lower) = served(layers, Show::everything());
+        nodes += ask_much(&requests, &lower, &mut random);
+        done += MANY;
+    }
+    let servers = (done / MANY) as usize;
+    assert!(nodes > servers * 5, "{nodes} nodes of {servers} servers are too few");
+}
+
+/// Requests to one server.
+const MANY: u64 = 2_000;
+
+/// Asks as a kernel might, and returns how many nodes it got to know.
+fn ask_much(requests: &Requests, lower: &Lower, random: &mut Rng) -> usize {
+    // What a kernel would have, and how often.
+    let mut known = BTreeMap::from([(ROOT, 0_u64)]);
+    for _ in 0..MANY {
+        ask(requests, random, &mut known);
+    }
+    let nodes = known.len();
+    for (node, count) in known {
+        requests.forget(node, count);
+    }
+    assert_eq!(lower.remembered(), 0, "all that was given is forgotten");
+    nodes
 }
 
 fn ask(requests: &Requests, random: &mut Rng, known: &mut BTreeMap<u64, u64>) {
@@ -192,7 +279,7 @@ fn ask(requests: &Requests, random: &mut Rng, known: &mut BTreeMap<u64, u64>) {
         13 => drop(requests.attributes(node)),
         14 => {
             let mut buf = vec![0; random.usize(0..9000)];
-            if let Ok(length) = requests.read(node, random.u64(..), &mut buf) {
+            if let Ok(length) = requests.read(node, random.u64(..) >> random.u32(0..64), &mut buf) {
                 assert!(length <= buf.len());
             }
         }
