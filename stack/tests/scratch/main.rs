@@ -39,8 +39,8 @@ const NOBODY: u32 = 64_998;
 fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().collect();
     match words.get(1).and_then(|verb| verb.to_str()) {
-        Some(SERVE) => serve(|images, _, _| {
-            let (_, settings) = images.into_iter().next().unwrap();
+        Some(SERVE) => serve(|opened, _| {
+            let (_, settings) = opened.images.into_iter().next().unwrap();
             Ok(Box::new(Both::new(&io::read_to_string(settings)?)?))
         }),
         Some(ENTER) => enter(&words[2..]),
@@ -92,10 +92,10 @@ fn start(words: &[OsString]) -> ExitCode {
     let overlay = std::env::var_os("BARE").is_none();
     let program = std::env::current_exe().unwrap();
     let place = PathBuf::from(std::env::var_os("PLACE").unwrap()).join("place");
-    let stack = Stack { users: users.clone(), is_written: true };
+    let stack = Stack { users: users.clone(), points: Vec::new() };
     let settings = File::open(place.with_file_name("settings")).unwrap();
     let image = Image { format: Format::Squashfs, offset: 0, size: 0, path: place.clone() };
-    let server = Server::start(&program, [(image, settings.as_fd())], &stack).unwrap();
+    let server = Server::start(&program, [(image, settings.as_fd())], &stack, None).unwrap();
     let (entrance, stdin) = Entrance::pair().unwrap();
     let entry = Entry { users, place: place.clone(), is_written: overlay };
     let mut command = Command::new(&program);
