@@ -55,7 +55,7 @@ impl Group {
 }
 
 /// The ids of all checks, in the order of the report. They do not change from release to release.
-pub const IDS: [&str; 25] = [
+pub const IDS: [&str; 26] = [
     "kernel",
     "user-namespaces",
     "overlayfs",
@@ -71,6 +71,7 @@ pub const IDS: [&str; 25] = [
     "squashfuse",
     "fusermount",
     "interposers",
+    "mounts",
     "e2fsprogs",
     "squashfs-tools",
     "configuration",

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
@@ -26,12 +27,18 @@ pub struct Found {
     pub overlay: Option<String>,
 }
 
-/// Asks a process of this program's, started by `program` and [`VERB`], to try it at `place`.
+/// What root borrows to try it as a user.
+const NOBODY: u32 = 65_534;
+
+/// Asks a process of this program's, started by `program` and [`VERB`], to try it at `place`; `as_user` where root asks for users.
 #[must_use]
-pub fn can(program: &Path, place: &Path) -> Found {
+pub fn can(program: &Path, place: &Path, as_user: bool) -> Found {
     let failed = |why: String| Found { fuse: Some(why), overlay: None };
     let mut command = Command::new(program);
     command.arg(VERB).arg(place).env_clear().stdin(Stdio::null()).stderr(Stdio::null());
+    if as_user {
+        command.uid(NOBODY).gid(NOBODY);
+    }
     match command.output() {
         Ok(output) => serde_json::from_slice(&output.stdout)
             .unwrap_or_else(|_| failed(format!("the process that tries it has ended: {}", output.status))),

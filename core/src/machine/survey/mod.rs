@@ -37,7 +37,7 @@ pub(crate) use hard_links::takes_preload;
 pub(crate) use host::working_directory;
 pub use layer::kind;
 pub(crate) use layer::{is_taken, layer_at_submission, short_of_space};
-pub(crate) use mounts::PROGRAM;
+pub(crate) use mounts::{PROGRAM, no_directory, place};
 pub(crate) use scratch::scratch_place;
 
 /// Gathers everything for a start here and now.

@@ -23,7 +23,7 @@ pub(super) fn look(config: &Config, request: &Request, caller: &Caller, engine: 
     let origin = if request.mounts == Some(asked) { None } else { config.origin_of_mounts(asked) };
     let place = place();
     let is_asked = asked != Mounts::Engine;
-    let found = if is_asked { trial::can(Path::new(PROGRAM), &place) } else { Found::default() };
+    let found = if is_asked { trial::can(Path::new(PROGRAM), &place, false) } else { Found::default() };
     MountFacts {
         why_not: found.fuse,
         not_written: found.overlay,
@@ -35,6 +35,12 @@ pub(super) fn look(config: &Config, request: &Request, caller: &Caller, engine: 
     }
 }
 
+fn is_active(list: &str) -> bool {
+    list.lines().filter_map(|line| line.split_once('=')).any(|(key, value)| {
+        key.trim() == "activated" && value.split('#').next().is_some_and(|value| value.trim() == "true")
+    })
+}
+
 /// Where we mount.
 pub(crate) fn place() -> PathBuf {
     mounts::place(libexec::directory().map(|dir| dir.join(PLACE)))
@@ -44,6 +50,11 @@ pub(crate) fn place() -> PathBuf {
 pub(crate) fn no_directory(engine: &Engine) -> Option<String> {
     let path = engine.config.as_ref()?;
     let text = fs::read_to_string(path).ok()?;
+    // It lists who may sign what is run: a directory is signed by nobody.
+    let list = path.with_file_name("ecl.toml");
+    if fs::read_to_string(&list).is_ok_and(|text| is_active(&text)) {
+        return Some(format!("the list of execution control {}", list.display()));
+    }
     let forbidden = directive(&text, "allow container dir") == Some("no");
     let limited = || {
         ["limit container owners", "limit container groups", "limit container paths"]
@@ -52,4 +63,37 @@ pub(crate) fn no_directory(engine: &Engine) -> Option<String> {
     };
     let key = if forbidden { "allow container dir = no" } else { limited()? };
     Some(format!("'{key}' in {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::engine::Flavour;
+
+    #[test]
+    fn what_a_site_forbids() {
+        let dir = tempfile::tempdir().unwrap();
+        let conf = dir.path().join("apptainer.conf");
+        let engine = Engine {
+            flavour: Flavour::Apptainer,
+            program: "/a".into(),
+            config: Some(conf.clone()),
+            setuid: false,
+            oci_mode: false,
+            interposers: None,
+            own_programs: Vec::new(),
+            origin: None,
+        };
+        let of = |text: &str| {
+            fs::write(&conf, text).unwrap();
+            no_directory(&engine).map(|why| why.replace(&format!("{}/", dir.path().display()), ""))
+        };
+        assert_eq!(of("allow container dir = yes\nlimit container owners = NULL\n"), None);
+        assert_eq!(of("allow container dir = no\n").unwrap(), "'allow container dir = no' in apptainer.conf");
+        assert_eq!(of("limit container paths = /a\n").unwrap(), "'limit container paths' in apptainer.conf");
+        fs::write(dir.path().join("ecl.toml"), "activated = true # yes\n").unwrap();
+        assert_eq!(of("").unwrap(), "the list of execution control ecl.toml");
+        fs::write(dir.path().join("ecl.toml"), "activated = false\n").unwrap();
+        assert_eq!(of(""), None);
+    }
 }

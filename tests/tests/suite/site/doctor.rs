@@ -66,6 +66,7 @@ fn a_healthy_node(desk: &Desk) -> Result<()> {
         "squashfuse",
         "fusermount",
         "interposers",
+        "mounts",
         "e2fsprogs",
         "squashfs-tools",
         "configuration",
