@@ -156,7 +156,7 @@ impl Squashfs {
     }
 
     /// Unpacks and keeps what a reader in the order of the image will ask for next: up to `bytes` of content from `offset` in a file on, and
-    /// behind it what the next files have. `go_on` is asked before each block.
+    /// behind it what the next files have. `go_on` is asked before each block, and with true before each further file.
     ///
     /// # Errors
     /// Something there is broken; the reader will be told the same.
@@ -165,7 +165,7 @@ impl Squashfs {
         file: &Inode,
         offset: u64,
         bytes: usize,
-        go_on: &dyn Fn() -> bool,
+        go_on: &dyn Fn(bool) -> bool,
     ) -> Result<(), SquashfsError> {
         file::prepare((&self.blocks, &self.marks, &self.ids), file, offset, bytes, go_on)
     }

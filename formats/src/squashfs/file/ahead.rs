@@ -28,18 +28,19 @@ impl Spot {
     }
 }
 
-/// Unpacks up to `bytes` of content from `offset` in `file` on, until `go_on` says no.
+/// Unpacks up to `bytes` of content from `offset` in `file` on, until `go_on` says no. It is asked before each block, and with true before each
+/// further file.
 pub(in super::super) fn prepare(
     (blocks, marks, ids): (&Blocks, &Marks, &IdTable),
     file: &Inode,
     offset: u64,
     bytes: usize,
-    go_on: &dyn Fn() -> bool,
+    go_on: &dyn Fn(bool) -> bool,
 ) -> Result<(), SquashfsError> {
     let (mut left, mut steps, mut fragment) = (bytes, 0, None);
     let mut pieces = Pieces::of(blocks, file)?;
     pieces.go_to(offset / blocks.whole() as u64, marks)?;
-    while left > 0 && steps < STEPS && go_on() {
+    while left > 0 && steps < STEPS && go_on(false) {
         steps += 1;
         left = left.saturating_sub(match pieces.next()? {
             Some((Piece::Block(at, size), length)) => {
@@ -52,6 +53,7 @@ pub(in super::super) fn prepare(
                 blocks.whole()
             }
             Some(_) => 0,
+            None if !go_on(true) => break,
             None => match behind(ids, pieces)? {
                 Some(next) => {
                     pieces = Pieces::of(blocks, &next)?;

@@ -47,12 +47,15 @@ struct Stream {
     file: u64,
     end: u64,
     spot: Spot,
+    /// He has gone from one file to the next, and will do so again.
+    walks: bool,
 }
 
-/// A place from which on blocks are wanted.
+/// A place from which on blocks are wanted, of that file or of the next ones too.
 struct Job {
     file: Inode,
     offset: u64,
+    walks: bool,
 }
 
 impl Ahead {
@@ -81,12 +84,10 @@ impl Ahead {
         }
         let spot = shared.image.spot(file, end - 1);
         let mut state = shared.lock();
-        if !state.goes_on(number, offset, end, spot) {
-            return;
-        }
+        let Some(walks) = state.goes_on(number, offset, end, spot) else { return };
         // The reader unpacks the first block himself.
         let whole = shared.image.block_size() as u64;
-        state.jobs.push_back(Job { file: file.clone(), offset: (offset / whole + 1) * whole });
+        state.jobs.push_back(Job { file: file.clone(), offset: (offset / whole + 1) * whole, walks });
         if state.jobs.len() > shared.threads {
             state.jobs.pop_front();
         }
@@ -115,21 +116,21 @@ impl Drop for Ahead {
 }
 
 impl State {
-    /// Notes a request. True where it belongs to somebody who reads in order, and has come to another block.
-    fn goes_on(&mut self, file: u64, offset: u64, end: u64, spot: Spot) -> bool {
+    /// Notes a request. Where it belongs to somebody who reads in order, and has come to another block, it tells whether he goes through
+    /// files, too.
+    fn goes_on(&mut self, file: u64, offset: u64, end: u64, spot: Spot) -> Option<bool> {
         let Some(at) = self.streams.iter().position(|stream| stream.is_followed_by(file, offset)) else {
             if self.streams.len() >= STREAMS {
                 self.streams.pop_front();
             }
-            self.streams.push_back(Stream { file, end, spot });
-            return false;
+            self.streams.push_back(Stream { file, end, spot, walks: false });
+            return None;
         };
-        let Some(mut stream) = self.streams.remove(at) else { return false };
-        let is_new = stream.spot != spot;
-        let end = if stream.file == file { end.max(stream.end) } else { end };
-        stream = Stream { file, end, spot };
-        self.streams.push_back(stream);
-        is_new
+        let before = self.streams.remove(at)?;
+        let walks = before.walks || before.file != file;
+        let end = if before.file == file { end.max(before.end) } else { end };
+        self.streams.push_back(Stream { file, end, spot, walks });
+        (before.spot != spot).then_some(walks)
     }
 }
 
@@ -150,10 +151,10 @@ impl Shared {
 
     /// What a thread does as long as it lives.
     fn work(&self) {
-        while let Some(Job { file, offset }) = self.job() {
+        while let Some(Job { file, offset, walks }) = self.job() {
             let go_on = || !self.is_closed.load(Ordering::Relaxed);
             // Whoever reads it will be told what is wrong with it.
-            let _ = self.image.prepare(&file, offset, self.distance, &go_on);
+            let _ = self.image.prepare(&file, offset, self.distance, &|next| go_on() && (walks || !next));
         }
     }
 
