@@ -259,6 +259,32 @@ mod tests {
         assert_eq!(refused(&long), "its journal has a revoke block that is longer than a block");
     }
 
+    /// A journal that nobody would have room for: descriptors of 126 blocks each, from its start to its end.
+    struct Endless;
+
+    const LENGTH: u32 = 300_000;
+
+    impl ReadAt for Endless {
+        fn read_at(&self, buf: &mut [u8], offset: u64) -> std::io::Result<usize> {
+            let block = (offset / BLOCK as u64) as u32;
+            let first = block.saturating_sub(1) / 127 * 126;
+            let tags = (0..126).flat_map(|i| [first + i, if i == 125 { 0xA } else { 2 }]);
+            let words: Vec<u32> = match block {
+                0 => vec![0xC03B_3998, 4, 0, BLOCK as u32, LENGTH, 1, 7, 1, 0, 0, 1],
+                _ if block == LENGTH / 127 * 127 + 1 => vec![0xC03B_3998, COMMIT, 7],
+                _ if block % 127 == 1 => [0xC03B_3998, DESCRIPTOR, 7].into_iter().chain(tags).collect(),
+                _ => Vec::new(),
+            };
+            words_of(&words).as_slice().read_at(buf, offset % BLOCK as u64)
+        }
+    }
+
+    #[test]
+    fn what_is_kept_of_a_journal_is_bounded() {
+        let refused = recover(&Endless, LENGTH.into(), BLOCK as u32, 1 << 30).unwrap_err().to_string();
+        assert_eq!(refused, "a journal with more than 262144 blocks to be replayed");
+    }
+
     #[test]
     fn an_empty_log_has_nothing_to_say() {
         assert_eq!(Made::new(0, 7).seen().unwrap(), []);

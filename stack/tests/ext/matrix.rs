@@ -97,6 +97,49 @@ fn what_cannot_be_read_is_refused_one_by_one() {
     assert_eq!(number(layer.entries(keys[&b"plain"[..]], &mut |_| true).unwrap_err()), Some(libc::ENOTDIR));
 }
 
+/// A file that is made a directory, for no kernel makes one like it in less than minutes.
+#[test]
+fn more_names_than_are_believed() {
+    let bench = kernel::bench();
+    let image = bench.path().join("image");
+    format(&image, &["-t", "ext3", "-b", "4096"], 32);
+    let names = |most: usize| -> Vec<u8> {
+        let record = |number: usize, length: u16| {
+            let name = format!("{number:06}");
+            let header = [&12_u32.to_le_bytes()[..], &length.to_le_bytes(), &[6, 1], name.as_bytes()].concat();
+            [header, vec![0; usize::from(length) - 14]].concat()
+        };
+        // Of 16 bytes each, so that they fill a block.
+        (0..most).flat_map(|number| record(number, 16)).collect()
+    };
+    let mounted = Mounted::new(&image, "rw");
+    fs::write(mounted.path().join("fits"), names(499_968)).unwrap();
+    fs::write(mounted.path().join("many"), names(500_224)).unwrap();
+    drop(mounted);
+    for request in ["sif /fits mode 040755", "sif /many mode 040755"] {
+        kernel::ok(kernel::tool("debugfs").args(["-w", "-R", request]).arg(&image).output().unwrap(), request);
+    }
+    let layer = layer::open(&image, Start::Root);
+    let mut outcomes = Vec::new();
+    layer
+        .entries(layer.root(), &mut |entry| {
+            let mut count = 0;
+            let mut visit = |_: condatainer_stack::layer::Entry<'_>| {
+                count += 1;
+                true
+            };
+            if entry.name != b"lost+found" {
+                let walked = layer.entries(entry.key, &mut visit).map_err(|error| error.raw_os_error());
+                outcomes.push((entry.name.to_vec(), walked, count));
+            }
+            true
+        })
+        .unwrap();
+    outcomes.sort();
+    let expected = [(b"fits".to_vec(), Ok(()), 499_968), (b"many".to_vec(), Err(Some(libc::EFBIG)), 500_000)];
+    assert_eq!(outcomes, expected);
+}
+
 /// Whoever has seen enough of a directory gets no more of it, and the order is always the same.
 fn early_stop(layer: &dyn Layer) {
     let names = |most: usize| {
