@@ -6,7 +6,7 @@ use super::acl::{ACCESS, Acl, DEFAULT};
 use super::data::BLOCK;
 use super::fs::Scratch;
 use super::node::{Meta, Node, now};
-use crate::layer::{Attributes, Time};
+use crate::layer::Attributes;
 use crate::serve::tree::{Answer, Changes, Moment};
 
 impl Scratch {
@@ -147,8 +147,7 @@ fn set_mode(meta: &mut Meta, mode: u16) -> Answer<()> {
 
 /// The content has changed.
 fn touch(meta: &mut Meta, strip: bool) {
-    let time: Time = now();
-    (meta.modified, meta.changed) = (time, time);
+    meta.touch();
     if strip {
         meta.strip();
     } else {

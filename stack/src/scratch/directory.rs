@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
 
 use nix::errno::Errno;
 
@@ -30,15 +29,15 @@ pub(super) struct Directory<N> {
 #[derive(Debug)]
 pub(super) struct Name<N> {
     pub(super) name: Box<[u8]>,
-    pub(super) node: Arc<N>,
+    pub(super) node: N,
 }
 
-impl<N> Directory<N> {
+impl<N: Clone> Directory<N> {
     pub(super) fn new(parent: Option<u64>) -> Self {
         Self { names: BTreeMap::new(), parent, gone: false }
     }
 
-    pub(super) fn get(&self, hasher: &RandomState, name: &[u8]) -> Option<&Arc<N>> {
+    pub(super) fn get(&self, hasher: &RandomState, name: &[u8]) -> Option<&N> {
         self.at(self.find(hasher, name)?)
     }
 
@@ -48,7 +47,7 @@ impl<N> Directory<N> {
         self.names.range(begin..begin + SAME).find(|(_, entry)| *entry.name == *name).map(|(&place, _)| place)
     }
 
-    pub(super) fn at(&self, place: u64) -> Option<&Arc<N>> {
+    pub(super) fn at(&self, place: u64) -> Option<&N> {
         self.names.get(&place).map(|entry| &entry.node)
     }
 
@@ -69,12 +68,12 @@ impl<N> Directory<N> {
         if free < begin + SAME { Ok(free) } else { Err(Errno::ENOSPC) }
     }
 
-    pub(super) fn put(&mut self, place: u64, name: &[u8], node: Arc<N>) {
+    pub(super) fn put(&mut self, place: u64, name: &[u8], node: N) {
         self.names.insert(place, Name { name: name.into(), node });
     }
 
     /// Lets a name stand for something else.
-    pub(super) fn change(&mut self, place: u64, node: Arc<N>) {
+    pub(super) fn change(&mut self, place: u64, node: N) {
         if let Some(entry) = self.names.get_mut(&place) {
             entry.node = node;
         }

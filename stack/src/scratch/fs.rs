@@ -58,7 +58,7 @@ impl Scratch {
 
     /// Nobody knows the node any more: its content goes back to the disk.
     pub(super) fn bury(&self, node: &Node) {
-        self.nodes.remove(node.number);
+        self.nodes.remove(node);
         if let Body::File(content) = &node.body {
             content.write().clear(&self.data);
         }

@@ -3,9 +3,6 @@
 //! The kernel's OverlayFS has its `upper` and its `work` in it. So it knows everything that an upper directory needs: renaming with all flags,
 //! devices 0/0, attributes, hard links, access control lists. Nothing of it outlives the mount, so fsync(2) has nothing to do.
 //!
-//! One thing the kernel does not do on top of any FUSE: its OverlayFS keeps a file under the name by which it has found it first. When that name
-//! is removed, the file's other names fail (`ESTALE`) until the kernel lets the file go, whatever the server says.
-//!
 //! [`fs`] is the whole of it, [`names`], [`rename`] and [`change`] are what can be done with it, and [`tree`] is how the server asks for
 //! that. [`data`] has the content.
 

@@ -9,7 +9,7 @@ use parking_lot::RwLock;
 use super::acl::{ACCESS, DEFAULT};
 use super::directory::Directory;
 use super::fs::Scratch;
-use super::node::{Birth, Body, Node};
+use super::node::{Birth, Body, Named, Node};
 use super::xattrs::Xattrs;
 use crate::serve::tree::{Answer, Entry, New};
 
@@ -30,13 +30,13 @@ impl Scratch {
         let mut names = directory.directory()?.write();
         let place = names.place(&self.hasher, name)?;
         let node = self.nodes.add(birth(&directory, new)?);
-        names.put(place, name, node.clone());
+        names.put(place, name, Named::first(node.clone()));
         directory.names_changed(i32::from(node.is_directory()));
         node.count()
     }
 
-    pub(super) fn link_node(&self, node: u64, directory: u64, name: &[u8]) -> Answer<Entry> {
-        let (node, directory) = (self.node(node)?, self.node(directory)?);
+    pub(super) fn link_node(&self, number: u64, directory: u64, name: &[u8]) -> Answer<Entry> {
+        let (node, directory) = (self.node(number)?, self.node(directory)?);
         if node.is_directory() {
             return Err(Errno::EPERM);
         }
@@ -44,9 +44,10 @@ impl Scratch {
         let mut names = directory.directory()?.write();
         let place = names.place(&self.hasher, name)?;
         node.link()?;
-        names.put(place, name, node.clone());
+        names.put(place, name, self.nodes.name(node.clone()));
         directory.names_changed(0);
-        node.count()
+        // For now the kernel wants the file that it has asked with; it will look the name up.
+        Ok(Entry { node: number, ..node.count()? })
     }
 
     /// Removes a name of anything but a directory.

@@ -2,6 +2,9 @@
 //!
 //! Locks are taken in this order: a directory's names or a file's content, then what is said of one inode. Nothing is locked after that.
 
+use std::ops::Deref;
+use std::sync::Arc;
+
 use condatainer_formats::ext::{FileType, Ids};
 use nix::errno::Errno;
 use nix::time::{ClockId, clock_gettime};
@@ -28,11 +31,42 @@ pub(super) struct Node {
     pub(super) meta: Mutex<Meta>,
 }
 
+/// What a name stands for, and the number by which the kernel knows it under that name.
+///
+/// The kernel's OverlayFS keeps a file under the name by which it has found it first, and loses it (`ESTALE`) when that name is
+/// removed, also under its other names. So each further name of a file has a number of its own, and is a file of its own for the kernel, which
+/// asks each time what has become of it; all of them show one inode number.
+#[derive(Debug, Clone)]
+pub(super) struct Named {
+    pub(super) node: Arc<Node>,
+    pub(super) number: u64,
+}
+
+impl Named {
+    pub(super) fn first(node: Arc<Node>) -> Self {
+        let number = node.number;
+        Self { node, number }
+    }
+
+    /// As [`Node::count`].
+    pub(super) fn count(&self) -> Answer<Entry> {
+        Ok(Entry { node: self.number, ..self.node.count()? })
+    }
+}
+
+impl Deref for Named {
+    type Target = Node;
+
+    fn deref(&self) -> &Node {
+        &self.node
+    }
+}
+
 /// What is in an inode.
 #[derive(Debug)]
 pub(super) enum Body {
     File(RwLock<Content>),
-    Directory(Box<RwLock<Directory<Node>>>),
+    Directory(Box<RwLock<Directory<Named>>>),
     Link(Box<[u8]>),
     Special,
 }
@@ -52,6 +86,9 @@ pub(super) struct Meta {
     pub(super) modified: Time,
     pub(super) changed: Time,
     pub(super) xattrs: Xattrs,
+    /// More numbers by which the kernel knows it.
+    #[allow(clippy::box_collection, reason = "a word where there is nothing, not three")]
+    pub(super) aliases: Option<Box<Vec<u64>>>,
 }
 
 /// What makes a node.
@@ -74,7 +111,8 @@ impl Node {
             _ => (0, 1),
         };
         let (accessed, modified, changed) = (now(), now(), now());
-        let meta = Meta { mode, ids, links, lookups: 0, size, blocks: 0, accessed, modified, changed, xattrs };
+        let (lookups, blocks, aliases) = (0, 0, None);
+        let meta = Meta { mode, ids, links, lookups, size, blocks, accessed, modified, changed, xattrs, aliases };
         Self { number, kind, device, body, meta: Mutex::new(meta) }
     }
 
@@ -86,7 +124,7 @@ impl Node {
         }
     }
 
-    pub(super) fn directory(&self) -> Answer<&RwLock<Directory<Node>>> {
+    pub(super) fn directory(&self) -> Answer<&RwLock<Directory<Named>>> {
         match &self.body {
             Body::Directory(names) => Ok(names),
             _ => Err(Errno::ENOTDIR),
@@ -162,6 +200,16 @@ impl Node {
 }
 
 impl Meta {
+    /// The content has changed. Where the kernel has it under several numbers, the time tells one that another has been written to.
+    pub(super) fn touch(&mut self) {
+        let (time, last) = (now(), self.modified);
+        (self.modified, self.changed) = (time, time);
+        if self.aliases.is_some() && (time.seconds, time.nanoseconds) <= (last.seconds, last.nanoseconds) {
+            let (carry, nanoseconds) = ((last.nanoseconds + 1) / 1_000_000_000, (last.nanoseconds + 1) % 1_000_000_000);
+            self.modified = Time { seconds: last.seconds.saturating_add(carry.into()), nanoseconds };
+        }
+    }
+
     /// Takes set-user-ID away, set-group-ID where the group may execute the file, and capabilities: somebody has written to it, or it
     /// has another owner.
     pub(super) fn strip(&mut self) {

@@ -7,10 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use nix::errno::Errno;
 use parking_lot::Mutex;
 
-use super::node::{Birth, Node};
+use super::node::{Birth, Named, Node};
 use crate::serve::tree::{Answer, WRITABLE};
+use condatainer_formats::ext::FileType;
 
 const SHARDS: usize = 16;
+/// So many names of a file have a number of their own, and the rest have the first one's.
+const MOST_ALIASES: usize = 4096;
 
 /// The table, in parts with a lock each. Numbers are never used again.
 #[derive(Debug, Default)]
@@ -25,14 +28,40 @@ impl Nodes {
     }
 
     pub(super) fn add(&self, birth: Birth) -> Arc<Node> {
-        let number = WRITABLE | (self.last.fetch_add(1, Ordering::Relaxed) + 1);
+        let number = self.number();
         let node = Arc::new(Node::new(number, birth));
         self.shard(number).lock().insert(number, node.clone());
         node
     }
 
-    pub(super) fn remove(&self, number: u64) {
-        self.shard(number).lock().remove(&number);
+    /// One more name of a node. What is no content (a pipe is where its inode is) has one number; so has a whiteout.
+    pub(super) fn name(&self, node: Arc<Node>) -> Named {
+        if !matches!(node.kind, FileType::Regular | FileType::Symlink) {
+            return Named::first(node);
+        }
+        let number = self.number();
+        {
+            let mut meta = node.meta.lock();
+            let aliases = meta.aliases.get_or_insert_default();
+            if aliases.len() >= MOST_ALIASES {
+                drop(meta);
+                return Named::first(node);
+            }
+            aliases.push(number);
+        }
+        self.shard(number).lock().insert(number, node.clone());
+        Named { node, number }
+    }
+
+    pub(super) fn remove(&self, node: &Node) {
+        let aliases = node.meta.lock().aliases.take().map_or(Vec::new(), |aliases| *aliases);
+        for number in aliases.into_iter().chain([node.number]) {
+            self.shard(number).lock().remove(&number);
+        }
+    }
+
+    fn number(&self) -> u64 {
+        WRITABLE | (self.last.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
     fn shard(&self, number: u64) -> &Mutex<HashMap<u64, Arc<Node>>> {

@@ -1,12 +1,10 @@
 //! Renaming, also over something, for something, and with a whiteout left behind.
 
-use std::sync::Arc;
-
 use nix::errno::Errno;
 
 use super::fs::Scratch;
 use super::names::{close, whiteout};
-use super::node::{Node, now};
+use super::node::{Named, Node, now};
 use crate::serve::tree::{Answer, Renaming};
 
 /// A name in a directory.
@@ -29,7 +27,7 @@ impl Scratch {
             return Err(Errno::EINVAL);
         }
         match there {
-            Some(there) if there.number == moved.number => Ok(()),
+            Some(there) if there.node.number == moved.node.number => Ok(()),
             Some(there) if how.exchange => {
                 if self.is_within(&there, from.0)? {
                     return Err(Errno::EINVAL);
@@ -61,12 +59,12 @@ impl Scratch {
         }
     }
 
-    fn named(&self, (directory, name): Place<'_>) -> Answer<Option<Arc<Node>>> {
+    fn named(&self, (directory, name): Place<'_>) -> Answer<Option<Named>> {
         Ok(directory.directory()?.read().get(&self.hasher, name).cloned())
     }
 
     /// Lets a name stand for a node, in the place that it has or in a new one.
-    fn put(&self, (directory, name): Place<'_>, node: &Arc<Node>) -> Answer<()> {
+    fn put(&self, (directory, name): Place<'_>, node: &Named) -> Answer<()> {
         let mut names = directory.directory()?.write();
         match names.find(&self.hasher, name) {
             Some(place) => names.change(place, node.clone()),
@@ -84,7 +82,7 @@ impl Scratch {
         let place = names.find(&self.hasher, name).ok_or(Errno::ENOENT)?;
         if as_whiteout {
             let ids = directory.meta.lock().ids;
-            names.change(place, self.nodes.add(whiteout(ids)));
+            names.change(place, Named::first(self.nodes.add(whiteout(ids))));
         } else {
             names.take(place);
         }

@@ -13,7 +13,8 @@ impl Tree for Scratch {
     }
 
     fn entry(&self, _directory: u64, listed: &Listed<'_>) -> Answer<Entry> {
-        self.node(listed.node).map_err(|_| Errno::ENOENT)?.count()
+        let node = self.node(listed.node).map_err(|_| Errno::ENOENT)?;
+        Ok(Entry { node: listed.node, ..node.count()? })
     }
 
     fn forget(&self, node: u64, count: u64) {
@@ -22,6 +23,12 @@ impl Tree for Scratch {
         {
             self.bury(&node);
         }
+    }
+
+    fn shared(&self, node: u64) -> Option<u64> {
+        let node = self.node(node).ok()?;
+        let is_shared = node.meta.lock().aliases.is_some();
+        is_shared.then_some(node.number)
     }
 
     fn attributes(&self, node: u64) -> Answer<Attributes> {

@@ -11,16 +11,19 @@ use crate::layer::Attributes;
 /// A day; longer than most jobs, and asked for again after it.
 pub(super) const KEPT: Duration = Duration::from_secs(86_400);
 
-pub(super) fn answer_attributes(reply: ReplyAttr, node: INodeNo, answer: Answer<Attributes>) {
+/// `shared` is the number that is shown, of a file that the kernel has under several.
+pub(super) fn answer_attributes(reply: ReplyAttr, node: INodeNo, shared: Option<u64>, answer: Answer<Attributes>) {
+    let kept = if shared.is_some() { Duration::ZERO } else { KEPT };
     match answer {
-        Ok(says) => reply.attr(&KEPT, &attributes(&Entry { node: node.0, attributes: says })),
+        Ok(says) => reply.attr(&kept, &attributes(&Entry { node: shared.unwrap_or(node.0), attributes: says })),
         Err(code) => reply.error(error(code)),
     }
 }
 
-pub(super) fn answer_entry(reply: ReplyEntry, answer: Answer<Entry>) {
+/// How long the kernel keeps the name is said apart from how long it keeps what the file says.
+pub(super) fn answer_entry(reply: ReplyEntry, name: Duration, file: Duration, answer: Answer<Entry>) {
     match answer {
-        Ok(entry) => reply.entry(&KEPT, &attributes(&entry), Generation(0)),
+        Ok(entry) => reply.entry_with_ttls(&file, &name, &attributes(&entry), Generation(0)),
         Err(code) => reply.error(error(code)),
     }
 }

@@ -9,7 +9,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use fuser::{
     BsdFileFlags, Errno as Code, FileHandle, Filesystem, Generation, INodeNo, InitFlags, IoctlFlags, KernelConfig,
@@ -21,7 +21,7 @@ use nix::errno::Errno;
 
 use super::answers::{KEPT, answer_attributes, answer_empty, answer_entry, answer_xattr};
 use super::requests::Requests;
-use super::tree::{Changes, Listed, New, Renaming};
+use super::tree::{Answer, Changes, Entry, Listed, New, Renaming};
 use super::wire::{attributes, device, error, from_system, ids, kind, missing, moment, only_a_name, permissions};
 use condatainer_formats::ext::FileType;
 
@@ -42,6 +42,14 @@ pub(super) struct Kernel {
     pub(super) acls: bool,
 }
 
+impl Kernel {
+    /// How long the kernel keeps what a file says.
+    fn kept(&self, answer: &Answer<Entry>) -> Duration {
+        let is_shared = answer.as_ref().is_ok_and(|entry| self.requests.shared(entry.node).is_some());
+        if is_shared { Duration::ZERO } else { KEPT }
+    }
+}
+
 impl Filesystem for Kernel {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
         let mut wanted = InitFlags::FUSE_ASYNC_READ
@@ -52,6 +60,7 @@ impl Filesystem for Kernel {
             | InitFlags::FUSE_CACHE_SYMLINKS
             | InitFlags::FUSE_HANDLE_KILLPRIV_V2
             | InitFlags::FUSE_MAX_PAGES
+            | InitFlags::FUSE_AUTO_INVAL_DATA
             | InitFlags::FUSE_DONT_MASK;
         wanted.set(InitFlags::FUSE_POSIX_ACL, self.acls);
         // What an old kernel does not offer it does without.
@@ -68,7 +77,10 @@ impl Filesystem for Kernel {
         match self.requests.lookup(parent.0, name.as_bytes()) {
             // Node 0 is a name that does not exist, which the kernel keeps as well.
             Err(Errno::ENOENT) => reply.entry(&KEPT, &missing(), Generation(0)),
-            answer => answer_entry(reply, answer),
+            answer => {
+                let kept = self.kept(&answer);
+                answer_entry(reply, KEPT, kept, answer);
+            }
         }
     }
 
@@ -77,7 +89,7 @@ impl Filesystem for Kernel {
     }
 
     fn getattr(&self, _request: &Request, node: INodeNo, _file: Option<FileHandle>, reply: ReplyAttr) {
-        answer_attributes(reply, node, self.requests.attributes(node.0));
+        answer_attributes(reply, node, self.requests.shared(node.0), self.requests.attributes(node.0));
     }
 
     fn setattr(
@@ -107,7 +119,8 @@ impl Filesystem for Kernel {
             modified: modified.map(moment),
             changed: changed.map(from_system),
         };
-        answer_attributes(reply, node, self.requests.change(node.0, &changes));
+        let answer = self.requests.change(node.0, &changes);
+        answer_attributes(reply, node, self.requests.shared(node.0), answer);
     }
 
     fn readlink(&self, _request: &Request, node: INodeNo, reply: ReplyData) {
@@ -135,7 +148,7 @@ impl Filesystem for Kernel {
             device: device(number),
             target: &[],
         };
-        answer_entry(reply, self.requests.make(parent.0, name.as_bytes(), &new));
+        answer_entry(reply, KEPT, KEPT, self.requests.make(parent.0, name.as_bytes(), &new));
     }
 
     fn mkdir(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, reply: ReplyEntry) {
@@ -147,13 +160,13 @@ impl Filesystem for Kernel {
             device: (0, 0),
             target: &[],
         };
-        answer_entry(reply, self.requests.make(parent.0, name.as_bytes(), &new));
+        answer_entry(reply, KEPT, KEPT, self.requests.make(parent.0, name.as_bytes(), &new));
     }
 
     fn symlink(&self, request: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
         let target = target.as_os_str().as_bytes();
         let new = New { kind: FileType::Symlink, mode: 0o777, umask: 0, ids: ids(request), device: (0, 0), target };
-        answer_entry(reply, self.requests.make(parent.0, name.as_bytes(), &new));
+        answer_entry(reply, KEPT, KEPT, self.requests.make(parent.0, name.as_bytes(), &new));
     }
 
     fn unlink(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
@@ -184,7 +197,9 @@ impl Filesystem for Kernel {
     }
 
     fn link(&self, _request: &Request, node: INodeNo, new_parent: INodeNo, new_name: &OsStr, reply: ReplyEntry) {
-        answer_entry(reply, self.requests.link(node.0, new_parent.0, new_name.as_bytes()));
+        let answer = self.requests.link(node.0, new_parent.0, new_name.as_bytes());
+        let kept = self.kept(&answer);
+        answer_entry(reply, kept, kept, answer);
     }
 
     fn open(&self, _request: &Request, _node: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
@@ -314,7 +329,8 @@ impl Filesystem for Kernel {
             // One that cannot be read is listed all the same, without a node: asking for it gives its error.
             let entry = self.requests.entry(node.0, listed).unwrap_or(None);
             let says = entry.as_ref().map_or_else(|| only_a_name(listed), attributes);
-            let full = reply.add(says.ino, listed.next, name, &KEPT, &says, Generation(0));
+            let kept = entry.map_or(KEPT, |entry| self.kept(&Ok(entry)));
+            let full = reply.add(says.ino, listed.next, name, &kept, &says, Generation(0));
             if let (true, Some(entry)) = (full, entry) {
                 self.requests.forget(entry.node, 1);
             }

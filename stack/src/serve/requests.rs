@@ -101,6 +101,12 @@ impl Requests {
         }
     }
 
+    /// As [`Tree::shared`].
+    #[must_use]
+    pub fn shared(&self, node: u64) -> Option<u64> {
+        if node & WRITABLE == 0 { None } else { self.tree(node).ok()?.shared(node) }
+    }
+
     /// GETATTR.
     ///
     /// # Errors

@@ -134,6 +134,11 @@ pub trait Tree: Send + Sync {
     /// The kernel has `count` fewer.
     fn forget(&self, node: u64, count: u64);
 
+    /// Of a file that the kernel has under several numbers: the one that all its names show. What it says is then asked for each time.
+    fn shared(&self, _node: u64) -> Option<u64> {
+        None
+    }
+
     /// What a node says.
     ///
     /// # Errors

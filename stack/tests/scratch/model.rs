@@ -71,8 +71,7 @@ fn operations(allowed: Allowed) -> impl Strategy<Value = Vec<Op>> {
         3 => (name(), directory()).prop_map(|(a, b)| MakeDirectory(a, b)),
         1 => (name(), any::<bool>()).prop_map(|(a, b)| Special(a, b)),
         1 => (name(), name()).prop_map(|(a, b)| Symlink(a, b)),
-        // Where the first name of a file is removed, the kernel's overlay on FUSE loses its others (ESTALE) while it keeps them in memory.
-        u32::from(!allowed.overlay) * 2 => (name(), name()).prop_map(|(a, b)| Link(a, b)),
+        2 => (name(), name()).prop_map(|(a, b)| Link(a, b)),
         2 => name().prop_map(Unlink),
         2 => name().prop_map(RemoveDirectory),
         5 => (name(), name(), 0..flags).prop_map(|(a, b, c)| Rename(a, b, c)),
@@ -272,7 +271,8 @@ fn collect(directory: &Path, prefix: &str, allowed: Allowed, all: &mut BTreeMap<
         let found = fs::symlink_metadata(&path).unwrap();
         let kind = found.file_type();
         assert_eq!(entry.file_type().unwrap(), kind, "{name} in a listing");
-        assert_eq!(entry.ino(), found.ino(), "{name} in a listing");
+        // A file that has had several names may be listed with another number than it shows.
+        assert!(entry.ino() == found.ino() || kind.is_file() || kind.is_symlink(), "{name} in a listing");
         let content = if kind.is_file() {
             let mut content = Vec::new();
             // A file that its owner may not read is read by nobody here.
