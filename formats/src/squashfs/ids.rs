@@ -7,7 +7,7 @@ use crate::file::Ids;
 const LENGTH: usize = 4;
 
 /// All ids of an image.
-pub(super) struct IdTable(Vec<u32>);
+pub(crate) struct IdTable(Vec<u32>);
 
 impl IdTable {
     pub(super) fn read(blocks: &Blocks) -> Result<Self, SquashfsError> {

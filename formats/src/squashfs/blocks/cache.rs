@@ -19,8 +19,8 @@ const SPARE: usize = 8;
 
 /// One block, and where the next begins.
 #[derive(Debug)]
-pub(in super::super) struct Block {
-    pub(in super::super) bytes: Vec<u8>,
+pub(crate) struct Block {
+    pub(crate) bytes: Vec<u8>,
     pub(super) next: u64,
 }
 
@@ -44,7 +44,7 @@ struct Shard {
     held: usize,
 }
 
-pub(super) struct Cache {
+pub(crate) struct Cache {
     shards: Vec<Mutex<Shard>>,
     hasher: RandomState,
     /// Bytes that one shard holds at most, or one block where that is larger.

@@ -40,7 +40,7 @@ impl Default for Budget {
 }
 
 /// An image as what its blocks hold.
-pub(super) struct Blocks {
+pub(crate) struct Blocks {
     reader: Box<dyn ReadAt>,
     window: Window,
     pub(super) sb: Superblock,
@@ -208,11 +208,11 @@ pub(super) fn stored(size: u32) -> u32 {
 }
 
 /// Where a metadata block begins, and a place in its content.
-pub(super) type Position = (u64, usize);
+pub(crate) type Position = (u64, usize);
 
 /// A place in a run of metadata blocks.
 #[derive(Clone)]
-pub(super) struct Cursor<'a> {
+pub(crate) struct Cursor<'a> {
     blocks: &'a Blocks,
     start: u64,
     block: Arc<Block>,

@@ -18,7 +18,7 @@ const STEPS: usize = 512;
 pub struct Spot(Option<Position>, u64);
 
 impl Spot {
-    pub(in super::super) fn of(blocks: &Blocks, file: &Inode, offset: u64) -> Self {
+    pub(crate) fn of(blocks: &Blocks, file: &Inode, offset: u64) -> Self {
         let Body::File(body) = &file.body else { return Self(None, 0) };
         let whole = u64::from(blocks.sb.block_size);
         match body.fragment {
@@ -30,7 +30,7 @@ impl Spot {
 
 /// Unpacks up to `bytes` of content from `offset` in `file` on, until `go_on` says no. It is asked before each block, and with true before each
 /// further file.
-pub(in super::super) fn prepare(
+pub(crate) fn prepare(
     (blocks, marks, ids): (&Blocks, &Marks, &IdTable),
     file: &Inode,
     offset: u64,

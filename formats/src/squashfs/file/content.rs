@@ -16,7 +16,7 @@ pub struct Content<'a> {
 }
 
 impl<'a> Content<'a> {
-    pub(in super::super) fn of(blocks: &'a Blocks, file: &Inode) -> Result<Self, SquashfsError> {
+    pub(crate) fn of(blocks: &'a Blocks, file: &Inode) -> Result<Self, SquashfsError> {
         Ok(Self { blocks, pieces: Pieces::of(blocks, file)?, piece: Vec::new(), at: 0 })
     }
 

@@ -148,7 +148,7 @@ struct Mark {
 
 /// The sums of the files that were read last, the first of each being of the first stride.
 #[derive(Default)]
-pub(in super::super) struct Marks(Mutex<VecDeque<(Position, Vec<Mark>)>>);
+pub(crate) struct Marks(Mutex<VecDeque<(Position, Vec<Mark>)>>);
 
 impl Marks {
     fn nearest(&self, list: Position, number: u64) -> Option<Mark> {

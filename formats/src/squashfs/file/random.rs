@@ -6,7 +6,7 @@ use super::super::inode::Inode;
 use super::pieces::{Marks, Piece, Pieces};
 
 /// Fills `buf` from `offset` on, as far as the file goes. Returns how much that is.
-pub(in super::super) fn read(
+pub(crate) fn read(
     blocks: &Blocks,
     marks: &Marks,
     file: &Inode,
@@ -50,7 +50,7 @@ fn fill(blocks: &Blocks, piece: Piece, length: usize, from: usize, buf: &mut [u8
 }
 
 /// The next offset from `offset` on that holds data, or a hole. The end of the file counts as a hole.
-pub(in super::super) fn seek(
+pub(crate) fn seek(
     blocks: &Blocks,
     marks: &Marks,
     file: &Inode,
