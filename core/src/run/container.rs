@@ -39,7 +39,7 @@ pub struct Options<'a> {
 pub(crate) struct Container<'a> {
     plan: &'a Plan,
     scratch: Scratch,
-    mounted: Option<MountedStack>,
+    pub(crate) mounted: Option<MountedStack>,
     pub(crate) child: Child,
     /// What the shim has said of its start.
     pub(crate) first: Report,
@@ -71,14 +71,14 @@ impl<'a> Container<'a> {
         let mut mounted = MountedStack::for_plan(plan)?;
         let mut child = spawn(plan, &scratch, mounted.as_mut(), options, streams)?;
         if let Some(Err(error)) = mounted.as_mut().map(|mounted| mounted.lead(child.number(), streams)) {
-            let _ = child.abandon();
+            let _ = child.abandon(|| {});
             return Err(error);
         }
         let first = child.wait_for_start()?;
         match first {
             Report::Silent => return Err(engine_failed(plan, &mut child)),
             Report::Nowhere(errno) => {
-                let _ = child.abandon();
+                let _ = child.abandon(|| {});
                 return Err(nowhere(plan, errno));
             }
             Report::Started(_) | Report::Failed(_) => {}
@@ -86,8 +86,11 @@ impl<'a> Container<'a> {
         // What we have locked ourselves was looked at then.
         let unchanged = if mounted.is_some() { Ok(()) } else { recheck::unchanged(plan) };
         if let Err(error) = unchanged.and_then(|()| scratch.is_in_place()) {
-            let _ = child.abandon();
+            let _ = child.abandon(|| {});
             return Err(error);
+        }
+        if let Some(mounted) = &mut mounted {
+            mounted.stands(first);
         }
         let scans = scan_cache::of_layers(plan);
         let leftovers = Leftovers::of(plan, first);
@@ -171,7 +174,7 @@ fn nowhere(plan: &Plan, errno: i32) -> RunError {
 
 /// The engine ended without ever reaching the shim: say who was faster, if that is why, and not the user himself.
 fn engine_failed(plan: &Plan, child: &mut Child) -> RunError {
-    let ended = match child.wait(|| {}, || {}) {
+    let ended = match child.wait(|| {}, || {}, || {}) {
         Ok(Ended::Exited(code)) => format!("exit code {code}"),
         Ok(Ended::Signaled(signal)) => format!("signal {signal}"),
         Ok(_) => "no exit code".into(),

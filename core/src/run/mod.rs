@@ -10,7 +10,7 @@ pub(crate) mod container;
 pub mod engine;
 pub(crate) mod error;
 pub(crate) mod images;
-mod mounted_stack;
+pub(crate) mod mounted_stack;
 mod scratch;
 pub(crate) mod session;
 pub(crate) mod zsh_startup;
@@ -18,6 +18,7 @@ pub(crate) mod zsh_startup;
 use crate::plan::Plan;
 use crate::plan::binds;
 use crate::run::engine::child::Streams;
+use crate::run::mounted_stack::MountedStack;
 use crate::run::session::OpenSession;
 
 pub use condatainer_programs::exit_code;
@@ -45,7 +46,9 @@ pub fn run(plan: &Plan, options: &mut Options<'_>) -> Result<Ended, RunError> {
     }
     let mut joined = 0;
     let over = || joined = session.as_ref().map_or(0, OpenSession::end);
-    let ended = container.child.wait(over, || tell_of_slow_disk(plan, options))?;
+    let mounted = &mut container.mounted;
+    let relieve = || mounted.iter_mut().for_each(MountedStack::relieve);
+    let ended = container.child.wait(over, || tell_of_slow_disk(plan, options), relieve)?;
     if joined > 0 {
         let processes = if joined == 1 { "process" } else { "processes" };
         (options.say)(&format!("ended {joined} {processes} that had joined this container"));

@@ -9,8 +9,10 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use nix::libc::O_DIRECTORY;
+use nix::unistd::Pid;
 
 use crate::machine::survey::PROGRAM;
 use crate::plan::engine::mounts::{self as planned, OwnMounts, What};
@@ -19,6 +21,8 @@ use crate::plan::refusal::Refusal;
 use crate::plan::{Plan, Watch};
 use crate::request::layer::Mode;
 use crate::run::engine::child::Streams;
+use crate::run::engine::leftovers::Leftovers;
+use crate::run::engine::shim_socket::Report;
 use crate::run::error::{RunError, system};
 use condatainer_formats::ext::Window;
 use condatainer_formats::sif::PartitionFs;
@@ -29,11 +33,20 @@ use condatainer_stack::namespace::Cannot;
 use condatainer_stack::process::start::{Entrance, Server};
 use condatainer_stack::process::{Entry, Format, Image, Point, Stack};
 
+/// How often is looked for those that cannot end. Whoever is killed ends at once, if nothing is wrong.
+pub(crate) const LOOK: Duration = Duration::from_secs(5);
+
 /// See the module.
 pub(crate) struct MountedStack {
     own: OwnMounts,
     server: Server,
     entrance: Option<Entrance>,
+    /// Who is in the container, once it stands.
+    inside: Option<Leftovers>,
+    /// Those that were killed and had not ended at the last look, and when that was.
+    dying: Vec<Pid>,
+    looked: Instant,
+    is_killed: bool,
     // The server has its own descriptors of the same open files; a lock goes with the last one.
     _images: Vec<Locked>,
 }
@@ -66,7 +79,16 @@ impl MountedStack {
         let stack = Stack { users: own.users.clone(), points: own.points.iter().filter_map(point).collect() };
         let scratch = own.scratch.as_deref().map(directory).transpose()?;
         let server = Server::start(Path::new(PROGRAM), parts, &stack, scratch.as_ref().map(AsFd::as_fd))?;
-        Ok(Some(Self { own: own.clone(), server, entrance: None, _images: images }))
+        Ok(Some(Self {
+            own: own.clone(),
+            server,
+            entrance: None,
+            inside: None,
+            dying: Vec::new(),
+            looked: Instant::now(),
+            is_killed: false,
+            _images: images,
+        }))
     }
 
     /// What becomes the engine gets this as its standard input.
@@ -88,9 +110,32 @@ impl MountedStack {
         }
     }
 
+    /// The container stands, and this is its first process.
+    pub(crate) fn stands(&mut self, first: Report) {
+        if let Report::Started(first) = first {
+            self.inside = Leftovers::with(first);
+        }
+    }
+
+    /// To be called now and then. A process that waits for an answer of a server that is stopped or blocked cannot even be killed, and Slurm
+    /// would take its node out of use. So the server is killed where somebody in the container is to end and does not.
+    pub(crate) fn relieve(&mut self) {
+        if self.is_killed || self.looked.elapsed() < LOOK {
+            return;
+        }
+        self.looked = Instant::now();
+        let dying = self.inside.as_ref().map(Leftovers::being_killed).unwrap_or_default();
+        if dying.iter().any(|pid| self.dying.contains(pid)) {
+            self.server.kill();
+            self.is_killed = true;
+        }
+        self.dying = dying;
+    }
+
     /// After the engine's end: waits for the server's. The lines to say.
     pub(crate) fn end(self) -> Vec<String> {
-        self.server.end()
+        let why = "what served the layers did not answer a process that was to end, and was killed";
+        if self.is_killed { vec![why.into()] } else { self.server.end() }
     }
 }
 

@@ -19,6 +19,7 @@ use crate::run::container::{Container, Options, Outcome};
 use crate::run::engine::child::Streams;
 use crate::run::engine::leftovers::Leftovers;
 use crate::run::engine::shim_socket::Report;
+use crate::run::mounted_stack::{LOOK, MountedStack};
 use crate::step::channel::{Answer, Call, answer, next_call, view};
 use crate::step::relay::server::Relays;
 use condatainer_images::system::process::Process;
@@ -141,6 +142,7 @@ fn serve(
         why: "the container of this step has ended before the step: was its process killed?".into(),
     };
     let (mut stands, own_view) = (true, view());
+    let patience = PollTimeout::try_from(LOOK).unwrap_or(PollTimeout::NONE);
     loop {
         match next_call(channel) {
             Call::Task(task, view) if view != own_view => return End::NotShared(OTHER_VIEW, Some(task)),
@@ -152,7 +154,9 @@ fn serve(
                     relays.serve(first);
                 }
                 let calls = std::iter::once(channel).chain(relays.as_deref().map(AsFd::as_fd));
-                stands = container.child.wait_beside(&calls.collect::<Vec<_>>()).unwrap_or(false);
+                let at_most = if container.mounted.is_some() { patience } else { PollTimeout::NONE };
+                stands = container.child.wait_beside(&calls.collect::<Vec<_>>(), at_most).unwrap_or(false);
+                container.mounted.iter_mut().for_each(MountedStack::relieve);
             }
         }
     }
@@ -169,7 +173,8 @@ fn finish(mut container: Container<'_>, relays: Option<Relays>, options: &mut Op
     if let Some(relays) = relays {
         relays.end();
     }
-    let _ = container.child.abandon();
+    let mounted = &mut container.mounted;
+    let _ = container.child.abandon(|| mounted.iter_mut().for_each(MountedStack::relieve));
     // The tasks have ended: their codes are known, and none is left to say anything. The plugin does, and srun.
     container.end(options)
 }

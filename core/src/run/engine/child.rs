@@ -150,14 +150,20 @@ impl Child {
     }
 
     /// Waits for the end, passing signals on meanwhile; `over` is called when the command has ended, `slow` once where the rest takes
-    /// long.
-    pub(crate) fn wait(&mut self, over: impl FnOnce(), slow: impl FnMut()) -> Result<Ended, RunError> {
+    /// long, and `tick` again and again.
+    pub(crate) fn wait(
+        &mut self,
+        over: impl FnOnce(),
+        slow: impl FnMut(),
+        mut tick: impl FnMut(),
+    ) -> Result<Ended, RunError> {
         while self.ended.is_none() && self.command_runs() {
             self.wait_for_news(Beside::Nothing, COMMAND_CHECK.into())?;
+            tick();
         }
         self.command_is_over = self.command.is_some();
         over();
-        self.wait_for_teardown(slow)?;
+        self.wait_for_teardown(slow, tick)?;
         Ok(match (self.socket.read(), self.ended) {
             (Report::Failed(errno), _) if errno == Errno::ENOENT as i32 => Ended::NotFound,
             (Report::Failed(errno), _) if errno == Errno::ELIBBAD as i32 => {
@@ -171,9 +177,10 @@ impl Child {
     }
 
     /// Ends a container whose command was not let go yet: the shim gives up when its word does not come.
-    pub(crate) fn abandon(&mut self) -> Result<(), RunError> {
+    /// `tick` is called meanwhile.
+    pub(crate) fn abandon(&mut self, tick: impl FnMut()) -> Result<(), RunError> {
         self.socket.hang_up();
-        self.wait_for_teardown(|| {})
+        self.wait_for_teardown(|| {}, tick)
     }
 
     /// The last of these that has come in.
@@ -186,9 +193,9 @@ impl Child {
         matches!(self.ended, Some(WaitStatus::Signaled(..)))
     }
 
-    /// Waits until something can be read at one of these; `false` where the container has ended by itself.
-    pub(crate) fn wait_beside(&mut self, others: &[BorrowedFd<'_>]) -> Result<bool, RunError> {
-        self.wait_for_news(Beside::Others(others), PollTimeout::NONE)?;
+    /// Waits until something can be read at one of these, at most so long; `false` where the container has ended by itself.
+    pub(crate) fn wait_beside(&mut self, others: &[BorrowedFd<'_>], at_most: PollTimeout) -> Result<bool, RunError> {
+        self.wait_for_news(Beside::Others(others), at_most)?;
         Ok(self.ended.is_none())
     }
 
@@ -201,11 +208,12 @@ impl Child {
     /// (see [`daemons`]), and another before SIGKILL, which would leave a dirty image where no guard takes it; a process that the
     /// command left behind is enough for that. So they are asked with SIGHUP, which makes them unmount and sync, for as long as the
     /// disk takes.
-    fn wait_for_teardown(&mut self, mut slow: impl FnMut()) -> Result<(), RunError> {
+    fn wait_for_teardown(&mut self, mut slow: impl FnMut(), mut tick: impl FnMut()) -> Result<(), RunError> {
         let start = Instant::now();
         let (mut asked, mut told) = (None, false);
         while self.ended.is_none() || self.leaves_behind(asked.as_ref()) {
             self.wait_for_news(Beside::Nothing, TEARDOWN_CHECK.into())?;
+            tick();
             let passed = start.elapsed();
             if passed >= TEARDOWN && asked.is_none() {
                 asked = Some(daemons::ask_to_end(self.engine));
@@ -304,6 +312,6 @@ mod tests {
             child.reap();
         }
         child.reap();
-        assert_eq!(child.wait(|| {}, || {}).unwrap(), Ended::Exited(0));
+        assert_eq!(child.wait(|| {}, || {}, || {}).unwrap(), Ended::Exited(0));
     }
 }

@@ -12,7 +12,8 @@ tests! {
         tasks_of_a_step_share_one_server, a_terminal_is_the_steps, others_join, no_byte_of_an_image_changes,
         a_dirty_image_is_read_as_it_is, a_reader_by_hand_is_in_nobodys_way, what_was_deleted_stays_deleted,
         what_tmp_writes_is_seen_and_gone, tmp_works_as_the_namespaces_root, tmp_has_every_mount_point,
-        nothing_is_left_whoever_is_killed, nothing_is_left_of_a_step, a_killed_server_is_an_error, what_is_not_ours_is_refused_or_said,
+        nothing_is_left_whoever_is_killed, nothing_is_left_of_a_step, a_killed_server_is_an_error, a_stopped_server_keeps_no_step_and_no_node,
+        what_is_not_ours_is_refused_or_said,
     ];
     Apptainer, OwnCluster: [a_site_that_forbids_directories];
 }
@@ -223,6 +224,29 @@ fn a_killed_server_is_an_error(desk: &Desk) -> Result<()> {
         ended_by(desk, "kill -KILL $server; condatainer join $start cat /own/file && echo RAN; kill -TERM $start")?;
     ensure!(!output.stdout.contains("RAN"), "{output:?}");
     output.complains("the process that served the layers has ended")?;
+    nothing_is_left(desk)
+}
+
+/// A task that waits for its answer cannot be killed, and Slurm would take the node out of use.
+fn a_stopped_server_keeps_no_step_and_no_node(desk: &Desk) -> Result<()> {
+    two_layers(desk)?;
+    let task = "touch there.$SLURM_PROCID; find /usr -xdev -type f -exec cat {} + > /dev/null 2>&1; exec sleep 8643";
+    let job =
+        format!("#!/bin/sh\nexport CONDATAINER_MOUNTS=own\nsrun -n4 -O --condatainer-overlay=env.img sh -c '{task}'\n");
+    let id = desk.submit(&["-n1"], &job)?;
+    desk.wait_until("[ -e there.0 ] && [ -e there.1 ] && [ -e there.2 ] && [ -e there.3 ]")?;
+    ours(desk, &format!("kill -STOP $(servers); scancel {id}"))?.success()?;
+    desk.job_ends(id)?;
+    nothing_is_left(desk)?;
+    desk.nodes_are_well()?;
+    // The same of a command that is typed.
+    let typed = format!(
+        "condatainer exec -o env.img -- sh -c 'touch at; {0}' & start=$!; until [ -e at ]; do sleep 0.05; done; sleep 0.2; kill -STOP $(servers); \
+        condatainer join $start true & sleep 0.5; pkill -KILL -u alice -f '^find /usr -xdev'; pkill -KILL -u alice cat; kill -KILL $!; kill -TERM $start; wait $start",
+        "find /usr -xdev -type f -exec cat {} + > /dev/null 2>&1"
+    );
+    let output = ours(desk, &typed)?;
+    ensure!(output.code != 0, "{output:?}");
     nothing_is_left(desk)
 }
 
