@@ -119,7 +119,7 @@ impl Tree for Lower {
 
     fn entry(&self, directory: u64, listed: &Listed<'_>) -> Answer<Entry> {
         // A number says all of a node, unless several layers have it.
-        if listed.node & SHARED == 0 {
+        if listed.node & SHARED == 0 || listed.node == directory {
             self.give(&self.node(listed.node)?)
         } else {
             self.lookup(directory, listed.name)

@@ -12,6 +12,9 @@ use condatainer_formats::ext::{FileType, Ids};
 
 /// `.` and `..` come first in every directory, so a tree's places are this much further on.
 const DOTS: u64 = 2;
+/// The name that the kernel asks for where it has a node by its handle and not by a path, as its overlay has the lower file of one that was
+/// copied up: the node itself is meant. Without it that file is stale (`ESTALE`) as soon as its name is looked up anew.
+const ITSELF: &[u8] = b"/";
 /// For a parent that is not known; libfuse says the same.
 const UNKNOWN: u64 = 0xFFFF_FFFF;
 
@@ -87,6 +90,10 @@ impl Requests {
     /// # Errors
     /// As [`Tree::lookup`].
     pub fn lookup(&self, directory: u64, name: &[u8]) -> Answer<Entry> {
+        if name == ITSELF && directory != ROOT {
+            let listed = Listed { name, node: directory, kind: FileType::Unknown, next: 1 };
+            return self.tree(directory)?.entry(directory, &listed);
+        }
         if directory != ROOT {
             return self.tree(directory)?.lookup(directory, name);
         }

@@ -11,7 +11,9 @@ use condatainer_formats::ext::Ids;
 use condatainer_stack::ids::Show;
 use condatainer_stack::layer::Time;
 use condatainer_stack::merge::{Merged, Stacked};
-use condatainer_stack::serve::{Lower, Options, Requests, Trouble, run};
+use condatainer_stack::scratch::{Backing, Scratch};
+use condatainer_stack::serve::tree::Tree;
+use condatainer_stack::serve::{Lower, Options, Requests, Top, Trouble, run};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use tempfile::TempDir;
 
@@ -36,15 +38,27 @@ impl Mount {
     }
 
     pub fn of(merged: Merged, show: Show) -> Self {
+        Self::with(merged, show, None)
+    }
+
+    /// With a tree that can be written to, which keeps content in memory.
+    pub fn writable(merged: Merged) -> Self {
+        let scratch = Scratch::new(Backing::in_memory().unwrap(), None, Ids::ROOT, 0o755);
+        let tops = vec![Top { name: "upper", node: scratch.upper() }, Top { name: "work", node: scratch.work() }];
+        Self::with(merged, Show::everything(), Some((Arc::new(scratch), tops)))
+    }
+
+    fn with(merged: Merged, show: Show, scratch: Option<(Arc<dyn Tree>, Vec<Top>)>) -> Self {
         let told = Arc::new(Mutex::new(Vec::new()));
         let note = Arc::clone(&told);
         let trouble = Trouble::with(move |line| note.lock().unwrap().push(line.to_owned()));
         let options = Options { threads: 4, acls: show.shows_acls() };
         let tree = Counted::new(Lower::new(merged, show, Arc::new(trouble)));
         let (ids, node) = (Ids::ROOT, tree.lower.root());
-        let requests = Requests::new((Arc::clone(&tree) as _, node), None, ids, Time::default());
+        let flags = if scratch.is_some() { FLAGS.difference(MsFlags::MS_RDONLY) } else { FLAGS };
+        let requests = Requests::new((Arc::clone(&tree) as _, node), scratch, ids, Time::default());
         let at = tempfile::tempdir().unwrap();
-        let device = attach(at.path()).unwrap();
+        let device = attach_with(at.path(), flags).unwrap();
         let server = Some(std::thread::spawn(move || run(requests, device, options, || {})));
         Self { at, server, tree, told }
     }
@@ -70,9 +84,13 @@ const FLAGS: MsFlags = MsFlags::MS_NODEV.union(MsFlags::MS_NOSUID).union(MsFlags
 
 /// Mounts a fresh `/dev/fuse` at a directory, and returns it to be served.
 pub fn attach(at: &Path) -> io::Result<OwnedFd> {
+    attach_with(at, FLAGS)
+}
+
+fn attach_with(at: &Path, flags: MsFlags) -> io::Result<OwnedFd> {
     let device = OpenOptions::new().read(true).write(true).open("/dev/fuse")?;
     let data = format!("fd={},rootmode=40000,user_id=0,group_id=0,default_permissions,allow_other", device.as_raw_fd());
-    mount(Some("condatainer"), at, Some("fuse"), FLAGS, Some(&*data))?;
+    mount(Some("condatainer"), at, Some("fuse"), flags, Some(&*data))?;
     Ok(device.into())
 }
 
