@@ -146,3 +146,18 @@ fn what_is_written_is_what_the_kernel_makes_of_it_elsewhere() {
     }
     assert!(done > rounds * 10, "{done} things done are too few");
 }
+
+#[test]
+fn a_second_name_of_a_lower_file_is_read_at_once_and_after_the_first_is_gone() {
+    let memory = Tmpfs::new();
+    let low = memory.at.path().join("low");
+    put(&low, "d/file", "of the image");
+    let mount = Mount::writable(Merged::new(vec![stacked(&low)]).unwrap());
+    let overlay = Overlay::new(&[&mount.path()], &mount.root().join("upper"), &mount.root().join("work"));
+    let [first, second] = ["d/file", "second"].map(|name| overlay.0.path().join(name));
+    fs::hard_link(&first, &second).unwrap();
+    assert_eq!(fs::read_to_string(&second).unwrap(), "of the image");
+    assert_eq!(fs::read_to_string(&first).unwrap(), "of the image");
+    fs::remove_file(&first).unwrap();
+    assert_eq!(fs::read_to_string(&second).unwrap(), "of the image");
+}

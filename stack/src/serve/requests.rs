@@ -15,6 +15,8 @@ const DOTS: u64 = 2;
 /// The name that the kernel asks for where it has a node by its handle and not by a path, as its overlay has the lower file of one that was
 /// copied up: the node itself is meant. Without it that file is stale (`ESTALE`) as soon as its name is looked up anew.
 const ITSELF: &[u8] = b"/";
+/// Where the kernel's overlay notes which lower file a copied-up one was.
+const ORIGIN: &[u8] = b"user.overlay.origin";
 /// For a parent that is not known; libfuse says the same.
 const UNKNOWN: u64 = 0xFFFF_FFFF;
 
@@ -199,7 +201,15 @@ impl Requests {
     /// # Errors
     /// As [`Tree::xattr`].
     pub fn xattr(&self, node: u64, name: &[u8]) -> Answer<Vec<u8>> {
-        self.not_root(node, Errno::ENODATA)?.xattr(node, name)
+        let tree = self.not_root(node, Errno::ENODATA)?;
+        // Each name of a file is a file for the kernel's overlay; with the lower file that it came from they would be one, and so stale.
+        if name == ORIGIN && node & WRITABLE != 0 {
+            let says = tree.attributes(node)?;
+            if says.kind != FileType::Directory && says.links > 1 {
+                return Err(Errno::ENODATA);
+            }
+        }
+        tree.xattr(node, name)
     }
 
     /// LISTXATTR.
