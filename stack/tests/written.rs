@@ -75,9 +75,8 @@ fn act(seed: u64, root: &Path) -> io::Result<()> {
         9 => fs::remove_dir(&one),
         10 => fs::remove_dir_all(&one),
         11..=12 => fs::rename(&one, &other),
-        // No second names: on any upper that can be remote, the kernel's overlay answers ESTALE for one of a lower file whose first name has
-        // been removed, until it forgets the file.
-        13..=14 => symlink(&text[..text.len().min(50)], &one),
+        13 => fs::hard_link(&one, &other),
+        14 => symlink(&text[..text.len().min(50)], &one),
         15 => {
             // Not through a link: it leads out of one of the trees.
             let mode = [0o600, 0o644, 0o755, 0o750][random.usize(..4)];
@@ -100,6 +99,8 @@ fn without_times(root: &Path) -> Vec<(Vec<u8>, Seen)> {
     let all = walk(root).into_iter();
     all.map(|(path, mut seen)| {
         seen.times = Default::default();
+        // The name by which a lower file was copied up shows the lower one's number, its second names the upper one's.
+        seen.inode.clear();
         if seen.mode & 0o170_000 == 0o040_000 {
             // Each file system says something else of its directories.
             (seen.size, seen.links) = (0, 1);
