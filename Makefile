@@ -66,7 +66,8 @@ check:
 
 # Unit, property and image tests; the plugin's interface against the spank.h of every release. The images' own tests take as long as
 # all others together, and each has a time at which only one processor works, so they run beside them: in groups, whose output stays together.
-IMAGE_TESTS := $(CARGO) test -q --locked -p condatainer-images
+# Not cargo's: it would take the three groups for three processors.
+IMAGE_TESTS := MAKEFLAGS= $(CARGO) test -q --locked -p condatainer-images
 unit: stage test-packages
 	$(BUILT)/cluster prepare
 	$(CARGO) test -q --locked --workspace --exclude condatainer-tests --no-run
@@ -74,7 +75,7 @@ unit: stage test-packages
 
 unit-others:
 	SPANK_INCLUDE_DIRS=$$($(BUILT)/cluster roots | awk '/ slurmd / { print $$1 "/usr/include" }' | paste -sd:) \
-	    $(SHIPPED) $(CARGO) test -q --locked --workspace --exclude condatainer-tests --exclude condatainer-images
+	    MAKEFLAGS= $(SHIPPED) $(CARGO) test -q --locked --workspace --exclude condatainer-tests --exclude condatainer-images
 
 unit-images-1:
 	$(IMAGE_TESTS) --lib --test '[!a-m]*'

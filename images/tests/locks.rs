@@ -19,7 +19,8 @@ use condatainer_images::temporary::on_signal;
 use condatainer_images::verbs::chown::{Request, chown};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use support::{Bench, Part, fsck, ok, set_mode, sif, whole};
+
+use support::{Bench, Part, fsck, ok, set_mode, sif, victim_command, whole};
 
 const USER: Ids = Ids { uid: 1_234_567, gid: 70_001 };
 const IMAGE: &str = "CONDATAINER_TEST_LOCKS_IMAGE";
@@ -43,8 +44,7 @@ fn a_signal_takes_the_note_away() {
     let bench = Bench::new();
     let image = bench.image("env.img", &["-t", "ext3"], 16);
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
-        let mut command = Command::new(env::current_exe().unwrap());
-        let mut child = command.args(["--exact", "victim"]).env(IMAGE, &image).env(HALT, "").spawn().unwrap();
+        let mut child = victim_command().env(IMAGE, &image).env(HALT, "").spawn().unwrap();
         let deadline = Instant::now() + Duration::from_secs(20);
         while holder::read(&image).is_none() {
             assert!(child.try_wait().unwrap().is_none() && Instant::now() < deadline, "there is no note");
