@@ -20,7 +20,7 @@ export CLUSTER_CACHE ?= $(CURDIR)/.cache/cluster
 # What a script in a container may call of Slurm.
 SLURM_COMMANDS := sacct salloc sattach sbatch sbcast scancel scontrol sinfo sprio squeue srun sstat
 
-# What building needs besides the Rust toolchain: a linker, the C library and its headers.
+# What building needs besides the Rust toolchain: a linker, the C library and its headers. gcc also compiles zstd's C library.
 BUILD_PACKAGES := gcc libc6-dev binutils
 # What testing needs besides: libclang, with which bindgen makes the declarations of SPANK once more, to compare.
 TEST_PACKAGES := libclang-dev

@@ -1,11 +1,11 @@
-//! The documents keep to what is there: every test that docs/security.md names exists, every link leads somewhere, and every
-//! command of make is a target.
+//! The documents keep to what is there: every test that docs/security.md names exists, every link leads somewhere, every
+//! command of make is a target, and the sample configuration has every key.
 
 // Tests and their helpers: what does not hold, fails the test.
 #![allow(clippy::unwrap_used, clippy::panic)]
 #![forbid(unsafe_code)]
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -150,6 +150,32 @@ fn headings(text: &str) -> Vec<String> {
         line.starts_with('#').then(|| kept.collect::<String>().to_lowercase().replace(' ', "-"))
     };
     text.lines().filter_map(heading).collect()
+}
+
+/// The sample and the administration guide have every key that a file can have, and no other.
+#[test]
+fn every_key_of_the_configuration_is_shown() {
+    let settings = read(&top().join("core/src/config/settings.rs"));
+    let fields = settings.lines().filter_map(|line| line.trim().strip_prefix("pub ")?.split_once(": Option<"));
+    let keys: BTreeSet<&str> = fields.map(|(key, _)| key).collect();
+    assert!(keys.contains("base") && keys.len() > 9, "{keys:?}");
+    let sample = read(&top().join("packaging/config.toml.example"));
+    let guide = read(&top().join("docs/admin.md"));
+    let guide = guide.split("```toml").skip(1).filter_map(|rest| rest.split_once("```")).map(|(block, _)| block);
+    let guide = guide.collect::<String>();
+    for (name, text) in [("packaging/config.toml.example", sample), ("docs/admin.md", guide)] {
+        let shown: BTreeSet<&str> = text.lines().filter_map(shown_key).collect();
+        assert_eq!(shown, keys, "{name}");
+    }
+}
+
+/// The key of `#KEY = …`, `KEY = …` or `[KEY]`.
+fn shown_key(line: &str) -> Option<&str> {
+    let line = line.strip_prefix('#').unwrap_or(line);
+    let table = line.strip_prefix('[').and_then(|rest| rest.split_once(']')).map(|(key, _)| key);
+    let key = line.split_once(" = ").map(|(key, _)| key);
+    let is_key = |key: &&str| key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    table.or(key).filter(is_key)
 }
 
 #[test]

@@ -47,7 +47,7 @@ pub(crate) fn judge(facts: &Facts) -> Check {
         ),
         (Mounts::Own, Some(why), _) => Check::failed(
             ID,
-            format!("condatainer is to mount the layers, and cannot: {why}"),
+            format!("condatainer must mount the layers and cannot: {why}"),
             "see the reason, or set mounts = \"auto\"",
         ),
         (_, None, Some(why)) => {

@@ -3,6 +3,9 @@
 //! What [`super::probe`] is to one look, this is to whole trees: seal, diff and the search for whiteouts stand on it. Nothing
 //! here recurses by itself, so a directory that contains itself costs its caller a check and nothing more. Reading every
 //! directory and file once reads no more than the image has.
+//!
+//! [`super::volume`] reads the same for a server: at any place, by many threads, and through the journal. This one reads the disk as it
+//! is, so that a writer sees what it wrote, and streams each file once.
 
 mod walk;
 pub(crate) mod xattr;

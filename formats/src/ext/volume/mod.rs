@@ -4,6 +4,8 @@
 //! bounded part in memory; contents go from the file to the caller's buffer. Nothing is ever written: what its journal
 //! has is read from there. The bitmaps, the counts and the list
 //! of orphans are not looked at, so that it does not matter in what state a killed writer left them.
+//!
+//! [`super::tree`] reads whole trees once, without the journal and with one reader: for seal, diff and whoever writes to the image.
 
 mod acl;
 mod content;

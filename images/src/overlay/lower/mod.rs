@@ -6,6 +6,9 @@
 //!
 //! `open` finds the layers that a path means. A `layer` is a `directory`, an `ext` image or a `squashfs`, and all of them can do the same.
 //! `merged` is one directory of several layers, in which whiteouts count; this file leads from one to the next.
+//!
+//! `merge` of the crate `stack` merges layers too, for a server: many threads ask it, at any place, and its memory is bounded. This one
+//! walks a tree once, and reads directories of the host too. `stack/tests/merge.rs` compares both with the kernel.
 
 mod directory;
 mod error;
