@@ -22,8 +22,11 @@ use crate::build::process::{End, Running};
 use crate::build::progress::{News, Watch};
 use crate::build::target::{self, Target};
 use crate::build::work_dir::WorkDir;
+use crate::config::Mounts;
+use crate::machine::facts::Facts;
 use crate::machine::survey;
 use crate::plan::command_line::contradicting_variables;
+use crate::plan::refusal::Refusal;
 use crate::plan::{self, Plan};
 use crate::request::bind::Bind;
 use crate::request::names::Name;
@@ -221,7 +224,13 @@ fn plan(request: &Request<'_>, order: &Order<'_>, place: &Place) -> Result<Plan,
         ..Default::default()
     };
     let facts = survey::survey(&container, request.config, request.env)?;
-    let plan = plan::decide(&container, &facts, plan::Command::Argv(order.command()))?;
+    Ok(decide(&container, facts, order.command())?)
+}
+
+/// The engine is started as it is, with nobody to serve a tree for it: so it mounts the base, whatever the site says about layers.
+fn decide(container: &crate::request::Request, mut facts: Facts, command: Vec<String>) -> Result<Plan, Refusal> {
+    facts.mounts.asked = Mounts::Engine;
+    let plan = plan::decide(container, &facts, plan::Command::Argv(command))?;
     // What an overlay in the base has deleted is of no consequence here.
     Ok(Plan { overlay_driver: false, ..plan })
 }
@@ -286,4 +295,21 @@ fn record(request: &Request<'_>, channels: &[String], tool: &Tool, place: &Place
 fn has_files(environment: &Path) -> bool {
     let mut entries = fs::read_dir(environment).into_iter().flatten().flatten();
     entries.any(|entry| entry.file_name() != "conda-meta")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::tests::machine;
+
+    #[test]
+    fn the_engine_mounts_the_base_whoever_mounts_layers() {
+        for asked in [Mounts::Own, Mounts::Auto] {
+            let mut facts = machine();
+            facts.mounts.asked = asked;
+            let plan = decide(&crate::request::Request::default(), facts, vec!["conda".into()]).unwrap();
+            let argv = plan.engine_argv(Path::new(""), "");
+            assert!(plan.mounts.own().is_none() && argv.contains(&"/base.sqf".into()), "{argv:?}");
+        }
+    }
 }

@@ -17,8 +17,8 @@ pub(super) fn by_packages(desk: &Desk) -> Result<()> {
     everything_belongs_to_root(desk, "hello--1.2.sqf")?;
     recorded(desk)?;
     activation_is_spoken_of(desk)?;
-    // The module's name is its package, also under a closed umask.
-    let alone = "umask 077; condatainer create -q hello/1.1 -c ./channel && condatainer exec -o hello/1.1 hello";
+    // The module's name is its package, also under a closed umask. Whoever mounts layers, the engine mounts the tool's base.
+    let alone = "umask 077; CONDATAINER_MOUNTS=own condatainer create -q hello/1.1 -c ./channel && condatainer exec -o hello/1.1 hello";
     desk.script(alone)?.says("hello from /cnt/hello/1.1, 1.1")?;
     // Both at once: the later one is found first.
     exec(desk, "hello/1.1,hello/1.2", &["hello"])?.says("hello from /cnt/hello/1.2, 1.2")?;
