@@ -131,6 +131,7 @@ fn given(args: &RunArgs, options: &Request) -> Vec<String> {
     let mut words: Vec<String> = flags.iter().filter(|(_, given)| *given).map(|(flag, _)| (*flag).into()).collect();
     let mut add = |option: &str, value: String| words.push(format!("{option}={value}"));
     options.layers.iter().for_each(|layer| add("--overlay", layer.to_string()));
+    options.mounts.iter().for_each(|mounts| add("--mounts", mounts.name().into()));
     options.base.iter().for_each(|base| add("--base", base.display().to_string()));
     options.bind.iter().for_each(|bind| add("--bind", bind.to_string()));
     options.env.iter().for_each(|(name, value)| add("--env", format!("{name}={value}")));
