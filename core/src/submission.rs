@@ -5,13 +5,13 @@
 use nix::errno::Errno;
 use nix::unistd::geteuid;
 
-use crate::config::Config;
+use crate::config::{Config, Mounts};
 use crate::machine::facts::{BaseFacts, LayerFacts};
 use crate::machine::survey::{self, SurveyError};
-use crate::plan;
 use crate::plan::fakeroot;
 use crate::plan::refusal::Refusal;
 use crate::plan::search_permission::{self, As};
+use crate::plan::{self, Moded};
 use crate::request::Request;
 use crate::request::layer::Mode;
 use condatainer_images::image::ImageError;
@@ -46,13 +46,21 @@ pub fn check(request: &mut Request, config: &Config) -> Result<(), SubmissionErr
         }
     }
     match base {
-        Some(base) if complete => check_together(request, &base, &layers),
+        Some(base) if complete => check_together(request, &base, &layers, config.mounts(request.mounts)),
         _ => Ok(()),
     }
 }
 
-fn check_together(request: &mut Request, base: &BaseFacts, layers: &[LayerFacts]) -> Result<(), SubmissionError> {
+fn check_together(
+    request: &mut Request,
+    base: &BaseFacts,
+    layers: &[LayerFacts],
+    mounts: Mounts,
+) -> Result<(), SubmissionError> {
     let moded = plan::check(request, base, layers, None)?;
+    // Whether we can mount what is only read is for the node to say.
+    let is_engines = |(_, mode): &Moded<'_>| mounts == Mounts::Engine || *mode == Mode::Rw;
+    plan::check_for_engine(&moded.iter().copied().filter(is_engines).collect::<Vec<_>>())?;
     let as_root = request.fakeroot.unwrap_or_else(|| fakeroot::first_of_root(layers).is_some());
     search_permission::check(&moded, if as_root { As::Root(None) } else { As::User(geteuid().as_raw()) })?;
     let written = moded.iter().position(|(_, mode)| *mode == Mode::Rw);

@@ -1,40 +1,34 @@
 //! Who mounts the layers of a start here: us or the engine, and why not us. It is tried, as a start does.
 
-use std::path::{Path, PathBuf};
-
 use crate::config::{Config, Mounts};
 use crate::doctor::check::Check;
 use crate::doctor::request::Asker;
-use crate::machine::survey::{self, PROGRAM};
-use condatainer_stack::namespace::trial::{self, Found};
+use crate::machine::engine::Flavour;
+use crate::machine::facts::MountFacts;
+use crate::machine::survey;
 
 const ID: &str = "mounts";
 
 /// What is known.
 #[derive(Clone, Debug)]
 pub(crate) struct Facts {
-    asked: Mounts,
-    /// Where we mount.
-    place: PathBuf,
-    found: Found,
-    /// The key that keeps the engine from taking a directory.
-    forbidden: Option<String>,
+    mounts: MountFacts,
+    /// Where there is none, another check says so.
+    engine: Flavour,
 }
 
 pub(crate) fn read(config: &Config, asker: &Asker) -> Facts {
-    let place = survey::place();
+    let engine = survey::engine(config).ok();
     Facts {
-        asked: config.mounts(None),
-        found: trial::can(Path::new(PROGRAM), &place, asker.is_root()),
-        forbidden: survey::engine(config).ok().and_then(|engine| survey::no_directory(&engine)),
-        place,
+        mounts: survey::mounts_as(config.mounts(None), asker.is_root(), engine.as_ref()),
+        engine: engine.map_or(Flavour::Apptainer, |engine| engine.flavour),
     }
 }
 
 pub(crate) fn judge(facts: &Facts) -> Check {
-    let why_not = facts.found.fuse.clone().or(facts.forbidden.as_ref().map(|key| format!("{key} forbids it")));
-    let own = format!("condatainer mounts what is only read, and :tmp, on {}", facts.place.display());
-    match (facts.asked, why_not, facts.found.overlay.clone()) {
+    let Facts { mounts, engine } = facts;
+    let own = format!("condatainer mounts what is only read, and :tmp, on {}", mounts.place.display());
+    match (mounts.asked, mounts.obstacle(*engine), mounts.not_written.clone()) {
         (Mounts::Engine, None, None) => Check::ok(ID, "the engine mounts the layers; condatainer could do it here"),
         (Mounts::Engine, Some(why), _) | (Mounts::Engine, None, Some(why)) => {
             Check::ok(ID, format!("the engine mounts the layers; condatainer could not do it all here: {why}"))
@@ -63,9 +57,17 @@ mod tests {
 
     #[test]
     fn what_is_missing_counts_as_it_was_asked_for() {
-        let of = |asked, fuse: Option<&str>, overlay: Option<&str>, forbidden: Option<&str>| {
-            let found = Found { fuse: fuse.map(Into::into), overlay: overlay.map(Into::into) };
-            judge(&Facts { asked, place: "/p".into(), found, forbidden: forbidden.map(Into::into) })
+        let facts = |asked, fuse: Option<&str>, overlay: Option<&str>, forbidden: Option<&str>| MountFacts {
+            asked,
+            origin: None,
+            place: "/p".into(),
+            why_not: fuse.map(Into::into),
+            not_written: overlay.map(Into::into),
+            no_directory: forbidden.map(Into::into),
+            subordinate: None,
+        };
+        let of = |asked, fuse, overlay, forbidden| {
+            judge(&Facts { mounts: facts(asked, fuse, overlay, forbidden), engine: Flavour::Apptainer })
         };
         assert_eq!(of(Mounts::Own, None, None, None).found, "condatainer mounts what is only read, and :tmp, on /p");
         for (asked, status) in
@@ -74,6 +76,9 @@ mod tests {
             let check = of(asked, Some("no /dev/fuse"), None, None);
             assert!(check.status == status && check.found.ends_with(": no /dev/fuse"), "{check:?}");
             assert_eq!(of(asked, None, None, Some("'x = no'")).status, status);
+            let mounts = facts(asked, None, None, None);
+            let check = judge(&Facts { mounts, engine: Flavour::SingularityCE });
+            assert!(check.status == status && check.found.ends_with(": SingularityCE is the engine"), "{check:?}");
         }
         let check = of(Mounts::Own, None, Some("no overlay"), None);
         assert!(check.status == Status::Warning && check.found.ends_with("but not :tmp: no overlay"), "{check:?}");

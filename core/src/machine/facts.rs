@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::config::{Mounts, Origin};
 use crate::machine::directories::{HostDirectories, ImageDirectory, WorkingDirectory};
-use crate::machine::engine::{Engine, MissingEngine, Unsupported};
+use crate::machine::engine::{Engine, Flavour, MissingEngine, Unsupported};
 use crate::machine::hard_links::HardLinks;
 use crate::request::layer::Mode;
 use condatainer_formats::ext::{Lack, Stamp};
@@ -78,6 +78,17 @@ pub struct MountFacts {
     pub no_directory: Option<String>,
     /// The caller's subordinate user and group ids: the first, and how many.
     pub subordinate: Option<[(u32, u32); 2]>,
+}
+
+impl MountFacts {
+    /// What keeps us from mounting anything here, whatever the start.
+    #[must_use]
+    pub fn obstacle(&self, engine: Flavour) -> Option<String> {
+        if engine == Flavour::SingularityCE {
+            return Some(format!("{engine} is the engine"));
+        }
+        self.why_not.clone().or(self.no_directory.as_ref().map(|key| format!("{key} forbids it")))
+    }
 }
 
 /// A GPU stack that Apptainer can pass on.

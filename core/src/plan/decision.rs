@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::machine::engine::Engine;
 use crate::machine::facts::Gpu;
-use crate::plan::engine::mounts::Mounting;
+use crate::plan::mounting::Mounting;
 use crate::plan::working_directory::Directory;
 use crate::request::bind::Bind;
 use condatainer_formats::ext::Stamp;

@@ -79,9 +79,6 @@ fn check_layer(layer: &LayerFacts, mode: Mode, job: Option<&str>) -> Result<(), 
     if let Some(reason) = layer.stranger.as_ref().or(beside).cloned() {
         return Err(Refusal::Distrusted { reason });
     }
-    if layer.path.to_string_lossy().contains(':') {
-        return Err(Refusal::ColonInPath { path: path(), engine: Flavour::Apptainer });
-    }
     match (layer.kind, mode) {
         (Kind::Squashfs, Mode::Rw | Mode::Tmp) => return Err(Refusal::SquashfsIsReadOnly { path: path(), mode }),
         (Kind::Sif, _) if layer.image.is_none() => return Err(Refusal::SifWithoutOverlay { path: path() }),
@@ -93,9 +90,6 @@ fn check_layer(layer: &LayerFacts, mode: Mode, job: Option<&str>) -> Result<(), 
 
 fn check_image(layer: &LayerFacts, image: &ImageFacts, mode: Mode, job: Option<&str>) -> Result<(), Refusal> {
     let path = layer.path.clone();
-    if let Some(reason) = &image.refused_by_engine {
-        return Err(Refusal::EngineRefuses { path, reason: reason.clone(), engine: Flavour::Apptainer });
-    }
     if image.upper.is_none() {
         return Err(Refusal::NoUpper { path });
     }
@@ -110,10 +104,28 @@ fn check_image(layer: &LayerFacts, image: &ImageFacts, mode: Mode, job: Option<&
     }
     match (image.state, mode) {
         (State::Errors, _) => Err(Refusal::Damaged { path }),
-        (State::NeedsRecovery, _) if !needs_repair(layer, mode) => Err(Refusal::NeedsRecovery { path }),
         (State::Dirty, Mode::Rw) if !needs_repair(layer, mode) => Err(Refusal::PerhapsInUse { path }),
         (State::Clean | State::Dirty | State::NeedsRecovery, _) => Ok(()),
     }
+}
+
+/// Checks what the engine can mount. We read every ext, whatever its path, and replay a journal in memory.
+///
+/// # Errors
+/// The first layer that it cannot.
+pub fn check_for_engine(layers: &[Moded<'_>]) -> Result<(), Refusal> {
+    layers.iter().try_for_each(|(layer, mode)| {
+        let path = layer.path.clone();
+        let image = layer.image.as_ref();
+        if path.to_string_lossy().contains(':') {
+            return Err(Refusal::ColonInPath { path, engine: Flavour::Apptainer });
+        }
+        if let Some(reason) = image.and_then(|image| image.refused_by_engine.clone()) {
+            return Err(Refusal::EngineRefuses { path, reason, engine: Flavour::Apptainer });
+        }
+        let is_unreplayed = image.is_some_and(|image| image.state == State::NeedsRecovery);
+        if is_unreplayed && !needs_repair(layer, *mode) { Err(Refusal::NeedsRecovery { path }) } else { Ok(()) }
+    })
 }
 
 /// The refusal that an image gets which others use in this way, if they are in the way.

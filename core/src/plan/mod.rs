@@ -3,31 +3,32 @@
 //! [`decide`] takes a request and the facts and either says exactly what will run or refuses with a reason and a cure. It asks in
 //! this order: which mode each layer gets and whether it can have it ([`layers`]), whether the start is one of fakeroot
 //! ([`fakeroot`]), whether the caller may enter what is in the images ([`search_permission`]), what this engine can do with the
-//! layers ([`engine`]), how they are stacked ([`stack`]), where the command starts ([`working_directory`]), which directories of the
-//! host are bound ([`binds`]) and what the command's environment is ([`environment`]). The answer is a [`Plan`] ([`decision`]), which
-//! [`command_line`] turns into words, or a [`Refusal`]. A plan can be printed (`--dry-run`), compared in a test, and is what
-//! [`crate::run`] carries out.
+//! layers ([`engine`]), who mounts them and how they are stacked ([`mounting`]), where the command starts ([`working_directory`]),
+//! which directories of the host are bound ([`binds`]) and what the command's environment is ([`environment`]). The answer is a
+//! [`Plan`] ([`decision`]), which [`command_line`] turns into words, or a [`Refusal`]. A plan can be printed (`--dry-run`), compared
+//! in a test, and is what [`crate::run`] carries out.
 
 pub(crate) mod binds;
 pub(crate) mod command_line;
 mod decision;
-pub mod engine;
+pub(crate) mod engine;
 mod environment;
 pub mod fakeroot;
 pub(crate) mod layers;
+pub mod mounting;
 pub mod refusal;
 pub(crate) mod search_permission;
-mod stack;
 pub mod working_directory;
 
 pub use decision::{Command, Overlay, Plan, Watch};
-pub use layers::{Moded, check};
+pub use layers::{Moded, check, check_for_engine};
 
 use crate::config::Mounts;
 use crate::machine::engine::{Engine, Flavour};
 use crate::machine::facts::{Facts, LayerFacts, Whiteouts};
 use crate::machine::hard_links::HardLinks;
-use crate::plan::engine::{mounts, setuid, singularity};
+use crate::plan::engine::{setuid, singularity};
+use crate::plan::mounting::stack;
 use crate::plan::refusal::Refusal;
 use crate::plan::search_permission::As;
 use crate::plan::working_directory::Directory;
@@ -72,8 +73,11 @@ fn one_way(request: &Request, facts: &Facts, command: Command) -> Result<Plan, R
         singularity::check(&engine, facts, &layers, fakeroot)?;
     }
     let bind = binds::all(&request.bind, &facts.host, &facts.working_directory, is_root_inside);
-    let mounts = mounts::decide(facts, &engine, &layers, fakeroot, &bind)?;
+    let mounts = mounting::decide(facts, &engine, &layers, fakeroot, &bind)?;
     let ours = mounts.own().is_some();
+    if !ours {
+        layers::check_for_engine(&layers).map_err(|refusal| refusal.of(engine.flavour))?;
+    }
     let mut overlay_driver = !ours && !is_singularity && stack::needs_overlay_driver(&facts.base, &layers);
     if overlay_driver && !engine.takes_configuration(facts.caller.uid) {
         setuid::check_without_driver(facts, &layers)?;

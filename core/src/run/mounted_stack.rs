@@ -15,8 +15,8 @@ use nix::libc::O_DIRECTORY;
 use nix::unistd::Pid;
 
 use crate::machine::survey::PROGRAM;
-use crate::plan::engine::mounts::{self as planned, OwnMounts, What};
 use crate::plan::layers::in_use;
+use crate::plan::mounting::{self as planned, OwnMounts, What};
 use crate::plan::refusal::Refusal;
 use crate::plan::{Plan, Watch};
 use crate::request::layer::Mode;
@@ -73,7 +73,8 @@ impl MountedStack {
         }
         let mut parts = Vec::new();
         for (at, locked) in images.iter().enumerate() {
-            let all = if at == 0 { of_base(&locked.opened) } else { of_layer(&locked.opened) };
+            let image = &locked.opened.image;
+            let all = if at == 0 { of_base(image) } else { of_layer(image) };
             parts.extend(all?.into_iter().map(|image| (image, locked.opened.file.as_fd())));
         }
         let stack = Stack { users: own.users.clone(), points: own.points.iter().filter_map(point).collect() };
@@ -194,26 +195,29 @@ fn is_as_planned(layer: &Locked, watch: &Watch) -> Result<(), RunError> {
 }
 
 /// A base's own file system, and the overlays that a SIF brings along, as the engine stacks them.
-fn of_base(base: &Opened) -> Result<Vec<Image>, RunError> {
-    let image = &base.image;
+fn of_base(image: &image::Image) -> Result<Vec<Image>, RunError> {
     match &image.kind {
         Kind::Squashfs => Ok(vec![part(image, Format::Squashfs, image.content)]),
         Kind::Sif(sif) => {
-            let system = sif.primary().filter(|partition| partition.fs == PartitionFs::Squashfs);
-            let system = system.ok_or_else(|| unserved(&image.path, "its system partition is no squashfs"))?;
+            let system = sif.primary().and_then(|partition| match partition.fs {
+                PartitionFs::Squashfs => Some(part(image, Format::Squashfs, partition.window)),
+                PartitionFs::Ext3 => Some(part(image, Format::ExtRoot, partition.window)),
+                _ => None,
+            });
+            let system =
+                system.ok_or_else(|| unserved(&image.path, "its system partition is no squashfs and no ext3"))?;
             let overlays = sif.overlays().map(|partition| match partition.fs {
                 PartitionFs::Squashfs => Ok(part(image, Format::Squashfs, partition.window)),
                 PartitionFs::Ext3 => Ok(part(image, Format::Ext, partition.window)),
                 _ => Err(unserved(&image.path, "it has an overlay partition of an unknown kind")),
             });
-            std::iter::once(Ok(part(image, Format::Squashfs, system.window))).chain(overlays).collect()
+            std::iter::once(Ok(system)).chain(overlays).collect()
         }
         Kind::Ext(_) | Kind::Directory => Err(unserved(&image.path, "it is no squashfs and no SIF")),
     }
 }
 
-fn of_layer(layer: &Opened) -> Result<Vec<Image>, RunError> {
-    let image = &layer.image;
+fn of_layer(image: &image::Image) -> Result<Vec<Image>, RunError> {
     match (&image.kind, image.ext_window()) {
         (Kind::Squashfs, _) => Ok(vec![part(image, Format::Squashfs, image.content)]),
         (_, Some(window)) => Ok(vec![part(image, Format::Ext, window)]),
@@ -227,4 +231,46 @@ fn part(of: &image::Image, format: Format, window: Window) -> Image {
 
 fn unserved(path: &Path, why: &str) -> RunError {
     RunError::Mounts(format!("{}: {why}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use condatainer_formats::sif::{Partition, Role, Sif};
+
+    fn sif(fs: PartitionFs) -> image::Image {
+        let partition = |id, role, fs, offset| Partition {
+            id,
+            group: 1,
+            role,
+            fs,
+            window: Window { offset, size: 5 },
+            name: String::new(),
+        };
+        let system = partition(1, Role::Primary, fs, 10);
+        let partitions = vec![system, partition(2, Role::Overlay, PartitionFs::Ext3, 20)];
+        image::Image {
+            path: "/b.sif".into(),
+            kind: Kind::Sif(Sif { partitions }),
+            dev: 1,
+            ino: 1,
+            uid: 0,
+            gid: 0,
+            mode: 0o644,
+            size_bytes: 25,
+            allocated_bytes: 25,
+            content: Window { offset: 0, size: 25 },
+        }
+    }
+
+    #[test]
+    fn a_sif_is_its_system_and_its_overlays() {
+        for (fs, format) in [(PartitionFs::Squashfs, Format::Squashfs), (PartitionFs::Ext3, Format::ExtRoot)] {
+            let parts = of_base(&sif(fs)).unwrap();
+            let parts: Vec<_> = parts.iter().map(|part| (part.format, part.offset)).collect();
+            assert_eq!(parts, [(format, 10), (Format::Ext, 20)]);
+        }
+        let RunError::Mounts(why) = of_base(&sif(PartitionFs::Encrypted)).unwrap_err() else { panic!() };
+        assert_eq!(why, "/b.sif: its system partition is no squashfs and no ext3");
+    }
 }

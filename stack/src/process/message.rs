@@ -39,12 +39,14 @@ pub struct Image {
 
 /// How an image is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Format {
     /// A squashfs.
     Squashfs,
     /// The directory `upper` of an ext2, ext3 or ext4.
     Ext,
+    /// The whole of an ext2, ext3 or ext4.
+    ExtRoot,
 }
 
 /// What becomes the engine has to do before.

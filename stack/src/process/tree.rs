@@ -79,8 +79,9 @@ fn layer(image: Image, file: File) -> io::Result<Stacked> {
         Format::Squashfs => {
             Arc::new(SquashfsLayer::open(file, window, Default::default()).map_err(|error| named(error.to_string()))?)
         }
-        Format::Ext => {
-            Arc::new(ExtLayer::open(file, window, Start::Upper, CACHED).map_err(|error| named(error.to_string()))?)
+        Format::Ext | Format::ExtRoot => {
+            let start = if image.format == Format::Ext { Start::Upper } else { Start::Root };
+            Arc::new(ExtLayer::open(file, window, start, CACHED).map_err(|error| named(error.to_string()))?)
         }
     };
     Ok(Stacked { bytes: image.size, path: image.path, layer })

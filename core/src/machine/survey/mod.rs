@@ -37,7 +37,7 @@ pub(crate) use hard_links::takes_preload;
 pub(crate) use host::working_directory;
 pub use layer::kind;
 pub(crate) use layer::{is_taken, layer_at_submission, short_of_space};
-pub(crate) use mounts::{PROGRAM, no_directory, place};
+pub(crate) use mounts::{PROGRAM, look_as as mounts_as};
 pub(crate) use scratch::scratch_place;
 
 /// Gathers everything for a start here and now.
@@ -51,8 +51,8 @@ pub fn survey(request: &Request, config: &Config, env: &HashMap<String, String>)
     let mut layers = layer::layers_at_start(&request.layers)?;
     let engine = engine(config);
     let mounts = mounts::look(config, request, &caller, engine.as_ref().ok());
-    // Whoever mounts them himself sees their deletions.
-    let ours = mounts.asked != Mounts::Engine && mounts.why_not.is_none();
+    // Our own tree shows no deletion as a file. With `auto` the engine may mount them after all: the plan decides that, or the start.
+    let ours = mounts.asked == Mounts::Own;
     if !ours && whiteouts::matter(request, engine.as_ref().ok()) {
         whiteouts::look(&base, &mut layers, whiteouts::mounter(engine.as_ref().ok()));
     }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::engine_config::directive;
-use crate::config::{Config, Mounts};
+use crate::config::{Config, Mounts, Origin};
 use crate::machine::engine::Engine;
 use crate::machine::facts::MountFacts;
 use crate::machine::libexec;
@@ -21,17 +21,27 @@ pub(crate) const PROGRAM: &str = "/proc/self/exe";
 pub(super) fn look(config: &Config, request: &Request, caller: &Caller, engine: Option<&Engine>) -> MountFacts {
     let asked = config.mounts(request.mounts);
     let origin = if request.mounts == Some(asked) { None } else { config.origin_of_mounts(asked) };
-    let place = place();
-    let is_asked = asked != Mounts::Engine;
-    let found = if is_asked { trial::can(Path::new(PROGRAM), &place, false) } else { Found::default() };
+    if asked == Mounts::Engine {
+        return facts(asked, origin, Found::default(), None);
+    }
+    let found = trial::can(Path::new(PROGRAM), &place(), false);
+    MountFacts { subordinate: subordinate_ids(caller), ..facts(asked, origin, found, engine) }
+}
+
+/// The same for the doctor, who asks whether or not it was asked for.
+pub(crate) fn look_as(asked: Mounts, is_root: bool, engine: Option<&Engine>) -> MountFacts {
+    facts(asked, None, trial::can(Path::new(PROGRAM), &place(), is_root), engine)
+}
+
+fn facts(asked: Mounts, origin: Option<Origin>, found: Found, engine: Option<&Engine>) -> MountFacts {
     MountFacts {
         why_not: found.fuse,
         not_written: found.overlay,
-        no_directory: engine.filter(|_| is_asked).and_then(no_directory),
-        subordinate: if is_asked { subordinate_ids(caller) } else { None },
+        no_directory: engine.and_then(no_directory),
+        subordinate: None,
+        place: place(),
         asked,
         origin,
-        place,
     }
 }
 
@@ -42,12 +52,12 @@ fn is_active(list: &str) -> bool {
 }
 
 /// Where we mount.
-pub(crate) fn place() -> PathBuf {
+fn place() -> PathBuf {
     mounts::place(libexec::directory().map(|dir| dir.join(PLACE)))
 }
 
 /// What the site has forbidden to the engine: it would refuse a directory.
-pub(crate) fn no_directory(engine: &Engine) -> Option<String> {
+fn no_directory(engine: &Engine) -> Option<String> {
     let path = engine.config.as_ref()?;
     let text = fs::read_to_string(path).ok()?;
     // It lists who may sign what is run: a directory is signed by nobody.

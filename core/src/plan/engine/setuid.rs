@@ -5,8 +5,8 @@
 
 use crate::machine::facts::{Facts, Kind};
 use crate::plan::layers::Moded;
+use crate::plan::mounting::stack::shows_deleted;
 use crate::plan::refusal::Refusal;
-use crate::plan::stack::shows_deleted;
 use crate::request::layer::Mode;
 
 /// Refuses a stack that needs fuse-overlayfs and does not get it: that is taken only for what is written to, on top of an image

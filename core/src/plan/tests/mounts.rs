@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::Origin;
-use crate::plan::engine::mounts::Mounting;
+use crate::plan::mounting::Mounting;
 use condatainer_stack::namespace::user::Users;
 
 fn asked(asked: Mounts) -> Facts {
@@ -113,4 +113,40 @@ fn what_is_written_to_is_still_the_engines_business() {
         on(own, &ANY(), layers()).unwrap_err().to_string(),
         "mounts = own: /e.img is written to: unset CONDATAINER_MOUNTS, which is own"
     );
+}
+
+#[test]
+fn what_tmp_writes_is_no_reason_to_say_nothing() {
+    let tmp = || vec![img("/e.img", Some(Mode::Tmp), ALICE)];
+    let mut facts = asked(Mounts::Auto);
+    facts.mounts.not_written = Some("no overlay".into());
+    let line = "the engine mounts the layers of this start: ";
+    assert_eq!(on(facts, &ANY(), tmp()).unwrap().notices, [format!("{line}no overlay")]);
+    let gpus = Facts { gpus: vec![Gpu::Nvidia], ..asked(Mounts::Auto) };
+    let why = "a GPU's libraries need mount points that only the engine knows";
+    assert_eq!(on(gpus, &ANY(), tmp()).unwrap().notices, [format!("{line}{why}")]);
+}
+
+#[test]
+fn what_only_the_engine_cannot_mount_is_refused_where_it_mounts() {
+    let changed = |change: fn(&mut ImageFacts)| move |mode| with_image(img("/e.img", Some(mode), ALICE), change);
+    let ext4 = changed(|image| image.refused_by_engine = Some("extents".into()));
+    let unreplayed = changed(|image| {
+        image.state = State::NeedsRecovery;
+        image.usage = Usage::Unknown { reason: "no locks".into() };
+    });
+    let layers: [&dyn Fn(Mode) -> LayerFacts; 3] = [&ext4, &unreplayed, &|mode| img("/a:b.img", Some(mode), ALICE)];
+    for layer in layers {
+        let on = |asked: Facts, mode| on(asked, &ANY(), vec![layer(mode)]);
+        let refusal = on(asked(Mounts::Engine), Mode::Ro).unwrap_err();
+        let mut impossible = asked(Mounts::Auto);
+        impossible.mounts.why_not = Some("no /dev/fuse".into());
+        assert_eq!(on(impossible, Mode::Ro).unwrap_err(), refusal);
+        assert_eq!(on(asked(Mounts::Auto), Mode::Rw).unwrap_err(), refusal);
+        for mode in [Mode::Ro, Mode::Tmp] {
+            assert!(on(asked(Mounts::Own), mode).unwrap().mounts.own().is_some());
+            let plan = on(asked(Mounts::Auto), mode).unwrap();
+            assert!(plan.mounts.own().is_some() && plan.otherwise.is_none(), "the engine is no way out");
+        }
+    }
 }

@@ -3,6 +3,7 @@
 
 use anyhow::{Context, Result, ensure};
 use cluster::{Output, Release};
+use serde_json::Value;
 
 use crate::support::{Desk, Expect, Setup, World, tests};
 
@@ -13,7 +14,7 @@ tests! {
         a_dirty_image_is_read_as_it_is, a_reader_by_hand_is_in_nobodys_way, what_was_deleted_stays_deleted,
         what_tmp_writes_is_seen_and_gone, tmp_works_as_the_namespaces_root, tmp_has_every_mount_point,
         nothing_is_left_whoever_is_killed, nothing_is_left_of_a_step, a_killed_server_is_an_error, a_stopped_server_keeps_no_step_and_no_node,
-        what_is_not_ours_is_refused_or_said,
+        what_is_not_ours_is_refused_or_said, what_the_engine_cannot_mount_is_read, the_engines_way_is_searched_for_deletions,
     ];
     Apptainer, OwnCluster: [a_site_that_forbids_directories];
 }
@@ -282,6 +283,42 @@ fn what_is_not_ours_is_refused_or_said(desk: &Desk) -> Result<()> {
     ensure!(shown.contains("/lower true # ") && shown.trim_end().ends_with("/env.img"), "{shown}");
     desk.script("condatainer exec --mounts=own --dry-run=json true")?.holds("\"own\"")?;
     desk.script("condatainer exec --mounts=nobody true")?.ends_with(2).map(drop)
+}
+
+fn what_the_engine_cannot_mount_is_read(desk: &Desk) -> Result<()> {
+    let make = "mkdir -p tree/upper/own tree/work; echo image > tree/upper/own/file; \
+        /sbin/mke2fs -q -t ext4 -d tree four.img 16M; /sbin/mke2fs -q -t ext3 -d tree a:b.img 16M; rm -r tree";
+    desk.script(make)?.success()?;
+    for (image, refusal) in [("four.img", "does not accept this image"), ("a\\:b.img", "a ':' in the path")] {
+        let exec = |options: &str| format!("condatainer exec {options} -o '{image}' -- cat /own/file");
+        desk.refused(desk.script(&exec("--mounts=engine"))?, refusal)?;
+        desk.refused(desk.script(&exec("--mounts=auto -w"))?, refusal)?;
+        for who in ["own", "auto"] {
+            desk.script(&exec(&format!("--mounts={who}")))?.says("image")?;
+        }
+    }
+    let base = "/sbin/mke2fs -q -t ext3 -d /srv/base/base root.img $(($(du -sm /srv/base/base | cut -f1) * 2 + 32))M; \
+        apptainer -q sif new ext.sif; \
+        apptainer -q sif add --datatype 4 --partfs 2 --parttype 2 --partarch 2 --groupid 1 ext.sif root.img";
+    desk.script(base)?.success()?;
+    ours(desk, "condatainer exec -b ext.sif -- cat /etc/condatainer-base > shown; cmp shown /srv/base/base/etc/condatainer-base && echo same")?
+        .says("same")?;
+    nothing_is_left(desk)
+}
+
+/// With `auto` it may mount the layers after all.
+fn the_engines_way_is_searched_for_deletions(desk: &Desk) -> Result<()> {
+    two_layers(desk)?;
+    let plan = |who: &str| -> Result<Value> {
+        let typed = format!("condatainer exec --mounts={who} -b /srv/base/base --dry-run=json -o env.img true");
+        Ok(serde_json::from_str(&desk.script(&typed)?.success()?.stdout)?)
+    };
+    let (auto, engines) = (plan("auto")?, plan("engine")?);
+    ensure!(
+        auto["overlay_driver"] == engines["overlay_driver"] && engines["overlay_driver"] == false,
+        "{auto} {engines}"
+    );
+    Ok(())
 }
 
 fn a_site_that_forbids_directories(world: &World, release: Release) -> Result<()> {

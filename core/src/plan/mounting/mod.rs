@@ -1,4 +1,7 @@
-//! Who mounts the layers: we do, as one tree that the engine takes for a directory, or the engine does, image by image. Pure.
+//! Who mounts the layers: we do, as one tree that the engine takes for a directory, or the engine does, image by image, as [`stack`]
+//! says. Pure.
+
+pub(crate) mod stack;
 
 use std::path::PathBuf;
 
@@ -82,12 +85,12 @@ impl Mounting {
         }
     }
 
-    /// The line that says why we do not. That what is written to is the engine's business is no news.
+    /// The line that says why we do not. That an image that is written to is the engine's business is no news.
     pub(crate) fn notice(&self, layers: &[Moded<'_>]) -> Option<String> {
         let Self::Engine { why: Some(why) } = self else { return None };
         layers
             .iter()
-            .all(|(_, mode)| *mode == Mode::Ro)
+            .all(|(_, mode)| *mode != Mode::Rw)
             .then(|| format!("the engine mounts the layers of this start: {why}"))
     }
 }
@@ -146,18 +149,14 @@ fn users(facts: &Facts, engine: &Engine, layers: &[Moded<'_>], fakeroot: Option<
     if tmp && !facts.gpus.is_empty() {
         return Err("a GPU's libraries need mount points that only the engine knows".into());
     }
-    if engine.is_singularity() {
-        return Err(format!("{} is the engine", engine.flavour));
+    let not_written = facts.mounts.not_written.clone().filter(|_| tmp);
+    if let Some(why) = facts.mounts.obstacle(engine.flavour).or(not_written) {
+        return Err(why);
     }
     let of_layers = layers.iter().map(|(layer, _)| (layer.kind, &layer.path));
     let mut all = std::iter::once((facts.base.kind, &facts.base.path)).chain(of_layers);
     if let Some((_, path)) = all.find(|(kind, _)| *kind == Kind::Directory) {
         return Err(format!("{} is a directory", path.display()));
-    }
-    let forbidden = facts.mounts.no_directory.as_ref().map(|key| format!("{key} forbids it"));
-    let not_written = facts.mounts.not_written.clone().filter(|_| tmp);
-    if let Some(why) = facts.mounts.why_not.clone().or(not_written).or(forbidden) {
-        return Err(why);
     }
     let (uid, gid) = (facts.caller.uid, facts.caller.gid);
     match (fakeroot, facts.mounts.subordinate) {
