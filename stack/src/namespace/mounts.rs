@@ -26,7 +26,7 @@ pub const WORK: &str = "work";
 const SOURCE: &str = "condatainer";
 const TYPE: &str = "fuse.condatainer";
 /// The kernel's directory for control files of FUSE: it is empty, nobody needs it, and it exists where FUSE does.
-const FALLBACK: &str = "/sys/fs/fuse/connections";
+pub const FALLBACK: &str = "/sys/fs/fuse/connections";
 
 /// Where to mount: the directory that the installation has made for that, else one of the kernel's.
 #[must_use]

@@ -3,7 +3,7 @@
 
 pub(crate) mod stack;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -112,7 +112,7 @@ pub(crate) fn decide(
     }
     match (users(facts, engine, layers, fakeroot), facts_of_mounts.asked) {
         (Ok(users), _) => {
-            let place = facts_of_mounts.place.clone();
+            let place = place(facts, binds);
             let is_written = layers.iter().any(|(_, mode)| *mode == Mode::Tmp);
             Ok(Mounting::Own(OwnMounts {
                 root: mounts::merged(&place, is_written),
@@ -125,6 +125,18 @@ pub(crate) fn decide(
         (Err(why), Mounts::Own) => Err(Refusal::NotOurs { why, origin: facts_of_mounts.origin.clone() }),
         (Err(why), _) => Ok(Mounting::Engine { why: Some(why) }),
     }
+}
+
+/// The directory of the installation, unless the container shows it: its own root would be in there once more, and who tidies up in
+/// his home would delete the container's files.
+fn place(facts: &Facts, binds: &[Bind]) -> PathBuf {
+    let place = &facts.mounts.place;
+    let of_host = facts.host.shown.iter().chain(&facts.host.home).chain(binds);
+    let current = Some(facts.working_directory.path.as_path()).filter(|current| !is_the_containers(current));
+    let mut shown = of_host.map(|bind| bind.source.as_path()).chain(current);
+    let engines = ["/tmp", "/var/tmp", "/dev"].map(Path::new);
+    let is_shown = shown.any(|source| place.starts_with(source)) || engines.iter().any(|dir| place.starts_with(dir));
+    if is_shown { mounts::FALLBACK.into() } else { place.clone() }
 }
 
 /// Where something can be written, Apptainer makes no mount point itself.

@@ -103,6 +103,29 @@ fn what_is_tmp_has_a_place_to_be_written_to_and_mount_points() {
 }
 
 #[test]
+fn nothing_is_mounted_where_the_container_shows_it() {
+    let bind = |source: &str| Bind { source: source.into(), destination: "/there".into(), read_only: false };
+    let root = |change: &dyn Fn(&mut Facts), request: &Request| {
+        let mut facts = asked(Mounts::Own);
+        facts.mounts.place = "/home/alice/condatainer/libexec/stack".into();
+        facts.working_directory.path = "/work/here".into();
+        facts.host.home = None;
+        change(&mut facts);
+        on(facts, request, vec![sqf("/a.sqf")]).unwrap().mounts.own().unwrap().root.clone()
+    };
+    let installed = Path::new("/home/alice/condatainer/libexec/stack/lower");
+    let other = Path::new("/sys/fs/fuse/connections/lower");
+    assert_eq!(root(&|_| (), &ANY()), installed);
+    assert_eq!(root(&|facts| facts.host.home = Some(bind("/home/bob")), &ANY()), installed);
+    assert_eq!(root(&|facts| facts.host.home = Some(bind("/home/alice")), &ANY()), other);
+    assert_eq!(root(&|facts| facts.host.shown = vec![bind("/home")], &ANY()), other);
+    assert_eq!(root(&|facts| facts.working_directory.path = "/home/alice".into(), &ANY()), other);
+    assert_eq!(root(&|facts| facts.mounts.place = "/tmp/x/stack".into(), &ANY()), other);
+    let request = Request { bind: vec![bind("/home/alice/condatainer/libexec/stack")], ..ANY() };
+    assert_eq!(root(&|_| (), &request), other);
+}
+
+#[test]
 fn what_is_written_to_is_still_the_engines_business() {
     let layers = || vec![img("/e.img", Some(Mode::Rw), ALICE)];
     let plan = on(asked(Mounts::Auto), &ANY(), layers()).unwrap();
