@@ -71,14 +71,20 @@ impl<'a> Container<'a> {
         let mut mounted = MountedStack::for_plan(plan)?;
         let mut child = spawn(plan, &scratch, mounted.as_mut(), options, streams)?;
         if let Some(Err(error)) = mounted.as_mut().map(|mounted| mounted.lead(child.number(), streams)) {
+            mounted.iter_mut().for_each(MountedStack::kill);
             let _ = child.abandon(|| {});
             return Err(error);
         }
-        let first = child.wait_for_start()?;
+        // The engine may wait for a file of a server that does not answer, and cannot end then. Nobody needs that server any more.
+        let mut kill = || mounted.iter_mut().for_each(MountedStack::kill);
+        let first = child.wait_for_start(&mut kill)?;
         match first {
-            Report::Silent => return Err(engine_failed(plan, &mut child)),
+            Report::Silent => {
+                kill();
+                return Err(engine_failed(plan, &mut child));
+            }
             Report::Nowhere(errno) => {
-                let _ = child.abandon(|| {});
+                child.give_up(kill);
                 return Err(nowhere(plan, errno));
             }
             Report::Started(_) | Report::Failed(_) => {}
@@ -86,7 +92,7 @@ impl<'a> Container<'a> {
         // What we have locked ourselves was looked at then.
         let unchanged = if mounted.is_some() { Ok(()) } else { recheck::unchanged(plan) };
         if let Err(error) = unchanged.and_then(|()| scratch.is_in_place()) {
-            let _ = child.abandon(|| {});
+            child.give_up(|| mounted.iter_mut().for_each(MountedStack::kill));
             return Err(error);
         }
         if let Some(mounted) = &mut mounted {

@@ -12,7 +12,6 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::libc::O_DIRECTORY;
-use nix::unistd::Pid;
 
 use crate::machine::survey::PROGRAM;
 use crate::plan::layers::in_use;
@@ -23,11 +22,12 @@ use crate::request::layer::Mode;
 use crate::run::engine::child::Streams;
 use crate::run::engine::leftovers::Leftovers;
 use crate::run::engine::shim_socket::Report;
+use crate::run::engine::stuck::Look;
 use crate::run::error::{RunError, system};
 use condatainer_formats::ext::Window;
 use condatainer_formats::sif::PartitionFs;
 use condatainer_images::acquire::usage::usage;
-use condatainer_images::image::{self, Kind, Opened};
+use condatainer_images::image::{self, ImageError, Kind, Opened};
 use condatainer_images::lock::{self, Access, Guard, LockError};
 use condatainer_stack::namespace::Cannot;
 use condatainer_stack::process::start::{Entrance, Server};
@@ -43,18 +43,18 @@ pub(crate) struct MountedStack {
     entrance: Option<Entrance>,
     /// Who is in the container, once it stands.
     inside: Option<Leftovers>,
-    /// Those that were killed and had not ended at the last look, and when that was.
-    dying: Vec<Pid>,
+    /// The last look at both, and when that was.
+    seen: Look,
     looked: Instant,
     is_killed: bool,
     // The server has its own descriptors of the same open files; a lock goes with the last one.
     _images: Vec<Locked>,
 }
 
-/// An image whose lock is held.
+/// An image whose locks are held.
 struct Locked {
     opened: Opened,
-    _guard: Option<Guard>,
+    _guards: Vec<Guard>,
 }
 
 impl MountedStack {
@@ -85,7 +85,7 @@ impl MountedStack {
             server,
             entrance: None,
             inside: None,
-            dying: Vec::new(),
+            seen: Look::default(),
             looked: Instant::now(),
             is_killed: false,
             _images: images,
@@ -119,18 +119,24 @@ impl MountedStack {
     }
 
     /// To be called now and then. A process that waits for an answer of a server that is stopped or blocked cannot even be killed, and Slurm
-    /// would take its node out of use. So the server is killed where somebody in the container is to end and does not.
+    /// would take its node out of use. So the server is killed where somebody in the container is to end and waits for it in vain.
     pub(crate) fn relieve(&mut self) {
         if self.is_killed || self.looked.elapsed() < LOOK {
             return;
         }
         self.looked = Instant::now();
-        let dying = self.inside.as_ref().map(Leftovers::being_killed).unwrap_or_default();
-        if dying.iter().any(|pid| self.dying.contains(pid)) {
-            self.server.kill();
-            self.is_killed = true;
+        let inside = self.inside.as_ref().map(Leftovers::all_inside).unwrap_or_default();
+        let now = Look::at(&inside, self.server.number());
+        if now.is_stuck_since(&self.seen) {
+            self.kill();
         }
-        self.dying = dying;
+        self.seen = now;
+    }
+
+    /// Ends the server at once: whoever waits for a file of its gets an error.
+    pub(crate) fn kill(&mut self) {
+        self.server.kill();
+        self.is_killed = true;
     }
 
     /// After the engine's end: waits for the server's. The lines to say.
@@ -170,12 +176,31 @@ fn point(point: &planned::Point) -> Option<Point> {
 
 /// A reader waits for nobody who reads.
 fn opened(path: &Path) -> Result<Locked, RunError> {
-    let opened = image::open(path).map_err(|_| changed(path, "was removed or replaced"))?;
-    let Some(window) = opened.image.ext_window() else { return Ok(Locked { opened, _guard: None }) };
+    let opened = image::open(path).map_err(|error| match error {
+        ImageError::NotFound { .. } => changed(path, "was removed or replaced"),
+        // The engine says what is wrong with it, or can do more than we can.
+        other => RunError::Mounts(other.to_string()),
+    })?;
+    let guards = written_parts(&opened).into_iter().map(|window| locked(path, &opened, window));
+    let guards = guards.collect::<Result<_, _>>()?;
+    Ok(Locked { opened, _guards: guards })
+}
+
+/// The parts that somebody could write to while we read them: an ext image, and every ext overlay that a SIF brings along.
+fn written_parts(opened: &Opened) -> Vec<Window> {
+    match &opened.image.kind {
+        Kind::Sif(sif) => sif.overlays().filter(|part| part.fs == PartitionFs::Ext3).map(|part| part.window).collect(),
+        _ => opened.image.ext_window().into_iter().collect(),
+    }
+}
+
+/// Where locks do not exist, a writer on another node would not be seen, and what we have read once is believed for as long as we run.
+fn locked(path: &Path, opened: &Opened, window: Window) -> Result<Guard, RunError> {
     match lock::take(&opened.file, window, Access::Read) {
-        Ok(guard) => Ok(Locked { opened, _guard: Some(guard) }),
+        Ok(Guard { unsupported: Some(_), .. }) => Err(unserved(path, "its file system has no locks")),
+        Ok(guard) => Ok(guard),
         Err(LockError::Busy(_)) => {
-            let refusal = in_use(path, Mode::Ro, &usage(&opened));
+            let refusal = in_use(path, Mode::Ro, &usage(opened));
             let refusal =
                 refusal.unwrap_or(Refusal::HasWriter { path: path.into(), mode: Mode::Ro, holder: None, seen: None });
             Err(refusal.into())
@@ -272,5 +297,16 @@ mod tests {
         }
         let RunError::Mounts(why) = of_base(&sif(PartitionFs::Encrypted)).unwrap_err() else { panic!() };
         assert_eq!(why, "/b.sif: its system partition is no squashfs and no ext3");
+    }
+
+    #[test]
+    fn an_image_that_cannot_be_opened_is_not_called_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let why = |path: &Path| opened(path).map(drop).unwrap_err();
+        assert!(matches!(why(&dir.path().join("none")), RunError::Changed { .. }));
+        let empty = dir.path().join("empty.img");
+        File::create(&empty).unwrap();
+        let RunError::Mounts(line) = why(&empty) else { panic!() };
+        assert_eq!(line, format!("{}: is empty, not an image", empty.display()));
     }
 }

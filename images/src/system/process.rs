@@ -73,7 +73,23 @@ impl Process {
     /// Whether it has ended, and its parent has not asked how. Where the first process of a machine asks nobody (some containers), it
     /// stays so, and keeps its name.
     pub fn is_zombie(&self) -> bool {
-        self.stat(0).as_deref() == Some("Z")
+        self.state() == Some('Z')
+    }
+
+    /// What it does, as proc_pid_stat(5) says it in one letter.
+    pub fn state(&self) -> Option<char> {
+        self.stat(0)?.chars().next()
+    }
+
+    /// The kernel's function that it sleeps in, as proc_pid_wchan(5) says it; "0" where it runs, or that is nobody's business.
+    pub fn waits_in(&self) -> String {
+        self.text("wchan").trim_end().to_owned()
+    }
+
+    /// Its threads, the first of which has the process's number: each has most of what a process has.
+    pub fn threads(&self) -> impl Iterator<Item = Self> + use<> {
+        let entries = fs::read_dir(self.directory.join("task")).into_iter().flatten().flatten();
+        entries.map(|entry| Self { directory: entry.path() })
     }
 
     /// A field of proc_pid_stat(5), counted from the one behind the name, which may hold spaces and brackets.

@@ -51,6 +51,12 @@ impl Server {
         Ok(server)
     }
 
+    /// The number of its process.
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Gives it the mount, and waits until it answers the kernel.
     fn serve(&self, mount: &[OwnedFd]) -> Result<(), Cannot> {
         let mount: Vec<_> = mount.iter().map(AsFd::as_fd).collect();

@@ -32,6 +32,8 @@ const TEARDOWN_CHECK: u16 = 50;
 const TEARDOWN: Duration = Duration::from_millis(300);
 /// After this whoever waits wants to know what for.
 const SLOW: Duration = Duration::from_secs(2);
+/// An engine that was asked to end, and has run no command, has ended by then if it can.
+const LATE: Duration = Duration::from_secs(5);
 
 /// Signals by which a user says that he does not want to wait.
 const IMPATIENT: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
@@ -124,9 +126,14 @@ impl Child {
         self.engine.as_raw().unsigned_abs()
     }
 
-    /// Waits until the shim runs in the container, or the engine has ended without it.
-    pub(crate) fn wait_for_start(&mut self) -> Result<Report, RunError> {
+    /// Waits until the shim runs in the container, or the engine has ended without it. `late` is called again and again where the user
+    /// does not want to wait any longer and the engine has not ended within some seconds.
+    pub(crate) fn wait_for_start(&mut self, mut late: impl FnMut()) -> Result<Report, RunError> {
+        let mut unwanted = None;
         loop {
+            if self.interrupted.is_some() && unwanted.get_or_insert_with(Instant::now).elapsed() >= LATE {
+                late();
+            }
             match self.socket.read() {
                 Report::Started(pid) => {
                     self.command = Some(pid);
@@ -134,7 +141,7 @@ impl Child {
                 }
                 Report::Nowhere(errno) => return Ok(Report::Nowhere(errno)),
                 _ if self.ended.is_some() => return Ok(Report::Silent),
-                _ => self.wait_for_news(Beside::Socket, PollTimeout::NONE)?,
+                _ => self.wait_for_news(Beside::Socket, COMMAND_CHECK.into())?,
             }
         }
     }
@@ -181,6 +188,17 @@ impl Child {
     pub(crate) fn abandon(&mut self, tick: impl FnMut()) -> Result<(), RunError> {
         self.socket.hang_up();
         self.wait_for_teardown(|| {}, tick)
+    }
+
+    /// As [`abandon`](Self::abandon), of one in which nothing has run: `late` is called again and again where it does not end within some
+    /// seconds.
+    pub(crate) fn give_up(&mut self, mut late: impl FnMut()) {
+        let start = Instant::now();
+        let _ = self.abandon(|| {
+            if start.elapsed() >= LATE {
+                late();
+            }
+        });
     }
 
     /// The last of these that has come in.

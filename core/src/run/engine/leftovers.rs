@@ -50,11 +50,11 @@ impl Leftovers {
         end(|| self.processes(), &[Signal::SIGTERM]);
     }
 
-    /// Those that were killed and have not ended, the engine's own among them: for a moment, or because they wait for an answer that
-    /// cannot be given up any more.
-    pub(crate) fn being_killed(&self) -> Vec<Pid> {
-        let inside = Process::all().filter(|process| process.namespace_name("mnt").as_ref() == Some(&self.namespace));
-        inside.filter(is_being_killed).filter_map(|process| process.pid()).collect()
+    /// All in the namespace, the engine's own among them, and those whose first thread has ended.
+    pub(crate) fn all_inside(&self) -> Vec<Process> {
+        let is_inside = |one: &Process| one.namespace_name("mnt").as_ref() == Some(&self.namespace);
+        let has_one_inside = |one: &Process| one.is_zombie() && one.threads().any(|thread| is_inside(&thread));
+        Process::all().filter(|process| is_inside(process) || has_one_inside(process)).collect()
     }
 
     /// Those that still run; a zombie has no namespaces.
@@ -62,13 +62,6 @@ impl Leftovers {
         let inside = Process::all().filter(|process| process.namespace_name("mnt").as_ref() == Some(&self.namespace));
         inside.filter(|process| !has_engine(process)).filter_map(|process| process.pid()).collect()
     }
-}
-
-/// By proc_pid_status(5): SIGKILL is pending for the process or its first thread.
-fn is_being_killed(process: &Process) -> bool {
-    const SIGKILL: u64 = 1 << (Signal::SIGKILL as u64 - 1);
-    let pending = |line: &str| process.status(line).and_then(|set| u64::from_str_radix(set.trim(), 16).ok());
-    ["SigPnd", "ShdPnd"].iter().filter_map(|line| pending(line)).any(|set| set & SIGKILL != 0)
 }
 
 /// Ends processes by these signals, and waits until none is found any more; those that are left after a moment are killed.

@@ -8,3 +8,4 @@ pub(crate) mod engine_config;
 pub(crate) mod leftovers;
 pub(crate) mod shim_socket;
 pub(crate) mod signals;
+pub(crate) mod stuck;
