@@ -297,8 +297,9 @@ fn what_the_engine_cannot_mount_is_read(desk: &Desk) -> Result<()> {
             desk.script(&exec(&format!("--mounts={who}")))?.says("image")?;
         }
     }
-    let base = "/sbin/mke2fs -q -t ext3 -d /srv/base/base root.img $(($(du -sm /srv/base/base | cut -f1) * 2 + 32))M; \
-        apptainer -q sif new ext.sif; \
+    let root = "/sbin/mke2fs -q -t ext3 -d /srv/base/base root.img $(($(du -sm /srv/base/base | cut -f1) * 2 + 32))M && chmod 644 root.img";
+    desk.as_root(root)?.success()?;
+    let base = "apptainer -q sif new ext.sif && \
         apptainer -q sif add --datatype 4 --partfs 2 --parttype 2 --partarch 2 --groupid 1 ext.sif root.img";
     desk.script(base)?.success()?;
     ours(desk, "condatainer exec -b ext.sif -- cat /etc/condatainer-base > shown; cmp shown /srv/base/base/etc/condatainer-base && echo same")?
