@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::mem;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
@@ -17,11 +18,16 @@ use crate::merge::{self, Stacked};
 use crate::namespace::mounts::{UPPER, WORK};
 use crate::namespace::user::Users;
 use crate::scratch::{Backing, Scratch};
-use crate::serve::{self, Lower, Options, Requests, Top, Trouble};
+use crate::serve::{self, Guarded, Lower, Options, Requests, Top, Trouble};
 use condatainer_formats::ext::{Ids, Window};
+use condatainer_formats::squashfs::Budget;
 
-/// Of an ext image's metadata, in bytes.
-const CACHED: usize = 8 << 20;
+/// What all squashfs images of a stack keep unpacked together, in bytes: what was measured with.
+const SQUASHFS: Budget = Budget { metadata: 8 << 20, data: 24 << 20 };
+/// Of the metadata of all its ext images, in bytes.
+const EXT: usize = 8 << 20;
+/// What one image has of each at least: four blocks of content of the usual size, and a directory's worth of metadata.
+const LEAST: Budget = Budget { metadata: 128 << 10, data: 512 << 10 };
 /// Who waits for one file must not keep others waiting.
 const THREADS: usize = 8;
 
@@ -31,17 +37,21 @@ const THREADS: usize = 8;
 /// The first one that cannot be read, by its name; or nothing can be written in the directory for that.
 pub fn open(opened: Opened, say: Say) -> io::Result<Box<dyn Serve>> {
     let Opened { images, stack, scratch } = opened;
-    let layers = images.into_iter().map(|(image, file)| layer(image, file)).collect::<io::Result<Vec<_>>>()?;
+    let kept = Kept::shared_by(images.iter().map(|(image, _)| image.format));
+    let layers = images.into_iter().map(|(image, file)| layer(image, file, kept)).collect::<io::Result<Vec<_>>>()?;
     let (show, ids) = shown(&stack.users);
     let acls = show.shows_acls();
     let made = now();
     let points: Vec<merge::Point<'_>> = stack.points.iter().map(|point| wanted(point, ids)).collect();
     // The engine says of a mount point that is not there what it misses.
     let (merged, _unmade) = merge::with_points(layers, &points, ids, made)?;
-    let lower = Lower::new(merged, show, Arc::new(Trouble::with(say)));
+    let trouble = Arc::new(Trouble::with(say));
+    let lower = Lower::new(merged, show, Arc::clone(&trouble));
     let root = lower.root();
+    let guarded = |tree| Arc::new(Guarded::new(tree, Arc::clone(&trouble)));
     let written = scratch.map(|directory| writable(&directory, ids)).transpose()?;
-    Ok(Box::new(Tree { requests: Requests::new((Arc::new(lower), root), written, ids, made), acls }))
+    let written = written.map(|(tree, tops)| (guarded(tree) as _, tops));
+    Ok(Box::new(Tree { requests: Requests::new((guarded(Arc::new(lower)), root), written, ids, made), acls }))
 }
 
 fn wanted(point: &Point, ids: Ids) -> merge::Point<'_> {
@@ -53,7 +63,10 @@ fn writable(directory: &File, ids: Ids) -> io::Result<(Arc<dyn serve::tree::Tree
     let backing = Backing::beneath(directory.as_fd())?;
     let tree = Scratch::new(backing, None, ids, 0o755);
     let tops = vec![Top { name: UPPER, node: tree.upper() }, Top { name: WORK, node: tree.work() }];
-    Ok((Arc::new(tree), tops))
+    let tree = Arc::new(tree);
+    // It ends with the process. Freeing a million files one by one before that would only take time.
+    mem::forget(Arc::clone(&tree));
+    Ok((tree, tops))
 }
 
 fn now() -> Time {
@@ -72,16 +85,37 @@ impl Serve for Tree {
     }
 }
 
-fn layer(image: Image, file: File) -> io::Result<Stacked> {
+/// What each image of a format keeps in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Kept {
+    squashfs: Budget,
+    ext: usize,
+}
+
+impl Kept {
+    /// Images of one format have the same share, so that a stack of many costs what a stack of one does.
+    fn shared_by(formats: impl Iterator<Item = Format> + Clone) -> Self {
+        let all = formats.clone().count();
+        let squashfs = formats.filter(|format| *format == Format::Squashfs).count();
+        let (squashfs, ext) = (squashfs.max(1), (all - squashfs).max(1));
+        let squashfs = Budget {
+            metadata: (SQUASHFS.metadata / squashfs).max(LEAST.metadata),
+            data: (SQUASHFS.data / squashfs).max(LEAST.data),
+        };
+        Self { squashfs, ext: (EXT / ext).max(LEAST.metadata) }
+    }
+}
+
+fn layer(image: Image, file: File, kept: Kept) -> io::Result<Stacked> {
     let named = |why: String| io::Error::other(format!("{}: {why}", image.path.display()));
     let window = Window { offset: image.offset, size: image.size };
     let layer: Arc<dyn Layer> = match image.format {
         Format::Squashfs => {
-            Arc::new(SquashfsLayer::open(file, window, Default::default()).map_err(|error| named(error.to_string()))?)
+            Arc::new(SquashfsLayer::open(file, window, kept.squashfs).map_err(|error| named(error.to_string()))?)
         }
         Format::Ext | Format::ExtRoot => {
             let start = if image.format == Format::Ext { Start::Upper } else { Start::Root };
-            Arc::new(ExtLayer::open(file, window, start, CACHED).map_err(|error| named(error.to_string()))?)
+            Arc::new(ExtLayer::open(file, window, start, kept.ext).map_err(|error| named(error.to_string()))?)
         }
     };
     Ok(Stacked { bytes: image.size, path: image.path, layer })
@@ -97,5 +131,25 @@ fn shown(users: &Users) -> (Show, Ids) {
         }
         // Inside, the caller is 0 and the subordinate ids follow.
         Users::Range { uids, gids, .. } => (Show::Mapped { uids: vec![0..=uids.1], gids: vec![0..=gids.1] }, Ids::ROOT),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::iter::repeat_n;
+
+    #[test]
+    fn many_images_keep_no_more_than_one() {
+        let of =
+            |squashfs, ext| Kept::shared_by(repeat_n(Format::Squashfs, squashfs).chain(repeat_n(Format::Ext, ext)));
+        assert_eq!(of(1, 1), Kept { squashfs: SQUASHFS, ext: EXT });
+        assert_eq!(of(0, 0), of(1, 1));
+        for count in [2, 7, 20, 40] {
+            let kept = of(count, count);
+            assert!(kept.squashfs.data * count <= SQUASHFS.data && kept.squashfs.data >= LEAST.data);
+            assert!(kept.squashfs.metadata * count <= SQUASHFS.metadata && kept.ext * count <= EXT);
+        }
+        assert_eq!(of(1000, 1000), Kept { squashfs: LEAST, ext: LEAST.metadata });
     }
 }

@@ -3,8 +3,10 @@
 //! The root has a fixed directory for each [`tree`]: `lower`, the layers as one tree, and, where something is written, `upper` and
 //! `work`. `requests` is what each request comes to, and can be asked without a kernel; `kernel` brings the requests and carries the answers,
 //! in the words of `wire` and `answers`. `lower` is the layers as a tree, and `trouble` tells what is wrong with an image.
+//! `guarded` keeps a mistake of ours from ending the mount.
 
 mod answers;
+mod guarded;
 mod kernel;
 mod lower;
 mod requests;
@@ -18,6 +20,8 @@ use std::os::fd::OwnedFd;
 
 use fuser::{Config, Session, SessionACL};
 
+pub use guarded::Guarded;
+pub(crate) use guarded::note_places;
 use kernel::Kernel;
 pub use lower::Lower;
 pub use requests::{Requests, Top};

@@ -42,7 +42,7 @@ pub struct Listed<'a> {
 }
 
 /// How large a tree is, for statfs(2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Room {
     /// In bytes, of one block.
     pub block: u32,
