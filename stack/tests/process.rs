@@ -6,28 +6,31 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Output, Stdio};
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use condatainer_stack::namespace::{mounts, trial, user::Users};
 use condatainer_stack::process::entry::enter;
-use condatainer_stack::process::server::{Say, Serve, serve};
+use condatainer_stack::process::server::serve;
 use condatainer_stack::process::start::{Entrance, Server};
 use condatainer_stack::process::{ENTER, Entry, Format, Image, SERVE, Stack};
-use fuser::{
-    Config, Errno, FileAttr, FileHandle, FileType, Filesystem, Generation, INodeNo, LockOwner, OpenFlags, ReplyAttr,
-    ReplyData, ReplyEntry, Request, Session, SessionACL,
-};
 use libtest_mimic::{Arguments, Failed, Trial};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getegid, geteuid};
 
+#[path = "process/one.rs"]
+mod one;
+
+use one::tree;
+
 /// What starts both, as a user of its own.
 const START: &str = "start";
 const NOBODY: u32 = 64_999;
+/// Subordinate ids of that user.
+const RANGE: (u32, u32) = (300_000, 1000);
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn main() -> ExitCode {
@@ -47,7 +50,11 @@ fn main() -> ExitCode {
 /// Runs a script of sh(1) in the namespaces, in which `$D` is the tree; its words are the server's and the shell's.
 fn start(place: &OsStr, script: &OsStr) -> ExitCode {
     let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
-    let users = if uid == 0 { Users::Everybody } else { Users::Caller { uid, gid } };
+    let users = match std::env::var_os("RANGE") {
+        Some(_) => Users::Range { uid, gid, uids: RANGE, gids: RANGE },
+        None if uid == 0 => Users::Everybody,
+        None => Users::Caller { uid, gid },
+    };
     let program = std::env::current_exe().unwrap();
     let stack = Stack { users: users.clone(), points: Vec::new() };
     let file = File::open(std::env::var_os("IMAGE").unwrap_or("/dev/null".into())).unwrap();
@@ -73,86 +80,15 @@ fn start(place: &OsStr, script: &OsStr) -> ExitCode {
     ExitCode::from(u8::try_from(status.code().unwrap_or(99)).unwrap())
 }
 
-/// A tree with one file, which has the content of the image.
-struct One(String);
-
-fn tree(images: Vec<(Image, File)>, say: &Say) -> io::Result<Box<dyn Serve>> {
-    let mut content = String::new();
-    for (_, mut file) in images {
-        file.read_to_string(&mut content)?;
-    }
-    if content == "odd" {
-        say("the image is odd");
-    }
-    if content == "broken" { Err(io::Error::other("the image is broken")) } else { Ok(Box::new(One(content))) }
-}
-
-impl Serve for One {
-    fn serve(self: Box<Self>, mount: OwnedFd, ready: &mut dyn FnMut()) -> io::Result<()> {
-        let mut config = Config::default();
-        (config.n_threads, config.clone_fd) = (Some(2), true);
-        let session = Session::from_fd(*self, mount, SessionACL::All, config)?;
-        ready();
-        session.run()
-    }
-}
-
-impl One {
-    fn attributes(&self, node: u64) -> FileAttr {
-        let is_file = node == 3;
-        FileAttr {
-            ino: INodeNo(node),
-            size: self.0.len() as u64,
-            blocks: 1,
-            atime: UNIX_EPOCH,
-            mtime: UNIX_EPOCH,
-            ctime: UNIX_EPOCH,
-            crtime: UNIX_EPOCH,
-            kind: if is_file { FileType::RegularFile } else { FileType::Directory },
-            perm: if is_file { 0o644 } else { 0o755 },
-            nlink: 1,
-            uid: 0,
-            gid: 0,
-            rdev: 0,
-            blksize: 512,
-            flags: 0,
-        }
-    }
-}
-
-impl Filesystem for One {
-    fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let node = match (parent.0, name.to_str()) {
-            (1, Some("lower")) => 2,
-            (2, Some("file")) => 3,
-            _ => return reply.error(Errno::ENOENT),
-        };
-        reply.entry(&Duration::ZERO, &self.attributes(node), Generation(0));
-    }
-
-    fn getattr(&self, _: &Request, node: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        reply.attr(&Duration::ZERO, &self.attributes(node.0));
-    }
-
-    fn read(
-        &self,
-        _: &Request,
-        _: INodeNo,
-        _: FileHandle,
-        offset: u64,
-        _: u32,
-        _: OpenFlags,
-        _: Option<LockOwner>,
-        reply: ReplyData,
-    ) {
-        let from = usize::try_from(offset).unwrap().min(self.0.len());
-        reply.data(&self.0.as_bytes()[from..]);
-    }
-}
-
 type Test = fn() -> Result<(), String>;
 
-const TESTS: [(&str, Test); 10] = [
+const TESTS: [(&str, Test); 13] = [
+    (
+        "what_ends_after_its_first_answer_is_told_before_anything_runs",
+        what_ends_after_its_first_answer_is_told_before_anything_runs,
+    ),
+    ("nobody_inside_reaches_what_the_server_sees", nobody_inside_reaches_what_the_server_sees),
+    ("nor_does_root_inside", nor_does_root_inside),
     ("what_is_found_meanwhile_is_said_at_the_end", what_is_found_meanwhile_is_said_at_the_end),
     ("a_user_sees_what_is_served", a_user_sees_what_is_served),
     ("root_needs_no_user_namespace", root_needs_no_user_namespace),
@@ -176,7 +112,9 @@ impl Place {
         fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         fs::create_dir(dir.path().join("place")).unwrap();
         fs::write(dir.path().join("image"), "hello").unwrap();
-        fs::copy(std::env::current_exe().unwrap(), dir.path().join("program")).unwrap();
+        // A process of its own writes it, so that no other test can have it open for writing when it is started.
+        let copied = Command::new("cp").arg(std::env::current_exe().unwrap()).arg(dir.path().join("program")).status();
+        assert!(copied.unwrap().success());
         Self { dir }
     }
 
@@ -318,6 +256,47 @@ fn what_is_found_meanwhile_is_said_at_the_end() -> Result<(), String> {
     let place = Place::new();
     fs::write(place.path("image"), "odd").unwrap();
     same(text(&place.run("cat $D/file; echo").stdout), "odd\nserver: the image is odd".into())
+}
+
+fn what_ends_after_its_first_answer_is_told_before_anything_runs() -> Result<(), String> {
+    let place = Place::new();
+    fs::write(place.path("image"), "short").unwrap();
+    let said = text(&place.run("echo ran").stdout);
+    if said.starts_with("refused: the layers are mounted, and cannot be read: ") { Ok(()) } else { Err(said) }
+}
+
+/// Says what of the server's can be had, and then what it serves.
+const LOOK: &str = "S=$(pgrep -P $PPID condatainer-srv) && test -d /proc/$S || echo no server
+    for what in fd/ root/ cwd/; do ls /proc/$S/$what >/dev/null 2>&1 && echo $what; done
+    cat /proc/$S/maps 2>/dev/null | head -n1; id -u; cat $D/file";
+
+fn nobody_inside_reaches_what_the_server_sees() -> Result<(), String> {
+    same(text(&Place::new().run(LOOK).stdout), format!("{NOBODY}\nhello"))
+}
+
+/// With subordinate ids, which he is given in a mount namespace of this test.
+fn nor_does_root_inside() -> Result<(), String> {
+    let place = Place::new();
+    let (first, count) = RANGE;
+    for name in ["subuid", "subgid"] {
+        fs::write(place.path(name), format!("somebody:{first}:{count}\n")).unwrap();
+    }
+    for (name, line) in [("passwd", "x:64999:64999::/:/bin/sh"), ("group", "x:64999:")] {
+        let before = fs::read_to_string(format!("/etc/{name}")).unwrap();
+        fs::write(place.path(name), format!("{before}\nsomebody:{line}\n")).unwrap();
+    }
+    let enter = "for f in subuid subgid passwd group; do mount --bind $PLACE/$f /etc/$f || exit; done
+        exec setpriv --reuid 64999 --regid 64999 --clear-groups \"$@\"";
+    let mut command = Command::new("unshare");
+    command
+        .args(["-m", "sh", "-c", enter, "-"])
+        .arg(place.path("program"))
+        .arg(START)
+        .arg(place.path("place"))
+        .arg(LOOK);
+    command.env("PLACE", place.dir.path()).env("IMAGE", place.path("image")).env("RANGE", "1");
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    same(text(&output.stdout), "0\nhello".into()).map_err(|why| format!("{why}: {}", text(&output.stderr)))
 }
 
 fn what_cannot_be_done_is_said_before_anything_runs() -> Result<(), String> {

@@ -1,10 +1,12 @@
 //! What becomes the engine: it makes the namespaces and the mounts, and then is the engine, in there.
 
 use std::ffi::OsString;
+use std::fs;
 use std::io;
 use std::iter;
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use nix::unistd::dup2_stdin;
@@ -41,7 +43,16 @@ fn prepare(channel: &Channel) -> Result<(), Cannot> {
     drop(both);
     drop(device);
     let (ToEntry::Ready, _) = next(channel)? else { return Err(out_of_order()) };
-    if entry.is_written { mounts::overlay(&entry.place) } else { Ok(()) }
+    if entry.is_written {
+        mounts::overlay(&entry.place)?;
+    }
+    look(&mounts::merged(&entry.place, entry.is_written))
+}
+
+/// A server that has ended after its first answer is found here, where the caller can still do without it.
+fn look(root: &Path) -> Result<(), Cannot> {
+    let first = fs::metadata(root).and_then(|_| fs::read_dir(root)?.next().transpose());
+    first.map(drop).map_err(|error| Cannot::because("the layers are mounted, and cannot be read", error))
 }
 
 fn make_namespaces(entry: &Entry, channel: &Channel) -> Result<(), Cannot> {

@@ -7,11 +7,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use nix::sched::{CloneFlags, setns};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::SigSet;
 use nix::unistd::{chdir, close, setsid};
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use super::channel::Channel;
 use super::message::{FromServer, Image, Stack, ToServer};
+use crate::serve::note_places;
 
 /// As ps(1) and top(1) show it.
 const NAME: &std::ffi::CStr = c"condatainer-srv";
@@ -42,6 +45,7 @@ pub type Say = Box<dyn Fn(&str) + Send + Sync>;
 /// Runs the server to its end; `open` makes the tree of the images, lowest first.
 #[must_use]
 pub fn serve(open: impl FnOnce(Opened, Say) -> io::Result<Box<dyn Serve>>) -> ExitCode {
+    note_places();
     let channel = stand_apart().and_then(|()| Channel::at_stdin());
     let Ok(channel) = channel.map(Arc::new) else { return ExitCode::FAILURE };
     match run(&channel, open) {
@@ -75,6 +79,7 @@ fn run(channel: &Arc<Channel>, open: impl FnOnce(Opened, Say) -> io::Result<Box<
     if let Some(users) = descriptors.next() {
         // The kernel clones the descriptor for another thread only in the namespace that it was opened in.
         setns(users, CloneFlags::CLONE_NEWUSER)?;
+        keep_out()?;
     }
     tree.serve(mount, &mut || {
         let _ = channel.send(&FromServer::Ready, &[]);
@@ -89,7 +94,23 @@ fn stand_apart() -> io::Result<()> {
     let _ = setsid();
     let _ = rustix::thread::set_name(NAME);
     chdir("/")?;
-    close_inherited()
+    lift_limits();
+    close_inherited()?;
+    keep_out()
+}
+
+/// The container's root is root of this process's user namespace too. Without this he could trace it, and so reach what it sees: the
+/// host's files and the images. Only who may trace any process of the host may still.
+fn keep_out() -> io::Result<()> {
+    Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
+}
+
+/// Limits that somebody has set for a command are not meant for what serves its files.
+fn lift_limits() {
+    for limit in [Resource::RLIMIT_FSIZE, Resource::RLIMIT_CPU, Resource::RLIMIT_AS] {
+        // Under a limit it works as well, though not as far.
+        let _ = getrlimit(limit).and_then(|(_, hard)| setrlimit(limit, hard, hard));
+    }
 }
 
 fn close_inherited() -> io::Result<()> {

@@ -1,11 +1,14 @@
 //! The side of who starts a server and what becomes the engine, and is there when both are gone.
 
 use std::io;
+use std::mem;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::SERVE;
@@ -23,6 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub struct Server {
     process: Child,
     channel: Channel,
+    /// What it has said before its mount was served.
+    said: Mutex<Vec<String>>,
 }
 
 impl Server {
@@ -43,7 +48,7 @@ impl Server {
         let process = command.spawn().map_err(failed("the server cannot be started"))?;
         // The command holds the child's end of the socket.
         drop(command);
-        let server = Self { process, channel };
+        let server = Self { process, channel, said: Mutex::default() };
         for (image, file) in images {
             server.send(&ToServer::Image(image), &[file])?;
         }
@@ -64,7 +69,7 @@ impl Server {
         loop {
             match self.channel.receive().map_err(failed("the server does not answer"))? {
                 Some((FromServer::Ready, _)) => return Ok(()),
-                Some((FromServer::Says(_), _)) => {}
+                Some((FromServer::Says(line), _)) => lock(&self.said).push(line),
                 Some((FromServer::Failed(why), _)) => return Err(Cannot(why)),
                 None => return Err(Cannot("the server has ended".into())),
             }
@@ -84,8 +89,8 @@ impl Server {
     #[must_use]
     pub fn end(mut self) -> Vec<String> {
         let deadline = Instant::now() + PATIENCE;
-        let mut lines = Vec::new();
-        while self.has_news(deadline.saturating_duration_since(Instant::now())) {
+        let mut lines = mem::take(&mut *lock(&self.said));
+        while self.has_news(deadline) {
             match self.channel.receive::<FromServer>() {
                 Ok(Some((FromServer::Failed(line) | FromServer::Says(line), _))) => lines.push(line),
                 Ok(Some((FromServer::Ready, _))) => {}
@@ -105,9 +110,15 @@ impl Server {
         let _ = self.process.kill();
     }
 
-    fn has_news(&self, within: Duration) -> bool {
-        let timeout = PollTimeout::try_from(within).unwrap_or(PollTimeout::MAX);
-        poll(&mut [PollFd::new(self.channel.as_fd(), PollFlags::POLLIN)], timeout).is_ok_and(|ready| ready > 0)
+    fn has_news(&self, until: Instant) -> bool {
+        loop {
+            let within = until.saturating_duration_since(Instant::now());
+            let timeout = PollTimeout::try_from(within).unwrap_or(PollTimeout::MAX);
+            match poll(&mut [PollFd::new(self.channel.as_fd(), PollFlags::POLLIN)], timeout) {
+                Err(Errno::EINTR) => {}
+                ready => return ready.is_ok_and(|ready| ready > 0),
+            }
+        }
     }
 }
 
@@ -157,10 +168,15 @@ impl Entrance {
     fn send(&self, message: &ToEntry, descriptors: &[BorrowedFd<'_>]) -> Result<(), Cannot> {
         match self.0.send(message, descriptors) {
             // A signal has ended it, which the engine's parent finds.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            Err(error) if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => Ok(()),
             sent => sent.map_err(failed("the process that starts the engine")),
         }
     }
+}
+
+/// No thread panics while it holds one.
+fn lock(said: &Mutex<Vec<String>>) -> MutexGuard<'_, Vec<String>> {
+    said.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Only these programs may map subordinate ids.
