@@ -1,7 +1,7 @@
 //! The merged tree: the layers, lowest first, and what can be asked about a node.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use nix::errno::Errno;
 
@@ -26,6 +26,8 @@ pub struct Merged {
     points: Option<u16>,
     root: Node,
     listings: Cache,
+    /// Whose turn it is to make the listing of a large directory.
+    large: Mutex<()>,
 }
 
 impl Merged {
@@ -53,7 +55,7 @@ impl Merged {
         let roots = layers.iter().enumerate().rev();
         let roots = roots.map(|(number, stacked)| Part { layer: number as u16, key: stacked.layer.root() });
         let root = Node::of(roots.collect()).ok_or_else(|| io::Error::other("a stack needs at least one layer"))?;
-        Ok(Self { layers, points, root, listings: Cache::new(LISTINGS) })
+        Ok(Self { layers, points, root, listings: Cache::new(LISTINGS), large: Mutex::default() })
     }
 
     /// The root directory.
@@ -73,7 +75,7 @@ impl Merged {
     /// # Errors
     /// Not a directory, or one that cannot be read.
     pub fn list(&self, directory: &Node) -> io::Result<Arc<Listing>> {
-        self.listings.get(directory, || union::listing(&self.layers, self.points, directory.parts()))
+        self.listings.get(directory, || union::listing(&self.layers, self.points, directory.parts(), &self.large))
     }
 
     /// What a name stands for.

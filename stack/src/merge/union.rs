@@ -5,6 +5,7 @@
 //! name itself hides only what is below; a file below a directory does not show. No mark hides a mount point.
 
 use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::listing::Listing;
 use super::node::{Node, Part};
@@ -15,6 +16,9 @@ use condatainer_formats::overlayfs::{Meaning, is_opaque, is_redirect, is_whiteou
 
 /// Bytes of names, and of what is noted for each, that one directory may have.
 const MOST: usize = 48 << 20;
+
+/// From so many bytes on a directory counts as a large one.
+const LARGE: usize = 2 << 20;
 
 /// A name in one of the directories.
 struct Found {
@@ -29,15 +33,24 @@ struct Found {
 }
 
 /// Everything that was found.
-#[derive(Default)]
-struct Pool {
+struct Pool<'a> {
     bytes: Vec<u8>,
     found: Vec<Found>,
+    large: &'a Mutex<()>,
+    /// Held from when the directory counts as a large one.
+    turn: Option<MutexGuard<'a, ()>>,
 }
 
-/// Makes the listing of the directory that consists of `parts`, topmost first.
-pub(super) fn listing(layers: &[Stacked], points: Option<u16>, parts: &[Part]) -> io::Result<Listing> {
-    let (mut pool, mut hidden) = (Pool::default(), false);
+/// Makes the listing of the directory that consists of `parts`, topmost first. Large ones are made one after the other, by the turn
+/// `large`: each takes as much memory as all that are kept.
+pub(super) fn listing(
+    layers: &[Stacked],
+    points: Option<u16>,
+    parts: &[Part],
+    large: &Mutex<()>,
+) -> io::Result<Listing> {
+    let mut pool = Pool { bytes: Vec::new(), found: Vec::new(), large, turn: None };
+    let mut hidden = false;
     for (number, part) in parts.iter().enumerate() {
         let is_points = Some(part.layer) == points;
         if hidden && !is_points {
@@ -70,7 +83,7 @@ pub(super) fn lowest(points: Option<u16>) -> u16 {
     points.map_or(0, |points| points + 1)
 }
 
-impl Pool {
+impl Pool<'_> {
     /// Reads the names of one part, and returns whether a name among them makes it opaque.
     fn read(&mut self, stacked: &Stacked, part: u16, directory: Key) -> io::Result<bool> {
         let (mut opaque, mut too_large) = (false, false);
@@ -82,7 +95,11 @@ impl Pool {
                     Meaning::Hides(hidden) => self.push(hidden, true, entry.kind, part, entry.key),
                     Meaning::Itself => self.push(entry.name, false, entry.kind, part, entry.key),
                 }
-                too_large = self.bytes.len() + self.found.len() * size_of::<Found>() > MOST;
+                let size = self.bytes.len() + self.found.len() * size_of::<Found>();
+                if size > LARGE && self.turn.is_none() {
+                    self.turn = Some(self.large.lock().unwrap_or_else(PoisonError::into_inner));
+                }
+                too_large = size > MOST;
                 !too_large
             })
             .map_err(|error| stacked.named(error))?;
@@ -105,7 +122,7 @@ impl Pool {
     }
 
     fn merge(self, layers: &[Stacked], points: Option<u16>, parts: &[Part]) -> Listing {
-        let Self { bytes, mut found } = self;
+        let Self { bytes, mut found, turn: _turn, .. } = self;
         let name = |found: &Found| bytes.get(found.start as usize..).and_then(|rest| rest.get(..found.length.into()));
         // Of a name that comes twice in one layer the last counts.
         found.sort_unstable_by(|a, b| {
