@@ -60,7 +60,7 @@ impl Content {
         while done < data.len() {
             match self.write_part(of, offset + done as u64, &data[done..]) {
                 Ok(len) => done += len,
-                Err(Errno::ENOSPC) if !tidied && of.tidy() => tidied = true,
+                Err(error) if is_full(error) && !tidied && of.tidy() => tidied = true,
                 Err(error) if done == 0 => return Err(error),
                 Err(_) => break,
             }
@@ -105,7 +105,7 @@ impl Content {
                     let clean = if run.clean { Ok(()) } else { of.backing.punch(at, len) };
                     if let Err(error) = clean.and_then(|()| of.backing.reserve(at, len)) {
                         of.release(&[(run.at, run.len)]);
-                        if error == Errno::ENOSPC && !tidied && of.tidy() {
+                        if is_full(error) && !tidied && of.tidy() {
                             tidied = true;
                             continue;
                         }
@@ -168,9 +168,21 @@ impl Content {
         if from < to
             && let Part::Data(piece) = self.extents.part(from / BLOCK)
         {
+            let at = piece.at * BLOCK + from % BLOCK;
             let zeros = &ZEROS[..(to - from) as usize];
-            of.backing.write(piece.at * BLOCK + from % BLOCK, &[IoSlice::new(zeros)])?;
+            let mut done = 0;
+            while done < zeros.len() {
+                match of.backing.write(at + done as u64, &[IoSlice::new(&zeros[done..])])? {
+                    0 => return Err(Errno::ENOSPC),
+                    written => done += written,
+                }
+            }
         }
         Ok(())
     }
+}
+
+/// Whether the disk has no more room, for anybody or for this user.
+fn is_full(error: Errno) -> bool {
+    matches!(error, Errno::ENOSPC | Errno::EDQUOT)
 }
