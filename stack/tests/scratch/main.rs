@@ -152,7 +152,9 @@ impl Place {
         for name in ["place", "lower", "tmp", "oracle"] {
             fs::create_dir(dir.path().join(name)).unwrap();
         }
-        fs::copy(std::env::current_exe().unwrap(), dir.path().join("program")).unwrap();
+        // A process of its own writes it, so that no other test can have it open for writing when it is started.
+        let copied = Command::new("cp").arg(std::env::current_exe().unwrap()).arg(dir.path().join("program")).status();
+        assert!(copied.unwrap().success());
         Self(dir)
     }
 
