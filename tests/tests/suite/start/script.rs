@@ -260,7 +260,7 @@ fn a_dry_run_submits_nothing(desk: &Desk) -> Result<()> {
     let (name, _) = module(desk)?;
     desk.write("job.sh", &script(&format!("#SBATCH -o out\n#DEP: {name}")))?;
     let text = run(desk, &["--dry-run", "--sbatch=--mem=1G", "--mounts=own", "job.sh", "a b"])?.success()?.stdout;
-    let command = format!("condatainer run --no-submit --mounts=own {} 'a b'\n", desk.path("job.sh"));
+    let command = format!("condatainer run --no-submit '--mounts=own' {} 'a b'\n", desk.path("job.sh"));
     ensure!(text.contains("sbatch --parsable '--mem=1G' <<") && text.contains("#SBATCH -o out\nexec "), "{text}");
     ensure!(text.contains(&command), "{text}");
     let value: Value = serde_json::from_str(&run(desk, &["--dry-run=json", "job.sh"])?.success()?.stdout)?;
