@@ -132,7 +132,9 @@ pub(crate) fn decide(
 fn place(facts: &Facts, binds: &[Bind]) -> PathBuf {
     let place = &facts.mounts.place;
     let of_host = facts.host.shown.iter().chain(&facts.host.home).chain(binds);
-    let current = Some(facts.working_directory.path.as_path()).filter(|current| !is_the_containers(current));
+    // Everything lies in one that nobody knows, and the root is never shown.
+    let current = Some(facts.working_directory.path.as_path()).filter(|current| current.parent().is_some());
+    let current = current.filter(|current| !is_the_containers(current));
     let mut shown = of_host.map(|bind| bind.source.as_path()).chain(current);
     let engines = ["/tmp", "/var/tmp", "/dev"].map(Path::new);
     let is_shown = shown.any(|source| place.starts_with(source)) || engines.iter().any(|dir| place.starts_with(dir));
