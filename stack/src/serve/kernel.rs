@@ -12,23 +12,18 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use fuser::{
-    BsdFileFlags, Errno as Code, FileHandle, Filesystem, Generation, INodeNo, InitFlags, IoctlFlags, KernelConfig,
-    LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus,
-    ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow,
-    WriteFlags,
+    BsdFileFlags, Errno as Code, FileHandle, Filesystem, Generation, INodeNo, IoctlFlags, KernelConfig, LockOwner,
+    OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty,
+    ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 use nix::errno::Errno;
 
+use super::agreed::{LARGEST, agree};
 use super::answers::{KEPT, answer_attributes, answer_empty, answer_entry, answer_xattr};
 use super::requests::Requests;
 use super::tree::{Answer, Changes, Entry, Listed, New, Renaming};
 use super::wire::{attributes, device, error, from_system, ids, kind, missing, moment, only_a_name, permissions};
 use condatainer_formats::ext::FileType;
-
-/// Bytes of one request to write, and of one to read.
-const LARGEST: u32 = 1 << 20;
-/// Requests for reading ahead that may wait for an answer.
-const READ_AHEAD: u16 = 64;
 
 thread_local! {
     /// What a thread reads into before the kernel copies it.
@@ -52,24 +47,7 @@ impl Kernel {
 
 impl Filesystem for Kernel {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        let mut wanted = InitFlags::FUSE_ASYNC_READ
-            | InitFlags::FUSE_ASYNC_DIO
-            | InitFlags::FUSE_PARALLEL_DIROPS
-            | InitFlags::FUSE_DO_READDIRPLUS
-            | InitFlags::FUSE_READDIRPLUS_AUTO
-            | InitFlags::FUSE_CACHE_SYMLINKS
-            | InitFlags::FUSE_HANDLE_KILLPRIV_V2
-            | InitFlags::FUSE_MAX_PAGES
-            | InitFlags::FUSE_AUTO_INVAL_DATA
-            | InitFlags::FUSE_DONT_MASK;
-        wanted.set(InitFlags::FUSE_POSIX_ACL, self.acls);
-        // What an old kernel does not offer it does without.
-        let _ = config.add_capabilities(wanted & config.capabilities());
-        let _ = config.set_max_write(LARGEST);
-        if let Err(most) = config.set_max_readahead(LARGEST) {
-            let _ = config.set_max_readahead(most);
-        }
-        let _ = config.set_max_background(READ_AHEAD);
+        agree(config, self.acls);
         Ok(())
     }
 

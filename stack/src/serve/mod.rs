@@ -2,9 +2,10 @@
 //!
 //! The root has a fixed directory for each [`tree`]: `lower`, the layers as one tree, and, where something is written, `upper` and
 //! `work`. `requests` is what each request comes to, and can be asked without a kernel; `kernel` brings the requests and carries the answers,
-//! in the words of `wire` and `answers`. `lower` is the layers as a tree, and `trouble` tells what is wrong with an image.
-//! `guarded` keeps a mistake of ours from ending the mount.
+//! in the words of `wire` and `answers`, after what is `agreed`. `lower` is the layers as a tree, and `trouble` tells what is wrong with
+//! an image. `guarded` keeps a mistake of ours from ending the mount.
 
+mod agreed;
 mod answers;
 mod guarded;
 mod kernel;
