@@ -15,7 +15,7 @@ use condatainer_images::overlay::lower::Lower;
 use condatainer_stack::merge::{Merged, Node};
 use fastrand::Rng;
 use support::overlay::{Overlay, Tmpfs, whiteout};
-use support::{HostLayer, stacked};
+use support::{HostLayer, chance, stacked};
 
 const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
 
@@ -159,9 +159,7 @@ fn assert_same(found: &Tree, expected: &Tree, label: &str) {
 
 #[test]
 fn random_stacks_merge_as_the_kernel_and_seal_merge_them() {
-    let seed = std::env::var("SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
-    let rounds = std::env::var("ROUNDS").map_or(40, |rounds| rounds.parse().unwrap());
-    println!("SEED={seed}");
+    let (seed, rounds) = (chance::seed(), chance::runs(40) as usize);
     let mut random = Rng::with_seed(seed);
     let mut names = 0;
     for round in 0..rounds {
@@ -187,14 +185,14 @@ fn random_stacks_merge_as_the_kernel_and_seal_merge_them() {
         if words.iter().any(|layer| xattr::get(layer, "trusted.overlay.opaque").unwrap().as_deref() == Some(b"y")) {
             expected.clone_from(&found);
         }
-        assert_same(&found, &expected, &format!("round {round} of SEED={seed}, {count} layers"));
+        assert_same(&found, &expected, &format!("seed {seed}, round {round}, {count} layers"));
         // Nor does it matter whether directories say what their names are.
         let mut silent = stack;
         for (layer, at) in silent.iter_mut().zip(&layers) {
             layer.layer = std::sync::Arc::new(HostLayer { says_kinds: false, ..HostLayer::new(at) });
         }
         let found_silent = of_merged(&Merged::new(silent).unwrap());
-        assert_same(&found_silent, &expected, &format!("without kinds, round {round} of SEED={seed}"));
+        assert_same(&found_silent, &expected, &format!("without kinds, seed {seed}, round {round}"));
         let only_sizes = |tree: Tree| -> Tree {
             let size = |(kind, mode, content): (FileType, u16, Vec<u8>)| match kind {
                 FileType::Regular => (kind, mode, format!("{} bytes", content.len()).into_bytes()),
@@ -203,7 +201,7 @@ fn random_stacks_merge_as_the_kernel_and_seal_merge_them() {
             tree.into_iter().map(|(path, says)| (path, size(says))).collect()
         };
         let lower = of_lower(&Lower::open(&layers).unwrap());
-        assert_same(&only_sizes(found), &lower, &format!("Lower, round {round} of SEED={seed}"));
+        assert_same(&only_sizes(found), &lower, &format!("Lower, seed {seed}, round {round}"));
         names += expected.len();
     }
     assert!(names > rounds * 5, "{names} names are too few");

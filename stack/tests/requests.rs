@@ -3,6 +3,9 @@
 // A failing preparation is a failing test.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "support/chance.rs"]
+mod chance;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
@@ -126,16 +129,13 @@ fn served(layers: Vec<Arc<dyn Layer>>, show: Show) -> (Requests, Arc<Lower>) {
     (Requests::new((Arc::clone(&lower) as _, root), None, Ids::ROOT, Time::default()), lower)
 }
 
-/// How many requests are made: more by hand than in a usual run.
+/// How many requests are made.
 fn rounds() -> u64 {
-    std::env::var("ROUNDS").map_or(100_000, |rounds| rounds.parse().unwrap())
+    chance::runs(100_000)
 }
 
-/// Where chance begins; told, so that a failure can be had again.
 fn dice() -> Rng {
-    let seed = std::env::var("SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
-    println!("SEED={seed}");
-    Rng::with_seed(seed)
+    Rng::with_seed(chance::seed())
 }
 
 #[test]

@@ -5,6 +5,8 @@
 // A failing preparation is a failing test.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "support/chance.rs"]
+mod chance;
 #[path = "../../fuzz/src/layer.rs"]
 mod layer;
 #[path = "../../core/tests/fuzz/mutate.rs"]
@@ -31,10 +33,6 @@ static MEMORY: PeakAlloc = PeakAlloc;
 
 /// All that one image may make us hold, in bytes: what the target lets it keep, what is being unpacked, and the image itself.
 const MOST_MEMORY: usize = 24 << 20;
-
-fn number(variable: &str, usual: u64) -> u64 {
-    std::env::var(variable).map_or(usual, |text| text.parse().unwrap())
-}
 
 /// Few files of each kind: an image of some kilobytes.
 fn plant(tree: &Path) {
@@ -74,7 +72,7 @@ fn made() -> Vec<Vec<u8>> {
 
 #[test]
 fn changed_at_random() {
-    let (runs, seed) = (number("CONDATAINER_FUZZ_RUNS", 100_000), number("CONDATAINER_FUZZ_SEED", 0x00C0_FFEE));
+    let (runs, seed) = (chance::runs(10_000), chance::seed());
     let (inputs, mut rng) = (made(), Rng::with_seed(seed));
     inputs.iter().for_each(|input| layer::layer(input));
     let before = MEMORY.current_usage();

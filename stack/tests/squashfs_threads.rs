@@ -23,7 +23,7 @@ use tempfile::TempDir;
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// They look at the memory and the threads of the whole process, so one is at it at a time.
 fn alone() -> MutexGuard<'static, ()> {

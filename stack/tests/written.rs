@@ -15,7 +15,7 @@ use condatainer_stack::merge::Merged;
 use fastrand::Rng;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use support::overlay::{Tmpfs, put};
-use support::{Mount, Seen, stacked, walk};
+use support::{Mount, Seen, chance, stacked, walk};
 use tempfile::TempDir;
 
 /// A kernel overlay as a user mounts it.
@@ -112,10 +112,8 @@ fn without_times(root: &Path) -> Vec<(Vec<u8>, Seen)> {
 
 #[test]
 fn what_is_written_is_what_the_kernel_makes_of_it_elsewhere() {
-    let seed = std::env::var("SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
-    let rounds = std::env::var("ROUNDS").map_or(6, |rounds| rounds.parse().unwrap());
-    println!("SEED={seed}");
-    let mut random = Rng::with_seed(seed);
+    let (start, rounds) = (chance::seed(), chance::runs(6) as usize);
+    let mut random = Rng::with_seed(start);
     let mut done = 0;
     for round in 0..rounds {
         let memory = Tmpfs::new();
@@ -132,16 +130,20 @@ fn what_is_written_is_what_the_kernel_makes_of_it_elsewhere() {
             let [one, two] = [&ours, &theirs].map(|overlay| act(seed, overlay.0.path()));
             done += usize::from(one.is_ok());
             let codes = [one, two].map(|answer| answer.map_err(|error| error.raw_os_error()));
-            assert_eq!(codes[0], codes[1], "round {round}, step {step}: act({seed})");
+            assert_eq!(codes[0], codes[1], "seed {start}, round {round}, step {step}: act({seed})");
         }
         let [found, expected] = [&ours, &theirs].map(|overlay| without_times(overlay.0.path()));
         for (one, two) in found.iter().zip(&expected) {
-            assert_eq!(one.0.escape_ascii().to_string(), two.0.escape_ascii().to_string(), "round {round}");
+            assert_eq!(
+                one.0.escape_ascii().to_string(),
+                two.0.escape_ascii().to_string(),
+                "seed {start}, round {round}"
+            );
             let short = |seen: &Seen| Seen { content: Vec::new(), xattrs: Vec::new(), ..seen.clone() };
-            assert_eq!(short(&one.1), short(&two.1), "round {round}: {}", one.0.escape_ascii());
-            assert!(one == two, "round {round}: {} differs", one.0.escape_ascii());
+            assert_eq!(short(&one.1), short(&two.1), "seed {start}, round {round}: {}", one.0.escape_ascii());
+            assert!(one == two, "seed {start}, round {round}: {} differs", one.0.escape_ascii());
         }
-        assert_eq!(found.len(), expected.len(), "round {round}");
+        assert_eq!(found.len(), expected.len(), "seed {start}, round {round}");
         drop(ours);
         assert_eq!(*mount.told.lock().unwrap(), [""; 0]);
     }

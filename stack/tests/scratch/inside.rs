@@ -11,7 +11,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with, seek};
 use rustix::io::Errno;
 
 use super::model::{Allowed, compare};
-use super::{How, Test};
+use super::{How, Test, chance};
 
 const NOTHING: fn(&Path) = |_| {};
 
@@ -51,7 +51,7 @@ pub(crate) fn run(name: &str, d: &Path) {
     match name {
         "nothing_differs_from_the_kernels_own" => {
             let root = nix::unistd::geteuid().is_root();
-            compare(d, &place.join("oracle"), cases(), Allowed { root, overlay });
+            compare(d, &place.join("oracle"), chance::runs(24) as u32, Allowed { root, overlay });
         }
         "names_come_and_go_while_they_are_listed" => names_come_and_go_while_they_are_listed(d),
         "all_names_show_what_is_written_to_one" => all_names_show_what_is_written_to_one(d),
@@ -63,11 +63,6 @@ pub(crate) fn run(name: &str, d: &Path) {
         "a_file_without_a_name_lives_on" => a_file_without_a_name_lives_on(d),
         other => panic!("no such test: {other}"),
     }
-}
-
-/// How many random runs; more by CASES.
-fn cases() -> u32 {
-    std::env::var("CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(24)
 }
 
 fn names_of(d: &Path) -> BTreeSet<String> {

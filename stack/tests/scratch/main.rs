@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
+#[path = "../support/chance.rs"]
+mod chance;
 mod host;
 mod inside;
 mod model;

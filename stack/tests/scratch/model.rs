@@ -12,10 +12,12 @@ use std::os::unix::fs::{
 use std::path::Path;
 
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
+use proptest::test_runner::{Config, RngSeed, TestRunner};
 use rustix::fs::{
     self as sys, AtFlags, CWD, FallocateFlags, FileType, Mode, RenameFlags, Timespec, Timestamps, XattrFlags,
 };
+
+use super::chance;
 
 const NAMES: [&str; 9] = ["a", "b", "c", "d", "d/a", "d/b", "d/e", "d/e/a", "e"];
 
@@ -102,7 +104,9 @@ fn operations(allowed: Allowed) -> impl Strategy<Value = Vec<Op>> {
 
 /// Compares `cases` random runs.
 pub(crate) fn compare(ours: &Path, oracle: &Path, cases: u32, allowed: Allowed) {
-    let config = Config { cases, failure_persistence: None, max_shrink_iters: 600, ..Config::default() };
+    let seed = chance::seed();
+    let rng_seed = RngSeed::Fixed(seed);
+    let config = Config { cases, rng_seed, failure_persistence: None, max_shrink_iters: 600, ..Config::default() };
     let number = Cell::new(0);
     let result = TestRunner::new(config).run(&operations(allowed), |operations| {
         number.set(number.get() + 1);
@@ -122,7 +126,7 @@ pub(crate) fn compare(ours: &Path, oracle: &Path, cases: u32, allowed: Allowed) 
         Ok(())
     });
     if let Err(error) = result {
-        panic!("{error}");
+        panic!("seed {seed}: {error}");
     }
 }
 
