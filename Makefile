@@ -95,6 +95,9 @@ test:
 # The proofs in full: what 'make test' does fifty times, a thousand times. It takes the better part of an hour.
 soak: stage
 	CONDATAINER_SOAK=1 $(CARGO) test --locked -p condatainer-images --test killed --test killed_resize --test killed_check --test killed_with_root --test create_killed --test whiteout -- --nocapture
+	CONDATAINER_FUZZ_RUNS=1000000 $(CARGO) test --locked -p condatainer-stack --test requests --test squashfs_hostile
+	CONDATAINER_FUZZ_RUNS=1000 $(CARGO) test --locked -p condatainer-stack --test merge --test squashfs --test scratch
+	CONDATAINER_FUZZ_RUNS=200 $(CARGO) test --locked -p condatainer-stack --test written
 	CONDATAINER_SOAK=1 $(SHIPPED) $(CARGO) test --locked -p condatainer-tests --test suite -- sid::with_root::killed
 	CONDATAINER_SOAK=1 $(SHIPPED) $(CARGO) test --locked -p condatainer-tests --test suite -- sid::ends
 

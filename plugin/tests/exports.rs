@@ -70,6 +70,15 @@ fn no_decoder() {
     }
 }
 
+/// Nor does it serve a mounted stack.
+#[test]
+fn no_server() {
+    let found = crates();
+    for part in ["fuser", "parking_lot", "parking_lot_core"] {
+        assert!(!found.contains(part), "{part}");
+    }
+}
+
 /// What is shipped has no symbols, and is optimised: 1.6 MB, mostly the reading of configuration and requests. A build for trials has
 /// twice as much code, and symbols, which are not loaded.
 #[test]

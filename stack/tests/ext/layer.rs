@@ -67,7 +67,7 @@ fn data(layer: &dyn Layer, key: Key) -> std::io::Result<Vec<(u64, u64, u64)>> {
     while let Some(start) = layer.seek(key, at, false)? {
         let end = layer.seek(key, start, true)?.unwrap();
         let mut digest = DefaultHasher::new();
-        let mut buf = vec![0xEE; 1 << 20];
+        let mut buf = vec![0xEE; (end - start).min(1 << 20) as usize];
         let mut from = start;
         while from < end {
             let length = (buf.len() as u64).min(end - from) as usize;

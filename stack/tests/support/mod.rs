@@ -3,6 +3,7 @@
 #![allow(dead_code, unused_imports, missing_docs, unreachable_pub)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[allow(clippy::duplicate_mod)]
 pub mod chance;
 pub mod counted;
 pub mod host;

@@ -1,5 +1,7 @@
 //! A layer beside the same image as the kernel has mounted it: everything that a program can see of either must be equal.
 
+// A binary that has `support` too has this file twice.
+#[allow(clippy::duplicate_mod)]
 #[path = "chance.rs"]
 mod chance;
 
