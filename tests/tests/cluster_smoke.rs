@@ -292,7 +292,10 @@ fn the_tool_gives_the_exit_code_and_leaves_nothing_when_it_is_interrupted_or_kil
     assert!(output.status.code() == Some(9) && stdout.starts_with("up with code\n"), "{output:?}");
 
     for (signal, code, left) in [("INT", Some(130), 0), ("TERM", Some(143), 0), ("KILL", None, 1)] {
-        let mut child = tool("wait").spawn().unwrap();
+        // Whoever has started the tests may ignore signals, and the tool would, too.
+        let mut listening = Command::new("env");
+        listening.arg("--default-signal").arg(tool("").get_program()).args(tool("wait").get_args());
+        let mut child = listening.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         std::io::BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         assert_eq!(line, "up with wait\n");
