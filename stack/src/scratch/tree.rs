@@ -1,11 +1,31 @@
 //! What the server asks of the scratch tree.
 
+use std::thread::sleep;
+use std::time::Duration;
+
 use nix::errno::Errno;
 
 use super::fs::Scratch;
 use super::node::Body;
 use crate::layer::Attributes;
 use crate::serve::tree::{Answer, Changes, Entry, Listed, New, Renaming, Room, Tree};
+
+/// Nobody answers a FORGET, so a program that has just removed a file may write again before another thread has freed its room.
+const FORGETTING: [Duration; 3] = [Duration::from_millis(1), Duration::from_millis(4), Duration::from_millis(15)];
+
+/// Tries what needs room on the disk, and again where there is none.
+fn with_room<T>(attempt: impl Fn() -> Answer<T>) -> Answer<T> {
+    let is_full = |result: &Answer<T>| matches!(result, Err(Errno::ENOSPC | Errno::EDQUOT));
+    let mut result = attempt();
+    for pause in FORGETTING {
+        if !is_full(&result) {
+            break;
+        }
+        sleep(pause);
+        result = attempt();
+    }
+    result
+}
 
 impl Tree for Scratch {
     fn lookup(&self, directory: u64, name: &[u8]) -> Answer<Entry> {
@@ -98,11 +118,11 @@ impl Tree for Scratch {
     }
 
     fn write(&self, file: u64, offset: u64, data: &[u8], strip: bool) -> Answer<usize> {
-        self.write_file(file, offset, data, strip)
+        with_room(|| self.write_file(file, offset, data, strip))
     }
 
     fn allocate(&self, file: u64, offset: u64, length: u64, mode: i32) -> Answer<()> {
-        self.allocate_file(file, offset, length, mode)
+        with_room(|| self.allocate_file(file, offset, length, mode))
     }
 
     fn set_xattr(&self, node: u64, name: &[u8], value: &[u8], flags: i32) -> Answer<()> {
