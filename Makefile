@@ -64,9 +64,10 @@ check:
 	$(CARGO) test --locked --workspace --exclude condatainer-tests --lib --bins
 	$(CARGO) check --locked -p spank_condatainer
 
-# Unit, property and image tests; the plugin's interface against the spank.h of every release. The images' own tests take as long as
-# all others together, and each has a time at which only one processor works, so they run beside them: in groups, whose output stays together.
-# Not cargo's: it would take the three groups for three processors.
+# Unit, property and image tests; the plugin's interface against the spank.h of every release. cargo runs one test binary after the
+# other, and the last test of each leaves a processor without work. So three groups run at once, each printed when it has ended. The
+# images' tests are the longest; two patterns, which are each other's opposite, halve them. MAKEFLAGS would have cargo look for make's
+# job server, which it is not given.
 IMAGE_TESTS := MAKEFLAGS= $(CARGO) test -q --locked -p condatainer-images
 unit: stage test-packages
 	$(BUILT)/cluster prepare

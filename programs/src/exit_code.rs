@@ -8,4 +8,4 @@ pub const NOT_EXECUTABLE: u8 = 126;
 /// There is no such command.
 pub const NOT_FOUND: u8 = 127;
 /// The command has succeeded, but what it wrote may be lost.
-pub const LOST: u8 = 1;
+pub const WRITES_LOST: u8 = 1;

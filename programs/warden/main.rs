@@ -36,7 +36,7 @@ use verdict::Verdict;
 const BROKEN: u8 = 1;
 /// A keeper's exit codes: all was well; or its image has not got all that was written.
 const KEPT: u32 = 0;
-const LOST: u32 = verdict::LOST as u32;
+const LOST: u32 = verdict::KEEPER_LOST as u32;
 
 /// How long what an ordinary keeper leaves behind may go on, in milliseconds: it has waited for all that matters.
 const STRAYS: u64 = 5_000;

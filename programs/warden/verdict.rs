@@ -2,7 +2,7 @@
 //! for the keeper and the plugin.
 
 /// The exit code by which a keeper says that what was written last may be missing in the image.
-pub const LOST: u8 = 3;
+pub const KEEPER_LOST: u8 = 3;
 
 /// How a step's container has ended, in one byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

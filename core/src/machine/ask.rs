@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use condatainer_images::tools::run::{Stop, captured};
+use condatainer_images::tools::run::{KilledWhen, captured};
 
 /// srun may wait for a controller that does not answer.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -48,7 +48,7 @@ pub(crate) fn ask_by(mut command: Command) -> io::Result<Answer> {
     command.env("LC_ALL", "C").stdin(Stdio::null()).process_group(0);
     let started = Instant::now();
     let is_late = || started.elapsed() > LIMIT;
-    match captured(&mut command, Some(Stop { asked: &is_late, abandons: true })) {
+    match captured(&mut command, Some(KilledWhen { asked: &is_late, abandons: true })) {
         Ok(output) if output.status.code().is_some() || !is_late() => Ok(of(output)),
         Err(error) if !is_late() => Err(error),
         _ => Err(io::Error::new(io::ErrorKind::TimedOut, format!("it did not answer within {} s", LIMIT.as_secs()))),

@@ -58,7 +58,7 @@ pub fn run(plan: &Plan, options: &mut Options<'_>) -> Result<Ended, RunError> {
     let ended = let_go.map_or_else(never_ran, |()| Ok(ended.clone()));
     match (container.end(options), ended?) {
         // Whoever goes on because of a success would go on without what was written.
-        (Outcome::Lost, Ended::Exited(0)) => Ok(Ended::Exited(exit_code::LOST.into())),
+        (Outcome::Lost, Ended::Exited(0)) => Ok(Ended::Exited(exit_code::WRITES_LOST.into())),
         (_, ended) => Ok(ended),
     }
 }

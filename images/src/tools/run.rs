@@ -96,10 +96,10 @@ impl Tool {
 
     /// As [`Tool::run`], but kills it as soon as `stop` says so; nothing else cuts it off.
     pub(crate) fn run_unless(&mut self, stop: &dyn Fn() -> bool, worst: i32) -> Result<Output, ToolError> {
-        self.in_own_group().judged(Some(Stop { asked: stop, abandons: false }), worst)
+        self.in_own_group().judged(Some(KilledWhen { asked: stop, abandons: false }), worst)
     }
 
-    fn judged(&mut self, stop: Option<Stop<'_>>, worst: i32) -> Result<Output, ToolError> {
+    fn judged(&mut self, stop: Option<KilledWhen<'_>>, worst: i32) -> Result<Output, ToolError> {
         let output = captured(&mut self.command, stop).map_err(|error| self.not_started(error))?;
         match output.status.code() {
             Some(code) if code <= worst => Ok(output),
@@ -186,7 +186,7 @@ pub(crate) enum Stream {
 
 /// When a command is not waited for any longer. It must lead a process group of its own, all of which is killed then.
 #[derive(Clone, Copy)]
-pub struct Stop<'a> {
+pub struct KilledWhen<'a> {
     /// Asked again and again.
     pub asked: &'a dyn Fn() -> bool,
     /// Whether one that hangs in the kernel is left behind, a second after it was killed.
@@ -197,7 +197,7 @@ pub struct Stop<'a> {
 ///
 /// # Errors
 /// It cannot be started, or was abandoned.
-pub fn captured(command: &mut Command, stop: Option<Stop<'_>>) -> io::Result<Output> {
+pub fn captured(command: &mut Command, stop: Option<KilledWhen<'_>>) -> io::Result<Output> {
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let status = heard(command, stop, &mut |stream, piece| {
         let kept = if stream == Stream::Out { &mut stdout } else { &mut stderr };
@@ -209,7 +209,11 @@ pub fn captured(command: &mut Command, stop: Option<Stop<'_>>) -> io::Result<Out
     Ok(Output { status, stdout, stderr })
 }
 
-fn heard(command: &mut Command, stop: Option<Stop<'_>>, hear: &mut dyn FnMut(Stream, &[u8])) -> io::Result<ExitStatus> {
+fn heard(
+    command: &mut Command,
+    stop: Option<KilledWhen<'_>>,
+    hear: &mut dyn FnMut(Stream, &[u8]),
+) -> io::Result<ExitStatus> {
     let mut tool = Running(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?);
     let mut open = Vec::new();
     open.extend(tool.0.stdout.take().map(|from| (Stream::Out, File::from(OwnedFd::from(from)))));

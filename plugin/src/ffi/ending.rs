@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use super::guard::guarded;
 use super::{log, state};
-use condatainer_core::run::exit_code::LOST;
+use condatainer_core::run::exit_code::WRITES_LOST;
 
 const SUCCESS: c_int = 0;
 const FAILED: c_int = -1;
@@ -55,6 +55,6 @@ extern "C" fn at_end(code: c_int, _: *mut c_void) {
     });
     if judged == SUCCESS && is_lost {
         // SAFETY: glibc allows it in a handler: the other ones follow, with this code. No destructor is skipped here.
-        unsafe { libc::exit(LOST.into()) };
+        unsafe { libc::exit(WRITES_LOST.into()) };
     }
 }

@@ -1,5 +1,4 @@
-//! The device files of a machine: what users may open on a real node. Made by one thread, since a mknod(1) for each was half of all
-//! the programs that the start of a cluster ran.
+//! The device files of a machine: what users may open on a real node. One thread makes them, instead of one mknod(1) for each.
 
 use std::path::Path;
 

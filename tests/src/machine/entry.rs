@@ -1,7 +1,6 @@
 //! The way into a machine: a thread of ours joins the machine's namespaces, becomes the user and starts the command there.
 //!
-//! The suite types some ten thousand commands. A chain of nsenter, setpriv and a shell before each of them costs more processor
-//! time than most of the commands themselves.
+//! The suite types thousands of commands, and each would wait for nsenter, setpriv and a shell in front of it.
 
 use std::fs::{self, File};
 use std::process::{Child, Command};

@@ -15,7 +15,7 @@ use nix::unistd::Pid;
 
 use crate::machine::{interrupt, process};
 
-/// A namespace that takes longer hangs; a busy machine has been seen to need half a minute.
+/// A namespace that takes longer hangs. A busy machine may need half a minute.
 const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A running namespace; everything in it is killed, and waited for, when this is dropped.

@@ -17,7 +17,7 @@ use condatainer_core::step::channel::Answer;
 use condatainer_core::step::keeper::{self, Words, answer_all};
 use condatainer_core::step::limits;
 use condatainer_core::step::relay::server::Relays;
-use condatainer_core::step::warden::LOST;
+use condatainer_core::step::warden::KEEPER_LOST;
 use condatainer_images::acquire::holder::BATCH_STEP;
 
 use crate::say;
@@ -55,7 +55,7 @@ pub(crate) fn keep(args: KeepArgs) -> Result<ExitCode, Failure> {
             let mut say = |line: &str| say::notice(line);
             let mut options = Options { forward: Forward::Nothing, step, say: &mut say };
             if keeper::keep(&plan, &mut options, &words, channel, relays) {
-                return Ok(ExitCode::from(LOST));
+                return Ok(ExitCode::from(KEEPER_LOST));
             }
         }
         Ok(Some(plan)) => {

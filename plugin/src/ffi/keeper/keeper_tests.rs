@@ -76,7 +76,7 @@ fn what_does_not_end_is_killed() {
 /// Nobody else can say it where there is no srun: the tasks have ended.
 #[test]
 fn what_was_lost_is_told() {
-    let lost = condatainer_core::step::warden::LOST;
+    let lost = condatainer_core::step::warden::KEEPER_LOST;
     let said = step(&format!("{WAIT_FOR_THE_END}; exit {lost}"), 60).end().unwrap_err();
     assert!(said.starts_with("what was written last in the step's container may be lost"), "{said}");
     let dir = tempfile::tempdir().unwrap();

@@ -56,28 +56,9 @@ fn a_script_is_told(desk: &Desk, done: &str) -> Result<()> {
     Ok(())
 }
 
-/// Stops a fuse2fs, and all of its threads, as a disk does that does not answer: only SIGKILL ends it. SIGSTOP does not do: where the
-/// processes of its group lose their parents, the kernel has it go on, and it may close its image before it is killed.
-const HANG: &str = r#"use strict;
-chomp(my $machine = `uname -m`);
-my ($ptrace, $seize, $interrupt, $any_thread) = ($machine eq 'x86_64' ? 101 : 117, 0x4206, 0x4207, 0x40000000);
-sub trace { syscall($ptrace, $_[0], $_[1], 0, 0) == 0 or die "ptrace: $!" }
-my ($process, %held);
-sleep 1 until -e 'there' and ($process) = `pgrep -x fuse2fs` =~ /^(\d+)$/;
-# A thread that is not held yet may start another one.
-while (my @new = grep { !$held{$_} } map { m{(\d+)$} } glob "/proc/$process/task/*") {
-    for my $thread (@new) {
-        trace($seize, $thread + 0);
-        trace($interrupt, $thread + 0);
-        waitpid $thread, $any_thread;
-        $held{$thread} = 1;
-    }
-}
-open my $held, '>', 'held' or die $!;
-print $held $process;
-close $held;
-1 while waitpid(-1, $any_thread) > 0;
-"#;
+/// Stops fuse2fs as a disk does that does not answer: only SIGKILL ends it. SIGSTOP does not do: where the processes of its group lose
+/// their parents, the kernel has it go on, and it may close its image before it is killed.
+const HANG: &str = include_str!("../support/hang.pl");
 /// What [`meanwhile`] does when [`HANG`] runs.
 const UNTIL_IT_HANGS: &str =
     "until [ -s held ]; do pgrep -f '[h]ang.pl' > /dev/null || exit 98; sleep 0.05; done; rm -f held";
@@ -116,8 +97,7 @@ fn what_an_apptainer_leaves_behind_is_killed(world: &World, release: Release) ->
     })
 }
 
-/// `SIGSTOP` stands for a program that waits for ever. Its fuse2fs is killed with it, mostly before it has closed the image: srun
-/// says what the image says.
+/// `SIGSTOP` stands for a program that waits for ever. Its fuse2fs, which is held so that it cannot close the image first, is killed with it.
 fn a_keeper_that_is_stopped_is_killed(world: &World, release: Release) -> Result<()> {
     on_both_trackers(world, release, |desk, proctrack| {
         // A cgroup of its own, where Slurm has them.
@@ -125,10 +105,16 @@ fn a_keeper_that_is_stopped_is_killed(world: &World, release: Release) -> Result
             Proctrack::LinuxProc => "true",
             Proctrack::CgroupV1 => "grep -q ':freezer:.*/job_[0-9]*/condatainer-' /proc/$keeper/cgroup",
         };
+        // The stand-in for an Apptainer has no fuse2fs.
+        let until_it_hangs = if release.has_apptainer() { hang(desk).map(|()| UNTIL_IT_HANGS)? } else { "" };
         let stop = "kill -STOP $keeper && ! kill -KILL $(pgrep -x warden) 2> /dev/null";
-        let output = meanwhile(desk, "", &format!("keeper=$(pgrep -f 'condatainer [k]eep'); {is_fenced} && {stop}"))?;
-        let state = desk.script("/sbin/dumpe2fs -h env.img 2> /dev/null | grep 'Filesystem state:'")?.success()?.stdout;
-        output.ends_with(i32::from(state.contains("not clean")))?.complains(LATE)?;
+        meanwhile(
+            desk,
+            "",
+            &format!("{until_it_hangs}\nkeeper=$(pgrep -f 'condatainer [k]eep'); {is_fenced} && {stop}"),
+        )?
+        .ends_with(i32::from(release.has_apptainer()))?
+        .complains(LATE)?;
         nobody_is_left(desk, "[k]eep --part|[e]nv.img")?;
         a_script_is_told(desk, "pkill -STOP -f 'condatainer [k]eep'")?;
         nobody_is_left(desk, "[k]eep --part|[e]nv.img")
