@@ -63,7 +63,7 @@ fn start(place: &OsStr, script: &OsStr) -> ExitCode {
     let (entrance, stdin) = Entrance::pair().unwrap();
     let entry = Entry { users, place: place.into(), is_written: false };
     let mut command = Command::new(&program);
-    command.arg(ENTER).args(["sh", "-c"]).arg(script).stdin(Stdio::from(stdin));
+    command.arg(ENTER).args(["/bin/sh", "-c"]).arg(script).stdin(Stdio::from(stdin));
     command.env("D", mounts::merged(Path::new(place), false));
     let mut engine = command.spawn().unwrap();
     drop(command);

@@ -18,7 +18,7 @@ pub enum Mounts {
 
 impl Mounts {
     /// Where nobody has said anything.
-    pub const DEFAULT: Self = Self::Engine;
+    pub const DEFAULT: Self = Self::Auto;
 
     /// As users write it.
     #[must_use]

@@ -70,7 +70,7 @@ impl<'a> Container<'a> {
         let room = plan.holds.as_deref().and_then(after_write::room);
         let mut mounted = MountedStack::for_plan(plan)?;
         let mut child = spawn(plan, &scratch, mounted.as_mut(), options, streams)?;
-        if let Some(Err(error)) = mounted.as_mut().map(|mounted| mounted.lead(child.number(), streams)) {
+        if let Some(Err(error)) = mounted.as_mut().map(|mounted| mounted.lead(child.number(), &plan.engine, streams)) {
             mounted.iter_mut().for_each(MountedStack::kill);
             let _ = child.abandon(|| {});
             return Err(error);

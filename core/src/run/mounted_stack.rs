@@ -13,13 +13,14 @@ use std::time::{Duration, Instant};
 
 use nix::libc::O_DIRECTORY;
 
+use crate::machine::engine::Engine;
 use crate::machine::survey::PROGRAM;
 use crate::plan::layers::in_use;
 use crate::plan::mounting::{self as planned, OwnMounts, What};
 use crate::plan::refusal::Refusal;
 use crate::plan::{Plan, Watch};
 use crate::request::layer::Mode;
-use crate::run::engine::child::Streams;
+use crate::run::engine::child::{Streams, not_started};
 use crate::run::engine::leftovers::Leftovers;
 use crate::run::engine::shim_socket::Report;
 use crate::run::engine::stuck::Look;
@@ -30,7 +31,7 @@ use condatainer_images::acquire::usage::usage;
 use condatainer_images::image::{self, ImageError, Kind, Opened};
 use condatainer_images::lock::{self, Access, Guard, LockError};
 use condatainer_stack::namespace::Cannot;
-use condatainer_stack::process::start::{Entrance, Server};
+use condatainer_stack::process::start::{Entrance, LeadError, Server};
 use condatainer_stack::process::{Entry, Format, Image, Point, Stack};
 
 /// How often is looked for those that cannot end. Whoever is killed ends at once, if nothing is wrong.
@@ -100,11 +101,16 @@ impl MountedStack {
     }
 
     /// Leads that process in, and waits until it is the engine.
-    pub(crate) fn lead(&mut self, pid: u32, streams: Streams) -> Result<(), RunError> {
+    pub(crate) fn lead(&mut self, pid: u32, engine: &Engine, streams: Streams) -> Result<(), RunError> {
         let Some(entrance) = self.entrance.take() else { return Ok(()) };
         let is_written = self.own.scratch.is_some();
         let entry = Entry { users: self.own.users.clone(), place: self.own.place.clone(), is_written };
-        let lead = |stdin: BorrowedFd<'_>| entrance.lead(pid, &entry, stdin, &self.server).map_err(RunError::from);
+        let lead = |stdin: BorrowedFd<'_>| {
+            entrance.lead(pid, &entry, stdin, &self.server).map_err(|error| match error {
+                LeadError::Mounts(cannot) => cannot.into(),
+                LeadError::Engine(why) => not_started(engine, why),
+            })
+        };
         match streams {
             Streams::Callers => lead(io::stdin().as_fd()),
             Streams::Words => lead(File::open("/dev/null").map_err(system("/dev/null"))?.as_fd()),

@@ -1,15 +1,15 @@
 //! What becomes the engine: it makes the namespaces and the mounts, and then is the engine, in there.
 
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
 use std::fs;
 use std::io;
 use std::iter;
 use std::os::fd::AsFd;
-use std::os::unix::process::CommandExt;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
-use nix::unistd::dup2_stdin;
+use nix::unistd::{dup2_stdin, execv};
 
 use super::channel::Channel;
 use super::message::{Entry, FromEntry, ToEntry};
@@ -24,10 +24,10 @@ const NOT_STARTED: u8 = 125;
 pub fn enter(engine: &[OsString]) -> ExitCode {
     let Ok(channel) = Channel::at_stdin() else { return ExitCode::from(NOT_STARTED) };
     let why = match prepare(&channel) {
-        Ok(()) => execute(engine),
-        Err(why) => why,
+        Ok(()) => FromEntry::NoEngine(execute(engine).to_string()),
+        Err(why) => FromEntry::Failed(why.to_string()),
     };
-    let _ = channel.send(&FromEntry::Failed(why.to_string()), &[]);
+    let _ = channel.send(&why, &[]);
     ExitCode::from(NOT_STARTED)
 }
 
@@ -65,10 +65,14 @@ fn make_namespaces(entry: &Entry, channel: &Channel) -> Result<(), Cannot> {
     mounts::keep_to_ourselves()
 }
 
-fn execute(words: &[OsString]) -> Cannot {
-    let Some((program, arguments)) = words.split_first() else { return out_of_order() };
-    let error = Command::new(program).args(arguments).exec();
-    Cannot::because(&program.to_string_lossy(), error)
+/// A path, not a name to be searched for; and what is no program is not given to a shell, as execvp(3) would.
+fn execute(words: &[OsString]) -> io::Error {
+    let words = words.iter().map(|word| CString::new(word.as_bytes())).collect::<Result<Vec<_>, _>>();
+    let Some((program, words)) = words.ok().and_then(|words| Some((words.first().cloned()?, words))) else {
+        return io::ErrorKind::InvalidInput.into();
+    };
+    let Err(errno) = execv(&program, &words);
+    errno.into()
 }
 
 fn next(channel: &Channel) -> Result<(ToEntry, Vec<std::os::fd::OwnedFd>), Cannot> {

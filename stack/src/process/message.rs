@@ -102,4 +102,6 @@ pub(super) enum FromEntry {
     Mounted,
     /// It ends.
     Failed(String),
+    /// It ends: there is nothing to be said against the mounts, but the engine cannot be executed.
+    NoEngine(String),
 }

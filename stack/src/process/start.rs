@@ -129,6 +129,17 @@ impl Drop for Server {
     }
 }
 
+/// Why nobody was led in.
+#[derive(Debug, thiserror::Error)]
+pub enum LeadError {
+    /// The stack cannot be mounted.
+    #[error(transparent)]
+    Mounts(#[from] Cannot),
+    /// The engine cannot be executed; the system's reason.
+    #[error("{0}")]
+    Engine(String),
+}
+
 /// The socket of what becomes the engine.
 #[derive(Debug)]
 pub struct Entrance(Channel);
@@ -146,7 +157,7 @@ impl Entrance {
     ///
     /// # Errors
     /// What could not be done, by it or by the server. It has ended then, or will.
-    pub fn lead(self, pid: u32, entry: &Entry, stdin: BorrowedFd<'_>, server: &Server) -> Result<(), Cannot> {
+    pub fn lead(self, pid: u32, entry: &Entry, stdin: BorrowedFd<'_>, server: &Server) -> Result<(), LeadError> {
         self.send(&ToEntry::Enter(entry.clone()), &[stdin])?;
         loop {
             match self.0.receive().map_err(failed("the process that starts the engine does not answer"))? {
@@ -158,7 +169,8 @@ impl Entrance {
                     server.serve(&mount)?;
                     self.send(&ToEntry::Ready, &[])?;
                 }
-                Some((FromEntry::Failed(why), _)) => return Err(Cannot(why)),
+                Some((FromEntry::Failed(why), _)) => return Err(Cannot(why).into()),
+                Some((FromEntry::NoEngine(why), _)) => return Err(LeadError::Engine(why)),
                 // It is the engine now, or has ended: whoever waits for the engine learns that.
                 None => return Ok(()),
             }

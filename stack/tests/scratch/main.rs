@@ -171,7 +171,7 @@ impl Place {
         let mut command = Command::new(place.join("program"));
         command.arg(START).uid(uid).gid(uid).env("PLACE", place).stdin(Stdio::null());
         match test.script {
-            Some(script) => command.args(["sh", "-euc", script]),
+            Some(script) => command.args(["/bin/sh", "-euc", script]),
             None => command.arg(place.join("program")).args([INSIDE, test.name]),
         };
         if test.how != How::UserOverlay {

@@ -1,5 +1,6 @@
 //! The engine as a child process, and the command behind it.
 
+use std::fmt::Display;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -60,6 +61,13 @@ pub(crate) enum Streams {
     Words,
 }
 
+/// The engine is there, and is no program that the system runs.
+pub(crate) fn not_started(engine: &Engine, why: impl Display) -> RunError {
+    let why = format!("cannot be started: {why}");
+    let (program, origin) = (engine.program.clone(), engine.origin.clone());
+    Refusal::NoEngine(MissingEngine::Unusable { program, why, origin }).into()
+}
+
 /// What is waited for besides signals.
 enum Beside<'a> {
     Nothing,
@@ -102,11 +110,7 @@ impl Child {
         if let Some(way_in) = way_in {
             command.stdin(way_in);
         }
-        let child = command.spawn().map_err(|error| {
-            let why = format!("cannot be started: {error}");
-            let (program, origin) = (engine.program.clone(), engine.origin.clone());
-            Refusal::NoEngine(MissingEngine::Unusable { program, why, origin })
-        })?;
+        let child = command.spawn().map_err(|error| not_started(engine, error))?;
         // It holds the other end of the way in.
         drop(command);
         let engine = i32::try_from(child.id()).map_err(|_| system("bad process id")(Errno::EINVAL.into()))?;

@@ -81,8 +81,9 @@ fn a_start_replays_a_journal(desk: &Desk) -> Result<()> {
     desk.as_root(crash)?.success()?;
     check(desk, &["env.img"])?.ends_with(1)?.complains("its journal has not been replayed")?;
     desk.run(&["chmod", "a-w", "read.img"])?.success()?;
-    let refused = desk.srun_in("read.img", "echo RAN")?;
+    let refused = desk.with_mounts("engine").srun_in("read.img", "echo RAN")?;
     desk.refused(refused, "its journal was not replayed")?;
+    desk.with_mounts("own").srun_in("read.img", "cat /data")?.says("synced")?.without_a_word()?;
     let output = desk.srun_in("env.img:rw", "cat /data")?.says("synced")?;
     output.complains("env.img: its journal was not replayed after a crash: replaying it (e2fsck -p)")?;
     desk.srun_in("env.img", "cat /data")?.says("synced")?.without_a_word()?;

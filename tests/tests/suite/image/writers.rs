@@ -208,22 +208,22 @@ fn an_image_without_inodes_is_no_success(desk: &Desk) -> Result<()> {
 fn a_full_tmpdir_is_no_success(desk: &Desk) -> Result<()> {
     desk.as_root("mkdir small; mount -t tmpfs -o size=30m,mode=1777 small small; chown alice small")?.success()?;
     desk.image("env.img")?;
-    let in_tmp = |text: &str| {
-        desk.command().env("TMPDIR", &desk.path("small")).run(&[
-            "condatainer",
-            "exec",
-            "-o",
-            "env.img:tmp",
-            "--",
-            "sh",
-            "-c",
-            text,
-        ])
+    let in_tmp = |mounts: &'static str, text: &str| {
+        let words = ["condatainer", "exec", "-o", "env.img:tmp", "--", "sh", "-c", text];
+        desk.with_mounts(mounts).command().env("TMPDIR", &desk.path("small")).run(&words)
     };
-    in_tmp("echo few > /file")?.success()?.without_a_word()?;
-    in_tmp(FILL)?
+    for mounts in ["own", "engine"] {
+        in_tmp(mounts, "echo few > /file")?.success()?.without_a_word()?;
+    }
+    in_tmp("engine", FILL)?
         .ends_with(1)?
         .complains("small: the disk is full: some of what the command wrote to its :tmp layer was lost")?;
+    ensure!(desk.run(&["ls", "-A", "small"])?.stdout.is_empty(), "something is left");
+    // Ours tells the command itself, at once.
+    in_tmp("own", "head -c 60000000 /dev/zero > /file && echo WRITTEN")?
+        .ends_with(1)?
+        .without_stdout()?
+        .complains("No space left on device")?;
     ensure!(desk.run(&["ls", "-A", "small"])?.stdout.is_empty(), "something is left");
     desk.as_root("umount -l small").map(drop)
 }

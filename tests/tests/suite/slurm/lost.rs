@@ -115,12 +115,12 @@ fn a_full_image_is_no_success_of_a_step(desk: &Desk) -> Result<()> {
     Ok(())
 }
 
-/// What `:tmp` has taken is gone anyway, so there the node's line is all.
+/// What `:tmp` has taken is gone anyway, so there the node's line is all. Where we mount, the command is told when it writes.
 fn a_full_disk_is_no_success_of_a_step(desk: &Desk) -> Result<()> {
     desk.as_root("mkdir small; mount -t tmpfs -o size=30m,mode=1777 small small; chown alice small")?.success()?;
     desk.image("env.img")?;
     let many = "mkdir /d; for i in $(seq 1 400); do head -c 100000 /dev/urandom > /d/$i; done 2> /dev/null; exit 0";
-    let step = desk.command().env("TMPDIR", &desk.path("small"));
+    let step = desk.with_mounts("engine").command().env("TMPDIR", &desk.path("small"));
     step.run(&["srun", "--condatainer-overlay=env.img:tmp", "sh", "-c", many])?.ends_with(0)?.complains(ON_THE_NODE)?;
     desk.image("small/env.img")?;
     let output = desk.srun_in("small/env.img:rw", many)?.ends_with(1)?.complains(ON_THE_NODE)?;

@@ -69,7 +69,7 @@ fn an_empty_file(desk: &Desk) -> Result<()> {
 fn an_ext4_image(desk: &Desk) -> Result<()> {
     desk.script("mkdir -p t/upper t/work; truncate -s 64M env.img; /sbin/mke2fs -q -F -t ext4 -d t env.img")?
         .success()?;
-    layer_refused(desk, "env.img", "env.img: Apptainer does not accept this image: ")
+    layer_refused(&desk.with_mounts("engine"), "env.img", "env.img: Apptainer does not accept this image: ")
 }
 
 fn an_image_without_upper(desk: &Desk) -> Result<()> {

@@ -279,11 +279,11 @@ fn components_of_a_heterogeneous_job_have_a_container_each(world: &World, releas
 fn a_node_that_lacks_something_is_said(world: &World, release: Release) -> Result<()> {
     world.with_cluster(release, &Setup::default(), |desk| {
         desk.image("env.img")?;
-        for (fault, text, cure) in [
-            ("mv /usr/bin/fuse2fs /usr/bin/hidden", "fuse2fs", "mv /usr/bin/hidden /usr/bin/fuse2fs"),
-            ("chmod 600 /dev/fuse", "/dev/fuse", "chmod 666 /dev/fuse"),
-        ] {
+        let no_fuse2fs = ("mv /usr/bin/fuse2fs /usr/bin/hidden", "fuse2fs", "mv /usr/bin/hidden /usr/bin/fuse2fs");
+        let no_fuse = ("chmod 600 /dev/fuse", "/dev/fuse", "chmod 666 /dev/fuse");
+        for (mounts, (fault, text, cure)) in [("engine", no_fuse2fs), ("engine", no_fuse), ("auto", no_fuse)] {
             desk.as_root(fault)?.success()?;
+            let desk = desk.with_mounts(mounts);
             let output = desk.refused(desk.srun(&["-n2", "--condatainer-overlay=env.img", "echo", "RAN"])?, text)?;
             desk.as_root(cure)?.success()?;
             let output = output.ends_with(125)?;

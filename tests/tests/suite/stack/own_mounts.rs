@@ -21,8 +21,12 @@ tests! {
 
 /// A module, an image with an own file, and what a listing of both says.
 const LISTING: &str = "cat /opt/mod/file /own/file; find /opt /own /usr/bin /etc -ls 2> /dev/null | awk '{ print $3, $5, $6, $11, $13 }' | sort | md5sum; pwd; id -u; umask";
-/// The servers that have a file from here open.
-const SERVERS: &str = "servers() { for s in $(pgrep -u alice -f '[s]erve-stack'); do ls -l /proc/$s/fd 2> /dev/null | grep -q \" $PWD/\" && echo $s; done; }; ";
+/// Nobody can look into a server. The limit of resident memory does nothing in Linux, goes from a process to its children and with Slurm to a
+/// step's node, and everybody may read it: it marks what was started here.
+const MARK: &str = "mark=$(echo $PWD | cksum | cut -c1-6); ulimit -S -m $mark; ";
+/// The servers of what was started here.
+const SERVERS: &str = "servers() { for s in $(pgrep -u alice -f '[s]erve-stack'); do \
+    awk '/^Max resident set/ { print $4 / 1024 }' /proc/$s/limits 2> /dev/null | grep -qx \"$mark\" && echo $s; done; }; ";
 
 fn two_layers(desk: &Desk) -> Result<()> {
     desk.squashfs("mod.sqf", "mkdir -p opt/mod; echo module > opt/mod/file; ln opt/mod/file opt/mod/link")?;
@@ -31,12 +35,12 @@ fn two_layers(desk: &Desk) -> Result<()> {
 
 /// A bash text with our mounts.
 fn ours(desk: &Desk, text: &str) -> Result<Output> {
-    desk.script(&format!("export CONDATAINER_MOUNTS=own; {SERVERS}{text}"))
+    desk.script(&format!("export CONDATAINER_MOUNTS=own; {MARK}{SERVERS}{text}"))
 }
 
 /// No server, and with it no mount and no lock: a server ends when its mount's namespace does.
 fn nothing_is_left(desk: &Desk) -> Result<()> {
-    desk.wait_until(&format!("{SERVERS} [ -z \"$(servers)\" ]"))?;
+    desk.wait_until(&format!("{MARK}{SERVERS} [ -z \"$(servers)\" ]"))?;
     desk.script("grep fuse.condatainer /proc/mounts")?.without_stdout()?;
     desk.script("[ ! -e env.img ] || condatainer overlay info env.img | grep -q '^locked by *nobody'")?
         .success()
@@ -53,7 +57,7 @@ fn exec_e_and_run_show_what_the_engine_shows(desk: &Desk) -> Result<()> {
         "condatainer run --no-submit script.sh",
     ];
     for verb in verbs {
-        let engines = desk.script(verb)?.success()?.stdout;
+        let engines = desk.with_mounts("engine").script(verb)?.success()?.stdout;
         ensure!(engines.starts_with("module\nimage\n"), "{engines}");
         ours(desk, verb)?.says(engines.trim_end())?;
     }
@@ -67,7 +71,7 @@ fn everybody_has_the_ids_that_the_engine_gives(desk: &Desk) -> Result<()> {
     let look = "id; cat /proc/self/uid_map; stat -c '%u %g' /opt/mod/file /etc; grep -E 'Cap|NoNew' /proc/self/status";
     for options in ["", "-f"] {
         let typed = format!("condatainer exec {options} -o mod.sqf -- sh -c \"{look}\"");
-        let engines = desk.script(&typed)?.success()?.stdout;
+        let engines = desk.with_mounts("engine").script(&typed)?.success()?.stdout;
         let own = ours(desk, &typed)?.success()?.stdout;
         // A user's own files are shown as the user's, whoever they were.
         let plain = |text: &str| text.replace("\n42 43\n", "\n1001 1001\n").replace("\n0 0\n", "\n1001 1001\n");
@@ -100,9 +104,8 @@ fn tasks_of_a_step_share_one_server(desk: &Desk) -> Result<()> {
 fn a_terminal_is_the_steps(desk: &Desk) -> Result<()> {
     two_layers(desk)?;
     let typed = desk.command().env("CONDATAINER_MOUNTS", "own").terminal();
-    let output =
-        typed.run(&["srun", "--pty", "--condatainer-overlay=env.img", "sh", "-c", "tty; cat /own/file; exit 5"])?;
-    let output = output.ends_with(5)?;
+    let step = "srun --pty --condatainer-overlay=env.img sh -c 'tty; cat /own/file; exit 5'";
+    let output = typed.run(&["sh", "-c", &format!("{MARK}{step}")])?.ends_with(5)?;
     ensure!(output.stdout.contains("/dev/pts/") && output.stdout.contains("image"), "{output:?}");
     nothing_is_left(desk)
 }
@@ -232,17 +235,18 @@ fn a_killed_server_is_an_error(desk: &Desk) -> Result<()> {
 fn a_stopped_server_keeps_no_step_and_no_node(desk: &Desk) -> Result<()> {
     two_layers(desk)?;
     let task = "touch there.$SLURM_PROCID; find /usr -xdev -type f -exec cat {} + > /dev/null 2>&1; exec sleep 8643";
-    let job =
-        format!("#!/bin/sh\nexport CONDATAINER_MOUNTS=own\nsrun -n4 -O --condatainer-overlay=env.img sh -c '{task}'\n");
+    let job = format!(
+        "#!/bin/sh\nexport CONDATAINER_MOUNTS=own\n{MARK}\nsrun -n4 -O --condatainer-overlay=env.img sh -c '{task}'\n"
+    );
     let id = desk.submit(&["-n1"], &job)?;
     desk.wait_until("[ -e there.0 ] && [ -e there.1 ] && [ -e there.2 ] && [ -e there.3 ]")?;
-    ours(desk, &format!("kill -STOP $(servers); scancel {id}"))?.success()?;
+    ours(desk, &format!("kill -STOP $(servers) && scancel {id}"))?.success()?;
     desk.job_ends(id)?;
     nothing_is_left(desk)?;
     desk.nodes_are_well()?;
     // The same of a command that is typed.
     let typed = format!(
-        "condatainer exec -o env.img -- sh -c 'touch at; {0}' & start=$!; until [ -e at ]; do sleep 0.05; done; sleep 0.2; kill -STOP $(servers); \
+        "condatainer exec -o env.img -- sh -c 'touch at; {0}' & start=$!; until [ -e at ]; do sleep 0.05; done; sleep 0.2; kill -STOP $(servers) || exit 0; \
         condatainer join $start true & sleep 0.5; pkill -KILL -u alice -f '^find /usr -xdev'; pkill -KILL -u alice cat; kill -KILL $!; kill -TERM $start; wait $start",
         "find /usr -xdev -type f -exec cat {} + > /dev/null 2>&1"
     );
@@ -254,10 +258,13 @@ fn a_stopped_server_keeps_no_step_and_no_node(desk: &Desk) -> Result<()> {
 fn nothing_is_left_of_a_step(desk: &Desk) -> Result<()> {
     two_layers(desk)?;
     for (options, end) in [("", "scancel $JOB"), ("", "scancel --full --signal=KILL $JOB"), ("--time=0:01", ":")] {
-        let job = "#!/bin/sh\nexport CONDATAINER_MOUNTS=own\nsrun -n2 --condatainer-overlay=mod.sqf,env.img sh -c 'cat /own/file; touch there.$SLURM_PROCID; exec sleep 8642'\n";
+        let task = "cat /own/file; touch there.$SLURM_PROCID; exec sleep 8642";
+        let step = format!("srun -n2 --condatainer-overlay=mod.sqf,env.img sh -c '{task}'");
+        let job = format!("#!/bin/sh\nexport CONDATAINER_MOUNTS=own\n{MARK}\n{step}\n");
         desk.script("rm -f there.*")?;
-        let id = desk.submit(&[&["-n2"], options.split_whitespace().collect::<Vec<_>>().as_slice()].concat(), job)?;
+        let id = desk.submit(&[&["-n2"], options.split_whitespace().collect::<Vec<_>>().as_slice()].concat(), &job)?;
         desk.wait_until("[ -e there.0 ] && [ -e there.1 ]")?;
+        ours(desk, "servers | wc -l")?.says("1")?;
         desk.script(&format!("JOB={id}; {end}"))?.success()?;
         desk.job_ends(id)?;
         nothing_is_left(desk).with_context(|| end.to_owned())?;

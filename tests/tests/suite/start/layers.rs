@@ -79,9 +79,10 @@ fn awkward_names(desk: &Desk) -> Result<()> {
     desk.srun_in(r"env\,comma.img:rw", "echo 2 > /opt/mark")?.says("")?;
     desk.srun_in(r"env\,comma.img", "cat /opt/mark")?.says("2")?;
     desk.refused(
-        desk.srun_in(r"env\:colon.img", "echo RAN")?,
+        desk.with_mounts("engine").srun_in(r"env\:colon.img", "echo RAN")?,
         "a ':' in the path of a layer cannot be passed to Apptainer",
     )?;
+    desk.with_mounts("own").srun_in(r"env\:colon.img", WHERE)?.says("inside env")?;
     desk.srun_in("link.img", WHERE)?.says("inside env")?;
     Ok(())
 }

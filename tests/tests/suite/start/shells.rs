@@ -183,8 +183,10 @@ fn a_name_is_never_a_command(desk: &Desk) -> Result<()> {
         ensure!(shown.contains(prompt), "{start:?}: {shown:?}");
         ensure!(desk.files()? == [NAME], "{start:?}: {:?}", desk.files()?);
     }
-    let told = desk.run(&["condatainer", "exec", "-v", "-o", &name, "true"])?.success()?.stderr;
-    ensure!(told.contains("--overlay") && !told.contains('\u{1b}'), "{told:?}");
+    for (mounts, words) in [("engine", "--overlay"), ("own", "/lower: ")] {
+        let told = desk.with_mounts(mounts).run(&["condatainer", "exec", "-v", "-o", &name, "true"])?.success()?.stderr;
+        ensure!(told.contains(words) && told.contains("%n.img") && !told.contains('\u{1b}'), "{told:?}");
+    }
     Ok(())
 }
 

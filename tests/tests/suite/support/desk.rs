@@ -18,6 +18,8 @@ pub(crate) struct Desk<'a> {
     pub(crate) cluster: &'a Cluster,
     pub(crate) release: Release,
     user: &'static str,
+    /// Who mounts the layers of what is started here, where that is not the site's choice.
+    mounts: Option<&'static str>,
     /// The directory, as the user names it.
     pub(crate) dir: String,
 }
@@ -25,14 +27,19 @@ pub(crate) struct Desk<'a> {
 impl<'a> Desk<'a> {
     /// A new empty directory of alice's, named after the test.
     pub(crate) fn new(cluster: &'a Cluster, release: Release, test: &str) -> Result<Self> {
-        let desk = Self { cluster, release, user: "alice", dir: format!("/home/alice/{test}") };
+        let desk = Self { cluster, release, user: "alice", mounts: None, dir: format!("/home/alice/{test}") };
         desk.make()
     }
 
     /// A desk of another user beside this one.
     pub(crate) fn of(&self, user: &'static str) -> Result<Self> {
         let name = self.dir.rsplit('/').next().unwrap_or_default();
-        Self { cluster: self.cluster, release: self.release, user, dir: format!("/home/{user}/{name}") }.make()
+        Self { user, dir: format!("/home/{user}/{name}"), ..*self }.make()
+    }
+
+    /// The same desk, where these mount the layers: `own` or `engine`.
+    pub(crate) fn with_mounts(&self, mounts: &'static str) -> Self {
+        Self { mounts: Some(mounts), dir: self.dir.clone(), ..*self }
     }
 
     fn make(self) -> Result<Self> {
@@ -42,7 +49,11 @@ impl<'a> Desk<'a> {
 
     /// A command to be typed here.
     pub(crate) fn command(&self) -> Command<'a> {
-        self.cluster.command(self.user).cwd(&self.dir).timeout(LIMIT)
+        let command = self.cluster.command(self.user).cwd(&self.dir).timeout(LIMIT);
+        match self.mounts {
+            Some(mounts) => command.env("CONDATAINER_MOUNTS", mounts),
+            None => command,
+        }
     }
 
     /// A command with its arguments.

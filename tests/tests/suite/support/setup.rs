@@ -17,6 +17,8 @@ pub(crate) const CONFIG: &str = "/etc/condatainer/config.toml";
 /// The stand-in for Apptainer on releases that have none; see the file.
 const FAKE_APPTAINER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/suite/support/fake-apptainer.sh");
 const SITE_CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/suite/support/config.toml");
+/// The same, where the engine mounts the layers.
+const ENGINE_CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/suite/support/config-engine.toml");
 
 /// The links that `make install` makes for the FUSE daemons, for Slurm's commands, and a zsh's files.
 const LINKS: &str = "mkdir -p libexec/condatainer && cd libexec/condatainer &&
@@ -131,7 +133,7 @@ impl Setup {
         options.install = vec![
             install(&programs.condatainer, PROGRAM, 0o755),
             install(plugin, PLUGIN, 0o644),
-            install(Path::new(SITE_CONFIG), CONFIG, 0o644),
+            install(Path::new(config(release)), CONFIG, 0o644),
         ];
         if self.stand_in && !release.has_apptainer() {
             options.install.push(install(Path::new(FAKE_APPTAINER), "/usr/bin/apptainer", 0o755));
@@ -150,6 +152,12 @@ impl Setup {
         options.plugstack = self.plugin.map(line);
         Ok(options)
     }
+}
+
+/// Every theme is run both ways: on the newest release we mount, on the others the engine does. What only one of them does, a test asks
+/// for.
+fn config(release: Release) -> &'static str {
+    if release == Release::Sid { SITE_CONFIG } else { ENGINE_CONFIG }
 }
 
 fn install(host: &Path, inside: &str, mode: u32) -> Install {

@@ -39,6 +39,7 @@ fn what_our_writer_deleted_is_deleted_for_everybody(desk: &Desk) -> Result<()> {
 }
 
 fn an_image_without_fuse_whiteouts_is_read_by_the_kernel(desk: &Desk) -> Result<()> {
+    let desk = &desk.with_mounts("engine");
     desk.image("env.img")?;
     desk.srun_in("env.img:rw", "mkdir -p /ext3/env/bin; echo 1 > /ext3/env/bin/x; echo 1 >> /etc/condatainer-base")?
         .says("")?;
@@ -63,6 +64,7 @@ fn an_image_without_fuse_whiteouts_is_read_by_the_kernel(desk: &Desk) -> Result<
 }
 
 fn a_foreign_writer_is_noticed(desk: &Desk) -> Result<()> {
+    let desk = &desk.with_mounts("engine");
     desk.image("env.img")?;
     desk.squashfs("low.sqf", "mkdir -p opt/dir; echo 1 > opt/file; echo 1 > opt/dir/old")?;
     let layers = "low.sqf,env.img";
@@ -80,6 +82,7 @@ fn a_foreign_writer_is_noticed(desk: &Desk) -> Result<()> {
 }
 
 fn new_directories_show_nothing_of_the_writers_bookkeeping(desk: &Desk) -> Result<()> {
+    let desk = &desk.with_mounts("engine");
     desk.image("env.img")?;
     let tree = "mkdir -p /a/b/c /d; echo 1 > /a/b/file; mv /d /a/d; rm -r /a/b/c; mkdir /a/b/c; ln -s x /a/link";
     let look = "cd /a && find . | sort";
@@ -95,6 +98,7 @@ fn new_directories_show_nothing_of_the_writers_bookkeeping(desk: &Desk) -> Resul
 
 /// What an opaque directory hides is known only to fuse-overlayfs.
 fn a_replaced_directory_is_read_by_fuse(desk: &Desk) -> Result<()> {
+    let desk = &desk.with_mounts("engine");
     desk.image("env.img")?;
     desk.squashfs("low.sqf", "mkdir -p opt/dir/sub; echo 1 > opt/dir/old")?;
     desk.srun_in("low.sqf,env.img:rw", "rm -r /opt/dir && mkdir /opt/dir && echo 1 > /opt/dir/new")?.says("")?;
@@ -170,6 +174,7 @@ fn names_that_tell_no_type(desk: &Desk) -> Result<()> {
 /// What fuse-overlayfs itself does wrong in a session (a lower file shows again when the directory in its place is renamed) is the
 /// same before and after, and no matter here.
 fn random_work_is_the_same_for_everybody(desk: &Desk) -> Result<()> {
+    let desk = &desk.with_mounts("engine");
     let seed = seed()?;
     eprintln!("whiteouts: CONDATAINER_SEED={seed}");
     desk.write("work.py", include_str!("work.py"))?;

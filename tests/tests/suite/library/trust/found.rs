@@ -194,12 +194,15 @@ fn a_base_that_is_exchanged_during_the_start(desk: &Desk) -> Result<()> {
     );
     desk.write("bin/apptainer", &engine)?;
     let path = format!("{}:/usr/local/bin:/usr/bin:/bin", desk.path("bin"));
-    let start = || {
-        let command = desk.command().env("PATH", &path);
+    let start = |mounts: &'static str| {
+        let command = desk.with_mounts(mounts).command().env("PATH", &path);
         command.run(&["condatainer", "exec", "-b", "shared/base.sqf", "echo", "RAN"])
     };
-    let output =
-        desk.refused(start()?, "shared/base.sqf: was removed or replaced while the container was being started")?;
+    let output = desk
+        .refused(start("engine")?, "shared/base.sqf: was removed or replaced while the container was being started")?;
     output.ends_with(125)?;
-    start()?.says("RAN").map(drop)
+    start("engine")?.says("RAN")?;
+    // Ours has opened what it has looked at, and serves that.
+    desk.script("cp /srv/base/base.sqf shared/base.sqf; mksquashfs bin other.sqf -quiet -no-progress")?.success()?;
+    start("own")?.says("RAN").map(drop)
 }

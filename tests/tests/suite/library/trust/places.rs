@@ -33,6 +33,7 @@ fn work_is_there(desk: &Desk) -> Result<()> {
 }
 
 fn what_tmp_writes_is_its_users_alone(desk: &Desk) -> Result<()> {
+    let desk = &desk.with_mounts("engine");
     desk.image("env.img")?;
     let tmpdir = place(desk, "shared", "1777")?;
     let hold = format!(
@@ -81,6 +82,7 @@ fn a_tmpdir_in_which_others_can_rename_is_refused(desk: &Desk) -> Result<()> {
 
 /// The user himself does here what somebody else could in a place without sticky bit.
 fn a_link_in_its_place_costs_nothing(desk: &Desk) -> Result<()> {
+    let desk = &desk.with_mounts("engine");
     desk.image("env.img")?;
     desk.script(WORK)?.success()?;
     desk.run(&["mkdir", "scratch"])?.success()?;
@@ -103,6 +105,7 @@ fn a_link_in_its_place_costs_nothing(desk: &Desk) -> Result<()> {
 
 /// Apptainer is given a path. A stand-in in front of it makes another directory there, just before it looks.
 fn another_directory_in_its_place_stops_the_start(desk: &Desk) -> Result<()> {
+    let desk = &desk.with_mounts("engine");
     desk.image("env.img")?;
     desk.run(&["mkdir", "bin", "scratch"])?.success()?;
     let swap = "mv $dir aside; mkdir $dir";
@@ -125,6 +128,7 @@ fn another_directory_in_its_place_stops_the_start(desk: &Desk) -> Result<()> {
 }
 
 fn what_a_killed_start_has_left_goes_with_the_next_one(desk: &Desk) -> Result<()> {
+    let desk = &desk.with_mounts("engine");
     desk.root_image("env.img")?;
     desk.script(&format!("{WORK}; mkdir scratch; cp -r work scratch/condatainer-abcdef"))?.success()?;
     let hold = format!(

@@ -29,11 +29,14 @@ fn names_of_files_reach_no_terminal(desk: &Desk) -> Result<()> {
     let exec = desk.run(&["condatainer", "exec", "-o", &format!("{HOSTILE}:rw"), "true"])?.ends_with(125)?;
     ensure!(is_plain(&exec.complains(ESCAPED)?.stderr));
     // The line that can be pasted into a shell means the same, and the one of -v.
-    let shown = desk.run(&["condatainer", "exec", "--dry-run", "-o", &format!("./{HOSTILE}"), "true"])?.success()?;
+    let engines = desk.with_mounts("engine");
+    let shown = engines.run(&["condatainer", "exec", "--dry-run", "-o", &format!("./{HOSTILE}"), "true"])?.success()?;
     ensure!(is_plain(&shown.stdout) && shown.stdout.lines().count() == 1, "{shown:?}");
     desk.write("show.sh", &format!("printf '<%s>\\n' {}", shown.stdout))?;
     desk.run(&["bash", "show.sh"])?.holds(&format!("{}/{HOSTILE}", desk.dir))?;
-    let verbose = desk.run(&["condatainer", "-v", "exec", "-o", &format!("./{HOSTILE}"), "true"])?;
-    ensure!(is_plain(&verbose.stderr), "{verbose:?}");
+    for desk in [&engines, &desk.with_mounts("own")] {
+        let verbose = desk.run(&["condatainer", "-v", "exec", "-o", &format!("./{HOSTILE}"), "true"])?.success()?;
+        ensure!(is_plain(&verbose.stderr) && verbose.stderr.contains("y.img"), "{verbose:?}");
+    }
     Ok(())
 }
