@@ -1,8 +1,9 @@
 //! A layer: one read-only tree, which any number of threads read at the same time.
 //!
-//! Every kind of image is one of these, and so is the tree of mount points. What a layer has is shown as it is on disk: names of
+//! Every kind of image is one of these, and so are a directory of the host and the tree of mount points. What a layer has is shown as it is on disk: names of
 //! whiteouts, ids and private attributes too. What they mean is decided above.
 
+pub mod directory;
 pub mod ext;
 pub mod points;
 pub mod squashfs;
@@ -68,6 +69,15 @@ pub trait Layer: Send + Sync {
     /// The root directory.
     fn root(&self) -> Key;
 
+    /// The key for something that a directory has shown under this one: all names of one file have the same then. An image knows that
+    /// when it lists them.
+    ///
+    /// # Errors
+    /// It cannot be looked at.
+    fn itself(&self, key: Key) -> io::Result<Key> {
+        Ok(key)
+    }
+
     /// What the inode says.
     ///
     /// # Errors
@@ -107,6 +117,11 @@ pub trait Layer: Send + Sync {
     fn seek(&self, file: Key, offset: u64, hole: bool) -> io::Result<Option<u64>> {
         let size = self.attributes(file)?.size;
         Ok(if offset >= size { None } else { Some(if hole { size } else { offset }) })
+    }
+
+    /// Whether it is a directory of the host: what is missing in it or forbidden is no damage.
+    fn is_of_host(&self) -> bool {
+        false
     }
 
     /// Whether extended attributes can be there at all: where not, the kernel need not ask for any.

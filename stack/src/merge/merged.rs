@@ -86,6 +86,17 @@ impl Merged {
         Ok(self.list(directory)?.find(name).map(|named| named.node))
     }
 
+    /// The node for what a listing has shown as this one; see [`crate::layer::Layer::itself`].
+    ///
+    /// # Errors
+    /// It cannot be looked at.
+    pub fn itself(&self, node: &Node) -> io::Result<Node> {
+        let Node::One(part) = node else { return Ok(node.clone()) };
+        let (stacked, _) = self.topmost(node)?;
+        let key = stacked.layer.itself(part.key).map_err(|error| stacked.named(error))?;
+        Ok(Node::One(Part { key, ..*part }))
+    }
+
     /// What it says, as it is on disk. A directory that several layers have says 1 link, as OverlayFS says it, since nobody has counted
     /// what is in it.
     ///

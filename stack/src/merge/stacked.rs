@@ -23,6 +23,11 @@ impl Stacked {
     /// The error with the layer's name. What is the caller's own fault stays as it is, so that an error with a text is always trouble.
     pub(super) fn named(&self, error: io::Error) -> io::Error {
         match error.raw_os_error().map(Errno::from_raw) {
+            Some(Errno::EACCES | Errno::EPERM | Errno::ENOENT | Errno::ESTALE | Errno::ELOOP)
+                if self.layer.is_of_host() =>
+            {
+                error
+            }
             Some(Errno::ENOTDIR | Errno::EINVAL | Errno::EISDIR | Errno::ENXIO | Errno::ENODATA) => error,
             Some(code) => self.of_kind(error.kind(), &format!("cannot be read: {}", code.desc())),
             None => self.of_kind(error.kind(), &error.to_string()),

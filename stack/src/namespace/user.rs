@@ -20,6 +20,13 @@ pub enum Users {
         /// The group.
         gid: u32,
     },
+    /// The caller alone, as root.
+    Root {
+        /// The caller's effective ids.
+        uid: u32,
+        /// The group.
+        gid: u32,
+    },
     /// The caller as root, and his subordinate ids from 1 on.
     Range {
         /// The caller's effective ids.
@@ -38,7 +45,7 @@ impl Users {
     #[must_use]
     pub fn inside(&self) -> (u32, u32) {
         match self {
-            Self::Everybody | Self::Range { .. } => (0, 0),
+            Self::Everybody | Self::Root { .. } | Self::Range { .. } => (0, 0),
             Self::Caller { uid, gid } => (*uid, *gid),
         }
     }
@@ -61,7 +68,8 @@ impl Users {
             ))
         })?;
         match self {
-            Self::Caller { uid, gid } => map_own(*uid, *gid),
+            Self::Caller { uid, gid } => map_own((*uid, *uid), (*gid, *gid)),
+            Self::Root { uid, gid } => map_own((0, *uid), (0, *gid)),
             Self::Everybody | Self::Range { .. } => Ok(()),
         }
     }
@@ -85,12 +93,12 @@ impl Users {
     }
 }
 
-/// The kernel lets nobody map a group who could leave groups by setgroups(2).
-fn map_own(uid: u32, gid: u32) -> Result<(), Cannot> {
+/// Each id as it is inside and outside. The kernel lets nobody map a group who could leave groups by setgroups(2).
+fn map_own(uid: (u32, u32), gid: (u32, u32)) -> Result<(), Cannot> {
     let files = [
         ("setgroups", "deny".to_owned()),
-        ("uid_map", format!("{uid} {uid} 1")),
-        ("gid_map", format!("{gid} {gid} 1")),
+        ("uid_map", format!("{} {} 1", uid.0, uid.1)),
+        ("gid_map", format!("{} {} 1", gid.0, gid.1)),
     ];
     // Ubuntu's AppArmor lets the namespace be made, and then refuses everything in it.
     files.iter().try_for_each(|(name, text)| {
@@ -116,6 +124,8 @@ mod tests {
         assert_eq!(uids.join(" "), "7 0 1001 1 1 100000 65536");
         assert_eq!(gids.join(" "), "7 0 1002 1 1 200000 65536");
         assert_eq!((users.inside(), Users::Caller { uid: 5, gid: 6 }.inside()), ((0, 0), (5, 6)));
-        assert_eq!(Users::Everybody.ranges(7), None);
+        let root = Users::Root { uid: 5, gid: 6 };
+        assert_eq!((root.inside(), root.need_help()), ((0, 0), false));
+        assert_eq!([Users::Everybody.ranges(7), root.ranges(7)], [None, None]);
     }
 }

@@ -24,7 +24,7 @@ pub struct Point {
     pub is_file: bool,
 }
 
-/// One image, whose descriptor comes along.
+/// One image or directory, whose descriptor comes along.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Image {
     /// What messages call it.
@@ -47,6 +47,8 @@ pub enum Format {
     Ext,
     /// The whole of an ext2, ext3 or ext4.
     ExtRoot,
+    /// A directory of the host.
+    Directory,
 }
 
 /// What becomes the engine has to do before.

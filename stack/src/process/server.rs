@@ -107,7 +107,7 @@ fn keep_out() -> io::Result<()> {
 
 /// Limits that somebody has set for a command are not meant for what serves its files.
 fn lift_limits() {
-    for limit in [Resource::RLIMIT_FSIZE, Resource::RLIMIT_CPU, Resource::RLIMIT_AS] {
+    for limit in [Resource::RLIMIT_FSIZE, Resource::RLIMIT_CPU, Resource::RLIMIT_AS, Resource::RLIMIT_NOFILE] {
         // Under a limit it works as well, though not as far.
         let _ = getrlimit(limit).and_then(|(_, hard)| setrlimit(limit, hard, hard));
     }

@@ -11,6 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::message::{Format, Image, Point};
 use super::server::{Opened, Say, Serve};
 use crate::ids::Show;
+use crate::layer::directory::{DirectoryLayer, Sight};
 use crate::layer::ext::{ExtLayer, Start};
 use crate::layer::squashfs::SquashfsLayer;
 use crate::layer::{Layer, Time};
@@ -38,7 +39,9 @@ const THREADS: usize = 8;
 pub fn open(opened: Opened, say: Say) -> io::Result<Box<dyn Serve>> {
     let Opened { images, stack, scratch } = opened;
     let kept = Kept::shared_by(images.iter().map(|(image, _)| image.format));
-    let layers = images.into_iter().map(|(image, file)| layer(image, file, kept)).collect::<io::Result<Vec<_>>>()?;
+    let sight = sight(&stack.users);
+    let layers = images.into_iter().map(|(image, file)| layer(image, file, kept, sight));
+    let layers = layers.collect::<io::Result<Vec<_>>>()?;
     let (show, ids) = shown(&stack.users);
     let acls = show.shows_acls();
     let made = now();
@@ -95,6 +98,7 @@ struct Kept {
 impl Kept {
     /// Images of one format have the same share, so that a stack of many costs what a stack of one does.
     fn shared_by(formats: impl Iterator<Item = Format> + Clone) -> Self {
+        let formats = formats.filter(|format| *format != Format::Directory);
         let all = formats.clone().count();
         let squashfs = formats.filter(|format| *format == Format::Squashfs).count();
         let (squashfs, ext) = (squashfs.max(1), (all - squashfs).max(1));
@@ -106,10 +110,11 @@ impl Kept {
     }
 }
 
-fn layer(image: Image, file: File, kept: Kept) -> io::Result<Stacked> {
+fn layer(image: Image, file: File, kept: Kept, sight: Sight) -> io::Result<Stacked> {
     let named = |why: String| io::Error::other(format!("{}: {why}", image.path.display()));
     let window = Window { offset: image.offset, size: image.size };
     let layer: Arc<dyn Layer> = match image.format {
+        Format::Directory => Arc::new(DirectoryLayer::new(file, sight)),
         Format::Squashfs => {
             Arc::new(SquashfsLayer::open(file, window, kept.squashfs).map_err(|error| named(error.to_string()))?)
         }
@@ -121,6 +126,15 @@ fn layer(image: Image, file: File, kept: Kept) -> io::Result<Stacked> {
     Ok(Stacked { bytes: image.size, path: image.path, layer })
 }
 
+/// In which namespace the server is.
+fn sight(users: &Users) -> Sight {
+    match users {
+        Users::Everybody => Sight::AsItIs,
+        Users::Caller { .. } => Sight::AsCallers,
+        Users::Root { .. } | Users::Range { .. } => Sight::AsRoots,
+    }
+}
+
 /// Whose files are shown as whose, and whose our own are.
 fn shown(users: &Users) -> (Show, Ids) {
     match users {
@@ -129,6 +143,7 @@ fn shown(users: &Users) -> (Show, Ids) {
             let own = Ids { uid: *uid, gid: *gid };
             (Show::Plain(own), own)
         }
+        Users::Root { .. } => (Show::Plain(Ids::ROOT), Ids::ROOT),
         // Inside, the caller is 0 and the subordinate ids follow.
         Users::Range { uids, gids, .. } => (Show::Mapped { uids: vec![0..=uids.1], gids: vec![0..=gids.1] }, Ids::ROOT),
     }

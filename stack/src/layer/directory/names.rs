@@ -1,0 +1,164 @@
+//! Which name of which directory a key stands for.
+//!
+//! The kernel keeps a node as long as it likes and asks for it by its number only, so every name that was listed is remembered: some 50 bytes
+//! and the name itself. What the kernel keeps of each is ten times as much.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+
+use nix::errno::Errno;
+
+/// The number of the root directory.
+pub(super) const ROOT: u32 = 0;
+
+/// A file of the machine: device and inode.
+pub(super) type Identity = (u64, u64);
+
+/// One name.
+#[derive(Debug, Clone, Copy)]
+struct Record {
+    directory: u32,
+    start: u32,
+    length: u8,
+    /// The next one whose hash is the same, if any.
+    next: u32,
+    /// What it was when it was looked at first.
+    was: Option<Identity>,
+}
+
+/// Every name that was listed, each with a number that it keeps.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    bytes: Vec<u8>,
+    records: Vec<Record>,
+    by_hash: HashMap<u64, u32>,
+    hasher: RandomState,
+    /// Of files with several names: under which of these they are shown.
+    several: HashMap<Identity, u32>,
+}
+
+impl Names {
+    /// Only the root directory is known.
+    pub(super) fn new() -> Self {
+        Self {
+            records: vec![Record { directory: ROOT, start: 0, length: 0, next: ROOT, was: None }],
+            ..Self::default()
+        }
+    }
+
+    /// The number of a name in a directory, which is given one where it is new.
+    pub(super) fn number(&mut self, directory: u32, name: &[u8]) -> io::Result<u32> {
+        let hash = self.hasher.hash_one((directory, name));
+        let first = self.by_hash.get(&hash).copied().unwrap_or(ROOT);
+        let mut at = first;
+        while at != ROOT {
+            let record = self.records.get(at as usize).copied().ok_or(Errno::ESTALE)?;
+            if record.directory == directory && self.name_of(record) == name {
+                return Ok(at);
+            }
+            at = record.next;
+        }
+        let start = u32::try_from(self.bytes.len()).map_err(|_| Errno::ENOMEM)?;
+        let length = u8::try_from(name.len()).map_err(|_| Errno::ENAMETOOLONG)?;
+        self.bytes.extend_from_slice(name);
+        self.add(hash, Record { directory, start, length, next: first, was: None })
+    }
+
+    fn add(&mut self, hash: u64, record: Record) -> io::Result<u32> {
+        let number = u32::try_from(self.records.len()).map_err(|_| Errno::ENOMEM)?;
+        self.records.push(record);
+        self.by_hash.insert(hash, number);
+        Ok(number)
+    }
+
+    /// The number for what a name stands for now. Where that is another file than before it gets a new one, which it keeps.
+    pub(super) fn number_of(&mut self, number: u32, is: Identity) -> io::Result<u32> {
+        let (directory, name) = self.place(number)?;
+        let newest = self.number(directory, &name)?;
+        let record = self.records.get_mut(newest as usize).ok_or(Errno::ESTALE)?;
+        match record.was {
+            Some(was) if was != is => {
+                let hash = self.hasher.hash_one((directory, name.as_slice()));
+                let next = self.by_hash.get(&hash).copied().unwrap_or(ROOT);
+                let record = Record { next, was: Some(is), ..*record };
+                self.add(hash, record)
+            }
+            _ => {
+                record.was = Some(is);
+                Ok(newest)
+            }
+        }
+    }
+
+    /// Whether a number stands for this file; one that nobody has looked at may.
+    pub(super) fn is(&self, number: u32, file: Identity) -> bool {
+        self.records.get(number as usize).is_some_and(|record| record.was.is_none_or(|was| was == file))
+    }
+
+    /// The directory of a number, and its name in there.
+    pub(super) fn place(&self, number: u32) -> io::Result<(u32, Vec<u8>)> {
+        let record = self.records.get(number as usize).copied().ok_or(Errno::ESTALE)?;
+        Ok((record.directory, self.name_of(record).to_vec()))
+    }
+
+    /// Under which number a file with several names is shown.
+    pub(super) fn shown_as(&self, file: Identity) -> Option<u32> {
+        self.several.get(&file).copied()
+    }
+
+    /// From now on it is shown under this one.
+    pub(super) fn show_as(&mut self, file: Identity, number: u32) {
+        self.several.insert(file, number);
+    }
+
+    fn name_of(&self, record: Record) -> &[u8] {
+        let start = record.start as usize;
+        self.bytes.get(start..start + usize::from(record.length)).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_keeps_its_number() {
+        let mut names = Names::new();
+        let (a, b) = (names.number(ROOT, b"a").unwrap(), names.number(ROOT, b"b").unwrap());
+        let inner = names.number(a, b"a").unwrap();
+        assert_eq!([a, b, inner], [1, 2, 3]);
+        for _ in 0..2 {
+            assert_eq!(names.number(a, b"a").unwrap(), inner);
+            assert_eq!(names.number(ROOT, b"a").unwrap(), a);
+        }
+        assert_eq!(names.place(inner).unwrap(), (a, b"a".to_vec()));
+        assert_eq!(names.place(9).unwrap_err().raw_os_error(), Some(Errno::ESTALE as i32));
+    }
+
+    #[test]
+    fn what_has_taken_a_name_gets_a_number_of_its_own() {
+        let mut names = Names::new();
+        let first = names.number(ROOT, b"a").unwrap();
+        assert_eq!(names.number_of(first, (1, 5)).unwrap(), first);
+        let second = names.number_of(first, (1, 6)).unwrap();
+        assert_ne!(first, second);
+        assert_eq!([names.number(ROOT, b"a").unwrap(), names.number_of(first, (1, 6)).unwrap()], [second; 2]);
+        assert!(names.is(first, (1, 5)) && !names.is(first, (1, 6)) && names.is(second, (1, 6)));
+        assert_eq!(names.place(second).unwrap(), (ROOT, b"a".to_vec()));
+    }
+
+    #[test]
+    fn names_with_one_hash_are_told_apart() {
+        let mut names = Names::new();
+        let numbers: Vec<u32> = (0..1000).map(|n: u32| names.number(ROOT, &n.to_le_bytes()).unwrap()).collect();
+        // As if all had the same.
+        names.by_hash.values_mut().for_each(|first| *first = 1000);
+        for at in 1..names.records.len() {
+            names.records[at].next = at as u32 - 1;
+        }
+        for (n, number) in numbers.iter().enumerate() {
+            assert_eq!(names.number(ROOT, &(n as u32).to_le_bytes()).unwrap(), *number);
+        }
+    }
+}

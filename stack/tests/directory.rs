@@ -1,0 +1,175 @@
+//! A directory of the host as a layer: whatever its owner or somebody else does in it meanwhile, and however it leads out.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
+use std::sync::Arc;
+
+use condatainer_formats::ext::FileType;
+use condatainer_stack::layer::directory::{DirectoryLayer, Sight};
+use condatainer_stack::layer::{Key, Layer};
+use condatainer_stack::merge::{Merged, Node, Stacked};
+use nix::errno::Errno;
+use nix::mount::{MsFlags, mount, umount};
+use nix::sys::stat::{Mode, SFlag, mknod};
+use nix::unistd::mkfifo;
+
+fn layer(path: &Path) -> DirectoryLayer {
+    DirectoryLayer::new(File::open(path).unwrap(), Sight::AsItIs)
+}
+
+/// As a look-up of the kernel's: the listing, and then the node itself.
+fn at(layer: &DirectoryLayer, path: &str) -> io::Result<Key> {
+    path.split('/').try_fold(layer.root(), |directory, name| {
+        let mut found = None;
+        layer.entries(directory, &mut |entry| {
+            found = (entry.name == name.as_bytes()).then_some(entry.key);
+            found.is_none()
+        })?;
+        layer.itself(found.ok_or(Errno::ENOENT)?)
+    })
+}
+
+fn content(layer: &DirectoryLayer, key: Key) -> io::Result<Vec<u8>> {
+    let mut buffer = vec![0; 64];
+    let length = layer.read(key, 0, &mut buffer)?;
+    buffer.truncate(length);
+    Ok(buffer)
+}
+
+fn code<T: std::fmt::Debug>(result: io::Result<T>) -> Errno {
+    Errno::from_raw(result.unwrap_err().raw_os_error().unwrap())
+}
+
+#[test]
+fn it_says_what_the_host_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    fs::create_dir_all(path("a/b")).unwrap();
+    fs::write(path("a/b/file"), "text").unwrap();
+    fs::set_permissions(path("a/b/file"), fs::Permissions::from_mode(0o4751)).unwrap();
+    fs::hard_link(path("a/b/file"), path("other")).unwrap();
+    symlink("/etc/passwd", path("link")).unwrap();
+    mkfifo(&path("fifo"), Mode::S_IRWXU).unwrap();
+    mknod(&path("hidden"), SFlag::S_IFCHR, Mode::empty(), 0).unwrap();
+    xattr::set(path("a/b/file"), "user.note", b"kept").unwrap();
+    let sparse = File::create(path("sparse")).unwrap();
+    sparse.write_at(b"end", 1 << 20).unwrap();
+
+    let layer = layer(dir.path());
+    for name in ["a", "a/b", "a/b/file", "link", "fifo", "hidden", "sparse"] {
+        let (says, host) =
+            (layer.attributes(at(&layer, name).unwrap()).unwrap(), fs::symlink_metadata(path(name)).unwrap());
+        let own = (u32::from(says.mode), says.ids.uid, says.ids.gid, says.size, says.blocks, u64::from(says.links));
+        assert_eq!(
+            own,
+            (host.mode() & 0o7777, host.uid(), host.gid(), host.size(), host.blocks(), host.nlink()),
+            "{name}"
+        );
+        assert_eq!((says.modified.seconds, says.device), (host.mtime(), (0, 0)), "{name}");
+        assert_eq!(says.kind, FileType::from_mode((host.mode() & 0xFFFF) as u16), "{name}");
+    }
+    let file = at(&layer, "a/b/file").unwrap();
+    assert_eq!(at(&layer, "other").unwrap(), file, "two names of one file are one");
+    assert_eq!(content(&layer, file).unwrap(), b"text");
+    let xattrs = layer.xattrs(file).unwrap();
+    assert_eq!(
+        xattrs.iter().map(|xattr| (&xattr.name[..], &xattr.value[..])).collect::<Vec<_>>(),
+        [(&b"user.note"[..], &b"kept"[..])]
+    );
+    assert!(layer.xattrs(at(&layer, "fifo").unwrap()).unwrap().is_empty());
+    let sparse = at(&layer, "sparse").unwrap();
+    assert_eq!([layer.seek(sparse, 0, true).unwrap(), layer.seek(sparse, 2 << 20, false).unwrap()], [Some(0), None]);
+    // It is told and not followed.
+    let link = at(&layer, "link").unwrap();
+    assert_eq!(layer.target(link).unwrap(), b"/etc/passwd");
+    assert_eq!([code(content(&layer, link)), code(at(&layer, "link/x"))], [Errno::ELOOP, Errno::ENOTDIR]);
+}
+
+#[test]
+fn what_takes_a_name_is_another_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    fs::create_dir(path("d")).unwrap();
+    fs::write(path("d/file"), "old").unwrap();
+    fs::write(path("outside"), "secret").unwrap();
+    let layer = layer(dir.path());
+    let (directory, old) = (at(&layer, "d").unwrap(), at(&layer, "d/file").unwrap());
+    fs::write(path("new"), "new").unwrap();
+    fs::rename(path("new"), path("d/file")).unwrap();
+    assert_eq!([code(content(&layer, old)), code(layer.attributes(old))], [Errno::ESTALE; 2]);
+    let new = at(&layer, "d/file").unwrap();
+    assert_ne!(old, new);
+    assert_eq!(content(&layer, new).unwrap(), b"new");
+    // What is open stays the same file, as in any process.
+    fs::remove_file(path("d/file")).unwrap();
+    assert_eq!(content(&layer, new).unwrap(), b"new");
+    assert_eq!(code(at(&layer, "d/file")), Errno::ENOENT);
+    // A directory that becomes a link leads nowhere, and one that becomes a fifo keeps nobody waiting.
+    symlink("../outside", path("d/file")).unwrap();
+    assert_eq!(code(content(&layer, at(&layer, "d/file").unwrap())), Errno::ELOOP);
+    let fresh = DirectoryLayer::new(File::open(dir.path()).unwrap(), Sight::AsItIs);
+    let (_, inner) = (at(&fresh, "d").unwrap(), at(&fresh, "d/file").unwrap());
+    fs::rename(path("d"), path("moved")).unwrap();
+    symlink("moved", path("d")).unwrap();
+    let again = DirectoryLayer::new(File::open(dir.path()).unwrap(), Sight::AsItIs);
+    assert_eq!(code(at(&again, "d/file")), Errno::ENOTDIR);
+    assert!(fresh.attributes(inner).is_ok() && layer.attributes(directory).is_err());
+}
+
+#[test]
+fn many_names_keep_few_files_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = || fs::read_dir("/proc/self/fd").unwrap().count();
+    let before = open();
+    for number in 0..300 {
+        fs::create_dir(dir.path().join(format!("d{number}"))).unwrap();
+        fs::write(dir.path().join(format!("d{number}/file")), number.to_string()).unwrap();
+    }
+    let layer = layer(dir.path());
+    for _ in 0..2 {
+        for number in 0..300 {
+            let key = at(&layer, &format!("d{number}/file")).unwrap();
+            assert_eq!(content(&layer, key).unwrap(), number.to_string().as_bytes());
+        }
+    }
+    assert!(open() <= before + 150, "{} {before}", open());
+}
+
+#[test]
+fn marks_of_both_overlays_count_and_what_is_mounted_in_it_does_not_show() {
+    let (below, above) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for name in ["deleted", "marked", "kept", "opaque/below", "opaque.too/below", "mounted"] {
+        let path = below.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        if name == "mounted" { fs::create_dir(path).unwrap() } else { fs::write(path, name).unwrap() }
+    }
+    mknod(&above.path().join("deleted"), SFlag::S_IFCHR, Mode::empty(), 0).unwrap();
+    fs::write(above.path().join(".wh.marked"), "").unwrap();
+    fs::create_dir(above.path().join("opaque")).unwrap();
+    xattr::set(above.path().join("opaque"), "user.overlay.opaque", b"y").unwrap();
+    fs::create_dir(above.path().join("opaque.too")).unwrap();
+    fs::write(above.path().join("opaque.too/.wh..wh..opq"), "").unwrap();
+    let mounted = below.path().join("mounted");
+    mount(Some("x"), &mounted, Some("tmpfs"), MsFlags::empty(), None::<&str>).unwrap();
+    fs::write(mounted.join("inside"), "").unwrap();
+
+    let stacked =
+        |dir: &tempfile::TempDir| Stacked { path: dir.path().into(), bytes: 0, layer: Arc::new(layer(dir.path())) };
+    let merged = Merged::new(vec![stacked(&below), stacked(&above)]).unwrap();
+    let names = |node: &Node| -> Vec<String> {
+        let listing = merged.list(node).unwrap();
+        listing.iter().map(|named| String::from_utf8(named.name.to_vec()).unwrap()).collect()
+    };
+    let shown = names(merged.root());
+    let inside: Vec<_> = ["opaque", "opaque.too", "mounted"]
+        .iter()
+        .flat_map(|name| names(&merged.lookup(merged.root(), name.as_bytes()).unwrap().unwrap()))
+        .collect();
+    umount(&mounted).unwrap();
+    assert_eq!(shown, ["kept", "mounted", "opaque", "opaque.too"]);
+    assert!(inside.is_empty(), "{inside:?}");
+}
