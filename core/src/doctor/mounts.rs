@@ -3,32 +3,20 @@
 use crate::config::{Config, Mounts};
 use crate::doctor::check::Check;
 use crate::doctor::request::Asker;
-use crate::machine::engine::Flavour;
 use crate::machine::facts::MountFacts;
 use crate::machine::survey;
 
 const ID: &str = "mounts";
 
-/// What is known.
-#[derive(Clone, Debug)]
-pub(crate) struct Facts {
-    mounts: MountFacts,
-    /// Where there is none, another check says so.
-    engine: Flavour,
-}
-
-pub(crate) fn read(config: &Config, asker: &Asker) -> Facts {
+pub(crate) fn read(config: &Config, asker: &Asker) -> MountFacts {
+    // Where there is none, another check says so.
     let engine = survey::engine(config).ok();
-    Facts {
-        mounts: survey::mounts_as(config.mounts(None), asker.is_root(), engine.as_ref()),
-        engine: engine.map_or(Flavour::Apptainer, |engine| engine.flavour),
-    }
+    survey::mounts_as(config.mounts(None), asker.is_root(), engine.as_ref())
 }
 
-pub(crate) fn judge(facts: &Facts) -> Check {
-    let Facts { mounts, engine } = facts;
+pub(crate) fn judge(mounts: &MountFacts) -> Check {
     let own = format!("condatainer mounts what is only read, and :tmp, on {}", mounts.place.display());
-    match (mounts.asked, mounts.obstacle(*engine), mounts.not_written.clone()) {
+    match (mounts.asked, mounts.obstacle(), mounts.not_written.clone()) {
         (Mounts::Engine, None, None) => Check::ok(ID, "the engine mounts the layers; condatainer could do it here"),
         (Mounts::Engine, Some(why), _) | (Mounts::Engine, None, Some(why)) => {
             Check::ok(ID, format!("the engine mounts the layers; condatainer could not do it all here: {why}"))
@@ -66,9 +54,7 @@ mod tests {
             no_directory: forbidden.map(Into::into),
             subordinate: None,
         };
-        let of = |asked, fuse, overlay, forbidden| {
-            judge(&Facts { mounts: facts(asked, fuse, overlay, forbidden), engine: Flavour::Apptainer })
-        };
+        let of = |asked, fuse, overlay, forbidden| judge(&facts(asked, fuse, overlay, forbidden));
         assert_eq!(of(Mounts::Own, None, None, None).found, "condatainer mounts what is only read, and :tmp, on /p");
         for (asked, status) in
             [(Mounts::Engine, Status::Ok), (Mounts::Auto, Status::Warning), (Mounts::Own, Status::Failed)]
@@ -76,9 +62,6 @@ mod tests {
             let check = of(asked, Some("no /dev/fuse"), None, None);
             assert!(check.status == status && check.found.ends_with(": no /dev/fuse"), "{check:?}");
             assert_eq!(of(asked, None, None, Some("'x = no'")).status, status);
-            let mounts = facts(asked, None, None, None);
-            let check = judge(&Facts { mounts, engine: Flavour::SingularityCE });
-            assert!(check.status == status && check.found.ends_with(": SingularityCE is the engine"), "{check:?}");
         }
         let check = of(Mounts::Own, None, Some("no overlay"), None);
         assert!(check.status == Status::Warning && check.found.ends_with("but not :tmp: no overlay"), "{check:?}");

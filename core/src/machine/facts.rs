@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::config::{Mounts, Origin};
 use crate::machine::directories::{HostDirectories, ImageDirectory, WorkingDirectory};
-use crate::machine::engine::{Engine, Flavour, MissingEngine, Unsupported};
+use crate::machine::engine::{Engine, MissingEngine, Unsupported};
 use crate::machine::hard_links::HardLinks;
 use crate::request::layer::Mode;
 use condatainer_formats::ext::{Lack, Stamp};
@@ -42,6 +42,8 @@ pub struct Facts {
     pub newuidmap: bool,
     /// GPU stacks whose device nodes are there.
     pub gpus: Vec<Gpu>,
+    /// What the engine mounts for them.
+    pub gpu_files: GpuFiles,
     /// Where the caller is.
     pub working_directory: WorkingDirectory,
     /// Directories of the host that are shown.
@@ -83,10 +85,7 @@ pub struct MountFacts {
 impl MountFacts {
     /// What keeps us from mounting anything here, whatever the start.
     #[must_use]
-    pub fn obstacle(&self, engine: Flavour) -> Option<String> {
-        if engine == Flavour::SingularityCE {
-            return Some(format!("{engine} is the engine"));
-        }
+    pub fn obstacle(&self) -> Option<String> {
         self.why_not.clone().or(self.no_directory.as_ref().map(|key| format!("{key} forbids it")))
     }
 }
@@ -99,6 +98,15 @@ pub enum Gpu {
     Nvidia,
     /// `--rocm`
     Rocm,
+}
+
+/// Where the engine mounts what belongs to GPUs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct GpuFiles {
+    /// Files in the container, apart from the directory of libraries.
+    pub mounted_on: Vec<PathBuf>,
+    /// A program of NVIDIA's decides that.
+    pub by_program: bool,
 }
 
 /// The base image.

@@ -61,15 +61,21 @@ impl Plan {
         if self.overlay_driver || self.links_first {
             argv.extend(["-c".into(), config.into()]);
         }
-        argv.extend(["-q".into(), "exec".into()]);
+        let own = self.mounts.own();
+        argv.push(if own.is_some_and(|own| own.silent) { "-s" } else { "-q" }.into());
+        argv.push("exec".into());
         if self.engine.oci_mode {
             argv.push("--no-oci".into());
         }
         if self.userns {
             argv.push("--userns".into());
         }
-        let own = self.mounts.own();
-        if own.is_none() && self.fakeroot.is_some_and(|f| f != Fakeroot::Root) {
+        // In a namespace in which nobody but root exists Apptainer has fakeroot(1) to offer, if it is installed.
+        let knows_fakeroot = match own {
+            None => true,
+            Some(own) => matches!(own.users, Users::Root { .. }) && !self.engine.is_singularity(),
+        };
+        if knows_fakeroot && self.fakeroot.is_some_and(|f| f != Fakeroot::Root) {
             argv.push("--fakeroot".into());
         }
         argv.extend(self.gpus.iter().map(|gpu| String::from(gpu_flag(*gpu))));

@@ -11,6 +11,7 @@ use crate::plan::working_directory::Directory;
 use crate::request::bind::Bind;
 use condatainer_formats::ext::Stamp;
 use condatainer_images::system::fakeroot::Fakeroot;
+use condatainer_stack::namespace::user::Users;
 
 /// One `--overlay` of the engine, in stack order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -121,6 +122,7 @@ impl Plan {
     /// Whether other processes of the caller's can enter the container: it gets a user namespace of the caller's.
     #[must_use]
     pub fn shares_namespaces(&self) -> bool {
-        !self.engine.is_singularity() || self.userns
+        let own = self.mounts.own().is_some_and(|own| own.users != Users::Everybody);
+        !self.engine.is_singularity() || self.userns || own
     }
 }

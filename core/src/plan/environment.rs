@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use crate::machine::engine::Engine;
 use crate::machine::facts::{Facts, Kind, LayerFacts};
 use crate::plan::layers::Moded;
 use crate::request::Request;
@@ -39,7 +40,8 @@ pub(crate) fn variables(
 ) -> Vec<(String, String)> {
     let mut all = facts.job_variables.clone();
     if mounted_by_us {
-        all.extend(name_of_container(&facts.base.path));
+        let is_singularity = facts.engine.as_ref().is_ok_and(Engine::is_singularity);
+        all.extend(name_of_container(&facts.base.path, is_singularity));
     }
     all.push(("IN_CONDATAINER".into(), level(facts).to_string()));
     if layers.iter().any(|(layer, mode)| *mode == Mode::Rw && layer.image.is_some()) {
@@ -56,11 +58,12 @@ pub(crate) fn variables(
 }
 
 /// What the engine would say of the base. It says so of the directory that it was given.
-fn name_of_container(base: &Path) -> impl Iterator<Item = (String, String)> {
+fn name_of_container(base: &Path, is_singularity: bool) -> impl Iterator<Item = (String, String)> {
     let name = base.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let values = [("CONTAINER", base.display().to_string()), ("NAME", name)];
     let prefixed = |prefix: &str| values.clone().map(|(name, value)| (format!("{prefix}_{name}"), value));
-    [prefixed("APPTAINER"), prefixed("SINGULARITY")].into_iter().flatten()
+    let apptainer = (!is_singularity).then(|| prefixed("APPTAINER"));
+    apptainer.into_iter().chain([prefixed("SINGULARITY")]).flatten()
 }
 
 fn level(facts: &Facts) -> u32 {

@@ -10,7 +10,7 @@ use crate::request::layer::Mode;
 use condatainer_images::system::fakeroot::{Fakeroot, maps};
 use condatainer_images::system::user::Caller;
 
-/// Which kind of fakeroot the request gets on this machine; `None` for plain mode.
+/// Which kind of fakeroot the request gets on this machine; `None` for plain mode. `ours` says that we mount the layers.
 ///
 /// # Errors
 /// Fakeroot is wanted and impossible, or the written image belongs to somebody whom the mode cannot write as.
@@ -18,9 +18,10 @@ pub(crate) fn decide(
     request: &Request,
     facts: &Facts,
     writer: Option<&LayerFacts>,
+    ours: bool,
 ) -> Result<Option<Fakeroot>, Refusal> {
     // SingularityCE's fakeroot leaves images out, so it would help nobody.
-    let is_singularity = facts.engine.as_ref().is_ok_and(Engine::is_singularity);
+    let is_singularity = !ours && facts.engine.as_ref().is_ok_and(Engine::is_singularity);
     let automatic = || !is_singularity && first_of_root(&facts.layers).is_some();
     let wanted = request.fakeroot.unwrap_or_else(automatic);
     let fakeroot = wanted.then(|| offered(&facts.caller, facts.newuidmap)).transpose()?;

@@ -28,7 +28,7 @@ use crate::machine::engine::{Engine, Flavour};
 use crate::machine::facts::{Facts, LayerFacts, Whiteouts};
 use crate::machine::hard_links::HardLinks;
 use crate::plan::engine::{setuid, singularity};
-use crate::plan::mounting::stack;
+use crate::plan::mounting::{Mounting, stack};
 use crate::plan::refusal::Refusal;
 use crate::plan::search_permission::As;
 use crate::plan::working_directory::Directory;
@@ -36,6 +36,7 @@ use crate::request::Request;
 use crate::request::layer::Mode;
 use condatainer_images::acquire::usage::Usage;
 use condatainer_images::system::fakeroot::Fakeroot;
+use condatainer_stack::namespace::user::Users;
 
 /// Decides what to start.
 ///
@@ -62,20 +63,20 @@ fn one_way(request: &Request, facts: &Facts, command: Command) -> Result<Plan, R
     let layers = checked.map_err(|refusal| refusal.of(engine.flavour))?;
     let writer = layers.iter().find(|(_, mode)| *mode == Mode::Rw).map(|(layer, _)| *layer);
     layers::within_file_limit(facts.file_limit, writer)?;
-    let fakeroot = fakeroot::decide(request, facts, writer)?;
+    let fakeroot = fakeroot::decide(request, facts, writer, mounting::is_ours(facts, &layers))?;
     let is_root_inside = fakeroot.is_some_and(|fakeroot| fakeroot != Fakeroot::Root);
     let is_singularity = engine.is_singularity();
-    if !is_singularity {
+    let bind = binds::all(&request.bind, &facts.host, &facts.working_directory, is_root_inside);
+    let mounts = mounting::decide(facts, &layers, fakeroot, &bind)?;
+    let ours = mounts.own().is_some();
+    if ours || !is_singularity {
         let who = fakeroot.map_or(As::User(facts.caller.uid), |fakeroot| As::Root(Some(fakeroot)));
         search_permission::check(&layers, who)?;
     }
-    if is_singularity {
-        singularity::check(&engine, facts, &layers, fakeroot)?;
-    }
-    let bind = binds::all(&request.bind, &facts.host, &facts.working_directory, is_root_inside);
-    let mounts = mounting::decide(facts, &engine, &layers, fakeroot, &bind)?;
-    let ours = mounts.own().is_some();
     if !ours {
+        if is_singularity {
+            singularity::check(&engine, facts, &layers, fakeroot)?;
+        }
         layers::check_for_engine(&layers).map_err(|refusal| refusal.of(engine.flavour))?;
     }
     let mut overlay_driver = !ours && !is_singularity && stack::needs_overlay_driver(&facts.base, &layers);
@@ -85,10 +86,10 @@ fn one_way(request: &Request, facts: &Facts, command: Command) -> Result<Plan, R
     }
     Ok(Plan {
         notices: notices(request, facts, fakeroot, &layers, ours).into_iter().chain(mounts.notice(&layers)).collect(),
+        userns: needs_user_namespace(&engine, facts, fakeroot, &mounts),
         mounts,
         links_first: engine.needs_links_first(facts.caller.uid),
-        userns: needs_user_namespace(&engine, facts, fakeroot),
-        stack: stack::stack(&layers, facts, singularity::wants_scratch_image(&engine, facts, &layers))?,
+        stack: stack::stack(&layers, facts, !ours && singularity::wants_scratch_image(&engine, facts, &layers))?,
         engine,
         base: facts.base.path.clone(),
         base_identity: facts.base.identity,
@@ -117,8 +118,11 @@ fn one_way(request: &Request, facts: &Facts, command: Command) -> Result<Plan, R
     })
 }
 
-/// An unprivileged installation makes one unasked, and root does without.
-fn needs_user_namespace(engine: &Engine, facts: &Facts, fakeroot: Option<Fakeroot>) -> bool {
+/// An unprivileged installation makes one unasked, and root does without. In a namespace of ours only root has the right to mount.
+fn needs_user_namespace(engine: &Engine, facts: &Facts, fakeroot: Option<Fakeroot>, mounts: &Mounting) -> bool {
+    if let Some(own) = mounts.own() {
+        return matches!(own.users, Users::Caller { .. }) && (engine.setuid || engine.is_singularity());
+    }
     match engine.flavour {
         Flavour::Apptainer => engine.setuid && facts.caller.uid != 0,
         Flavour::SingularityCE => {

@@ -11,7 +11,10 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
 use nix::libc::O_DIRECTORY;
+use nix::sys::stat::Mode as FileMode;
 
 use crate::machine::engine::Engine;
 use crate::machine::survey::PROGRAM;
@@ -37,6 +40,9 @@ use condatainer_stack::process::{Entry, Format, Image, Point, Stack};
 /// How often is looked for those that cannot end. Whoever is killed ends at once, if nothing is wrong.
 pub(crate) const LOOK: Duration = Duration::from_secs(5);
 
+/// Where a directory has what a layer shows.
+const UPPER: &str = "upper";
+
 /// See the module.
 pub(crate) struct MountedStack {
     own: OwnMounts,
@@ -55,6 +61,8 @@ pub(crate) struct MountedStack {
 /// An image whose locks are held.
 struct Locked {
     opened: Opened,
+    /// Of a directory with a layer's content in it: what is served.
+    upper: Option<File>,
     _guards: Vec<Guard>,
 }
 
@@ -70,13 +78,15 @@ impl MountedStack {
         for path in plan.layers() {
             let layer = opened(path)?;
             plan.watch.iter().filter(|watch| watch.path == *path).try_for_each(|watch| is_as_planned(&layer, watch))?;
-            images.push(layer);
+            let upper = upper(&layer.opened)?;
+            images.push(Locked { upper, ..layer });
         }
         let mut parts = Vec::new();
         for (at, locked) in images.iter().enumerate() {
             let image = &locked.opened.image;
             let all = if at == 0 { of_base(image) } else { of_layer(image) };
-            parts.extend(all?.into_iter().map(|image| (image, locked.opened.file.as_fd())));
+            let file = locked.upper.as_ref().unwrap_or(&locked.opened.file);
+            parts.extend(all?.into_iter().map(|image| (image, file.as_fd())));
         }
         let stack = Stack { users: own.users.clone(), points: own.points.iter().filter_map(point).collect() };
         let scratch = own.scratch.as_deref().map(directory).transpose()?;
@@ -189,7 +199,20 @@ fn opened(path: &Path) -> Result<Locked, RunError> {
     })?;
     let guards = written_parts(&opened).into_iter().map(|window| locked(path, &opened, window));
     let guards = guards.collect::<Result<_, _>>()?;
-    Ok(Locked { opened, _guards: guards })
+    Ok(Locked { opened, upper: None, _guards: guards })
+}
+
+/// A layer that is a directory has its content in `upper`, as the engine writes it, or is that itself.
+fn upper(layer: &Opened) -> Result<Option<File>, RunError> {
+    if layer.image.kind != Kind::Directory {
+        return Ok(None);
+    }
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    match openat(layer.file.as_fd(), UPPER, flags, FileMode::empty()) {
+        Ok(upper) => Ok(Some(upper.into())),
+        Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => Ok(None),
+        Err(errno) => Err(system(format!("{}/{UPPER}: cannot be opened", layer.image.path.display()))(errno.into())),
+    }
 }
 
 /// The parts that somebody could write to while we read them: an ext image, and every ext overlay that a SIF brings along.
@@ -244,13 +267,15 @@ fn of_base(image: &image::Image) -> Result<Vec<Image>, RunError> {
             });
             std::iter::once(Ok(system)).chain(overlays).collect()
         }
-        Kind::Ext(_) | Kind::Directory => Err(unserved(&image.path, "it is no squashfs and no SIF")),
+        Kind::Directory => Ok(vec![part(image, Format::Directory, image.content)]),
+        Kind::Ext(_) => Err(unserved(&image.path, "it is no squashfs, no SIF and no directory")),
     }
 }
 
 fn of_layer(image: &image::Image) -> Result<Vec<Image>, RunError> {
     match (&image.kind, image.ext_window()) {
         (Kind::Squashfs, _) => Ok(vec![part(image, Format::Squashfs, image.content)]),
+        (Kind::Directory, _) => Ok(vec![part(image, Format::Directory, image.content)]),
         (_, Some(window)) => Ok(vec![part(image, Format::Ext, window)]),
         _ => Err(unserved(&image.path, "it is no image")),
     }

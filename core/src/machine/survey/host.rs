@@ -68,7 +68,7 @@ pub(super) fn look(
 }
 
 /// Those of the engine's variables that are set to something that is not "no".
-fn of_engine<'a>(env: &'a HashMap<String, String>, names: &'a [&str]) -> impl Iterator<Item = &'a str> {
+pub(super) fn of_engine<'a>(env: &'a HashMap<String, String>, names: &'a [&str]) -> impl Iterator<Item = &'a str> {
     let names = PREFIXES.iter().flat_map(move |prefix| names.iter().map(move |name| format!("{prefix}_{name}")));
     let values = names.filter_map(|name| env.get(&name)).map(String::as_str);
     values.filter(|value| !["", "0", "f", "F", "false", "False", "FALSE"].contains(value))

@@ -3,6 +3,7 @@
 mod engine;
 mod engine_config;
 mod error;
+mod gpus;
 mod hard_links;
 mod host;
 mod layer;
@@ -16,7 +17,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::stat::stat;
 
 use crate::config::{Config, Mounts};
-use crate::machine::facts::{BaseFacts, Facts, Gpu};
+use crate::machine::facts::{BaseFacts, Facts};
 use crate::machine::slurm_job;
 use crate::request::Request;
 use crate::request::bind::Bind;
@@ -62,16 +63,18 @@ pub fn survey(request: &Request, config: &Config, env: &HashMap<String, String>)
     let (tmpdir, tmpdir_problem) = scratch_place(config, env);
     let working_directory = working_directory(env.get("PWD").map(Path::new)).map_err(SurveyError::WorkingDirectory)?;
     let host = host::look(engine.as_ref().ok(), caller.home.as_deref(), &request.bind, &config.bind_dirs(), env);
+    let gpus = gpus::given(env);
     Ok(Facts {
         working_directory,
         host,
         base,
         layers,
         unsupported,
+        gpu_files: gpus::files(&gpus, engine.as_ref().ok(), env),
+        gpus,
         engine,
         user_namespaces: user_namespaces(),
         newuidmap: newuidmap(),
-        gpus: gpus(env),
         tmpdir_problem,
         tmpdir,
         fakeroot_origin: request.fakeroot.and_then(|fakeroot| config.origin_of_fakeroot(fakeroot)),
@@ -140,14 +143,4 @@ pub fn newuidmap() -> bool {
 pub fn user_namespaces() -> bool {
     let switched_off = |path: &str| std::fs::read_to_string(path).is_ok_and(|text| text.trim() == "0");
     !switched_off("/proc/sys/user/max_user_namespaces") && !switched_off("/proc/sys/kernel/unprivileged_userns_clone")
-}
-
-/// The GPU stacks whose devices are here; in a job only when the job was given a GPU.
-fn gpus(env: &HashMap<String, String>) -> Vec<Gpu> {
-    const GIVEN: [&str; 4] = ["SLURM_STEP_GPUS", "SLURM_JOB_GPUS", "CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"];
-    if env.contains_key("SLURM_JOB_ID") && !GIVEN.iter().any(|name| env.contains_key(*name)) {
-        return Vec::new();
-    }
-    let devices = [("/dev/nvidiactl", Gpu::Nvidia), ("/dev/kfd", Gpu::Rocm)];
-    devices.into_iter().filter(|(path, _)| Path::new(path).exists()).map(|(_, gpu)| gpu).collect()
 }

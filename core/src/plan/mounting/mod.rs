@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::config::Mounts;
-use crate::machine::engine::Engine;
 use crate::machine::facts::{Facts, Kind};
 use crate::plan::layers::Moded;
 use crate::plan::refusal::Refusal;
@@ -45,6 +44,8 @@ pub struct OwnMounts {
     /// The directory for what is written, if something can be.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scratch: Option<PathBuf>,
+    /// The engine would warn of mount points that it does not make, and here it finds them.
+    pub silent: bool,
     /// What the engine mounts on, where it cannot make that itself.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub points: Vec<Point>,
@@ -72,7 +73,8 @@ pub enum What {
 }
 
 /// What the engine mounts on in every container.
-const DIRECTORIES: [&str; 8] = ["/proc", "/sys", "/dev", "/tmp", "/var/tmp", "/root", "/ext3", "/cnt"];
+const DIRECTORIES: [&str; 9] =
+    ["/proc", "/sys", "/dev", "/tmp", "/var/tmp", "/root", "/ext3", "/cnt", "/.singularity.d/libs"];
 const FILES: [&str; 5] = ["/etc/passwd", "/etc/group", "/etc/resolv.conf", "/etc/hosts", "/etc/localtime"];
 
 impl Mounting {
@@ -101,7 +103,6 @@ impl Mounting {
 /// We are to, and cannot.
 pub(crate) fn decide(
     facts: &Facts,
-    engine: &Engine,
     layers: &[Moded<'_>],
     fakeroot: Option<Fakeroot>,
     binds: &[Bind],
@@ -110,7 +111,11 @@ pub(crate) fn decide(
     if facts_of_mounts.asked == Mounts::Engine {
         return Ok(Mounting::Engine { why: None });
     }
-    match (users(facts, engine, layers, fakeroot), facts_of_mounts.asked) {
+    // It takes that one as it is.
+    if facts.base.kind == Kind::Directory && layers.is_empty() {
+        return Ok(Mounting::Engine { why: None });
+    }
+    match (users(facts, layers, fakeroot), facts_of_mounts.asked) {
         (Ok(users), _) => {
             let place = place(facts, binds);
             let is_written = layers.iter().any(|(_, mode)| *mode == Mode::Tmp);
@@ -119,6 +124,7 @@ pub(crate) fn decide(
                 place,
                 users,
                 scratch: is_written.then(|| facts.tmpdir.clone()),
+                silent: is_written && !facts.gpu_files.mounted_on.is_empty(),
                 points: if is_written { points(facts, binds) } else { Vec::new() },
             }))
         }
@@ -146,41 +152,42 @@ fn points(facts: &Facts, binds: &[Bind]) -> Vec<Point> {
     let point = |path: &str, what: What| Point { path: path.into(), what };
     let directories = DIRECTORIES.iter().map(|path| point(path, What::Directory));
     let files = FILES.iter().map(|path| point(path, What::File));
+    let of_gpus = facts.gpu_files.mounted_on.iter().map(|path| Point { path: path.clone(), what: What::File });
     let of_host = facts.host.shown.iter().chain(&facts.host.home).chain(binds);
     let of_host = of_host.map(|bind| Point { path: bind.destination.clone(), what: What::Like(bind.source.clone()) });
     let current = Point { path: facts.working_directory.path.clone(), what: What::Directory };
     let current = Some(current).filter(|current| !is_the_containers(&current.path));
-    directories.chain(files).chain(of_host).chain(current).collect()
+    directories.chain(files).chain(of_gpus).chain(of_host).chain(current).collect()
+}
+
+/// Whether we mount the layers, unless it is a fakeroot that keeps us from it.
+pub(crate) fn is_ours(facts: &Facts, layers: &[Moded<'_>]) -> bool {
+    facts.mounts.asked != Mounts::Engine && users(facts, layers, None).is_ok()
 }
 
 /// Who exists in a container that we mount, or why we do not.
-fn users(facts: &Facts, engine: &Engine, layers: &[Moded<'_>], fakeroot: Option<Fakeroot>) -> Result<Users, String> {
+fn users(facts: &Facts, layers: &[Moded<'_>], fakeroot: Option<Fakeroot>) -> Result<Users, String> {
     let with = |wanted: Mode| layers.iter().find(|(_, mode)| *mode == wanted).map(|(layer, _)| layer.path.display());
     if let Some(path) = with(Mode::Rw) {
         return Err(format!("{path} is written to"));
     }
     let tmp = with(Mode::Tmp).is_some();
-    if tmp && !facts.gpus.is_empty() {
-        return Err("a GPU's libraries need mount points that only the engine knows".into());
+    if tmp && facts.gpu_files.by_program {
+        return Err("nvidia-container-cli mounts the GPU's files, and only it knows where".into());
     }
     let not_written = facts.mounts.not_written.clone().filter(|_| tmp);
-    if let Some(why) = facts.mounts.obstacle(engine.flavour).or(not_written) {
+    if let Some(why) = facts.mounts.obstacle().or(not_written) {
         return Err(why);
-    }
-    let of_layers = layers.iter().map(|(layer, _)| (layer.kind, &layer.path));
-    let mut all = std::iter::once((facts.base.kind, &facts.base.path)).chain(of_layers);
-    if let Some((_, path)) = all.find(|(kind, _)| *kind == Kind::Directory) {
-        return Err(format!("{} is a directory", path.display()));
     }
     let (uid, gid) = (facts.caller.uid, facts.caller.gid);
     match (fakeroot, facts.mounts.subordinate) {
         (Some(Fakeroot::Root), _) => Ok(Users::Everybody),
         (None, _) if uid == 0 => Ok(Users::Everybody),
         (None, _) => Ok(Users::Caller { uid, gid }),
-        (Some(Fakeroot::Subuid), Some(_)) if engine.setuid => {
-            Err("a setuid Apptainer makes the namespace of a fakeroot start itself".into())
-        }
+        (Some(Fakeroot::RootMapped), _) => Ok(Users::Root { uid, gid }),
         (Some(Fakeroot::Subuid), Some([uids, gids])) => Ok(Users::Range { uid, gid, uids, gids }),
-        (Some(_), _) => Err("fakeroot without subordinate ids is the engine's own".into()),
+        (Some(Fakeroot::Subuid), None) => {
+            Err("the caller's subordinate ids are in no /etc/subuid and /etc/subgid".into())
+        }
     }
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use super::*;
 use crate::config::Mounts;
 use crate::machine::directories::{HostDirectories, WorkingDirectory};
-use crate::machine::facts::{BaseFacts, Gpu, ImageFacts, Kind, MountFacts};
+use crate::machine::facts::{BaseFacts, Gpu, GpuFiles, ImageFacts, Kind, MountFacts};
 use crate::request::bind::Bind;
 use crate::request::layer::Mode;
 use condatainer_formats::ext::Stamp;
@@ -58,6 +58,7 @@ pub(crate) fn machine() -> Facts {
         user_namespaces: true,
         newuidmap: true,
         gpus: Vec::new(),
+        gpu_files: GpuFiles::default(),
         working_directory: WorkingDirectory::default(),
         host: HostDirectories::default(),
         tmpdir: "/tmp".into(),

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::Origin;
-use crate::plan::mounting::Mounting;
+use crate::plan::mounting::{Mounting, Point, What};
 use condatainer_stack::namespace::user::Users;
 
 fn asked(asked: Mounts) -> Facts {
@@ -48,6 +48,53 @@ fn a_fakeroot_start_is_one_of_the_namespaces_root() {
 }
 
 #[test]
+fn directories_are_in_our_tree_and_a_base_alone_is_the_engines() {
+    let base = |who| {
+        let mut facts = asked(who);
+        facts.base.kind = Kind::Directory;
+        facts
+    };
+    let directory = |mode| layer("/d", Some(mode), Kind::Directory, None);
+    for who in [Mounts::Own, Mounts::Auto] {
+        let alone = on(base(who), &ANY(), Vec::new()).unwrap();
+        assert_eq!((line(&alone).as_str(), alone.notices.len()), ("/usr/bin/apptainer -q exec /base.sqf true", 0));
+        assert!(on(base(who), &ANY(), vec![sqf("/a.sqf")]).unwrap().mounts.own().is_some());
+        for mode in [Mode::Ro, Mode::Tmp] {
+            let plan = on(asked(who), &ANY(), vec![directory(mode)]).unwrap();
+            assert!(plan.mounts.own().is_some() && !plan.overlay_driver, "{}", line(&plan));
+        }
+    }
+    assert!(on(asked(Mounts::Own), &ANY(), vec![directory(Mode::Rw)]).is_err());
+}
+
+/// By hand it is the same: the namespace first, and fakeroot(1) in it.
+#[test]
+fn without_a_range_the_caller_alone_is_root() {
+    let facts = Facts { caller: caller(1001, false), ..asked(Mounts::Own) };
+    let request = Request { fakeroot: Some(true), ..ANY() };
+    let plan = on(facts, &request, vec![img("/e.img", Some(Mode::Tmp), ALICE)]).unwrap();
+    assert_eq!(*users(&plan), Users::Root { uid: 1001, gid: 1001 });
+    assert!(line(&plan).starts_with("/usr/bin/apptainer -q exec --fakeroot --writable /libexec/stack true # "));
+}
+
+/// As a user he has no right to mount in a namespace of ours, and root has.
+#[test]
+fn a_setuid_engine_makes_one_more_namespace_only_for_a_user() {
+    let mut setuid = asked(Mounts::Own);
+    setuid.engine.as_mut().unwrap().setuid = true;
+    let on = |facts: &Facts, fakeroot| {
+        let request = Request { fakeroot: Some(fakeroot), ..ANY() };
+        line(&on(facts.clone(), &request, vec![sqf("/a.sqf")]).unwrap())
+    };
+    assert!(on(&setuid, false).starts_with("/usr/bin/apptainer -q exec --userns /libexec"));
+    assert!(on(&setuid, true).starts_with("/usr/bin/apptainer -q exec /libexec"));
+    let alone = Facts { caller: caller(1001, false), ..setuid.clone() };
+    assert!(on(&alone, true).starts_with("/usr/bin/apptainer -q exec --fakeroot /libexec"));
+    let root = Facts { caller: caller(0, false), ..setuid };
+    assert!(on(&root, false).starts_with("/usr/bin/apptainer -q exec /libexec"));
+}
+
+#[test]
 fn what_stands_in_the_way_is_said_or_refused() {
     let facts = |who, change: fn(&mut Facts)| {
         let mut facts = asked(who);
@@ -55,15 +102,13 @@ fn what_stands_in_the_way_is_said_or_refused() {
         facts
     };
     type Change = fn(&mut Facts);
-    let cases: [(Change, &str); 5] = [
+    let cases: [(Change, &str); 3] = [
         (|facts| facts.mounts.why_not = Some("/dev/fuse cannot be opened".into()), "/dev/fuse cannot be opened"),
         (|facts| facts.mounts.no_directory = Some("'x = no' in /c".into()), "'x = no' in /c forbids it"),
-        (|facts| facts.base.kind = Kind::Directory, "/base.sqf is a directory"),
-        (|facts| facts.engine.as_mut().unwrap().flavour = Flavour::SingularityCE, "SingularityCE is the engine"),
-        (|facts| facts.caller.has_subids = false, "fakeroot without subordinate ids is the engine's own"),
+        (|facts| facts.mounts.subordinate = None, "the caller's subordinate ids are in no /etc/subuid and /etc/subgid"),
     ];
     for (change, expected) in cases {
-        let request = Request { fakeroot: Some(expected.starts_with("fakeroot")), ..ANY() };
+        let request = Request { fakeroot: Some(expected.contains("subordinate")), ..ANY() };
         let plan = on(facts(Mounts::Auto, change), &request, Vec::new()).unwrap();
         assert_eq!(why(&plan), expected);
         assert!(plan.notices.iter().any(|line| line.ends_with(expected)), "{:?}", plan.notices);
@@ -97,6 +142,13 @@ fn what_is_tmp_has_a_place_to_be_written_to_and_mount_points() {
     for path in ["/proc", "/etc/passwd", "/lustre", "/data", "/work/here"] {
         assert!(own.points.iter().any(|point| point.path == Path::new(path)), "{path}");
     }
+    facts.gpus = vec![Gpu::Nvidia];
+    facts.gpu_files.mounted_on = vec!["/usr/bin/nvidia-smi".into()];
+    let plan = on(facts.clone(), &ANY(), vec![img("/e.img", Some(Mode::Tmp), ALICE)]).unwrap();
+    assert!(line(&plan).starts_with("/usr/bin/apptainer -s exec --nv "), "{}", line(&plan));
+    let points = &plan.mounts.own().unwrap().points;
+    let wanted = [("/.singularity.d/libs", What::Directory), ("/usr/bin/nvidia-smi", What::File)];
+    assert!(wanted.iter().all(|(path, what)| points.contains(&Point { path: path.into(), what: what.clone() })));
     facts.mounts.not_written = Some("no overlay".into());
     assert!(on(facts.clone(), &ANY(), vec![img("/e.img", Some(Mode::Tmp), ALICE)]).is_err());
     assert!(on(facts, &ANY(), vec![img("/e.img", None, ALICE)]).is_ok());
@@ -145,9 +197,11 @@ fn what_tmp_writes_is_no_reason_to_say_nothing() {
     facts.mounts.not_written = Some("no overlay".into());
     let line = "the engine mounts the layers of this start: ";
     assert_eq!(on(facts, &ANY(), tmp()).unwrap().notices, [format!("{line}no overlay")]);
-    let gpus = Facts { gpus: vec![Gpu::Nvidia], ..asked(Mounts::Auto) };
-    let why = "a GPU's libraries need mount points that only the engine knows";
-    assert_eq!(on(gpus, &ANY(), tmp()).unwrap().notices, [format!("{line}{why}")]);
+    let gpu_files = GpuFiles { by_program: true, ..GpuFiles::default() };
+    let gpus = Facts { gpus: vec![Gpu::Nvidia], gpu_files, ..asked(Mounts::Auto) };
+    let why = "nvidia-container-cli mounts the GPU's files, and only it knows where";
+    assert_eq!(on(gpus.clone(), &ANY(), tmp()).unwrap().notices, [format!("{line}{why}")]);
+    assert!(on(gpus, &ANY(), vec![sqf("/a.sqf")]).unwrap().mounts.own().is_some());
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Golden plans and refusals with SingularityCE.
 
 use super::*;
+use crate::config::Mounts;
 use crate::machine::engine::{Flavour, Unsupported};
 use crate::machine::facts::ImageFacts;
 use crate::plan::tests::{layer, machine};
@@ -9,6 +10,7 @@ use crate::request::Request;
 use condatainer_formats::ext::Stamp;
 use condatainer_images::acquire::usage::Usage;
 use condatainer_images::image::state::State;
+use condatainer_images::system::fakeroot::Fakeroot;
 use condatainer_images::system::user::Caller;
 
 fn engine(setuid: bool) -> Engine {
@@ -147,6 +149,41 @@ fn fakeroot_is_never_turned_on_for_an_image() {
     let without_range = |facts: Facts| Facts { caller: Caller { has_subids: false, ..facts.caller.clone() }, ..facts };
     let refused = decided(&without_range(facts(true, vec![directory(Mode::Rw)])), &FAKEROOT());
     assert_eq!(refused.unwrap_err(), Refusal::NoSubuidRange { origin: None });
+}
+
+/// The limits are those of its own mounts.
+#[test]
+fn where_we_mount_it_can_what_apptainer_can() {
+    let ours = |setuid, layers| {
+        let unsupported = Some(("/a.sqf".into(), Unsupported::Compression("zstd".into())));
+        let mut facts = Facts { unsupported, ..facts(setuid, layers) };
+        facts.mounts.asked = Mounts::Own;
+        facts
+    };
+    let userns = "/usr/bin/singularity -q exec --userns";
+    for setuid in [true, false] {
+        let stack = ours(setuid, vec![sqf(), img(Mode::Ro, 1001, Whiteouts::OfFuse)]);
+        assert_eq!(
+            line(&stack),
+            format!("{userns} /libexec/stack/lower true # /libexec/stack/lower: /base.sif /a.sqf /e.img")
+        );
+        let root = decided(&stack, &FAKEROOT()).unwrap();
+        assert!(root.to_shell().starts_with("/usr/bin/singularity -q exec /libexec/stack/lower true"));
+        assert!(root.shares_namespaces() && root.job().contains(&"--no-new-privileges".into()));
+        let tmp = line(&ours(setuid, vec![img(Mode::Tmp, 1001, Whiteouts::Unknown)]));
+        assert!(tmp.starts_with(&format!("{userns} --writable /libexec/stack true # ")), "{tmp}");
+        let alone = |facts: Facts| Facts { caller: Caller { has_subids: false, ..facts.caller.clone() }, ..facts };
+        let alone = decided(&alone(stack), &FAKEROOT()).unwrap();
+        assert!(alone.to_shell().starts_with("/usr/bin/singularity -q exec /libexec/stack/lower true"));
+        assert!(alone.shares_namespaces());
+        let of_root = decided(&ours(setuid, vec![img(Mode::Ro, 0, Whiteouts::Unknown)]), &ANY()).unwrap();
+        assert_eq!(of_root.fakeroot, Some(Fakeroot::Subuid));
+        let names = of_root.env.iter().filter(|(name, _)| name.ends_with("_CONTAINER"));
+        assert_eq!(names.map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["SINGULARITY_CONTAINER"]);
+    }
+    let mut auto = ours(true, vec![clean(Mode::Rw)]);
+    auto.mounts.asked = Mounts::Auto;
+    assert_eq!(limit(&auto, &ANY()), Limit::Unsupported(Unsupported::Compression("zstd".into())));
 }
 
 #[test]

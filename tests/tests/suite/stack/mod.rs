@@ -1,3 +1,5 @@
 //! The mounted stack: what holds where condatainer mounts the layers itself (`mounts = "own"`).
 
+pub(crate) mod own_directories;
+pub(crate) mod own_engines;
 pub(crate) mod own_mounts;

@@ -1,0 +1,122 @@
+//! Directories of the host in a stack that we mount: as the base, and as layers.
+
+use anyhow::{Result, ensure};
+
+use crate::stack::own_mounts::{nothing_is_left, ours, two_layers};
+use crate::support::{Desk, Expect, tests};
+
+tests! {
+    Apptainer, Desk: [
+        a_base_and_layers_show_what_the_engine_shows, what_was_deleted_in_a_directory_stays_deleted,
+        a_step_shares_one_tree, tmp_writes_over_directories_of_others, as_root_too, a_base_alone_is_the_engines,
+        what_changes_meanwhile_is_old_or_new_or_an_error, links_lead_nowhere_outside,
+    ];
+}
+
+/// What a container has written to a directory, by the engine.
+const WRITE: &str = "condatainer exec --mounts=engine -o mod.sqf -o ./d:rw -- sh -c 'rm /opt/mod/file; rm -r /usr/share/base-files; \
+    mkdir /usr/share/base-files; echo new > /usr/share/base-files/new; mkdir /own; echo directory > /own/file; ln /own/file /own/link'";
+
+fn written_directory(desk: &Desk) -> Result<()> {
+    two_layers(desk)?;
+    desk.script(&format!("mkdir -p d/upper d/work; {WRITE}"))?.success().map(drop)
+}
+
+fn a_base_and_layers_show_what_the_engine_shows(desk: &Desk) -> Result<()> {
+    written_directory(desk)?;
+    let look = "cat /etc/condatainer-base /own/file; ls -A /opt/mod /usr/share/base-files /own; stat -c '%F %a' /own/link /etc /usr/bin/env; \
+        find /usr /opt /own -printf '%P %y %m %s %l\\n' 2> /dev/null | grep -v ' d ' | sort | md5sum; python3 -c 'print(6 * 7)'";
+    for base in ["", "-b /srv/base/base"] {
+        let typed = format!("condatainer exec {base} -o mod.sqf -o ./d -- sh -c \"{look}\"");
+        let engines = desk.script(&typed)?.success()?.stdout;
+        ensure!(engines.contains("directory\n/opt/mod:\nlink\n"), "{engines}");
+        let own = ours(desk, &typed)?.success()?.stdout;
+        ensure!(own == engines, "{base}\nours:\n{own}\nthe engine's:\n{engines}");
+    }
+    nothing_is_left(desk)
+}
+
+/// By either overlay, in whatever language.
+fn what_was_deleted_in_a_directory_stays_deleted(desk: &Desk) -> Result<()> {
+    two_layers(desk)?;
+    let make = "mkdir -p a/upper/opt/mod b/opt/mod c/upper/opt; touch a/upper/opt/mod/.wh.file b/opt/mod/.wh..wh..opq b/opt/mod/new; \
+        mkdir c/upper/opt/mod; python3 -c 'import os; os.setxattr(\"c/upper/opt/mod\", \"user.overlay.opaque\", b\"y\")'";
+    desk.script(make)?.success()?;
+    for (layer, shown) in [("./a", "link"), ("./b", "new"), ("./c", "")] {
+        for mode in ["", ":tmp"] {
+            ours(desk, &format!("condatainer exec -o mod.sqf -o {layer}{mode} -- ls -A /opt/mod"))?.says(shown)?;
+        }
+    }
+    nothing_is_left(desk)
+}
+
+fn a_step_shares_one_tree(desk: &Desk) -> Result<()> {
+    written_directory(desk)?;
+    let step = "srun -n3 --condatainer-base=/srv/base/base --condatainer-overlay=mod.sqf,./d,env.img sh -c 'cat /own/file; stat -c %i /own/link'";
+    // The image lies above the directory.
+    let output = ours(desk, step)?.success()?;
+    let mut lines: Vec<&str> = output.stdout.lines().collect();
+    lines.sort_unstable();
+    lines.dedup();
+    ensure!(lines.len() == 2 && lines.contains(&"image"), "{output:?}");
+    nothing_is_left(desk)
+}
+
+/// A colleague's, of which a user namespace knows no owner.
+fn tmp_writes_over_directories_of_others(desk: &Desk) -> Result<()> {
+    written_directory(desk)?;
+    let theirs = "mkdir -p theirs/upper/lab; echo theirs > theirs/upper/lab/file; echo no > theirs/upper/lab/secret; \
+        chmod 640 theirs/upper/lab/secret; chmod -R o+rX theirs/upper/lab/file; chown -R bob:bob theirs";
+    desk.as_root(&format!("{theirs}; sha256sum theirs/upper/lab/file > sums; chmod 644 sums"))?.success()?;
+    let change = "cat /lab/secret; echo mine >> /lab/file; cat /lab/file; rm /own/file; cat /own/link; rm -f /lab/secret; mv /lab /laboratory; ls /laboratory; \
+        echo changed > /etc/condatainer-base; cat /etc/condatainer-base; rm -r /usr/share/doc; ls -d /usr/share/doc";
+    let typed = format!(
+        "condatainer exec -b /srv/base/base -o ./d -o ./theirs:tmp -- sh -c '{change}'; sha256sum --quiet -c sums && cat d/upper/own/file"
+    );
+    let output = ours(desk, &typed)?.says("theirs\nmine\ndirectory\nfile\nchanged\ndirectory")?;
+    output.complains("/lab/secret: Permission denied")?;
+    nothing_is_left(desk)
+}
+
+fn as_root_too(desk: &Desk) -> Result<()> {
+    written_directory(desk)?;
+    let look = "id -u; stat -c %u:%g /etc /own/file; chown 42:43 /own/file; stat -c %u:%g /own/file; echo x > /etc/new && cat /etc/new";
+    let wanted = "0\n0:0\n0:0\n42:43\nx";
+    ours(desk, &format!("condatainer exec -f -b /srv/base/base -o ./d:tmp -- sh -c '{look}'"))?.says(wanted)?;
+    nothing_is_left(desk)
+}
+
+fn a_base_alone_is_the_engines(desk: &Desk) -> Result<()> {
+    let alone = ours(desk, "condatainer exec -b /srv/base/base -- cat /etc/condatainer-base")?.success()?;
+    ensure!(!alone.stdout.is_empty(), "{alone:?}");
+    alone.without_a_word()?;
+    ours(desk, "condatainer exec -b /srv/base/base --dry-run true")?
+        .says("/usr/bin/apptainer -q exec /srv/base/base true")
+        .map(drop)
+}
+
+fn what_changes_meanwhile_is_old_or_new_or_an_error(desk: &Desk) -> Result<()> {
+    written_directory(desk)?;
+    let inside = "cat /own/file; touch there; until [ -e go ]; do sleep 0.05; done; cat /own/file; cat /own/late; ls /etc > /dev/null && echo fine";
+    let text = format!(
+        "condatainer exec -o ./d -- sh -c '{inside}' & start=$!; until [ -e there ]; do sleep 0.05; done; \
+        echo another > d/upper/own/next; mv d/upper/own/next d/upper/own/file; rm d/upper/own/link; echo late > d/upper/own/late; touch go; wait $start; \
+        condatainer exec -o ./d -- cat /own/file /own/late"
+    );
+    let output = ours(desk, &text)?;
+    let text = &output.stdout;
+    ensure!(text.starts_with("directory\n") && text.ends_with("fine\nanother\nlate\n"), "{output:?}");
+    ensure!(!text.contains("anoth\n") && output.stderr.is_empty() || output.stderr.contains("/own/"), "{output:?}");
+    nothing_is_left(desk)
+}
+
+/// A link is followed in the container, as one of an image is.
+fn links_lead_nowhere_outside(desk: &Desk) -> Result<()> {
+    two_layers(desk)?;
+    let make = "mkdir -p d/upper; echo secret > outside; ln -s \"$PWD/outside\" d/upper/absolute; ln -s ../../outside d/upper/relative; ln -s ../.. d/upper/above";
+    desk.script(make)?.success()?;
+    let look = "cat /relative; ls -d /above/etc; readlink /absolute";
+    let output = ours(desk, &format!("condatainer exec -o ./d -- sh -c '{look}' 2>&1"))?;
+    ensure!(output.stdout.contains("/above/etc") && !output.stdout.contains("secret"), "{output:?}");
+    nothing_is_left(desk)
+}

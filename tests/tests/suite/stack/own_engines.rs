@@ -1,0 +1,102 @@
+//! What the engine adds to a stack that we mount: a GPU's files, fakeroot(1), and its setuid starter.
+
+use anyhow::{Result, ensure};
+use cluster::Release;
+
+use crate::stack::own_mounts::{nothing_is_left, ours, two_layers};
+use crate::support::{Desk, Expect, Setup, World, tests};
+
+tests! {
+    Apptainer, Desk: [without_a_range_root_has_what_it_has_by_hand];
+    Apptainer, OwnCluster: [tmp_has_a_gpus_files, a_setuid_engine_is_started_as_any_other];
+}
+
+fn without_a_range_root_has_what_it_has_by_hand(desk: &Desk) -> Result<()> {
+    let bob = desk.of("bob")?;
+    two_layers(&bob)?;
+    let look = "id -u; cat /proc/self/uid_map; grep -E 'Cap|NoNew' /proc/self/status; ls /.singularity.d/libs";
+    let by_hand =
+        format!("apptainer -q exec --fakeroot --overlay env.img:ro /srv/base/base.sqf sh -c \"{look}\" 2> /dev/null");
+    let by_hand = bob.script(&by_hand)?.success()?.stdout;
+    ensure!(by_hand.starts_with("0\n") && by_hand.contains("libfakeroot.so"), "{by_hand}");
+    for mode in ["", ":tmp"] {
+        ours(&bob, &format!("condatainer exec -f -o env.img{mode} -- sh -c \"{look}\""))?.says(by_hand.trim_end())?;
+    }
+    // What fakeroot(1) remembers, and what is really written.
+    let write = "chown 42:43 /own/file; stat -c %u:%g /own/file; rm /opt/mod/file; ls /opt/mod; rm -r /etc/apt; ls -d /etc/apt || echo gone";
+    let typed = format!("condatainer exec -f -o mod.sqf -o env.img:tmp -- sh -c '{write}'");
+    ours(&bob, &typed)?.says("42:43\nlink\ngone")?;
+    let step = "srun -n2 --condatainer-fakeroot --condatainer-overlay=env.img:tmp sh -c 'id -u; cat /own/file' | sort";
+    ours(&bob, step)?.says("0\n0\nimage\nimage")?;
+    // An image of root turns it on.
+    bob.root_image("root.img")?;
+    ours(&bob, "condatainer exec -o root.img:tmp -- sh -c 'id -u; touch /x && echo written'")?
+        .says("0\nwritten")?
+        .complains("fakeroot turned on")?;
+    nothing_is_left(&bob)
+}
+
+/// Device files, a driver's library and its programs, as a node with a GPU has them.
+fn tmp_has_a_gpus_files(world: &World, release: Release) -> Result<()> {
+    world.with_cluster(release, &Setup::default(), |desk| {
+        two_layers(desk)?;
+        let make = "mknod -m 666 /dev/nvidiactl c 195 255; mknod -m 666 /dev/kfd c 240 0; \
+            for tool in nvidia-smi rocm-smi; do printf '#!/bin/sh\\necho works\\n' > /usr/bin/$tool; chmod 755 /usr/bin/$tool; done; \
+            mkdir -p /usr/share/nvidia; echo data > /usr/share/nvidia/nvoptix.bin; \
+            cd /usr/lib/*-linux-gnu && sed 's/liblzma.so.5/libcuda.so.1/' liblzma.so.5 > libcuda.so.1 && ldconfig && ldconfig -p | grep -c libcuda.so.1";
+        desk.as_root(make)?.says("1")?;
+        let look = "nvidia-smi; rocm-smi; cat /usr/share/nvidia/nvoptix.bin; ls /.singularity.d/libs; ls /dev/nvidiactl /dev/kfd; \
+            command -v nvidia-debugdump; echo $LD_LIBRARY_PATH";
+        let engines = desk.script(&format!("condatainer exec --mounts=engine -o env.img -- sh -c '{look}'"))?.stdout;
+        ensure!(engines.starts_with("works\nworks\ndata\n") && engines.contains("libcuda.so.1"), "{engines}");
+        for typed in [
+            format!("condatainer exec -o env.img -- sh -c '{look}'"),
+            format!("condatainer exec -o env.img:tmp -- sh -c '{look}; touch /new /usr/bin/other'"),
+            format!("CUDA_VISIBLE_DEVICES=0 srun --condatainer-overlay=env.img:tmp sh -c '{look}; touch /new'"),
+        ] {
+            let own = ours(desk, &typed)?.without_a_word()?;
+            ensure!(own.stdout == engines, "{typed}\n{own:?}\nthe engine's:\n{engines}");
+        }
+        // The site and the user can turn it on as well.
+        desk.as_root("rm /dev/nvidiactl /dev/kfd; ! [ -e /dev/nvidiactl ]")?.success()?;
+        let smi = "condatainer exec -o env.img:tmp -- sh -c 'nvidia-smi 2>&1'";
+        ours(desk, smi)?.ends_with(127)?;
+        ours(desk, &format!("export APPTAINER_NV=1; {smi}"))?.says("works")?.without_a_word()?;
+        desk.as_root("sed -i 's/^always use nv = .*/always use nv = yes/' /etc/apptainer/apptainer.conf")?.success()?;
+        ours(desk, smi)?.says("works")?.without_a_word()?;
+        desk.as_root("sed -i 's/^use nvidia-container-cli = .*/use nvidia-container-cli = yes/' /etc/apptainer/apptainer.conf")?
+            .success()?;
+        desk.refused(ours(desk, smi)?, "nvidia-container-cli mounts the GPU's files").map(drop)
+    })
+}
+
+/// Apptainer goes by the file alone, and never becomes it in a user namespace.
+fn a_setuid_engine_is_started_as_any_other(world: &World, release: Release) -> Result<()> {
+    world.with_cluster(release, &Setup::default(), |desk| {
+        two_layers(desk)?;
+        let make = "cd /usr/lib/*/apptainer/bin && cp starter starter-suid && chmod 4755 starter-suid && apptainer buildcfg | grep SUID_INSTALL";
+        desk.as_root(make)?.says("APPTAINER_SUID_INSTALL=1")?;
+        let look = "id -u; cat /own/file; grep -E 'NoNew|CapEff' /proc/self/status; cat /proc/self/uid_map";
+        let write = "touch /new /opt/mod/new; chown 42:43 /new 2> /dev/null; stat -c %u:%g /new; rm -r /own; ls -d /own || echo gone";
+        let own_range = "         0       1001          1\n         1     100000      65536";
+        let own_ids = "      1001       1001          1";
+        for (user, options, uid, map, written) in [
+            ("alice", "-f", 0, own_range, "42:43"),
+            ("alice", "", 1001, own_ids, "1001:1001"),
+            ("bob", "-f", 0, "         0       1002          1", "42:43"),
+        ] {
+            let desk = &desk.of(user)?;
+            if user == "bob" {
+                two_layers(desk)?;
+            }
+            let typed = |mode: &str, what: &str| format!("condatainer exec {options} -o mod.sqf -o env.img{mode} -- sh -c \"{what}\"");
+            let seen = ours(desk, &typed("", look))?.success()?.stdout;
+            ensure!(seen.starts_with(&format!("{uid}\nimage\n")) && seen.trim_end().ends_with(map), "{user} {options}: {seen}");
+            ours(desk, &typed(":tmp", write))?.says(&format!("{written}\ngone"))?;
+            nothing_is_left(desk)?;
+        }
+        ours(desk, "srun -n2 --condatainer-fakeroot --condatainer-overlay=mod.sqf,env.img:tmp sh -c 'cat /own/file; id -u' | sort")?
+            .says("0\n0\nimage\nimage")
+            .map(drop)
+    })
+}
