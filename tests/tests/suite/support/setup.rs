@@ -133,7 +133,7 @@ impl Setup {
         options.install = vec![
             install(&programs.condatainer, PROGRAM, 0o755),
             install(plugin, PLUGIN, 0o644),
-            install(Path::new(config(release)), CONFIG, 0o644),
+            install(Path::new(self.config(release)), CONFIG, 0o644),
         ];
         if self.stand_in && !release.has_apptainer() {
             options.install.push(install(Path::new(FAKE_APPTAINER), "/usr/bin/apptainer", 0o755));
@@ -152,12 +152,13 @@ impl Setup {
         options.plugstack = self.plugin.map(line);
         Ok(options)
     }
-}
 
-/// Every theme is run both ways: on the newest release we mount, on the others the engine does. What only one of them does, a test asks
-/// for.
-fn config(release: Release) -> &'static str {
-    if release == Release::Sid { SITE_CONFIG } else { ENGINE_CONFIG }
+    /// Every theme is run both ways: on the newest release we mount, on the others the engine does. What only one of them does, a test asks
+    /// for. Another engine than Debian's is there for the sake of its own mounts.
+    fn config(&self, release: Release) -> &'static str {
+        let is_debians = !self.singularity && !self.setuid;
+        if release == Release::Sid && is_debians { SITE_CONFIG } else { ENGINE_CONFIG }
+    }
 }
 
 fn install(host: &Path, inside: &str, mode: u32) -> Install {
