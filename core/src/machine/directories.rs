@@ -32,6 +32,8 @@ pub struct HostDirectories {
     pub offers: Vec<Offer>,
     /// What the engine shows by itself, the sources without links.
     pub shown: Vec<Bind>,
+    /// Where it mounts directories that it makes for the start.
+    pub made: Vec<PathBuf>,
     /// The home directory that it shows, in the same way.
     pub home: Option<Bind>,
     /// Whether it shows the working directory.

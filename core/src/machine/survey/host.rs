@@ -58,10 +58,13 @@ pub(super) fn look(
     let of_variables = of_engine(env, &["BIND", "BINDPATH"]).flat_map(|list| list.split(',')).map(String::from);
     let of_site = directives(&config, "bind path").filter(|_| mounts("bind-paths")).map(String::from);
     let written: Vec<String> = temporary.chain(of_site).chain(of_variables).collect();
+    let mounted = of_engine(env, &["MOUNT"]).flat_map(str::lines).filter_map(mounted);
+    let made = of_engine(env, &["SCRATCH", "SCRATCHDIR"]).flat_map(|list| list.split(',')).map(PathBuf::from);
     let named = asked.iter().filter_map(|bind| real(&bind.source, bind.destination.clone()));
     HostDirectories {
         offers: offers(wanted, env),
-        shown: written.iter().filter_map(|text| parse(text)).chain(named).collect(),
+        shown: written.iter().filter_map(|text| parse(text)).chain(mounted).chain(named).collect(),
+        made: made.filter(|path| path.is_absolute()).collect(),
         home: own_home.and_then(|home| real(home, home.into())),
         shows_working_directory: !is_contained && !left_out.contains(&"cwd"),
     }
@@ -79,6 +82,16 @@ fn parse(text: &str) -> Option<Bind> {
     let mut parts = text.split(':');
     let source = parts.next()?;
     real(Path::new(source), parts.next().unwrap_or(source).into())
+}
+
+/// `type=bind,source=SOURCE,destination=DESTINATION[,OPTION…]`. What is taken from an image is no bind of the host's.
+fn mounted(line: &str) -> Option<Bind> {
+    let fields: Vec<(&str, &str)> = line.split(',').filter_map(|field| field.split_once('=')).collect();
+    let value = |names: &[&str]| fields.iter().find(|(name, _)| names.contains(name)).map(|(_, value)| *value);
+    if value(&["image-src", "id"]).is_some() {
+        return None;
+    }
+    real(Path::new(value(&["source", "src"])?), value(&["destination", "dst", "target"])?.into())
 }
 
 fn real(source: &Path, destination: PathBuf) -> Option<Bind> {
@@ -153,6 +166,10 @@ mod tests {
         let bind = |destination: &str| Bind { source: real.clone(), destination: destination.into(), read_only: false };
         let plain = of(&[("APPTAINER_BIND", &format!("{link}:/b:ro"))]);
         assert_eq!(plain.shown, [bind(&link), bind("/b")]);
+        let mount = format!("type=bind,src={link},dst=/m,ro\ntype=bind,source={link},image-src=/x,target=/i");
+        let others = of(&[("APPTAINER_MOUNT", &mount), ("SINGULARITY_SCRATCH", "/s,/t")]);
+        assert_eq!(others.shown, [bind(&link), bind("/m")]);
+        assert_eq!(others.made, [Path::new("/s"), Path::new("/t")]);
         assert_eq!(plain.home, Some(bind(real.to_str().unwrap())));
         assert_eq!(plain.offers, [Offer { written: link.clone().into(), path: real.clone() }]);
         let contained = of(&[("SINGULARITY_CONTAIN", "1")]);

@@ -155,9 +155,10 @@ fn points(facts: &Facts, binds: &[Bind]) -> Vec<Point> {
     let of_gpus = facts.gpu_files.mounted_on.iter().map(|path| Point { path: path.clone(), what: What::File });
     let of_host = facts.host.shown.iter().chain(&facts.host.home).chain(binds);
     let of_host = of_host.map(|bind| Point { path: bind.destination.clone(), what: What::Like(bind.source.clone()) });
+    let made = facts.host.made.iter().map(|path| Point { path: path.clone(), what: What::Directory });
     let current = Point { path: facts.working_directory.path.clone(), what: What::Directory };
     let current = Some(current).filter(|current| !is_the_containers(&current.path));
-    directories.chain(files).chain(of_gpus).chain(of_host).chain(current).collect()
+    directories.chain(files).chain(of_gpus).chain(of_host).chain(made).chain(current).collect()
 }
 
 /// Whether we mount the layers, unless it is a fakeroot that keeps us from it.

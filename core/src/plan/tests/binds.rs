@@ -11,6 +11,7 @@ fn host(offers: &[(&str, &str)]) -> HostDirectories {
     HostDirectories {
         offers: offers.iter().map(|(written, path)| Offer { written: written.into(), path: path.into() }).collect(),
         shown: vec![bind("/tmp", "/tmp"), bind("/lustre", "/lustre")],
+        made: Vec::new(),
         home: Some(bind("/net/alice", "/home/alice")),
         shows_working_directory: true,
     }

@@ -7,7 +7,7 @@ use crate::stack::own_mounts::{nothing_is_left, ours, two_layers};
 use crate::support::{Desk, Expect, Setup, World, tests};
 
 tests! {
-    Apptainer, Desk: [without_a_range_root_has_what_it_has_by_hand];
+    Apptainer, Desk: [without_a_range_root_has_what_it_has_by_hand, what_variables_of_the_engine_show_is_there];
     Apptainer, OwnCluster: [tmp_has_a_gpus_files, a_setuid_engine_is_started_as_any_other];
 }
 
@@ -34,6 +34,20 @@ fn without_a_range_root_has_what_it_has_by_hand(desk: &Desk) -> Result<()> {
         .says("0\nwritten")?
         .complains("fakeroot turned on")?;
     nothing_is_left(&bob)
+}
+
+/// With and without something to write.
+fn what_variables_of_the_engine_show_is_there(desk: &Desk) -> Result<()> {
+    two_layers(desk)?;
+    desk.script("mkdir there; echo shown > there/file")?.success()?;
+    let mount = "export APPTAINER_MOUNT=$(printf '%s\\n' \"type=bind,src=$PWD/there,dst=/new/mounted,ro\" \"type=bind,source=$PWD/there/file,destination=/new/file,ro\"); \
+        export APPTAINER_SCRATCH=/new/scratch,/new/other";
+    let look = "cat /new/mounted/file /new/file; touch /new/scratch/x /new/other/x && echo written";
+    for mode in ["", ":tmp"] {
+        ours(desk, &format!("{mount}; condatainer exec -o env.img{mode} -- sh -c '{look}'"))?
+            .says("shown\nshown\nwritten")?;
+    }
+    nothing_is_left(desk)
 }
 
 /// Device files, a driver's library and its programs, as a node with a GPU has them.

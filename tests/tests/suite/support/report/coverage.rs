@@ -11,7 +11,7 @@ use crate::support::{Needs, SETUID, SINGULARITY, Suite, setuid, singularity};
 
 /// What no test of this suite can show on a build machine.
 const NOT_HERE: [&str; 6] = [
-    "NVIDIA and ROCm GPUs in a container (no such devices): only the planned options are tested, in core",
+    "NVIDIA and ROCm GPUs themselves: what the engine shows of them is tested with device files, a library and programs that stand for theirs",
     "locks of Lustre and NFS, and writers on different hosts (one kernel here)",
     "cgroup v2 as Slurm's process tracker, and a power cut: 'make vm' shows them in a virtual machine",
     "job_container/tmpfs and namespace/tmpfs, with and without contain_spank: on these clusters they fail now and then without us, too",
