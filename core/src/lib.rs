@@ -8,6 +8,7 @@
 //! | [`request`] | what was asked |
 //! | [`machine`] | what the machine says; decides nothing |
 //! | [`plan`] | the decision as data; looks at nothing |
+//! | [`start`] | both, here and now |
 //! | [`submission`] | a plan's checks, where a job is submitted |
 //! | [`run`] | carries a plan out |
 //! | [`join`] | enters a running container |
@@ -27,5 +28,6 @@ pub mod machine;
 pub mod plan;
 pub mod request;
 pub mod run;
+pub mod start;
 pub mod step;
 pub mod submission;

@@ -8,10 +8,10 @@ use nix::unistd::geteuid;
 use crate::config::{Config, Mounts};
 use crate::machine::facts::{BaseFacts, LayerFacts};
 use crate::machine::survey::{self, SurveyError};
+use crate::plan;
 use crate::plan::fakeroot;
 use crate::plan::refusal::Refusal;
 use crate::plan::search_permission::{self, As};
-use crate::plan::{self, Moded};
 use crate::request::Request;
 use crate::request::layer::Mode;
 use condatainer_images::image::ImageError;
@@ -58,11 +58,20 @@ fn check_together(
     mounts: Mounts,
 ) -> Result<(), SubmissionError> {
     let moded = plan::check(request, base, layers, None)?;
+    let is_written = moded.iter().any(|(_, mode)| *mode == Mode::Rw);
     // Whether we can mount what is only read is for the node to say.
-    let is_engines = |(_, mode): &Moded<'_>| mounts == Mounts::Engine || *mode == Mode::Rw;
-    plan::check_for_engine(&moded.iter().copied().filter(is_engines).collect::<Vec<_>>())?;
+    let is_engines = mounts == Mounts::Engine || is_written;
+    if is_engines {
+        plan::check_for_engine(&moded)?;
+    }
     let as_root = request.fakeroot.unwrap_or_else(|| fakeroot::first_of_root(layers).is_some());
-    search_permission::check(&moded, if as_root { As::Root(None) } else { As::User(geteuid().as_raw()) })?;
+    let me = geteuid().as_raw();
+    match (as_root, is_engines) {
+        (true, true) => search_permission::check(&moded, As::Root(None))?,
+        (false, true) => search_permission::check(&moded, As::User(me))?,
+        (false, false) => search_permission::check(&moded, As::Owner(me))?,
+        (true, false) => {}
+    }
     let written = moded.iter().position(|(_, mode)| *mode == Mode::Rw);
     if let Some(layer) = written.and_then(|at| request.layers.get_mut(at)) {
         layer.mode = Some(Mode::Rw);

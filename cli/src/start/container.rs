@@ -7,14 +7,15 @@ use std::time::{Duration, Instant};
 
 use condatainer_core::config::Given;
 use condatainer_core::join::container;
-use condatainer_core::machine::facts::LayerFacts;
-use condatainer_core::machine::{env_script, survey};
+use condatainer_core::machine::env_script;
+use condatainer_core::machine::facts::{Facts, LayerFacts};
 use condatainer_core::plan::refusal::Refusal;
 use condatainer_core::plan::{self, Command, Plan};
 use condatainer_core::request::bind::Bind;
 use condatainer_core::request::{Request, parse_assignment};
 use condatainer_core::run::engine::abandoned;
 use condatainer_core::run::{self, Ended, Forward, Options, apt};
+use condatainer_core::start;
 use condatainer_images::verbs::with_root;
 
 use crate::say;
@@ -92,11 +93,13 @@ impl Surroundings {
         request.fakeroot = self.config.fakeroot(request.fakeroot);
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let mut facts = survey::survey(&request, &self.config, &self.env).map_err(Failure::not_started)?;
             let is_lent = |layer: &&mut LayerFacts| Some(layer.path.as_path()) == lent;
-            for image in facts.layers.iter_mut().filter(is_lent).filter_map(|layer| layer.image.as_mut()) {
-                image.upper = image.upper.and(Some((0, 0)));
-            }
+            let lend = |facts: &mut Facts| {
+                for image in facts.layers.iter_mut().filter(is_lent).filter_map(|layer| layer.image.as_mut()) {
+                    image.upper = image.upper.and(Some((0, 0)));
+                }
+            };
+            let facts = start::facts(&request, &self.config, &self.env, lend).map_err(Failure::not_started)?;
             match plan::decide(&request, &facts, command.clone()) {
                 Err(refusal) if Instant::now() < deadline && cure(&refusal) => {}
                 Err(refusal) if refusal.may_be_momentary() && Instant::now() < deadline => std::thread::sleep(INTERVAL),

@@ -5,10 +5,10 @@ use std::time::Instant;
 use super::check::Check;
 use super::request::{Asker, Request};
 use crate::config::Config;
-use crate::machine::survey;
 use crate::plan::{self, Command};
 use crate::request;
 use crate::run::{self, Ended, Forward, Options};
+use crate::start::facts;
 
 const ID: &str = "start";
 
@@ -25,7 +25,7 @@ pub(super) fn check(request: &Request, config: &Result<Config, String>, asker: &
 fn start(request: &Request, config: &Config) -> Result<(u128, Ended), String> {
     let asked = request::Request { fakeroot: config.fakeroot(None), ..request::Request::default() };
     let begin = Instant::now();
-    let facts = survey::survey(&asked, config, &request.env).map_err(|error| error.to_string())?;
+    let facts = facts(&asked, config, &request.env, |_| ()).map_err(|error| error.to_string())?;
     let command = Command::Argv(vec!["true".into()]);
     let plan = plan::decide(&asked, &facts, command).map_err(|refusal| refusal.to_string())?;
     let mut options = Options { forward: Forward::FromProcesses, step: None, say: &mut |_| () };

@@ -53,6 +53,12 @@ pub fn decide(request: &Request, facts: &Facts, command: Command) -> Result<Plan
     Ok(Plan { otherwise, ..plan })
 }
 
+/// Whether the engine would mount the layers of this request, which takes [`search_for_engine`](crate::machine::survey::search_for_engine).
+#[must_use]
+pub fn is_engines(request: &Request, facts: &Facts) -> bool {
+    one_way(request, facts, Command::Shell(None)).map_or(true, |plan| plan.mounts.own().is_none())
+}
+
 fn one_way(request: &Request, facts: &Facts, command: Command) -> Result<Plan, Refusal> {
     let engine = facts.engine.clone().map_err(Refusal::NoEngine)?;
     let by_kernel = singularity::mounts_by_kernel(&engine, facts);
@@ -69,9 +75,13 @@ fn one_way(request: &Request, facts: &Facts, command: Command) -> Result<Plan, R
     let bind = binds::all(&request.bind, &facts.host, &facts.working_directory, is_root_inside);
     let mounts = mounting::decide(facts, &layers, fakeroot, &bind)?;
     let ours = mounts.own().is_some();
-    if ours || !is_singularity {
-        let who = fakeroot.map_or(As::User(facts.caller.uid), |fakeroot| As::Root(Some(fakeroot)));
-        search_permission::check(&layers, who)?;
+    match (fakeroot, ours) {
+        // Its root may do everything with all ids that it is shown.
+        (Some(_), true) => {}
+        (None, true) => search_permission::check(&layers, As::Owner(facts.caller.uid))?,
+        (None, false) if !is_singularity => search_permission::check(&layers, As::User(facts.caller.uid))?,
+        (Some(fakeroot), false) if !is_singularity => search_permission::check(&layers, As::Root(Some(fakeroot)))?,
+        (_, false) => {}
     }
     if !ours {
         if is_singularity {

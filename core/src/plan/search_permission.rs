@@ -1,6 +1,8 @@
 //! Whether the caller may enter what he asks for: an image's `upper`, which becomes the container's root directory, and `/ext3/env/bin`,
 //! where its programs are. Pure, a part of planning.
 //!
+//! Where we mount, what belongs to others is shown as his, so only an owner who has locked himself out is refused.
+//!
 //! Without the first there is no container, and Apptainer does not say why. Without the second there is one, in which a program of
 //! the base's answers to the same name: a wrong result and no error.
 
@@ -20,6 +22,8 @@ pub(crate) enum As {
     User(u32),
     /// As root inside, in this way; it need not be known yet.
     Root(Option<Fakeroot>),
+    /// As himself, where what belongs to others is shown as his.
+    Owner(u32),
 }
 
 /// Refuses the first directory that is closed to the caller. Real root enters everything.
@@ -65,6 +69,7 @@ fn opens_root(directory: &ImageDirectory, who: As) -> bool {
     match who {
         As::User(me) => has_bit(directory, uid == me, directory.in_group),
         As::Root(_) => has_bit(directory, uid == 0, gid == 0),
+        As::Owner(_) => has_bit(directory, true, false),
     }
 }
 
@@ -76,6 +81,7 @@ fn opens(directory: &ImageDirectory, who: As) -> bool {
         As::Root(Some(Fakeroot::RootMapped)) if (uid, gid) != (0, 0) => has_bit(directory, uid == 0, gid == 0),
         As::Root(_) if uid.max(gid) > LAST_MAPPED => has_bit(directory, false, false),
         As::Root(_) => true,
+        As::Owner(_) => has_bit(directory, true, false),
     }
 }
 
@@ -92,7 +98,7 @@ fn has_bit(directory: &ImageDirectory, is_owner: bool, in_group: bool) -> bool {
 /// What to do. `overlay chown` moves the ids of upper's owner; others in an upper that is right stay, unless told.
 fn cure(layer: &LayerFacts, mode: Mode, directory: &ImageDirectory, who: As) -> String {
     let (path, name) = (shell_word(&layer.path.display().to_string()), &directory.path);
-    let is_mine = |directory: &ImageDirectory| who == As::User(directory.owner.uid);
+    let is_mine = |directory: &ImageDirectory| matches!(who, As::User(me) | As::Owner(me) if me == directory.owner.uid);
     match (is_mine(directory), name.as_str()) {
         (true, "/") => format!("run `debugfs -w -R 'sif upper mode 04{:04o}' {path}`", directory.owner.mode | 0o700),
         (true, _) if mode != Mode::Rw => format!("run `condatainer exec -w -o {path} -- chmod u+x {name}`"),
@@ -124,6 +130,7 @@ mod tests {
     const ALICE: As = As::User(1001);
     const RANGE: As = As::Root(Some(Fakeroot::Subuid));
     const ALONE: As = As::Root(Some(Fakeroot::RootMapped));
+    const SHOWN: As = As::Owner(1001);
 
     #[test]
     fn the_root_directory() {
@@ -159,6 +166,8 @@ mod tests {
             ((1002, 1002, 0o755), ALONE, true),
             ((0, 0, 0o000), ALONE, true),
             ((70_000, 1002, 0o700), RANGE, false),
+            ((1002, 1002, 0o700), SHOWN, true),
+            ((1002, 1002, 0o077), SHOWN, false),
         ] {
             let layer = image((0, 0, 0o755), Some(owner));
             assert_eq!(check(&[(&layer, Mode::Ro)], who).is_ok(), opens, "{owner:?} {who:?}");

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::stat::stat;
 
-use crate::config::{Config, Mounts};
+use crate::config::Config;
 use crate::machine::facts::{BaseFacts, Facts};
 use crate::machine::slurm_job;
 use crate::request::Request;
@@ -48,18 +48,11 @@ pub(crate) use scratch::scratch_place;
 pub fn survey(request: &Request, config: &Config, env: &HashMap<String, String>) -> Result<Facts, SurveyError> {
     let caller = Caller::current().map_err(SurveyError::Caller)?;
     binds(&request.bind)?;
-    let mut base = base_of(request, config.base(request.base.clone()), config)?;
-    let mut layers = layer::layers_at_start(&request.layers)?;
+    let base = base_of(request, config.base(request.base.clone()), config)?;
+    let layers = layer::layers_at_start(&request.layers)?;
     let engine = engine(config);
     let mounts = mounts::look(config, request, &caller, engine.as_ref().ok());
-    // Our own tree shows no deletion as a file. With `auto` the engine may mount them after all: the plan decides that, or the start.
-    let ours = mounts.asked == Mounts::Own;
-    if !ours && whiteouts::matter(request, engine.as_ref().ok()) {
-        whiteouts::look(&base, &mut layers, whiteouts::mounter(engine.as_ref().ok()));
-    }
-    base.shows_deleted = !ours && whiteouts::are_in_base(&base);
     let unsupported = engine.as_ref().ok().and_then(|engine| engine::unsupported(engine, &base, &layers));
-    let hard_links = hard_links::look(request, engine.as_ref().ok(), caller.uid, &base, &layers);
     let (tmpdir, tmpdir_problem) = scratch_place(config, env);
     let working_directory = working_directory(env.get("PWD").map(Path::new)).map_err(SurveyError::WorkingDirectory)?;
     let host = host::look(engine.as_ref().ok(), caller.home.as_deref(), &request.bind, &config.bind_dirs(), env);
@@ -79,13 +72,24 @@ pub fn survey(request: &Request, config: &Config, env: &HashMap<String, String>)
         tmpdir,
         fakeroot_origin: request.fakeroot.and_then(|fakeroot| config.origin_of_fakeroot(fakeroot)),
         file_limit: file_size_limit::get(),
-        hard_links,
+        hard_links: None,
         mounts,
         job: env.get("SLURM_JOB_ID").cloned(),
         job_variables: slurm_job::variables(env),
         nesting: env.get("IN_CONDATAINER").and_then(|level| level.parse().ok()).unwrap_or(0),
         caller,
     })
+}
+
+/// Searches for what only an engine that mounts the layers itself gets wrong: deletions, and files with several names. It can take a
+/// while, and our own mounts do without. Where nobody has searched, deletions count as there.
+pub fn search_for_engine(request: &Request, facts: &mut Facts) {
+    let engine = facts.engine.as_ref().ok();
+    if whiteouts::matter(request, engine) {
+        whiteouts::look(&facts.base, &mut facts.layers, whiteouts::mounter(engine));
+    }
+    facts.base.shows_deleted = facts.base.shows_deleted && whiteouts::are_in_base(&facts.base);
+    facts.hard_links = hard_links::look(request, engine, facts.caller.uid, &facts.base, &facts.layers);
 }
 
 /// Looks at what is to be shown. The engine says the same in the middle of its start, and kills what it has started by then.
@@ -111,7 +115,7 @@ pub fn base(path: Option<&Path>, config: &Config) -> Result<BaseFacts, SurveyErr
             path: path.into(),
             kind: kind(&image.kind),
             identity: (image.dev, image.ino),
-            shows_deleted: false,
+            shows_deleted: matches!(&image.kind, image::Kind::Sif(sif) if sif.overlays().next().is_some()),
             stranger: None,
             origin,
         }),

@@ -1,8 +1,8 @@
 //! The interposer as the guard of a fuse2fs, which is a shell script here.
 
 use std::ffi::OsStr;
-use std::fs;
-use std::io::{BufRead, BufReader};
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -138,13 +138,15 @@ fn a_program_that_has_unmounted_is_left_alone() {
     let fifo = scratch.path().join("fifo");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
     let mut guarded = guarded(&script.replace("$4.fifo", fifo.to_str().unwrap()));
+    // Held open for both words: what is closed late ends the second reading before its word.
+    let mut words = File::options().read(true).write(true).open(&fifo).unwrap();
     assert_eq!(line(&mut guarded.said), "mounted");
     guarded.wait_until(Guarded::has_seen_the_mount);
-    fs::write(&fifo, "go\n").unwrap();
+    words.write_all(b"go\n").unwrap();
     assert_eq!(line(&mut guarded.said), "unmounted");
     guarded.term();
     guarded.wait_until(Guarded::has_seen_the_mount);
-    fs::write(&fifo, "go\n").unwrap();
+    words.write_all(b"go\n").unwrap();
     assert_eq!([line(&mut guarded.said), line(&mut guarded.said)], ["written", ""]);
     assert_eq!(guarded.guard.wait().unwrap().code(), Some(0));
 }

@@ -20,8 +20,23 @@ fn image(desk: &Desk, owner: &str, closed: &str) -> Result<()> {
     desk.image_with("env.img", owner, &format!("{TOOL}; {closed}"))
 }
 
-/// Refused here, at the prompt of srun, and by sbatch, in the same words.
+/// Refused where the engine mounts, in the same words: here, at the prompt of srun, and by sbatch.
 fn is_refused(desk: &Desk, mode: &str, options: &[&str], why: &str) -> Result<()> {
+    is_refused_at(&desk.with_mounts("engine"), mode, options, why)
+}
+
+/// Where we mount, what its owner could read is read.
+fn is_read_by_us(desk: &Desk, mode: &str, options: &[&str]) -> Result<()> {
+    let layer = format!("env.img{mode}");
+    let desk = desk.with_mounts("own");
+    desk.run(&[&["condatainer", "exec"], options, &["-o", &layer, "tool"]].concat())?.says("tool")?;
+    let options: Vec<_> = options.iter().map(|option| option.replace("--", "--condatainer-")).collect();
+    let overlay = format!("--condatainer-overlay={layer}");
+    let step: Vec<_> = options.iter().map(String::as_str).chain([overlay.as_str(), "tool"]).collect();
+    desk.srun(&step)?.says("tool").map(drop)
+}
+
+fn is_refused_at(desk: &Desk, mode: &str, options: &[&str], why: &str) -> Result<()> {
     let layer = format!("env.img{mode}");
     let said = |output: Output, who: &str| -> Result<()> {
         let line = output.stderr.lines().find(|line| line.contains(why)).map(String::from);
@@ -49,11 +64,15 @@ fn a_closed_root_directory(desk: &Desk) -> Result<()> {
         &format!("{why}1002:1002 and has mode 0700: run `condatainer overlay chown {}`", desk.path("env.img")),
     )?;
     is_refused(desk, "", &["--fakeroot"], why)?;
+    is_read_by_us(desk, "", &[])?;
+    is_read_by_us(desk, "", &["--fakeroot"])?;
     desk.exec(&["-o", "env.img:tmp"], "tool")?.says("tool")?;
     image(desk, "0:0", "chmod 700 .")?;
     is_refused(desk, "", &["--no-fakeroot"], &format!("{why}0:0 and has mode 0700"))?;
+    is_read_by_us(desk, "", &["--no-fakeroot"])?;
     image(desk, "1001:1001", "chmod 600 .")?;
     is_refused(desk, "", &[], "sif upper mode 040700")?;
+    is_refused_at(&desk.with_mounts("own"), "", &[], "sif upper mode 040700")?;
     is_refused(desk, ":rw", &[], "sif upper mode 040700")?;
     let image = desk.path("env.img");
     desk.script(&format!("/sbin/debugfs -w -R 'sif upper mode 040700' {image}"))?.success()?;
@@ -73,6 +92,8 @@ fn a_closed_directory_of_programs(desk: &Desk) -> Result<()> {
         for mode in ["", ":rw", ":tmp"] {
             is_refused(desk, mode, &[], &why)?;
         }
+        is_read_by_us(desk, "", &[])?;
+        is_read_by_us(desk, ":tmp", &[])?;
         desk.run(&["condatainer", "overlay", "chown", "--all", "-p", name, "env.img"])?.success()?;
         desk.exec(&["-o", "env.img"], "tool")?.says("tool")?;
     }
@@ -87,7 +108,8 @@ fn a_group_may_enter(desk: &Desk) -> Result<()> {
     image(desk, "1002:1001", "chmod 710 . ext3")?;
     desk.srun_in("env.img", "tool")?.says("tool")?;
     image(desk, "1002:1001", "chmod 701 .")?;
-    is_refused(desk, "", &[], "it belongs to 1002:1001 and has mode 0701")
+    is_refused(desk, "", &[], "it belongs to 1002:1001 and has mode 0701")?;
+    is_read_by_us(desk, "", &[])
 }
 
 fn root_inside_enters(desk: &Desk) -> Result<()> {
@@ -105,8 +127,9 @@ fn a_colleagues_image(desk: &Desk) -> Result<()> {
     bob.exec(&["-w", "-o", "env.img"], &make)?.success()?;
     bob.script("chmod 644 env.img; chmod 755 . ..")?.success()?;
     let image = bob.path("env.img");
-    let output = desk.run(&["condatainer", "exec", "-o", &image, "tool"])?.ends_with(125)?;
+    let output = desk.with_mounts("engine").run(&["condatainer", "exec", "-o", &image, "tool"])?.ends_with(125)?;
     output.complains("the directory /ext3 in it, and so its programs, cannot be entered by you")?;
+    desk.with_mounts("own").run(&["condatainer", "exec", "-o", &image, "tool"])?.says("tool")?;
     bob.exec(&["-o", "env.img"], "tool")?.says("tool")?;
     desk.script(&format!("cp {image} mine.img && condatainer overlay chown mine.img"))?.success()?;
     desk.exec(&["-o", "mine.img"], "tool")?.says("tool").map(drop)
