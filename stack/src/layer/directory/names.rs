@@ -1,7 +1,7 @@
 //! Which name of which directory a key stands for.
 //!
-//! The kernel keeps a node as long as it likes and asks for it by its number only, so every name that was listed is remembered: some 50 bytes
-//! and the name itself. What the kernel keeps of each is ten times as much.
+//! The kernel keeps a node as long as it likes and asks for it by its number only, so every name that was listed is remembered: some 100
+//! bytes for each. What the kernel keeps of each is ten times as much.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -15,6 +15,9 @@ pub(super) const ROOT: u32 = 0;
 /// A file of the machine: device and inode.
 pub(super) type Identity = (u64, u64);
 
+/// Of what nobody has looked at.
+const UNSEEN: Identity = (0, 0);
+
 /// One name.
 #[derive(Debug, Clone, Copy)]
 struct Record {
@@ -24,7 +27,7 @@ struct Record {
     /// The next one whose hash is the same, if any.
     next: u32,
     /// What it was when it was looked at first.
-    was: Option<Identity>,
+    was: Identity,
 }
 
 /// Every name that was listed, each with a number that it keeps.
@@ -42,7 +45,7 @@ impl Names {
     /// Only the root directory is known.
     pub(super) fn new() -> Self {
         Self {
-            records: vec![Record { directory: ROOT, start: 0, length: 0, next: ROOT, was: None }],
+            records: vec![Record { directory: ROOT, start: 0, length: 0, next: ROOT, was: UNSEEN }],
             ..Self::default()
         }
     }
@@ -62,7 +65,7 @@ impl Names {
         let start = u32::try_from(self.bytes.len()).map_err(|_| Errno::ENOMEM)?;
         let length = u8::try_from(name.len()).map_err(|_| Errno::ENAMETOOLONG)?;
         self.bytes.extend_from_slice(name);
-        self.add(hash, Record { directory, start, length, next: first, was: None })
+        self.add(hash, Record { directory, start, length, next: first, was: UNSEEN })
     }
 
     fn add(&mut self, hash: u64, record: Record) -> io::Result<u32> {
@@ -78,14 +81,14 @@ impl Names {
         let newest = self.number(directory, &name)?;
         let record = self.records.get_mut(newest as usize).ok_or(Errno::ESTALE)?;
         match record.was {
-            Some(was) if was != is => {
+            was if was != UNSEEN && was != is => {
                 let hash = self.hasher.hash_one((directory, name.as_slice()));
                 let next = self.by_hash.get(&hash).copied().unwrap_or(ROOT);
-                let record = Record { next, was: Some(is), ..*record };
+                let record = Record { next, was: is, ..*record };
                 self.add(hash, record)
             }
             _ => {
-                record.was = Some(is);
+                record.was = is;
                 Ok(newest)
             }
         }
@@ -93,7 +96,7 @@ impl Names {
 
     /// Whether a number stands for this file; one that nobody has looked at may.
     pub(super) fn is(&self, number: u32, file: Identity) -> bool {
-        self.records.get(number as usize).is_some_and(|record| record.was.is_none_or(|was| was == file))
+        self.records.get(number as usize).is_some_and(|record| record.was == UNSEEN || record.was == file)
     }
 
     /// The directory of a number, and its name in there.
