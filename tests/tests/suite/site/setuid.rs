@@ -1,4 +1,4 @@
-//! An Apptainer with a setuid starter: told to make a user namespace, it does what an unprivileged one does, but takes no
+//! An Apptainer that has a setuid starter: told to make a user namespace, it does what an unprivileged one does, but takes no
 //! configuration from users, so that what was deleted in an image that is only read is refused with what helps.
 
 use anyhow::{Result, ensure};

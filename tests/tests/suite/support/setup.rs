@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use cluster::conda::{self, CondaTool};
 use cluster::{Bind, Cache, Cluster, Install, Options, Proctrack, Release, modules};
 
-use crate::support::{Programs, SETUID, SINGULARITY, setuid, singularity};
+use crate::support::{Programs, SINGULARITY, setuid, singularity};
 
 /// Where the program is installed.
 pub(crate) const PROGRAM: &str = "/usr/local/bin/condatainer";
@@ -33,6 +33,9 @@ const LINKS: &str = "mkdir -p libexec/condatainer && cd libexec/condatainer &&
 /// It takes no zstd, and `/etc/condatainer` names a base of that kind. The session directory is empty, and trees have files only.
 const ONLY_SINGULARITY: &str = "rm /usr/bin/apptainer && mkdir -p /var/singularity/mnt/session &&
     sed -i 's/base.sqf/base.sif/' /etc/condatainer/config.toml";
+
+/// Apptainer calls itself setuid by this file alone, and does not become it where it is told to make a user namespace.
+const NAMED_SETUID: &str = "cd /usr/lib/*/apptainer/bin && cp starter starter-suid && chmod 4755 starter-suid";
 
 /// What a cluster is to have.
 #[derive(Clone, Debug)]
@@ -115,6 +118,9 @@ impl Setup {
         if self.singularity {
             cluster.command("root").script(ONLY_SINGULARITY)?.success()?;
         }
+        if self.setuid && setuid().is_none() {
+            cluster.command("root").script(NAMED_SETUID)?.success()?;
+        }
         if let Some(tool) = &self.conda {
             cluster.command("root").run(&["ln", "-s", &tool.program, "/usr/local/bin/"])?.success()?;
         }
@@ -143,8 +149,7 @@ impl Setup {
             let tree = singularity().with_context(|| format!("{SINGULARITY} is not set"))?;
             options.install.extend(Install::tree(&tree)?);
         }
-        if self.setuid {
-            let tree = setuid().with_context(|| format!("{SETUID} is not set"))?;
+        if let Some(tree) = setuid().filter(|_| self.setuid) {
             options.install.extend(Install::tree(&tree)?);
         }
         let arguments = self.plugin_arguments;
