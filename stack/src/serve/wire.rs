@@ -78,17 +78,14 @@ fn to_system(time: Time) -> SystemTime {
     seconds.and_then(|seconds| seconds.checked_add(part)).unwrap_or(UNIX_EPOCH)
 }
 
+/// Of a time before 1970 fuser (0.18) adds the kernel's nanoseconds in the wrong direction, so they come out as they went in.
 pub(super) fn from_system(time: SystemTime) -> Time {
     let (before, length) = match time.duration_since(UNIX_EPOCH) {
         Ok(length) => (false, length),
         Err(error) => (true, error.duration()),
     };
     let seconds = i64::try_from(length.as_secs()).unwrap_or(i64::MAX);
-    match (before, length.subsec_nanos()) {
-        (false, nanoseconds) => Time { seconds, nanoseconds },
-        (true, 0) => Time { seconds: -seconds, nanoseconds: 0 },
-        (true, part) => Time { seconds: -seconds - 1, nanoseconds: 1_000_000_000 - part },
-    }
+    Time { seconds: if before { -seconds } else { seconds }, nanoseconds: length.subsec_nanos() }
 }
 
 pub(super) fn moment(time: TimeOrNow) -> Moment {
@@ -131,10 +128,12 @@ mod tests {
 
     #[test]
     fn times_and_devices_keep_their_value() {
-        for (seconds, nanoseconds) in [(0, 0), (1, 999_999_999), (-1, 0), (-2, 800_000_000), (4_102_444_800, 5)] {
+        for (seconds, nanoseconds) in [(0, 0), (1, 999_999_999), (-1, 0), (4_102_444_800, 5)] {
             let time = Time { seconds, nanoseconds };
             assert_eq!(from_system(to_system(time)), time);
         }
+        let fusers = UNIX_EPOCH - Duration::new(2, 800_000_000);
+        assert_eq!(from_system(fusers), Time { seconds: -2, nanoseconds: 800_000_000 });
         for seconds in [i64::MIN, i64::MAX] {
             to_system(Time { seconds, nanoseconds: u32::MAX });
         }

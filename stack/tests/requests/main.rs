@@ -3,128 +3,45 @@
 // A failing preparation is a failing test.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "support/chance.rs"]
+#[path = "../support/chance.rs"]
 mod chance;
 
+mod images;
+mod mad;
+mod protocol;
+
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::{self, Write};
-use std::process::{Command, Stdio};
+use std::io;
 use std::sync::Arc;
 
 use condatainer_formats::ext::{FileType, Ids, Xattr};
-use condatainer_formats::source::Window;
-use condatainer_formats::squashfs::Budget;
 use condatainer_stack::ids::Show;
-use condatainer_stack::layer::ext::{ExtLayer, Start};
-use condatainer_stack::layer::squashfs::SquashfsLayer;
 use condatainer_stack::layer::{Attributes, Entry, Key, Layer, Time};
 use condatainer_stack::merge::{Merged, Stacked};
+use condatainer_stack::scratch::{Backing, Scratch};
 use condatainer_stack::serve::tree::{Changes, New, ROOT, Renaming, SHARED, WRITABLE};
-use condatainer_stack::serve::{Lower, Requests, Trouble};
+use condatainer_stack::serve::{Lower, Requests, Top, Trouble};
 use fastrand::Rng;
+use images::{mutated, sound};
+use mad::{Mad, NAMES};
 use nix::errno::Errno;
+use peak_alloc::PeakAlloc;
+use protocol::Kernel;
 
-const KINDS: [FileType; 8] = [
-    FileType::Regular,
-    FileType::Directory,
-    FileType::Directory,
-    FileType::Symlink,
-    FileType::CharDevice,
-    FileType::Fifo,
-    FileType::Socket,
-    FileType::Unknown,
-];
-const NAMES: [&[u8]; 10] = [b"a", b"b", b"c", b".wh.a", b".wh.b", b".wh..wh..opq", b".wh.", b"x/y", b"", &[b'n'; 300]];
+/// All that the tests of this file, which run beside each other, may hold at one time. A server has two buffers of 16 MiB, for requests.
+const MOST_MEMORY: usize = 64 << 20;
 
-/// A layer in which nothing fits together: kinds that directories and inodes disagree about, directories in themselves, errors.
-struct Mad(u64);
+#[global_allocator]
+static MEMORY: PeakAlloc = PeakAlloc;
 
-impl Mad {
-    fn dice(&self, key: Key, of: u64) -> Rng {
-        Rng::with_seed(self.0 ^ key.0.wrapping_mul(0x9E37_79B9) ^ of << 56)
-    }
-
-    fn error(&self, random: &mut Rng) -> io::Result<()> {
-        match random.u8(0..60) {
-            0 => Err(io::Error::other("is damaged")),
-            1 => Err(Errno::EIO.into()),
-            2 => Err(Errno::ENOTDIR.into()),
-            3 => Err(io::Error::new(io::ErrorKind::FileTooLarge, "is large")),
-            _ => Ok(()),
-        }
-    }
-}
-
-impl Layer for Mad {
-    fn root(&self) -> Key {
-        Key(self.0 % 5)
-    }
-
-    fn attributes(&self, key: Key) -> io::Result<Attributes> {
-        let mut random = self.dice(key, 1);
-        self.error(&mut random)?;
-        let time = Time { seconds: random.i64(..), nanoseconds: random.u32(..) };
-        Ok(Attributes {
-            kind: KINDS[random.usize(..KINDS.len())],
-            mode: random.u16(..),
-            ids: Ids { uid: random.u32(..), gid: random.u32(..) },
-            size: random.u64(..),
-            blocks: random.u64(..),
-            links: random.u32(..),
-            device: if random.bool() { (0, 0) } else { (random.u32(..), random.u32(..)) },
-            accessed: time,
-            modified: time,
-            changed: time,
-        })
-    }
-
-    fn entries(&self, directory: Key, visit: &mut dyn FnMut(Entry<'_>) -> bool) -> io::Result<()> {
-        let mut random = self.dice(directory, 2);
-        for _ in 0..random.usize(0..12) {
-            self.error(&mut random)?;
-            let name = NAMES[random.usize(..NAMES.len())];
-            let kind = random.bool().then(|| KINDS[random.usize(..KINDS.len())]);
-            let key = Key(if random.u8(0..9) == 0 { random.u64(0..1 << 48) } else { random.u64(0..40) });
-            if !visit(Entry { name, key, kind }) {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    fn read(&self, file: Key, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
-        let mut random = self.dice(file, 3);
-        self.error(&mut random)?;
-        Ok(if offset.is_multiple_of(3) { buf.len() } else { 0 })
-    }
-
-    fn target(&self, link: Key) -> io::Result<Vec<u8>> {
-        let mut random = self.dice(link, 4);
-        self.error(&mut random).map(|()| vec![b't'; random.usize(0..5000)])
-    }
-
-    fn xattrs(&self, key: Key) -> io::Result<Vec<Xattr>> {
-        let mut random = self.dice(key, 5);
-        self.error(&mut random)?;
-        let names = [
-            "user.a",
-            "trusted.overlay.opaque",
-            "user.overlay.redirect",
-            "user.overlay.metacopy",
-            "system.posix_acl_access",
-        ];
-        let count = random.usize(0..3);
-        Ok((0..count)
-            .map(|_| Xattr { name: names[random.usize(..names.len())].into(), value: vec![b'y'; random.usize(0..30)] })
-            .collect())
-    }
+fn lower(layers: Vec<Arc<dyn Layer>>, show: Show) -> Arc<Lower> {
+    let named = |(number, layer)| Stacked { path: format!("{number}.img").into(), bytes: u64::MAX / 16, layer };
+    let merged = Merged::new(layers.into_iter().enumerate().map(named).collect()).unwrap();
+    Arc::new(Lower::new(merged, show, Arc::new(Trouble::with(|line| assert!(!line.contains('\n'))))))
 }
 
 fn served(layers: Vec<Arc<dyn Layer>>, show: Show) -> (Requests, Arc<Lower>) {
-    let named = |(number, layer)| Stacked { path: format!("{number}.img").into(), bytes: u64::MAX / 16, layer };
-    let merged = Merged::new(layers.into_iter().enumerate().map(named).collect()).unwrap();
-    let lower = Arc::new(Lower::new(merged, show, Arc::new(Trouble::with(|line| assert!(!line.contains('\n'))))));
+    let lower = lower(layers, show);
     let root = lower.root();
     (Requests::new((Arc::clone(&lower) as _, root), None, Ids::ROOT, Time::default()), lower)
 }
@@ -151,57 +68,9 @@ fn requests_in_any_order_have_an_answer() {
     }
 }
 
-/// Images of every kind whose bytes were changed here and there, which can be opened all the same.
-fn mutated(sound: &[(bool, Vec<u8>)], random: &mut Rng) -> Option<Arc<dyn Layer>> {
-    let (is_squashfs, bytes) = &sound[random.usize(..sound.len())];
-    let mut bytes = bytes.clone();
-    for _ in 0..random.usize(0..6) {
-        // Where there is something, mostly.
-        let mut at = random.usize(..bytes.len());
-        while bytes[at] == 0 && random.u8(..) != 0 {
-            at = random.usize(..bytes.len());
-        }
-        bytes[at] = if random.bool() { random.u8(..) } else { bytes[at] ^ 1 << random.u8(0..8) };
-    }
-    let mut file = tempfile::tempfile().unwrap();
-    file.write_all(&bytes).unwrap();
-    let window = Window::whole(bytes.len() as u64);
-    if *is_squashfs {
-        Some(Arc::new(SquashfsLayer::open(file, window, Budget { metadata: 64 << 10, data: 64 << 10 }).ok()?))
-    } else {
-        Some(Arc::new(ExtLayer::open(file, window, Start::Root, 64 << 10).ok()?))
-    }
-}
-
 #[test]
 fn requests_about_mutated_images_have_an_answer() {
-    let bench = tempfile::tempdir().unwrap();
-    let tree = bench.path().join("tree");
-    for path in ["a/a/a", "a/b/.wh.a", "a/c", "b/a/.wh..wh..opq", "b/b", "c/.wh.b", "c/a/a/a/b"] {
-        let path = tree.join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, path.as_os_str().as_encoded_bytes().repeat(path.as_os_str().len() % 9)).unwrap();
-    }
-    std::os::unix::fs::symlink("target", tree.join("c/c")).unwrap();
-    let image = bench.path().join("image");
-    let made = |program: &str, words: &[&str]| {
-        let mut command = Command::new(program);
-        let words = words.iter().map(|word| match *word {
-            "TREE" => tree.as_os_str(),
-            "IMAGE" => image.as_os_str(),
-            word => word.as_ref(),
-        });
-        command.args(words).env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").stdout(Stdio::null());
-        assert!(command.status().unwrap().success(), "{program}");
-        let bytes = fs::read(&image).unwrap();
-        fs::remove_file(&image).unwrap();
-        (program == "mksquashfs", bytes)
-    };
-    let sound = [
-        made("mksquashfs", &["TREE", "IMAGE", "-quiet", "-no-progress", "-comp", "zstd"]),
-        made("mksquashfs", &["TREE", "IMAGE", "-quiet", "-no-progress", "-noI", "-noD", "-noF"]),
-        made("mke2fs", &["-q", "-t", "ext4", "-O", "^has_journal", "-N", "32", "-d", "TREE", "IMAGE", "128K"]),
-    ];
+    let sound = sound();
     let (mut random, mut done, mut nodes, rounds) = (dice(), 0, 0, rounds());
     while done < rounds {
         let layers: Vec<_> = (0..random.usize(1..4)).filter_map(|_| mutated(&sound, &mut random)).collect();
@@ -214,6 +83,40 @@ fn requests_about_mutated_images_have_an_answer() {
     }
     let servers = (done / MANY) as usize;
     assert!(nodes > servers * 5, "{nodes} nodes of {servers} servers are too few");
+    bounded();
+}
+
+/// As the kernel sends them, to a server that has a `:tmp` too: what cannot be understood has an answer as well.
+#[test]
+fn messages_in_any_order_have_an_answer() {
+    let sound = sound();
+    let (mut random, mut done, mut nodes, rounds) = (dice(), 0, 0, rounds());
+    while done < rounds {
+        let mut layers: Vec<_> = (0..random.usize(1..4)).filter_map(|_| mutated(&sound, &mut random)).collect();
+        if layers.is_empty() || random.u8(0..4) == 0 {
+            layers.push(Arc::new(Mad(random.u64(..))));
+        }
+        let lower = lower(layers, Show::everything());
+        let scratch = Arc::new(Scratch::new(Backing::in_memory().unwrap(), Some(1 << 20), Ids::ROOT, 0o755));
+        let tops = [("upper", scratch.upper()), ("work", scratch.work())].map(|(name, node)| Top { name, node });
+        let writable = random.bool().then(|| (scratch as _, tops.into()));
+        let root = lower.root();
+        let requests = Requests::new((Arc::clone(&lower) as _, root), writable, Ids::ROOT, Time::default());
+        let mut kernel = Kernel::mount(requests);
+        (0..MANY).for_each(|_| kernel.ask(&mut random));
+        nodes += kernel.unmount();
+        assert_eq!(lower.remembered(), 0, "all that was given is forgotten");
+        done += MANY;
+    }
+    let servers = (done / MANY) as usize;
+    assert!(nodes > servers * 5, "{nodes} nodes of {servers} servers are too few");
+    bounded();
+}
+
+fn bounded() {
+    let peak = MEMORY.peak_usage();
+    eprintln!("at most {} KiB held", peak >> 10);
+    assert!(peak < MOST_MEMORY, "{peak} bytes were held at one time");
 }
 
 /// Requests to one server.
