@@ -10,7 +10,7 @@ use crate::support::{Desk, Expect, Setup, World, tests};
 tests! {
     Apptainer, Desk: [
         exec_e_and_run_show_what_the_engine_shows, everybody_has_the_ids_that_the_engine_gives, the_container_is_named_as_by_hand,
-        tasks_of_a_step_share_one_server, a_terminal_is_the_steps, others_join, no_byte_of_an_image_changes,
+        tasks_of_a_step_share_one_server, steps_beside_each_other_have_a_server_each, a_terminal_is_the_steps, others_join, no_byte_of_an_image_changes,
         a_dirty_image_is_read_as_it_is, a_reader_by_hand_is_in_nobodys_way, what_was_deleted_stays_deleted,
         what_tmp_writes_is_seen_and_gone, tmp_works_as_the_namespaces_root, tmp_has_every_mount_point,
         nothing_is_left_whoever_is_killed, nothing_is_left_of_a_step, a_killed_server_is_an_error, a_stopped_server_keeps_no_step_and_no_node,
@@ -99,6 +99,20 @@ fn tasks_of_a_step_share_one_server(desk: &Desk) -> Result<()> {
     let wait = "until [ $(ls at.? 2> /dev/null | wc -l) = 4 ]; do sleep 0.05; done; servers | wc -l; touch go; wait $!; cat out";
     ours(desk, &format!("{step} {wait}"))?.says("1\nimage\nimage\nimage\nimage")?;
     nothing_is_left(desk)
+}
+
+/// What one writes, and that one's server dies, is nothing to the others.
+fn steps_beside_each_other_have_a_server_each(desk: &Desk) -> Result<()> {
+    two_layers(desk)?;
+    let task = "echo $n > /own/file; touch at.$n; until [ -e go ]; do sleep 0.05; done; cat /own/file";
+    let steps = format!(
+        "for n in 1 2 3 4; do srun -n1 --condatainer-overlay=mod.sqf,env.img:tmp sh -c \"{task}\" > out.$n 2> /dev/null & done; "
+    );
+    let look = "until [ $(ls at.? 2> /dev/null | wc -l) = 4 ]; do sleep 0.05; done; servers | wc -l; kill -KILL $(servers | head -n1); \
+        touch go; wait; cat out.? | sort -u | wc -l; condatainer exec -o env.img -- cat /own/file";
+    ours(desk, &format!("{steps}{look}"))?.says("4\n3\nimage")?;
+    nothing_is_left(desk)?;
+    desk.nodes_are_well()
 }
 
 fn a_terminal_is_the_steps(desk: &Desk) -> Result<()> {
