@@ -14,7 +14,7 @@ tests! {
         a_dirty_image_is_read_as_it_is, a_reader_by_hand_is_in_nobodys_way, what_was_deleted_stays_deleted,
         what_tmp_writes_is_seen_and_gone, tmp_works_as_the_namespaces_root, tmp_has_every_mount_point,
         nothing_is_left_whoever_is_killed, nothing_is_left_of_a_step, a_killed_server_is_an_error, a_stopped_server_keeps_no_step_and_no_node,
-        what_is_not_ours_is_refused_or_said, what_the_engine_cannot_mount_is_read,
+what_is_not_ours_is_refused_or_said, what_the_engine_cannot_mount_is_read, auto_leaves_a_start_to_the_engine_late,
     ];
     Apptainer, OwnCluster: [a_site_that_forbids_directories];
 }
@@ -334,6 +334,24 @@ fn the_engines_way_is_searched_for_deletions(desk: &Desk) -> Result<()> {
         "{auto} {engines}"
     );
     Ok(())
+}
+
+/// The machine can do it, and this start cannot: more images than it may have files open. What starts the engine has its own limit.
+fn auto_leaves_a_start_to_the_engine_late(desk: &Desk) -> Result<()> {
+    let layers = "for n in 0 1 2 3 4 5 6 7 8 9; do mkdir -p tree/opt/$n; mksquashfs tree $n.sqf -quiet -no-progress; rm -r tree; done; \
+        mkdir bin; printf '#!/bin/sh\\nulimit -S -n 1024\\nexec /usr/bin/apptainer \"$@\"\\n' > bin/apptainer; chmod 755 bin/apptainer";
+    desk.script(layers)?.success()?;
+    let start = |who: &str| {
+        let exec = format!("condatainer exec --mounts={who} $(printf -- '-o %s ' ?.sqf) -- sh -c 'ls /opt | wc -l'");
+        desk.script(&format!("export PATH=$PWD/bin:$PATH; ulimit -S -n 12; {exec}"))
+    };
+    let auto = start("auto")?.says("10")?;
+    let lines: Vec<_> = auto.stderr.lines().collect();
+    let is_said =
+        |line: &str| line.contains("the engine mounts the layers of this start: ") && line.ends_with("(os error 24)");
+    ensure!(lines.len() == 1 && is_said(lines[0]), "{auto:?}");
+    desk.refused(start("own")?, "Too many open files")?;
+    nothing_is_left(desk)
 }
 
 fn a_site_that_forbids_directories(world: &World, release: Release) -> Result<()> {
