@@ -8,7 +8,7 @@ use crate::support::{Desk, Expect, Setup, World, tests};
 
 tests! {
     Apptainer, Desk: [without_a_range_root_has_what_it_has_by_hand, what_variables_of_the_engine_show_is_there];
-    Apptainer, OwnCluster: [tmp_has_a_gpus_files];
+    Apptainer, OwnCluster: [tmp_has_a_gpus_files, an_engine_called_singularity_gets_one_directory];
     SetuidApptainer, OwnCluster: [a_setuid_engine_is_started_as_any_other];
 }
 
@@ -82,6 +82,30 @@ fn tmp_has_a_gpus_files(world: &World, release: Release) -> Result<()> {
         desk.as_root("sed -i 's/^use nvidia-container-cli = .*/use nvidia-container-cli = yes/' /etc/apptainer/apptainer.conf")?
             .success()?;
         desk.refused(ours(desk, smi)?, "nvidia-container-cli mounts the GPU's files").map(drop)
+    })
+}
+
+/// SingularityCE's own code is not in it: Apptainer, which has the same options, stands behind the name.
+fn an_engine_called_singularity_gets_one_directory(world: &World, release: Release) -> Result<()> {
+    world.with_cluster(release, &Setup::default(), |desk| {
+        two_layers(desk)?;
+        let make = "mkdir -p /opt/ce/bin && cd /opt/ce/bin && printf '#!/bin/sh\\n[ \"$1\" != --version ] || exec echo singularity-ce version 4.5.1\\n\
+            exec apptainer \"$@\"\\n' > singularity && chmod 755 singularity && \
+            sed -i '1i apptainer = \"/opt/ce/bin/singularity\"' /etc/condatainer/config.toml";
+        desk.as_root(make)?.success()?;
+        let look = "cat /opt/mod/file /own/file; id -u; echo $SINGULARITY_CONTAINER";
+        for (options, uid) in [("", 1001), ("-f", 0)] {
+            for mode in ["", ":tmp"] {
+                let typed = format!("condatainer exec {options} -o mod.sqf -o env.img{mode} -- sh -c '{look}'");
+                ours(desk, &typed)?.says(&format!("module\nimage\n{uid}\n/srv/base/base.sqf"))?;
+            }
+        }
+        let namespaces = "readlink /proc/self/ns/user; cat /own/file";
+        let step = format!("srun -n2 --condatainer-overlay=mod.sqf,env.img sh -c '{namespaces}' | sort -u | wc -l");
+        ours(desk, &step)?.says("2")?;
+        // What it mounts itself has its limits.
+        desk.refused(desk.script("condatainer exec --mounts=auto -w -o env.img -- echo RAN")?, "compressed with zstd")?;
+        nothing_is_left(desk)
     })
 }
 
