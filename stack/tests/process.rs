@@ -83,7 +83,7 @@ fn start(place: &OsStr, script: &OsStr) -> ExitCode {
 
 type Test = fn() -> Result<(), String>;
 
-const TESTS: [(&str, Test); 13] = [
+const TESTS: [(&str, Test); 14] = [
     (
         "what_ends_after_its_first_answer_is_told_before_anything_runs",
         what_ends_after_its_first_answer_is_told_before_anything_runs,
@@ -92,6 +92,7 @@ const TESTS: [(&str, Test); 13] = [
     ("nor_does_root_inside", nor_does_root_inside),
     ("what_is_found_meanwhile_is_said_at_the_end", what_is_found_meanwhile_is_said_at_the_end),
     ("a_user_sees_what_is_served", a_user_sees_what_is_served),
+    ("nothing_can_be_changed", nothing_can_be_changed),
     ("root_needs_no_user_namespace", root_needs_no_user_namespace),
     ("standard_input_and_the_code_are_the_engines", standard_input_and_the_code_are_the_engines),
     ("nothing_is_left_of_it", nothing_is_left_of_it),
@@ -196,6 +197,11 @@ fn a_user_sees_what_is_served() -> Result<(), String> {
         place.run("cat $D/file; echo; id -u; grep CapEff /proc/self/status; cut -d' ' -f3 /proc/self/mountinfo >&2");
     let wanted = format!("hello\n{NOBODY}\nCapEff:\t0000000000000000");
     same((output.status.code(), text(&output.stdout)), (Some(0), wanted))
+}
+
+fn nothing_can_be_changed() -> Result<(), String> {
+    let output = Place::new().run("for i in $D/file $D/new; do touch $i 2>&1 | sed 's/.*: //'; done");
+    same(text(&output.stdout), "Read-only file system\n".repeat(2).trim().into())
 }
 
 fn root_needs_no_user_namespace() -> Result<(), String> {

@@ -47,8 +47,9 @@ pub(crate) fn keep_to_ourselves() -> Result<(), Cannot> {
         .map_err(cannot("the mounts of the namespace cannot be separated from the host's"))
 }
 
-/// Mounts a FUSE file system, and returns the descriptor by which it is served. The kernel asks nothing before somebody looks at it.
-pub(crate) fn fuse(place: &Path, users: &Users) -> Result<OwnedFd, Cannot> {
+/// Mounts a FUSE file system, and returns the descriptor by which it is served. The kernel asks nothing before somebody looks at it. Where
+/// nothing is written it is told so: else it takes the time of the last access for changed by each read, and asks again for what it knows.
+pub(crate) fn fuse(place: &Path, users: &Users, is_written: bool) -> Result<OwnedFd, Cannot> {
     let device = OpenOptions::new().read(true).write(true).open("/dev/fuse");
     let device = device.map_err(|error| {
         Cannot(format!("/dev/fuse cannot be opened: {error}: load the kernel's module fuse, and let everybody open it"))
@@ -58,7 +59,8 @@ pub(crate) fn fuse(place: &Path, users: &Users) -> Result<OwnedFd, Cannot> {
         "fd={},rootmode=40000,user_id={uid},group_id={gid},default_permissions,allow_other",
         device.as_raw_fd()
     );
-    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    let mut flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    flags.set(MsFlags::MS_RDONLY, !is_written);
     mount(Some(SOURCE), place, Some(TYPE), flags, Some(options.as_str()))
         .map_err(cannot(&format!("{}: FUSE cannot be mounted", place.display())))?;
     Ok(device.into())

@@ -65,7 +65,7 @@ fn fuse(place: &Path) -> Result<(), Cannot> {
     own_mounts()?;
     mounts::keep_to_ourselves()?;
     // Its end ends the mount: nobody serves it.
-    mounts::fuse(place, &users).map(drop)
+    mounts::fuse(place, &users, false).map(drop)
 }
 
 /// On directories of a tmpfs: whether our server's are good enough is no question of the machine.

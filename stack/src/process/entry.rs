@@ -36,7 +36,7 @@ fn prepare(channel: &Channel) -> Result<(), Cannot> {
     let (ToEntry::Enter(entry), Some(stdin)) = (message, descriptors.pop()) else { return Err(out_of_order()) };
     dup2_stdin(stdin).map_err(|errno| Cannot::because("standard input", errno))?;
     make_namespaces(&entry, channel)?;
-    let device = mounts::fuse(&entry.place, &entry.users)?;
+    let device = mounts::fuse(&entry.place, &entry.users, entry.is_written)?;
     let users = entry.users.namespace()?;
     let both: Vec<_> = iter::once(device.as_fd()).chain(users.as_ref().map(AsFd::as_fd)).collect();
     channel.send(&FromEntry::Mounted, &both).map_err(lost)?;

@@ -234,6 +234,24 @@ fn a_new_name_costs_one_search_whatever_the_number_of_layers() {
 }
 
 #[test]
+fn what_was_read_is_not_asked_about_again() {
+    let memory = Tmpfs::new();
+    let tree = memory.at.path().join("tree");
+    (0..50).for_each(|name| put(&tree, &format!("d/{name}"), "content"));
+    let mount = Mount::new(vec![stacked(&tree)]);
+    let at = mount.path().join("d");
+    at.metadata().unwrap();
+    let before = mount.tree.asked.load(Ordering::Relaxed);
+    for name in 0..50 {
+        fs::read(at.join(name.to_string())).unwrap();
+        at.join(name.to_string()).metadata().unwrap();
+    }
+    assert_eq!(fs::read_dir(&at).unwrap().filter(|entry| entry.as_ref().unwrap().metadata().is_ok()).count(), 50);
+    at.metadata().unwrap();
+    assert_eq!(mount.tree.asked.load(Ordering::Relaxed), before);
+}
+
+#[test]
 fn an_image_that_somebody_cuts_off_is_an_error() {
     let memory = Tmpfs::new();
     let tree = memory.at.path().join("tree");

@@ -1,4 +1,4 @@
-//! The merged tree as a tree of the server, with a count of the searches that the kernel asks for.
+//! The merged tree as a tree of the server, with a count of the searches and of the attributes that the kernel asks for.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,6 +11,8 @@ pub struct Counted {
     pub lower: Lower,
     /// LOOKUP, of names that exist and of others.
     pub lookups: AtomicUsize,
+    /// GETATTR.
+    pub asked: AtomicUsize,
 }
 
 impl Tree for Counted {
@@ -28,6 +30,7 @@ impl Tree for Counted {
     }
 
     fn attributes(&self, node: u64) -> Answer<Attributes> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
         self.lower.attributes(node)
     }
 
@@ -66,6 +69,6 @@ impl Tree for Counted {
 
 impl Counted {
     pub fn new(lower: Lower) -> Arc<Self> {
-        Arc::new(Self { lower, lookups: AtomicUsize::new(0) })
+        Arc::new(Self { lower, lookups: AtomicUsize::new(0), asked: AtomicUsize::new(0) })
     }
 }
