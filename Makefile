@@ -109,6 +109,7 @@ vm: stage
 bench: stage
 	@$(CARGO) build --profile $(PROFILE) --locked -p condatainer-images --example probe_time --example chown_time --example table_time --example whiteouts_time
 	@$(CARGO) build --profile $(PROFILE) --locked -p condatainer-core --example names_time
+	@$(CARGO) build --profile $(PROFILE) --locked -p condatainer-stack --example first_answer
 	@tests/bench/run $(BUILT) $(STAGE)
 
 # A node may start tasks while this runs, so programs are put beside the old ones and renamed.

@@ -35,7 +35,10 @@ fn main() -> Result<(), Failure> {
         let whole = serve_once(program, place, &images)?;
         // The first is not counted.
         if turn > 0 {
-            [whole, version].iter().zip(&mut columns).for_each(|(took, column)| column.push(took.as_secs_f64() * 1000.0));
+            [whole, version]
+                .iter()
+                .zip(&mut columns)
+                .for_each(|(took, column)| column.push(took.as_secs_f64() * 1000.0));
         }
     }
     for (what, mut column) in ["until the root is listed in the namespaces", "PROGRAM --version"].iter().zip(columns) {

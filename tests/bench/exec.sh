@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Times 'condatainer exec' beside the very apptainer command line that it runs, in turns, without Slurm.
+# Times 'condatainer exec' beside the very apptainer command line that it runs where the engine mounts the layers, in turns, without Slurm.
 set -euo pipefail
 cd "$HOME"
 
@@ -7,7 +7,7 @@ pair() { # WHAT, then the arguments of exec
     local what=$1
     shift
     # By its path, so that both look for it in the same place: the programs of a module come first in the PATH of exec.
-    paired "$what" "condatainer -q exec $* /bin/true" "$(condatainer exec --dry-run "$@" /bin/true)"
+    paired "$what" "condatainer -q exec --mounts=engine $* /bin/true" "$(condatainer exec --mounts=engine --dry-run "$@" /bin/true)"
 }
 
 condatainer -q o -s 1G env.img
