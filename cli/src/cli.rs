@@ -56,7 +56,7 @@ pub(crate) enum Verb {
     E(EditArgs),
     /// Run a script with the layers that its #DEP: lines name; a script with #SBATCH lines is submitted
     #[command(
-        after_help = "Examples:\n  condatainer run job.sh sample1              here, in a job, or submitted if it has #SBATCH lines\n  condatainer run --no-submit job.sh          right here\n  condatainer run --sbatch=--mem=16G job.sh   another option for sbatch\n  sbatch --wrap 'condatainer run job.sh'\n\nLines of a script:\n  #DEP: samtools/1.22      a layer: a name or a path, lowest first\n  #CNT -w --env NAME=VALUE options: -w -f --no-fakeroot -b -o --bind --env --pwd\n\nPrints the job's number when it was submitted. Exit code: the script's own; 125 it could not be started."
+        after_help = "Examples:\n  condatainer run job.sh sample1              here, in a job, or submitted if it has #SBATCH lines\n  condatainer run --no-submit job.sh          right here\n  condatainer run --sbatch=--mem=16G job.sh   another option for sbatch\n  sbatch --wrap 'condatainer run job.sh'\n\nLines of a script:\n  #DEP: samtools/1.22      a layer: a name or a path, lowest first\n  #CNT -w --env NAME=VALUE options: -w --tmp -f --no-fakeroot -b -o --bind --env --pwd\n\nPrints the job's number when it was submitted. Exit code: the script's own; 125 it could not be started."
     )]
     Run(RunArgs),
     /// Look whether everything is there that scripts need

@@ -10,6 +10,7 @@ use crate::machine::facts::{BaseFacts, LayerFacts};
 use crate::machine::survey::{self, SurveyError};
 use crate::plan;
 use crate::plan::fakeroot;
+use crate::plan::layers;
 use crate::plan::refusal::Refusal;
 use crate::plan::search_permission::{self, As};
 use crate::request::Request;
@@ -65,11 +66,12 @@ fn check_together(
         plan::check_for_engine(&moded)?;
     }
     let as_root = request.fakeroot.unwrap_or_else(|| fakeroot::first_of_root(layers).is_some());
+    let tmp = layers::is_temporary(request, &moded);
     let me = geteuid().as_raw();
     match (as_root, is_engines) {
-        (true, true) => search_permission::check(&moded, As::Root(None))?,
-        (false, true) => search_permission::check(&moded, As::User(me))?,
-        (false, false) => search_permission::check(&moded, As::Owner(me))?,
+        (true, true) => search_permission::check(&moded, tmp, As::Root(None))?,
+        (false, true) => search_permission::check(&moded, tmp, As::User(me))?,
+        (false, false) => search_permission::check(&moded, tmp, As::Owner(me))?,
         (true, false) => {}
     }
     let written = moded.iter().position(|(_, mode)| *mode == Mode::Rw);

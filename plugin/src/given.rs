@@ -53,6 +53,7 @@ impl Repeated {
 pub(crate) struct Given {
     pub(crate) overlay: Repeated,
     pub(crate) base: Option<String>,
+    pub(crate) tmp: bool,
     pub(crate) fakeroot: Option<bool>,
     pub(crate) bind: Repeated,
     pub(crate) env: Repeated,
@@ -73,6 +74,7 @@ impl Given {
                 self.overlay.push(value, origin);
             }
             Name::Base => self.base = Some(non_empty("--condatainer-base", value)?),
+            Name::Tmp => self.tmp = true,
             Name::Fakeroot => self.fakeroot = Some(true),
             Name::NoFakeroot => self.fakeroot = Some(false),
             Name::Bind => self.bind.push(value, origin),
@@ -95,10 +97,10 @@ impl Given {
     /// go on from component to component.
     pub(crate) fn repeats(&self, earlier: &Self) -> bool {
         // In full, so that a new option cannot be forgotten here.
-        let Self { overlay, base, fakeroot, bind, env, workdir, scope, off } = self;
+        let Self { overlay, base, tmp, fakeroot, bind, env, workdir, scope, off } = self;
         let lists = [(overlay, &earlier.overlay), (bind, &earlier.bind), (env, &earlier.env)];
         lists.iter().all(|(now, before)| now.repeats(before))
-            && (base, workdir) == (&earlier.base, &earlier.workdir)
+            && (base, tmp, workdir) == (&earlier.base, &earlier.tmp, &earlier.workdir)
             && (fakeroot, scope, off) == (&earlier.fakeroot, &earlier.scope, &earlier.off)
     }
 

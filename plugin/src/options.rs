@@ -5,6 +5,7 @@
 pub(crate) enum Name {
     Overlay,
     Base,
+    Tmp,
     Fakeroot,
     NoFakeroot,
     Bind,
@@ -32,7 +33,7 @@ macro_rules! option {
 }
 
 /// Every option; the position is the number that Slurm hands back.
-pub(crate) static ALL: [Definition; 9] = [
+pub(crate) static ALL: [Definition; 10] = [
     option!(
         Overlay,
         c"condatainer-overlay",
@@ -40,6 +41,12 @@ pub(crate) static ALL: [Definition; 9] = [
         c"[condatainer] run in these layers: PATH[:ro|:rw|:tmp], lowest first (repeatable)"
     ),
     option!(Base, c"condatainer-base", Some(c"IMAGE"), c"[condatainer] base image: a .sif, a .sqf or a directory"),
+    option!(
+        Tmp,
+        c"condatainer-tmp",
+        None,
+        c"[condatainer] make everything writable; what is written ends with the step"
+    ),
     option!(
         Fakeroot,
         c"condatainer-fakeroot",

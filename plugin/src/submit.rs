@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use condatainer_core::config::{self, Config};
 use condatainer_core::request::bind::Bind;
+use condatainer_core::request::layer::Mode;
 use condatainer_core::request::names::{Finder, Library};
 use condatainer_core::request::script::Script;
 use condatainer_core::request::{Part, Request, Scope, VARIABLE, parse_assignment};
@@ -82,7 +83,7 @@ fn request(
     if let Some(script) = &script {
         let library = Library::configured(&config, &place.env);
         request = script.request(&finder(place, &library)).map_err(|e| e.to_string())?.overridden_by(request);
-    } else if !request.is_container() {
+    } else if !request.is_container() && !request.tmp {
         return Err("nothing to run in: add --condatainer-overlay=LAYER or --condatainer-base=IMAGE".into());
     }
     request.lines_read |= place.script.is_some();
@@ -115,6 +116,9 @@ fn merge(given: &Given, mut request: Request, place: &Place, config: &Config) ->
     if let Some(lists) = given.overlay.values() {
         request.layers = finder.layers(lists).map_err(|e| e.to_string())?;
     }
+    // Where a step writes is its own matter: an image that it names so is not kept from being written to by what its job was given.
+    let names_writer = given.overlay.values().is_some() && request.layers.iter().any(|l| l.mode == Some(Mode::Rw));
+    request.tmp = given.tmp || (request.tmp && !names_writer);
     if let Some(base) = &given.base {
         let base = finder.base(Path::new(base)).map_err(|e| e.to_string())?;
         (request.base, request.base_named) = (Some(base.path), base.named);

@@ -92,6 +92,22 @@ fn srun_inherits_and_overrides_option_by_option() {
 }
 
 #[test]
+fn what_is_written_for_one_run_needs_no_image() {
+    let mut f = Fixture::new().in_job();
+    let alone = f.submit(Context::Allocator, &[(Name::Tmp, "")]).unwrap().unwrap();
+    assert!(alone.tmp && alone.base == Some(f.path("base")), "the configured base alone");
+    let both = f.submit(Context::Allocator, &[(Name::Overlay, "a:rw"), (Name::Tmp, "")]).unwrap_err();
+    assert!(both.contains("--condatainer-tmp"), "{both}");
+    f.submit(Context::Allocator, &[(Name::Overlay, "a"), (Name::Tmp, "")]).unwrap();
+    assert!(f.submit(Context::Local, &[]).unwrap().unwrap().tmp);
+    assert!(f.submit(Context::Local, &[(Name::Overlay, "b")]).unwrap().unwrap().tmp);
+    let writer = f.submit(Context::Local, &[(Name::Overlay, "b:rw")]).unwrap().unwrap();
+    assert!(!writer.tmp, "a step's own image is not kept from being written to");
+    let mut script = Fixture::new().script("#!/bin/sh\n#CNT --tmp\n");
+    assert!(script.submit(Context::Allocator, &[]).unwrap().unwrap().tmp);
+}
+
+#[test]
 fn a_new_submission_discards_what_an_enclosing_job_left() {
     let mut f = Fixture::new().in_job();
     f.submit(Context::Allocator, &[(Name::Overlay, "a")]).unwrap();

@@ -64,12 +64,12 @@ fn open(word: &str) -> Result<(Image, File), Failure> {
 fn serve_once(program: &Path, place: &Path, images: &[(Image, File)]) -> Result<std::time::Duration, Failure> {
     let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
     let users = if uid == 0 { Users::Everybody } else { Users::Caller { uid, gid } };
-    let stack = Stack { users: users.clone(), points: Vec::new() };
+    let stack = Stack { users: users.clone(), points: Vec::new(), memory: None };
     let started = Instant::now();
     let images = images.iter().map(|(image, file)| (image.clone(), file.as_fd()));
     let server = Server::start(program, images, &stack, None)?;
     let (entrance, stdin) = Entrance::pair()?;
-    let entry = Entry { users, place: place.into(), is_written: false };
+    let entry = Entry { users, place: place.into(), is_written: false, is_overlaid: false };
     let mut command = Command::new(program);
     command.args([ENTER, "true"]).stdin(Stdio::from(stdin));
     let mut engine = command.spawn()?;

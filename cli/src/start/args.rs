@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use clap_complete::engine::ArgValueCompleter;
-use condatainer_core::config::Mounts;
+use condatainer_core::config::{Mounts, Scratch};
 
 use crate::complete::candidates;
 
@@ -32,6 +32,9 @@ pub(crate) struct StartArgs {
     /// Who mounts the layers: condatainer itself (own), the engine, or whoever can (auto) [env: CONDATAINER_MOUNTS]
     #[arg(long, value_name = "WHO")]
     pub(crate) mounts: Option<Who>,
+    /// Where what :tmp and --tmp write is kept: disk, memory (half of it) or memory:SIZE [env: CONDATAINER_SCRATCH]
+    #[arg(long, value_name = "WHERE")]
+    pub(crate) scratch: Option<Scratch>,
     /// Print what would run, and stop
     #[arg(long, value_name = "FORMAT", num_args = 0..=1, require_equals = true, default_missing_value = "text")]
     pub(crate) dry_run: Option<DryRun>,

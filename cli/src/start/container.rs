@@ -53,6 +53,7 @@ impl Surroundings {
             base: base.map(|base| base.path),
             fakeroot: flag,
             mounts: args.mounts.map(Into::into),
+            scratch: args.scratch,
             bind,
             env,
             workdir: args.pwd.clone(),
@@ -88,6 +89,7 @@ impl Surroundings {
             base: request.base.as_deref(),
             fakeroot: request.fakeroot,
             mounts: request.mounts,
+            scratch: request.scratch,
             ..Given::default()
         });
         request.fakeroot = self.config.fakeroot(request.fakeroot);

@@ -22,6 +22,9 @@ pub(crate) struct ExecArgs {
     /// Write to the last image that has no mode of its own
     #[arg(short, long, alias = "writable-img")]
     pub(crate) writable: bool,
+    /// Make everything writable for this run; what is written is gone at its end
+    #[arg(long, conflicts_with = "writable")]
+    pub(crate) tmp: bool,
     #[command(flatten)]
     pub(crate) start: StartArgs,
     /// The command and its arguments; without one, a shell
@@ -31,7 +34,11 @@ pub(crate) struct ExecArgs {
 
 pub(crate) fn exec(args: ExecArgs) -> Result<ExitCode, Failure> {
     let around = Surroundings::look(Path::new(SYSTEM_FILE))?;
-    let request =
-        Request { layers: around.layers(&args.overlays)?, write: args.writable, ..around.request(&args.start)? };
+    let request = Request {
+        layers: around.layers(&args.overlays)?,
+        write: args.writable,
+        tmp: args.tmp,
+        ..around.request(&args.start)?
+    };
     around.start(request, command(&around, args.command), args.start.dry_run)
 }

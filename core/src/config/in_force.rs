@@ -8,6 +8,7 @@ use super::lines::Lines;
 use super::mounts::Mounts;
 use super::origin::Origin;
 use super::read::{of_site, of_user, parse};
+use super::scratch::Scratch;
 use super::settings::{Settings, absolute};
 use super::source::Source;
 
@@ -41,6 +42,8 @@ pub struct Given<'a> {
     pub fakeroot: Option<bool>,
     /// `--mounts`
     pub mounts: Option<Mounts>,
+    /// `--scratch`
+    pub scratch: Option<Scratch>,
     /// `--tmpdir`
     pub tmpdir: Option<&'a Path>,
     /// `--conda`
@@ -109,6 +112,12 @@ impl Config {
         self.decide(flag, |settings| settings.mounts).unwrap_or(Mounts::DEFAULT)
     }
 
+    /// Where what `:tmp` and `--tmp` write is kept.
+    #[must_use]
+    pub fn scratch(&self, flag: Option<Scratch>) -> Scratch {
+        self.decide(flag, |settings| settings.scratch).unwrap_or_default()
+    }
+
     /// A line for each option that gives way to a value which the site has fixed.
     #[must_use]
     pub fn overruled(&self, given: &Given<'_>) -> Vec<String> {
@@ -120,10 +129,12 @@ impl Config {
         };
         let other_fakeroot = self.fixed.fakeroot.filter(|fixed| given.fakeroot.is_some_and(|given| given != *fixed));
         let other_mounts = self.fixed.mounts.filter(|fixed| given.mounts.is_some_and(|given| given != *fixed));
+        let other_scratch = self.fixed.scratch.filter(|fixed| given.scratch.is_some_and(|given| given != *fixed));
         let lines = [
             path("base", &self.fixed.base, given.base),
             other_fakeroot.map(|fixed| line("fakeroot", fixed.to_string())),
             other_mounts.map(|fixed| line("mounts", fixed.name().into())),
+            other_scratch.map(|fixed| line("scratch", fixed.to_string())),
             path("tmpdir", &self.fixed.tmpdir, given.tmpdir),
             path("conda", &self.fixed.conda, given.conda),
         ];
@@ -237,6 +248,12 @@ impl Config {
     #[must_use]
     pub fn origin_of_mounts(&self, mounts: Mounts) -> Option<Origin> {
         self.origin("mounts", "CONDATAINER_MOUNTS", |settings| settings.mounts, &mounts)
+    }
+
+    /// Who has decided where it is kept, unless it was an option.
+    #[must_use]
+    pub fn origin_of_scratch(&self, scratch: Scratch) -> Option<Origin> {
+        self.origin("scratch", "CONDATAINER_SCRATCH", |settings| settings.scratch, &scratch)
     }
 
     /// Who has named this directory, unless it was an option or another variable.

@@ -26,9 +26,10 @@ pub struct Key {
 type Get = fn(&Settings) -> Value;
 
 /// Every key that users may set too, with its variable.
-const KEYS: [(&str, &str, Get); 8] = [
+const KEYS: [(&str, &str, Get); 9] = [
     ("base", "CONDATAINER_BASE", |settings| json!(settings.base)),
     ("tmpdir", "CONDATAINER_TMPDIR", |settings| json!(settings.tmpdir)),
+    ("scratch", "CONDATAINER_SCRATCH", |settings| json!(settings.scratch)),
     ("fakeroot", "CONDATAINER_FAKEROOT", |settings| json!(settings.fakeroot)),
     ("mounts", "CONDATAINER_MOUNTS", |settings| json!(settings.mounts)),
     ("image_dirs", "CONDATAINER_IMAGE_DIRS", |settings| json!(settings.image_dirs)),

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::error::ConfigError;
 use super::mounts::Mounts;
+use super::scratch::{ALLOWED, Scratch};
 
 /// What one source sets; `None` where it is silent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -16,6 +17,8 @@ pub(super) struct Settings {
     pub base: Option<PathBuf>,
     /// Node-local directory for `:tmp` layers.
     pub tmpdir: Option<PathBuf>,
+    /// Where what `:tmp` and `--tmp` write is kept.
+    pub scratch: Option<Scratch>,
     /// `true`: always fakeroot; `false`: never, also not automatically.
     pub fakeroot: Option<bool>,
     /// Who mounts the layers.
@@ -46,6 +49,7 @@ impl Settings {
         let settings = Self {
             base: path("CONDATAINER_BASE"),
             tmpdir: path("CONDATAINER_TMPDIR"),
+            scratch: text("CONDATAINER_SCRATCH").map(|value| scratch(value)).transpose()?,
             fakeroot: fakeroot.map(|value| boolean("CONDATAINER_FAKEROOT", value)).transpose()?,
             mounts: text("CONDATAINER_MOUNTS").map(|value| mounts(value)).transpose()?,
             image_dirs: text("CONDATAINER_IMAGE_DIRS").map(|list| std::env::split_paths(list).collect()),
@@ -93,6 +97,14 @@ fn mounts(value: &str) -> Result<Mounts, ConfigError> {
         variable: "CONDATAINER_MOUNTS",
         value: value.into(),
         allowed,
+    })
+}
+
+fn scratch(value: &str) -> Result<Scratch, ConfigError> {
+    value.parse().map_err(|_| ConfigError::NotAllowed {
+        variable: "CONDATAINER_SCRATCH",
+        value: value.into(),
+        allowed: ALLOWED,
     })
 }
 

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::config::{Mounts, Origin};
+use crate::config::{Mounts, Origin, Scratch};
 use crate::machine::directories::{HostDirectories, ImageDirectory, WorkingDirectory};
 use crate::machine::engine::{Engine, MissingEngine, Unsupported};
 use crate::machine::hard_links::HardLinks;
@@ -48,6 +48,8 @@ pub struct Facts {
     pub working_directory: WorkingDirectory,
     /// Directories of the host that are shown.
     pub host: HostDirectories,
+    /// Where what is written for one run is to be kept.
+    pub scratch: ScratchFacts,
     /// Directory for what `:tmp` layers write.
     pub tmpdir: PathBuf,
     /// Where node-local directories cannot be made, the reason and what to do.
@@ -80,6 +82,18 @@ pub struct MountFacts {
     pub no_directory: Option<String>,
     /// The caller's subordinate user and group ids: the first, and how many.
     pub subordinate: Option<[(u32, u32); 2]>,
+}
+
+/// What decides where the writes of one run are kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ScratchFacts {
+    /// Where.
+    pub asked: Scratch,
+    /// Who has decided that, where it was no option.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
+    /// How much memory the start may have, in bytes, where that is asked for.
+    pub memory: u64,
 }
 
 impl MountFacts {

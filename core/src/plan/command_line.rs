@@ -136,7 +136,11 @@ impl Plan {
         let Some(own) = self.mounts.own() else { return line };
         let images = std::iter::once(&self.base).chain(self.layers());
         let images: Vec<String> = images.map(|path| escape::shell_word(&path.display().to_string())).collect();
-        format!("{line} # {}: {}", own.root.display(), images.join(" "))
+        let memory = self.stack.iter().find_map(|overlay| match overlay {
+            Overlay::Memory(bytes) => Some(format!(", written to memory, at most {} MiB", bytes >> 20)),
+            _ => None,
+        });
+        format!("{line} # {}: {}{}", own.root.display(), images.join(" "), memory.unwrap_or_default())
     }
 
     /// The directory below which `:tmp` writes are kept, if there is a `:tmp` layer; else the root, which is not used.
@@ -160,7 +164,8 @@ fn overlay_value(overlay: &Overlay, scratch: &Path) -> String {
     csv(&match overlay {
         Overlay::Ro(path) => format!("{}:ro", path.display()),
         Overlay::Rw(path) => path.display().to_string(),
-        Overlay::Scratch(_) => scratch.display().to_string(),
+        // The engine is never given the last one.
+        Overlay::Scratch(_) | Overlay::Memory(_) => scratch.display().to_string(),
         Overlay::ScratchImage(_) => scratch.join(SCRATCH_IMAGE).display().to_string(),
     })
 }

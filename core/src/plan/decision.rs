@@ -25,6 +25,8 @@ pub enum Overlay {
     Scratch(PathBuf),
     /// As `Scratch`, an image in that directory.
     ScratchImage(PathBuf),
+    /// Memory takes the writes, at most so many bytes, where we mount ourselves.
+    Memory(u64),
 }
 
 /// What the container runs.
@@ -115,7 +117,7 @@ impl Plan {
     pub fn layers(&self) -> impl Iterator<Item = &PathBuf> {
         self.stack.iter().filter_map(|overlay| match overlay {
             Overlay::Ro(path) | Overlay::Rw(path) => Some(path),
-            Overlay::Scratch(_) | Overlay::ScratchImage(_) => None,
+            Overlay::Scratch(_) | Overlay::ScratchImage(_) | Overlay::Memory(_) => None,
         })
     }
 

@@ -72,11 +72,12 @@ fn level(facts: &Facts) -> u32 {
 
 /// What a prompt says: the image that is written to, else the topmost one, else the topmost layer, else the base; and its mode. In
 /// a container in a container also which one that is.
-pub(crate) fn prompt(facts: &Facts, layers: &[Moded<'_>]) -> String {
+pub(crate) fn prompt(facts: &Facts, layers: &[Moded<'_>], tmp: bool) -> String {
     let of_mode = |wanted: Mode| layers.iter().find(move |(_, mode)| *mode == wanted);
     let topmost = || layers.iter().rfind(|(layer, _)| layer.kind != Kind::Squashfs).or(layers.last());
     let named = of_mode(Mode::Rw).or_else(|| of_mode(Mode::Tmp)).or_else(topmost);
     let (path, mode) = named.map_or((&facts.base.path, Mode::Ro), |(layer, mode)| (&layer.path, *mode));
+    let mode = if tmp { Mode::Tmp } else { mode };
     let name = visible(&path.file_name().unwrap_or(path.as_os_str()).to_string_lossy());
     match level(facts) {
         1 => format!("{name} {mode}"),

@@ -100,6 +100,8 @@ pub(crate) fn notice(
             layer.path.display()
         ));
     }
-    let writes = layers.iter().any(|(_, mode)| *mode != Mode::Ro);
-    (!writes).then(|| "fakeroot without a writable image: nothing can be written (add :rw or :tmp to the image)".into())
+    let writes = request.tmp || layers.iter().any(|(_, mode)| *mode != Mode::Ro);
+    (!writes).then(|| {
+        "fakeroot without a writable image: nothing can be written (add :rw or :tmp to the image, or use --tmp)".into()
+    })
 }

@@ -30,12 +30,18 @@ pub fn check<'a>(
         return Err(Refusal::RelativeWorkdir { path });
     }
     let layers = with_modes(request, layers)?;
-    one_writer(&layers)?;
+    one_writer(&layers, request.tmp)?;
     written_once(&layers)?;
     for (layer, mode) in &layers {
         check_layer(layer, *mode, job)?;
     }
     Ok(layers)
+}
+
+/// Whether what is written goes to a place that is gone at the end.
+#[must_use]
+pub(crate) fn is_temporary(request: &Request, layers: &[Moded<'_>]) -> bool {
+    request.tmp || layers.iter().any(|(_, mode)| *mode == Mode::Tmp)
 }
 
 /// A layer with the mode it gets: its own, else `:rw` for the last image under `-w`, else `:ro`.
@@ -53,12 +59,13 @@ fn with_modes<'a>(request: &Request, layers: &'a [LayerFacts]) -> Result<Vec<Mod
     Ok(layers.iter().enumerate().map(mode).collect())
 }
 
-fn one_writer(layers: &[Moded<'_>]) -> Result<(), Refusal> {
+fn one_writer(layers: &[Moded<'_>], tmp: bool) -> Result<(), Refusal> {
     let with =
         |wanted: Mode| layers.iter().filter(move |(_, mode)| *mode == wanted).map(|(layer, _)| layer.path.clone());
     let mut writers = with(Mode::Rw);
     match (writers.next(), writers.next(), with(Mode::Tmp).next()) {
         (Some(first), Some(second), _) => Err(Refusal::TwoWriters { first, second }),
+        (Some(path), None, _) if tmp => Err(Refusal::WriterAndScratch { path }),
         (Some(rw), None, Some(tmp)) => Err(Refusal::WriterAndTmp { tmp, rw }),
         _ => Ok(()),
     }

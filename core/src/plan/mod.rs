@@ -69,18 +69,19 @@ fn one_way(request: &Request, facts: &Facts, command: Command) -> Result<Plan, R
     let layers = checked.map_err(|refusal| refusal.of(engine.flavour))?;
     let writer = layers.iter().find(|(_, mode)| *mode == Mode::Rw).map(|(layer, _)| *layer);
     layers::within_file_limit(facts.file_limit, writer)?;
-    let fakeroot = fakeroot::decide(request, facts, writer, mounting::is_ours(facts, &layers))?;
+    let tmp = layers::is_temporary(request, &layers);
+    let fakeroot = fakeroot::decide(request, facts, writer, mounting::is_ours(facts, &layers, tmp))?;
     let is_root_inside = fakeroot.is_some_and(|fakeroot| fakeroot != Fakeroot::Root);
     let is_singularity = engine.is_singularity();
     let bind = binds::all(&request.bind, &facts.host, &facts.working_directory, is_root_inside);
-    let mounts = mounting::decide(facts, &layers, fakeroot, &bind)?;
+    let mounts = mounting::decide(facts, &layers, fakeroot, &bind, tmp)?;
     let ours = mounts.own().is_some();
     match (fakeroot, ours) {
         // Its root may do everything with all ids that it is shown.
         (Some(_), true) => {}
-        (None, true) => search_permission::check(&layers, As::Owner(facts.caller.uid))?,
-        (None, false) if !is_singularity => search_permission::check(&layers, As::User(facts.caller.uid))?,
-        (Some(fakeroot), false) if !is_singularity => search_permission::check(&layers, As::Root(Some(fakeroot)))?,
+        (None, true) => search_permission::check(&layers, tmp, As::Owner(facts.caller.uid))?,
+        (None, false) if !is_singularity => search_permission::check(&layers, tmp, As::User(facts.caller.uid))?,
+        (Some(fakeroot), false) if !is_singularity => search_permission::check(&layers, tmp, As::Root(Some(fakeroot)))?,
         (_, false) => {}
     }
     if !ours {
@@ -89,17 +90,19 @@ fn one_way(request: &Request, facts: &Facts, command: Command) -> Result<Plan, R
         }
         layers::check_for_engine(&layers).map_err(|refusal| refusal.of(engine.flavour))?;
     }
-    let mut overlay_driver = !ours && !is_singularity && stack::needs_overlay_driver(&facts.base, &layers);
+    let mut overlay_driver = !ours && !is_singularity && stack::needs_overlay_driver(&facts.base, &layers, tmp);
     if overlay_driver && !engine.takes_configuration(facts.caller.uid) {
-        setuid::check_without_driver(facts, &layers)?;
+        setuid::check_without_driver(facts, &layers, tmp)?;
         overlay_driver = false;
     }
+    let in_image = !ours && singularity::wants_scratch_image(&engine, facts, fakeroot);
+    let scratch = tmp.then(|| stack::scratch(facts, &mounts, in_image)).transpose()?;
     Ok(Plan {
         notices: notices(request, facts, fakeroot, &layers, ours).into_iter().chain(mounts.notice(&layers)).collect(),
         userns: needs_user_namespace(&engine, facts, fakeroot, &mounts),
         mounts,
         links_first: engine.needs_links_first(facts.caller.uid),
-        stack: stack::stack(&layers, facts, !ours && singularity::wants_scratch_image(&engine, facts, &layers))?,
+        stack: stack::stack(&layers, scratch),
         engine,
         base: facts.base.path.clone(),
         base_identity: facts.base.identity,
@@ -112,7 +115,7 @@ fn one_way(request: &Request, facts: &Facts, command: Command) -> Result<Plan, R
         path: environment::path(&layers),
         workspace: writer.is_some_and(|writer| writer.image.is_some()),
         env: environment::variables(request, facts, &layers, ours),
-        prompt: environment::prompt(facts, &layers),
+        prompt: environment::prompt(facts, &layers, tmp),
         remarks: environment::remarks(&layers),
         command,
         // Whoever only reads them replays their journal in memory.
@@ -171,7 +174,7 @@ fn notices(
         let (what, cure) = (lack.words(), lack.cure());
         Some(format!("{path}: {what}: what does not fit is lost, perhaps without an error; run 'condatainer overlay resize {cure} {path}' first"))
     });
-    let writes = layers.iter().any(|(_, mode)| *mode != Mode::Ro);
+    let writes = request.tmp || layers.iter().any(|(_, mode)| *mode != Mode::Ro);
     // Only fuse-overlayfs confuses them.
     let confused = facts.hard_links.as_ref().filter(|_| writes && !ours).map(HardLinks::notice);
     let first = fakeroot::notice(request, facts, fakeroot, layers);

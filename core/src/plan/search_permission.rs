@@ -27,7 +27,7 @@ pub(crate) enum As {
 }
 
 /// Refuses the first directory that is closed to the caller. Real root enters everything.
-pub(crate) fn check(layers: &[Moded<'_>], who: As) -> Result<(), Refusal> {
+pub(crate) fn check(layers: &[Moded<'_>], tmp: bool, who: As) -> Result<(), Refusal> {
     if matches!(who, As::User(0) | As::Root(Some(Fakeroot::Root))) {
         return Ok(());
     }
@@ -36,7 +36,7 @@ pub(crate) fn check(layers: &[Moded<'_>], who: As) -> Result<(), Refusal> {
         directory: directory.clone(),
         cure: cure(layer, mode, directory, who),
     };
-    if let Some(top) = topmost(layers)
+    if let Some(top) = topmost(layers, tmp)
         && let Some(directory) = on_the_way(top.0).first().filter(|directory| !opens_root(directory, who))
     {
         return Err(closed(top, directory));
@@ -59,8 +59,8 @@ fn in_order<'a>(layers: &'a [Moded<'a>]) -> impl DoubleEndedIterator<Item = Mode
 }
 
 /// The layer whose root directory is the container's; a directory of this machine's is that for `:tmp`.
-fn topmost<'a>(layers: &'a [Moded<'a>]) -> Option<Moded<'a>> {
-    if layers.iter().any(|(_, mode)| *mode == Mode::Tmp) { None } else { in_order(layers).next_back() }
+fn topmost<'a>(layers: &'a [Moded<'a>], tmp: bool) -> Option<Moded<'a>> {
+    if tmp { None } else { in_order(layers).next_back() }
 }
 
 /// Apptainer enters the root directory before it has any privilege over other ids.
@@ -128,6 +128,10 @@ mod tests {
     }
 
     const ALICE: As = As::User(1001);
+    fn check(layers: &[Moded<'_>], who: As) -> Result<(), Refusal> {
+        super::check(layers, layers.iter().any(|(_, mode)| *mode == Mode::Tmp), who)
+    }
+
     const RANGE: As = As::Root(Some(Fakeroot::Subuid));
     const ALONE: As = As::Root(Some(Fakeroot::RootMapped));
     const SHOWN: As = As::Owner(1001);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::Mounts;
+use crate::config::{Mounts, Scratch};
 use crate::request::bind::Bind;
 use crate::request::layer::Layer;
 
@@ -63,6 +63,9 @@ pub struct Request {
     /// `-w`: the last image without a mode of its own is written to.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub write: bool,
+    /// `--tmp`: whatever the layers are, writes go where those of `:tmp` go.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub tmp: bool,
     /// The base image; `None` where the configuration decides.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub base: Option<PathBuf>,
@@ -75,6 +78,9 @@ pub struct Request {
     /// Who mounts the layers; `None` where the configuration decides.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mounts: Option<Mounts>,
+    /// Where what is written for one run is kept; `None` where the configuration decides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scratch: Option<Scratch>,
     /// Host paths to show in the container.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub bind: Vec<Bind>,
@@ -126,10 +132,12 @@ impl Request {
         self.env.extend(later.env);
         Self {
             write: self.write || later.write,
+            tmp: self.tmp || later.tmp,
             base_named: if later.base.is_some() { later.base_named } else { self.base_named },
             base: later.base.or(self.base),
             fakeroot: later.fakeroot.or(self.fakeroot),
             mounts: later.mounts.or(self.mounts),
+            scratch: later.scratch.or(self.scratch),
             workdir: later.workdir.or(self.workdir),
             scope: later.scope,
             lines_read: self.lines_read || later.lines_read,

@@ -1,6 +1,7 @@
 //! Tests of requests: what is asked later, and the way to the node.
 
 use super::*;
+use crate::config::Scratch;
 use crate::request::bind::Bind;
 use crate::request::layer::{Layer, Mode};
 use proptest::prelude::*;
@@ -15,11 +16,13 @@ fn example() -> Request {
         base_named: true,
         fakeroot: Some(false),
         mounts: None,
+        scratch: Some(Scratch::Memory(Some(1 << 20))),
         bind: vec![Bind { source: "/a".into(), destination: "/b".into(), read_only: true }],
         env: vec![("A".into(), "$(x) 'y'\n".into())],
         workdir: Some("/w".into()),
         scope: Scope::Steps,
         write: false,
+        tmp: true,
         lines_read: true,
     }
 }

@@ -19,7 +19,7 @@ use nix::sys::stat::Mode as FileMode;
 use crate::machine::engine::Engine;
 use crate::machine::survey::PROGRAM;
 use crate::plan::layers::in_use;
-use crate::plan::mounting::{self as planned, OwnMounts, What};
+use crate::plan::mounting::{self as planned, Kept, OwnMounts, What};
 use crate::plan::refusal::Refusal;
 use crate::plan::{Plan, Watch};
 use crate::request::layer::Mode;
@@ -88,8 +88,13 @@ impl MountedStack {
             let file = locked.upper.as_ref().unwrap_or(&locked.opened.file);
             parts.extend(all?.into_iter().map(|image| (image, file.as_fd())));
         }
-        let stack = Stack { users: own.users.clone(), points: own.points.iter().filter_map(point).collect() };
-        let scratch = own.scratch.as_deref().map(directory).transpose()?;
+        let (scratch, memory) = match &own.scratch {
+            Some(Kept::Directory(path)) => (Some(directory(path)?), None),
+            Some(Kept::Memory { memory }) => (None, Some(*memory)),
+            None => (None, None),
+        };
+        let points = own.points.iter().filter_map(point).collect();
+        let stack = Stack { users: own.users.clone(), points, memory };
         let server = Server::start(Path::new(PROGRAM), parts, &stack, scratch.as_ref().map(AsFd::as_fd))?;
         Ok(Some(Self {
             own: own.clone(),
@@ -114,7 +119,8 @@ impl MountedStack {
     pub(crate) fn lead(&mut self, pid: u32, engine: &Engine, streams: Streams) -> Result<(), RunError> {
         let Some(entrance) = self.entrance.take() else { return Ok(()) };
         let is_written = self.own.scratch.is_some();
-        let entry = Entry { users: self.own.users.clone(), place: self.own.place.clone(), is_written };
+        let (users, place) = (self.own.users.clone(), self.own.place.clone());
+        let entry = Entry { users, place, is_written, is_overlaid: is_written };
         let lead = |stdin: BorrowedFd<'_>| {
             entrance.lead(pid, &entry, stdin, &self.server).map_err(|error| match error {
                 LeadError::Mounts(cannot) => cannot.into(),

@@ -10,6 +10,8 @@ use std::path::PathBuf;
 pub struct Mount {
     /// Major and minor number of its file system's device.
     pub device: (u64, u64),
+    /// Which directory of the file system is mounted.
+    pub root: PathBuf,
     /// Where it is mounted.
     pub point: PathBuf,
     /// The kind of its file system as mount(8) names it: `ext4`, `nfs4`, `fuse.sshfs`.
@@ -43,6 +45,7 @@ fn mount(line: &[u8]) -> Option<Mount> {
     let options = lists.flat_map(|list| list.split(|&byte| byte == b','));
     Some(Mount {
         device: (major.parse().ok()?, minor.parse().ok()?),
+        root: unescaped(fields.get(3)?).into(),
         point: unescaped(fields.get(4)?).into(),
         kind: text(after + 1)?,
         source: unescaped(fields.get(after + 2)?),
@@ -71,10 +74,11 @@ mod tests {
     #[test]
     fn names_with_blanks() {
         let mounts = parse(
-            b"31 22 8:17 / /home/a\\040b rw,noatime master:3 shared:4 - xfs /dev/disk/a\\040b\\134 rw,x=a\\011b\n",
+            b"31 22 8:17 /dir /home/a\\040b rw,noatime master:3 shared:4 - xfs /dev/disk/a\\040b\\134 rw,x=a\\011b\n",
         );
         let expected = Mount {
             device: (8, 17),
+            root: "/dir".into(),
             point: "/home/a b".into(),
             kind: "xfs".into(),
             source: "/dev/disk/a b\\".into(),

@@ -48,7 +48,8 @@ pub(crate) fn keep_to_ourselves() -> Result<(), Cannot> {
 }
 
 /// Mounts a FUSE file system, and returns the descriptor by which it is served. The kernel asks nothing before somebody looks at it. Where
-/// nothing is written it is told so: else it takes the time of the last access for changed by each read, and asks again for what it knows.
+/// nothing is written the kernel refuses every change; without that it would take the time of the last access for changed by each read, and ask
+/// again for what it knows.
 pub(crate) fn fuse(place: &Path, users: &Users, is_written: bool) -> Result<OwnedFd, Cannot> {
     let device = OpenOptions::new().read(true).write(true).open("/dev/fuse");
     let device = device.map_err(|error| {

@@ -43,10 +43,10 @@ fn prepare(channel: &Channel) -> Result<(), Cannot> {
     drop(both);
     drop(device);
     let (ToEntry::Ready, _) = next(channel)? else { return Err(out_of_order()) };
-    if entry.is_written {
+    if entry.is_overlaid {
         mounts::overlay(&entry.place)?;
     }
-    look(&mounts::merged(&entry.place, entry.is_written))
+    look(&mounts::merged(&entry.place, entry.is_overlaid))
 }
 
 /// A server that has ended after its first answer is found here, where the caller can still do without it.

@@ -13,6 +13,8 @@ pub struct Stack {
     pub users: Users,
     /// What has to be there for the engine to mount on, where it cannot make that itself.
     pub points: Vec<Point>,
+    /// Where what is written is kept in memory, how many bytes at most.
+    pub memory: Option<u64>,
 }
 
 /// A mount point.
@@ -58,8 +60,10 @@ pub struct Entry {
     pub users: Users,
     /// Where to mount.
     pub place: PathBuf,
-    /// Whether something can be written.
+    /// Whether something can be written. Where nothing can, the mount itself refuses it.
     pub is_written: bool,
+    /// Whether the kernel's OverlayFS lies on it.
+    pub is_overlaid: bool,
 }
 
 /// To the server.
@@ -67,7 +71,7 @@ pub struct Entry {
 pub(super) enum ToServer {
     /// The next image, from the lowest on, with its descriptor.
     Image(Image),
-    /// That was the last one. Where something can be written, the directory for that comes along.
+    /// That was the last one. Where something is written to a disk, the directory for that comes along.
     Serve(Stack),
     /// The descriptor of the mount comes along, and that of its user namespace if that is a new one.
     Mount,

@@ -35,7 +35,7 @@ pub struct Opened {
     pub images: Vec<(Image, File)>,
     /// What else it needs.
     pub stack: Stack,
-    /// The directory for what is written, if something can be.
+    /// The directory for what is written, if that goes to a disk.
     pub scratch: Option<File>,
 }
 

@@ -31,7 +31,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts `program` as a server of these images, lowest first. What is written is kept in a nameless file in the directory `scratch`. Errors of the images come with [`Entrance::lead`].
+    /// Starts `program` as a server of these images, lowest first. What is written to a disk is kept in a nameless
+    /// file in the directory `scratch`. Errors of the images come with [`Entrance::lead`].
     ///
     /// # Errors
     /// The process cannot be started.

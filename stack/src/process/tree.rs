@@ -52,7 +52,12 @@ pub fn open(opened: Opened, say: Say) -> io::Result<Box<dyn Serve>> {
     let lower = Lower::new(merged, show, Arc::clone(&trouble));
     let root = lower.root();
     let guarded = |tree| Arc::new(Guarded::new(tree, Arc::clone(&trouble)));
-    let written = scratch.map(|directory| writable(&directory, ids)).transpose()?;
+    let backing = match (scratch, stack.memory) {
+        (Some(directory), _) => Some(Backing::beneath(directory.as_fd())?),
+        (None, Some(_)) => Some(Backing::in_memory()?),
+        (None, None) => None,
+    };
+    let written = backing.map(|backing| writable(backing, stack.memory, ids));
     let written = written.map(|(tree, tops)| (guarded(tree) as _, tops));
     Ok(Box::new(Tree { requests: Requests::new((guarded(Arc::new(lower)), root), written, ids, made), acls }))
 }
@@ -62,14 +67,13 @@ fn wanted(point: &Point, ids: Ids) -> merge::Point<'_> {
 }
 
 /// A tree that is gone with the mount, below its two names.
-fn writable(directory: &File, ids: Ids) -> io::Result<(Arc<dyn serve::tree::Tree>, Vec<Top>)> {
-    let backing = Backing::beneath(directory.as_fd())?;
-    let tree = Scratch::new(backing, None, ids, 0o755);
+fn writable(backing: Backing, limit: Option<u64>, ids: Ids) -> (Arc<dyn serve::tree::Tree>, Vec<Top>) {
+    let tree = Scratch::new(backing, limit, ids, 0o755);
     let tops = vec![Top { name: UPPER, node: tree.upper() }, Top { name: WORK, node: tree.work() }];
     let tree = Arc::new(tree);
     // It ends with the process. Freeing a million files one by one before that would only take time.
     mem::forget(Arc::clone(&tree));
-    Ok((tree, tops))
+    (tree, tops)
 }
 
 fn now() -> Time {

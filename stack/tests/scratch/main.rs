@@ -94,12 +94,12 @@ fn start(words: &[OsString]) -> ExitCode {
     let overlay = std::env::var_os("BARE").is_none();
     let program = std::env::current_exe().unwrap();
     let place = PathBuf::from(std::env::var_os("PLACE").unwrap()).join("place");
-    let stack = Stack { users: users.clone(), points: Vec::new() };
+    let stack = Stack { users: users.clone(), points: Vec::new(), memory: None };
     let settings = File::open(place.with_file_name("settings")).unwrap();
     let image = Image { format: Format::Squashfs, offset: 0, size: 0, path: place.clone() };
     let server = Server::start(&program, [(image, settings.as_fd())], &stack, None).unwrap();
     let (entrance, stdin) = Entrance::pair().unwrap();
-    let entry = Entry { users, place: place.clone(), is_written: overlay };
+    let entry = Entry { users, place: place.clone(), is_written: true, is_overlaid: overlay };
     let mut command = Command::new(&program);
     command.arg(ENTER).args(words).stdin(Stdio::from(stdin));
     command.env("D", if overlay { mounts::merged(&place, true) } else { place.join("upper") });

@@ -21,14 +21,22 @@ impl Images<'_> {
         match stack.last() {
             Some(Overlay::Rw(path)) => format!("writing to {}", self.shown(path)),
             Some(Overlay::Scratch(dir) | Overlay::ScratchImage(dir)) => {
-                let read = self.read().map(|image| format!(": {image} stays as it is")).unwrap_or_default();
-                format!("what is written goes below {} and is removed at the end{read}", dir.display())
+                format!("what is written goes below {} and is removed at the end{}", dir.display(), self.unchanged())
             }
+            Some(Overlay::Memory(bytes)) => format!(
+                "what is written goes to memory, at most {} MiB, and is gone at the end{}",
+                bytes >> 20,
+                self.unchanged()
+            ),
             Some(Overlay::Ro(_)) | None => match self.read() {
                 Some(image) => format!("nothing is written: {image} is only read"),
                 None => "nothing is written: no image is named or taken ('condatainer o' makes one)".into(),
             },
         }
+    }
+
+    fn unchanged(&self) -> String {
+        self.read().map(|image| format!(": {image} stays as it is")).unwrap_or_default()
     }
 
     fn read(&self) -> Option<String> {
@@ -68,6 +76,8 @@ mod tests {
         let tmp = [Overlay::Ro("/w/env.img".into()), Overlay::Scratch("/scratch".into())];
         let expected = "what is written goes below /scratch and is removed at the end: ./env.img stays as it is";
         assert_eq!(said(&tmp, Some("/w/env.img"), None), expected);
+        let memory = "what is written goes to memory, at most 8 MiB, and is gone at the end";
+        assert_eq!(said(&[Overlay::Memory(8 << 20)], None, None), memory);
     }
 
     #[test]

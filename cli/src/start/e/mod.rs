@@ -33,6 +33,9 @@ pub(crate) struct EditArgs {
     /// Read only
     #[arg(short, long)]
     pub(crate) read_only: bool,
+    /// Write to no image: what is written is gone at the end
+    #[arg(long, conflicts_with = "read_only")]
+    pub(crate) tmp: bool,
     /// Do not add the workspace's env.img
     #[arg(short, long)]
     pub(crate) no_autoload: bool,
@@ -51,13 +54,15 @@ pub(crate) fn edit(args: EditArgs) -> Result<ExitCode, Failure> {
     let mut layers = around.layers(&args.layers)?;
     let named = layers.iter().rfind(|layer| is_image(layer)).map(|layer| layer.path.clone());
     let wants_workspace = !args.no_autoload && named.is_none();
-    let found = if wants_workspace { workspace(&around, layers.is_empty())? } else { None };
+    let found = if wants_workspace { workspace(&around, layers.is_empty() && !args.tmp)? } else { None };
     layers.extend(found.clone().map(|path| Layer { named: true, ..Layer::at(path) }));
-    if let Some(written) = layers.iter().find(|layer| args.read_only && layer.mode == Some(Mode::Rw)) {
-        return Err(Failure::usage(format!("-r: {} is asked for as :rw: drop one of them", written.path.display())));
+    let keeps = if args.tmp { Some("--tmp") } else { args.read_only.then_some("-r") };
+    if let Some((option, written)) = keeps.zip(layers.iter().find(|layer| layer.mode == Some(Mode::Rw))) {
+        let path = written.path.display();
+        return Err(Failure::usage(format!("{option}: {path} is asked for as :rw: drop one of them")));
     }
-    let write = !args.read_only && layers.iter().any(|layer| layer.mode.is_none() && is_image(layer));
-    let request = Request { layers, write, ..around.request(&args.start)? };
+    let write = keeps.is_none() && layers.iter().any(|layer| layer.mode.is_none() && is_image(layer));
+    let request = Request { layers, write, tmp: args.tmp, ..around.request(&args.start)? };
     let command = command(&around, args.command);
     match args.start.dry_run {
         Some(format) => container::show(&around.preview(request, command, None)?, format),

@@ -14,6 +14,9 @@ pub(crate) struct RunArgs {
     /// Write to the last image that has no mode of its own
     #[arg(short, long, alias = "writable-img")]
     pub(crate) writable: bool,
+    /// Make everything writable for this run; what is written is gone at its end
+    #[arg(long, conflicts_with = "writable")]
+    pub(crate) tmp: bool,
     /// Take 'module load' and 'ml' lines for dependencies too, and make them do nothing inside
     #[arg(long)]
     pub(crate) module: bool,

@@ -28,8 +28,12 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
     let around = Surroundings::look(Path::new(SYSTEM_FILE))?;
     let path = around.cwd.join(args.command.first().map_or("", String::as_str));
     let script = Script::read(&path, args.module).map_err(Failure::not_started)?;
-    let options =
-        Request { layers: around.layers(&args.overlays)?, write: args.writable, ..around.request(&args.start)? };
+    let options = Request {
+        layers: around.layers(&args.overlays)?,
+        write: args.writable,
+        tmp: args.tmp,
+        ..around.request(&args.start)?
+    };
     if let Some(sbatch) = submit::wanted(args, &script, &around)? {
         return submit::submit(&sbatch, args, &script, options, &around);
     }

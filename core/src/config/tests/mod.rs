@@ -58,6 +58,12 @@ fn fixed_keys_win_over_everything() {
             && Config::default().overruled(&given("/flag", Some(true))).is_empty()
     );
     let fixed = Settings { tmpdir: Some("/t".into()), conda: Some("/c".into()), ..Settings::default() };
+    let memory = Scratch::Memory(Some(1 << 20));
+    let scratch = Config { fixed: Settings { scratch: Some(memory), ..Settings::default() }, ..Config::default() };
+    let scratch = scratch.with_user(None, &env(&[("CONDATAINER_SCRATCH", "disk")])).unwrap();
+    assert_eq!((scratch.scratch(Some(Scratch::Disk)), Config::default().scratch(None)), (memory, Scratch::Disk));
+    let lines = scratch.overruled(&Given { scratch: Some(Scratch::Disk), ..Given::default() });
+    assert_eq!(lines, ["scratch is fixed by this site to memory:1M; the option is not followed"]);
     let (tmpdir, conda) = (Some(Path::new("/x")), Some(Path::new("/c")));
     let lines = Config { fixed, ..Config::default() }.overruled(&Given { tmpdir, conda, ..Given::default() });
     assert_eq!(lines, ["tmpdir is fixed by this site to /t; the option is not followed"]);
@@ -71,6 +77,7 @@ fn mistakes_name_file_line_and_key() {
     for (text, key) in [("apptainer = \"/tmp/mine\"", "apptainer"), ("[fixed]\nbase = \"/b\"", "[fixed]")] {
         assert_eq!(message(text), format!("FILE: {key} is for the site's file only: take it out"));
     }
+    assert_eq!(message("scratch = \"ram\""), "FILE: line 1: 'ram' is not one of: disk, memory, memory:SIZE");
     assert_eq!(message("image_dirs = [\"x\"]"), "FILE: image_dirs = 'x' is not an absolute path");
 }
 
@@ -78,6 +85,8 @@ fn mistakes_name_file_line_and_key() {
 fn variables_are_checked_too() {
     let refused = Config::default().with_user(None, &env(&[("CONDATAINER_FAKEROOT", "maybe")])).unwrap_err();
     assert_eq!(refused.to_string(), "CONDATAINER_FAKEROOT: 'maybe' is not one of: true, false");
+    let refused = Config::default().with_user(None, &env(&[("CONDATAINER_SCRATCH", "ram")])).unwrap_err();
+    assert_eq!(refused.to_string(), "CONDATAINER_SCRATCH: 'ram' is not one of: disk, memory, memory:SIZE");
     for (variable, key) in [("TMPDIR", "tmpdir"), ("BASE", "base"), ("IMAGE_DIRS", "image_dirs")] {
         let variable = format!("CONDATAINER_{variable}");
         let refused = Config::default().with_user(None, &env(&[(&variable, "x.sif")])).unwrap_err();
@@ -176,13 +185,15 @@ fn every_value_says_where_it_comes_from() {
     let user = file(&dir, "c.toml", "tmpdir = \"/user\"");
     let fixed = Settings { fakeroot: Some(false), ..Settings::default() };
     let config = Config { fixed, site_file: Some("/site.toml".into()), ..Config::default() };
-    let config = config.with_user(Some(&user), &env(&[("CONDATAINER_BASE", "/b")])).unwrap();
+    let variables = env(&[("CONDATAINER_BASE", "/b"), ("CONDATAINER_SCRATCH", "memory:2048M")]);
+    let config = config.with_user(Some(&user), &variables).unwrap();
     let shown: Vec<_> = config.keys().into_iter().map(|s| format!("{} {} {}", s.key, s.value, s.source)).collect();
     let expected = [
         "base \"/b\" CONDATAINER_BASE".into(),
         format!("tmpdir \"/user\" {}", user.display()),
+        "scratch \"memory:2G\" CONDATAINER_SCRATCH".into(),
         "fakeroot false /site.toml [fixed]".into(),
         "mounts null default".into(),
     ];
-    assert_eq!(shown[..4], expected);
+    assert_eq!(shown[..5], expected);
 }

@@ -26,7 +26,7 @@ pub(super) fn look(
     layers: &[LayerFacts],
 ) -> Option<HardLinks> {
     let is_written = |layer: &Layer| matches!(layer.mode, Some(Mode::Rw | Mode::Tmp));
-    let writes = request.write || request.layers.iter().any(is_written);
+    let writes = request.write || request.tmp || request.layers.iter().any(is_written);
     let engine = engine.filter(|engine| writes && engine.flavour == Flavour::Apptainer)?;
     let (program, cause) = unprevented(engine, uid)?;
     // The files of the image that is written to are not copied up.

@@ -7,6 +7,7 @@ mod gpus;
 mod hard_links;
 mod host;
 mod layer;
+mod memory;
 mod mounts;
 mod scratch;
 mod whiteouts;
@@ -69,6 +70,7 @@ pub fn survey(request: &Request, config: &Config, env: &HashMap<String, String>)
         user_namespaces: user_namespaces(),
         newuidmap: newuidmap(),
         tmpdir_problem,
+        scratch: scratch::look(config, request),
         tmpdir,
         fakeroot_origin: request.fakeroot.and_then(|fakeroot| config.origin_of_fakeroot(fakeroot)),
         file_limit: file_size_limit::get(),

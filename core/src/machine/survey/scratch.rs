@@ -1,10 +1,20 @@
-//! The directory for what `:tmp` layers write.
+//! Where what `:tmp` layers write is kept, and the directory for that.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use crate::config::{Config, Origin};
+use super::memory;
+use crate::config::{Config, Origin, Scratch};
+use crate::machine::facts::ScratchFacts;
+use crate::request::Request;
 use condatainer_images::trust::tmpdir;
+
+/// On disk or in memory, and how much there is of that.
+pub(super) fn look(config: &Config, request: &Request) -> ScratchFacts {
+    let asked = config.scratch(request.scratch);
+    let origin = if request.scratch == Some(asked) { None } else { config.origin_of_scratch(asked) };
+    ScratchFacts { asked, origin, memory: if asked == Scratch::Disk { 0 } else { memory::allowed() } }
+}
 
 /// The directory for what `:tmp` layers write; where it cannot be used, the reason and what to do.
 pub(crate) fn scratch_place(config: &Config, env: &HashMap<String, String>) -> (PathBuf, Option<(String, String)>) {

@@ -21,7 +21,7 @@ const SEARCH: Duration = Duration::from_millis(100);
 /// Where anything is written, Apptainer takes fuse-overlayfs by itself; SingularityCE never does.
 pub(super) fn matter(request: &Request, engine: Option<&Engine>) -> bool {
     let only_read = |layer: &Layer| matches!(layer.mode, None | Some(Mode::Ro));
-    mounter(engine) == Mounter::Root || (!request.write && request.layers.iter().all(only_read))
+    mounter(engine) == Mounter::Root || (!request.write && !request.tmp && request.layers.iter().all(only_read))
 }
 
 /// Whose overlay reads the images that this engine mounts.

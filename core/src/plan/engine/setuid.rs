@@ -11,12 +11,12 @@ use crate::request::layer::Mode;
 
 /// Refuses a stack that needs fuse-overlayfs and does not get it: that is taken only for what is written to, on top of an image
 /// file, since users' image files are mounted by FUSE.
-pub(crate) fn check_without_driver(facts: &Facts, layers: &[Moded<'_>]) -> Result<(), Refusal> {
+pub(crate) fn check_without_driver(facts: &Facts, layers: &[Moded<'_>], tmp: bool) -> Result<(), Refusal> {
     let mut kinds = layers.iter().map(|(layer, _)| layer.kind).chain([facts.base.kind]);
     if kinds.all(|kind| kind == Kind::Directory) {
         return Err(Refusal::SetuidWithDirectories { base: facts.base.path.clone() });
     }
-    if layers.iter().any(|(_, mode)| *mode != Mode::Ro) {
+    if tmp || layers.iter().any(|(_, mode)| *mode == Mode::Rw) {
         return Ok(());
     }
     let layer = layers.iter().find(|(layer, mode)| shows_deleted(layer, *mode)).map(|(layer, _)| &layer.path);

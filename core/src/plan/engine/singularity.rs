@@ -8,7 +8,6 @@ use crate::machine::engine::Engine;
 use crate::machine::facts::{BaseFacts, Facts, Kind, LayerFacts, Whiteouts};
 use crate::plan::layers::{Moded, needs_repair};
 use crate::plan::refusal::{Limit, Refusal};
-use crate::request::layer::Mode;
 use condatainer_images::system::fakeroot::Fakeroot;
 
 /// Whether the start is one of image files that the kernel mounts, as root or by the setuid starter.
@@ -71,9 +70,9 @@ pub(crate) fn check_owner(layer: &LayerFacts, caller: u32) -> Result<(), Refusal
     }
 }
 
-/// Whether `:tmp` needs an image of its own: directories do not go with images.
-pub(crate) fn wants_scratch_image(engine: &Engine, facts: &Facts, layers: &[Moded<'_>]) -> bool {
-    mounts_by_kernel(engine, facts) && layers.iter().any(|(_, mode)| *mode == Mode::Tmp)
+/// Whether what is kept for one run needs an image of its own: directories do not go with images. Fakeroot would leave it out.
+pub(crate) fn wants_scratch_image(engine: &Engine, facts: &Facts, fakeroot: Option<Fakeroot>) -> bool {
+    mounts_by_kernel(engine, facts) && fakeroot.is_none_or(|fakeroot| fakeroot == Fakeroot::Root)
 }
 
 fn is_file(layer: &LayerFacts) -> bool {

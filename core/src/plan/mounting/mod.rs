@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::config::Mounts;
+use crate::config::{Mounts, Scratch};
 use crate::machine::facts::{Facts, Kind};
 use crate::plan::layers::Moded;
 use crate::plan::refusal::Refusal;
@@ -41,14 +41,27 @@ pub struct OwnMounts {
     pub root: PathBuf,
     /// Who exists in the container.
     pub users: Users,
-    /// The directory for what is written, if something can be.
+    /// Where what is written is kept, if something can be.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub scratch: Option<PathBuf>,
+    pub scratch: Option<Kept>,
     /// The engine would warn of mount points that it does not make, and here it finds them.
     pub silent: bool,
     /// What the engine mounts on, where it cannot make that itself.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub points: Vec<Point>,
+}
+
+/// Where what is written is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Kept {
+    /// In a file without a name in this directory.
+    Directory(PathBuf),
+    /// In memory.
+    Memory {
+        /// At most so many bytes.
+        memory: u64,
+    },
 }
 
 /// A mount point.
@@ -87,6 +100,13 @@ impl Mounting {
         }
     }
 
+    /// The engine will mount something more there, which it cannot make a mount point for where something is written.
+    pub(crate) fn also_mount_on(&mut self, directory: &Path) {
+        if let Self::Own(OwnMounts { scratch: Some(_), points, .. }) = self {
+            points.push(Point { path: directory.into(), what: What::Directory });
+        }
+    }
+
     /// The line that says why we do not. That an image that is written to is the engine's business is no news.
     pub(crate) fn notice(&self, layers: &[Moded<'_>]) -> Option<String> {
         let Self::Engine { why: Some(why) } = self else { return None };
@@ -106,30 +126,38 @@ pub(crate) fn decide(
     layers: &[Moded<'_>],
     fakeroot: Option<Fakeroot>,
     binds: &[Bind],
+    is_written: bool,
 ) -> Result<Mounting, Refusal> {
     let facts_of_mounts = &facts.mounts;
     if facts_of_mounts.asked == Mounts::Engine {
         return Ok(Mounting::Engine { why: None });
     }
     // It takes that one as it is.
-    if facts.base.kind == Kind::Directory && layers.is_empty() {
+    if facts.base.kind == Kind::Directory && layers.is_empty() && !is_written {
         return Ok(Mounting::Engine { why: None });
     }
-    match (users(facts, layers, fakeroot), facts_of_mounts.asked) {
+    match (users(facts, layers, fakeroot, is_written), facts_of_mounts.asked) {
         (Ok(users), _) => {
             let place = place(facts, binds);
-            let is_written = layers.iter().any(|(_, mode)| *mode == Mode::Tmp);
             Ok(Mounting::Own(OwnMounts {
                 root: mounts::merged(&place, is_written),
                 place,
                 users,
-                scratch: is_written.then(|| facts.tmpdir.clone()),
+                scratch: is_written.then(|| kept(facts)),
                 silent: is_written && !facts.gpu_files.mounted_on.is_empty(),
                 points: if is_written { points(facts, binds) } else { Vec::new() },
             }))
         }
         (Err(why), Mounts::Own) => Err(Refusal::NotOurs { why, origin: facts_of_mounts.origin.clone() }),
         (Err(why), _) => Ok(Mounting::Engine { why: Some(why) }),
+    }
+}
+
+/// Of memory half, as the kernel's tmpfs: the rest is the command's.
+fn kept(facts: &Facts) -> Kept {
+    match facts.scratch.asked {
+        Scratch::Memory(size) => Kept::Memory { memory: size.unwrap_or(facts.scratch.memory / 2) },
+        Scratch::Disk => Kept::Directory(facts.tmpdir.clone()),
     }
 }
 
@@ -162,21 +190,19 @@ fn points(facts: &Facts, binds: &[Bind]) -> Vec<Point> {
 }
 
 /// Whether we mount the layers, unless it is a fakeroot that keeps us from it.
-pub(crate) fn is_ours(facts: &Facts, layers: &[Moded<'_>]) -> bool {
-    facts.mounts.asked != Mounts::Engine && users(facts, layers, None).is_ok()
+pub(crate) fn is_ours(facts: &Facts, layers: &[Moded<'_>], is_written: bool) -> bool {
+    facts.mounts.asked != Mounts::Engine && users(facts, layers, None, is_written).is_ok()
 }
 
 /// Who exists in a container that we mount, or why we do not.
-fn users(facts: &Facts, layers: &[Moded<'_>], fakeroot: Option<Fakeroot>) -> Result<Users, String> {
-    let with = |wanted: Mode| layers.iter().find(|(_, mode)| *mode == wanted).map(|(layer, _)| layer.path.display());
-    if let Some(path) = with(Mode::Rw) {
-        return Err(format!("{path} is written to"));
+fn users(facts: &Facts, layers: &[Moded<'_>], fakeroot: Option<Fakeroot>, is_written: bool) -> Result<Users, String> {
+    if let Some((layer, _)) = layers.iter().find(|(_, mode)| *mode == Mode::Rw) {
+        return Err(format!("{} is written to", layer.path.display()));
     }
-    let tmp = with(Mode::Tmp).is_some();
-    if tmp && facts.gpu_files.by_program {
+    if is_written && facts.gpu_files.by_program {
         return Err("nvidia-container-cli mounts the GPU's files, and only it knows where".into());
     }
-    let not_written = facts.mounts.not_written.clone().filter(|_| tmp);
+    let not_written = facts.mounts.not_written.clone().filter(|_| is_written);
     if let Some(why) = facts.mounts.obstacle().or(not_written) {
         return Err(why);
     }

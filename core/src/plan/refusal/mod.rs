@@ -13,7 +13,7 @@ use crate::machine::engine::{Flavour, MissingEngine};
 use crate::request::layer::Mode;
 use condatainer_images::acquire::holder::Holder;
 use condatainer_images::system::fakeroot::Fakeroot;
-use words::{closed, ext_base, readers, wait, who, wrong_owner};
+use words::{closed, ext_base, instead_of_squashfs, on_disk, readers, wait, who, wrong_owner};
 
 pub use limit::Limit;
 
@@ -37,7 +37,7 @@ pub enum Refusal {
         origin: Option<Origin>,
     },
     #[error(
-        "-w: there is no image to write to among the layers (one with :ro is none): make one with 'condatainer o', or name one"
+        "-w: there is no image to write to among the layers (one with :ro is none): make one with 'condatainer o', or name one; --tmp (in Slurm: --condatainer-tmp) needs none"
     )]
     /// `-w` without an image.
     NothingToWrite,
@@ -71,6 +71,12 @@ pub enum Refusal {
         /// The `:rw` layer.
         rw: PathBuf,
     },
+    #[error("{}: it would be written to (-w, :rw), and --tmp (in Slurm: --condatainer-tmp) keeps all that is written elsewhere: leave one of them out", path.display())]
+    /// `:rw` together with `--tmp`.
+    WriterAndScratch {
+        /// The `:rw` layer.
+        path: PathBuf,
+    },
     #[error("{} and {} are the same: what is written to must be named once", first.display(), second.display())]
     /// One layer under two names, or twice under one.
     Twice {
@@ -93,7 +99,7 @@ pub enum Refusal {
         /// The engine.
         engine: Flavour,
     },
-    #[error("{}: a squashfs layer is read-only and cannot be :{mode}: use an ext3 image ('condatainer o') to write", path.display())]
+    #[error("{}: a squashfs layer is read-only and cannot be :{mode}: {}", path.display(), instead_of_squashfs(*mode))]
     /// `:rw` or `:tmp` on squashfs.
     SquashfsIsReadOnly {
         /// The layer.
@@ -224,6 +230,14 @@ pub enum Refusal {
     )]
     /// The range cannot be used.
     NoNewuidmap,
+    #[error("scratch = memory: {}, which does not keep there what is written: {}", why.as_deref().map_or_else(|| "the engine mounts the layers".into(), |why| format!("{why}, so the engine mounts the layers")), on_disk(origin.as_ref()))]
+    /// What is written for one run is to be kept in memory, and only we can do that.
+    NotInMemory {
+        /// Why we do not mount the layers, where we could have been asked to.
+        why: Option<String>,
+        /// Who has asked for memory, where it was no option.
+        origin: Option<Origin>,
+    },
     #[error("{}: cannot hold what :tmp layers write: {reason}: {cure}", path.display())]
     /// No scratch directory.
     NoTmpdir {

@@ -43,6 +43,23 @@ pub(super) fn wait(mode: Mode) -> &'static str {
     }
 }
 
+pub(super) fn instead_of_squashfs(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Tmp => "use --tmp (in Slurm: --condatainer-tmp), which makes all that is shown writable for one run",
+        Mode::Rw | Mode::Ro => "use an ext3 image ('condatainer o') to write",
+    }
+}
+
+pub(super) fn on_disk(origin: Option<&Origin>) -> String {
+    let instead = drop_option("--scratch", "memory", origin);
+    match origin {
+        Some(origin) if !origin.is_fixed() => {
+            format!("use --scratch=disk (in Slurm: CONDATAINER_SCRATCH=disk), or {instead}")
+        }
+        _ => instead,
+    }
+}
+
 pub(super) fn ext_base(origin: Option<&Origin>) -> String {
     const RIGHT: &str = "a .sif, a .sqf or a directory";
     match origin {

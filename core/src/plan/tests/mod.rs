@@ -3,13 +3,14 @@
 mod hard_links;
 mod mounts;
 mod refusals;
+mod tmp;
 
 use std::path::Path;
 
 use super::*;
 use crate::config::Mounts;
 use crate::machine::directories::{HostDirectories, WorkingDirectory};
-use crate::machine::facts::{BaseFacts, Gpu, GpuFiles, ImageFacts, Kind, MountFacts};
+use crate::machine::facts::{BaseFacts, Gpu, GpuFiles, ImageFacts, Kind, MountFacts, ScratchFacts};
 use crate::request::bind::Bind;
 use crate::request::layer::Mode;
 use condatainer_formats::ext::Stamp;
@@ -63,6 +64,7 @@ pub(crate) fn machine() -> Facts {
         host: HostDirectories::default(),
         tmpdir: "/tmp".into(),
         tmpdir_problem: None,
+        scratch: ScratchFacts::default(),
         fakeroot_origin: None,
         file_limit: None,
         hard_links: None,
@@ -237,7 +239,8 @@ fn an_image_of_roots_turns_fakeroot_on() {
 #[test]
 fn fakeroot_without_anything_to_write_is_warned_of() {
     let forced = Request { fakeroot: Some(true), ..ANY() };
-    let warning = "fakeroot without a writable image: nothing can be written (add :rw or :tmp to the image)";
+    let warning =
+        "fakeroot without a writable image: nothing can be written (add :rw or :tmp to the image, or use --tmp)";
     assert_eq!(decided(&forced, vec![img("/e.img", None, ALICE)]).unwrap().notices, [warning]);
     assert!(decided(&forced, vec![img("/e.img", Some(Mode::Tmp), ALICE)]).unwrap().notices.is_empty());
 }

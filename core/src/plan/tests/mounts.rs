@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::Origin;
-use crate::plan::mounting::{Mounting, Point, What};
+use crate::plan::mounting::{Kept, Mounting, Point, What};
 use condatainer_stack::namespace::user::Users;
 
 fn asked(asked: Mounts) -> Facts {
@@ -138,7 +138,7 @@ fn what_is_tmp_has_a_place_to_be_written_to_and_mount_points() {
         "/usr/bin/apptainer -q exec --mount 'type=bind,source=/somewhere,destination=/data' --writable /libexec/stack true # /libexec/stack: /base.sqf /e.img"
     );
     let own = plan.mounts.own().unwrap();
-    assert_eq!(own.scratch.as_deref(), Some(Path::new("/tmp")));
+    assert_eq!(own.scratch, Some(Kept::Directory("/tmp".into())));
     for path in ["/proc", "/etc/passwd", "/lustre", "/data", "/work/here"] {
         assert!(own.points.iter().any(|point| point.path == Path::new(path)), "{path}");
     }

@@ -7,6 +7,7 @@ use crate::machine::facts::ImageFacts;
 use crate::plan::tests::{layer, machine};
 use crate::plan::{Command, Plan, decide};
 use crate::request::Request;
+use crate::request::layer::Mode;
 use condatainer_formats::ext::Stamp;
 use condatainer_images::acquire::usage::Usage;
 use condatainer_images::image::state::State;
@@ -96,6 +97,12 @@ fn images_are_mounted_by_the_setuid_starter() {
         "/usr/bin/singularity -q exec --overlay /a.sqf:ro --overlay /e.img /base.sif true"
     );
     assert_eq!(line(&facts(true, vec![])), "/usr/bin/singularity -q exec /base.sif true");
+    let tmp = |fakeroot| Request { tmp: true, fakeroot, ..ANY() };
+    let written = |request| decided(&facts(true, Vec::new()), &request).unwrap().to_shell();
+    let image = "/usr/bin/singularity -q exec --overlay /tmp/condatainer-XXXXXX/tmp.img /base.sif true";
+    assert_eq!(written(tmp(None)), image);
+    // Fakeroot would leave an image out.
+    assert!(written(tmp(Some(true))).ends_with("--overlay /tmp/condatainer-XXXXXX /base.sif true"));
     assert_eq!(limit(&facts(false, vec![sqf()]), &ANY()), Limit::NotSetuid("/usr/bin/singularity".into()));
 }
 

@@ -65,7 +65,7 @@ pub enum LineError {
     Quotes,
     /// A word that `#CNT` does not know.
     #[error(
-        "#CNT does not know '{0}': write -w, -f, --no-fakeroot, -b IMAGE, -o LAYER, --bind SOURCE:DEST, --env NAME=VALUE or --pwd DIR"
+        "#CNT does not know '{0}': write -w, --tmp, -f, --no-fakeroot, -b IMAGE, -o LAYER, --bind SOURCE:DEST, --env NAME=VALUE or --pwd DIR"
     )]
     Unknown(String),
     /// An option at the end of its line.

@@ -32,6 +32,7 @@ impl Script {
         let needed = Request {
             layers,
             write: settings.write,
+            tmp: settings.tmp,
             base_named: base.as_ref().is_some_and(|base| base.named),
             base: base.map(|base| base.path),
             fakeroot: settings.fakeroot,

@@ -13,6 +13,8 @@ use super::error::LineError;
 pub struct Settings {
     /// `-w`
     pub write: bool,
+    /// `--tmp`
+    pub tmp: bool,
     /// `-f`, `--no-fakeroot`
     pub fakeroot: Option<bool>,
     /// `-b`
@@ -64,9 +66,10 @@ impl Settings {
             "--env" => self.env.push(parse_assignment(&value()?)?),
             "--pwd" => self.pwd = Some(value()?),
             "-w" | "--writable" | "--writable-img" if is_flag => self.write = true,
+            "--tmp" if is_flag => self.tmp = true,
             "-f" | "--fakeroot" if is_flag => self.fakeroot = Some(true),
             "--no-fakeroot" if is_flag => self.fakeroot = Some(false),
-            "-w" | "--writable" | "--writable-img" | "-f" | "--fakeroot" | "--no-fakeroot" => {
+            "-w" | "--writable" | "--writable-img" | "--tmp" | "-f" | "--fakeroot" | "--no-fakeroot" => {
                 return Err(LineError::NoFlag(option.into()));
             }
             _ => return Err(LineError::Unknown(option.into())),

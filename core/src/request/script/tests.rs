@@ -49,9 +49,10 @@ module  load i && j\nml -q k 2> log\nmodule unload l";
 fn options_are_words_of_a_shell() {
     let text =
         "#CNT --writable -f\n\t#CNT --env 'A=b c' --env=D=e=f # why\n#CNT -b base.sif --pwd /w\n#CNTRL is a key\n#CNT
-#CNT--bind /a:/b -o 'x y.sqf'\n#CNT --no-fakeroot";
+#CNT--bind /a:/b -o 'x y.sqf'\n#CNT --no-fakeroot --tmp";
     let expected = Settings {
         write: true,
+        tmp: true,
         fakeroot: Some(false),
         base: Some("base.sif".into()),
         overlays: vec!["x y.sqf".into()],

@@ -79,7 +79,7 @@ pub(crate) fn who_was_faster(plan: &Plan) -> Option<Refusal> {
     plan.stack.iter().find_map(|overlay| match overlay {
         Overlay::Rw(path) => in_use_now(path, Mode::Rw),
         Overlay::Ro(path) => in_use_now(path, Mode::Ro),
-        Overlay::Scratch(_) | Overlay::ScratchImage(_) => None,
+        Overlay::Scratch(_) | Overlay::ScratchImage(_) | Overlay::Memory(_) => None,
     })
 }
 

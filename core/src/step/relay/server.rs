@@ -39,10 +39,7 @@ impl Relays {
         let address = format!("condatainer-{}-{now}", Pid::this());
         let listening = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&address)?)?;
         listening.set_nonblocking(true)?;
-        plan.bind.push(Bind { source, destination: SHOWN.into(), read_only: true });
-        plan.env.push((VARIABLE.into(), address));
-        // The lowest: a program of this name in a layer is what its user wants.
-        plan.path.insert(0, SHOWN.into());
+        add(plan, &Bind { source, destination: SHOWN.into(), read_only: true }, &address);
         Ok(Some(Self { listening, running: Vec::new() }))
     }
 
@@ -74,6 +71,16 @@ impl AsFd for Relays {
     }
 }
 
+/// To what is done if we cannot mount the layers, too.
+fn add(plan: &mut Plan, links: &Bind, address: &str) {
+    plan.mounts.also_mount_on(&links.destination);
+    plan.bind.push(links.clone());
+    plan.env.push((VARIABLE.into(), address.into()));
+    // The lowest: a program of this name in a layer is what its user wants.
+    plan.path.insert(0, SHOWN.into());
+    plan.otherwise.iter_mut().for_each(|otherwise| add(otherwise, links, address));
+}
+
 /// Whether a process of the user's own calls, and from the container: it is ended with the container, and its command with it.
 fn is_inside(call: &UnixStream, first: Pid) -> bool {
     let Ok(peer) = getsockopt(call, sockopt::PeerCredentials) else { return false };
@@ -89,7 +96,29 @@ fn start(first: Pid, call: UnixStream) -> io::Result<Child> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Mounts;
+    use crate::plan::tests::{machine, on};
+    use crate::request::Request;
+    use std::path::Path;
+
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+    #[test]
+    fn whoever_mounts_shows_the_links() {
+        let mut facts = machine();
+        facts.mounts.asked = Mounts::Auto;
+        let request = Request { tmp: true, ..Request::default() };
+        let mut plan = on(facts, &request, Vec::new()).unwrap();
+        let links = Bind { source: "/links".into(), destination: SHOWN.into(), read_only: true };
+        add(&mut plan, &links, "name");
+        assert!(plan.mounts.own().unwrap().points.iter().any(|point| point.path == Path::new(SHOWN)));
+        for plan in [&plan, plan.otherwise.as_deref().unwrap()] {
+            assert!(
+                plan.bind.contains(&links) && plan.path == [SHOWN] && plan.env.iter().any(|(name, _)| name == VARIABLE),
+                "{plan:?}"
+            );
+        }
+    }
 
     #[test]
     fn strangers_who_call_all_the_time_do_not_keep_it() {

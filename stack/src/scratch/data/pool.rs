@@ -32,7 +32,8 @@ impl Data {
         let unit = disk.fragment_size().max(1);
         let of_disk = |count: u64| (u128::from(count) * u128::from(unit) / u128::from(BLOCK)) as u64;
         let (taken, limit) = self.space.taken();
-        let free = of_disk(disk.blocks_available());
+        // The kernel's own tmpfs, in which files without a directory lie, has no size and says so by zeros.
+        let free = if disk.blocks() == 0 { u64::MAX } else { of_disk(disk.blocks_available()) };
         let (blocks, free) = match limit {
             Some(limit) => (limit, free.min(limit.saturating_sub(taken))),
             None => (of_disk(disk.blocks()), free),

@@ -51,3 +51,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn memory_has_as_much_room_as_was_given() {
+    let data = Data::new(Backing::in_memory().unwrap(), Some(4 * 4096));
+    let free = || (data.room().unwrap().blocks, data.room().unwrap().free);
+    let mut content = Content::default();
+    assert_eq!((free(), content.write(&data, 0, &[1; 3 * 4096])), ((4, 4), Ok(3 * 4096)));
+    assert_eq!((free(), content.write(&data, 3 * 4096, &[1; 4 * 4096])), ((4, 1), Ok(4096)));
+    assert_eq!((free(), content.write(&data, 4 * 4096, &[1])), ((4, 0), Err(nix::errno::Errno::ENOSPC)));
+    content.clear(&data);
+    assert_eq!(free(), (4, 4));
+}

@@ -3,3 +3,4 @@
 pub(crate) mod own_directories;
 pub(crate) mod own_engines;
 pub(crate) mod own_mounts;
+pub(crate) mod tmp;

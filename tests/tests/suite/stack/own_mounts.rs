@@ -11,6 +11,7 @@ tests! {
     Apptainer, Desk: [
         exec_e_and_run_show_what_the_engine_shows, everybody_has_the_ids_that_the_engine_gives, the_container_is_named_as_by_hand,
         tasks_of_a_step_share_one_server, steps_beside_each_other_have_a_server_each, a_terminal_is_the_steps, others_join, no_byte_of_an_image_changes,
+        nobody_changes_what_is_only_read,
         a_dirty_image_is_read_as_it_is, a_reader_by_hand_is_in_nobodys_way, what_was_deleted_stays_deleted,
         what_tmp_writes_is_seen_and_gone, tmp_works_as_the_namespaces_root, tmp_has_every_mount_point,
         nothing_is_left_whoever_is_killed, nothing_is_left_of_a_step, a_killed_server_is_an_error, a_stopped_server_keeps_no_step_and_no_node,
@@ -23,7 +24,7 @@ what_is_not_ours_is_refused_or_said, what_the_engine_cannot_mount_is_read, auto_
 const LISTING: &str = "cat /opt/mod/file /own/file; find /opt /own /usr/bin /etc -ls 2> /dev/null | awk '{ print $3, $5, $6, $11, $13 }' | sort | md5sum; pwd; id -u; umask";
 /// Nobody can look into a server. The limit of resident memory does nothing in Linux, goes from a process to its children and with Slurm to a
 /// step's node, and everybody may read it: it marks what was started here.
-const MARK: &str = "mark=$(echo $PWD | cksum | cut -c1-6); ulimit -S -m $mark; ";
+pub(super) const MARK: &str = "mark=$(echo $PWD | cksum | cut -c1-6); ulimit -S -m $mark; ";
 /// The servers of what was started here.
 const SERVERS: &str = "servers() { for s in $(pgrep -u alice -f '[s]erve-stack'); do \
     awk '/^Max resident set/ { print $4 / 1024 }' /proc/$s/limits 2> /dev/null | grep -qx \"$mark\" && echo $s; done; }; ";
@@ -140,6 +141,34 @@ fn no_byte_of_an_image_changes(desk: &Desk) -> Result<()> {
         condatainer exec -o mod.sqf -o env.img -- sh -c 'cat /own/file; touch /new /own/file 2>&1 | grep -c Read-only'; \
         srun -n2 --condatainer-overlay=mod.sqf,env.img true; sha256sum --quiet -c sums && echo same";
     ours(desk, text)?.says("image\n2\nsame").map(drop)
+}
+
+/// The mount refuses it, also the container's root, and nothing is asked of the server.
+fn nobody_changes_what_is_only_read(desk: &Desk) -> Result<()> {
+    two_layers(desk)?;
+    let program = r"#!/usr/bin/python3
+import errno, os
+changes = {
+    'open': lambda: os.open('/own/file', os.O_WRONLY), 'map': lambda: os.open('/own/file', os.O_RDWR), 'root': lambda: os.mkdir('/new'),
+    'truncate': lambda: os.truncate('/own/file', 0), 'create': lambda: os.open('/own/new', os.O_CREAT | os.O_WRONLY),
+    'utimes': lambda: os.utime('/own/file', (1, 1)), 'chmod': lambda: os.chmod('/own/file', 0o600), 'rmdir': lambda: os.rmdir('/own'),
+    'chown': lambda: os.chown('/own/file', os.getuid(), os.getgid()), 'mkdir': lambda: os.mkdir('/own/new'),
+    'mknod': lambda: os.mkfifo('/own/new'), 'symlink': lambda: os.symlink('x', '/own/new'), 'unlink': lambda: os.unlink('/own/file'),
+    'link': lambda: os.link('/own/file', '/own/new'), 'rename': lambda: os.rename('/own/file', '/own/new'),
+    'setxattr': lambda: os.setxattr('/own/file', 'user.x', b'x') }
+for name, change in changes.items():
+    try:
+        change(); print(name, 'was done')
+    except OSError as error:
+        if error.errno != errno.EROFS: print(name, error)
+print(os.access('/own/file', os.W_OK), open('/own/file').read(), end='')
+";
+    desk.write("change.py", program)?;
+    for options in ["", "-f"] {
+        ours(desk, &format!("condatainer exec {options} -o mod.sqf -o env.img -- ./change.py"))?.says("False image")?;
+    }
+    ours(desk, "srun --condatainer-overlay=mod.sqf,env.img ./change.py")?.says("False image")?;
+    nothing_is_left(desk)
 }
 
 fn a_dirty_image_is_read_as_it_is(desk: &Desk) -> Result<()> {
