@@ -43,7 +43,7 @@ pub struct Attributes {
 }
 
 /// A moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Time {
     /// Since 1970.
     pub seconds: i64,

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::listing::Listing;
 use super::node::Node;
+use crate::layer::Time;
 
 /// Keeps listings.
 pub(super) struct Cache {
@@ -33,24 +34,29 @@ impl Cache {
         Self { half: bytes / 2, state: Mutex::default() }
     }
 
-    /// The listing of a directory, which is made with `make` where it is not there. Threads that want the same one wait for the
-    /// first of them.
-    pub(super) fn get(&self, node: &Node, make: impl FnOnce() -> io::Result<Listing>) -> io::Result<Arc<Listing>> {
+    /// The listing of a directory, which is made with `make` where it is not there, or another time is `changed` than when it was made.
+    /// Threads that want the same one wait for the first of them.
+    pub(super) fn get(
+        &self,
+        node: &Node,
+        changed: &[Time],
+        make: impl FnOnce() -> io::Result<Listing>,
+    ) -> io::Result<Arc<Listing>> {
         let turn = {
             let mut state = lock(&self.state);
-            if let Some(listing) = state.find(node, self.half) {
+            if let Some(listing) = state.find(node, self.half).filter(|listing| listing.changed == changed) {
                 return Ok(listing);
             }
             Arc::clone(state.in_work.entry(node.clone()).or_default())
         };
         let _turn = lock(&turn);
-        if let Some(listing) = lock(&self.state).find(node, self.half) {
+        if let Some(listing) = lock(&self.state).find(node, self.half).filter(|listing| listing.changed == changed) {
             return Ok(listing);
         }
         let made = make();
         let mut state = lock(&self.state);
         state.in_work.remove(node);
-        let listing = Arc::new(made?);
+        let listing = Arc::new(made?.of(changed));
         state.keep(node.clone(), Arc::clone(&listing), self.half);
         Ok(listing)
     }
@@ -104,7 +110,7 @@ mod tests {
         let cache = Cache::new(100 << 10);
         let made = AtomicUsize::new(0);
         let get = |key, names| {
-            cache.get(&node(key), || {
+            cache.get(&node(key), &[], || {
                 made.fetch_add(1, Ordering::Relaxed);
                 Ok(listing(names))
             })
@@ -122,10 +128,10 @@ mod tests {
     #[test]
     fn one_that_is_too_large_works_and_an_error_is_not_kept() {
         let cache = Cache::new(1 << 10);
-        assert_eq!(cache.get(&node(1), || Ok(listing(10_000))).unwrap().len(), 10_000);
-        assert_eq!(cache.get(&node(1), || panic!("made twice")).unwrap().len(), 10_000);
-        assert!(cache.get(&node(2), || Err(io::Error::other("broken"))).is_err());
-        assert!(cache.get(&node(2), || Ok(listing(1))).is_ok());
+        assert_eq!(cache.get(&node(1), &[], || Ok(listing(10_000))).unwrap().len(), 10_000);
+        assert_eq!(cache.get(&node(1), &[], || panic!("made twice")).unwrap().len(), 10_000);
+        assert!(cache.get(&node(2), &[], || Err(io::Error::other("broken"))).is_err());
+        assert!(cache.get(&node(2), &[], || Ok(listing(1))).is_ok());
     }
 
     #[test]
@@ -139,7 +145,7 @@ mod tests {
                             made.fetch_add(1, Ordering::Relaxed);
                             Ok(listing(20))
                         };
-                        assert_eq!(cache.get(&node(key), make).unwrap().len(), 20);
+                        assert_eq!(cache.get(&node(key), &[], make).unwrap().len(), 20);
                     }
                 });
             }

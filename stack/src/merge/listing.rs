@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::node::{Node, Part};
+use crate::layer::Time;
 use condatainer_formats::ext::FileType;
 
 /// Stands instead of a layer where several have the directory; the key is then its number among the shared ones.
@@ -14,6 +15,8 @@ pub struct Listing {
     bytes: Vec<u8>,
     records: Vec<Record>,
     shared: Vec<Arc<[Part]>>,
+    /// When the directories of the host among the parts were changed last, as this was made.
+    pub(super) changed: Vec<Time>,
 }
 
 #[derive(Debug)]
@@ -93,6 +96,11 @@ impl Listing {
     /// All names in order.
     pub fn iter(&self) -> impl Iterator<Item = Named<'_>> {
         (0..self.len()).filter_map(|place| self.get(place))
+    }
+
+    /// Made when these were the times of the last changes.
+    pub(super) fn of(self, changed: &[Time]) -> Self {
+        Self { changed: changed.to_vec(), ..self }
     }
 
     /// Bytes of memory, about.

@@ -10,7 +10,7 @@ use super::listing::Listing;
 use super::node::{Node, Part};
 use super::stacked::Stacked;
 use super::union;
-use crate::layer::Attributes;
+use crate::layer::{Attributes, Time};
 use condatainer_formats::ext::Xattr;
 use condatainer_formats::overlayfs::{is_metacopy, is_private};
 
@@ -25,6 +25,7 @@ pub struct Merged {
     /// Which layer holds mount points, that no mark hides.
     points: Option<u16>,
     root: Node,
+    has_host: bool,
     listings: Cache,
     /// Whose turn it is to make the listing of a large directory.
     large: Mutex<()>,
@@ -55,7 +56,8 @@ impl Merged {
         let roots = layers.iter().enumerate().rev();
         let roots = roots.map(|(number, stacked)| Part { layer: number as u16, key: stacked.layer.root() });
         let root = Node::of(roots.collect()).ok_or_else(|| io::Error::other("a stack needs at least one layer"))?;
-        Ok(Self { layers, points, root, listings: Cache::new(LISTINGS), large: Mutex::default() })
+        let has_host = layers.iter().any(|stacked| stacked.layer.is_of_host());
+        Ok(Self { layers, points, root, has_host, listings: Cache::new(LISTINGS), large: Mutex::default() })
     }
 
     /// The root directory.
@@ -75,7 +77,26 @@ impl Merged {
     /// # Errors
     /// Not a directory, or one that cannot be read.
     pub fn list(&self, directory: &Node) -> io::Result<Arc<Listing>> {
-        self.listings.get(directory, || union::listing(&self.layers, self.points, directory.parts(), &self.large))
+        let changed: Vec<Time> =
+            self.of_host(directory).map(|says| says.map_or(Time::default(), |says| says.changed)).collect();
+        let make = || union::listing(&self.layers, self.points, directory.parts(), &self.large);
+        self.listings.get(directory, &changed, make)
+    }
+
+    /// Whether it may change while it is served: a directory of the host has a part of it.
+    #[must_use]
+    pub fn may_change(&self, node: &Node) -> bool {
+        self.has_host && node.parts().iter().any(|part| self.is_of_host(*part).is_some())
+    }
+
+    fn is_of_host(&self, part: Part) -> Option<&Stacked> {
+        self.layers.get(usize::from(part.layer)).filter(|stacked| stacked.layer.is_of_host())
+    }
+
+    /// What those parts say that are directories of the host.
+    fn of_host<'a>(&'a self, node: &'a Node) -> impl Iterator<Item = io::Result<Attributes>> + 'a {
+        let parts = node.parts().iter().filter(|_| self.has_host);
+        parts.filter_map(|part| Some(self.is_of_host(*part)?.layer.attributes(part.key)))
     }
 
     /// What a name stands for.
@@ -105,8 +126,12 @@ impl Merged {
     pub fn attributes(&self, node: &Node) -> io::Result<Attributes> {
         let (stacked, part) = self.topmost(node)?;
         let says = stacked.layer.attributes(part.key).map_err(|error| stacked.named(error))?;
-        let links = if matches!(node, Node::Several(_)) { 1 } else { says.links };
-        Ok(Attributes { links, ..says })
+        if matches!(node, Node::One(_)) {
+            return Ok(says);
+        }
+        // By this the kernel tells whether it may keep what it has listed.
+        let modified = self.of_host(node).flatten().map(|says| says.modified).max();
+        Ok(Attributes { links: 1, modified: modified.map_or(says.modified, |host| host.max(says.modified)), ..says })
     }
 
     /// Reads the content of a file.

@@ -11,9 +11,17 @@ use crate::layer::Attributes;
 /// A day; longer than most jobs, and asked for again after it.
 pub(super) const KEPT: Duration = Duration::from_secs(86_400);
 
-/// `shared` is the number that is shown, of a file that the kernel has under several.
-pub(super) fn answer_attributes(reply: ReplyAttr, node: INodeNo, shared: Option<u64>, answer: Answer<Attributes>) {
-    let kept = if shared.is_some() { Duration::ZERO } else { KEPT };
+/// Of what others may change; network file systems do the same.
+pub(super) const FLEETING: Duration = Duration::from_secs(1);
+
+/// `shared` is the number that is shown, of a file that the kernel has under several; `kept` says for how long the kernel keeps the answer.
+pub(super) fn answer_attributes(
+    reply: ReplyAttr,
+    node: INodeNo,
+    shared: Option<u64>,
+    kept: Duration,
+    answer: Answer<Attributes>,
+) {
     match answer {
         Ok(says) => reply.attr(&kept, &attributes(&Entry { node: shared.unwrap_or(node.0), attributes: says })),
         Err(code) => reply.error(error(code)),

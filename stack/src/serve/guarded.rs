@@ -71,6 +71,10 @@ impl Tree for Guarded {
         self.caught(|tree| tree.shared(node)).flatten()
     }
 
+    fn may_change(&self, node: u64) -> bool {
+        self.caught(|tree| tree.may_change(node)).unwrap_or(false)
+    }
+
     fn attributes(&self, node: u64) -> Answer<Attributes> {
         self.ask(|tree| tree.attributes(node))
     }

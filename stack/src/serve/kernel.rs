@@ -1,6 +1,7 @@
 //! The kernel's requests: from the protocol to [`Requests`] and back.
 //!
-//! Nobody else can change what is served, so the kernel may keep names, missing names, attributes and content as long as it likes. Opening
+//! Nobody else can change what is served, so the kernel may keep names, missing names, attributes and content as long as it likes; but for
+//! what lies in a directory of the host, of which it keeps content as long as the time of its last change stays. Opening
 //! and closing need no message: `ENOSYS` tells it so, and it keeps content and listings all the same (`FOPEN_KEEP_CACHE` and
 //! `FOPEN_CACHE_DIR` are what it takes then).
 
@@ -19,7 +20,7 @@ use fuser::{
 use nix::errno::Errno;
 
 use super::agreed::{LARGEST, agree};
-use super::answers::{KEPT, answer_attributes, answer_empty, answer_entry, answer_xattr};
+use super::answers::{FLEETING, KEPT, answer_attributes, answer_empty, answer_entry, answer_xattr};
 use super::requests::Requests;
 use super::tree::{Answer, Changes, Entry, Listed, New, Renaming};
 use super::wire::{attributes, device, error, from_system, ids, kind, missing, moment, only_a_name, permissions};
@@ -40,8 +41,16 @@ pub(super) struct Kernel {
 impl Kernel {
     /// How long the kernel keeps what a file says.
     fn kept(&self, answer: &Answer<Entry>) -> Duration {
-        let is_shared = answer.as_ref().is_ok_and(|entry| self.requests.shared(entry.node).is_some());
-        if is_shared { Duration::ZERO } else { KEPT }
+        answer.as_ref().map_or(KEPT, |entry| self.kept_of(entry.node))
+    }
+
+    fn kept_of(&self, node: u64) -> Duration {
+        if self.requests.shared(node).is_some() { Duration::ZERO } else { self.kept_names(node) }
+    }
+
+    /// How long it keeps the names in a directory.
+    fn kept_names(&self, directory: u64) -> Duration {
+        if self.requests.may_change(directory) { FLEETING } else { KEPT }
     }
 }
 
@@ -54,10 +63,10 @@ impl Filesystem for Kernel {
     fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         match self.requests.lookup(parent.0, name.as_bytes()) {
             // Node 0 is a name that does not exist, which the kernel keeps as well.
-            Err(Errno::ENOENT) => reply.entry(&KEPT, &missing(), Generation(0)),
+            Err(Errno::ENOENT) => reply.entry(&self.kept_names(parent.0), &missing(), Generation(0)),
             answer => {
                 let kept = self.kept(&answer);
-                answer_entry(reply, KEPT, kept, answer);
+                answer_entry(reply, self.kept_names(parent.0), kept, answer);
             }
         }
     }
@@ -67,7 +76,8 @@ impl Filesystem for Kernel {
     }
 
     fn getattr(&self, _request: &Request, node: INodeNo, _file: Option<FileHandle>, reply: ReplyAttr) {
-        answer_attributes(reply, node, self.requests.shared(node.0), self.requests.attributes(node.0));
+        let answer = self.requests.attributes(node.0);
+        answer_attributes(reply, node, self.requests.shared(node.0), self.kept_of(node.0), answer);
     }
 
     fn setattr(
@@ -98,7 +108,7 @@ impl Filesystem for Kernel {
             changed: changed.map(from_system),
         };
         let answer = self.requests.change(node.0, &changes);
-        answer_attributes(reply, node, self.requests.shared(node.0), answer);
+        answer_attributes(reply, node, self.requests.shared(node.0), self.kept_of(node.0), answer);
     }
 
     fn readlink(&self, _request: &Request, node: INodeNo, reply: ReplyData) {
@@ -302,12 +312,13 @@ impl Filesystem for Kernel {
         from: u64,
         mut reply: ReplyDirectoryPlus,
     ) {
+        let names = self.kept_names(node.0);
         let listed = self.requests.list(node.0, from, &mut |listed: &Listed<'_>| {
             let name = OsStr::from_bytes(listed.name);
             // One that cannot be read is listed all the same, without a node: asking for it gives its error.
             let entry = self.requests.entry(node.0, listed).unwrap_or(None);
             let says = entry.as_ref().map_or_else(|| only_a_name(listed), attributes);
-            let kept = entry.map_or(KEPT, |entry| self.kept(&Ok(entry)));
+            let kept = entry.map_or(KEPT, |entry| self.kept(&Ok(entry))).min(names);
             let full = reply.add(says.ino, listed.next, name, &kept, &says, Generation(0));
             if let (true, Some(entry)) = (full, entry) {
                 self.requests.forget(entry.node, 1);

@@ -77,6 +77,9 @@ impl Lower {
         let Node::Several(parts) = node else { return Ok(Entry { node: number, attributes }) };
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         let known = shared.entry(number).or_insert_with(|| Known { parts: Arc::clone(parts), count: 0 });
+        if known.parts != *parts && self.merged.may_change(node) {
+            known.parts = Arc::clone(parts);
+        }
         if known.parts != *parts {
             // In a sound image a directory has one name, and so one directory of each other layer under it.
             return Err(self.trouble.told(io::Error::other("an image is damaged: a directory has two names")));
@@ -137,6 +140,10 @@ impl Tree for Lower {
         if known.count == 0 {
             shared.remove(&node);
         }
+    }
+
+    fn may_change(&self, node: u64) -> bool {
+        self.node(node).is_ok_and(|node| self.merged.may_change(&node))
     }
 
     fn attributes(&self, node: u64) -> Answer<Attributes> {

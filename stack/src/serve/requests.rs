@@ -116,6 +116,12 @@ impl Requests {
         if node & WRITABLE == 0 { None } else { self.tree(node).ok()?.shared(node) }
     }
 
+    /// As [`Tree::may_change`].
+    #[must_use]
+    pub fn may_change(&self, node: u64) -> bool {
+        node & WRITABLE == 0 && node != ROOT && self.lower.may_change(node)
+    }
+
     /// GETATTR.
     ///
     /// # Errors

@@ -139,6 +139,11 @@ pub trait Tree: Send + Sync {
         None
     }
 
+    /// Whether others may change it: what is said of it and of the names in it is asked for again soon.
+    fn may_change(&self, _node: u64) -> bool {
+        false
+    }
+
     /// What a node says.
     ///
     /// # Errors

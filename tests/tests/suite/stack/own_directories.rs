@@ -9,7 +9,7 @@ tests! {
     Apptainer, Desk: [
         a_base_and_layers_show_what_the_engine_shows, what_was_deleted_in_a_directory_stays_deleted,
         a_step_shares_one_tree, tmp_writes_over_directories_of_others, as_root_too, a_base_alone_is_the_engines,
-        what_changes_meanwhile_is_old_or_new_or_an_error, links_lead_nowhere_outside,
+        what_is_written_meanwhile_is_seen, what_changes_meanwhile_is_old_or_new_or_an_error, links_lead_nowhere_outside,
     ];
 }
 
@@ -93,6 +93,21 @@ fn a_base_alone_is_the_engines(desk: &Desk) -> Result<()> {
     ours(desk, "condatainer exec -b /srv/base/base --dry-run true")?
         .says("/usr/bin/apptainer -q exec /srv/base/base true")
         .map(drop)
+}
+
+/// What is written into a file, and what is new, is seen soon.
+fn what_is_written_meanwhile_is_seen(desk: &Desk) -> Result<()> {
+    written_directory(desk)?;
+    let inside = "cat /own/file; ls /own; touch there; until grep -q more /own/file; do sleep 0.1; done; \
+        until [ -e /own/late ]; do sleep 0.1; done; until ls /own | grep -q late; do sleep 0.1; done; cat /own/file";
+    for mode in ["", ":tmp"] {
+        let text = format!(
+            "rm -f there; condatainer exec -o mod.sqf -o ./d{mode} -- sh -c '{inside}' & start=$!; until [ -e there ]; do sleep 0.05; done; \
+            echo more >> d/upper/own/file; echo late > d/upper/own/late; wait $start; rm d/upper/own/late; echo directory > d/upper/own/file"
+        );
+        ours(desk, &text)?.says("directory\nfile\nlink\ndirectory\nmore")?;
+    }
+    nothing_is_left(desk)
 }
 
 fn what_changes_meanwhile_is_old_or_new_or_an_error(desk: &Desk) -> Result<()> {
