@@ -15,7 +15,7 @@ tests! {
         a_dirty_image_is_read_as_it_is, a_reader_by_hand_is_in_nobodys_way, what_was_deleted_stays_deleted,
         what_tmp_writes_is_seen_and_gone, tmp_works_as_the_namespaces_root, tmp_has_every_mount_point,
         nothing_is_left_whoever_is_killed, nothing_is_left_of_a_step, a_killed_server_is_an_error, a_stopped_server_keeps_no_step_and_no_node,
-what_is_not_ours_is_refused_or_said, what_the_engine_cannot_mount_is_read, auto_leaves_a_start_to_the_engine_late,
+        what_is_not_ours_is_refused_or_said, what_the_engine_cannot_mount_is_read, auto_leaves_a_start_to_the_engine_late,
     ];
     Apptainer, OwnCluster: [a_site_that_forbids_directories];
 }
