@@ -20,6 +20,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use fuser::{Config, Session, SessionACL};
+use nix::errno::Errno;
 
 pub use guarded::Guarded;
 pub(crate) use guarded::note_places;
@@ -51,5 +52,24 @@ pub fn run(requests: Requests, device: OwnedFd, options: Options, ready: impl Fn
     let acls = options.acls || requests.can_be_written();
     let session = Session::from_fd(Kernel { requests, acls }, device, SessionACL::All, config)?;
     ready();
-    session.run()
+    until_the_end(session.run())
+}
+
+/// A thread that has just taken a request when the mount goes is told this instead of ENODEV; nobody waits for that answer any more.
+fn until_the_end(ended: io::Result<()>) -> io::Result<()> {
+    match ended {
+        Err(error) if error.raw_os_error() == Some(Errno::ECONNABORTED as i32) => Ok(()),
+        ended => ended,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_that_comes_with_the_end_is_no_trouble() {
+        let of = |errno: Errno| until_the_end(Err(errno.into())).is_ok();
+        assert!(of(Errno::ECONNABORTED) && !of(Errno::EIO) && until_the_end(Ok(())).is_ok());
+    }
 }

@@ -34,7 +34,13 @@ impl Serve for One {
         let self_ends = self.0 == "short";
         let session = Session::from_fd(*self, mount, SessionACL::All, config)?;
         ready();
-        if self_ends { Ok(()) } else { session.run() }
+        if self_ends {
+            return Ok(());
+        }
+        // What a thread is told that has just taken a request when the mount goes.
+        session
+            .run()
+            .or_else(|error| if error.raw_os_error() == Some(nix::libc::ECONNABORTED) { Ok(()) } else { Err(error) })
     }
 }
 
