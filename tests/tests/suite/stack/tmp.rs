@@ -94,9 +94,9 @@ fn jobs_ask_for_it_as_for_anything_else(desk: &Desk) -> Result<()> {
     let salloc = format!("salloc -Q -n1 --condatainer-tmp --condatainer-overlay=mod.sqf srun sh -c '{write}' alloc");
     by(desk, "own", &salloc)?.says("alloc")?;
     // What a job was given is no obstacle to an image that a step names.
-    let job = "#!/bin/sh\n#SBATCH --condatainer-tmp --condatainer-scope=steps\nsrun --condatainer-overlay=env.img:rw sh -c 'echo kept > /own/file'\nsrun --condatainer-overlay=env.img cat /own/file\n";
+    let job = "#!/bin/sh\n#SBATCH --condatainer-tmp --condatainer-scope=steps\nsrun --condatainer-overlay=env.img:rw sh -c 'echo is kept > /own/file'\nsrun --condatainer-overlay=env.img cat /own/file\n";
     let (job, said) = desk.batch(&["-n1"], job)?;
-    ensure!(job.state == "COMPLETED" && said.trim() == "kept", "{job:?} {said:?}");
+    ensure!(job.state == "COMPLETED" && said == "is kept\n", "{job:?} {said:?}");
     nothing_is_left(desk)
 }
 
