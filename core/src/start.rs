@@ -20,7 +20,7 @@ pub fn facts(
 ) -> Result<Facts, SurveyError> {
     let mut facts = survey::survey(request, config, env)?;
     known(&mut facts);
-    if plan::is_engines(request, &facts) {
+    if plan::needs_search(request, &facts) {
         survey::search_for_engine(request, &mut facts);
     }
     Ok(facts)

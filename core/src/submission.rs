@@ -9,10 +9,10 @@ use crate::config::{Config, Mounts};
 use crate::machine::facts::{BaseFacts, LayerFacts};
 use crate::machine::survey::{self, SurveyError};
 use crate::plan;
-use crate::plan::fakeroot;
 use crate::plan::layers;
 use crate::plan::refusal::Refusal;
 use crate::plan::search_permission::{self, As};
+use crate::plan::{fakeroot, mounting};
 use crate::request::Request;
 use crate::request::layer::Mode;
 use condatainer_images::image::ImageError;
@@ -47,7 +47,7 @@ pub fn check(request: &mut Request, config: &Config) -> Result<(), SubmissionErr
         }
     }
     match base {
-        Some(base) if complete => check_together(request, &base, &layers, config.mounts(request.mounts)),
+        Some(base) if complete => check_together(request, &base, &layers, config),
         _ => Ok(()),
     }
 }
@@ -56,12 +56,17 @@ fn check_together(
     request: &mut Request,
     base: &BaseFacts,
     layers: &[LayerFacts],
-    mounts: Mounts,
+    config: &Config,
 ) -> Result<(), SubmissionError> {
+    let mounts = config.mounts(request.mounts);
     let moded = plan::check(request, base, layers, None)?;
-    let is_written = moded.iter().any(|(_, mode)| *mode == Mode::Rw);
+    let written = moded.iter().find(|(_, mode)| *mode == Mode::Rw);
+    if let (Some((layer, _)), Mounts::Own) = (written, mounts) {
+        let origin = if request.mounts == Some(mounts) { None } else { config.origin_of_mounts(mounts) };
+        return Err(Refusal::NotOurs { why: mounting::is_written_to(layer), origin }.into());
+    }
     // Whether we can mount what is only read is for the node to say.
-    let is_engines = mounts == Mounts::Engine || is_written;
+    let is_engines = mounts == Mounts::Engine || written.is_some();
     if is_engines {
         plan::check_for_engine(&moded)?;
     }

@@ -53,10 +53,13 @@ pub fn decide(request: &Request, facts: &Facts, command: Command) -> Result<Plan
     Ok(Plan { otherwise, ..plan })
 }
 
-/// Whether the engine would mount the layers of this request, which takes [`search_for_engine`](crate::machine::survey::search_for_engine).
+/// Whether the engine would mount the layers of this request, or could not where that is the way out, as long as nobody has
+/// [searched](crate::machine::survey::search_for_engine) them: one that takes no fuse-overlayfs must know that it needs none.
 #[must_use]
-pub fn is_engines(request: &Request, facts: &Facts) -> bool {
-    one_way(request, facts, Command::Shell(None)).map_or(true, |plan| plan.mounts.own().is_none())
+pub fn needs_search(request: &Request, facts: &Facts) -> bool {
+    let has_no_way_out = |plan: &Plan| facts.mounts.asked == Mounts::Auto && plan.otherwise.is_none();
+    let plan = decide(request, facts, Command::Shell(None));
+    plan.map_or(true, |plan| plan.mounts.own().is_none() || has_no_way_out(&plan))
 }
 
 fn one_way(request: &Request, facts: &Facts, command: Command) -> Result<Plan, Refusal> {

@@ -28,7 +28,7 @@ pub(crate) enum As {
 
 /// Refuses the first directory that is closed to the caller. Real root enters everything.
 pub(crate) fn check(layers: &[Moded<'_>], tmp: bool, who: As) -> Result<(), Refusal> {
-    if matches!(who, As::User(0) | As::Root(Some(Fakeroot::Root))) {
+    if matches!(who, As::User(0) | As::Owner(0) | As::Root(Some(Fakeroot::Root))) {
         return Ok(());
     }
     let closed = |(layer, mode): Moded<'_>, directory: &ImageDirectory| Refusal::Closed {
@@ -172,6 +172,7 @@ mod tests {
             ((70_000, 1002, 0o700), RANGE, false),
             ((1002, 1002, 0o700), SHOWN, true),
             ((1002, 1002, 0o077), SHOWN, false),
+            ((1002, 1002, 0o077), As::Owner(0), true),
         ] {
             let layer = image((0, 0, 0o755), Some(owner));
             assert_eq!(check(&[(&layer, Mode::Ro)], who).is_ok(), opens, "{owner:?} {who:?}");

@@ -230,9 +230,9 @@ fn plan(request: &Request<'_>, order: &Order<'_>, place: &Place) -> Result<Plan,
 /// The engine is started as it is, with nobody to serve a tree for it: so it mounts the base, whatever the site says about layers.
 fn decide(container: &crate::request::Request, mut facts: Facts, command: Vec<String>) -> Result<Plan, Refusal> {
     facts.mounts.asked = Mounts::Engine;
-    let plan = plan::decide(container, &facts, plan::Command::Argv(command))?;
     // What an overlay in the base has deleted is of no consequence here.
-    Ok(Plan { overlay_driver: false, ..plan })
+    facts.base.shows_deleted = false;
+    plan::decide(container, &facts, plan::Command::Argv(command))
 }
 
 /// The tool's part.

@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::config::{Mounts, Scratch};
-use crate::machine::facts::{Facts, Kind};
+use crate::machine::facts::{Facts, Kind, LayerFacts};
 use crate::plan::layers::Moded;
 use crate::plan::refusal::Refusal;
 use crate::plan::working_directory::is_the_containers;
 use crate::request::bind::Bind;
 use crate::request::layer::Mode;
+use condatainer_images::acquire::usage::Usage;
 use condatainer_images::system::fakeroot::Fakeroot;
 use condatainer_stack::namespace::mounts;
 use condatainer_stack::namespace::user::Users;
@@ -132,8 +133,7 @@ pub(crate) fn decide(
     if facts_of_mounts.asked == Mounts::Engine {
         return Ok(Mounting::Engine { why: None });
     }
-    // It takes that one as it is.
-    if facts.base.kind == Kind::Directory && layers.is_empty() && !is_written {
+    if is_bare_directory(facts, layers, is_written) {
         return Ok(Mounting::Engine { why: None });
     }
     match (users(facts, layers, fakeroot, is_written), facts_of_mounts.asked) {
@@ -191,16 +191,33 @@ fn points(facts: &Facts, binds: &[Bind]) -> Vec<Point> {
 
 /// Whether we mount the layers, unless it is a fakeroot that keeps us from it.
 pub(crate) fn is_ours(facts: &Facts, layers: &[Moded<'_>], is_written: bool) -> bool {
-    facts.mounts.asked != Mounts::Engine && users(facts, layers, None, is_written).is_ok()
+    facts.mounts.asked != Mounts::Engine
+        && !is_bare_directory(facts, layers, is_written)
+        && users(facts, layers, None, is_written).is_ok()
+}
+
+/// There is nothing to mount: the engine takes that one as it is.
+fn is_bare_directory(facts: &Facts, layers: &[Moded<'_>], is_written: bool) -> bool {
+    facts.base.kind == Kind::Directory && layers.is_empty() && !is_written
+}
+
+/// Why it is not for us to mount.
+pub(crate) fn is_written_to(layer: &LayerFacts) -> String {
+    format!("{} is written to", layer.path.display())
 }
 
 /// Who exists in a container that we mount, or why we do not.
 fn users(facts: &Facts, layers: &[Moded<'_>], fakeroot: Option<Fakeroot>, is_written: bool) -> Result<Users, String> {
     if let Some((layer, _)) = layers.iter().find(|(_, mode)| *mode == Mode::Rw) {
-        return Err(format!("{} is written to", layer.path.display()));
+        return Err(is_written_to(layer));
     }
     if is_written && facts.gpu_files.by_program {
         return Err("nvidia-container-cli mounts the GPU's files, and only it knows where".into());
+    }
+    let is_unlocked =
+        |layer: &LayerFacts| matches!(&layer.image, Some(image) if matches!(image.usage, Usage::Unknown { .. }));
+    if let Some((layer, _)) = layers.iter().find(|(layer, _)| is_unlocked(layer)) {
+        return Err(format!("{}: its file system has no locks", layer.path.display()));
     }
     let not_written = facts.mounts.not_written.clone().filter(|_| is_written);
     if let Some(why) = facts.mounts.obstacle().or(not_written) {

@@ -77,6 +77,30 @@ fn without_a_range_the_caller_alone_is_root() {
     assert!(line(&plan).starts_with("/usr/bin/apptainer -q exec --fakeroot --writable /libexec/stack true # "));
 }
 
+#[test]
+fn an_image_without_locks_is_the_engines() {
+    let unlocked =
+        with_image(img("/e.img", None, ALICE), |image| image.usage = Usage::Unknown { reason: "ENOLCK".into() });
+    let plan = on(asked(Mounts::Auto), &ANY(), vec![unlocked.clone()]).unwrap();
+    assert_eq!(why(&plan), "/e.img: its file system has no locks");
+    assert!(needs_search(&ANY(), &Facts { layers: vec![unlocked], ..asked(Mounts::Auto) }));
+}
+
+/// Unsearched it may only be read by fuse-overlayfs, which this one does not take.
+#[test]
+fn the_way_out_is_searched_where_it_must_be() {
+    let facts = |is_setuid| {
+        let mut facts = Facts { layers: vec![img("/e.img", None, ALICE)], ..asked(Mounts::Auto) };
+        facts.layers[0].image.as_mut().unwrap().whiteouts = Whiteouts::Unknown;
+        facts.engine.as_mut().unwrap().setuid = is_setuid;
+        facts
+    };
+    assert!(!needs_search(&ANY(), &facts(false)) && needs_search(&ANY(), &facts(true)));
+    let mut searched = facts(true);
+    searched.layers[0].image.as_mut().unwrap().whiteouts = Whiteouts::Honoured(Stamp::default());
+    assert!(decide(&ANY(), &searched, Command::Shell(None)).unwrap().otherwise.is_some());
+}
+
 /// As a user he has no right to mount in a namespace of ours, and root has.
 #[test]
 fn a_setuid_engine_makes_one_more_namespace_only_for_a_user() {
@@ -208,10 +232,8 @@ fn what_tmp_writes_is_no_reason_to_say_nothing() {
 fn what_only_the_engine_cannot_mount_is_refused_where_it_mounts() {
     let changed = |change: fn(&mut ImageFacts)| move |mode| with_image(img("/e.img", Some(mode), ALICE), change);
     let ext4 = changed(|image| image.refused_by_engine = Some("extents".into()));
-    let unreplayed = changed(|image| {
-        image.state = State::NeedsRecovery;
-        image.usage = Usage::Unknown { reason: "no locks".into() };
-    });
+    // Whoever may only read it can replay it in memory alone.
+    let unreplayed = |mode| LayerFacts { writable: false, ..changed(|image| image.state = State::NeedsRecovery)(mode) };
     let layers: [&dyn Fn(Mode) -> LayerFacts; 3] = [&ext4, &unreplayed, &|mode| img("/a:b.img", Some(mode), ALICE)];
     for layer in layers {
         let on = |asked: Facts, mode| on(asked, &ANY(), vec![layer(mode)]);
@@ -219,7 +241,9 @@ fn what_only_the_engine_cannot_mount_is_refused_where_it_mounts() {
         let mut impossible = asked(Mounts::Auto);
         impossible.mounts.why_not = Some("no /dev/fuse".into());
         assert_eq!(on(impossible, Mode::Ro).unwrap_err(), refusal);
-        assert_eq!(on(asked(Mounts::Auto), Mode::Rw).unwrap_err(), refusal);
+        if layer(Mode::Rw).writable {
+            assert_eq!(on(asked(Mounts::Auto), Mode::Rw).unwrap_err(), refusal);
+        }
         for mode in [Mode::Ro, Mode::Tmp] {
             assert!(on(asked(Mounts::Own), mode).unwrap().mounts.own().is_some());
             let plan = on(asked(Mounts::Auto), mode).unwrap();

@@ -320,6 +320,9 @@ fn what_is_not_ours_is_refused_or_said(desk: &Desk) -> Result<()> {
     two_layers(desk)?;
     let own = |options: &str| ours(desk, &format!("condatainer exec {options} -- echo RAN"));
     desk.refused(own("-w -o env.img")?, "mounts = own: ")?;
+    // No job is made for it.
+    let submitted = desk.with_mounts("own").run(&["sbatch", "--condatainer-overlay=env.img:rw", "--wrap=true"])?;
+    desk.refused(submitted, "env.img is written to")?;
     desk.script("condatainer exec --mounts=auto -- cat /etc/condatainer-base > /dev/null")?
         .success()?
         .without_a_word()?;
