@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let file = File::open(image)?;
     let window = Window::whole(file.metadata()?.len());
     let start = Instant::now();
-    let layer = SquashfsLayer::open(file, window, Budget { metadata: 8 << 20, data: 24 << 20 })?;
+    let layer = SquashfsLayer::open(file, window, Budget { metadata: 8 << 20, data: 16 << 20 })?;
     println!("opened in {:.2} ms", start.elapsed().as_secs_f64() * 1e3);
     let start = Instant::now();
     let files = walk(&layer)?;

@@ -6,12 +6,10 @@ cd "$HOME"
 export RUNS=${RUNS:-20} base=/srv/base/base.sqf
 
 pair() { # WHAT OPTIONS OF-SRUN BY-HAND: the options of exec, those of srun, and those of apptainer
-    printf '\n%s:\n\n' "$1"
-    turns "condatainer exec $2 true" "condatainer -q exec $2 /bin/true" \
-        "apptainer exec $4 base.sqf true" "apptainer -q exec $4 $base /bin/true"
+    printf '\n%s (`%s`):\n\n' "$1" "${2:-no options}"
+    turns '`condatainer exec`' "condatainer -q exec $2 /bin/true" '`apptainer exec`' "apptainer -q exec $4 $base /bin/true"
     echo
-    salloc -Q turns "srun $3 true" "srun -Q $3 /bin/true" \
-        "srun apptainer exec $4 base.sqf true" "srun -Q apptainer -q exec $4 $base /bin/true"
+    salloc -Q turns '`srun`' "srun -Q $3 /bin/true" '`srun apptainer exec`' "srun -Q apptainer -q exec $4 $base /bin/true"
 }
 
 condatainer -q o -s 1G env.img
