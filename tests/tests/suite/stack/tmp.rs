@@ -39,6 +39,9 @@ fn a_base_is_written_to_without_an_image(desk: &Desk) -> Result<()> {
         );
         by(desk, way, &text)?.says("new\ngone")?.without_a_word().with_context(|| way.to_owned())?;
     }
+    let directory = "condatainer exec -b /srv/base/base --tmp -- sh -ec 'rm /etc/condatainer-base; echo x > /etc/x; cat /etc/x'; ls /srv/base/base/etc/condatainer-base";
+    // The engine shows the files of such a base as root's, whom a user is not.
+    by(desk, "own", directory)?.says("x\n/srv/base/base/etc/condatainer-base")?;
     nothing_is_left(desk)
 }
 
@@ -63,6 +66,10 @@ fn the_namespaces_root_writes_too(desk: &Desk) -> Result<()> {
     for way in WAYS {
         let output = by(desk, way, &format!("condatainer exec --tmp -f -- sh -ec '{text}'"))?.says("42 43\n0 7\n0")?;
         output.without_a_word().with_context(|| way.to_owned())?;
+        // Who has no subordinate ids is root alone.
+        let alone = "rm /etc/condatainer-base; mkdir /opt/s; stat -c '%u %g' /opt/s; id -u";
+        let typed = format!("condatainer exec --tmp -f -- sh -ec \"{alone}\"");
+        by(&desk.of("bob")?, way, &typed)?.says("0 0\n0").with_context(|| way.to_owned())?;
     }
     nothing_is_left(desk)
 }
