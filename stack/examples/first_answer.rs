@@ -2,7 +2,7 @@
 //!
 //! `first_answer PROGRAM PLACE IMAGE…`: PROGRAM is condatainer, PLACE a directory to mount on, an IMAGE `squashfs:FILE` or `ext:FILE`, the lowest
 //! first. Prints medians and quartiles of $RUNS runs (50), in ms: until the server answers the kernel, and until the process that becomes the
-//! engine has its namespaces and mounts, has listed the root, and runs `true`. Beside them, what starting `PROGRAM --version` takes.
+//! engine has its namespaces and mounts, has listed the root, and runs `/bin/true`. Beside them, what starting `PROGRAM --version` takes.
 
 #![forbid(unsafe_code)]
 
@@ -71,7 +71,7 @@ fn serve_once(program: &Path, place: &Path, images: &[(Image, File)]) -> Result<
     let (entrance, stdin) = Entrance::pair()?;
     let entry = Entry { users, place: place.into(), is_written: false, is_overlaid: false };
     let mut command = Command::new(program);
-    command.args([ENTER, "true"]).stdin(Stdio::from(stdin));
+    command.args([ENTER, "/bin/true"]).stdin(Stdio::from(stdin));
     let mut engine = command.spawn()?;
     drop(command);
     entrance.lead(engine.id(), &entry, io::stdin().as_fd(), &server)?;
