@@ -1,13 +1,18 @@
 //! What stands before the C library's functions of these names: the same calls of the kernel, and a little more.
 
-use core::ffi::{CStr, c_char, c_int, c_uint};
+use core::ffi::{CStr, c_char, c_int, c_long, c_uint};
 
 use crate::freestanding::call::{call, exit};
-use crate::freestanding::numbers::{FCHMODAT, MKDIRAT, STATX};
+use crate::freestanding::numbers::{CLOSE, FCHMODAT, FTRUNCATE, MKDIRAT, OPENAT, OPENAT2, STATX};
 
 /// The number of links, which fuse-overlayfs does not ask for.
 const STATX_NLINK: c_uint = 4;
 const PERMISSIONS: c_uint = 0o7777;
+const AT_FDCWD: c_int = -100;
+/// `O_TRUNC`; the same on both architectures.
+const EMPTIED: usize = 0o1000;
+/// The descriptor is for reading only, or of something that has no size.
+const EINVAL: i32 = 22;
 
 /// `struct statx` of the kernel.
 #[repr(C)]
@@ -31,9 +36,9 @@ unsafe extern "C" {
 }
 
 /// As a C library's function ends: an answer, or -1 and `errno`.
-fn ended(answer: Result<usize, i32>) -> c_int {
+fn ended(answer: Result<usize, i32>) -> c_long {
     match answer {
-        Ok(answer) => answer as c_int,
+        Ok(answer) => answer as c_long,
         Err(error) => {
             // SAFETY: this thread's own errno.
             unsafe { __errno_location().write(error) };
@@ -58,7 +63,7 @@ unsafe extern "C" fn statx(
         // SAFETY: the kernel has read the path and filled the buffer.
         unsafe { crate::tell_apart(directory, CStr::from_ptr(path), &mut *found) };
     }
-    ended(answer)
+    ended(answer) as c_int
 }
 
 #[unsafe(no_mangle)]
@@ -70,7 +75,53 @@ unsafe extern "C" fn mkdirat(directory: c_int, path: *const c_char, mode: c_uint
         // SAFETY: the same path. Where it fails, the directory is what it would be without us.
         let _ = unsafe { call(FCHMODAT, [at, path, (mode & PERMISSIONS) as usize, 0, 0, 0]) };
     }
-    ended(answer)
+    ended(answer) as c_int
+}
+
+/// What open(2) has opened with these flags, empty if that was asked for.
+fn emptied(opened: Result<usize, i32>, flags: usize) -> Result<usize, i32> {
+    let file = opened?;
+    if flags & EMPTIED == 0 {
+        return Ok(file);
+    }
+    // SAFETY: it has no pointer.
+    match unsafe { call(FTRUNCATE, [file, 0, 0, 0, 0, 0]) } {
+        Err(error) if error != EINVAL => {
+            // SAFETY: nobody has been told of it yet.
+            let _ = unsafe { call(CLOSE, [file, 0, 0, 0, 0, 0]) };
+            Err(error)
+        }
+        _ => Ok(file),
+    }
+}
+
+/// The C library's has its last argument only where a file may be made. Whoever calls that one has it in a register or not; nobody
+/// reads it where it does not count.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn openat64(directory: c_int, path: *const c_char, flags: c_int, mode: c_uint) -> c_int {
+    let arguments = [directory as usize, path as usize, flags as usize, mode as usize, 0, 0];
+    // SAFETY: the caller's promise of openat(2).
+    ended(emptied(unsafe { call(OPENAT, arguments) }, flags as usize)) as c_int
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn open64(path: *const c_char, flags: c_int, mode: c_uint) -> c_int {
+    // SAFETY: the same.
+    unsafe { openat64(AT_FDCWD, path, flags, mode) }
+}
+
+/// By which fuse-overlayfs calls openat2(2), that the C library has no function for, and others.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn syscall(number: c_long, a: usize, b: usize, c: usize, d: usize, e: usize, f: usize) -> c_long {
+    let number = number as usize;
+    // SAFETY: the caller's promise of that call.
+    let answer = unsafe { call(number, [a, b, c, d, e, f]) };
+    if number != OPENAT2 || answer.is_err() {
+        return ended(answer);
+    }
+    // SAFETY: the kernel has read a `struct open_how` there, which begins with the flags.
+    let flags = unsafe { (c as *const u64).read_unaligned() };
+    ended(emptied(answer, flags as usize))
 }
 
 #[panic_handler]

@@ -5,6 +5,9 @@
 //! the one name. Here statx(2) tells a number of its own for each such name, and fuse-overlayfs does the same. Names in the upper
 //! directory stay as they are: those really are one file.
 //!
+//! fuse2fs before 1.47.4 ignores that a file is to be emptied when it is opened (O_TRUNC): its old end would come back when the image
+//! is mounted again. Here the opened file is emptied by a call of its own, ftruncate(2).
+//!
 //! A directory that is copied up would lose its set-group-ID bit, which mkdir(2) does not take: here mkdirat(2) does.
 //!
 //! It has no memory functions of its own (`freestanding/library.rs`): those would take the place of the C library's.

@@ -9,7 +9,7 @@ tests! {
         a_second_writer_is_told_who_holds_the_image, a_writer_waits_for_readers, own_batch_holds_the_image,
         the_next_job_finds_the_image_free, a_killed_writer_is_repaired_and_synced_data_is_there, a_reader_of_a_killed_image_is_not_refused,
         left_over_daemons_are_ended, a_full_disk_is_no_success, a_full_image_is_no_success, an_image_without_inodes_is_no_success,
-        a_full_tmpdir_is_no_success, a_limit_on_file_sizes_is_refused_at_once,
+        a_full_tmpdir_is_no_success, a_limit_on_file_sizes_is_refused_at_once, what_is_written_anew_has_no_old_end,
     ];
 }
 
@@ -226,6 +226,30 @@ fn a_full_tmpdir_is_no_success(desk: &Desk) -> Result<()> {
         .complains("No space left on device")?;
     ensure!(desk.run(&["ls", "-A", "small"])?.stdout.is_empty(), "something is left");
     desk.as_root("umount -l small").map(drop)
+}
+
+/// fuse2fs before 1.47.4 does not cut a file that is opened to be written anew: its old end came back in the next container.
+fn what_is_written_anew_has_no_old_end(desk: &Desk) -> Result<()> {
+    let ways = "echo new > /f/shell; cp /f/shell /f/cp; perl -e 'open(my $f, q(+>), q(/f/perl)); print $f qq(new\\n)'
+        dd if=/f/shell of=/f/dd status=none; printf '' > /f/empty; truncate -s 4 /f/truncate; tee /f/tee < /f/shell > /dev/null
+        : > /f/append; echo new >> /f/append; echo new > /usr/share/base-files/profile";
+    let old = "mkdir /f; for f in shell cp perl dd empty truncate tee append; do seq 1000 > /f/$f; done; echo new > /f/truncate; seq 1000 >> /f/truncate";
+    for name in ["env.img", "root.img"] {
+        if name == "env.img" {
+            desk.image(name)?
+        } else {
+            desk.root_image(name)?
+        }
+        let image = format!("{name}:rw");
+        desk.exec(&["-o", &image], old)?.success()?;
+        desk.exec(&["-o", &image], ways)?.success()?;
+        let list = "cd /f; for f in *; do echo $f $(cat $f); done; cat /usr/share/base-files/profile";
+        let found = desk.exec(&["-o", name], list)?.success()?.stdout;
+        let expected = "append new\ncp new\ndd new\nempty\nperl new\nshell new\ntee new\ntruncate new\nnew\n";
+        ensure!(found == expected, "{name}: {}", found.chars().take(400).collect::<String>());
+        desk.is_clean(name)?;
+    }
+    Ok(())
 }
 
 fn a_limit_on_file_sizes_is_refused_at_once(desk: &Desk) -> Result<()> {
