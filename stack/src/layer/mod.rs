@@ -11,6 +11,7 @@ pub mod squashfs;
 use std::io;
 
 use condatainer_formats::ext::{FileType, Ids, Xattr};
+use nix::errno::Errno;
 
 /// Where a layer keeps something: it is chosen by the layer, is the same for all hard links of one file, and means nothing in another
 /// layer. It has at most 48 bits, so that the number of a layer finds place beside it.
@@ -119,9 +120,28 @@ pub trait Layer: Send + Sync {
         Ok(if offset >= size { None } else { Some(if hole { size } else { offset }) })
     }
 
-    /// Whether it is a directory of the host: what is missing in it or forbidden is no damage.
+    /// Whether it is a directory of the host: what is missing in it or forbidden is no damage, and others may change it.
     fn is_of_host(&self) -> bool {
         false
+    }
+
+    /// A program has opened a regular file: it stays that file until it is [released](Layer::release), whatever happens to its name.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    fn hold(&self, _file: Key) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// The program has closed it.
+    fn release(&self, _file: Key) {}
+
+    /// A name of a directory that cannot be listed; `None` where nothing has that name.
+    ///
+    /// # Errors
+    /// It cannot be looked at either.
+    fn find(&self, _directory: Key, _name: &[u8]) -> io::Result<Option<Key>> {
+        Err(Errno::EACCES.into())
     }
 
     /// Whether extended attributes can be there at all: where not, the kernel need not ask for any.

@@ -34,6 +34,11 @@ impl Cache {
         Self { half: bytes / 2, state: Mutex::default() }
     }
 
+    /// The listing of a directory as it is kept.
+    pub(super) fn kept(&self, node: &Node) -> Option<Arc<Listing>> {
+        lock(&self.state).find(node, self.half)
+    }
+
     /// The listing of a directory, which is made with `make` where it is not there, or another time is `changed` than when it was made.
     /// Threads that want the same one wait for the first of them.
     pub(super) fn get(
@@ -74,7 +79,8 @@ impl State {
 
     fn keep(&mut self, node: Node, listing: Arc<Listing>, half: usize) {
         self.weight += listing.weight();
-        self.young.insert(node, listing);
+        let replaced = self.young.insert(node, listing);
+        self.weight -= replaced.map_or(0, |replaced| replaced.weight());
         if self.weight > half {
             self.old = std::mem::take(&mut self.young);
             self.weight = 0;

@@ -12,7 +12,7 @@ use super::stacked::Stacked;
 use super::union;
 use crate::layer::{Attributes, Time};
 use condatainer_formats::ext::Xattr;
-use condatainer_formats::overlayfs::{is_metacopy, is_private};
+use condatainer_formats::overlayfs::{Meaning, is_metacopy, is_private, is_whiteout, meaning};
 
 /// Bytes of listings that are kept.
 const LISTINGS: usize = 16 << 20;
@@ -83,10 +83,25 @@ impl Merged {
         self.listings.get(directory, &changed, make)
     }
 
-    /// Whether it may change while it is served: a directory of the host has a part of it.
+    /// As [`Merged::list`]; whoever has begun to list a directory goes on in that listing, whatever has happened since.
+    ///
+    /// # Errors
+    /// As [`Merged::list`].
+    pub fn list_on(&self, directory: &Node) -> io::Result<Arc<Listing>> {
+        self.listings.kept(directory).map_or_else(|| self.list(directory), Ok)
+    }
+
+    /// Whether it may change while it is served: it is of a directory of the host, or one may get a part of it. Of a directory that layers
+    /// share one may, and the kernel knows that by its topmost part only.
     #[must_use]
     pub fn may_change(&self, node: &Node) -> bool {
-        self.has_host && node.parts().iter().any(|part| self.is_of_host(*part).is_some())
+        self.has_host && (matches!(node, Node::Several(_)) || self.is_of_host(node.topmost()).is_some())
+    }
+
+    /// Whether there is anything that may.
+    #[must_use]
+    pub fn any_may_change(&self) -> bool {
+        self.has_host
     }
 
     fn is_of_host(&self, part: Part) -> Option<&Stacked> {
@@ -104,7 +119,39 @@ impl Merged {
     /// # Errors
     /// As [`Merged::list`].
     pub fn lookup(&self, directory: &Node, name: &[u8]) -> io::Result<Option<Node>> {
-        Ok(self.list(directory)?.find(name).map(|named| named.node))
+        match (self.list(directory), directory) {
+            (Err(error), Node::One(part)) if error.kind() == io::ErrorKind::PermissionDenied => self.known(*part, name),
+            (listing, _) => Ok(listing?.find(name).map(|named| named.node)),
+        }
+    }
+
+    /// A name of a directory of the host that may be entered and not listed.
+    fn known(&self, directory: Part, name: &[u8]) -> io::Result<Option<Node>> {
+        let stacked = self.layers.get(usize::from(directory.layer)).ok_or(Errno::ESTALE)?;
+        let named = |error| stacked.named(error);
+        if meaning(name) != Meaning::Itself {
+            return Ok(None);
+        }
+        let Some(key) = stacked.layer.find(directory.key, name).map_err(named)? else { return Ok(None) };
+        let says = stacked.layer.attributes(key).map_err(named)?;
+        let part = Part { key, ..directory };
+        Ok((!is_whiteout(says.kind, says.device)).then_some(Node::One(part)))
+    }
+
+    /// See [`crate::layer::Layer::hold`].
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn hold(&self, file: &Node) -> io::Result<()> {
+        let (stacked, part) = self.topmost(file)?;
+        stacked.layer.hold(part.key).map_err(|error| stacked.named(error))
+    }
+
+    /// See [`crate::layer::Layer::release`].
+    pub fn release(&self, file: &Node) {
+        if let Ok((stacked, part)) = self.topmost(file) {
+            stacked.layer.release(part.key);
+        }
     }
 
     /// The node for what a listing has shown as this one; see [`crate::layer::Layer::itself`].
@@ -112,10 +159,20 @@ impl Merged {
     /// # Errors
     /// It cannot be looked at.
     pub fn itself(&self, node: &Node) -> io::Result<Node> {
-        let Node::One(part) = node else { return Ok(node.clone()) };
-        let (stacked, _) = self.topmost(node)?;
-        let key = stacked.layer.itself(part.key).map_err(|error| stacked.named(error))?;
-        Ok(Node::One(Part { key, ..*part }))
+        let itself = |part: &Part| -> io::Result<Part> {
+            let stacked = self.layers.get(usize::from(part.layer)).ok_or(Errno::ESTALE)?;
+            let key = stacked.layer.itself(part.key).map_err(|error| stacked.named(error))?;
+            Ok(Part { key, ..*part })
+        };
+        match node {
+            Node::One(part) => itself(part).map(Node::One),
+            Node::Several(parts) => {
+                let top = itself(&node.topmost())?;
+                // A part below that cannot be looked at is an error when it is read.
+                let below = parts.iter().skip(1).map(|part| itself(part).unwrap_or(*part));
+                Ok(Node::Several(std::iter::once(top).chain(below).collect()))
+            }
+        }
     }
 
     /// What it says, as it is on disk. A directory that several layers have says 1 link, as OverlayFS says it, since nobody has counted
@@ -126,12 +183,8 @@ impl Merged {
     pub fn attributes(&self, node: &Node) -> io::Result<Attributes> {
         let (stacked, part) = self.topmost(node)?;
         let says = stacked.layer.attributes(part.key).map_err(|error| stacked.named(error))?;
-        if matches!(node, Node::One(_)) {
-            return Ok(says);
-        }
-        // By this the kernel tells whether it may keep what it has listed.
-        let modified = self.of_host(node).flatten().map(|says| says.modified).max();
-        Ok(Attributes { links: 1, modified: modified.map_or(says.modified, |host| host.max(says.modified)), ..says })
+        let links = if matches!(node, Node::Several(_)) { 1 } else { says.links };
+        Ok(Attributes { links, ..says })
     }
 
     /// Reads the content of a file.

@@ -23,7 +23,7 @@ impl Stacked {
     /// The error with the layer's name. What is the caller's own fault stays as it is, so that an error with a text is always trouble.
     pub(super) fn named(&self, error: io::Error) -> io::Error {
         match error.raw_os_error().map(Errno::from_raw) {
-            Some(Errno::EACCES | Errno::EPERM | Errno::ENOENT | Errno::ESTALE | Errno::ELOOP)
+            Some(Errno::EACCES | Errno::EPERM | Errno::ENOENT | Errno::ESTALE | Errno::ELOOP | Errno::EAGAIN)
                 if self.layer.is_of_host() =>
             {
                 error

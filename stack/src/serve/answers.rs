@@ -2,17 +2,14 @@
 
 use std::time::Duration;
 
-use fuser::{Errno as Code, Generation, INodeNo, ReplyAttr, ReplyEmpty, ReplyEntry, ReplyXattr};
+use fuser::{
+    Errno as Code, FileHandle, FopenFlags, Generation, INodeNo, ReplyAttr, ReplyEmpty, ReplyEntry, ReplyOpen,
+    ReplyXattr,
+};
 
 use super::tree::{Answer, Entry};
 use super::wire::{attributes, error};
 use crate::layer::Attributes;
-
-/// A day; longer than most jobs, and asked for again after it.
-pub(super) const KEPT: Duration = Duration::from_secs(86_400);
-
-/// Of what others may change; network file systems do the same.
-pub(super) const FLEETING: Duration = Duration::from_secs(1);
 
 /// `shared` is the number that is shown, of a file that the kernel has under several; `kept` says for how long the kernel keeps the answer.
 pub(super) fn answer_attributes(
@@ -33,6 +30,15 @@ pub(super) fn answer_entry(reply: ReplyEntry, name: Duration, file: Duration, an
     match answer {
         Ok(entry) => reply.entry_with_ttls(&file, &name, &attributes(&entry), Generation(0)),
         Err(code) => reply.error(error(code)),
+    }
+}
+
+/// `None` where opening needs no message.
+pub(super) fn answer_opening(reply: ReplyOpen, opened: Option<Answer<()>>, kept: FopenFlags) {
+    match opened {
+        None => reply.error(Code::ENOSYS),
+        Some(Ok(())) => reply.opened(FileHandle(0), kept),
+        Some(Err(code)) => reply.error(error(code)),
     }
 }
 

@@ -71,6 +71,18 @@ impl Tree for Guarded {
         self.caught(|tree| tree.shared(node)).flatten()
     }
 
+    fn any_may_change(&self) -> bool {
+        self.tree.any_may_change()
+    }
+
+    fn open(&self, file: u64) -> Answer<()> {
+        self.ask(|tree| tree.open(file))
+    }
+
+    fn close(&self, file: u64) {
+        self.caught(|tree| tree.close(file));
+    }
+
     fn may_change(&self, node: u64) -> bool {
         self.caught(|tree| tree.may_change(node)).unwrap_or(false)
     }

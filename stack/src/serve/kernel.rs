@@ -1,28 +1,30 @@
 //! The kernel's requests: from the protocol to [`Requests`] and back.
 //!
 //! Nobody else can change what is served, so the kernel may keep names, missing names, attributes and content as long as it likes; but for
-//! what lies in a directory of the host, of which it keeps content as long as the time of its last change stays. Opening
-//! and closing need no message: `ENOSYS` tells it so, and it keeps content and listings all the same (`FOPEN_KEEP_CACHE` and
-//! `FOPEN_CACHE_DIR` are what it takes then).
+//! what lies in a directory of the host, of which it keeps content as long as the time of its last change stays, no listings and no missing names. Where
+//! there are none, opening and closing need no message: `ENOSYS` tells it so, and it keeps content and listings all the same
+//! (`FOPEN_KEEP_CACHE` and `FOPEN_CACHE_DIR` are what it takes then). A file of the host is held while a program has it open.
 
 use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use fuser::{
-    BsdFileFlags, Errno as Code, FileHandle, Filesystem, Generation, INodeNo, IoctlFlags, KernelConfig, LockOwner,
-    OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty,
-    ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+    BsdFileFlags, Errno as Code, FileHandle, Filesystem, FopenFlags, Generation, INodeNo, IoctlFlags, KernelConfig,
+    LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus,
+    ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow,
+    WriteFlags,
 };
 use nix::errno::Errno;
 
 use super::agreed::{LARGEST, agree};
-use super::answers::{FLEETING, KEPT, answer_attributes, answer_empty, answer_entry, answer_xattr};
+use super::answers::{answer_attributes, answer_empty, answer_entry, answer_opening, answer_xattr};
+use super::kept::{KEPT, kept, kept_listing, kept_names, kept_of};
 use super::requests::Requests;
-use super::tree::{Answer, Changes, Entry, Listed, New, Renaming};
+use super::tree::{Changes, Listed, New, Renaming};
 use super::wire::{attributes, device, error, from_system, ids, kind, missing, moment, only_a_name, permissions};
 use condatainer_formats::ext::FileType;
 
@@ -38,22 +40,6 @@ pub(super) struct Kernel {
     pub(super) acls: bool,
 }
 
-impl Kernel {
-    /// How long the kernel keeps what a file says.
-    fn kept(&self, answer: &Answer<Entry>) -> Duration {
-        answer.as_ref().map_or(KEPT, |entry| self.kept_of(entry.node))
-    }
-
-    fn kept_of(&self, node: u64) -> Duration {
-        if self.requests.shared(node).is_some() { Duration::ZERO } else { self.kept_names(node) }
-    }
-
-    /// How long it keeps the names in a directory.
-    fn kept_names(&self, directory: u64) -> Duration {
-        if self.requests.may_change(directory) { FLEETING } else { KEPT }
-    }
-}
-
 impl Filesystem for Kernel {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
         agree(config, self.acls);
@@ -63,10 +49,10 @@ impl Filesystem for Kernel {
     fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         match self.requests.lookup(parent.0, name.as_bytes()) {
             // Node 0 is a name that does not exist, which the kernel keeps as well.
-            Err(Errno::ENOENT) => reply.entry(&self.kept_names(parent.0), &missing(), Generation(0)),
+            Err(Errno::ENOENT) if !self.requests.may_change(parent.0) => reply.entry(&KEPT, &missing(), Generation(0)),
             answer => {
-                let kept = self.kept(&answer);
-                answer_entry(reply, self.kept_names(parent.0), kept, answer);
+                let kept = kept(&self.requests, &answer);
+                answer_entry(reply, kept_names(&self.requests, parent.0), kept, answer);
             }
         }
     }
@@ -77,7 +63,7 @@ impl Filesystem for Kernel {
 
     fn getattr(&self, _request: &Request, node: INodeNo, _file: Option<FileHandle>, reply: ReplyAttr) {
         let answer = self.requests.attributes(node.0);
-        answer_attributes(reply, node, self.requests.shared(node.0), self.kept_of(node.0), answer);
+        answer_attributes(reply, node, self.requests.shared(node.0), kept_of(&self.requests, node.0), answer);
     }
 
     fn setattr(
@@ -108,7 +94,7 @@ impl Filesystem for Kernel {
             changed: changed.map(from_system),
         };
         let answer = self.requests.change(node.0, &changes);
-        answer_attributes(reply, node, self.requests.shared(node.0), self.kept_of(node.0), answer);
+        answer_attributes(reply, node, self.requests.shared(node.0), kept_of(&self.requests, node.0), answer);
     }
 
     fn readlink(&self, _request: &Request, node: INodeNo, reply: ReplyData) {
@@ -186,16 +172,32 @@ impl Filesystem for Kernel {
 
     fn link(&self, _request: &Request, node: INodeNo, new_parent: INodeNo, new_name: &OsStr, reply: ReplyEntry) {
         let answer = self.requests.link(node.0, new_parent.0, new_name.as_bytes());
-        let kept = self.kept(&answer);
+        let kept = kept(&self.requests, &answer);
         answer_entry(reply, kept, kept, answer);
     }
 
-    fn open(&self, _request: &Request, _node: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
-        reply.error(Code::ENOSYS);
+    fn open(&self, _request: &Request, node: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        let opened = self.requests.any_may_change().then(|| self.requests.open(node.0));
+        answer_opening(reply, opened, FopenFlags::FOPEN_KEEP_CACHE);
     }
 
-    fn opendir(&self, _request: &Request, _node: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
-        reply.error(Code::ENOSYS);
+    fn release(
+        &self,
+        _request: &Request,
+        node: INodeNo,
+        _file: FileHandle,
+        _flags: OpenFlags,
+        _owner: Option<LockOwner>,
+        _flush: bool,
+        reply: ReplyEmpty,
+    ) {
+        self.requests.close(node.0);
+        reply.ok();
+    }
+
+    fn opendir(&self, _request: &Request, node: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        let opened = self.requests.any_may_change().then_some(Ok(()));
+        answer_opening(reply, opened, kept_listing(&self.requests, node.0));
     }
 
     fn create(
@@ -312,13 +314,13 @@ impl Filesystem for Kernel {
         from: u64,
         mut reply: ReplyDirectoryPlus,
     ) {
-        let names = self.kept_names(node.0);
+        let names = kept_names(&self.requests, node.0);
         let listed = self.requests.list(node.0, from, &mut |listed: &Listed<'_>| {
             let name = OsStr::from_bytes(listed.name);
             // One that cannot be read is listed all the same, without a node: asking for it gives its error.
             let entry = self.requests.entry(node.0, listed).unwrap_or(None);
             let says = entry.as_ref().map_or_else(|| only_a_name(listed), attributes);
-            let kept = entry.map_or(KEPT, |entry| self.kept(&Ok(entry))).min(names);
+            let kept = entry.map_or(KEPT, |entry| kept(&self.requests, &Ok(entry))).min(names);
             let full = reply.add(says.ino, listed.next, name, &kept, &says, Generation(0));
             if let (true, Some(entry)) = (full, entry) {
                 self.requests.forget(entry.node, 1);

@@ -146,12 +146,29 @@ impl Tree for Lower {
         self.node(node).is_ok_and(|node| self.merged.may_change(&node))
     }
 
+    fn any_may_change(&self) -> bool {
+        self.merged.any_may_change()
+    }
+
+    fn open(&self, file: u64) -> Answer<()> {
+        self.told(self.merged.hold(&self.node(file)?))
+    }
+
+    fn close(&self, file: u64) {
+        if let Ok(node) = self.node(file) {
+            self.merged.release(&node);
+        }
+    }
+
     fn attributes(&self, node: u64) -> Answer<Attributes> {
         self.shown(&self.node(node)?)
     }
 
     fn list(&self, directory: u64, from: u64, visit: &mut dyn FnMut(&Listed<'_>) -> bool) -> Answer<()> {
-        let listing = self.told(self.merged.list(&self.node(directory)?))?;
+        let node = self.node(directory)?;
+        // A place means something in the listing that was begun with.
+        let listing = if from == 0 { self.merged.list(&node) } else { self.merged.list_on(&node) };
+        let listing = self.told(listing)?;
         let mut place = usize::try_from(from).map_err(|_| Errno::EINVAL)?;
         while let Some(Named { name, node, kind }) = listing.get(place) {
             place += 1;

@@ -122,6 +122,27 @@ impl Requests {
         node & WRITABLE == 0 && node != ROOT && self.lower.may_change(node)
     }
 
+    /// As [`Tree::any_may_change`].
+    #[must_use]
+    pub fn any_may_change(&self) -> bool {
+        self.lower.any_may_change()
+    }
+
+    /// OPEN.
+    ///
+    /// # Errors
+    /// As [`Tree::open`].
+    pub fn open(&self, file: u64) -> Answer<()> {
+        self.tree(file)?.open(file)
+    }
+
+    /// RELEASE.
+    pub fn close(&self, file: u64) {
+        if let Ok(tree) = self.tree(file) {
+            tree.close(file);
+        }
+    }
+
     /// GETATTR.
     ///
     /// # Errors

@@ -144,6 +144,22 @@ pub trait Tree: Send + Sync {
         false
     }
 
+    /// Whether there is anything that others may change.
+    fn any_may_change(&self) -> bool {
+        false
+    }
+
+    /// A program has opened a file; where nothing may change this is not asked.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    fn open(&self, _file: u64) -> Answer<()> {
+        Ok(())
+    }
+
+    /// It has closed it.
+    fn close(&self, _file: u64) {}
+
     /// What a node says.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 // A failing preparation is a failing test.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod changes;
 #[path = "../support/oracle.rs"]
 #[allow(dead_code, unreachable_pub)]
 mod oracle;

@@ -29,6 +29,22 @@ impl Tree for Counted {
         self.lower.forget(node, count);
     }
 
+    fn may_change(&self, node: u64) -> bool {
+        self.lower.may_change(node)
+    }
+
+    fn any_may_change(&self) -> bool {
+        self.lower.any_may_change()
+    }
+
+    fn open(&self, file: u64) -> Answer<()> {
+        self.lower.open(file)
+    }
+
+    fn close(&self, file: u64) {
+        self.lower.close(file);
+    }
+
     fn attributes(&self, node: u64) -> Answer<Attributes> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         self.lower.attributes(node)

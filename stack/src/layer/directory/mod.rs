@@ -1,11 +1,13 @@
 //! A directory of the host as a layer: an unpacked base, or what a container wrote to a directory.
 //!
 //! Everything is reached from its descriptor, name by name, as the user who has started the server; no link is followed, and what is mounted
-//! in it does not show. It may change meanwhile. A file is known by its name and by what it was when somebody asked for it first; what has
-//! taken its name since is another file, and reading the one that is gone is `ESTALE`, never the content of the other.
+//! in it does not show. It may change meanwhile. A file is known by its names and by what it was when somebody asked for it first; what has
+//! taken its name since is another file. The one that is gone can be read by whoever has it open; for others it is `ESTALE`, never the
+//! content of the other.
 
 mod names;
 mod open;
+mod stat;
 
 use std::fs::File;
 use std::io;
@@ -18,16 +20,16 @@ use std::sync::Arc;
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, readlinkat};
-use nix::sys::stat::{FileStat, fstat, fstatat, major, minor};
 use nix::unistd::{AccessFlags, Whence, faccessat, lseek};
 use parking_lot::Mutex;
-use rustix::fs::{fgetxattr, fgetxattr_query, flistxattr, flistxattr_query};
+use rustix::fs::{Statx, StatxTimestamp, fgetxattr, fgetxattr_query, flistxattr, flistxattr_query};
 use rustix::io::Errno as Absent;
 
 use super::{Attributes, Entry, Key, Layer, Time};
 use condatainer_formats::ext::{FileType, Ids, Xattr};
-use names::{Identity, Names, ROOT};
+use names::{Names, ROOT};
 use open::{Open, is_mounted};
+use stat::{identity, kind};
 
 /// As the kernel calls whoever a user namespace does not know.
 const NOBODY: u32 = 65_534;
@@ -54,8 +56,8 @@ pub struct DirectoryLayer {
 
 /// The directory that has something, and its name in there.
 type Place = (Arc<File>, Vec<u8>);
-/// What was found there; the root has no place.
-type Found = (FileStat, Option<Place>);
+/// What was found there; the root has no place, and neither has what is open and has no name any more.
+type Found = (Statx, Option<Place>);
 
 impl DirectoryLayer {
     /// What is in `directory`.
@@ -67,27 +69,48 @@ impl DirectoryLayer {
     /// What is there now.
     fn look(&self, number: u32) -> io::Result<Found> {
         if number == ROOT {
-            return Ok((fstat(self.open.directory(ROOT, &self.names)?.as_fd())?, None));
+            return Ok((stat::of_file(&*self.open.directory(ROOT, &self.names)?)?, None));
         }
         let (directory, name) = self.names.lock().place(number)?;
         let directory = self.open.directory(directory, &self.names)?;
-        let stat = fstatat(directory.as_fd(), name.as_slice(), AtFlags::AT_SYMLINK_NOFOLLOW)?;
-        Ok((stat, Some((directory, name))))
+        Ok((stat::of_name(&directory, &name)?, Some((directory, name))))
     }
 
     /// As [`DirectoryLayer::look`]; what has taken its name meanwhile is not meant.
     fn meant(&self, key: Key) -> io::Result<Found> {
         let number = number(key)?;
-        let found = self.look(number)?;
-        if self.names.lock().is(number, identity(&found.0)) { Ok(found) } else { Err(Errno::ESTALE.into()) }
+        let found = self.under_any_name(number, |name| {
+            let found = self.look(name)?;
+            if self.names.lock().is(number, identity(&found.0)) { Ok(found) } else { Err(Errno::ESTALE.into()) }
+        });
+        match self.open.at_hand(number) {
+            Some(open) if found.is_err() => Ok((stat::of_file(&open)?, None)),
+            _ => found,
+        }
+    }
+
+    fn file(&self, key: Key) -> io::Result<Arc<File>> {
+        let number = number(key)?;
+        self.under_any_name(number, |name| self.open.file(number, name, &self.names))
+    }
+
+    /// What `ask` gets under the name that a number stands for. Where that is another file's by now, or nobody's, under other names of the file.
+    fn under_any_name<T>(&self, number: u32, ask: impl Fn(u32) -> io::Result<T>) -> io::Result<T> {
+        match ask(number) {
+            Err(error) if is_gone(&error) => {
+                let others = self.names.lock().others(number);
+                others.into_iter().find_map(|name| ask(name).ok()).ok_or_else(|| Errno::ESTALE.into())
+            }
+            answer => answer,
+        }
     }
 
     /// Permission bits that are true where the owner is shown as the caller: what the caller may do with somebody else's file depends on the
     /// group, on lists of rights and on the network's file system. What is written goes elsewhere.
-    fn mode(&self, stat: &FileStat, place: Option<&Place>) -> u16 {
-        let mode = (stat.st_mode & 0o7777) as u16;
+    fn mode(&self, stat: &Statx, place: Option<&Place>) -> u16 {
+        let mode = stat.stx_mode & 0o7777;
         let (Some((directory, name)), Sight::AsCallers) = (place, self.sight) else { return mode };
-        if stat.st_uid == nix::unistd::geteuid().as_raw()
+        if stat.stx_uid == nix::unistd::geteuid().as_raw()
             || !matches!(kind(stat), FileType::Regular | FileType::Directory)
         {
             return mode;
@@ -104,9 +127,12 @@ impl DirectoryLayer {
     /// Something to ask for attributes; `None` where it is of a kind that has none worth telling.
     fn asked(&self, key: Key) -> io::Result<Option<Arc<File>>> {
         let number = number(key)?;
+        if let Some(open) = self.open.at_hand(number) {
+            return Ok(Some(open));
+        }
         match kind(&self.meant(key)?.0) {
             FileType::Directory => self.open.listing(number, &self.names).map(|open| Some(open.into())),
-            FileType::Regular => self.open.file(number, &self.names).map(Some),
+            FileType::Regular => self.file(key).map(Some),
             _ => Ok(None),
         }
     }
@@ -124,35 +150,28 @@ impl Layer for DirectoryLayer {
         let number = number(key)?;
         let (stat, _) = self.look(number)?;
         let is = identity(&stat);
-        let newest = self.names.lock().number_of(number, is)?;
-        if stat.st_nlink < 2 || kind(&stat) == FileType::Directory {
-            return Ok(Key(newest.into()));
-        }
-        let first = self.names.lock().shown_as(is);
-        if let Some(first) = first.filter(|first| self.look(*first).is_ok_and(|(stat, _)| identity(&stat) == is)) {
-            return Ok(Key(first.into()));
-        }
-        self.names.lock().show_as(is, newest);
-        Ok(Key(newest.into()))
+        let several = stat.stx_nlink > 1 && kind(&stat) != FileType::Directory;
+        let mut names = self.names.lock();
+        let newest = names.number_of(number, is)?;
+        Ok(Key(names.shown_as(is, newest, several).into()))
     }
 
     fn attributes(&self, key: Key) -> io::Result<Attributes> {
         let (stat, place) = self.meant(key)?;
         let kind = kind(&stat);
-        let part = |part: u64| u32::try_from(part).unwrap_or(u32::MAX);
         let is_device = matches!(kind, FileType::CharDevice | FileType::BlockDevice);
-        let time = |seconds, nanoseconds: i64| Time { seconds, nanoseconds: u32::try_from(nanoseconds).unwrap_or(0) };
+        let time = |of: StatxTimestamp| Time { seconds: of.tv_sec, nanoseconds: of.tv_nsec };
         Ok(Attributes {
             kind,
             mode: self.mode(&stat, place.as_ref()),
-            ids: Ids { uid: self.id(stat.st_uid), gid: self.id(stat.st_gid) },
-            size: u64::try_from(stat.st_size).unwrap_or(0),
-            blocks: u64::try_from(stat.st_blocks).unwrap_or(0),
-            links: part(stat.st_nlink),
-            device: if is_device { (part(major(stat.st_rdev)), part(minor(stat.st_rdev))) } else { (0, 0) },
-            accessed: time(stat.st_atime, stat.st_atime_nsec),
-            modified: time(stat.st_mtime, stat.st_mtime_nsec),
-            changed: time(stat.st_ctime, stat.st_ctime_nsec),
+            ids: Ids { uid: self.id(stat.stx_uid), gid: self.id(stat.stx_gid) },
+            size: stat.stx_size,
+            blocks: stat.stx_blocks,
+            links: stat.stx_nlink,
+            device: if is_device { (stat.stx_rdev_major, stat.stx_rdev_minor) } else { (0, 0) },
+            accessed: time(stat.stx_atime),
+            modified: time(stat.stx_mtime),
+            changed: time(stat.stx_ctime),
         })
     }
 
@@ -180,7 +199,7 @@ impl Layer for DirectoryLayer {
     }
 
     fn read(&self, file: Key, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
-        let open = self.open.file(number(file)?, &self.names)?;
+        let open = self.file(file)?;
         let mut filled = 0;
         while let Some(room) = buf.get_mut(filled..).filter(|room| !room.is_empty()) {
             match open.read_at(room, offset + filled as u64)? {
@@ -220,7 +239,7 @@ impl Layer for DirectoryLayer {
     }
 
     fn seek(&self, file: Key, offset: u64, hole: bool) -> io::Result<Option<u64>> {
-        let open = self.open.file(number(file)?, &self.names)?;
+        let open = self.file(file)?;
         let offset = i64::try_from(offset).map_err(|_| Errno::ENXIO)?;
         match lseek(open.as_fd(), offset, if hole { Whence::SeekHole } else { Whence::SeekData }) {
             Ok(place) => Ok(u64::try_from(place).ok()),
@@ -232,18 +251,34 @@ impl Layer for DirectoryLayer {
     fn is_of_host(&self) -> bool {
         true
     }
+
+    fn find(&self, directory: Key, name: &[u8]) -> io::Result<Option<Key>> {
+        let above = number(directory)?;
+        match stat::of_name(&*self.open.directory(above, &self.names)?, name) {
+            Ok(_) => Ok(Some(Key(self.names.lock().number(above, name)?.into()))),
+            Err(error) if error.raw_os_error() == Some(Errno::ENOENT as i32) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn hold(&self, file: Key) -> io::Result<()> {
+        self.open.hold(number(file)?, self.file(file)?);
+        Ok(())
+    }
+
+    fn release(&self, file: Key) {
+        let _ = number(file).map(|number| self.open.release(number));
+    }
 }
 
 fn number(key: Key) -> io::Result<u32> {
     u32::try_from(key.0).map_err(|_| Errno::ESTALE.into())
 }
 
-fn identity(stat: &FileStat) -> Identity {
-    (stat.st_dev, stat.st_ino)
-}
-
-fn kind(stat: &FileStat) -> FileType {
-    FileType::from_mode((stat.st_mode & 0xFFFF) as u16)
+/// Whether a name does not stand for what it did.
+fn is_gone(error: &io::Error) -> bool {
+    let gone = [Errno::ENOENT, Errno::ENOTDIR, Errno::ELOOP, Errno::ESTALE];
+    error.raw_os_error().is_some_and(|code| gone.contains(&Errno::from_raw(code)))
 }
 
 /// What a call writes into a buffer of this length. What has grown meanwhile is an error of its own.

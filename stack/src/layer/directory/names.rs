@@ -1,7 +1,7 @@
 //! Which name of which directory a key stands for.
 //!
 //! The kernel keeps a node as long as it likes and asks for it by its number only, so every name that was listed is remembered: some 100
-//! bytes for each. What the kernel keeps of each is ten times as much.
+//! bytes for each, and no more than a fixed number of them. What the kernel keeps of each is ten times as much.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -9,14 +9,22 @@ use std::io;
 
 use nix::errno::Errno;
 
+use super::stat::Identity;
+
 /// The number of the root directory.
 pub(super) const ROOT: u32 = 0;
 
-/// A file of the machine: device and inode.
-pub(super) type Identity = (u64, u64);
+/// Bytes that are kept of all names of one directory of the host: about three million names.
+const MOST: usize = 256 << 20;
+/// What is kept of each beside its bytes, about.
+const OF_EACH: usize = 64;
+/// Other names that are kept of a file with many.
+const MOST_OTHERS: usize = 64;
 
+/// An [`Identity`] in eight bytes, by a hash that nobody can foresee.
+type Mark = u64;
 /// Of what nobody has looked at.
-const UNSEEN: Identity = (0, 0);
+const UNSEEN: Mark = 0;
 
 /// One name.
 #[derive(Debug, Clone, Copy)]
@@ -27,7 +35,7 @@ struct Record {
     /// The next one whose hash is the same, if any.
     next: u32,
     /// What it was when it was looked at first.
-    was: Identity,
+    was: Mark,
 }
 
 /// Every name that was listed, each with a number that it keeps.
@@ -37,17 +45,17 @@ pub(super) struct Names {
     records: Vec<Record>,
     by_hash: HashMap<u64, u32>,
     hasher: RandomState,
-    /// Of files with several names: under which of these they are shown.
-    several: HashMap<Identity, u32>,
+    /// Of files with several names: those that were looked at. The first is the one that they are shown under.
+    several: HashMap<Mark, Vec<u32>>,
+    /// Bytes that may be kept.
+    most: usize,
 }
 
 impl Names {
     /// Only the root directory is known.
     pub(super) fn new() -> Self {
-        Self {
-            records: vec![Record { directory: ROOT, start: 0, length: 0, next: ROOT, was: UNSEEN }],
-            ..Self::default()
-        }
+        let root = Record { directory: ROOT, start: 0, length: 0, next: ROOT, was: UNSEEN };
+        Self { records: vec![root], most: MOST, ..Self::default() }
     }
 
     /// The number of a name in a directory, which is given one where it is new.
@@ -69,6 +77,10 @@ impl Names {
     }
 
     fn add(&mut self, hash: u64, record: Record) -> io::Result<u32> {
+        if self.bytes.len() + self.records.len() * OF_EACH > self.most {
+            let why = "has more names than condatainer keeps of a directory; put them into an image";
+            return Err(io::Error::new(io::ErrorKind::OutOfMemory, why));
+        }
         let number = u32::try_from(self.records.len()).map_err(|_| Errno::ENOMEM)?;
         self.records.push(record);
         self.by_hash.insert(hash, number);
@@ -77,6 +89,7 @@ impl Names {
 
     /// The number for what a name stands for now. Where that is another file than before it gets a new one, which it keeps.
     pub(super) fn number_of(&mut self, number: u32, is: Identity) -> io::Result<u32> {
+        let is = self.mark(is);
         let (directory, name) = self.place(number)?;
         let newest = self.number(directory, &name)?;
         let record = self.records.get_mut(newest as usize).ok_or(Errno::ESTALE)?;
@@ -96,7 +109,12 @@ impl Names {
 
     /// Whether a number stands for this file; one that nobody has looked at may.
     pub(super) fn is(&self, number: u32, file: Identity) -> bool {
-        self.records.get(number as usize).is_some_and(|record| record.was == UNSEEN || record.was == file)
+        let record = self.records.get(number as usize);
+        record.is_some_and(|record| record.was == UNSEEN || record.was == self.mark(file))
+    }
+
+    fn mark(&self, file: Identity) -> Mark {
+        self.hasher.hash_one(file).max(UNSEEN + 1)
     }
 
     /// The directory of a number, and its name in there.
@@ -105,14 +123,23 @@ impl Names {
         Ok((record.directory, self.name_of(record).to_vec()))
     }
 
-    /// Under which number a file with several names is shown.
-    pub(super) fn shown_as(&self, file: Identity) -> Option<u32> {
-        self.several.get(&file).copied()
+    /// Under which number a file is shown that has this one: all its names have the same, which is `several` from the first look on.
+    pub(super) fn shown_as(&mut self, file: Identity, number: u32, several: bool) -> u32 {
+        let mark = self.mark(file);
+        if several {
+            self.several.entry(mark).or_default();
+        }
+        let Some(known) = self.several.get_mut(&mark) else { return number };
+        if known.len() < MOST_OTHERS && !known.contains(&number) {
+            known.push(number);
+        }
+        known.first().copied().unwrap_or(number)
     }
 
-    /// From now on it is shown under this one.
-    pub(super) fn show_as(&mut self, file: Identity, number: u32) {
-        self.several.insert(file, number);
+    /// The other names of the file that a number was.
+    pub(super) fn others(&self, number: u32) -> Vec<u32> {
+        let known = self.records.get(number as usize).and_then(|record| self.several.get(&record.was));
+        known.into_iter().flatten().copied().filter(|other| *other != number).collect()
     }
 
     fn name_of(&self, record: Record) -> &[u8] {
@@ -124,6 +151,10 @@ impl Names {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn file(inode: u64) -> Identity {
+        Identity { device: (0, 1), inode, since: (1, 0) }
+    }
 
     #[test]
     fn a_name_keeps_its_number() {
@@ -143,12 +174,48 @@ mod tests {
     fn what_has_taken_a_name_gets_a_number_of_its_own() {
         let mut names = Names::new();
         let first = names.number(ROOT, b"a").unwrap();
-        assert_eq!(names.number_of(first, (1, 5)).unwrap(), first);
-        let second = names.number_of(first, (1, 6)).unwrap();
+        assert_eq!(names.number_of(first, file(5)).unwrap(), first);
+        let second = names.number_of(first, file(6)).unwrap();
         assert_ne!(first, second);
-        assert_eq!([names.number(ROOT, b"a").unwrap(), names.number_of(first, (1, 6)).unwrap()], [second; 2]);
-        assert!(names.is(first, (1, 5)) && !names.is(first, (1, 6)) && names.is(second, (1, 6)));
+        assert_eq!([names.number(ROOT, b"a").unwrap(), names.number_of(first, file(6)).unwrap()], [second; 2]);
+        assert!(names.is(first, file(5)) && !names.is(first, file(6)) && names.is(second, file(6)));
         assert_eq!(names.place(second).unwrap(), (ROOT, b"a".to_vec()));
+    }
+
+    #[test]
+    fn a_number_that_is_used_again_is_another_file() {
+        let mut names = Names::new();
+        let first = names.number(ROOT, b"a").unwrap();
+        names.number_of(first, file(5)).unwrap();
+        let again = Identity { since: (2, 0), ..file(5) };
+        assert!(!names.is(first, again) && names.number_of(first, again).unwrap() != first);
+    }
+
+    #[test]
+    fn other_names_of_a_file_are_known() {
+        let mut names = Names::new();
+        let numbers = [b"a", b"b", b"c"].map(|name| names.number(ROOT, name).unwrap());
+        for number in numbers {
+            let newest = names.number_of(number, file(5)).unwrap();
+            assert_eq!(names.shown_as(file(5), newest, true), numbers[0]);
+        }
+        assert_eq!(names.shown_as(file(5), numbers[2], false), numbers[0], "also when only one is left");
+        assert_eq!(names.others(numbers[0]), numbers[1..]);
+        let alone = names.number(ROOT, b"d").unwrap();
+        assert_eq!((names.shown_as(file(6), alone, false), names.others(alone)), (alone, Vec::new()));
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded() {
+        let mut names = Names { most: 10_000, ..Names::new() };
+        let number = |names: &mut Names, n: u32| names.number(ROOT, &n.to_le_bytes());
+        let kept = (0..1000).take_while(|n| number(&mut names, *n).is_ok()).count();
+        assert!((100..200).contains(&kept), "{kept}");
+        let error = number(&mut names, 5000).unwrap_err();
+        assert_eq!((error.kind(), error.raw_os_error()), (io::ErrorKind::OutOfMemory, None));
+        assert_eq!(number(&mut names, 0).unwrap(), 1, "what is known is known");
+        names.number_of(1, file(5)).unwrap();
+        assert!(names.number_of(1, file(6)).is_err(), "and so is what takes its name, without end");
     }
 
     #[test]
