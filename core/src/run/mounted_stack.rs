@@ -12,9 +12,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat};
 use nix::libc::O_DIRECTORY;
-use nix::sys::stat::Mode as FileMode;
 
 use crate::machine::engine::Engine;
 use crate::machine::survey::PROGRAM;
@@ -33,15 +31,13 @@ use condatainer_formats::sif::PartitionFs;
 use condatainer_images::acquire::usage::usage;
 use condatainer_images::image::{self, ImageError, Kind, Opened};
 use condatainer_images::lock::{self, Access, Guard, LockError};
+use condatainer_images::overlay::upper_of;
 use condatainer_stack::namespace::Cannot;
 use condatainer_stack::process::start::{Entrance, LeadError, Server};
 use condatainer_stack::process::{Entry, Format, Image, Point, Stack};
 
 /// How often is looked for those that cannot end. Whoever is killed ends at once, if nothing is wrong.
 pub(crate) const LOOK: Duration = Duration::from_secs(5);
-
-/// Where a directory has what a layer shows.
-const UPPER: &str = "upper";
 
 /// See the module.
 pub(crate) struct MountedStack {
@@ -213,12 +209,12 @@ fn upper(layer: &Opened) -> Result<Option<File>, RunError> {
     if layer.image.kind != Kind::Directory {
         return Ok(None);
     }
-    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    match openat(layer.file.as_fd(), UPPER, flags, FileMode::empty()) {
-        Ok(upper) => Ok(Some(upper.into())),
-        Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => Ok(None),
-        Err(errno) => Err(system(format!("{}/{UPPER}: cannot be opened", layer.image.path.display()))(errno.into())),
-    }
+    let path = layer.image.path.join("upper");
+    upper_of(&layer.file).map_err(|error| match error.raw_os_error().map(Errno::from_raw) {
+        // The engine follows it.
+        Some(Errno::ELOOP) => unserved(&path, "is a symbolic link"),
+        _ => system(format!("{}: cannot be opened", path.display()))(error),
+    })
 }
 
 /// The parts that somebody could write to while we read them: an ext image, and every ext overlay that a SIF brings along.
@@ -334,6 +330,16 @@ mod tests {
         }
         let RunError::Mounts(why) = of_base(&sif(PartitionFs::Encrypted)).unwrap_err() else { panic!() };
         assert_eq!(why, "/b.sif: its system partition is no squashfs and no ext3");
+    }
+
+    #[test]
+    fn a_linked_upper_is_left_to_the_engine() {
+        let dir = tempfile::tempdir().unwrap();
+        let layer = image::open(dir.path()).unwrap();
+        assert!(upper(&layer).unwrap().is_none());
+        std::os::unix::fs::symlink("/etc", dir.path().join("upper")).unwrap();
+        let RunError::Mounts(why) = upper(&layer).unwrap_err() else { panic!() };
+        assert_eq!(why, format!("{}: is a symbolic link", dir.path().join("upper").display()));
     }
 
     #[test]

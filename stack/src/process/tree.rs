@@ -63,8 +63,10 @@ pub fn open(opened: Opened, say: Say) -> io::Result<Box<dyn Serve>> {
     Ok(Box::new(Tree { requests: Requests::new((guarded(Arc::new(lower)), root), written, ids, made), acls }))
 }
 
+/// A file that nothing is mounted on is no program: a shell would run it, and do nothing without an error.
 fn wanted(point: &Point, ids: Ids) -> merge::Point<'_> {
-    merge::Point { path: point.path.as_os_str().as_bytes(), file: point.is_file, mode: 0o755, ids }
+    let mode = if point.is_file { 0o644 } else { 0o755 };
+    merge::Point { path: point.path.as_os_str().as_bytes(), file: point.is_file, mode, ids }
 }
 
 /// A tree that is gone with the mount, below its two names.
@@ -158,6 +160,12 @@ fn shown(users: &Users) -> (Show, Ids) {
 mod tests {
     use super::*;
     use std::iter::repeat_n;
+
+    #[test]
+    fn a_file_to_mount_on_is_no_program() {
+        let mode = |is_file| wanted(&Point { path: "/usr/bin/nvidia-smi".into(), is_file }, Ids::ROOT).mode;
+        assert_eq!([mode(true), mode(false)], [0o644, 0o755]);
+    }
 
     #[test]
     fn many_images_keep_no_more_than_one() {

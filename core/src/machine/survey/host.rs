@@ -55,11 +55,19 @@ pub(super) fn look(
     };
     let own_home = home.filter(|_| mounts("home") && of_engine(env, &["HOME", "NO_HOME"]).next().is_none());
     let temporary = TEMPORARY.iter().filter(|_| mounts("tmp")).map(|dir| String::from(*dir));
-    let of_variables = of_engine(env, &["BIND", "BINDPATH"]).flat_map(|list| list.split(',')).map(String::from);
+    let of_variables = of_engine(env, &["BIND", "BINDPATH"]).flat_map(|list| {
+        let images: Vec<&str> = of_images(list).collect();
+        let is_images =
+            move |text: &&str| text.split(':').nth(1).is_some_and(|destination| images.contains(&destination));
+        list.split(',').filter(move |text| !is_images(text)).map(String::from)
+    });
     let of_site = directives(&config, "bind path").filter(|_| mounts("bind-paths")).map(String::from);
     let written: Vec<String> = temporary.chain(of_site).chain(of_variables).collect();
-    let mounted = of_engine(env, &["MOUNT"]).flat_map(str::lines).filter_map(mounted);
-    let made = of_engine(env, &["SCRATCH", "SCRATCHDIR"]).flat_map(|list| list.split(',')).map(PathBuf::from);
+    let lines: Vec<&str> = of_engine(env, &["MOUNT"]).flat_map(str::lines).collect();
+    let mounted = lines.iter().filter_map(|line| mounted(line));
+    let scratch = of_engine(env, &["SCRATCH", "SCRATCHDIR"]).flat_map(|list| list.split(','));
+    let bound = of_engine(env, &["BIND", "BINDPATH"]).flat_map(of_images);
+    let made = scratch.chain(bound).chain(lines.iter().filter_map(|line| of_image(line))).map(PathBuf::from);
     let named = asked.iter().filter_map(|bind| real(&bind.source, bind.destination.clone()));
     HostDirectories {
         offers: offers(wanted, env),
@@ -84,14 +92,45 @@ fn parse(text: &str) -> Option<Bind> {
     real(Path::new(source), parts.next().unwrap_or(source).into())
 }
 
-/// `type=bind,source=SOURCE,destination=DESTINATION[,OPTION…]`. What is taken from an image is no bind of the host's.
+/// Whether an option says that a directory of an image is mounted, and not what the source is on the host.
+fn is_of_image(option: &str) -> bool {
+    ["image-src=", "id="].iter().any(|name| option.starts_with(name))
+}
+
+/// The destinations of a list of binds that are directories of images. Options are parted by the same commas as binds.
+fn of_images(list: &str) -> impl Iterator<Item = &str> {
+    let mut of_image = Vec::new();
+    let mut last = None;
+    for text in list.split(',') {
+        let mut parts = text.split(':');
+        let (first, destination, option) = (parts.next().unwrap_or_default(), parts.next(), parts.next());
+        if destination.is_some() {
+            last = destination;
+        }
+        if is_of_image(option.unwrap_or(first)) {
+            of_image.extend(last.take());
+        }
+    }
+    of_image.into_iter()
+}
+
+/// The value of a field of `type=bind,source=SOURCE,destination=DESTINATION[,OPTION…]`.
+fn field<'a>(line: &'a str, names: &[&str]) -> Option<&'a str> {
+    let mut fields = line.split(',').filter_map(|field| field.split_once('='));
+    fields.find(|(name, _)| names.contains(name)).map(|(_, value)| value)
+}
+
+/// Such a line's destination, where it is a directory of an image.
+fn of_image(line: &str) -> Option<&str> {
+    line.split(',').any(is_of_image).then(|| field(line, &["destination", "dst", "target"]))?
+}
+
+/// Such a line, where it is a bind of the host's.
 fn mounted(line: &str) -> Option<Bind> {
-    let fields: Vec<(&str, &str)> = line.split(',').filter_map(|field| field.split_once('=')).collect();
-    let value = |names: &[&str]| fields.iter().find(|(name, _)| names.contains(name)).map(|(_, value)| *value);
-    if value(&["image-src", "id"]).is_some() {
+    if of_image(line).is_some() {
         return None;
     }
-    real(Path::new(value(&["source", "src"])?), value(&["destination", "dst", "target"])?.into())
+    real(Path::new(field(line, &["source", "src"])?), field(line, &["destination", "dst", "target"])?.into())
 }
 
 fn real(source: &Path, destination: PathBuf) -> Option<Bind> {
@@ -169,7 +208,13 @@ mod tests {
         let mount = format!("type=bind,src={link},dst=/m,ro\ntype=bind,source={link},image-src=/x,target=/i");
         let others = of(&[("APPTAINER_MOUNT", &mount), ("SINGULARITY_SCRATCH", "/s,/t")]);
         assert_eq!(others.shown, [bind(&link), bind("/m")]);
-        assert_eq!(others.made, [Path::new("/s"), Path::new("/t")]);
+        assert_eq!(others.made, ["/s", "/t", "/i"].map(Path::new));
+        let of_images = format!("{link}:/b,{link}:/data:image-src=/,{link}:/more:ro,id=1");
+        let of_images = of(&[("APPTAINER_BINDPATH", &of_images)]);
+        assert_eq!(
+            (of_images.shown, of_images.made),
+            (vec![bind(&link), bind("/b")], ["/data", "/more"].map(PathBuf::from).to_vec())
+        );
         assert_eq!(plain.home, Some(bind(real.to_str().unwrap())));
         assert_eq!(plain.offers, [Offer { written: link.clone().into(), path: real.clone() }]);
         let contained = of(&[("SINGULARITY_CONTAIN", "1")]);

@@ -18,6 +18,7 @@ use xattr::FileExt;
 use super::error::LowerError;
 use super::layer::{Child, Layer};
 use super::node::{At, LowerNode};
+use crate::overlay::content::upper_of;
 use crate::overlay::path::{join, split};
 use condatainer_formats::ext::{FileType, Ids, Xattr};
 use condatainer_formats::overlayfs::is_opaque;
@@ -35,11 +36,15 @@ impl DirectoryLayer {
         Self { path: path.into(), root: Rc::new(directory.into()), last: RefCell::default() }
     }
 
-    /// The directory `name` in it, where there is one.
-    pub(super) fn inner(self, name: &str) -> Self {
-        match openat(self.root.as_fd(), name, DIRECTORY, Mode::empty()) {
-            Ok(inner) => Self { path: self.path.join(name), root: Rc::new(inner), last: RefCell::default() },
-            Err(_) => self,
+    /// What a container gets of it.
+    pub(super) fn content(self) -> Result<Self, LowerError> {
+        match upper_of(&self.root) {
+            Ok(Some(upper)) => Ok(Self::new(&self.path.join("upper"), upper)),
+            Ok(None) => Ok(self),
+            Err(error) if error.raw_os_error() == Some(Errno::ELOOP as i32) => {
+                Err(LowerError::Unusable { path: self.path.join("upper"), what: "is a symbolic link".into() })
+            }
+            Err(error) => Err(LowerError::io(&self.path.join("upper"), error)),
         }
     }
 

@@ -29,7 +29,7 @@ pub(super) fn layers(path: &Path, wanted: Wanted, all: &mut Vec<Box<dyn Layer>>)
         Kind::Ext(_) => all.push(Box::new(ExtLayer::open(path, file, image.content, Start::Upper)?)),
         Kind::Directory if wanted == Wanted::Base => all.push(Box::new(DirectoryLayer::new(path, file))),
         // As Apptainer takes it: an overlay's directory holds `upper` and `work`.
-        Kind::Directory => all.push(Box::new(DirectoryLayer::new(path, file).inner("upper"))),
+        Kind::Directory => all.push(Box::new(DirectoryLayer::new(path, file).content()?)),
         Kind::Sif(sif) => {
             for (partition, start) in parts(path, sif, wanted)? {
                 all.push(partition_layer(path, &file, partition, start)?);

@@ -10,6 +10,7 @@ tests! {
         a_base_and_layers_show_what_the_engine_shows, what_was_deleted_in_a_directory_stays_deleted,
         a_step_shares_one_tree, tmp_writes_over_directories_of_others, as_root_too, a_base_alone_is_the_engines,
         what_is_written_meanwhile_is_seen, what_changes_meanwhile_is_old_or_new_or_an_error, links_lead_nowhere_outside,
+        a_colleague_changes_what_he_likes, a_library_that_is_replaced_stays_with_who_has_it, a_linked_upper_is_the_engines,
     ];
 }
 
@@ -133,5 +134,55 @@ fn links_lead_nowhere_outside(desk: &Desk) -> Result<()> {
     let look = "cat /relative; ls -d /above/etc; readlink /absolute";
     let output = ours(desk, &format!("condatainer exec -o ./d -- sh -c '{look}' 2>&1"))?;
     ensure!(output.stdout.contains("/above/etc") && !output.stdout.contains("secret"), "{output:?}");
+    nothing_is_left(desk)
+}
+
+/// While alice reads, bob puts other things in a file's place: what she gets is what was there, or an error.
+fn a_colleague_changes_what_he_likes(desk: &Desk) -> Result<()> {
+    two_layers(desk)?;
+    let theirs = "mkdir -p theirs/upper/lab; echo old > theirs/upper/lab/x; echo kept > theirs/upper/lab/kept; echo secret > secret; \
+        chown -R bob:bob theirs; touch theirs/go; cd theirs/upper/lab";
+    let swaps = "echo old > n; mv n x; rm x; mkdir x; rmdir x; echo new > x; rm x; ln -s ../../../secret x; rm x; mkfifo x; rm x; \
+        echo old > x; sleep 0.1; ln x y; rm x; mv y x; sleep 0.1; echo new >> x; cd ..; mv lab lab.2; ln -s lab.2 lab; rm lab; mv lab.2 lab; cd lab";
+    desk.as_root(&format!(
+        "{theirs}; setsid runuser -u bob -- sh -c 'while [ -e ../../go ]; do {swaps}; done' < /dev/null > /dev/null 2>&1 &"
+    ))?
+    .success()?;
+    let read = "dd if=/lab/x iflag=nonblock status=none 2> /dev/null; cat /lab/x/any 2> /dev/null; [ -p /lab/x ]; ls /lab > /dev/null 2>&1";
+    let inside = format!("i=0; while [ $i -lt 300 ]; do {read}; i=$((i+1)); done; cat /opt/mod/file");
+    let output = ours(desk, &format!("condatainer exec -o mod.sqf -o ./theirs -- sh -c '{inside}'"));
+    desk.as_root("rm theirs/go")?.success()?;
+    let output = output?.success()?;
+    let text = output.stdout.strip_suffix("module\n").unwrap_or_default();
+    ensure!(text.contains("old") && text.lines().all(|line| ["old", "new"].contains(&line)), "{output:?}");
+    ensure!(!output.stderr.contains("damaged"), "{output:?}");
+    nothing_is_left(desk)
+}
+
+/// As on a disk: whoever has a file open, or has mapped it, goes on with that file.
+fn a_library_that_is_replaced_stays_with_who_has_it(desk: &Desk) -> Result<()> {
+    written_directory(desk)?;
+    let make = "python3 -c 'open(\"d/upper/own/library\", \"w\").write(\"old\" * 2**20)'; \
+        printf 'import mmap, os, sys, time\\nopened = open(\"/own/library\", \"rb\")\\nmapped = mmap.mmap(opened.fileno(), 0, prot=mmap.PROT_READ)\\nopen(\"there\", \"w\")\\n\
+        while not os.path.exists(\"go\"): time.sleep(0.05)\\ntime.sleep(2)\\nprint(mapped[-3:], opened.read()[-3:], os.fstat(opened.fileno()).st_size)\\n' > look.py";
+    desk.script(make)?.success()?;
+    let text = "condatainer exec -o mod.sqf -o ./d -- python3 look.py & start=$!; until [ -e there ]; do sleep 0.05; done; \
+        echo new > d/upper/own/next; mv d/upper/own/next d/upper/own/library; touch go; wait $start";
+    ours(desk, text)?.says("b'old' b'old' 3145728")?;
+    nothing_is_left(desk)
+}
+
+/// An engine follows it, and we do not.
+fn a_linked_upper_is_the_engines(desk: &Desk) -> Result<()> {
+    two_layers(desk)?;
+    desk.script(
+        "mkdir -p d/work elsewhere/own; echo elsewhere > elsewhere/own/file; ln -s \"$PWD/elsewhere\" d/upper",
+    )?
+    .success()?;
+    let typed = "condatainer exec -o mod.sqf -o ./d -- cat /own/file";
+    ours(desk, typed)?.ends_with(125)?.complains("d/upper: is a symbolic link")?;
+    desk.script(&format!("CONDATAINER_MOUNTS=auto {typed}"))?
+        .says("elsewhere")?
+        .complains("d/upper: is a symbolic link")?;
     nothing_is_left(desk)
 }
