@@ -34,9 +34,10 @@ use verdict::Verdict;
 
 /// The exit code of a panic, or of a wrong call.
 const BROKEN: u8 = 1;
-/// A keeper's exit codes: all was well; or its image has not got all that was written.
+/// A keeper's exit codes: all was well; its image has not got all that was written; its layers were not served to the end.
 const KEPT: u32 = 0;
 const LOST: u32 = verdict::KEEPER_LOST as u32;
+const UNSERVED: u32 = verdict::KEEPER_UNSERVED as u32;
 
 /// How long what an ordinary keeper leaves behind may go on, in milliseconds: it has waited for all that matters.
 const STRAYS: u64 = 5_000;
@@ -75,9 +76,10 @@ fn watch(keeper: usize, patience: u64, fence: Option<&Fence>) -> Verdict {
                 if process == keeper {
                     kernel::hang_up_keeper();
                 }
-                if process == keeper && matches!(code, Some(KEPT | LOST)) {
+                if process == keeper && matches!(code, Some(KEPT | LOST | UNSERVED)) {
                     (verdict, ended) = match code {
                         Some(LOST) => (Verdict::Lost, Verdict::Lost),
+                        Some(UNSERVED) => (Verdict::Unserved, Verdict::Unserved),
                         _ => (Verdict::Strays, Verdict::Ended),
                     };
                     last = last.min(kernel::now() + patience);

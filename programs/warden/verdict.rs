@@ -3,6 +3,8 @@
 
 /// The exit code by which a keeper says that what was written last may be missing in the image.
 pub const KEEPER_LOST: u8 = 3;
+/// The one by which it says that its layers could not be served to the end.
+pub const KEEPER_UNSERVED: u8 = 4;
 
 /// How a step's container has ended, in one byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +14,8 @@ pub enum Verdict {
     Ended = b'E',
     /// As `Ended`, but what was written last may be missing in the image.
     Lost = b'W',
+    /// As `Ended`, but its layers could not be served to the end.
+    Unserved = b'F',
     /// It did not end in time, and was killed.
     Late = b'K',
     /// The keeper ended, but left processes behind, which were killed.
@@ -21,7 +25,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    const ALL: [Self; 5] = [Self::Ended, Self::Lost, Self::Late, Self::Strays, Self::Stuck];
+    const ALL: [Self; 6] = [Self::Ended, Self::Lost, Self::Unserved, Self::Late, Self::Strays, Self::Stuck];
 
     /// By its byte.
     #[must_use]

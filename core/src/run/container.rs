@@ -123,7 +123,8 @@ impl<'a> Container<'a> {
         if let Some(leftovers) = self.leftovers {
             leftovers.end();
         }
-        self.mounted.map_or_else(Vec::new, MountedStack::end).iter().for_each(|line| (options.say)(line));
+        let unserved = self.mounted.map_or_else(Vec::new, MountedStack::end);
+        unserved.iter().for_each(|line| (options.say)(line));
         self.scans.into_iter().for_each(CachedScan::renew);
         drop(self.note);
         let was_killed = self.child.was_killed();
@@ -140,17 +141,23 @@ impl<'a> Container<'a> {
         if let Some(line) = self.scratch.remove() {
             (options.say)(&line);
         }
-        if lost.is_some() { Outcome::Lost } else { Outcome::Kept }
+        match (lost, unserved.as_slice()) {
+            (Some(_), _) => Outcome::Lost,
+            (None, []) => Outcome::Kept,
+            (None, _) => Outcome::Unserved,
+        }
     }
 }
 
-/// What has become of what a writer wrote.
+/// What has become of the layers, and of what a writer wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub enum Outcome {
     /// As far as anybody can tell it is in the image.
     Kept,
     /// Some of it may be missing; the user was told.
     Lost,
+    /// Nothing is written to an image, but its layers could not be served to the end; the user was told.
+    Unserved,
 }
 
 fn spawn(

@@ -22,8 +22,8 @@ use crate::run::mounted_stack::MountedStack;
 use crate::run::session::OpenSession;
 
 pub use condatainer_programs::exit_code;
-pub use container::Options;
-use container::{Container, Outcome};
+use container::Container;
+pub use container::{Options, Outcome};
 pub use engine::signals::Forward;
 pub use error::{Ended, RunError};
 

@@ -59,14 +59,14 @@ impl Words {
 }
 
 /// Starts the plan's container, and tells everybody who asks over `channel` to join it, or why it was not started, until the step
-/// ends. `true` if what the tasks wrote last may be lost.
+/// ends. The outcome is what nobody can tell the tasks any more.
 pub fn keep(
     plan: &Plan,
     options: &mut Options<'_>,
     words: &Words,
     channel: BorrowedFd<'_>,
     mut relays: Option<Relays>,
-) -> bool {
+) -> Outcome {
     match start(plan, options) {
         Ok((mut container, directories)) => {
             let join = Answer::Join { words: words.text() };
@@ -83,11 +83,11 @@ pub fn keep(
                 }
                 answer_all(channel, &own);
             }
-            outcome == Outcome::Lost
+            outcome
         }
         Err(why) => {
             answer_all(channel, &Answer::Refused { words: words.text(), why });
-            false
+            Outcome::Kept
         }
     }
 }

@@ -3,4 +3,4 @@
 //! The plugin starts it, out of a memory file: so it is of the plugin's own release, and root runs no other file.
 
 pub use condatainer_programs::WARDEN;
-pub use condatainer_programs::verdict::{KEEPER_LOST, Verdict};
+pub use condatainer_programs::verdict::{KEEPER_LOST, KEEPER_UNSERVED, Verdict};

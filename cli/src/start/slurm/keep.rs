@@ -12,12 +12,12 @@ use clap::Args;
 use condatainer_core::config::SYSTEM_FILE;
 use condatainer_core::plan::{Command, Plan};
 use condatainer_core::request::{Part, script};
-use condatainer_core::run::{Forward, Options};
+use condatainer_core::run::{Forward, Options, Outcome};
 use condatainer_core::step::channel::Answer;
 use condatainer_core::step::keeper::{self, Words, answer_all};
 use condatainer_core::step::limits;
 use condatainer_core::step::relay::server::Relays;
-use condatainer_core::step::warden::KEEPER_LOST;
+use condatainer_core::step::warden::{KEEPER_LOST, KEEPER_UNSERVED};
 use condatainer_images::acquire::holder::BATCH_STEP;
 
 use crate::say;
@@ -54,8 +54,10 @@ pub(crate) fn keep(args: KeepArgs) -> Result<ExitCode, Failure> {
             let relays = if calls_slurm(part) { offered(&mut plan) } else { None };
             let mut say = |line: &str| say::notice(line);
             let mut options = Options { forward: Forward::Nothing, step, say: &mut say };
-            if keeper::keep(&plan, &mut options, &words, channel, relays) {
-                return Ok(ExitCode::from(KEEPER_LOST));
+            match keeper::keep(&plan, &mut options, &words, channel, relays) {
+                Outcome::Kept => {}
+                Outcome::Lost => return Ok(ExitCode::from(KEEPER_LOST)),
+                Outcome::Unserved => return Ok(ExitCode::from(KEEPER_UNSERVED)),
             }
         }
         Ok(Some(plan)) => {

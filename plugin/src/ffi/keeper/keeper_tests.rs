@@ -79,6 +79,9 @@ fn what_was_lost_is_told() {
     let lost = condatainer_core::step::warden::KEEPER_LOST;
     let said = step(&format!("{WAIT_FOR_THE_END}; exit {lost}"), 60).end().unwrap_err();
     assert!(said.starts_with("what was written last in the step's container may be lost"), "{said}");
+    let unserved = condatainer_core::step::warden::KEEPER_UNSERVED;
+    let of_layers = step(&format!("{WAIT_FOR_THE_END}; exit {unserved}"), 60).end().unwrap_err();
+    assert!(of_layers.starts_with("the layers of the step's container could not be served to the end"), "{of_layers}");
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("number");
     let text = format!("setsid sleep 1000 & echo $! > {}; {WAIT_FOR_THE_END}; exit {lost}", file.display());

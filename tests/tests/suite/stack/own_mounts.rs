@@ -25,6 +25,8 @@ const LISTING: &str = "cat /opt/mod/file /own/file; find /opt /own /usr/bin /etc
 /// Nobody can look into a server. The limit of resident memory does nothing in Linux, goes from a process to its children and with Slurm to a
 /// step's node, and everybody may read it: it marks what was started here.
 pub(super) const MARK: &str = "mark=$(echo $PWD | cksum | cut -c1-6); ulimit -S -m $mark; ";
+/// What Slurm says at the end of a step whose server was killed: nobody else can tell its tasks.
+const UNSERVED: &str = "condatainer: the layers of the step's container could not be served to the end: ";
 /// The servers of what was started here.
 const SERVERS: &str = "servers() { for s in $(pgrep -u alice -f '[s]erve-stack'); do \
     awk '/^Max resident set/ { print $4 / 1024 }' /proc/$s/limits 2> /dev/null | grep -qx \"$mark\" && echo $s; done; }; ";
@@ -107,11 +109,11 @@ fn steps_beside_each_other_have_a_server_each(desk: &Desk) -> Result<()> {
     two_layers(desk)?;
     let task = "echo $n > /own/file; touch at.$n; until [ -e go ]; do sleep 0.05; done; cat /own/file";
     let steps = format!(
-        "for n in 1 2 3 4; do srun -n1 --condatainer-overlay=mod.sqf,env.img:tmp sh -c \"{task}\" > out.$n 2> /dev/null & done; "
+        "for n in 1 2 3 4; do srun -n1 --condatainer-overlay=mod.sqf,env.img:tmp sh -c \"{task}\" > out.$n 2> err.$n & done; "
     );
     let look = "until [ $(ls at.? 2> /dev/null | wc -l) = 4 ]; do sleep 0.05; done; servers | wc -l; kill -KILL $(servers | head -n1); \
-        touch go; wait; cat out.? | sort -u | wc -l; condatainer exec -o env.img -- cat /own/file";
-    ours(desk, &format!("{steps}{look}"))?.says("4\n3\nimage")?;
+        touch go; wait; cat out.? | sort -u | wc -l; condatainer exec -o env.img -- cat /own/file; grep -l \"{UNSERVED}\" err.? | wc -l";
+    ours(desk, &format!("{steps}{look}").replace("{UNSERVED}", UNSERVED))?.says("4\n3\nimage\n1")?;
     nothing_is_left(desk)?;
     desk.nodes_are_well()
 }
