@@ -11,6 +11,7 @@ tests! {
         a_step_shares_one_tree, tmp_writes_over_directories_of_others, as_root_too, a_base_alone_is_the_engines,
         what_is_written_meanwhile_is_seen, what_changes_meanwhile_is_old_or_new_or_an_error, links_lead_nowhere_outside,
         a_colleague_changes_what_he_likes, a_library_that_is_replaced_stays_with_who_has_it, a_linked_upper_is_the_engines,
+        a_lease_is_waited_for,
     ];
 }
 
@@ -184,5 +185,18 @@ fn a_linked_upper_is_the_engines(desk: &Desk) -> Result<()> {
     desk.script(&format!("CONDATAINER_MOUNTS=auto {typed}"))?
         .says("elsewhere")?
         .complains("d/upper: is a symbolic link")?;
+    nothing_is_left(desk)
+}
+
+/// Whoever has one lets go when somebody else opens the file.
+fn a_lease_is_waited_for(desk: &Desk) -> Result<()> {
+    written_directory(desk)?;
+    let hold = "import fcntl, signal, time; f = open('d/upper/own/file', 'r+'); go = lambda *_: fcntl.fcntl(f, fcntl.F_SETLEASE, fcntl.F_UNLCK); \
+        signal.signal(signal.SIGIO, go); fcntl.fcntl(f, fcntl.F_SETLEASE, fcntl.F_WRLCK); open('held', 'w'); time.sleep(60)";
+    let text = format!(
+        "python3 -c \"{hold}\" & holder=$!; until [ -e held ]; do sleep 0.05; done; \
+        condatainer exec -o mod.sqf -o ./d -- cat /own/file; code=$?; kill $holder; exit $code"
+    );
+    ours(desk, &text)?.says("directory")?;
     nothing_is_left(desk)
 }
