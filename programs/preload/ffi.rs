@@ -95,8 +95,8 @@ fn emptied(opened: Result<usize, i32>, flags: usize) -> Result<usize, i32> {
     }
 }
 
-/// The C library's has its last argument only where a file may be made. Whoever calls that one has it in a register or not; nobody
-/// reads it where it does not count.
+/// The C library's function takes `mode` only where a file may be made. Without it the register holds anything, and the kernel does not
+/// look at it.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn openat64(directory: c_int, path: *const c_char, flags: c_int, mode: c_uint) -> c_int {
     let arguments = [directory as usize, path as usize, flags as usize, mode as usize, 0, 0];
@@ -110,7 +110,7 @@ unsafe extern "C" fn open64(path: *const c_char, flags: c_int, mode: c_uint) -> 
     unsafe { openat64(AT_FDCWD, path, flags, mode) }
 }
 
-/// By which fuse-overlayfs calls openat2(2), that the C library has no function for, and others.
+/// The C library has no function for openat2(2), so fuse-overlayfs calls it by this one. It calls others by it, too.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn syscall(number: c_long, a: usize, b: usize, c: usize, d: usize, e: usize, f: usize) -> c_long {
     let number = number as usize;

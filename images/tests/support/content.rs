@@ -38,6 +38,18 @@ pub fn contents(image: &Path) -> BTreeMap<PathBuf, String> {
     all
 }
 
+/// As [`contents`], but for the times of directories: resize2fs gives a new one to each in which a file has got another inode number, and
+/// which those are depends on where the kernel has put the files.
+pub fn moved_contents(image: &Path) -> BTreeMap<PathBuf, String> {
+    let without_time = |described: String| {
+        let words = described.split(' ').enumerate();
+        words.map(|(at, word)| if at == 3 { "-" } else { word }).collect::<Vec<_>>().join(" ")
+    };
+    let is_directory = |described: &String| described.starts_with('4');
+    let all = contents(image).into_iter();
+    all.map(|(path, said)| (path, if is_directory(&said) { without_time(said) } else { said })).collect()
+}
+
 fn described(path: &Path, meta: &fs::Metadata) -> String {
     let mut digest = DefaultHasher::new();
     match meta.file_type() {

@@ -6,7 +6,7 @@
 mod content;
 mod victim;
 
-pub use content::{acl, add_files, contents, copy, memory, names_in, outside};
+pub use content::{acl, add_files, contents, copy, memory, moved_contents, names_in, outside};
 pub use victim::{Victim, instants, quicker_of_two, some_of, victim_command};
 
 pub mod checking;

@@ -3,4 +3,5 @@
 pub(crate) mod own_directories;
 pub(crate) mod own_engines;
 pub(crate) mod own_mounts;
+mod servers;
 pub(crate) mod tmp;

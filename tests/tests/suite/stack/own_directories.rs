@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 
-use crate::stack::own_mounts::{nothing_is_left, ours, two_layers};
+use super::servers::{nothing_is_left, ours, two_layers};
 use crate::support::{Desk, Expect, tests};
 
 tests! {

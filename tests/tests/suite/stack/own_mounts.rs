@@ -5,6 +5,7 @@ use anyhow::{Context, Result, ensure};
 use cluster::{Output, Release};
 use serde_json::Value;
 
+use super::servers::{MARK, nothing_is_left, ours, two_layers};
 use crate::support::{Desk, Expect, Setup, World, tests};
 
 tests! {
@@ -22,33 +23,8 @@ tests! {
 
 /// A module, an image with an own file, and what a listing of both says.
 const LISTING: &str = "cat /opt/mod/file /own/file; find /opt /own /usr/bin /etc -ls 2> /dev/null | awk '{ print $3, $5, $6, $11, $13 }' | sort | md5sum; pwd; id -u; umask";
-/// Nobody can look into a server. The limit of resident memory does nothing in Linux, goes from a process to its children and with Slurm to a
-/// step's node, and everybody may read it: it marks what was started here.
-pub(super) const MARK: &str = "mark=$(echo $PWD | cksum | cut -c1-6); ulimit -S -m $mark; ";
 /// What Slurm says at the end of a step whose server was killed: nobody else can tell its tasks.
 const UNSERVED: &str = "condatainer: the layers of the step's container could not be served to the end: ";
-/// The servers of what was started here.
-const SERVERS: &str = "servers() { for s in $(pgrep -u alice -f '[s]erve-stack'); do \
-    awk '/^Max resident set/ { print $4 / 1024 }' /proc/$s/limits 2> /dev/null | grep -qx \"$mark\" && echo $s; done; }; ";
-
-pub(super) fn two_layers(desk: &Desk) -> Result<()> {
-    desk.squashfs("mod.sqf", "mkdir -p opt/mod; echo module > opt/mod/file; ln opt/mod/file opt/mod/link")?;
-    desk.image_with("env.img", "1001:1001", "mkdir own; echo image > own/file; ln own/file own/link")
-}
-
-/// A bash text with our mounts.
-pub(super) fn ours(desk: &Desk, text: &str) -> Result<Output> {
-    desk.script(&format!("export CONDATAINER_MOUNTS=own; {MARK}{SERVERS}{text}"))
-}
-
-/// No server, and with it no mount and no lock: a server ends when its mount's namespace does.
-pub(super) fn nothing_is_left(desk: &Desk) -> Result<()> {
-    desk.wait_until(&format!("{MARK}{SERVERS} [ -z \"$(servers)\" ]"))?;
-    desk.script("grep fuse.condatainer /proc/mounts")?.without_stdout()?;
-    desk.script("[ ! -e env.img ] || condatainer overlay info env.img | grep -q '^locked by *nobody'")?
-        .success()
-        .map(drop)
-}
 
 fn exec_e_and_run_show_what_the_engine_shows(desk: &Desk) -> Result<()> {
     two_layers(desk)?;

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use cluster::{Output, Proctrack, Release};
 
-use super::own_mounts::{MARK, nothing_is_left};
+use super::servers::{MARK, nothing_is_left};
 use crate::support::{Desk, Expect, Setup, World, tests};
 
 tests! {
