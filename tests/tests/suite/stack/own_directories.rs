@@ -149,8 +149,11 @@ fn a_colleague_changes_what_he_likes(desk: &Desk) -> Result<()> {
         "{theirs}; setsid runuser -u bob -- sh -c 'while [ -e ../../go ]; do {swaps}; done' < /dev/null > /dev/null 2>&1 &"
     ))?
     .success()?;
-    let read = "dd if=/lab/x iflag=nonblock status=none 2> /dev/null; cat /lab/x/any 2> /dev/null; [ -p /lab/x ]; ls /lab > /dev/null 2>&1";
-    let inside = format!("i=0; while [ $i -lt 300 ]; do {read}; i=$((i+1)); done; cat /opt/mod/file");
+    let read = "{ dd if=/lab/x iflag=nonblock status=none; cat /lab/x/any; } >> out 2> /dev/null; [ -p /lab/x ]; ls /lab > /dev/null 2>&1";
+    // What was looked at counts for a second, so a few hundred reads can all meet the same state.
+    let inside = format!(
+        "i=0; until [ $i -ge 300 ] && {{ grep -q old out || [ $i -ge 9000 ]; }}; do {read}; i=$((i+1)); done; cat out /opt/mod/file"
+    );
     let output = ours(desk, &format!("condatainer exec -o mod.sqf -o ./theirs -- sh -c '{inside}'"));
     desk.as_root("rm theirs/go")?.success()?;
     let output = output?.success()?;
