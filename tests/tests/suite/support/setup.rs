@@ -19,6 +19,8 @@ const FAKE_APPTAINER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/suite/s
 const SITE_CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/suite/support/config.toml");
 /// The same, where the engine mounts the layers.
 const ENGINE_CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/suite/support/config-engine.toml");
+/// A `/tmp` and a `/dev/shm` for each job.
+const PRIVATE_TMP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/suite/slurm/job_container.conf");
 
 /// The links that `make install` makes for the FUSE daemons, for Slurm's commands, and a zsh's files.
 const LINKS: &str = "mkdir -p libexec/condatainer && cd libexec/condatainer &&
@@ -57,6 +59,8 @@ pub(crate) struct Setup {
     pub(crate) proctrack: Proctrack,
     /// Lines for slurm.conf.
     pub(crate) slurm_conf: &'static str,
+    /// Whether Slurm finds what it needs for `JobContainerType`.
+    pub(crate) private_tmp: bool,
     /// Whether it has the modules in `/srv/modules`.
     pub(crate) modules: bool,
     /// Whether it has `/srv/shells/shells.sqf`.
@@ -79,6 +83,7 @@ impl Default for Setup {
             setuid: false,
             proctrack: Proctrack::LinuxProc,
             slurm_conf: "",
+            private_tmp: false,
             modules: false,
             shells: false,
             online: false,
@@ -144,6 +149,9 @@ impl Setup {
         if self.stand_in && !release.has_apptainer() {
             options.install.push(install(Path::new(FAKE_APPTAINER), "/usr/bin/apptainer", 0o755));
             options.install.push(install(Path::new("/dev/null"), "/etc/apptainer/apptainer.conf", 0o644));
+        }
+        if self.private_tmp {
+            options.install.push(install(Path::new(PRIVATE_TMP), "/etc/slurm/job_container.conf", 0o644));
         }
         if self.singularity {
             let tree = singularity().with_context(|| format!("{SINGULARITY} is not set"))?;

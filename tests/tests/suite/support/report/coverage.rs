@@ -10,11 +10,10 @@ use cluster::{Release, cgroup};
 use crate::support::{Needs, SETUID, SINGULARITY, Suite, setuid, singularity};
 
 /// What no test of this suite can show on a build machine.
-const NOT_HERE: [&str; 6] = [
+const NOT_HERE: [&str; 5] = [
     "NVIDIA and ROCm GPUs themselves: what the engine shows of them is tested with device files, a library and programs that stand for theirs",
     "locks of Lustre and NFS, and writers on different hosts (one kernel here)",
     "cgroup v2 as Slurm's process tracker, a power cut, and other kernels: 'make vm' shows them in virtual machines",
-    "job_container/tmpfs and namespace/tmpfs, with and without contain_spank: on these clusters they fail now and then without us, too",
     "an MPI program started by srun on sid, whose Slurm has no PMIx: trixie shows it, and mpirun in a batch script shows it on both",
     "AppArmor that restricts user namespaces, kernels before 5.11, file capabilities instead of setuid bits: doctor's verdicts only, in core",
 ];
