@@ -121,7 +121,7 @@ impl Channel {
                 "what was written last in the step's container may be lost: a FUSE program was killed, or there was no room: run 'condatainer overlay check' on its image".into(),
             ),
             Some(Verdict::Unserved) => Err(
-                "the layers of the step's container could not be served to the end: the process that did was killed or blocked, or an image is damaged: run 'condatainer overlay check' on its images".into(),
+                "the layers of the step's container could not be served to the end: the process that did was killed or blocked, an image is damaged, or a file server failed: run 'condatainer overlay check' on its images".into(),
             ),
             Some(Verdict::Late) => Err(format!(
                 "the step's container did not end within {patience} s and was killed: what was written last may be missing in its image, which its next use repairs"

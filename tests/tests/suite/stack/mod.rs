@@ -3,6 +3,7 @@
 pub(crate) mod own_directories;
 pub(crate) mod own_engines;
 pub(crate) mod own_mounts;
+pub(crate) mod own_network;
 pub(crate) mod own_steps;
 mod servers;
 pub(crate) mod tmp;

@@ -36,15 +36,20 @@ fn slurm_tracks_and_limits_by_cgroups(world: &World, release: Release) -> Result
 fn the_oom_killer_ends_a_task_alone(desk: &Desk) -> Result<()> {
     let task = "if [ $SLURM_PROCID = 1 ]; then touch at.1; exec python3 -c \"bytearray(400 << 20)\"; fi; until [ -e at.1 ] && [ -e go ]; do sleep 0.05; done; \
         find /usr -xdev -type f -exec cat {} + | wc -c > read; cat /own/file";
-    let step = format!("srun -n2 --mem=200M --kill-on-bad-exit=0 --condatainer-overlay=mod.sqf,env.img:tmp sh -c '{task}' 2> words & ");
-    let text = format!("{step} until grep -qi \"out of memory\\|oom\" words; do sleep 0.05; done; touch go; wait $!; rm go at.1; [ $(cat read) -gt 1000000 ]");
+    let step = format!(
+        "srun -n2 --mem=200M --kill-on-bad-exit=0 --condatainer-overlay=mod.sqf,env.img:tmp sh -c '{task}' 2> words & "
+    );
+    let text = format!(
+        "{step} until grep -qi \"out of memory\\|oom\" words; do sleep 0.05; done; touch go; wait $!; rm go at.1; [ $(cat read) -gt 1000000 ]"
+    );
     ours(desk, &text)?.says("image").context("a task of two that the OOM killer ends")?;
     nothing_is_left(desk)
 }
 
 /// Slurm tells each job's processes apart by a mount namespace, and with `contain_spank` the keeper is in it.
 fn every_job_has_a_tmp_of_its_own(world: &World, release: Release) -> Result<()> {
-    let slurm_conf = "JobContainerType=job_container/tmpfs\nPrologFlags=contain\nSlurmdParameters=contain_spank,config_overrides\n";
+    let slurm_conf =
+        "JobContainerType=job_container/tmpfs\nPrologFlags=contain\nSlurmdParameters=contain_spank,config_overrides\n";
     let setup = Setup { slurm_conf, private_tmp: true, ..Setup::default() };
     world.with_cluster(release, &setup, |desk| {
         until_slurm_makes_them(desk)?;
