@@ -38,6 +38,15 @@ impl FileType {
         }
     }
 
+    /// As a listing of a directory tells it (`d_type` of getdents64(2), in the place where a mode has it); not every file system does.
+    #[must_use]
+    pub fn listed(mode: u32) -> Option<Self> {
+        match Self::from_mode((mode & 0xFFFF) as u16) {
+            Self::Unknown => None,
+            kind => Some(kind),
+        }
+    }
+
     /// With an article, for messages: "a directory".
     #[must_use]
     pub fn describe(self) -> &'static str {
@@ -105,5 +114,7 @@ mod tests {
         assert_eq!(FileType::from_mode(0o040_755), FileType::Directory);
         assert_eq!(FileType::from_mode(0o120_777), FileType::Symlink);
         assert_eq!(FileType::from_mode(0), FileType::Unknown);
+        assert_eq!(FileType::listed(0o140_000), Some(FileType::Socket));
+        assert_eq!([FileType::listed(0), FileType::listed(0o170_000)], [None, None]);
     }
 }

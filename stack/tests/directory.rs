@@ -31,7 +31,7 @@ fn at(layer: &DirectoryLayer, path: &str) -> io::Result<Key> {
             found = (entry.name == name.as_bytes()).then_some(entry.key);
             found.is_none()
         })?;
-        layer.itself(found.ok_or(Errno::ENOENT)?)
+        layer.inode(found.ok_or(Errno::ENOENT)?)
     })
 }
 
@@ -309,9 +309,9 @@ fn as_somebody() {
     let stacked = Stacked { path: there.into(), bytes: 0, layer: Arc::new(callers) };
     let merged = Merged::new(vec![stacked]).unwrap();
     let inner = merged.lookup(merged.root(), b"known").unwrap().unwrap();
-    let inner = merged.itself(&inner).unwrap();
+    let inner = merged.inode(&inner).unwrap();
     assert_eq!(code(merged.list(&inner).map(drop)), Errno::EACCES);
-    let file = merged.itself(&merged.lookup(&inner, b"file").unwrap().unwrap()).unwrap();
+    let file = merged.inode(&merged.lookup(&inner, b"file").unwrap().unwrap()).unwrap();
     let mut buffer = [0; 4];
     assert_eq!((merged.read(&file, 0, &mut buffer).unwrap(), &buffer), (4, b"text"));
     assert!(merged.lookup(&inner, b"none").unwrap().is_none() && merged.lookup(&inner, b".wh.x").unwrap().is_none());

@@ -56,7 +56,7 @@ fn main() -> ExitCode {
 fn start(place: &OsStr, script: &OsStr) -> ExitCode {
     let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
     let users = match std::env::var_os("RANGE") {
-        Some(_) => Users::Range { uid, gid, uids: RANGE, gids: RANGE },
+        Some(_) => Users::Subuid { uid, gid, uids: RANGE, gids: RANGE },
         None if uid == 0 => Users::Everybody,
         None => Users::Caller { uid, gid },
     };

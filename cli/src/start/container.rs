@@ -9,6 +9,7 @@ use condatainer_core::config::Given;
 use condatainer_core::join::container;
 use condatainer_core::machine::env_script;
 use condatainer_core::machine::facts::{Facts, LayerFacts};
+use condatainer_core::machine::survey::Tried;
 use condatainer_core::plan::refusal::Refusal;
 use condatainer_core::plan::{self, Command, Plan};
 use condatainer_core::request::bind::Bind;
@@ -94,6 +95,7 @@ impl Surroundings {
         });
         request.fakeroot = self.config.fakeroot(request.fakeroot);
         let deadline = Instant::now() + PATIENCE;
+        let tried = Tried::default();
         loop {
             let is_lent = |layer: &&mut LayerFacts| Some(layer.path.as_path()) == lent;
             let lend = |facts: &mut Facts| {
@@ -101,7 +103,7 @@ impl Surroundings {
                     image.upper = image.upper.and(Some((0, 0)));
                 }
             };
-            let facts = start::facts(&request, &self.config, &self.env, lend).map_err(Failure::not_started)?;
+            let facts = start::facts(&request, &self.config, &self.env, &tried, lend).map_err(Failure::not_started)?;
             match plan::decide(&request, &facts, command.clone()) {
                 Err(refusal) if Instant::now() < deadline && cure(&refusal) => {}
                 Err(refusal) if refusal.may_be_momentary() && Instant::now() < deadline => std::thread::sleep(INTERVAL),

@@ -55,7 +55,7 @@ impl Group {
 }
 
 /// The ids of all checks, in the order of the report. They do not change from release to release.
-pub const IDS: [&str; 26] = [
+pub const IDS: [&str; 27] = [
     "kernel",
     "user-namespaces",
     "overlayfs",
@@ -77,6 +77,7 @@ pub const IDS: [&str; 26] = [
     "configuration",
     "base",
     "tmpdir",
+    "scratch",
     "image-dirs",
     "locks",
     "slurm",
@@ -131,7 +132,7 @@ fn group_of(id: &str) -> Group {
         "kernel" | "user-namespaces" | "overlayfs" | "dev-fuse" | "cgroup" | "gpu" => Group::Machine,
         "subuid" | "newuidmap" => Group::Fakeroot,
         "e2fsprogs" | "squashfs-tools" => Group::Tools,
-        "configuration" | "base" | "tmpdir" | "image-dirs" | "locks" => Group::Files,
+        "configuration" | "base" | "tmpdir" | "scratch" | "image-dirs" | "locks" => Group::Files,
         "slurm" | "plugin" => Group::Slurm,
         "start" => Group::Start,
         _ => Group::Engine,

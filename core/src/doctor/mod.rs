@@ -40,7 +40,7 @@ pub fn examine(request: &Request) -> io::Result<Report> {
         let topics = [
             scope.spawn(|| machine::judge(&machine::read(&asker), &asker)),
             scope.spawn(|| engine::judge(&engine::read(&config))),
-            scope.spawn(|| vec![mounts::judge(&mounts::read(&config, &asker))]),
+            scope.spawn(|| mounts::judge(&mounts::read(&config, &asker))),
             scope.spawn(|| tools::judge(&tools::read())),
             scope.spawn(|| slurm::judge(&slurm::read(&request.env))),
         ];

@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::check::Check;
 use super::request::{Asker, Request};
 use crate::config::Config;
+use crate::machine::survey::Tried;
 use crate::plan::{self, Command};
 use crate::request;
 use crate::run::{self, Ended, Forward, Options};
@@ -25,7 +26,7 @@ pub(super) fn check(request: &Request, config: &Result<Config, String>, asker: &
 fn start(request: &Request, config: &Config) -> Result<(u128, Ended), String> {
     let asked = request::Request { fakeroot: config.fakeroot(None), ..request::Request::default() };
     let begin = Instant::now();
-    let facts = facts(&asked, config, &request.env, |_| ()).map_err(|error| error.to_string())?;
+    let facts = facts(&asked, config, &request.env, &Tried::default(), |_| ()).map_err(|error| error.to_string())?;
     let command = Command::Argv(vec!["true".into()]);
     let plan = plan::decide(&asked, &facts, command).map_err(|refusal| refusal.to_string())?;
     let mut options = Options { forward: Forward::FromProcesses, step: None, say: &mut |_| () };

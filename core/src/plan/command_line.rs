@@ -73,7 +73,7 @@ impl Plan {
         // In a namespace in which nobody but root exists Apptainer has fakeroot(1) to offer, if it is installed.
         let knows_fakeroot = match own {
             None => true,
-            Some(own) => matches!(own.users, Users::Root { .. }) && !self.engine.is_singularity(),
+            Some(own) => matches!(own.users, Users::RootMapped { .. }) && !self.engine.is_singularity(),
         };
         if knows_fakeroot && self.fakeroot.is_some_and(|f| f != Fakeroot::Root) {
             argv.push("--fakeroot".into());
@@ -95,7 +95,7 @@ impl Plan {
         let mut words: Vec<OsString> = self.path.iter().flat_map(|dir| ["--path".into(), dir.into()]).collect();
         words.extend(self.workspace.then(|| "--workspace".into()));
         // The engine forbids them to a user, and takes the root of a namespace of ours for the machine's.
-        let is_root_of_ours = self.mounts.own().is_some_and(|own| matches!(own.users, Users::Range { .. }));
+        let is_root_of_ours = self.mounts.own().is_some_and(|own| matches!(own.users, Users::Subuid { .. }));
         words.extend(is_root_of_ours.then(|| "--no-new-privileges".into()));
         words.extend(self.env.iter().flat_map(|(name, value)| ["--set".into(), format!("{name}={value}").into()]));
         let identity = self.directory.identity.map(|(device, inode)| format!("{device}:{inode}"));

@@ -70,12 +70,12 @@ pub trait Layer: Send + Sync {
     /// The root directory.
     fn root(&self) -> Key;
 
-    /// The key for something that a directory has shown under this one: all names of one file have the same then. An image knows that
-    /// when it lists them.
+    /// The inode that a name stands for which a directory has shown under this key: all names of one file have the same then. An image
+    /// knows that when it lists them.
     ///
     /// # Errors
     /// It cannot be looked at.
-    fn itself(&self, key: Key) -> io::Result<Key> {
+    fn inode(&self, key: Key) -> io::Result<Key> {
         Ok(key)
     }
 

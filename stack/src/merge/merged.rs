@@ -154,22 +154,22 @@ impl Merged {
         }
     }
 
-    /// The node for what a listing has shown as this one; see [`crate::layer::Layer::itself`].
+    /// The node for what a listing has shown as this one; see [`crate::layer::Layer::inode`].
     ///
     /// # Errors
     /// It cannot be looked at.
-    pub fn itself(&self, node: &Node) -> io::Result<Node> {
-        let itself = |part: &Part| -> io::Result<Part> {
+    pub fn inode(&self, node: &Node) -> io::Result<Node> {
+        let inode = |part: &Part| -> io::Result<Part> {
             let stacked = self.layers.get(usize::from(part.layer)).ok_or(Errno::ESTALE)?;
-            let key = stacked.layer.itself(part.key).map_err(|error| stacked.named(error))?;
+            let key = stacked.layer.inode(part.key).map_err(|error| stacked.named(error))?;
             Ok(Part { key, ..*part })
         };
         match node {
-            Node::One(part) => itself(part).map(Node::One),
+            Node::One(part) => inode(part).map(Node::One),
             Node::Several(parts) => {
-                let top = itself(&node.topmost())?;
+                let top = inode(&node.topmost())?;
                 // A part below that cannot be looked at is an error when it is read.
-                let below = parts.iter().skip(1).map(|part| itself(part).unwrap_or(*part));
+                let below = parts.iter().skip(1).map(|part| inode(part).unwrap_or(*part));
                 Ok(Node::Several(std::iter::once(top).chain(below).collect()))
             }
         }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Cannot, cannot};
 
-/// Who exists in the namespace.
+/// Who exists in the namespace; the last two are the kinds of fakeroot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Users {
@@ -21,14 +21,14 @@ pub enum Users {
         gid: u32,
     },
     /// The caller alone, as root.
-    Root {
+    RootMapped {
         /// The caller's effective ids.
         uid: u32,
         /// The group.
         gid: u32,
     },
     /// The caller as root, and his subordinate ids from 1 on.
-    Range {
+    Subuid {
         /// The caller's effective ids.
         uid: u32,
         /// The group.
@@ -45,7 +45,7 @@ impl Users {
     #[must_use]
     pub fn inside(&self) -> (u32, u32) {
         match self {
-            Self::Everybody | Self::Root { .. } | Self::Range { .. } => (0, 0),
+            Self::Everybody | Self::RootMapped { .. } | Self::Subuid { .. } => (0, 0),
             Self::Caller { uid, gid } => (*uid, *gid),
         }
     }
@@ -53,7 +53,7 @@ impl Users {
     /// Whether another process outside has to map the ids.
     #[must_use]
     pub(crate) fn need_help(&self) -> bool {
-        matches!(self, Self::Range { .. })
+        matches!(self, Self::Subuid { .. })
     }
 
     /// Moves this process, which must have one thread only, into a user namespace of its own. Who needs help has no ids there yet.
@@ -69,8 +69,8 @@ impl Users {
         })?;
         match self {
             Self::Caller { uid, gid } => map_own((*uid, *uid), (*gid, *gid)),
-            Self::Root { uid, gid } => map_own((0, *uid), (0, *gid)),
-            Self::Everybody | Self::Range { .. } => Ok(()),
+            Self::RootMapped { uid, gid } => map_own((0, *uid), (0, *gid)),
+            Self::Everybody | Self::Subuid { .. } => Ok(()),
         }
     }
 
@@ -85,7 +85,7 @@ impl Users {
     /// The words for newuidmap and newgidmap that map a process: inside, outside and number of each range.
     #[must_use]
     pub(crate) fn ranges(&self, pid: u32) -> Option<[Vec<String>; 2]> {
-        let Self::Range { uid, gid, uids, gids } = self else { return None };
+        let Self::Subuid { uid, gid, uids, gids } = self else { return None };
         let words = |own: u32, (first, count): (u32, u32)| {
             [pid, 0, own, 1, 1, first, count].iter().map(ToString::to_string).collect()
         };
@@ -119,12 +119,12 @@ mod tests {
 
     #[test]
     fn ranges_begin_behind_the_caller() {
-        let users = Users::Range { uid: 1001, gid: 1002, uids: (100_000, 65_536), gids: (200_000, 65_536) };
+        let users = Users::Subuid { uid: 1001, gid: 1002, uids: (100_000, 65_536), gids: (200_000, 65_536) };
         let [uids, gids] = users.ranges(7).unwrap();
         assert_eq!(uids.join(" "), "7 0 1001 1 1 100000 65536");
         assert_eq!(gids.join(" "), "7 0 1002 1 1 200000 65536");
         assert_eq!((users.inside(), Users::Caller { uid: 5, gid: 6 }.inside()), ((0, 0), (5, 6)));
-        let root = Users::Root { uid: 5, gid: 6 };
+        let root = Users::RootMapped { uid: 5, gid: 6 };
         assert_eq!((root.inside(), root.need_help()), ((0, 0), false));
         assert_eq!([Users::Everybody.ranges(7), root.ranges(7)], [None, None]);
     }

@@ -138,7 +138,7 @@ fn sight(users: &Users) -> Sight {
     match users {
         Users::Everybody => Sight::AsItIs,
         Users::Caller { .. } => Sight::AsCallers,
-        Users::Root { .. } | Users::Range { .. } => Sight::AsRoots,
+        Users::RootMapped { .. } | Users::Subuid { .. } => Sight::AsRoots,
     }
 }
 
@@ -150,9 +150,11 @@ fn shown(users: &Users) -> (Show, Ids) {
             let own = Ids { uid: *uid, gid: *gid };
             (Show::Plain(own), own)
         }
-        Users::Root { .. } => (Show::Plain(Ids::ROOT), Ids::ROOT),
+        Users::RootMapped { .. } => (Show::Plain(Ids::ROOT), Ids::ROOT),
         // Inside, the caller is 0 and the subordinate ids follow.
-        Users::Range { uids, gids, .. } => (Show::Mapped { uids: vec![0..=uids.1], gids: vec![0..=gids.1] }, Ids::ROOT),
+        Users::Subuid { uids, gids, .. } => {
+            (Show::Mapped { uids: vec![0..=uids.1], gids: vec![0..=gids.1] }, Ids::ROOT)
+        }
     }
 }
 

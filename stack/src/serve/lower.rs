@@ -71,7 +71,7 @@ impl Lower {
 
     /// What the kernel is given of a node, which is counted.
     fn give(&self, node: &Node) -> Answer<Entry> {
-        let node = &self.told(self.merged.itself(node))?;
+        let node = &self.told(self.merged.inode(node))?;
         let attributes = self.shown(node)?;
         let number = number(node);
         let Node::Several(parts) = node else { return Ok(Entry { node: number, attributes }) };

@@ -24,7 +24,7 @@ use crate::build::target::{self, Target};
 use crate::build::work_dir::WorkDir;
 use crate::config::Mounts;
 use crate::machine::facts::Facts;
-use crate::machine::survey;
+use crate::machine::survey::{self, Tried};
 use crate::plan::command_line::contradicting_variables;
 use crate::plan::refusal::Refusal;
 use crate::plan::{self, Plan};
@@ -223,7 +223,7 @@ fn plan(request: &Request<'_>, order: &Order<'_>, place: &Place) -> Result<Plan,
         workdir: Some(order.tmp.into()),
         ..Default::default()
     };
-    let facts = survey::survey(&container, request.config, request.env)?;
+    let facts = survey::survey(&container, request.config, request.env, &Tried::default())?;
     Ok(decide(&container, facts, order.command())?)
 }
 

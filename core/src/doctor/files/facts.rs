@@ -31,4 +31,8 @@ pub(crate) struct Tmpdir {
     pub(super) free: Option<u64>,
     /// The file system, if it is one of the network.
     pub(super) network: Option<String>,
+    /// The file system is memory.
+    pub(super) in_memory: bool,
+    /// What `:tmp` layers write is kept elsewhere.
+    pub(super) for_builds: bool,
 }

@@ -73,25 +73,32 @@ fn tmpdir(dir: &Tmpdir, asker: &Asker) -> Check {
     const ID: &str = "tmpdir";
     const CURE: &str = "set tmpdir in the configuration, or TMPDIR, to a directory on this node's own disk";
     let path = dir.path.display();
+    // A build can be given another one.
+    let (what, wrong): (_, fn(_, String, String) -> Check) = match dir.for_builds {
+        true => ("is built", Check::warning),
+        false => (":tmp layers write", Check::failed),
+    };
     if let Some((why, cure)) = &dir.problem {
-        return Check::failed(ID, format!("{path}: cannot hold what :tmp layers write: {why}"), cure.as_str());
+        return wrong(ID, format!("{path}: cannot hold what {what}: {why}"), cure.clone());
     }
     if asker.is_root() && !dir.open_to_all {
         let cure = format!("as root: chmod 1777 {path}; or {CURE}");
-        return Check::failed(ID, format!("{path}: users cannot write there"), cure);
+        return wrong(ID, format!("{path}: users cannot write there"), cure);
     }
     if let Some(kind) = &dir.network {
         return Check::warning(
             ID,
-            format!("{path}: lies on {kind}: :tmp layers are slow there, and others see the files"),
+            format!("{path}: lies on {kind}: what {what} is slow there, and others see the files"),
             CURE,
         );
     }
+    let memory = if dir.in_memory { ", in memory (tmpfs), which counts as a job's" } else { "" };
     match dir.free {
+        Some(0) => Check::warning(ID, format!("{path}: is full{memory}"), CURE),
         Some(free) if free < ROOM => {
-            Check::warning(ID, format!("{path}: {} MiB are free, which is little", free >> 20), CURE)
+            Check::warning(ID, format!("{path}: {} MiB are free, which is little{memory}", free >> 20), CURE)
         }
-        Some(free) => Check::ok(ID, format!("{path}, {} GiB free", free >> 30)),
+        Some(free) => Check::ok(ID, format!("{path}, {} GiB free{memory}", free >> 30)),
         None => Check::ok(ID, path.to_string()),
     }
 }

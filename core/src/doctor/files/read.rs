@@ -9,7 +9,7 @@ use nix::sys::statvfs::statvfs;
 
 use super::facts::{Facts, Tmpdir};
 use super::libraries;
-use crate::config::{self, Config, SYSTEM_FILE};
+use crate::config::{self, Config, SYSTEM_FILE, Scratch};
 use crate::doctor::place::system;
 use crate::doctor::request::Request;
 use crate::machine::survey::{self, SurveyError};
@@ -37,7 +37,7 @@ pub(crate) fn read(configuration: &Result<Config, String>, config: &Config, requ
         base_origin: base.as_ref().and_then(|(path, _)| config.origin_of_base(path)),
         base,
         image_dirs: libraries::read(&library(config, request)),
-        tmpdir: self::tmpdir(tmpdir, problem),
+        tmpdir: self::tmpdir(tmpdir, problem, config.scratch(None) != Scratch::Disk),
     }
 }
 
@@ -54,14 +54,17 @@ fn keys(path: &Path) -> Vec<String> {
     text.parse::<toml::Table>().map(|table| table.keys().cloned().collect()).unwrap_or_default()
 }
 
-fn tmpdir(path: PathBuf, problem: Option<(String, String)>) -> Tmpdir {
+fn tmpdir(path: PathBuf, problem: Option<(String, String)>, for_builds: bool) -> Tmpdir {
+    let system = system::of(&path);
     let mode = fs::metadata(&path).map_or(0, |meta| meta.mode());
     let free = statvfs(&path).ok().map(|space| space.blocks_available().saturating_mul(space.fragment_size()));
     Tmpdir {
         problem,
         open_to_all: mode & WRITABLE_BY_OTHERS == WRITABLE_BY_OTHERS,
         free,
-        network: system::of(&path).filter(system::System::is_of_network).map(|system| system.kind),
+        in_memory: system.as_ref().is_some_and(|system| system.kind == "tmpfs"),
+        network: system.filter(system::System::is_of_network).map(|system| system.kind),
+        for_builds,
         path,
     }
 }

@@ -10,7 +10,15 @@ pub(super) fn asker(uid: u32) -> Asker {
 }
 
 fn healthy() -> Facts {
-    let tmpdir = Tmpdir { path: "/tmp".into(), problem: None, open_to_all: true, free: Some(50 << 30), network: None };
+    let tmpdir = Tmpdir {
+        path: "/tmp".into(),
+        problem: None,
+        open_to_all: true,
+        free: Some(50 << 30),
+        network: None,
+        in_memory: false,
+        for_builds: false,
+    };
     let file = ("/etc/condatainer/config.toml".into(), vec!["base".into(), "fixed".into()]);
     Facts {
         configuration: Ok(vec![file]),
@@ -56,7 +64,14 @@ fn directories() {
         Status::Failed
     );
     assert_eq!(of(&|dir| dir.free = Some(9 << 20), 1001).status, Status::Warning);
+    let full = of(&|dir| dir.free = Some(0), 1001);
+    assert!(full.status == Status::Warning && full.found == "/tmp: is full", "{full:?}");
+    assert!(of(&|dir| dir.in_memory = true, 1001).found.starts_with("/tmp, 50 GiB free, in memory (tmpfs)"));
     assert!(of(&|dir| dir.network = Some("nfs4".into()), 1001).found.contains("lies on nfs4"));
+    // Where memory holds what :tmp writes.
+    let problem = Some(("no such directory".into(), "set TMPDIR".into()));
+    let missing = of(&|dir| (dir.problem, dir.for_builds) = (problem.clone(), true), 1001);
+    assert!(missing.status == Status::Warning && missing.found == "/tmp: cannot hold what is built: no such directory");
     assert_eq!(of(&|dir| dir.open_to_all = false, 0).status, Status::Failed);
     assert_eq!(of(&|dir| dir.open_to_all = false, 1001).status, Status::Ok, "it is his own");
 }

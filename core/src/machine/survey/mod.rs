@@ -39,20 +39,26 @@ pub(crate) use hard_links::takes_preload;
 pub(crate) use host::working_directory;
 pub use layer::kind;
 pub(crate) use layer::{is_taken, layer_at_submission, short_of_space};
+pub use mounts::Tried;
 pub(crate) use mounts::{PROGRAM, look_as as mounts_as};
-pub(crate) use scratch::scratch_place;
+pub(crate) use scratch::{look as scratch, scratch_place};
 
-/// Gathers everything for a start here and now.
+/// Gathers everything for a start here and now. What `tried` knows already is not tried again.
 ///
 /// # Errors
 /// An image that cannot be read, or no base.
-pub fn survey(request: &Request, config: &Config, env: &HashMap<String, String>) -> Result<Facts, SurveyError> {
+pub fn survey(
+    request: &Request,
+    config: &Config,
+    env: &HashMap<String, String>,
+    tried: &Tried,
+) -> Result<Facts, SurveyError> {
     let caller = Caller::current().map_err(SurveyError::Caller)?;
     binds(&request.bind)?;
     let base = base_of(request, config.base(request.base.clone()), config)?;
     let layers = layer::layers_at_start(&request.layers)?;
     let engine = engine(config);
-    let mounts = mounts::look(config, request, &caller, engine.as_ref().ok());
+    let mounts = mounts::look(config, request, &caller, engine.as_ref().ok(), tried);
     let unsupported = engine.as_ref().ok().and_then(|engine| engine::unsupported(engine, &base, &layers));
     let (tmpdir, tmpdir_problem) = scratch_place(config, env);
     let working_directory = working_directory(env.get("PWD").map(Path::new)).map_err(SurveyError::WorkingDirectory)?;

@@ -1,5 +1,6 @@
 //! Whether we can mount the layers of a start ourselves. Tried only where that is asked for: it takes a process.
 
+use std::cell::OnceCell;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -18,13 +19,30 @@ const PLACE: &str = "stack";
 /// This program, also when its file has been replaced meanwhile.
 pub(crate) const PROGRAM: &str = "/proc/self/exe";
 
-pub(super) fn look(config: &Config, request: &Request, caller: &Caller, engine: Option<&Engine>) -> MountFacts {
+/// What a trial has found. It is the machine's answer, so a start that waits and looks at its images again keeps it.
+#[derive(Debug, Default)]
+pub struct Tried(OnceCell<Found>);
+
+impl Tried {
+    /// By a process of `program`.
+    fn found(&self, program: &Path) -> Found {
+        self.0.get_or_init(|| trial::can(program, &place(), false)).clone()
+    }
+}
+
+pub(super) fn look(
+    config: &Config,
+    request: &Request,
+    caller: &Caller,
+    engine: Option<&Engine>,
+    tried: &Tried,
+) -> MountFacts {
     let asked = config.mounts(request.mounts);
     let origin = if request.mounts == Some(asked) { None } else { config.origin_of_mounts(asked) };
     if asked == Mounts::Engine {
         return facts(asked, origin, Found::default(), None);
     }
-    let found = trial::can(Path::new(PROGRAM), &place(), false);
+    let found = tried.found(Path::new(PROGRAM));
     MountFacts { subordinate: subordinate_ids(caller), ..facts(asked, origin, found, engine) }
 }
 
@@ -79,6 +97,19 @@ fn no_directory(engine: &Engine) -> Option<String> {
 mod tests {
     use super::*;
     use crate::machine::engine::Flavour;
+
+    #[test]
+    fn it_is_tried_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let (program, log) = (dir.path().join("program"), dir.path().join("log"));
+        let text = format!("#!/bin/sh\necho ran >> {}\necho '{{\"fuse\":\"no\",\"overlay\":null}}'\n", log.display());
+        fs::write(&program, text).unwrap();
+        fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let tried = Tried::default();
+        let found = [tried.found(&program), tried.found(&program), tried.found(&program)];
+        assert_eq!(found.map(|found| found.fuse), [(); 3].map(|()| Some("no".into())));
+        assert_eq!(fs::read_to_string(&log).unwrap(), "ran\n");
+    }
 
     #[test]
     fn what_a_site_forbids() {

@@ -10,7 +10,7 @@ use crate::request::Request;
 use condatainer_images::trust::tmpdir;
 
 /// On disk or in memory, and how much there is of that.
-pub(super) fn look(config: &Config, request: &Request) -> ScratchFacts {
+pub(crate) fn look(config: &Config, request: &Request) -> ScratchFacts {
     let asked = config.scratch(request.scratch);
     let origin = if request.scratch == Some(asked) { None } else { config.origin_of_scratch(asked) };
     ScratchFacts { asked, origin, memory: if asked == Scratch::Disk { 0 } else { memory::allowed() } }

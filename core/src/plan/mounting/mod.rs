@@ -228,8 +228,8 @@ fn users(facts: &Facts, layers: &[Moded<'_>], fakeroot: Option<Fakeroot>, is_wri
         (Some(Fakeroot::Root), _) => Ok(Users::Everybody),
         (None, _) if uid == 0 => Ok(Users::Everybody),
         (None, _) => Ok(Users::Caller { uid, gid }),
-        (Some(Fakeroot::RootMapped), _) => Ok(Users::Root { uid, gid }),
-        (Some(Fakeroot::Subuid), Some([uids, gids])) => Ok(Users::Range { uid, gid, uids, gids }),
+        (Some(Fakeroot::RootMapped), _) => Ok(Users::RootMapped { uid, gid }),
+        (Some(Fakeroot::Subuid), Some([uids, gids])) => Ok(Users::Subuid { uid, gid, uids, gids }),
         (Some(Fakeroot::Subuid), None) => {
             Err("the caller's subordinate ids are in no /etc/subuid and /etc/subgid".into())
         }

@@ -42,7 +42,7 @@ fn a_fakeroot_start_is_one_of_the_namespaces_root() {
     let plan = on(asked(Mounts::Own), &request, vec![img("/e.img", None, (0, 0))]).unwrap();
     assert!(!line(&plan).contains("--fakeroot"), "{}", line(&plan));
     let (uids, gids) = ((100_000, 65_536), (100_000, 65_536));
-    assert_eq!(*users(&plan), Users::Range { uid: 1001, gid: 1001, uids, gids });
+    assert_eq!(*users(&plan), Users::Subuid { uid: 1001, gid: 1001, uids, gids });
     let root = Facts { caller: caller(0, false), ..asked(Mounts::Own) };
     assert_eq!(*users(&on(root, &ANY(), vec![sqf("/a.sqf")]).unwrap()), Users::Everybody);
 }
@@ -73,7 +73,7 @@ fn without_a_range_the_caller_alone_is_root() {
     let facts = Facts { caller: caller(1001, false), ..asked(Mounts::Own) };
     let request = Request { fakeroot: Some(true), ..ANY() };
     let plan = on(facts, &request, vec![img("/e.img", Some(Mode::Tmp), ALICE)]).unwrap();
-    assert_eq!(*users(&plan), Users::Root { uid: 1001, gid: 1001 });
+    assert_eq!(*users(&plan), Users::RootMapped { uid: 1001, gid: 1001 });
     assert!(line(&plan).starts_with("/usr/bin/apptainer -q exec --fakeroot --writable /libexec/stack true # "));
 }
 

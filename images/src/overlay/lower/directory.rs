@@ -9,10 +9,10 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
 use nix::sys::stat::{FileStat, Mode, fstatat, major, minor};
+use rustix::fs::Dir;
 use xattr::FileExt;
 
 use super::error::LowerError;
@@ -25,13 +25,13 @@ use condatainer_formats::overlayfs::is_opaque;
 
 const DIRECTORY: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 
-pub(super) struct DirectoryLayer {
+pub(super) struct LowerDirectory {
     path: PathBuf,
     root: Rc<OwnedFd>,
     last: RefCell<Option<(Vec<u8>, Rc<OwnedFd>)>>,
 }
 
-impl DirectoryLayer {
+impl LowerDirectory {
     pub(super) fn new(path: &Path, directory: File) -> Self {
         Self { path: path.into(), root: Rc::new(directory.into()), last: RefCell::default() }
     }
@@ -71,15 +71,14 @@ impl DirectoryLayer {
         Ok(LowerNode { target: target.map(OsStringExt::into_vec), ..node(&stat, kind, at.clone()) })
     }
 
-    fn each_child(&self, at: &At, visit: &mut dyn FnMut(Child)) -> Result<(), Errno> {
+    fn each_child(&self, at: &At, visit: &mut dyn FnMut(Child)) -> io::Result<()> {
         let path = place(at);
         let open = self.enter(path)?;
-        let mut listing = Dir::from_fd(openat(open.as_fd(), ".", DIRECTORY, Mode::empty())?)?;
-        for entry in listing.iter() {
+        for entry in Dir::new(openat(open.as_fd(), ".", DIRECTORY, Mode::empty())?)? {
             let entry = entry?;
             let name = entry.file_name().to_bytes();
             if name != b"." && name != b".." {
-                let kind = entry.file_type().map(of_entry);
+                let kind = FileType::listed(entry.file_type().as_raw_mode());
                 visit(Child { name: name.to_vec(), at: At::Path(join(path, name).into()), kind });
             }
         }
@@ -127,19 +126,6 @@ fn kind(stat: &FileStat) -> FileType {
     FileType::from_mode((stat.st_mode & 0xFFFF) as u16)
 }
 
-fn of_entry(kind: nix::dir::Type) -> FileType {
-    use nix::dir::Type;
-    match kind {
-        Type::Fifo => FileType::Fifo,
-        Type::CharacterDevice => FileType::CharDevice,
-        Type::Directory => FileType::Directory,
-        Type::BlockDevice => FileType::BlockDevice,
-        Type::File => FileType::Regular,
-        Type::Symlink => FileType::Symlink,
-        Type::Socket => FileType::Socket,
-    }
-}
-
 fn node(stat: &FileStat, kind: FileType, at: At) -> LowerNode {
     let number = |part: u64| u32::try_from(part).unwrap_or(u32::MAX);
     let device = match kind {
@@ -161,7 +147,7 @@ fn node(stat: &FileStat, kind: FileType, at: At) -> LowerNode {
     }
 }
 
-impl Layer for DirectoryLayer {
+impl Layer for LowerDirectory {
     fn path(&self) -> &Path {
         &self.path
     }

@@ -11,7 +11,7 @@ use condatainer_formats::ext::raw::ROOT_INO;
 use condatainer_formats::ext::{ExtError, FileType, Node, Tree, Window};
 use condatainer_formats::overlayfs::is_opaque;
 
-pub(super) struct ExtLayer {
+pub(super) struct LowerExt {
     path: PathBuf,
     file: File,
     window: Window,
@@ -25,7 +25,7 @@ pub(super) enum Start {
     Upper,
 }
 
-impl ExtLayer {
+impl LowerExt {
     pub(super) fn open(path: &Path, file: File, window: Window, start: Start) -> Result<Self, LowerError> {
         let mut layer = Self { path: path.into(), file, window, root: ROOT_INO };
         if start == Start::Upper {
@@ -48,7 +48,7 @@ fn node(tree: &Tree<'_>, at: &At) -> Result<Node, ExtError> {
     }
 }
 
-impl Layer for ExtLayer {
+impl Layer for LowerExt {
     fn path(&self) -> &Path {
         &self.path
     }

@@ -3,11 +3,11 @@
 use std::fs::File;
 use std::path::Path;
 
-use super::directory::DirectoryLayer;
+use super::directory::LowerDirectory;
 use super::error::LowerError;
-use super::ext::{ExtLayer, Start};
+use super::ext::{LowerExt, Start};
 use super::layer::Layer;
-use super::squashfs::SquashfsLayer;
+use super::squashfs::LowerSquashfs;
 use crate::image::{self, ImageError, Kind, Opened, Partition, PartitionFs, Sif};
 
 /// What part of an image is meant.
@@ -25,11 +25,11 @@ pub(super) enum Wanted {
 pub(super) fn layers(path: &Path, wanted: Wanted, all: &mut Vec<Box<dyn Layer>>) -> Result<(), LowerError> {
     let Opened { image, file } = image::open(path)?;
     match &image.kind {
-        Kind::Squashfs => all.push(Box::new(SquashfsLayer::open(path, file, image.content)?)),
-        Kind::Ext(_) => all.push(Box::new(ExtLayer::open(path, file, image.content, Start::Upper)?)),
-        Kind::Directory if wanted == Wanted::Base => all.push(Box::new(DirectoryLayer::new(path, file))),
+        Kind::Squashfs => all.push(Box::new(LowerSquashfs::open(path, file, image.content)?)),
+        Kind::Ext(_) => all.push(Box::new(LowerExt::open(path, file, image.content, Start::Upper)?)),
+        Kind::Directory if wanted == Wanted::Base => all.push(Box::new(LowerDirectory::new(path, file))),
         // As Apptainer takes it: an overlay's directory holds `upper` and `work`.
-        Kind::Directory => all.push(Box::new(DirectoryLayer::new(path, file).content()?)),
+        Kind::Directory => all.push(Box::new(LowerDirectory::new(path, file).content()?)),
         Kind::Sif(sif) => {
             for (partition, start) in parts(path, sif, wanted)? {
                 all.push(partition_layer(path, &file, partition, start)?);
@@ -57,8 +57,8 @@ fn parts<'a>(path: &Path, sif: &'a Sif, wanted: Wanted) -> Result<Vec<(&'a Parti
 fn partition_layer(path: &Path, file: &File, part: &Partition, start: Start) -> Result<Box<dyn Layer>, LowerError> {
     let file = file.try_clone().map_err(|error| LowerError::Image(ImageError::io(path, error)))?;
     match part.fs {
-        PartitionFs::Squashfs => Ok(Box::new(SquashfsLayer::open(path, file, part.window)?)),
-        PartitionFs::Ext3 => Ok(Box::new(ExtLayer::open(path, file, part.window, start)?)),
+        PartitionFs::Squashfs => Ok(Box::new(LowerSquashfs::open(path, file, part.window)?)),
+        PartitionFs::Ext3 => Ok(Box::new(LowerExt::open(path, file, part.window, start)?)),
         PartitionFs::Encrypted => Err(unusable(path, "is encrypted, so what lies in it cannot be told")),
         PartitionFs::Raw | PartitionFs::Unknown => {
             Err(unusable(path, "has a system of a kind that condatainer does not know"))

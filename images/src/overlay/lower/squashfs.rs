@@ -11,12 +11,12 @@ use condatainer_formats::ext::Window;
 use condatainer_formats::overlayfs::is_opaque;
 use condatainer_formats::squashfs::{Inode, Squashfs, SquashfsError};
 
-pub(super) struct SquashfsLayer {
+pub(super) struct LowerSquashfs {
     path: PathBuf,
     image: Squashfs,
 }
 
-impl SquashfsLayer {
+impl LowerSquashfs {
     pub(super) fn open(path: &Path, file: File, window: Window) -> Result<Self, LowerError> {
         let image = Squashfs::open(file, window).map_err(|error| LowerError::squashfs(path, error))?;
         Ok(Self { path: path.into(), image })
@@ -34,7 +34,7 @@ impl SquashfsLayer {
     }
 }
 
-impl Layer for SquashfsLayer {
+impl Layer for LowerSquashfs {
     fn path(&self) -> &Path {
         &self.path
     }

@@ -17,12 +17,11 @@ use std::os::unix::fs::FileExt;
 
 use std::sync::Arc;
 
-use nix::dir::{Dir, Type};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, readlinkat};
 use nix::unistd::{AccessFlags, Whence, faccessat, lseek};
 use parking_lot::Mutex;
-use rustix::fs::{Statx, StatxTimestamp, fgetxattr, fgetxattr_query, flistxattr, flistxattr_query};
+use rustix::fs::{Dir, Statx, StatxTimestamp, fgetxattr, fgetxattr_query, flistxattr, flistxattr_query};
 use rustix::io::Errno as Absent;
 
 use super::{Attributes, Entry, Key, Layer, Time};
@@ -143,7 +142,7 @@ impl Layer for DirectoryLayer {
         Key(ROOT.into())
     }
 
-    fn itself(&self, key: Key) -> io::Result<Key> {
+    fn inode(&self, key: Key) -> io::Result<Key> {
         if key == self.root() {
             return Ok(key);
         }
@@ -184,14 +183,15 @@ impl Layer for DirectoryLayer {
             Err(error) if is_mounted(&error) => return Ok(()),
             listing => listing?,
         };
-        for entry in Dir::from_fd(listing.into())?.iter() {
+        for entry in Dir::new(listing)? {
             let entry = entry?;
             let name = entry.file_name().to_bytes();
             if name == b"." || name == b".." {
                 continue;
             }
             let key = Key(self.names.lock().number(above, name)?.into());
-            if !visit(Entry { name, key, kind: entry.file_type().map(of_entry) }) {
+            let kind = FileType::listed(entry.file_type().as_raw_mode());
+            if !visit(Entry { name, key, kind }) {
                 break;
             }
         }
@@ -294,17 +294,5 @@ fn unsupported(error: Absent) -> io::Result<Vec<u8>> {
     match error {
         Absent::OPNOTSUPP | Absent::NOSYS => Ok(Vec::new()),
         error => Err(error.into()),
-    }
-}
-
-fn of_entry(kind: Type) -> FileType {
-    match kind {
-        Type::Fifo => FileType::Fifo,
-        Type::CharacterDevice => FileType::CharDevice,
-        Type::Directory => FileType::Directory,
-        Type::BlockDevice => FileType::BlockDevice,
-        Type::File => FileType::Regular,
-        Type::Symlink => FileType::Symlink,
-        Type::Socket => FileType::Socket,
     }
 }

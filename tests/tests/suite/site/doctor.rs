@@ -11,7 +11,7 @@ tests! {
     Apptainer, Desk: [
         a_healthy_node, a_real_start, what_an_administrator_is_told, a_job_is_told, locks_of_places_and_images,
         a_tmpdir_that_cannot_be_written, a_user_without_ids_is_warned, a_missing_base,
-        a_tmpdir_for_data_only, a_misspelt_key_of_the_user, user_namespaces_that_are_switched_off, a_killed_doctor_leaves_nothing,
+        a_tmpdir_for_data_only, a_tmpdir_that_is_full, where_tmp_writes, a_misspelt_key_of_the_user, user_namespaces_that_are_switched_off, a_killed_doctor_leaves_nothing,
     ];
     Apptainer, OwnCluster: [faults_of_a_node, faults_of_the_plugin, a_sick_node_is_drained];
     Slurm, Desk: [usage, what_is_printed];
@@ -72,6 +72,7 @@ fn a_healthy_node(desk: &Desk) -> Result<()> {
         "configuration",
         "base",
         "tmpdir",
+        "scratch",
         "locks",
         "slurm",
         "plugin",
@@ -143,6 +144,39 @@ fn a_tmpdir_that_cannot_be_written(desk: &Desk) -> Result<()> {
     came_out(&of("/usr")?, "tmpdir", "failed", "Permission denied")?;
     came_out(&of("/no/such")?, "tmpdir", "failed", "no such directory")?;
     came_out(&of("/etc/passwd")?, "tmpdir", "failed", "not a directory")
+}
+
+fn a_tmpdir_that_is_full(desk: &Desk) -> Result<()> {
+    desk.as_root(
+        "mkdir /run/full; mount -t tmpfs -o size=64k,mode=1777 tmpfs /run/full; head -c 64k /dev/zero > /run/full/file",
+    )?
+    .success()?;
+    let output = desk.command().env("CONDATAINER_TMPDIR", "/run/full").run(&["condatainer", "doctor", "--json"]);
+    desk.as_root("umount /run/full; rmdir /run/full")?.success()?;
+    came_out(&output?, "tmpdir", "warning", "/run/full: is full, in memory (tmpfs)")
+}
+
+fn where_tmp_writes(desk: &Desk) -> Result<()> {
+    let of = |mounts: &str, scratch: &str| {
+        let command = desk.command().env("CONDATAINER_MOUNTS", mounts).env("CONDATAINER_SCRATCH", scratch);
+        command.env("CONDATAINER_TMPDIR", "/no/such").run(&["condatainer", "doctor", "--json"])
+    };
+    came_out(&of("own", "disk")?, "scratch", "ok", "disk: what :tmp writes is a file without a name in tmpdir")?;
+    came_out(&of("own", "disk")?, "tmpdir", "failed", "cannot hold what :tmp layers write: no such directory")?;
+    came_out(&of("engine", "disk")?, "scratch", "ok", "disk: what :tmp writes is a directory in tmpdir")?;
+    let memory = of("own", "memory:1T")?;
+    came_out(&memory, "scratch", "warning", "memory, at most 1048576 MiB of the ")?;
+    came_out(&memory, "tmpdir", "warning", "cannot hold what is built: no such directory")?;
+    came_out(&of("auto", "memory:8M")?, "scratch", "warning", "that a start may have here, which is little")?;
+    let half = of("own", "memory")?;
+    // On a small machine it is little.
+    ensure!(half.code == 0 && half.stdout.contains(": half of what a start may have here"), "{half:?}");
+    came_out(
+        &of("engine", "memory")?,
+        "scratch",
+        "failed",
+        "only condatainer's own mounts write there: the engine mounts the layers",
+    )
 }
 
 /// What `:tmp` layers write can be executed from a directory that is mounted noexec and nosuid: nothing to warn of.

@@ -25,6 +25,8 @@ fn slurm_tracks_and_limits_by_cgroups(world: &World, release: Release) -> Result
         ours(desk, &format!("{step}{look}"))?.says("freezer /ours\nmemory /step_0\nimage").context("whose cgroups the server is in")?;
         nothing_is_left(desk)?;
         the_oom_killer_ends_a_task_alone(desk)?;
+        let doctor = "export CONDATAINER_SCRATCH=memory; srun --mem=256M condatainer doctor --json | grep -o 'memory, at most 128 MiB: [^\"]*'";
+        ours(desk, doctor)?.says("memory, at most 128 MiB: half of what a start may have here, which is little")?;
         ends_of_a_step(desk)?;
         let left = desk.as_root("find /sys/fs/cgroup -name 'condatainer*' -o -name 'step_*'")?.stdout;
         ensure!(left.is_empty(), "{left}");

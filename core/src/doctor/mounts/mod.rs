@@ -1,20 +1,37 @@
-//! Who mounts the layers of a start here: us or the engine, and why not us. It is tried, as a start does.
+//! Who mounts the layers of a start here: us or the engine, and why not us. It is tried, as a start does. And where what `:tmp` writes is kept.
+
+mod scratch;
 
 use crate::config::{Config, Mounts};
 use crate::doctor::check::Check;
 use crate::doctor::request::Asker;
-use crate::machine::facts::MountFacts;
+use crate::machine::facts::{MountFacts, ScratchFacts};
 use crate::machine::survey;
+use crate::request::Request;
 
 const ID: &str = "mounts";
 
-pub(crate) fn read(config: &Config, asker: &Asker) -> MountFacts {
-    // Where there is none, another check says so.
-    let engine = survey::engine(config).ok();
-    survey::mounts_as(config.mounts(None), asker.is_root(), engine.as_ref())
+/// Both.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    mounts: MountFacts,
+    scratch: ScratchFacts,
 }
 
-pub(crate) fn judge(mounts: &MountFacts) -> Check {
+pub(crate) fn read(config: &Config, asker: &Asker) -> Facts {
+    // Where there is none, another check says so.
+    let engine = survey::engine(config).ok();
+    Facts {
+        mounts: survey::mounts_as(config.mounts(None), asker.is_root(), engine.as_ref()),
+        scratch: survey::scratch(config, &Request::default()),
+    }
+}
+
+pub(crate) fn judge(facts: &Facts) -> Vec<Check> {
+    vec![mounts(&facts.mounts), scratch::judge(&facts.scratch, &facts.mounts)]
+}
+
+fn mounts(mounts: &MountFacts) -> Check {
     let own = format!("condatainer mounts what is only read, and :tmp, on {}", mounts.place.display());
     match (mounts.asked, mounts.obstacle(), mounts.not_written.clone()) {
         (Mounts::Engine, None, None) => Check::ok(ID, "the engine mounts the layers; condatainer could do it here"),
@@ -54,7 +71,7 @@ mod tests {
             no_directory: forbidden.map(Into::into),
             subordinate: None,
         };
-        let of = |asked, fuse, overlay, forbidden| judge(&facts(asked, fuse, overlay, forbidden));
+        let of = |asked, fuse, overlay, forbidden| mounts(&facts(asked, fuse, overlay, forbidden));
         assert_eq!(of(Mounts::Own, None, None, None).found, "condatainer mounts what is only read, and :tmp, on /p");
         for (asked, status) in
             [(Mounts::Engine, Status::Ok), (Mounts::Auto, Status::Warning), (Mounts::Own, Status::Failed)]
