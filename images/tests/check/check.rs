@@ -16,17 +16,19 @@ use condatainer_images::lock::{Access, take};
 use condatainer_images::verbs::check::{CheckError, Code, Fix, Request, Severity, check};
 use condatainer_images::verbs::chown::{self, chown};
 use support::checking::{RECIPE, content, cured, errors, ino, look, refusal, rich, root, run};
-use support::{Bench, Mounted, debugfs, debugfs_script, debugfs_write, fsck, snapshot, superblock_field, whole};
+use support::{
+    Bench, Mounted, bytes_of, copy, debugfs, debugfs_script, debugfs_write, fsck, snapshot, superblock_field, whole,
+};
 
 #[test]
 fn a_sound_image() {
     let bench = Bench::new();
     let image = rich(&bench, "env.img", RECIPE);
     assert_eq!(look(&image), []);
-    let before = fs::read(&image).unwrap();
+    let before = bytes_of(&image);
     let report = run(&image, Fix::Force);
     assert!(report.ok && report.findings.is_empty() && report.kept.is_none(), "{report:#?}");
-    assert!(fs::read(&image).unwrap() == before, "there was nothing to repair");
+    assert!(bytes_of(&image) == before, "there was nothing to repair");
     assert_eq!((report.kind, report.other_owners, report.lost_and_found.len()), ("ext3", Some(0), 0));
     debugfs_write(&image, "sif /upper/var/cache/man uid 6");
     assert_eq!(run(&image, Fix::No).other_owners, Some(1));
@@ -56,7 +58,7 @@ fn large_directories_are_not_rebuilt() {
     let (before, flags) = (blocks(), "Flags: 0x0");
     assert!(before.split_whitespace().count() > 3 && debugfs(&image, "stat /upper/many").contains(flags));
     let plain = bench.path("plain.img");
-    fs::copy(&image, &plain).unwrap();
+    copy(&image, &plain);
     assert!(support::tool("e2fsck").args(["-fp"]).arg(&plain).status().unwrap().code() < Some(2));
     assert!(!debugfs(&plain, "stat /upper/many").contains(flags), "e2fsck does not do it any more");
     debugfs_write(&image, "ssv state 0");
@@ -78,7 +80,7 @@ fn crashed(bench: &Bench) -> (PathBuf, Mounted, PathBuf) {
     fs::create_dir(mounted.at.path().join("upper/later")).unwrap();
     File::open(mounted.at.path().join("upper/later")).unwrap().sync_all().unwrap();
     File::open(mounted.at.path().join("upper/synced")).unwrap().sync_all().unwrap();
-    fs::copy(&live, &image).unwrap();
+    copy(&live, &image);
     assert!(probe(&File::open(&image).unwrap(), whole(&image)).unwrap().state.needs_recovery);
     (image, mounted, live)
 }

@@ -18,7 +18,9 @@ use condatainer_images::verbs::check::{Code, Fix, Request, check};
 use condatainer_images::verbs::chown::{self, chown};
 use nix::sys::signal::Signal;
 use support::checking::{RECIPE, cured, errors, ino, look, rich, root, run};
-use support::{Bench, Mounted, Victim, debugfs, debugfs_script, debugfs_write, fsck, instants, snapshot, some_of};
+use support::{
+    Bench, Mounted, Victim, bytes_of, copy, debugfs, debugfs_script, debugfs_write, fsck, instants, snapshot, some_of,
+};
 use support::{quicker_of_two, superblock_field, tool};
 
 const IMAGE: &str = "CONDATAINER_TEST_KILLED_PREEN";
@@ -89,9 +91,9 @@ fn what_a_killed_repair_has_hidden_is_no_damage() {
         assert_kept(&image, &before);
     }
     assert!(
-        fs::read(&image).unwrap() == {
+        bytes_of(&image) == {
             run(&image, Fix::Safe);
-            fs::read(&image).unwrap()
+            bytes_of(&image)
         },
         "nothing is left to do"
     );
@@ -144,12 +146,12 @@ fn is_in_use(image: &Path) -> bool {
 
 #[test]
 fn killed_at_any_instant_it_keeps_every_index() {
-    let bench = Bench::in_memory();
+    let bench = Bench::new();
     let original = indexed(&bench);
     debugfs_script(&original, "ssv state 0\nsetb 9000 900\nssv free_blocks_count 1\n");
     let before = snapshot(&original);
     let image = bench.path("victim.img");
-    let renew = || assert!(fs::copy(&original, &image).is_ok());
+    let renew = || copy(&original, &image);
     let start = || Victim::start(IMAGE, &image);
     let whole_run = quicker_of_two(|| {
         renew();

@@ -15,8 +15,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use support::checking::{RECIPE, content, cured, drafts, errors, look, refusal, rich, root, run, run_as};
 use support::{
-    Bench, Part, acl, copy, debugfs, debugfs_script, debugfs_write, fsck, memory, names_in, outside, rich_tree,
-    set_mode, sif, snapshot, stat, superblock_field, whole,
+    Bench, Part, acl, bytes_of, copy, debugfs, debugfs_script, debugfs_write, fsck, memory, names_in, outside,
+    rich_tree, set_mode, sif, snapshot, stat, superblock_field, whole,
 };
 
 /// Where the whiteouts of an image are remembered.
@@ -65,7 +65,7 @@ fn a_full_disk_leaves_the_image_as_it_was() {
     let disk = memory(48);
     let image = disk.at.path().join("env.img");
     copy(&original, &image);
-    let bytes = fs::read(&image).unwrap();
+    let bytes = bytes_of(&image);
     for kib in [0, 64, 2048, 5000] {
         let room = || nix::sys::statvfs::statvfs(disk.at.path()).unwrap();
         let filler = disk.at.path().join("filler");
@@ -73,7 +73,7 @@ fn a_full_disk_leaves_the_image_as_it_was() {
             .unwrap();
         let message = refusal(&image, Fix::Safe);
         assert!(message.contains("needs") && message.contains("make room, then run this again"), "{kib}: {message}");
-        assert!(fs::read(&image).unwrap() == bytes, "{kib}: the image changed");
+        assert!(bytes_of(&image) == bytes, "{kib}: the image changed");
         fs::remove_file(filler).unwrap();
         assert_eq!(names_in(disk.at.path()), ["env.img"], "{kib}");
     }
@@ -109,9 +109,9 @@ fn what_is_not_a_directory_is_never_deleted() {
         let image = bench.image_of("env.img", RECIPE, 16, &tree);
         debugfs_write(&image, request);
         assert_eq!(look(&image), [code]);
-        let before = fs::read(&image).unwrap();
+        let before = bytes_of(&image);
         let report = run(&image, Fix::Force);
-        assert!(!report.ok && fs::read(&image).unwrap() == before, "{report:#?}");
+        assert!(!report.ok && bytes_of(&image) == before, "{report:#?}");
         let finding = &report.findings[0];
         assert!(finding.message.contains(kind) && finding.cure.as_ref().unwrap().contains(cure), "{finding:?}");
         debugfs_write(&image, "rm /upper");
@@ -181,9 +181,9 @@ fn features_that_apptainer_refuses() {
     for options in [&["-t", "ext4"][..], &["-t", "ext4", "-O", "inline_data"], &["-t", "ext4", "-O", "^has_journal"]] {
         let image = rich(&bench, "env.img", options);
         assert!(look(&image).contains(&Code::NewerFeatures));
-        let before = fs::read(&image).unwrap();
+        let before = bytes_of(&image);
         let report = run(&image, Fix::Force);
-        assert!(!report.ok && fs::read(&image).unwrap() == before, "half a conversion is none: {report:#?}");
+        assert!(!report.ok && bytes_of(&image) == before, "half a conversion is none: {report:#?}");
         let cure = report.findings.iter().find(|f| f.code == Code::NewerFeatures).unwrap().cure.clone().unwrap();
         assert!(cure.contains("make a new image") && cure.contains("condatainer o -s"), "{cure}");
         fs::remove_file(image).unwrap();

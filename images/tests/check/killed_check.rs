@@ -24,7 +24,8 @@ use condatainer_images::verbs::check::{CheckError, Fix, Report, Request, check};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use support::{
-    Bench, Seen, add_files, debugfs, debugfs_script, debugfs_write, fsck, names_in, rich_tree, snapshot, victim_command,
+    Bench, Seen, add_files, copy, debugfs, debugfs_script, debugfs_write, fsck, names_in, rich_tree, snapshot,
+    victim_command,
 };
 
 const IMAGE: &str = "CONDATAINER_TEST_KILLED_CHECK";
@@ -72,13 +73,13 @@ fn damaged(bench: &Bench, damage: impl Fn(&Path)) -> PathBuf {
 fn at_any_instant(bench: &Bench, original: &Path, fix: Fix, hold: impl Fn(&Path)) {
     let instants = if env::var_os("CONDATAINER_SOAK").is_some() { 50 } else { 10 };
     let image = bench.path("victim.img");
-    fs::copy(original, &image).unwrap();
+    copy(original, &image);
     let whole_run = Instant::now();
     assert!(start(&image, fix).wait().unwrap().success());
     let whole_run = whole_run.elapsed();
     let mut unfinished = 0;
     for instant in 0..instants {
-        fs::copy(original, &image).unwrap();
+        copy(original, &image);
         kill_after(&image, fix, whole_run * instant / instants, instant % 2 == 0);
         hold(&image);
         let report = rerun(&image, fix);
@@ -148,13 +149,14 @@ fn a_preen() {
 /// A signal that can be heard leaves nothing behind: no copy, and no note.
 #[test]
 fn a_signal_takes_the_copy_away() {
-    let bench = Bench::new();
+    // Not in memory, where the copy may be gone before it is seen.
+    let bench = Bench::on_disk();
     let original = damaged(&bench, |image| debugfs_script(image, "rmdir /work/work\nrmdir /work\n"));
     let directory = bench.path("alone");
     fs::create_dir(&directory).unwrap();
     let image = directory.join("env.img");
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
-        fs::copy(&original, &image).unwrap();
+        copy(&original, &image);
         let child = start(&image, Fix::Safe);
         let ended = end_once(child, signal, || names_in(&directory).iter().any(|name| name.ends_with(".check")));
         assert_eq!(ended.signal(), Some(signal as i32), "{ended}");

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use condatainer_formats::ext::Ids;
 use condatainer_images::lock::{Access, take};
 use condatainer_images::verbs::chown::{Report, Request, chown};
-use support::{Bench, Seen, debugfs, debugfs_write, fsck, populate, rich_tree, snapshot, whole};
+use support::{Bench, Seen, bytes_of, debugfs, debugfs_write, fsck, populate, rich_tree, snapshot, whole};
 
 const USER: Ids = Ids { uid: 1_234_567, gid: 70_001 };
 const OTHER: Ids = Ids { uid: 1000, gid: 100 };
@@ -23,9 +23,9 @@ fn run(image: &Path, request: &Request) -> Report {
 }
 
 fn refusal(image: &Path, request: &Request) -> String {
-    let before = fs::read(image).unwrap();
+    let before = bytes_of(image);
     let error = chown(image, request, &mut |_, _| {}).expect_err("it must be refused").to_string();
-    assert!(fs::read(image).unwrap() == before, "a refused image was changed");
+    assert!(bytes_of(image) == before, "a refused image was changed");
     assert!(!error.contains('\n'), "{error}");
     error
 }

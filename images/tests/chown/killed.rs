@@ -47,7 +47,7 @@ fn at_any_instant() {
     let kinds = [&["-t", "ext3", "-N", "40000"][..], &["-t", "ext4", "-N", "40000"]];
     let instants = instants() / kinds.len() as u32;
     for options in kinds {
-        let bench = Bench::in_memory();
+        let bench = Bench::new();
         let original = large(&bench, options);
         let image = bench.path("victim.img");
         let whole_run = quicker_of_two(|| {

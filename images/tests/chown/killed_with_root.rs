@@ -56,7 +56,7 @@ fn is_the_users(image: &Path) -> bool {
 
 #[test]
 fn at_any_instant() {
-    let bench = Bench::in_memory();
+    let bench = Bench::new();
     let original = original(&bench);
     assert!(is_the_users(&original));
     let image = bench.path("victim.img");
@@ -84,7 +84,7 @@ fn at_any_instant() {
 
 #[test]
 fn a_loan_of_a_loan_goes_back_to_the_first_owner() {
-    let bench = Bench::in_memory();
+    let bench = Bench::new();
     let image = original(&bench);
     for _ in 0..2 {
         assert_eq!(with_root::lend(&image).unwrap().owner, Some(USER));
@@ -96,7 +96,7 @@ fn a_loan_of_a_loan_goes_back_to_the_first_owner() {
 
 #[test]
 fn a_chown_ends_a_loan() {
-    let bench = Bench::in_memory();
+    let bench = Bench::new();
     let image = original(&bench);
     with_root::lend(&image).unwrap();
     chown(&image, &Request::new(Ids::ROOT, USER), &mut |_, _| {}).unwrap();

@@ -83,7 +83,7 @@ fn assert_complete(image: &Path) {
 #[test]
 fn at_any_instant() {
     let instants = if env::var_os("CONDATAINER_SOAK").is_some() { 500 } else { 50 };
-    let (bench, far) = (Bench::new(), tempfile::tempdir_in("/dev/shm").unwrap());
+    let (bench, far) = (Bench::on_disk(), tempfile::tempdir_in("/dev/shm").unwrap());
     // What somebody else has made becomes the owner's before anybody sees it.
     let given = tempfile::tempdir().unwrap();
     for name in ["upper", "work"] {

@@ -17,7 +17,7 @@ use condatainer_formats::ext::Ids;
 use condatainer_images::image;
 use condatainer_images::overlay::lower::{Below, Lower};
 use condatainer_images::verbs::diff::{Aspect, Change, Changes, Count, Entry, by_directory, diff};
-use support::{Bench, Part, debugfs_script, debugfs_write, put, set_mode, sif, squashfs_with, whiteout};
+use support::{Bench, Part, bytes_of, debugfs_script, debugfs_write, put, set_mode, sif, squashfs_with, whiteout};
 
 fn changes(image: &Path, layers: &[PathBuf]) -> Changes {
     let lower = Lower::open(layers).unwrap_or_else(|e| panic!("{e}"));
@@ -310,11 +310,11 @@ fn nothing_is_written_and_no_lock_is_asked() {
     let bench = Bench::new();
     let base = base(&bench);
     let image = image_with(&bench, "env.img", |upper| put(upper, "new", "new"));
-    let before = fs::read(&image).unwrap();
+    let before = bytes_of(&image);
     set_mode(&image, 0o444);
     let holder = fs::File::options().read(true).write(true).open(&image).unwrap();
     let window = support::whole(&image);
     let _guard = condatainer_images::lock::take(&holder, window, condatainer_images::lock::Access::Write).unwrap();
     assert_eq!(lines(&changes(&image, &[base])), ["A /new"]);
-    assert!(fs::read(&image).unwrap() == before);
+    assert!(bytes_of(&image) == before);
 }

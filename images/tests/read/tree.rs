@@ -20,6 +20,9 @@ use support::{Bench, GEOMETRIES, Mounted, debugfs_script, debugfs_write, populat
 
 const OWNER: Ids = Ids { uid: 70_000, gid: 1_234_567 };
 
+/// Bytes of a file that are kept, or are all zero, together.
+const PIECE: usize = 64 << 10;
+
 /// What both sides say about one name.
 #[derive(Debug, PartialEq, Eq)]
 struct Seen {
@@ -30,8 +33,32 @@ struct Seen {
     links: u64,
     mtime: (i64, i64),
     device: u64,
-    content: Vec<u8>,
+    content: Content,
     xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// What is in a file, or where a link leads: how long it is, and what is not zero.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Content {
+    size: u64,
+    pieces: Vec<(u64, Vec<u8>)>,
+}
+
+impl Content {
+    fn of(mut source: impl Read) -> Self {
+        let mut content = Self::default();
+        loop {
+            let mut piece = Vec::with_capacity(PIECE);
+            let length = source.by_ref().take(PIECE as u64).read_to_end(&mut piece).unwrap();
+            if length == 0 {
+                return content;
+            }
+            if piece[..] != [0; PIECE][..length] {
+                content.pieces.push((content.size, piece));
+            }
+            content.size += length as u64;
+        }
+    }
 }
 
 fn by_the_kernel(root: &Path, at: &Path, all: &mut BTreeMap<Vec<u8>, Seen>) {
@@ -39,9 +66,9 @@ fn by_the_kernel(root: &Path, at: &Path, all: &mut BTreeMap<Vec<u8>, Seen>) {
         let path = entry.unwrap().path();
         let meta = fs::symlink_metadata(&path).unwrap();
         let content = match meta.mode() & 0o170_000 {
-            0o100_000 => fs::read(&path).unwrap(),
-            0o120_000 => fs::read_link(&path).unwrap().as_os_str().as_bytes().to_vec(),
-            _ => Vec::new(),
+            0o100_000 => Content::of(File::open(&path).unwrap()),
+            0o120_000 => Content::of(fs::read_link(&path).unwrap().as_os_str().as_bytes()),
+            _ => Content::default(),
         };
         let seen = Seen {
             ino: meta.ino(),
@@ -84,12 +111,11 @@ fn by_us(tree: &Tree<'_>, directory: &Node, prefix: &[u8], all: &mut BTreeMap<Ve
 }
 
 fn ours(tree: &Tree<'_>, node: &Node) -> Seen {
-    let mut content = Vec::new();
-    match node.kind {
-        FileType::Regular => drop(tree.open_file(node).unwrap().read_to_end(&mut content).unwrap()),
-        FileType::Symlink => content = tree.target(node).unwrap(),
-        _ => {}
-    }
+    let content = match node.kind {
+        FileType::Regular => Content::of(tree.open_file(node).unwrap()),
+        FileType::Symlink => Content::of(&tree.target(node).unwrap()[..]),
+        _ => Content::default(),
+    };
     let attributes = tree.xattrs(node).unwrap().into_iter().filter(|xattr| !xattr.is_acl());
     Seen {
         ino: node.ino.into(),

@@ -113,7 +113,7 @@ fn both_ways(bench: &Bench) -> [Case; 2] {
 
 #[test]
 fn at_any_instant() {
-    let bench = Bench::in_memory();
+    let bench = Bench::new();
     let cases = both_ways(&bench);
     let instants = instants() / cases.len() as u32;
     for case in cases {
@@ -136,7 +136,7 @@ fn at_any_instant() {
 /// A signal that can be heard leaves nothing behind even without another run.
 #[test]
 fn asked_to_stop() {
-    let bench = Bench::in_memory();
+    let bench = Bench::new();
     for case in both_ways(&bench) {
         let mut refused = 0;
         for i in 0..instants() / 5 {
@@ -157,7 +157,7 @@ fn asked_to_stop() {
 /// Nor does one cut off what must not be.
 #[test]
 fn in_place_is_finished() {
-    let bench = Bench::in_memory();
+    let bench = Bench::new();
     for case in both_ways(&bench) {
         for signal in SIGNALS {
             case.renew();
@@ -171,7 +171,7 @@ fn in_place_is_finished() {
 /// In place resize2fs goes on when condatainer is killed, and holds the lock until it has ended.
 #[test]
 fn in_place_the_tool_outlives_a_kill() {
-    let bench = Bench::in_memory();
+    let bench = Bench::new();
     for case in both_ways(&bench) {
         for _ in 0..instants() / 5 {
             case.renew();

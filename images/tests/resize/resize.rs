@@ -16,8 +16,8 @@ use condatainer_images::lock::{Access, take};
 use condatainer_images::verbs::create::{self, MIN_SIZE, Spec};
 use condatainer_images::verbs::resize::{Copied, Report, Request, ResizeError, Stage, Wish, resize};
 use support::{
-    Bench, GEOMETRIES, Mounted, acl, contents, debugfs_write, fsck, moved_contents, names_in, ok, outside, populate,
-    rich_tree, snapshot, superblock_field, tool, whole,
+    Bench, GEOMETRIES, Mounted, acl, bytes_of, contents, debugfs_write, fsck, moved_contents, names_in, ok, outside,
+    populate, rich_tree, snapshot, superblock_field, tool, whole,
 };
 
 const USER: Ids = Ids { uid: 1_234_567, gid: 70_001 };
@@ -133,14 +133,14 @@ fn what_is_used_is_never_cut_off() {
     let mounted = Mounted::new(&image, "rw");
     fs::write(mounted.at.path().join("upper/big"), vec![7; 100 << 20]).unwrap();
     drop(mounted);
-    let (bytes, content) = (fs::read(&image).unwrap(), contents(&image));
+    let (bytes, content) = (bytes_of(&image), contents(&image));
     for dry_run in [true, false] {
         let request = Request { dry_run, ..Request::new(Wish::To(80 * MIB)) };
         let error = resize(&image, &request, &mut |_| {}).unwrap_err();
         let ResizeError::Full { least_mib, .. } = error else { panic!("{error}") };
         assert!((101..140).contains(&least_mib), "{error}");
         assert!(error.to_string().ends_with(&format!("the least is {least_mib} MiB (-s {least_mib}M)")), "{error}");
-        assert!(fs::read(&image).unwrap() == bytes);
+        assert!(bytes_of(&image) == bytes);
         if !dry_run {
             run(&image, Wish::To(least_mib * MIB));
             assert_sound(&image, least_mib * MIB, "least");
@@ -179,14 +179,14 @@ fn free_is_what_can_really_be_written() {
 fn enough_is_enough() {
     let bench = Bench::new();
     let image = made(&bench, "env.img", 200 * MIB);
-    let (bytes, meta) = (fs::read(&image).unwrap(), fs::metadata(&image).unwrap());
+    let (bytes, meta) = (bytes_of(&image), fs::metadata(&image).unwrap());
     for wish in [Wish::Free(50 * MIB), Wish::To(200 * MIB), Wish::Grow(0), Wish::Shrink(0), Wish::Grow(100)] {
         let report = run(&image, wish);
         assert_eq!((report.before_bytes, report.after_bytes, report.copied), (200 * MIB, 200 * MIB, Copied::None));
     }
     let now = fs::metadata(&image).unwrap();
     assert_eq!((now.ino(), now.mtime_nsec()), (meta.ino(), meta.mtime_nsec()));
-    assert!(fs::read(&image).unwrap() == bytes);
+    assert!(bytes_of(&image) == bytes);
 }
 
 #[test]
@@ -203,7 +203,8 @@ fn sizes_have_limits() {
 
 #[test]
 fn sparse_stays_sparse() {
-    let bench = Bench::new();
+    // What is counted here are the blocks of a disk.
+    let bench = Bench::on_disk();
     let image = made(&bench, "env.img", 200 * MIB);
     let allocated = |image: &Path| fs::metadata(image).unwrap().blocks() * 512;
     let before = allocated(&image);
@@ -294,9 +295,9 @@ fn a_dry_run_tells_the_same_and_changes_nothing() {
     let bench = Bench::new();
     let image = rich(&bench, "rich.img", &["-t", "ext3"]);
     for wish in [Wish::To(300 * MIB), Wish::To(100 * MIB), Wish::Free(80 * MIB)] {
-        let bytes = fs::read(&image).unwrap();
+        let bytes = bytes_of(&image);
         let dry = resize(&image, &Request { dry_run: true, ..Request::new(wish) }, &mut |_| {}).unwrap();
-        assert!(fs::read(&image).unwrap() == bytes);
+        assert!(bytes_of(&image) == bytes);
         let report = run(&image, wish);
         assert_eq!((dry.before_bytes, dry.after_bytes), (report.before_bytes, report.after_bytes));
         assert!(dry.blocks_free.abs_diff(report.blocks_free) < 300, "{dry:?} {report:?}");
@@ -328,7 +329,7 @@ fn a_journal_is_replayed_first() {
     fs::write(mounted.at.path().join("upper/new/file"), "synced").unwrap();
     ok(Command::new("sync").arg("-f").arg(mounted.at.path()).output().unwrap(), "sync");
     let copy = bench.path("copy.img");
-    fs::copy(&image, &copy).unwrap();
+    support::copy(&image, &copy);
     drop(mounted);
     assert!(superblock_field(&copy, "Filesystem features").contains("needs_recovery"));
     assert!(run(&copy, Wish::To(100 * MIB)).repaired);
@@ -379,7 +380,7 @@ fn two_at_once_one_works() {
 /// Whoever opens the image before another one's rename and locks it afterwards holds a file that nobody will see again.
 #[test]
 fn of_many_at_once_none_is_lost() {
-    let bench = Bench::in_memory();
+    let bench = Bench::new();
     let image = made(&bench, "env.img", MIN_SIZE);
     let grow = |()| {
         let results = (0..12).map(|_| resize(&image, &Request::new(Wish::Grow(8 * MIB)), &mut |_| {}));

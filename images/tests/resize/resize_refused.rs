@@ -16,7 +16,7 @@ use condatainer_formats::ext::Ids;
 use condatainer_images::lock::{Access, take};
 use condatainer_images::verbs::create::{self, MIN_SIZE, Spec};
 use condatainer_images::verbs::resize::{Report, Request, ResizeError, Stage, Wish, resize};
-use support::{Bench, Mounted, Part, contents, fsck, memory, names_in, ok, sif, squashfs, whole};
+use support::{Bench, Mounted, Part, bytes_of, contents, fsck, memory, names_in, ok, sif, squashfs, whole};
 
 const USER: Ids = Ids { uid: 1_234_567, gid: 70_001 };
 const MIB: u64 = 1 << 20;
@@ -36,9 +36,9 @@ fn refusal(image: &Path, request: &Request) -> String {
 
 fn refusal_while(image: &Path, request: &Request, meanwhile: &mut dyn FnMut(Stage)) -> ResizeError {
     let directory = image.parent().unwrap();
-    let (before, inode, names) = (fs::read(image).unwrap(), fs::metadata(image).unwrap().ino(), names_in(directory));
+    let (before, inode, names) = (bytes_of(image), fs::metadata(image).unwrap().ino(), names_in(directory));
     let error = resize(image, request, meanwhile).expect_err("it must be refused");
-    assert!(fs::read(image).unwrap() == before, "a refused image was changed: {error}");
+    assert!(bytes_of(image) == before, "a refused image was changed: {error}");
     assert_eq!(fs::metadata(image).unwrap().ino(), inode, "{error}");
     assert_eq!(names_in(directory), names, "{error}");
     assert!(!error.to_string().contains('\n'), "{error}");
@@ -256,7 +256,7 @@ fn a_full_disk_at_every_step() {
         let image = on_a_small_disk(&disk);
         let content = contents(&image);
         let (filler, mut filled) = (disk.at.path().join("filler"), false);
-        let before = (fs::read(&image).unwrap(), fs::metadata(&image).unwrap().ino());
+        let before = (bytes_of(&image), fs::metadata(&image).unwrap().ino());
         let error = resize(&image, &Request::new(grow), &mut |stage| {
             if step(stage) && !std::mem::replace(&mut filled, true) {
                 fill(disk.at.path());
@@ -264,7 +264,7 @@ fn a_full_disk_at_every_step() {
         });
         let error = error.expect_err("there was room").to_string();
         assert!(filled && error.ends_with("; the image is as it was"), "step {number}: {error}");
-        assert!(before == (fs::read(&image).unwrap(), fs::metadata(&image).unwrap().ino()), "step {number}");
+        assert!(before == (bytes_of(&image), fs::metadata(&image).unwrap().ino()), "step {number}");
         assert_eq!(names_in(disk.at.path()), ["env.img", "filler"], "step {number}: {error}");
         fs::remove_file(filler).unwrap();
         let report: Report = resize(&image, &Request::new(grow), &mut |_| {}).unwrap();

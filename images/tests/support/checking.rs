@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use condatainer_images::system::user::Caller;
 use condatainer_images::verbs::check::{Code, Fix, Report, Request, Severity, check};
 
-use super::{Bench, Seen, debugfs, fsck, rich_tree, snapshot};
+use super::{Bench, Seen, bytes_of, debugfs, fsck, rich_tree, snapshot};
 
 pub const RECIPE: &[&str] = &[
     "-t",
@@ -37,9 +37,9 @@ pub fn run_as(image: &Path, fix: Fix, caller: Caller) -> Report {
 }
 
 pub fn refusal(image: &Path, fix: Fix) -> String {
-    let before = fs::read(image).unwrap();
+    let before = bytes_of(image);
     let error = check(image, &Request { fix, caller: root() }, &mut |_, _| {}).expect_err("it must be refused");
-    assert!(fs::read(image).unwrap() == before, "a refused image was changed");
+    assert!(bytes_of(image) == before, "a refused image was changed");
     assert!(!error.to_string().contains('\n'), "{error}");
     error.to_string()
 }
@@ -52,9 +52,9 @@ pub fn errors(report: &Report) -> Vec<Code> {
 
 /// Looks without changing a byte; hands back what was found.
 pub fn look(image: &Path) -> Vec<Code> {
-    let before = fs::read(image).unwrap();
+    let before = bytes_of(image);
     let report = run(image, Fix::No);
-    assert!(fs::read(image).unwrap() == before, "a look changed the image");
+    assert!(bytes_of(image) == before, "a look changed the image");
     assert_eq!(report.ok, errors(&report).is_empty());
     for finding in report.findings.iter().filter(|finding| finding.severity == Severity::Error) {
         assert!(!finding.fixed && !finding.message.contains('\n') && finding.cure.is_some(), "{finding:?}");

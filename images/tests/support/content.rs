@@ -92,11 +92,6 @@ pub fn memory(megabytes: u64) -> Mounted {
     Mounted { at, image: None }
 }
 
-/// Copies an image; holes stay holes, which `fs::copy` would fill.
-pub fn copy(from: &Path, to: &Path) {
-    ok(Command::new("cp").arg("--sparse=always").args([from, to]).output().unwrap(), "cp");
-}
-
 /// An ACL in the kernel's form: the owner, one user, the group, the mask, the others.
 pub fn acl(user: u32, permissions: u16) -> Vec<u8> {
     let entry =

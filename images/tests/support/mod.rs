@@ -3,16 +3,19 @@
 #![allow(dead_code, unused_imports, missing_docs, unreachable_pub)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod bytes;
 mod content;
+mod snapshot;
 mod victim;
 
-pub use content::{acl, add_files, contents, copy, memory, moved_contents, names_in, outside};
+pub use bytes::{bytes_of, copy};
+pub use content::{acl, add_files, contents, memory, moved_contents, names_in, outside};
+pub use snapshot::{Seen, snapshot};
 pub use victim::{Victim, instants, quicker_of_two, some_of, victim_command};
 
 pub mod checking;
 pub mod overlay;
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -22,10 +25,14 @@ use std::time::{Duration, Instant};
 use condatainer_formats::ext::{Ids, Window};
 use condatainer_images::lock;
 use condatainer_images::verbs::chown::{ChownError, Report, Request, chown};
+use nix::sys::statvfs::statvfs;
 use tempfile::TempDir;
 
 #[allow(unused_imports)]
 pub use overlay::{Overlay, Tmpfs, put, whiteout};
+
+/// What the images of a few tests at once take, in bytes.
+const ROOM: u64 = 2 << 30;
 
 /// A directory of its own, with images in it.
 pub struct Bench {
@@ -33,14 +40,17 @@ pub struct Bench {
 }
 
 impl Bench {
+    /// In memory where there is room: the tests are not about a disk, which is slow to make a file in a directory from which thousands
+    /// have just gone, and which every unmounted image has written.
     pub fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap() }
+        let shared = Path::new("/dev/shm");
+        let room = statvfs(shared).map_or(0, |says| says.blocks_available() * says.fragment_size());
+        if room >= ROOM { Self { dir: tempfile::tempdir_in(shared).unwrap() } } else { Self::on_disk() }
     }
 
-    /// In memory where that can be had: tests of many mounts otherwise wait for a disk that they are not about.
-    pub fn in_memory() -> Self {
-        let shared = Path::new("/dev/shm");
-        if shared.is_dir() { Self { dir: tempfile::tempdir_in(shared).unwrap() } } else { Self::new() }
+    /// Where temporary files usually are.
+    pub fn on_disk() -> Self {
+        Self { dir: tempfile::tempdir().unwrap() }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -197,37 +207,6 @@ pub const GEOMETRIES: &[(&str, &[&str])] = &[
     ("ext4-no-extent", &["-t", "ext4", "-O", "^extent,^64bit"]),
 ];
 
-/// What a snapshot keeps of one name: inode, mode with type bits, owner.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seen {
-    pub ino: u32,
-    pub mode: u32,
-    pub ids: Ids,
-}
-
-/// Everything in the image by path, as debugfs sees it.
-pub fn snapshot(image: &Path) -> BTreeMap<String, Seen> {
-    let mut all = BTreeMap::new();
-    let mut pending = vec![String::from("/")];
-    while let Some(dir) = pending.pop() {
-        for line in debugfs(image, &format!("ls -p \"{dir}\"")).lines().filter(|line| !line.is_empty()) {
-            let fields: Vec<&str> = line.split('/').collect();
-            let [_, ino, mode, uid, gid, name, ..] = fields[..] else { panic!("{line}") };
-            if name == "." || name == ".." || ino == "0" {
-                continue;
-            }
-            let path = format!("{}/{name}", dir.trim_end_matches('/'));
-            let mode = u32::from_str_radix(mode, 8).unwrap();
-            let ids = Ids { uid: uid.parse().unwrap(), gid: gid.parse().unwrap() };
-            if mode & 0o170_000 == 0o040_000 {
-                pending.push(path.clone());
-            }
-            all.insert(path, Seen { ino: ino.parse().unwrap(), mode, ids });
-        }
-    }
-    all
-}
-
 /// A tree with everything that a chown can meet. Owners are set afterwards, in the image.
 pub fn rich_tree(at: &Path) {
     use nix::sys::stat::{Mode, SFlag, makedev, mknod};
@@ -379,7 +358,9 @@ pub fn squashfs(bench: &Bench, tree: &Path) -> Vec<u8> {
 pub fn squashfs_with(bench: &Bench, tree: &Path, options: &[&str]) -> Vec<u8> {
     let path = bench.path("making.sqf");
     let mut command = tool("mksquashfs");
-    command.arg(tree).arg(&path).args(["-quiet", "-no-progress", "-noappend"]).args(options);
+    // For a few files neither all processors nor a quarter of the memory.
+    let few = ["-processors", "1", "-mem", "64M"];
+    command.arg(tree).arg(&path).args(["-quiet", "-no-progress", "-noappend"]).args(few).args(options);
     ok(command.output().unwrap(), "mksquashfs");
     fs::read(path).unwrap()
 }

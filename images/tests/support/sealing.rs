@@ -17,7 +17,7 @@ use condatainer_images::verbs::seal::{Report, Request, seal};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 
 use crate::seen::{Tree, assert_same, same_contents, shown};
-use crate::support::{Bench, Mounted, ok, populate, rich_tree};
+use crate::support::{Bench, Mounted, bytes_of, ok, populate, rich_tree};
 
 pub fn request(bench: &Bench, image: &Path) -> Request {
     Request::new(image.into(), bench.path("layer.sqf"))
@@ -29,10 +29,10 @@ pub fn run(request: &Request) -> Report {
 
 /// Why it is refused; nothing is left or changed beside the image, and the image is as it was.
 pub fn refusal(bench: &Bench, request: &Request) -> String {
-    let (files, bytes) = (names(bench.dir.path()), fs::read(&request.image).unwrap());
+    let (files, bytes) = (names(bench.dir.path()), bytes_of(&request.image));
     let error = seal(request, &mut |_, _| ControlFlow::Continue(())).expect_err("it must be refused").to_string();
     assert_eq!(names(bench.dir.path()), files, "{error}");
-    assert!(fs::read(&request.image).unwrap() == bytes, "a refused image was changed");
+    assert!(bytes_of(&request.image) == bytes, "a refused image was changed");
     assert!(!error.contains('\n'), "{error}");
     error
 }

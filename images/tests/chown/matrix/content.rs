@@ -54,7 +54,7 @@ fn is_indexed(image: &Path, path: &str) -> bool {
 /// The content is what it is said to be, by the kernel's own word.
 #[test]
 fn it_has_all_that_it_should() {
-    let bench = Bench::in_memory();
+    let bench = Bench::new();
     let image = crate::view::Image::whole(rich(&bench, "image", &["-t", "ext4"], 48, crate::USER));
     let view = image.view();
     let text = |path: &str| format!("{:?}", view[Path::new(path)]);

@@ -53,14 +53,14 @@ fn further_kinds_are_handled() {
 }
 
 fn handle(name: &str, options: &[&str]) {
-    let bench = Bench::in_memory();
+    let bench = Bench::new();
     let image = Image::whole(rich(&bench, "image", options, 48, USER));
     assert!(!there_and_back(name, &image).walked, "{name}");
 }
 
 #[test]
 fn a_sparse_image_of_200_gib_is_handled() {
-    let bench = Bench::in_memory();
+    let bench = Bench::new();
     let image = rich(&bench, "huge", &["-t", "ext3", "-i", "1048576", "-J", "size=4"], 200 << 10, USER);
     let allocated = || fs::metadata(&image).map(|meta| std::os::unix::fs::MetadataExt::blocks(&meta)).unwrap();
     let before = allocated();
@@ -70,7 +70,7 @@ fn a_sparse_image_of_200_gib_is_handled() {
 
 #[test]
 fn an_overlay_in_a_sif_is_handled() {
-    let bench = Bench::in_memory();
+    let bench = Bench::new();
     let base = squashfs(&bench, &bench.tree());
     let overlay = fs::read(rich(&bench, "overlay", &["-t", "ext3"], 48, USER)).unwrap();
     let parts =
@@ -84,7 +84,7 @@ fn an_overlay_in_a_sif_is_handled() {
 
 #[test]
 fn what_is_not_understood_is_refused_by_name() {
-    let bench = Bench::in_memory();
+    let bench = Bench::new();
     for ((name, options), why) in REFUSED {
         let image = bench.image("refused", options, 48);
         let message = refusal(name, &image, &to_root());
@@ -100,7 +100,7 @@ fn what_is_not_understood_is_refused_by_name() {
 
 #[test]
 fn a_journal_of_its_own_is_refused_by_name() {
-    let bench = Bench::in_memory();
+    let bench = Bench::new();
     let journal = bench.path("journal");
     File::create(&journal).unwrap().set_len(16 << 20).unwrap();
     let made = support::tool("mke2fs").args(["-q", "-F", "-O", "journal_dev"]).arg(&journal).output().unwrap();

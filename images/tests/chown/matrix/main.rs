@@ -17,7 +17,7 @@ use std::path::Path;
 
 use condatainer_formats::ext::Ids;
 use condatainer_images::verbs::chown::{Report, Request};
-use support::attempt;
+use support::{attempt, bytes_of};
 use view::{Image, moved};
 
 /// Neither id fits into 16 bits.
@@ -34,7 +34,7 @@ pub fn run(image: &Path, request: &Request) -> Report {
 /// From the user to root and back: all that the kernel shows is as the rule says, e2fsck finds nothing, and the way back is exact
 /// to the byte.
 pub fn there_and_back(name: &str, image: &Image) -> Report {
-    let (before, bytes) = (image.view(), image.bytes());
+    let (before, bytes) = (image.view(), bytes_of(&image.path));
     let there = run(&image.path, &to_root());
     assert_eq!(
         (there.before, there.after, &*there.merged_uids, &*there.merged_gids),
@@ -46,7 +46,7 @@ pub fn there_and_back(name: &str, image: &Image) -> Report {
     assert_eq!((back.before, back.after), (Ids::ROOT, USER), "{name}");
     assert_eq!(image.fsck(), Ok(()), "{name}");
     same(name, &before, &image.view());
-    assert!(image.bytes() == bytes, "{name}: the way back is not exact");
+    assert!(bytes_of(&image.path) == bytes, "{name}: the way back is not exact");
     there
 }
 
@@ -59,10 +59,9 @@ fn same(name: &str, expected: &view::View, found: &view::View) {
 
 /// The one line that refuses `request`, after which nothing has changed.
 pub fn refusal(name: &str, image: &Path, request: &Request) -> String {
-    let whole = Image::whole(image.to_owned());
-    let before = whole.bytes();
+    let before = bytes_of(image);
     let error = attempt(image, request).expect_err(name).to_string();
-    assert!(whole.bytes() == before, "{name}: a refused image was changed");
+    assert!(bytes_of(image) == before, "{name}: a refused image was changed");
     assert!(error.starts_with(&format!("{}: ", image.display())) && !error.contains('\n'), "{name}: {error}");
     error
 }

@@ -9,7 +9,7 @@ use condatainer_images::lock::{Access, take};
 use condatainer_images::verbs::chown::Request;
 
 use crate::content::rich;
-use crate::support::{self, Bench, Mounted, debugfs, debugfs_script, debugfs_write, whole};
+use crate::support::{self, Bench, Mounted, copy, debugfs, debugfs_script, debugfs_write, whole};
 use crate::view::Image;
 use crate::{USER, refusal, run, there_and_back, to_root};
 
@@ -112,11 +112,11 @@ fn on_ext4() {
 }
 
 fn every_state(options: &[&str]) {
-    let bench = Bench::in_memory();
+    let bench = Bench::new();
     let original = rich(&bench, "original", options, 48, USER);
     for (name, spoil, outcome) in STATES {
         let path = bench.path("image");
-        fs::copy(&original, &path).unwrap();
+        copy(&original, &path);
         let kept = spoil(&path);
         check(name, &path, outcome);
         drop(kept);
@@ -173,7 +173,7 @@ fn crashed<T>(image: &Path, change: fn(&Path) -> T) -> Box<dyn Any> {
     let mounted = Mounted::new(image, "rw");
     let open = change(mounted.at.path());
     nix::unistd::syncfs(File::open(mounted.at.path()).unwrap()).unwrap();
-    fs::copy(image, &copy).unwrap();
+    support::copy(image, &copy);
     drop(open);
     drop(mounted);
     fs::rename(copy, image).unwrap();

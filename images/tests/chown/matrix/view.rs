@@ -1,14 +1,13 @@
-//! What can be known of an image: all that the kernel shows of it, and its bytes.
+//! What can be known of an image: all that the kernel shows of it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
+use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use condatainer_formats::ext::{Ids, Window};
-use nix::unistd::{Whence, lseek};
 
 use crate::support::{Mounted, fsck};
 
@@ -63,28 +62,6 @@ impl Image {
             offset => fsck(Path::new(&format!("{}?offset={offset}", self.path.display()))),
         }
     }
-
-    /// A hash of every block that is not empty; holes are not even read, so a sparse image may be of any size.
-    pub fn bytes(&self) -> BTreeMap<u64, u64> {
-        let file = File::open(&self.path).unwrap();
-        let size = file.metadata().unwrap().len();
-        let mut blocks = BTreeMap::from([(u64::MAX, size)]);
-        let mut at = 0;
-        while let Ok(start) = lseek(&file, at, Whence::SeekData) {
-            let end = lseek(&file, start, Whence::SeekHole).unwrap();
-            blocks.extend((start as u64 / 4096..(end as u64).div_ceil(4096)).filter_map(|block| hash(&file, block)));
-            at = end;
-        }
-        blocks
-    }
-}
-
-fn hash(file: &File, block: u64) -> Option<(u64, u64)> {
-    let mut buffer = [0; 4096];
-    let length = file.read_at(&mut buffer, block * 4096).unwrap();
-    let mut hasher = DefaultHasher::new();
-    buffer[..length].hash(&mut hasher);
-    buffer.iter().any(|&byte| byte != 0).then(|| (block, hasher.finish()))
 }
 
 fn visit(root: &Path, at: &Path, all: &mut View) {
