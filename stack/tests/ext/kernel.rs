@@ -1,7 +1,6 @@
 //! A tree as the kernel shows it, and mounts of images.
 
 use std::fs::{self, File};
-use std::hash::{DefaultHasher, Hasher};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
@@ -13,7 +12,7 @@ use nix::sys::stat::{major, minor};
 use nix::unistd::{Whence, lseek};
 use tempfile::TempDir;
 
-use crate::seen::{Seen, Tree, places};
+use crate::seen::{Digest, Seen, Tree, places};
 
 /// An image mounted through a loop device; unmounted when dropped.
 pub struct Mounted {
@@ -135,7 +134,7 @@ fn data(file: &File, size: u64) -> Vec<(u64, u64, u64)> {
 }
 
 fn digest(file: &File, mut from: u64, end: u64) -> u64 {
-    let (mut digest, mut buf) = (DefaultHasher::new(), vec![0; (end - from).min(1 << 20) as usize]);
+    let (mut digest, mut buf) = (Digest::default(), vec![0; (end - from).min(1 << 20) as usize]);
     while from < end {
         let length = (buf.len() as u64).min(end - from) as usize;
         file.read_exact_at(&mut buf[..length], from).unwrap();
@@ -146,7 +145,7 @@ fn digest(file: &File, mut from: u64, end: u64) -> u64 {
 }
 
 fn pieces(file: &File, size: u64) -> u64 {
-    let mut digest = DefaultHasher::new();
+    let mut digest = Digest::default();
     for (offset, length) in places(size) {
         let mut buf = vec![0; length];
         let mut read = 0;
@@ -157,7 +156,6 @@ fn pieces(file: &File, size: u64) -> u64 {
             }
         }
         digest.write(&buf[..read]);
-        digest.write_usize(read);
     }
     digest.finish()
 }

@@ -53,10 +53,34 @@ pub fn compare(what: &str, ours: &Tree, theirs: &Tree) {
     }
 }
 
-/// The same odd places for both sides.
+/// Tells bytes from others; a hash of the standard library takes most of the time of these tests.
+#[derive(Default)]
+pub struct Digest(u64);
+
+impl Digest {
+    /// Both sides must cut what they write in the same places.
+    pub fn write(&mut self, bytes: &[u8]) {
+        let words = bytes.chunks_exact(8);
+        let mut rest = [0; 8];
+        rest[..words.remainder().len()].copy_from_slice(words.remainder());
+        let words = words.map(|word| u64::from_le_bytes(word.try_into().unwrap()));
+        self.0 = words
+            .chain([u64::from_le_bytes(rest), bytes.len() as u64])
+            .fold(self.0, |digest, word| (digest.rotate_left(5) ^ word).wrapping_mul(0x517C_C1B7_2722_0A95));
+    }
+
+    pub fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// The same odd places for both sides. An empty file, of which there are tens of thousands, is as empty in two of them as in all.
 pub fn places(size: u64) -> Vec<(u64, usize)> {
+    if size == 0 {
+        return vec![(0, 5000), (7, 200)];
+    }
     let mut dice = fastrand::Rng::with_seed(size);
-    let mut places: Vec<_> = (0..12).map(|_| (dice.u64(0..size.max(1) + 10), dice.usize(1..20_000))).collect();
+    let mut places: Vec<_> = (0..12).map(|_| (dice.u64(0..size + 10), dice.usize(1..20_000))).collect();
     places.push((size.saturating_sub(5000), 200_000));
     places
 }
