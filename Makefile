@@ -25,7 +25,7 @@ BUILD_PACKAGES := gcc libc6-dev binutils
 # What testing needs besides: libclang, with which bindgen makes the declarations of SPANK once more, to compare.
 TEST_PACKAGES := libclang-dev
 
-.PHONY: build packages test-packages stage demo shell test soak vm check unit unit-others unit-images-1 unit-images-2 suite bench install clean clean-cluster
+.PHONY: build packages test-packages stage demo shell test soak vm check unit unit-others unit-stack unit-images-1 unit-images-2 suite bench install clean clean-cluster
 
 build:
 	$(CARGO) build --profile $(PROFILE) --locked -p condatainer -p spank_condatainer
@@ -65,18 +65,21 @@ check:
 	$(CARGO) check --locked -p spank_condatainer
 
 # Unit, property and image tests; the plugin's interface against the spank.h of every release. cargo runs one test binary after the
-# other, and the last test of each leaves a processor without work. So three groups run at once, each printed when it has ended. The
-# images' tests are the longest; two patterns, which are each other's opposite, halve them. MAKEFLAGS would have cargo look for make's
+# other, and the last test of each leaves a processor without work. So four groups run at once, each printed when it has ended. The
+# images' tests are many; two patterns, which are each other's opposite, halve them. MAKEFLAGS would have cargo look for make's
 # job server, which it is not given.
 IMAGE_TESTS := MAKEFLAGS= $(CARGO) test -q --locked -p condatainer-images
 unit: stage test-packages
 	$(BUILT)/cluster prepare
 	$(CARGO) test -q --locked --workspace --exclude condatainer-tests --no-run
-	@$(MAKE) --no-print-directory -j3 --output-sync=target unit-others unit-images-1 unit-images-2
+	@$(MAKE) --no-print-directory -j4 --output-sync=target unit-stack unit-others unit-images-1 unit-images-2
 
 unit-others:
 	SPANK_INCLUDE_DIRS=$$($(BUILT)/cluster roots | awk '/ slurmd / { print $$1 "/usr/include" }' | paste -sd:) \
-	    MAKEFLAGS= $(SHIPPED) $(CARGO) test -q --locked --workspace --exclude condatainer-tests --exclude condatainer-images
+	    MAKEFLAGS= $(SHIPPED) $(CARGO) test -q --locked --workspace --exclude condatainer-tests --exclude condatainer-images --exclude condatainer-stack
+
+unit-stack:
+	MAKEFLAGS= $(CARGO) test -q --locked -p condatainer-stack
 
 unit-images-1:
 	$(IMAGE_TESTS) --lib --test '[!a-m]*'
