@@ -3,7 +3,7 @@
 //! [`layer`] is one read-only tree: a squashfs, what lies in an ext image, the mount points that an engine needs. `merge` makes one tree of
 //! several, in which whiteouts count. `serve` answers the kernel's FUSE requests about it, and `scratch` is the tree that `:tmp` writes to.
 //! `namespace` makes the user's own user and mount namespace, mounts the server there and the kernel's OverlayFS on it; `process` starts
-//! the server and ends it.
+//! the server and ends it, and `processors` says where its threads run.
 
 #![forbid(unsafe_code)]
 
@@ -12,5 +12,6 @@ pub mod layer;
 pub mod merge;
 pub mod namespace;
 pub mod process;
+mod processors;
 pub mod scratch;
 pub mod serve;

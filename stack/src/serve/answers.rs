@@ -1,15 +1,22 @@
 //! Answers in fuser's words.
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use fuser::{
-    Errno as Code, FileHandle, FopenFlags, Generation, INodeNo, ReplyAttr, ReplyEmpty, ReplyEntry, ReplyOpen,
-    ReplyXattr,
+    Errno as Code, FileHandle, FopenFlags, Generation, INodeNo, ReplyAttr, ReplyData, ReplyEmpty, ReplyEntry,
+    ReplyOpen, ReplyXattr,
 };
 
+use super::agreed::LARGEST;
 use super::tree::{Answer, Entry};
 use super::wire::{attributes, error};
 use crate::layer::Attributes;
+
+thread_local! {
+    /// What a thread reads into before the kernel copies it.
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// `shared` is the number that is shown, of a file that the kernel has under several; `kept` says for how long the kernel keeps the answer.
 pub(super) fn answer_attributes(
@@ -56,4 +63,19 @@ pub(super) fn answer_xattr(reply: ReplyXattr, size: u32, answer: Answer<Vec<u8>>
         Ok(value) => reply.data(&value),
         Err(code) => reply.error(error(code)),
     }
+}
+
+/// Of `size` bytes that are asked for, what `read` fills a buffer with.
+pub(super) fn answer_read(reply: ReplyData, size: u32, read: impl FnOnce(&mut [u8]) -> Answer<usize>) {
+    BUFFER.with_borrow_mut(|buffer| {
+        let size = size.min(LARGEST) as usize;
+        if buffer.len() < size {
+            buffer.resize(size, 0);
+        }
+        let room = buffer.get_mut(..size).unwrap_or_default();
+        match read(room) {
+            Ok(length) => reply.data(room.get(..length).unwrap_or_default()),
+            Err(code) => reply.error(error(code)),
+        }
+    });
 }

@@ -5,7 +5,6 @@
 //! there are none, opening and closing need no message: `ENOSYS` tells it so, and it keeps content and listings all the same
 //! (`FOPEN_KEEP_CACHE` and `FOPEN_CACHE_DIR` are what it takes then). A file of the host is held while a program has it open.
 
-use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -20,24 +19,30 @@ use fuser::{
 };
 use nix::errno::Errno;
 
-use super::agreed::{LARGEST, agree};
-use super::answers::{answer_attributes, answer_empty, answer_entry, answer_opening, answer_xattr};
+use super::agreed::agree;
+use super::answers::{answer_attributes, answer_empty, answer_entry, answer_opening, answer_read, answer_xattr};
 use super::kept::{KEPT, kept, kept_listing, kept_names, kept_of};
 use super::requests::Requests;
 use super::tree::{Changes, Listed, New, Renaming};
 use super::wire::{attributes, device, error, from_system, ids, kind, missing, moment, only_a_name, permissions};
+use crate::processors::Processors;
 use condatainer_formats::ext::FileType;
-
-thread_local! {
-    /// What a thread reads into before the kernel copies it.
-    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
 
 /// [`Requests`], as fuser calls them.
 pub(super) struct Kernel {
     pub(super) requests: Requests,
     /// Whether lists of access rights are obeyed.
     pub(super) acls: bool,
+    /// Where the threads that answer run.
+    pub(super) processors: Processors,
+}
+
+impl Kernel {
+    /// What comes to an answer; that it is given is not part of it, since then the next request may be there before the call has returned.
+    fn asked<T>(&self, request: &Request, answer: impl FnOnce(&Requests) -> T) -> T {
+        let _turn = self.processors.turn(request.pid());
+        answer(&self.requests)
+    }
 }
 
 impl Filesystem for Kernel {
@@ -46,8 +51,8 @@ impl Filesystem for Kernel {
         Ok(())
     }
 
-    fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        match self.requests.lookup(parent.0, name.as_bytes()) {
+    fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        match self.asked(request, |requests| requests.lookup(parent.0, name.as_bytes())) {
             // Node 0 is a name that does not exist, which the kernel keeps as well.
             Err(Errno::ENOENT) if !self.requests.may_change(parent.0) => reply.entry(&KEPT, &missing(), Generation(0)),
             answer => {
@@ -68,7 +73,7 @@ impl Filesystem for Kernel {
 
     fn setattr(
         &self,
-        _request: &Request,
+        request: &Request,
         node: INodeNo,
         mode: Option<u32>,
         uid: Option<u32>,
@@ -93,7 +98,7 @@ impl Filesystem for Kernel {
             modified: modified.map(moment),
             changed: changed.map(from_system),
         };
-        let answer = self.requests.change(node.0, &changes);
+        let answer = self.asked(request, |requests| requests.change(node.0, &changes));
         answer_attributes(reply, node, self.requests.shared(node.0), kept_of(&self.requests, node.0), answer);
     }
 
@@ -122,7 +127,8 @@ impl Filesystem for Kernel {
             device: device(number),
             target: &[],
         };
-        answer_entry(reply, KEPT, KEPT, self.requests.make(parent.0, name.as_bytes(), &new));
+        let answer = self.asked(request, |requests| requests.make(parent.0, name.as_bytes(), &new));
+        answer_entry(reply, KEPT, KEPT, answer);
     }
 
     fn mkdir(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, reply: ReplyEntry) {
@@ -220,7 +226,7 @@ impl Filesystem for Kernel {
 
     fn read(
         &self,
-        _request: &Request,
+        request: &Request,
         node: INodeNo,
         _file: FileHandle,
         offset: u64,
@@ -229,22 +235,13 @@ impl Filesystem for Kernel {
         _owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        BUFFER.with_borrow_mut(|buffer| {
-            let size = size.min(LARGEST) as usize;
-            if buffer.len() < size {
-                buffer.resize(size, 0);
-            }
-            let room = buffer.get_mut(..size).unwrap_or_default();
-            match self.requests.read(node.0, offset, room) {
-                Ok(length) => reply.data(room.get(..length).unwrap_or_default()),
-                Err(code) => reply.error(error(code)),
-            }
-        });
+        self.processors.reads(node.0, offset, size);
+        answer_read(reply, size, |room| self.asked(request, |requests| requests.read(node.0, offset, room)));
     }
 
     fn write(
         &self,
-        _request: &Request,
+        request: &Request,
         node: INodeNo,
         _file: FileHandle,
         offset: u64,
@@ -255,7 +252,7 @@ impl Filesystem for Kernel {
         reply: ReplyWrite,
     ) {
         let strip = how.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
-        match self.requests.write(node.0, offset, data, strip) {
+        match self.asked(request, |requests| requests.write(node.0, offset, data, strip)) {
             Ok(length) => reply.written(length as u32),
             Err(code) => reply.error(error(code)),
         }
@@ -296,10 +293,11 @@ impl Filesystem for Kernel {
         }
     }
 
-    fn readdir(&self, _request: &Request, node: INodeNo, _file: FileHandle, from: u64, mut reply: ReplyDirectory) {
-        let listed = self.requests.list(node.0, from, &mut |listed: &Listed<'_>| {
+    fn readdir(&self, request: &Request, node: INodeNo, _file: FileHandle, from: u64, mut reply: ReplyDirectory) {
+        let mut add = |listed: &Listed<'_>| {
             !reply.add(INodeNo(listed.node), listed.next, kind(listed.kind), OsStr::from_bytes(listed.name))
-        });
+        };
+        let listed = self.asked(request, |requests| requests.list(node.0, from, &mut add));
         match listed {
             Ok(()) => reply.ok(),
             Err(code) => reply.error(error(code)),
@@ -308,14 +306,14 @@ impl Filesystem for Kernel {
 
     fn readdirplus(
         &self,
-        _request: &Request,
+        request: &Request,
         node: INodeNo,
         _file: FileHandle,
         from: u64,
         mut reply: ReplyDirectoryPlus,
     ) {
         let names = kept_names(&self.requests, node.0);
-        let listed = self.requests.list(node.0, from, &mut |listed: &Listed<'_>| {
+        let mut add = |listed: &Listed<'_>| {
             let name = OsStr::from_bytes(listed.name);
             // One that cannot be read is listed all the same, without a node: asking for it gives its error.
             let entry = self.requests.entry(node.0, listed).unwrap_or(None);
@@ -326,7 +324,8 @@ impl Filesystem for Kernel {
                 self.requests.forget(entry.node, 1);
             }
             !full
-        });
+        };
+        let listed = self.asked(request, |requests| requests.list(node.0, from, &mut add));
         match listed {
             Ok(()) => reply.ok(),
             Err(code) => reply.error(error(code)),

@@ -30,6 +30,8 @@ pub use lower::Lower;
 pub use requests::{Requests, Top};
 pub use trouble::Trouble;
 
+use crate::processors::Processors;
+
 /// How requests are answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
@@ -51,7 +53,8 @@ pub fn run(requests: Requests, device: OwnedFd, options: Options, ready: impl Fn
     // Each thread reads its own descriptor, so that none waits for another's lock; without that they share one.
     config.clone_fd = OpenOptions::new().read(true).write(true).open("/dev/fuse").is_ok();
     let acls = options.acls || requests.can_be_written();
-    let session = Session::from_fd(Kernel { requests, acls }, device, SessionACL::All, config)?;
+    let kernel = Kernel { requests, acls, processors: Processors::new() };
+    let session = Session::from_fd(kernel, device, SessionACL::All, config)?;
     ready();
     until_the_end(session.run())
 }

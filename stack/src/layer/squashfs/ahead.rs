@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use crate::processors::anywhere;
 use condatainer_formats::squashfs::{Inode, Spot, Squashfs};
 
 /// Readers in order that are told apart at the same time.
@@ -102,7 +103,11 @@ impl Ahead {
 
     fn start(&self) {
         let shared = Arc::clone(&self.0);
-        if thread::Builder::new().name("unpack ahead".into()).spawn(move || shared.work()).is_err() {
+        let work = move || {
+            anywhere();
+            shared.work();
+        };
+        if thread::Builder::new().name("unpack ahead".into()).spawn(work).is_err() {
             self.0.lock().threads -= 1;
         }
     }
