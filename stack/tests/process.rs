@@ -88,7 +88,7 @@ fn start(place: &OsStr, script: &OsStr) -> ExitCode {
 
 type Test = fn() -> Result<(), String>;
 
-const TESTS: [(&str, Test); 14] = [
+const TESTS: [(&str, Test); 15] = [
     (
         "what_ends_after_its_first_answer_is_told_before_anything_runs",
         what_ends_after_its_first_answer_is_told_before_anything_runs,
@@ -96,6 +96,7 @@ const TESTS: [(&str, Test); 14] = [
     ("nobody_inside_reaches_what_the_server_sees", nobody_inside_reaches_what_the_server_sees),
     ("nor_does_root_inside", nor_does_root_inside),
     ("what_is_found_meanwhile_is_said_at_the_end", what_is_found_meanwhile_is_said_at_the_end),
+    ("a_panic_that_nobody_catches_is_said_and_no_hang", a_panic_that_nobody_catches_is_said_and_no_hang),
     ("nobody_changes_what_is_only_read", nobody_changes_what_is_only_read),
     ("a_user_sees_what_is_served", a_user_sees_what_is_served),
     ("root_needs_no_user_namespace", root_needs_no_user_namespace),
@@ -289,6 +290,15 @@ fn what_is_found_meanwhile_is_said_at_the_end() -> Result<(), String> {
     let place = Place::new();
     fs::write(place.path("image"), "odd").unwrap();
     same(text(&place.run("cat $D/file; echo").stdout), "odd\nserver: the image is odd".into())
+}
+
+/// Each takes a thread along, of which the server has two.
+fn a_panic_that_nobody_catches_is_said_and_no_hang() -> Result<(), String> {
+    let place = Place::new();
+    fs::write(place.path("image"), "mad").unwrap();
+    let said = text(&place.run("for n in 1 2 3; do cat $D/file 2> /dev/null || echo lost; done").stdout);
+    let line = "server: a mistake in condatainer, please report it: of a read at ";
+    if said.starts_with("lost\nlost\nlost\nserver: ") && said.contains(line) { Ok(()) } else { Err(said) }
 }
 
 fn what_ends_after_its_first_answer_is_told_before_anything_runs() -> Result<(), String> {

@@ -10,6 +10,7 @@ use super::listing::Listing;
 use super::node::{Node, Part};
 use super::stacked::Stacked;
 use super::union;
+use super::whole::Whole;
 use crate::layer::{Attributes, Time};
 use condatainer_formats::ext::Xattr;
 use condatainer_formats::overlayfs::{Meaning, is_metacopy, is_private, is_whiteout, meaning};
@@ -27,6 +28,7 @@ pub struct Merged {
     root: Node,
     has_host: bool,
     listings: Cache,
+    whole: Whole,
     /// Whose turn it is to make the listing of a large directory.
     large: Mutex<()>,
 }
@@ -57,7 +59,15 @@ impl Merged {
         let roots = roots.map(|(number, stacked)| Part { layer: number as u16, key: stacked.layer.root() });
         let root = Node::of(roots.collect()).ok_or_else(|| io::Error::other("a stack needs at least one layer"))?;
         let has_host = layers.iter().any(|stacked| stacked.layer.is_of_host());
-        Ok(Self { layers, points, root, has_host, listings: Cache::new(LISTINGS), large: Mutex::default() })
+        Ok(Self {
+            layers,
+            points,
+            root,
+            has_host,
+            listings: Cache::new(LISTINGS),
+            whole: Whole::new(),
+            large: Mutex::default(),
+        })
     }
 
     /// The root directory.
@@ -193,13 +203,15 @@ impl Merged {
     /// Not a regular file, or it cannot be read, or the layer has only what it is and not what it holds (metacopy).
     pub fn read(&self, file: &Node, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
         let (stacked, part) = self.topmost(file)?;
-        if part.layer > union::lowest(self.points) && stacked.layer.may_have_xattrs() {
+        let may_lie_elsewhere = part.layer > union::lowest(self.points) && stacked.layer.may_have_xattrs();
+        if may_lie_elsewhere && !self.whole.has(part) {
             let xattrs = stacked.layer.xattrs(part.key).map_err(|error| stacked.named(error))?;
             if xattrs.iter().any(is_metacopy) {
                 return Err(stacked.refuse(
                     "a file's content lies elsewhere (a kernel overlay with metacopy); copy it there without that option",
                 ));
             }
+            self.whole.keep(part);
         }
         stacked.layer.read(part.key, offset, buf).map_err(|error| stacked.named(error))
     }
@@ -246,5 +258,56 @@ impl Merged {
         let part = node.topmost();
         let stacked = self.layers.get(usize::from(part.layer)).ok_or(Errno::ESTALE)?;
         Ok((stacked, part))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layer::{Entry, Key, Layer};
+    use condatainer_formats::ext::{FileType, Ids};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// Files; the odd ones have their content elsewhere.
+    #[derive(Default)]
+    struct Files(AtomicUsize);
+
+    impl Layer for Files {
+        fn root(&self) -> Key {
+            Key(0)
+        }
+        fn attributes(&self, _: Key) -> io::Result<Attributes> {
+            let time = Time::default();
+            let (kind, ids, device) = (FileType::Regular, Ids::ROOT, (0, 0));
+            let (accessed, modified, changed) = (time, time, time);
+            Ok(Attributes { kind, mode: 0o644, ids, size: 9, blocks: 8, links: 1, device, accessed, modified, changed })
+        }
+        fn entries(&self, _: Key, _: &mut dyn FnMut(Entry<'_>) -> bool) -> io::Result<()> {
+            Ok(())
+        }
+        fn read(&self, _: Key, _: u64, buf: &mut [u8]) -> io::Result<usize> {
+            Ok(buf.len())
+        }
+        fn target(&self, _: Key) -> io::Result<Vec<u8>> {
+            Err(Errno::EINVAL.into())
+        }
+        fn xattrs(&self, key: Key) -> io::Result<Vec<Xattr>> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            let elsewhere = Xattr { name: b"user.overlay.metacopy".to_vec(), value: Vec::new() };
+            Ok(if key.0 % 2 == 1 { vec![elsewhere] } else { Vec::new() })
+        }
+    }
+
+    #[test]
+    fn a_file_is_asked_once_where_its_content_lies() {
+        let files = Arc::new(Files::default());
+        let stacked = || Stacked { path: "x".into(), bytes: 0, layer: Arc::clone(&files) as _ };
+        let merged = Merged::new(vec![stacked(), stacked()]).unwrap();
+        let read = |layer, key| merged.read(&Node::One(Part { layer, key: Key(key) }), 0, &mut [0; 4]).is_ok();
+        let asked = || files.0.load(Ordering::Relaxed);
+        assert!((0..5).all(|_| read(1, 2)) && asked() == 1);
+        // An error each time; and the lowest layer has nothing below it.
+        assert!((0..5).all(|_| !read(1, 3)) && asked() == 6);
+        assert!((0..5).all(|_| read(0, 3)) && asked() == 6);
     }
 }

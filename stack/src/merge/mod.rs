@@ -2,7 +2,7 @@
 //!
 //! `merged` is the tree, `node` a place in it, and `stacked` a layer with its name. `union` decides which names of a directory show,
 //! `listing` is what comes of it, and `cache` keeps the last ones. `points` makes the mount points that the tree lacks. So a name costs one
-//! search, however many layers there are, and nothing is remembered of files.
+//! search, however many layers there are, and of files is remembered only which have their content where they are (`whole`).
 //!
 //! `overlay::lower` of the crate `images` merges layers too, for seal and diff: they walk a tree once, and know directories of the host as
 //! layers. This one answers many threads at any place. `stack/tests/merge.rs` compares both with the kernel.
@@ -14,6 +14,7 @@ mod node;
 mod points;
 mod stacked;
 mod union;
+mod whole;
 
 pub use listing::{Listing, Named};
 pub use merged::Merged;

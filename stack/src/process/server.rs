@@ -14,7 +14,7 @@ use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use super::channel::Channel;
 use super::message::{FromServer, Image, Stack, ToServer};
-use crate::serve::note_places;
+use crate::serve::note_panics;
 
 /// As ps(1) and top(1) show it.
 const NAME: &std::ffi::CStr = c"condatainer-srv";
@@ -45,9 +45,10 @@ pub type Say = Box<dyn Fn(&str) + Send + Sync>;
 /// Runs the server to its end; `open` makes the tree of the images, lowest first.
 #[must_use]
 pub fn serve(open: impl FnOnce(Opened, Say) -> io::Result<Box<dyn Serve>>) -> ExitCode {
-    note_places();
     let channel = stand_apart().and_then(|()| Channel::at_stdin());
     let Ok(channel) = channel.map(Arc::new) else { return ExitCode::FAILURE };
+    let to_user = Arc::clone(&channel);
+    note_panics(move |line| drop(to_user.send_now(&FromServer::Says(line.into()))));
     match run(&channel, open) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

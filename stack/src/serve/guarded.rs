@@ -1,5 +1,6 @@
 //! A tree whose mistakes stay with the request that came upon them: a panic is an error for who has asked, and a line for the user, instead
-//! of the end of the thread and with it of the mount.
+//! of the end of the thread and with it of the mount. One outside of the tree (fuser has them for messages that no kernel sends) does end a
+//! thread. It is an error for who has asked, and a line, too; the others go on, and the last one ends the server in good order.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -16,11 +17,18 @@ use crate::layer::Attributes;
 thread_local! {
     /// Where this thread has panicked last.
     static PLACE: Cell<Option<String>> = const { Cell::new(None) };
+    /// Whether this thread is in a tree, so that its panic will be told from there.
+    static IS_GUARDED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// From now on a panic is noted, for the line about it, and nothing is written to stderr.
-pub(crate) fn note_places() {
-    set_hook(Box::new(|info| PLACE.set(info.location().map(ToString::to_string))));
+/// From now on a panic is noted, for the line about it, or where nobody catches it given to `say`; nothing is written to stderr.
+pub(crate) fn note_panics(say: impl Fn(&str) + Send + Sync + 'static) {
+    set_hook(Box::new(move |info| {
+        PLACE.set(info.location().map(ToString::to_string));
+        if !IS_GUARDED.get() {
+            say(&words(info.payload()));
+        }
+    }));
 }
 
 /// Another tree, guarded. It has to pass on every method, those with a default too.
@@ -42,7 +50,9 @@ impl Guarded {
 
     /// No lock that a panic may leave behind keeps others out, and what it leaves half done is content of a file at most.
     fn caught<T>(&self, question: impl FnOnce(&dyn Tree) -> T) -> Option<T> {
+        let outside = IS_GUARDED.replace(true);
         let answer = catch_unwind(AssertUnwindSafe(|| question(&*self.tree)));
+        IS_GUARDED.set(outside);
         answer.map_err(|payload| self.trouble.told(io::Error::other(words(&*payload)))).ok()
     }
 }

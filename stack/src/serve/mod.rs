@@ -24,7 +24,7 @@ use fuser::{Config, Session, SessionACL};
 use nix::errno::Errno;
 
 pub use guarded::Guarded;
-pub(crate) use guarded::note_places;
+pub(crate) use guarded::note_panics;
 use kernel::Kernel;
 pub use lower::Lower;
 pub use requests::{Requests, Top};
