@@ -11,7 +11,7 @@ tests! {
         a_step_shares_one_tree, tmp_writes_over_directories_of_others, as_root_too, a_base_alone_is_the_engines,
         what_is_written_meanwhile_is_seen, what_changes_meanwhile_is_old_or_new_or_an_error, links_lead_nowhere_outside,
         a_colleague_changes_what_he_likes, a_library_that_is_replaced_stays_with_who_has_it, a_linked_upper_is_the_engines,
-        a_lease_is_waited_for,
+        a_lease_is_waited_for, a_mark_that_only_root_may_read,
     ];
 }
 
@@ -49,6 +49,22 @@ fn what_was_deleted_in_a_directory_stays_deleted(desk: &Desk) -> Result<()> {
             ours(desk, &format!("condatainer exec -o mod.sqf -o {layer}{mode} -- ls -A /opt/mod"))?.says(shown)?;
         }
     }
+    nothing_is_left(desk)
+}
+
+/// As root's overlay marks a directory that was made anew, and a user can read that of an image only.
+fn a_mark_that_only_root_may_read(desk: &Desk) -> Result<()> {
+    desk.squashfs("mod.sqf", "mkdir -p opt/mod; echo module > opt/mod/file")?;
+    let mark = "import os; os.setxattr(\"dir/upper/opt/mod\", \"trusted.overlay.opaque\", b\"y\")";
+    let make = format!(
+        "mkdir -p dir/upper/opt/mod dir/work; echo new > dir/upper/opt/mod/new; python3 -c '{mark}'; chown -R 1001:1001 dir; \
+        mke2fs -q -t ext3 -d dir env.img 16M; chown 1001:1001 env.img"
+    );
+    desk.as_root(&make)?.success()?;
+    let look =
+        |layer: &str| format!("export CONDATAINER_MOUNTS=own; condatainer exec -o mod.sqf -o {layer} -- ls /opt/mod");
+    desk.script(&look("dir"))?.says("file\nnew")?;
+    desk.script(&look("env.img"))?.says("new")?;
     nothing_is_left(desk)
 }
 

@@ -7,7 +7,7 @@ use super::servers::{nothing_is_left, ours, two_layers};
 use crate::support::{Desk, Expect, Setup, World, tests};
 
 tests! {
-    Apptainer, Desk: [without_a_range_root_has_what_it_has_by_hand, what_variables_of_the_engine_show_is_there];
+    Apptainer, Desk: [without_a_range_root_has_what_it_has_by_hand, what_variables_of_the_engine_show_is_there, further_groups_stay_in_force];
     Apptainer, OwnCluster: [tmp_has_a_gpus_files, an_engine_called_singularity_gets_one_directory];
     SetuidApptainer, OwnCluster: [a_setuid_engine_is_started_as_any_other];
 }
@@ -47,6 +47,24 @@ fn what_variables_of_the_engine_show_is_there(desk: &Desk) -> Result<()> {
     for mode in ["", ":tmp"] {
         ours(desk, &format!("{mount}; condatainer exec -o env.img{mode} -- sh -c '{look}'"))?
             .says("shown\nshown\nwritten")?;
+    }
+    nothing_is_left(desk)
+}
+
+/// A user namespace knows one group of its user's: the others have no name in it, whoever makes it.
+fn further_groups_stay_in_force(desk: &Desk) -> Result<()> {
+    two_layers(desk)?;
+    desk.as_root("echo shared > file; chown 0:60007 file; chmod 640 file")?.success()?;
+    desk.script("cat file 2> /dev/null")?.without_stdout()?;
+    for options in ["", "-f"] {
+        let of = |way: &str| {
+            let typed = format!("condatainer exec {options} -o env.img -- sh -c 'id -G; stat -c %G file; cat file'");
+            let user = format!("HOME=/home/alice USER=alice CONDATAINER_MOUNTS={way} {typed}");
+            desk.as_root(&format!("exec setpriv --reuid=1001 --regid=1001 --groups=1001,60007 env {user}"))
+        };
+        let own = of("own")?.success()?.stdout;
+        ensure!(own.ends_with("65534\nnogroup\nshared\n"), "{options}: {own}");
+        of("engine")?.says(own.trim_end())?;
     }
     nothing_is_left(desk)
 }
