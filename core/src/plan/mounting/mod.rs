@@ -47,7 +47,7 @@ pub struct OwnMounts {
     pub scratch: Option<Kept>,
     /// The engine would warn of mount points that it does not make, and here it finds them.
     pub silent: bool,
-    /// What the engine mounts on, where it cannot make that itself.
+    /// What the engine mounts on and does not make itself.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub points: Vec<Point>,
 }
@@ -145,7 +145,7 @@ pub(crate) fn decide(
                 users,
                 scratch: is_written.then(|| kept(facts)),
                 silent: is_written && !facts.gpu_files.mounted_on.is_empty(),
-                points: if is_written { points(facts, binds) } else { Vec::new() },
+                points: points(facts, binds, is_written),
             }))
         }
         (Err(why), Mounts::Own) => Err(Refusal::NotOurs { why, origin: facts_of_mounts.origin.clone() }),
@@ -175,11 +175,14 @@ fn place(facts: &Facts, binds: &[Bind]) -> PathBuf {
     if is_shown { mounts::FALLBACK.into() } else { place.clone() }
 }
 
-/// Where something can be written, Apptainer makes no mount point itself.
-fn points(facts: &Facts, binds: &[Bind]) -> Vec<Point> {
+/// What is in every container. Where something can be written, Apptainer makes no mount point itself for the rest either.
+fn points(facts: &Facts, binds: &[Bind], is_written: bool) -> Vec<Point> {
     let point = |path: &str, what: What| Point { path: path.into(), what };
     let directories = DIRECTORIES.iter().map(|path| point(path, What::Directory));
     let files = FILES.iter().map(|path| point(path, What::File));
+    if !is_written {
+        return directories.chain(files).collect();
+    }
     let of_gpus = facts.gpu_files.mounted_on.iter().map(|path| Point { path: path.clone(), what: What::File });
     let of_host = facts.host.shown.iter().chain(&facts.host.home).chain(binds);
     let of_host = of_host.map(|bind| Point { path: bind.destination.clone(), what: What::Like(bind.source.clone()) });

@@ -175,7 +175,11 @@ fn what_is_tmp_has_a_place_to_be_written_to_and_mount_points() {
     assert!(wanted.iter().all(|(path, what)| points.contains(&Point { path: path.into(), what: what.clone() })));
     facts.mounts.not_written = Some("no overlay".into());
     assert!(on(facts.clone(), &ANY(), vec![img("/e.img", Some(Mode::Tmp), ALICE)]).is_err());
-    assert!(on(facts, &ANY(), vec![img("/e.img", None, ALICE)]).is_ok());
+    // Where nothing is written, what is in every container: the engine makes the rest.
+    let plan = on(facts, &ANY(), vec![img("/e.img", None, ALICE)]).unwrap();
+    let points: Vec<_> = plan.mounts.own().unwrap().points.iter().map(|point| point.path.as_path()).collect();
+    assert!(["/tmp", "/etc/passwd", "/ext3", "/cnt"].iter().all(|path| points.contains(&Path::new(path))));
+    assert!(!points.contains(&Path::new("/lustre")) && !points.contains(&Path::new("/usr/bin/nvidia-smi")));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::servers::{nothing_is_left, ours, two_layers};
 use crate::support::{Desk, Expect, Setup, World, tests};
 
 tests! {
-    Apptainer, Desk: [without_a_range_root_has_what_it_has_by_hand, what_variables_of_the_engine_show_is_there, further_groups_stay_in_force];
+    Apptainer, Desk: [without_a_range_root_has_what_it_has_by_hand, what_variables_of_the_engine_show_is_there, further_groups_stay_in_force, a_base_of_nothing_has_what_is_mounted_on];
     Apptainer, OwnCluster: [tmp_has_a_gpus_files, an_engine_called_singularity_gets_one_directory];
     SetuidApptainer, OwnCluster: [a_setuid_engine_is_started_as_any_other];
 }
@@ -48,6 +48,24 @@ fn what_variables_of_the_engine_show_is_there(desk: &Desk) -> Result<()> {
         ours(desk, &format!("{mount}; condatainer exec -o env.img{mode} -- sh -c '{look}'"))?
             .says("shown\nshown\nwritten")?;
     }
+    nothing_is_left(desk)
+}
+
+/// Three programs and their libraries: no /etc, no /home, no /tmp.
+fn a_base_of_nothing_has_what_is_mounted_on(desk: &Desk) -> Result<()> {
+    two_layers(desk)?;
+    let make = "mkdir -p bare/usr/bin bare/usr/lib bare/usr/lib64; cd bare; ln -s usr/bin usr/lib usr/lib64 .; cp /bin/sh /bin/ls /bin/touch bin; \
+        cp -L --parents $(ldd /bin/sh /bin/ls /bin/touch | grep -o '/[^ :]* (' | tr -d '(' | sort -u) .; cd ..; mksquashfs bare bare.sqf -quiet -no-progress";
+    desk.script(make)?.success()?;
+    let look = "ls -d /cnt /ext3 /etc/passwd /proc/self /dev/null; touch /tmp/x ~/x here && pwd";
+    let wanted = format!("/cnt\n/dev/null\n/etc/passwd\n/ext3\n/proc/self\n{}", desk.dir);
+    for base in ["bare.sqf", "bare"] {
+        for layers in ["-o env.img", "-o env.img:tmp", "--tmp"] {
+            let output = ours(desk, &format!("condatainer exec -b {base} {layers} -- sh -c '{look}'"))?;
+            output.says(&wanted)?.without_a_word()?;
+        }
+    }
+    ours(desk, &format!("condatainer exec -b bare.sqf -- sh -c '{look}'"))?.says(&wanted)?;
     nothing_is_left(desk)
 }
 

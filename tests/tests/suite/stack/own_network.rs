@@ -1,4 +1,4 @@
-//! Layers that we mount, from images on a file server that is gone. A FUSE file system of the test's stands for it: stopped, it answers as
+//! Layers that we mount, from images that somebody takes away, and on a file server that is gone. A FUSE file system of the test's stands for it: stopped, it answers as
 //! little as a server that is down does on a hard mount, and dead, it gives errors as a soft mount does. Virtual machines have real NFS.
 
 use anyhow::{Context, Result, ensure};
@@ -9,6 +9,7 @@ use crate::support::{Desk, Expect, tests};
 tests! {
     Apptainer, Desk: [
         who_waits_for_a_lost_file_server_can_be_ended, a_step_that_waits_for_a_lost_file_server_ends, what_a_file_server_answers_by_an_error_is_said,
+        an_image_that_somebody_takes_away,
     ];
 }
 
@@ -110,6 +111,33 @@ fn what_a_file_server_answers_by_an_error_is_said(desk: &Desk) -> Result<()> {
             false => output.complains("/net/")?.complains(": cannot be read: Transport endpoint is not connected")?,
         };
         all_have_ended(desk, word)?;
+    }
+    desk.nodes_are_well()
+}
+
+/// Deleted, it is read to the end: it goes with its last reader. Cut off, it is an error, and a line.
+fn an_image_that_somebody_takes_away(desk: &Desk) -> Result<()> {
+    let word = "away";
+    let read = format!(
+        "touch there; until [ -e go ]; do sleep 0.05; done; cat /opt/{word}/large > /dev/null && echo read; exit 5"
+    );
+    for start in ["condatainer exec -o far.sqf --", "srun --condatainer-overlay=far.sqf"] {
+        for (what, is_read) in [("rm far.sqf", true), ("truncate -s 8192 far.sqf", false)] {
+            let module = format!(
+                "mkdir -p tree/opt/{word}; head -c 24M /dev/urandom > tree/opt/{word}/large; mksquashfs tree far.sqf -quiet -no-progress; rm -r tree"
+            );
+            desk.script(&module)?.success()?;
+            let text = format!(
+                "{start} sh -c '{read}' & start=$!; until [ -e there ]; do sleep 0.05; done; {what}; touch go; wait $start; code=$?; rm -f there go far.sqf; exit $code"
+            );
+            let output = ours(desk, &text)?.ends_with(5).with_context(|| format!("{start} {what}"))?;
+            ensure!(output.stdout == if is_read { "read\n" } else { "" }, "{start} {what}: {output:?}");
+            if !is_read {
+                let output = output.complains("Input/output error")?;
+                output.complains(if start.starts_with("srun") { "an image is damaged, or" } else { "/far.sqf: " })?;
+            }
+            all_have_ended(desk, word)?;
+        }
     }
     desk.nodes_are_well()
 }

@@ -11,7 +11,7 @@ tests! {
         a_base_is_written_to_without_an_image, modules_and_images_stay_as_they_are, the_namespaces_root_writes_too,
         tasks_see_what_the_others_write, jobs_ask_for_it_as_for_anything_else, e_and_run_know_it,
         nothing_is_left_after_a_kill, what_does_not_go_together_is_said, memory_holds_what_it_was_given,
-        only_our_mounts_keep_it_in_memory,
+        only_our_mounts_keep_it_in_memory, a_full_disk_is_the_commands_error,
     ];
     MemoryCgroups, OwnCluster: [half_of_a_jobs_memory];
 }
@@ -184,6 +184,23 @@ fn only_our_mounts_keep_it_in_memory(desk: &Desk) -> Result<()> {
         "scratch = memory: the engine mounts the layers, which does not keep there what is written: drop --scratch";
     desk.refused(by(desk, "engine", "condatainer exec --scratch=memory --tmp -- echo RAN")?, said)?;
     by(desk, "engine", "condatainer exec --scratch=memory -- echo RAN")?.says("RAN").map(drop)
+}
+
+/// Nothing else is lost, and who makes room goes on.
+fn a_full_disk_is_the_commands_error(desk: &Desk) -> Result<()> {
+    desk.as_root("mkdir -p /run/small; mount -t tmpfs -o size=8M,mode=1777 tmpfs /run/small")?.success()?;
+    let fill = "echo kept > /kept; dd if=/dev/zero of=/big bs=1M count=20 2>&1 | grep -o \"No space left on device\"; cat /kept; \
+        rm /big; dd if=/dev/zero of=/again bs=1M count=4 2> /dev/null && echo again";
+    let wanted = "No space left on device\nkept\nagain";
+    let of = |start: &str| {
+        by(desk, "own", &format!("export CONDATAINER_TMPDIR=/run/small; {start} sh -c '{fill}'; ls -A /run/small"))
+    };
+    let (typed, step) = (of("condatainer exec --tmp --"), of("srun --condatainer-tmp"));
+    let left = nothing_is_left(desk);
+    desk.as_root("umount /run/small && rmdir /run/small")?.success()?;
+    typed?.says(wanted)?;
+    step?.says(wanted)?;
+    left
 }
 
 /// What counts against the limit of a job's memory cannot take all of it: the step goes on.
