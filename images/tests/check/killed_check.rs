@@ -14,7 +14,7 @@ use std::env;
 use std::fs;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ExitStatus};
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use condatainer_images::acquire::AcquireError;
@@ -24,8 +24,8 @@ use condatainer_images::verbs::check::{CheckError, Fix, Report, Request, check};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use support::{
-    Bench, Seen, add_files, copy, debugfs, debugfs_script, debugfs_write, fsck, names_in, rich_tree, snapshot,
-    victim_command,
+    Bench, Seen, add_files, copy, debugfs, debugfs_script, debugfs_write, end_once, fsck, names_in, rich_tree,
+    snapshot, until_seen, victim_command,
 };
 
 const IMAGE: &str = "CONDATAINER_TEST_KILLED_CHECK";
@@ -156,24 +156,16 @@ fn a_signal_takes_the_copy_away() {
     fs::create_dir(&directory).unwrap();
     let image = directory.join("env.img");
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
-        copy(&original, &image);
-        let child = start(&image, Fix::Safe);
-        let ended = end_once(child, signal, || names_in(&directory).iter().any(|name| name.ends_with(".check")));
+        let ended = until_seen(|| {
+            copy(&original, &image);
+            let has_copy = || names_in(&directory).iter().any(|name| name.ends_with(".check"));
+            end_once(&mut start(&image, Fix::Safe), has_copy, signal)
+        });
         assert_eq!(ended.signal(), Some(signal as i32), "{ended}");
         assert_eq!(names_in(&directory), ["env.img"], "{signal}");
         rerun(&image, Fix::Safe);
         assert_eq!(names_in(&directory), ["env.img"]);
     }
-}
-
-fn end_once(mut child: Child, signal: Signal, ready: impl Fn() -> bool) -> ExitStatus {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !ready() {
-        assert!(child.try_wait().unwrap().is_none() && Instant::now() < deadline, "it never came to the middle");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    kill(Pid::from_raw(child.id().cast_signed()), signal).unwrap();
-    child.wait().unwrap()
 }
 
 #[test]

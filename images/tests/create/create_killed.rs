@@ -99,8 +99,13 @@ fn at_any_instant() {
             fs::remove_file(&image).unwrap();
             begin.elapsed()
         });
-        let (mut unfinished, mut drafts) = (0, 0);
-        for instant in 0..instants / 2 {
+        let (mut unfinished, mut drafts, mut runs) = (0, 0, 0);
+        let deadline = Instant::now() + Duration::from_secs(300);
+        // A quick machine may need more of them until some came in the middle.
+        while runs < instants / 2 || unfinished < 4 || drafts == 0 {
+            assert!(runs < instants / 2 || Instant::now() < deadline, "the kills came too late or too early");
+            let instant = runs % (instants / 2);
+            runs += 1;
             let mut child = start(&image, tmpdir, contents);
             std::thread::sleep(whole_run * instant / (instants / 2 - 1));
             child.kill().unwrap();
@@ -128,11 +133,7 @@ fn at_any_instant() {
                 assert!(Instant::now() < deadline, "after {left:?}: {after:?}");
             }
         }
-        eprintln!(
-            "{tmpdir:?}, {contents:?}: of {} runs {unfinished} made nothing, {drafts} left a draft",
-            instants / 2
-        );
-        assert!(unfinished > 3 && drafts > 0, "the kills came too late or too early");
+        eprintln!("{tmpdir:?}, {contents:?}: of {runs} runs {unfinished} made nothing, {drafts} left a draft");
     }
 }
 

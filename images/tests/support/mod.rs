@@ -11,7 +11,7 @@ mod victim;
 pub use bytes::{bytes_of, copy};
 pub use content::{acl, add_files, contents, memory, moved_contents, names_in, outside};
 pub use snapshot::{Seen, snapshot};
-pub use victim::{Victim, instants, quicker_of_two, some_of, victim_command};
+pub use victim::{Victim, end_once, instants, quicker_of_two, some_of, until_seen, victim_command};
 
 pub mod checking;
 pub mod overlay;

@@ -3,7 +3,6 @@
 use std::env;
 use std::ffi::OsStr;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -24,6 +23,32 @@ pub fn some_of(whole: Duration) -> Duration {
 /// How long a run takes: the quicker of two, because a moment's load must not put all the kills behind the end.
 pub fn quicker_of_two(run: impl FnMut() -> Duration) -> Duration {
     std::iter::repeat_with(run).take(2).min().unwrap()
+}
+
+/// Sends a process a signal as soon as it is in the middle of its work, and waits for its end. `None` where it was through before anybody saw
+/// it there, as it may be on a quick machine: see [`until_seen`].
+pub fn end_once(child: &mut Child, is_in_the_middle: impl Fn() -> bool, signal: Signal) -> Option<ExitStatus> {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !is_in_the_middle() {
+        if child.try_wait().unwrap().is_some() {
+            return None;
+        }
+        assert!(Instant::now() < deadline, "it never came to the middle");
+        std::thread::sleep(Duration::from_micros(100));
+    }
+    kill(Pid::from_raw(child.id().cast_signed()), signal).unwrap();
+    Some(child.wait().unwrap())
+}
+
+/// Tries again until a process was met in the middle of its work.
+pub fn until_seen(mut attempt: impl FnMut() -> Option<ExitStatus>) -> ExitStatus {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    loop {
+        if let Some(ended) = attempt() {
+            return ended;
+        }
+        assert!(Instant::now() < deadline, "it was never met in the middle");
+    }
 }
 
 /// The test called `victim` of this binary, as a process of its own. It does not take over what whoever started the tests has had
@@ -51,14 +76,9 @@ impl Victim {
         start.elapsed()
     }
 
-    /// Sends it a signal as soon as `path` is there, and waits for its end.
-    pub fn end_once_there_is(mut self, path: &Path, signal: Signal) -> ExitStatus {
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while !path.exists() {
-            assert!(self.0.try_wait().unwrap().is_none() && Instant::now() < deadline, "it never came to the middle");
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        self.end_after(Duration::ZERO, signal)
+    /// As [`end_once`].
+    pub fn end_once(mut self, is_in_the_middle: impl Fn() -> bool, signal: Signal) -> Option<ExitStatus> {
+        end_once(&mut self.0, is_in_the_middle, signal)
     }
 
     /// Sends it a signal after `delay`, and waits for its end.
