@@ -25,7 +25,7 @@ BUILD_PACKAGES := gcc libc6-dev binutils
 # What testing needs besides: libclang, with which bindgen makes the declarations of SPANK once more, to compare.
 TEST_PACKAGES := libclang-dev
 
-.PHONY: build packages test-packages stage demo shell test soak vm check unit unit-others unit-stack unit-images-1 unit-images-2 suite bench install clean clean-cluster
+.PHONY: build packages test-packages stage demo shell test soak vm check unit unit-r-z unit-e-k unit-l-q unit-rest suite bench install clean clean-cluster
 
 build:
 	$(CARGO) build --profile $(PROFILE) --locked -p condatainer -p spank_condatainer
@@ -65,28 +65,29 @@ check:
 	$(CARGO) check --locked -p spank_condatainer
 
 # Unit, property and image tests; the plugin's interface against the spank.h of every release. cargo runs one test binary after the
-# other, and the last test of each leaves a processor without work. So four groups run at once, each printed when it has ended. The
-# images' tests are many; two patterns, which are each other's opposite, halve them. MAKEFLAGS would have cargo look for make's
-# job server, which it is not given.
-IMAGE_TESTS := MAKEFLAGS= $(CARGO) test -q --locked -p condatainer-images
+# other, and the last test of each leaves a processor without work. So four groups run at once, each printed when it has ended. Patterns of
+# first letters make them, which leave no test out. Groups of packages would be built once more each: with other packages beside it a
+# library has other features. MAKEFLAGS would have cargo look for make's job server, which it is not given.
+UNIT := test -q --locked --workspace --exclude condatainer-tests
+RUN_UNIT = SPANK_INCLUDE_DIRS=$$($(BUILT)/cluster roots | awk '/ slurmd / { print $$1 "/usr/include" }' | paste -sd:) \
+    MAKEFLAGS= $(SHIPPED) $(CARGO) $(UNIT)
 unit: stage test-packages
 	$(BUILT)/cluster prepare
-	$(CARGO) test -q --locked --workspace --exclude condatainer-tests --no-run
-	@$(MAKE) --no-print-directory -j4 --output-sync=target unit-stack unit-others unit-images-1 unit-images-2
+	$(CARGO) $(UNIT) --no-run
+	@$(MAKE) --no-print-directory -j4 --output-sync=target unit-r-z unit-e-k unit-l-q unit-rest
 
-unit-others:
-	SPANK_INCLUDE_DIRS=$$($(BUILT)/cluster roots | awk '/ slurmd / { print $$1 "/usr/include" }' | paste -sd:) \
-	    MAKEFLAGS= $(SHIPPED) $(CARGO) test -q --locked --workspace --exclude condatainer-tests --exclude condatainer-images --exclude condatainer-stack
+unit-r-z:
+	$(RUN_UNIT) --test '[r-z]*'
 
-unit-stack:
-	MAKEFLAGS= $(CARGO) test -q --locked -p condatainer-stack
+unit-e-k:
+	$(RUN_UNIT) --test '[e-k]*'
 
-unit-images-1:
-	$(IMAGE_TESTS) --lib --test '[!a-m]*'
+unit-l-q:
+	$(RUN_UNIT) --test '[l-q]*'
 
-unit-images-2:
-	$(IMAGE_TESTS) --test '[a-m]*'
-	$(IMAGE_TESTS) --doc
+unit-rest:
+	$(RUN_UNIT) --lib --bins --test '[!e-z]*'
+	$(RUN_UNIT) --doc
 
 # Real clusters of every release.
 suite: stage
