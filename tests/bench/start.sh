@@ -21,6 +21,9 @@ mksquashfs module "$tool" -quiet -no-progress
 condatainer -q exec -w -o env.img sh -c 'mkdir -p /ext3/env/bin /ext3/env/lib; for i in $(seq 200); do echo $i > /ext3/env/lib/$i; done'
 
 pair 'The base alone' '' "--condatainer-base=$base" ''
+printf '\nThe engine alone, with nothing to mount: the base as a directory.\n\n'
+turns '`condatainer exec`' 'condatainer -q exec /bin/true' '`apptainer exec DIRECTORY`' 'apptainer -q exec /srv/base/base /bin/true' \
+    '`apptainer exec`' "apptainer -q exec $base /bin/true"
 pair 'A module and an image that is read' '-o tool/1 -o env.img' '--condatainer-overlay=tool/1,env.img' "--overlay $tool:ro --overlay env.img:ro"
 pair 'An image that is written to' '-w -o env.img' '--condatainer-overlay=env.img:rw' '--overlay env.img'
 condatainer -q exec -w -o env.img rm /etc/debian_version
