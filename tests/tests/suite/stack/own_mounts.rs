@@ -376,6 +376,9 @@ fn a_site_that_forbids_directories(world: &World, release: Release) -> Result<()
         let auto = desk.script("condatainer exec --mounts=auto -o env.img -- cat /own/file")?.says("image")?;
         let line = "the engine mounts the layers of this start: 'allow container dir = no'";
         ensure!(auto.stderr.matches(line).count() == 1, "{auto:?}");
+        let step =
+            desk.script("CONDATAINER_MOUNTS=auto srun -n4 --condatainer-overlay=env.img cat /own/file | sort -u")?;
+        ensure!(step.stdout == "image\n" && step.stderr.matches(line).count() == 1, "{step:?}");
         the_engines_way_is_searched_for_deletions(desk)
     })
 }

@@ -13,7 +13,7 @@ use crate::support::{Needs, SETUID, SINGULARITY, Suite, setuid, singularity};
 const NOT_HERE: [&str; 5] = [
     "NVIDIA and ROCm GPUs themselves: what the engine shows of them is tested with device files, a library and programs that stand for theirs",
     "locks of Lustre and NFS, and writers on different hosts (one kernel here)",
-    "cgroup v2 as Slurm's process tracker, a power cut, and other kernels: 'make vm' shows them in virtual machines",
+    "cgroup v2 as Slurm's process tracker, a power cut, an NFS server that goes away, and other kernels: 'make vm' shows them in virtual machines",
     "an MPI program started by srun on sid, whose Slurm has no PMIx: trixie shows it, and mpirun in a batch script shows it on both",
     "AppArmor that restricts user namespaces, kernels before 5.11, file capabilities instead of setuid bits: doctor's verdicts only, in core",
 ];
