@@ -3,9 +3,11 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 
+use crate::prepared::tree::Tree;
 use crate::release::Release;
 
 /// A directory or file of the host, seen inside.
@@ -80,6 +82,8 @@ pub struct Options {
     pub plugstack: Option<String>,
     /// Files and directories of the host to be seen inside.
     pub binds: Vec<Bind>,
+    /// A tree that lies over the root, shared with other clusters.
+    pub tree: Option<Arc<Tree>>,
     /// Files of the host to be copied in.
     pub install: Vec<Install>,
     /// How steps are tracked.
@@ -104,6 +108,7 @@ impl Options {
             extra_slurm_conf: String::new(),
             plugstack: None,
             binds: Vec::new(),
+            tree: None,
             install: Vec::new(),
             proctrack: Proctrack::default(),
             host_network: false,

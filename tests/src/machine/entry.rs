@@ -24,10 +24,12 @@ const NAMESPACES: [(&str, CloneFlags); 5] = [
 
 /// Starts a command as a user in the namespaces of a process, with the umask 022.
 pub(crate) fn spawn(init: i32, account: &Account, command: &mut Command) -> Result<Child> {
-    within(init, 0o022, || {
-        become_user(account)?;
-        command.spawn().with_context(|| format!("cannot start {:?}", command.get_program()))
-    })
+    as_user(init, account, || command.spawn().with_context(|| format!("cannot start {:?}", command.get_program())))
+}
+
+/// Does this in the namespaces of a process as a user, with the umask 022.
+pub(crate) fn as_user<T: Send>(init: i32, account: &Account, act: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    within(init, 0o022, || become_user(account).and_then(|()| act()))
 }
 
 /// Does this in the namespaces of a process, with this umask. What the thread becomes ends with it; the threads beside it stay

@@ -7,12 +7,15 @@ mod entry;
 pub(crate) mod host;
 pub(crate) mod interrupt;
 pub(crate) mod namespace;
-mod process;
+pub(crate) mod process;
 pub(crate) mod scratch;
 pub(crate) mod users;
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::ffi::OsString;
+use std::fs::{self, Permissions};
+use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -31,6 +34,8 @@ pub struct MachineSetup<'a> {
     pub name: &'a str,
     /// What it calls itself.
     pub hostname: &'a str,
+    /// What lies over its root.
+    pub tree: Option<&'a Path>,
     /// What it sees of the host.
     pub binds: &'a [Bind],
     /// Whether it shares the host's network.
@@ -64,7 +69,7 @@ impl Machine {
         fs::write(&list, bind_list(setup.binds)?).with_context(|| format!("cannot write {}", list.display()))?;
         let mut command = unshare(scratch.path(), setup)?;
         command.env("CACHE", cache.directory()).env("BINDS", list).env("HOSTNAME", setup.hostname);
-        command.env("LOWER", below(root, cache)?).env("RUN", below(scratch.path(), cache)?);
+        command.env("LOWER", lower(root, setup.tree, cache)?).env("RUN", below(scratch.path(), cache)?);
         let namespace = Namespace::start(command, scratch.console()?).with_context(|| console_text(&scratch))?;
         devices::make(namespace.init())?;
         Ok(Self { namespace, accounts, environments: BTreeMap::new(), scratch })
@@ -85,15 +90,23 @@ impl Machine {
         }
     }
 
-    /// Writes a file as a user, making missing directories.
+    /// Writes a file as a user, making missing directories. What had this name before is another file.
     ///
     /// # Errors
     /// When the user may not write there.
     pub fn write_file(&self, user: &str, path: &str, content: &[u8], mode: u32) -> Result<()> {
-        let text = "mkdir -p -- \"$(dirname -- \"$1\")\" && rm -f -- \"$1\" && cat > \"$1\" && chmod \"$2\" \"$1\"";
-        let command = self.command(user).cwd("/").stdin(content);
-        let output = command.run(&["sh", "-c", text, "write", path, &format!("{mode:o}")])?;
-        output.success().map(drop).with_context(|| format!("cannot write {path} as {user}"))
+        let write = || {
+            let path = Path::new(path);
+            fs::create_dir_all(path.parent().unwrap_or(path))?;
+            if let Err(error) = fs::remove_file(path)
+                && error.kind() != ErrorKind::NotFound
+            {
+                return Err(error.into());
+            }
+            fs::write(path, content)?;
+            Ok(fs::set_permissions(path, Permissions::from_mode(mode))?)
+        };
+        self.act(user, write).with_context(|| format!("cannot write {path} as {user}"))
     }
 
     /// Reads a file as root.
@@ -101,8 +114,7 @@ impl Machine {
     /// # Errors
     /// When there is none.
     pub fn read_file(&self, path: &str) -> Result<Vec<u8>> {
-        let output = self.command("root").run(&["cat", "--", path])?.success();
-        output.map(|output| output.raw_stdout).with_context(|| format!("cannot read {path}"))
+        self.act("root", || Ok(fs::read(path)?)).with_context(|| format!("cannot read {path}"))
     }
 
     /// Copies a file of the host in, as a user.
@@ -119,9 +131,30 @@ impl Machine {
     /// # Errors
     /// When it cannot be made.
     pub fn link_in(&self, target: &Path, inside: &str) -> Result<()> {
-        let target = target.to_str().with_context(|| format!("{} is not UTF-8", target.display()))?;
-        let make = r#"mkdir -p "${1%/*}" && ln -sfn "$0" "$1""#;
-        self.command("root").run(&["sh", "-c", make, target, inside])?.success().map(drop)
+        let link = || {
+            let inside = Path::new(inside);
+            fs::create_dir_all(inside.parent().unwrap_or(inside))?;
+            let _was_not_there = fs::remove_file(inside);
+            Ok(std::os::unix::fs::symlink(target, inside)?)
+        };
+        self.act("root", link).with_context(|| format!("cannot make the link {inside}"))
+    }
+
+    /// Makes a directory as a user, with those above it that are missing.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn make_directory(&self, user: &str, path: &str) -> Result<()> {
+        self.act(user, || Ok(fs::create_dir_all(path)?)).with_context(|| format!("cannot make {path} as {user}"))
+    }
+
+    /// Does this inside, as a user, in a thread of its own. The suite writes thousands of files, and a shell for each would cost more
+    /// than all else.
+    ///
+    /// # Errors
+    /// When there is no such user, or the way in is closed; and what `act` returns.
+    pub fn act<T: Send>(&self, user: &str, act: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        entry::as_user(self.namespace.init(), self.accounts.find(user)?, act)
     }
 
     /// The first process, as the host numbers it.
@@ -201,6 +234,17 @@ fn bind_list(binds: &[Bind]) -> Result<String> {
         Ok(format!("{host}\t{}\t{}\n", bind.inside, if bind.read_only { "ro" } else { "rw" }))
     });
     lines.collect()
+}
+
+/// The lower layers of the machine's overlay, the upper one first.
+fn lower(root: &Path, tree: Option<&Path>, cache: &Cache) -> Result<OsString> {
+    let mut layers = OsString::new();
+    if let Some(tree) = tree {
+        layers.push(below(tree, cache)?);
+        layers.push(":");
+    }
+    layers.push(below(root, cache)?);
+    Ok(layers)
 }
 
 fn below<'a>(path: &'a Path, cache: &Cache) -> Result<&'a Path> {

@@ -16,6 +16,27 @@ struct Process {
     parent: i32,
     session: i32,
     is_zombie: bool,
+    /// Its processor time and that of the children that it has waited for, in clock ticks.
+    ticks: u64,
+}
+
+/// The processor time of this process and of all that it has started, directly or not: of those that live, and of those that somebody has
+/// waited for. A cluster's first process waits for those whose parents are gone.
+#[must_use]
+pub fn processor_time() -> Duration {
+    const TICKS_PER_SECOND: u64 = 100;
+    let table = table();
+    let mut tree = HashSet::from([i32::try_from(std::process::id()).unwrap_or_default()]);
+    loop {
+        let is_new = |process: &&Process| tree.contains(&process.parent) && !tree.contains(&process.pid);
+        let new: Vec<i32> = table.iter().filter(is_new).map(|process| process.pid).collect();
+        if new.is_empty() {
+            break;
+        }
+        tree.extend(new);
+    }
+    let ticks: u64 = table.iter().filter(|process| tree.contains(&process.pid)).map(|process| process.ticks).sum();
+    Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND)
 }
 
 /// Follows single children down from `pid` to the last one: through unshare to what it runs.
@@ -66,7 +87,9 @@ fn tree(root: i32, sessions: &mut HashSet<i32>) -> Vec<i32> {
 
 fn table() -> Vec<Process> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries.filter_map(|entry| parse(&fs::read_to_string(entry.path().join("stat")).ok()?)).collect()
+    // "self" is a process, too, and has a number besides.
+    let is_number = |entry: &fs::DirEntry| entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit);
+    entries.filter(is_number).filter_map(|entry| parse(&fs::read_to_string(entry.path().join("stat")).ok()?)).collect()
 }
 
 /// Parses /proc/PID/stat: the name stands in parentheses and may itself contain any character.
@@ -76,7 +99,9 @@ fn parse(stat: &str) -> Option<Process> {
     let is_zombie = matches!(fields.next()?, "Z" | "X");
     let parent = fields.next()?.parse().ok()?;
     let session = fields.nth(1)?.parse().ok()?;
-    Some(Process { pid, parent, session, is_zombie })
+    // proc_pid_stat(5): utime, stime, cutime and cstime are the fields 14 to 17, the session is the sixth.
+    let ticks = fields.skip(7).take(4).filter_map(|field| field.parse::<u64>().ok()).sum();
+    Some(Process { pid, parent, session, is_zombie, ticks })
 }
 
 #[cfg(test)]
@@ -86,8 +111,8 @@ mod tests {
 
     #[test]
     fn a_name_with_parentheses_and_spaces_is_no_trap() {
-        let process = parse("12 (a) b (c) S 7 12 9 0 -1 4194560").unwrap();
-        assert_eq!((process.pid, process.parent, process.session), (12, 7, 9));
+        let process = parse("12 (a) b (c) S 7 12 9 0 -1 4194560 1 2 3 4 100 20 3000 4 20 0 1 0 5").unwrap();
+        assert_eq!((process.pid, process.parent, process.session, process.ticks), (12, 7, 9, 3124));
         assert!(parse("12 (cut").is_none());
     }
 

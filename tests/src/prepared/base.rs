@@ -63,7 +63,8 @@ fn make_sif(cache: &Cache, directory: &Path) -> Result<()> {
     let root = roots::prepare(cache, Release::Sid)?;
     let bind = Bind { host: directory.to_path_buf(), inside: "/build".to_owned(), read_only: false };
     let proctrack = Proctrack::LinuxProc;
-    let setup = MachineSetup { name: "base", hostname: "base", binds: &[bind], host_network: false, proctrack };
+    let setup =
+        MachineSetup { tree: None, name: "base", hostname: "base", binds: &[bind], host_network: false, proctrack };
     let machine = Machine::start(cache, &root, &setup)?;
     let command = machine.command("root").cwd("/build").timeout(Duration::from_secs(600));
     command.run(&["apptainer", "--quiet", "build", "base.sif", "base"])?.success().context("cannot build base.sif")?;

@@ -97,7 +97,7 @@ fn builder(cache: &Cache, directory: &Path, host_network: bool) -> Result<Machin
         Bind { host: directory.to_path_buf(), inside: "/build".into(), read_only: false },
     ];
     let proctrack = Proctrack::LinuxProc;
-    let setup = MachineSetup { name: "conda", hostname: "conda", binds: &binds, host_network, proctrack };
+    let setup = MachineSetup { tree: None, name: "conda", hostname: "conda", binds: &binds, host_network, proctrack };
     let machine = Machine::start(cache, &root, &setup)?;
     machine.command("root").run(&["chown", "alice", "/build"])?.success()?;
     Ok(machine)

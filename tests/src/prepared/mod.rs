@@ -7,3 +7,4 @@ mod mmdebstrap;
 pub mod modules;
 pub(crate) mod pip;
 pub mod roots;
+pub(crate) mod tree;

@@ -47,7 +47,7 @@ pub(crate) fn start_controller(machine: &Machine) -> Result<()> {
 pub(crate) fn start_slurmd(machine: &Machine, node: &Node) -> Result<()> {
     let root = machine.command_in(node.namespace(machine), "root").cwd("/");
     // Slurm 22.05 opens a socket there before it makes the directory.
-    root.run(&["mkdir", "-p", &format!("/var/spool/slurmd/{}", node.name())])?.success()?;
+    machine.make_directory("root", &format!("/var/spool/slurmd/{}", node.name()))?;
     root.run(&["slurmd"])?.success().with_context(|| format!("cannot start slurmd on {}", node.name()))?;
     Ok(())
 }
@@ -65,6 +65,7 @@ pub(crate) fn wait_until_idle(machine: &Machine, nodes: &[Node]) -> Result<()> {
     let names = nodes.iter().map(Node::name).collect::<Vec<_>>().join(",");
     let root = machine.command("root").timeout(PATIENCE);
     let start = Instant::now();
+    let mut pause = Duration::from_millis(60);
     loop {
         let output = root.run(&["sinfo", "--noheader", "--Node", "--nodes", &names, "--format=%T"])?;
         if output.code == 0 && output.stdout.lines().filter(|state| *state == "idle").count() == nodes.len() {
@@ -74,7 +75,8 @@ pub(crate) fn wait_until_idle(machine: &Machine, nodes: &[Node]) -> Result<()> {
         if start.elapsed() > PATIENCE {
             bail!("the nodes are not idle after {} s: {}{}", PATIENCE.as_secs(), output.stdout, output.stderr);
         }
-        sleep(Duration::from_millis(50));
+        sleep(pause);
+        pause = (pause * 3 / 2).min(Duration::from_millis(300));
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -13,6 +14,7 @@ use crate::machine::command::{Command, Output};
 use crate::machine::host::{ensure_host_packages, require_root};
 use crate::machine::{Machine, MachineSetup};
 use crate::options::{Bind, Options, Proctrack};
+use crate::prepared::tree::Tree;
 use crate::prepared::{base, pip, roots};
 use crate::progress::say;
 use crate::slurm::boot;
@@ -30,6 +32,8 @@ pub struct Cluster {
     nodes: Vec<Node>,
     logs: PathBuf,
     keeps_logs: AtomicBool,
+    /// Below the machine's root, and so there as long as the machine.
+    _tree: Option<Arc<Tree>>,
 }
 
 impl Cluster {
@@ -49,7 +53,9 @@ impl Cluster {
         let start = Instant::now();
         let mut binds = vec![Bind { host: images, inside: base::INSIDE.to_owned(), read_only: true }];
         binds.extend(options.binds.iter().cloned());
+        let tree = options.tree.as_ref().map(|tree| tree.path());
         let setup = MachineSetup {
+            tree: tree.as_deref(),
             name: &options.safe_name(),
             hostname: &node::name(1),
             binds: &binds,
@@ -58,7 +64,8 @@ impl Cluster {
         };
         let machine = Machine::start(&cache, &root, &setup)?;
         let logs = cache.logs(&machine.name());
-        let mut cluster = Self { machine, nodes: Vec::new(), logs, keeps_logs: AtomicBool::new(true) };
+        let mut cluster =
+            Self { machine, nodes: Vec::new(), logs, keeps_logs: AtomicBool::new(true), _tree: options.tree.clone() };
         cluster.boot(options).with_context(|| format!("the logs are in {}", cluster.logs.display()))?;
         cluster.keeps_logs.store(false, Ordering::Relaxed);
         let elapsed = start.elapsed().as_secs_f32();
@@ -67,7 +74,7 @@ impl Cluster {
     }
 
     fn boot(&mut self, options: &Options) -> Result<()> {
-        self.machine.command("root").run(&["mkdir", "-p", "/run/munge"])?.success()?;
+        self.machine.make_directory("root", "/run/munge")?;
         self.nodes = node::start(&self.machine, options.nodes, options.host_network)?;
         boot::configure(&self.machine, &self.nodes, options)?;
         if options.pip_config {
@@ -191,6 +198,22 @@ impl Cluster {
         self.machine.write_file(user, path, content.as_ref(), mode)
     }
 
+    /// Does this on the first node, as a user. See [`Machine::act`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn act<T: Send>(&self, user: &str, act: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        self.machine.act(user, act)
+    }
+
+    /// Makes a directory as a user. See [`Machine::make_directory`].
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn make_directory(&self, user: &str, path: &str) -> Result<()> {
+        self.machine.make_directory(user, path)
+    }
+
     /// Reads a file as root.
     ///
     /// # Errors
@@ -235,6 +258,11 @@ impl Cluster {
             format!("==> {file} <==\n{}\n", String::from_utf8_lossy(&text))
         };
         files.map(read).collect()
+    }
+
+    /// Where slurmctld writes its log.
+    pub(crate) fn controller_log(&self) -> PathBuf {
+        self.machine.log_directory().join("slurm/slurmctld.log")
     }
 
     /// Saves the logs when the cluster ends, whatever happens.

@@ -1,6 +1,10 @@
-//! A batch job and how it ended. `sbatch --wait` looks every ten seconds only; this looks often, and less so the longer it takes:
-//! what asks all the time takes the processor from the jobs that it waits for.
+//! A batch job and how it ended. `sbatch --wait` looks every ten seconds only. This asks when slurmctld has written about the job to its
+//! log, which costs nothing to look at, and now and then without that: what asks all the time takes the processor from the jobs that it
+//! waits for.
 
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -8,8 +12,12 @@ use anyhow::{Context, Result, ensure};
 
 use crate::slurm::cluster::Cluster;
 
-const FIRST_PAUSE: Duration = Duration::from_millis(30);
-const LONGEST_PAUSE: Duration = Duration::from_millis(300);
+/// Between two looks at the log.
+const PAUSE: Duration = Duration::from_millis(20);
+/// After a word about the job: what it says may come true a little later.
+const SOON: Duration = Duration::from_millis(150);
+/// Without a word about it.
+const LATE: Duration = Duration::from_millis(1000);
 
 /// A batch job that has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +49,7 @@ impl Cluster {
     /// When there is no such job or the time is up.
     pub fn wait_for_job(&self, id: u32, limit: Duration) -> Result<Job> {
         let start = Instant::now();
-        let mut pause = FIRST_PAUSE;
+        let mut log = LogTail::of(self.controller_log(), &format!("JobId={id}"));
         loop {
             let output = self.root_exec(&["scontrol", "--oneliner", "show", "job", &id.to_string()])?.success()?;
             let job = parse(id, &output.stdout).with_context(|| format!("scontrol said {:?}", output.stdout))?;
@@ -49,9 +57,50 @@ impl Cluster {
                 return Ok(job);
             }
             ensure!(start.elapsed() < limit, "job {id} is still {} after {} s", job.state, limit.as_secs());
-            sleep(pause);
-            pause = (pause * 5 / 4).min(LONGEST_PAUSE);
+            log.wait_for_a_word();
         }
+    }
+}
+
+/// The end of a log that grows, read for a word about something.
+struct LogTail {
+    file: PathBuf,
+    word: String,
+    read: u64,
+    /// Whether it had one when it was asked last.
+    had_one: bool,
+}
+
+impl LogTail {
+    /// From here on.
+    fn of(file: PathBuf, word: &str) -> Self {
+        let read = file.metadata().map_or(0, |meta| meta.len());
+        Self { file, word: word.to_owned(), read, had_one: true }
+    }
+
+    /// Waits until there is a word about it, or for as long as nobody should wait without having asked.
+    fn wait_for_a_word(&mut self) {
+        let start = Instant::now();
+        let longest = if self.had_one { SOON } else { LATE };
+        self.had_one = false;
+        while !self.had_one && start.elapsed() < longest {
+            sleep(PAUSE);
+            self.had_one = self.has_one();
+        }
+    }
+
+    fn has_one(&mut self) -> bool {
+        let mut text = Vec::new();
+        let read = File::open(&self.file).and_then(|mut file| {
+            file.seek(SeekFrom::Start(self.read))?;
+            file.read_to_end(&mut text)
+        });
+        // Half a line is read once more with its other half.
+        let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        self.read += whole as u64;
+        let is_about_it =
+            |word: &str| word.strip_prefix(&self.word).is_some_and(|rest| !rest.starts_with(char::is_numeric));
+        read.is_ok() && String::from_utf8_lossy(&text[..whole]).split_whitespace().any(is_about_it)
     }
 }
 
@@ -64,6 +113,23 @@ fn parse(id: u32, text: &str) -> Option<Job> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_word_in_the_log_ends_the_wait() {
+        let file = std::env::temp_dir().join(format!("cluster-log-test-{}", std::process::id()));
+        std::fs::write(&file, "JobId=3 of before\n").unwrap();
+        let mut log = LogTail::of(file.clone(), "JobId=3");
+        let mut say = |text: &str| {
+            let before = std::fs::read_to_string(&file).unwrap();
+            std::fs::write(&file, before + text).unwrap();
+            log.has_one()
+        };
+        assert!(!say("JobId=33 done\n"));
+        assert!(!say("_job_complete: JobId="));
+        assert!(say("3 done\nmore"));
+        assert!(!say("\n"));
+        std::fs::remove_file(&file).unwrap();
+    }
 
     #[test]
     fn the_line_of_scontrol_is_read() {

@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     if arguments.list {
         return libtest_mimic::run(&arguments, trials(&suite, None)).exit_code();
     }
-    let world = match world() {
+    let world = match world(arguments.test_threads == Some(1)) {
         Ok(world) => Arc::new(world),
         Err(error) => {
             eprintln!("the suite cannot start: {error:#}");
@@ -103,11 +103,11 @@ fn suite() -> Suite {
     }
 }
 
-fn world() -> anyhow::Result<World> {
+fn world(one_at_a_time: bool) -> anyhow::Result<World> {
     cluster::stop_on_signals()?;
     let programs = Programs::find()?;
     cluster::prepare(&cluster::Cache::open(None)?, &Release::ALL)?;
-    Ok(World::new(programs))
+    Ok(World::new(programs, one_at_a_time))
 }
 
 /// Every test on every release that can run it. Neighbours in the list are of different releases, so that they run at once.

@@ -206,7 +206,7 @@ fn a_read_session_changes_nothing(desk: &Desk) -> Result<()> {
 
 fn an_image_in_use_is_read_all_the_same(desk: &Desk) -> Result<()> {
     desk.image("env.img")?;
-    let hold = "condatainer exec -w -o env.img sh -c 'touch held; while [ -e held ]; do sleep 0.05; done' &";
+    let hold = "condatainer exec -w -o env.img sh -c 'touch held; while [ -e held ]; do sleep 0.1; done' &";
     desk.script(hold)?.success()?;
     desk.wait_until("[ -e held ]")?;
     let output = desk.run(&["condatainer", "overlay", "diff", "--json", "env.img"])?;

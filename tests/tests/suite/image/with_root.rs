@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use cluster::Output;
 
 use crate::image::writers::alone;
-use crate::support::{Desk, Expect, tests};
+use crate::support::{Desk, Expect, tests, times};
 
 tests! {
     Apptainer, Desk: [
@@ -90,7 +90,7 @@ fn what_is_refused_changes_nothing(desk: &Desk) -> Result<()> {
         .complains("no.img: no")?;
     ensure!(before == desk.bytes("env.img")?, "the image was changed");
     let hold = |mode: &str| {
-        format!("condatainer exec -o env.img:{mode} sh -c 'touch held; until [ -e go ]; do sleep 0.05; done'")
+        format!("condatainer exec -o env.img:{mode} sh -c 'touch held; until [ -e go ]; do sleep 0.1; done'")
     };
     for (mode, text) in [("rw", "in use for writing by user alice"), ("ro", "in use by readers")] {
         desk.script(&format!("rm -f held go; {} &", hold(mode)))?.success()?;
@@ -116,7 +116,7 @@ fn it_lies_on_other_layers(desk: &Desk) -> Result<()> {
 fn disturbed(desk: &Desk, inner: &str, then: &str) -> Result<Output> {
     desk.script(&format!(
         "rm -f started; env --default-signal=INT condatainer overlay with-root env.img -- sh -c '{inner}' & p=$!
-        until [ -e started ]; do sleep 0.05; done; {then}; wait $p"
+        until [ -e started ]; do sleep 0.1; done; {then}; wait $p"
     ))
 }
 
@@ -124,7 +124,7 @@ fn a_signal_reaches_the_command_first(desk: &Desk) -> Result<()> {
     desk.image("env.img")?;
     for (signal, code) in [("TERM", 143), ("INT", 130), ("HUP", 129)] {
         let inner =
-            format!("trap \"echo trapped > /{signal}; exit 9\" {signal}; touch started; while :; do sleep 0.05; done");
+            format!("trap \"echo trapped > /{signal}; exit 9\" {signal}; touch started; while :; do sleep 0.1; done");
         disturbed(desk, &inner, &format!("kill -{signal} $p"))?.ends_with(9)?;
         is_alices_again(desk)?;
         disturbed(desk, "touch started; exec sleep 60", &format!("kill -{signal} $p"))?.ends_with(code)?;
@@ -136,8 +136,8 @@ fn a_signal_reaches_the_command_first(desk: &Desk) -> Result<()> {
 
 fn ctrl_c_reaches_the_command_first(desk: &Desk) -> Result<()> {
     desk.image("env.img")?;
-    let inner = "trap \"echo trapped; exit 9\" INT; touch started; while :; do sleep 0.05; done";
-    let typed = "until [ -e started ]; do sleep 0.05; done; printf '\\003'; until [ -e over ]; do sleep 0.05; done";
+    let inner = "trap \"echo trapped; exit 9\" INT; touch started; while :; do sleep 0.1; done";
+    let typed = "until [ -e started ]; do sleep 0.1; done; printf '\\003'; until [ -e over ]; do sleep 0.1; done";
     desk.write(
         "run",
         &format!("condatainer overlay with-root env.img -- sh -c '{inner}'\necho code $?\ntouch over\n"),
@@ -151,7 +151,7 @@ fn ctrl_c_reaches_the_command_first(desk: &Desk) -> Result<()> {
 fn killed_at_any_instant(desk: &Desk) -> Result<()> {
     let _alone = alone();
     let carol = &desk.of("carol")?;
-    let trials = if std::env::var_os("CONDATAINER_SOAK").is_some() { 200 } else { 10 };
+    let trials = times(6, 200);
     carol.image_with("env.img", "1003:1003", "mkdir ext3; echo mine > ext3/mine; touch ext3/others")?;
     for id in ["uid", "gid"] {
         let request = format!("sif /upper/ext3/others {id} 42");

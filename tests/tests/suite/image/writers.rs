@@ -16,7 +16,7 @@ tests! {
 /// Starts a step that holds the image until its standard input, a named pipe, is closed; `with` runs meanwhile.
 pub(crate) fn while_held(desk: &Desk, mode: &str, with: impl FnOnce(&str) -> Result<()>) -> Result<()> {
     let text = format!(
-        "srun -J holder --condatainer-overlay=env.img:{mode} sh -c 'touch {0}/held; while [ -e {0}/held ]; do sleep 0.05; done' > /dev/null 2>&1 &",
+        "srun -J holder --condatainer-overlay=env.img:{mode} sh -c 'touch {0}/held; while [ -e {0}/held ]; do sleep 0.1; done' > /dev/null 2>&1 &",
         desk.dir
     );
     desk.script(&text)?.success()?;
@@ -146,13 +146,13 @@ fn left_over_daemons_are_ended(desk: &Desk) -> Result<()> {
 
 /// fuse2fs has answered for what then finds no room. Whoever goes on because of a success would go on without it.
 fn a_full_disk_is_no_success(desk: &Desk) -> Result<()> {
-    desk.as_root("mkdir small; mount -t tmpfs -o size=30m,mode=1777 small small; chown alice small")?.success()?;
+    desk.as_root("mkdir small; mount -t tmpfs -o size=12m,mode=1777 small small; chown alice small")?.success()?;
     desk.image("small/env.img")?;
     let few = desk.exec(&["-w", "-o", "small/env.img"], "echo few > /file")?.ends_with(0)?;
     let image = desk.path("small/env.img");
     few.complains(&format!("{image}: only "))?
         .complains("MiB are free on its disk: what does not fit is lost, perhaps without an error")?;
-    let many = "mkdir /d; for i in $(seq 1 400); do head -c 100000 /dev/urandom > /d/$i; done; true";
+    let many = "mkdir /d; for i in $(seq 1 20); do head -c 1000000 /dev/urandom > /d/$i; done; true";
     let output = desk.exec(&["-w", "-o", "small/env.img"], many)?.ends_with(1)?;
     output.complains("what was written last may be lost: make room, then run 'condatainer overlay check ")?;
     desk.script("cp --sparse=always small/env.img env.img")?.success()?;
@@ -167,13 +167,13 @@ fn a_full_disk_is_no_success(desk: &Desk) -> Result<()> {
 }
 
 /// `sync` at its end would tell; most programs do not ask.
-const FILL: &str = "perl -e 'open(F, q(>), q(/big)); print F q(x) x 100_000_000; close(F)'";
+const FILL: &str = "perl -e 'open(F, q(>), q(/big)); print F q(x) x 30_000_000; close(F)'";
 
 fn a_full_image_is_no_success(desk: &Desk) -> Result<()> {
-    desk.image("env.img")?;
+    desk.small_image("env.img")?;
     let image = desk.path("env.img");
     let resize = format!("run 'condatainer overlay resize --free 1G {image}'");
-    desk.exec(&["-w", "-o", "env.img"], "head -c 20M /dev/zero > /some")?.success()?.without_a_word()?;
+    desk.exec(&["-w", "-o", "env.img"], "head -c 4M /dev/zero > /some")?.success()?.without_a_word()?;
     let output = desk.exec(&["-w", "-o", "env.img"], FILL)?.ends_with(1)?;
     output.complains(&format!("{image}: is full: what was written last may be lost: {resize}"))?;
     desk.exec(&["-w", "-o", "env.img"], &format!("{FILL}; exit 7"))?.ends_with(7)?.complains(&resize)?;
@@ -183,8 +183,8 @@ fn a_full_image_is_no_success(desk: &Desk) -> Result<()> {
     desk.srun_in("env.img:rw", "echo ran")?.says("ran")?.complains(&told)?;
     desk.exec(&["-o", "env.img"], "echo ran")?.says("ran")?.without_a_word()?;
     desk.run(&["condatainer", "overlay", "resize", "--free", "1G", "env.img"])?.success()?;
-    let all = "head -c 80M /dev/zero > /more && sync /more && stat -c %s /more";
-    desk.exec(&["-w", "-o", "env.img"], all)?.says("83886080")?;
+    let all = "head -c 20M /dev/zero > /more && sync /more && stat -c %s /more";
+    desk.exec(&["-w", "-o", "env.img"], all)?.says("20971520")?;
     desk.is_clean("env.img")
 }
 
@@ -206,7 +206,7 @@ fn an_image_without_inodes_is_no_success(desk: &Desk) -> Result<()> {
 }
 
 fn a_full_tmpdir_is_no_success(desk: &Desk) -> Result<()> {
-    desk.as_root("mkdir small; mount -t tmpfs -o size=30m,mode=1777 small small; chown alice small")?.success()?;
+    desk.as_root("mkdir small; mount -t tmpfs -o size=12m,mode=1777 small small; chown alice small")?.success()?;
     desk.image("env.img")?;
     let in_tmp = |mounts: &'static str, text: &str| {
         let words = ["condatainer", "exec", "-o", "env.img:tmp", "--", "sh", "-c", text];
@@ -220,7 +220,7 @@ fn a_full_tmpdir_is_no_success(desk: &Desk) -> Result<()> {
         .complains("small: the disk is full: some of what the command wrote to its :tmp layer was lost")?;
     ensure!(desk.run(&["ls", "-A", "small"])?.stdout.is_empty(), "something is left");
     // Ours tells the command itself, at once.
-    in_tmp("own", "head -c 60000000 /dev/zero > /file && echo WRITTEN")?
+    in_tmp("own", "head -c 30000000 /dev/zero > /file && echo WRITTEN")?
         .ends_with(1)?
         .without_stdout()?
         .complains("No space left on device")?;

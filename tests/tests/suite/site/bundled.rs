@@ -67,7 +67,7 @@ fn what_is_kept_apart_elsewhere_is_kept_apart_here(world: &World, release: Relea
 const SAVE: &str = "#!/bin/sh
 trap 'sleep 0.5; echo work > /saved; cat /saved; exit' USR1
 touch started
-while :; do sleep 0.05; done
+while :; do sleep 0.1; done
 ";
 
 fn signals_to_a_step_spare_its_files(world: &World, release: Release) -> Result<()> {

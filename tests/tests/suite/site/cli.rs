@@ -74,9 +74,9 @@ fn exec_is_killed_by_a_signal(desk: &Desk) -> Result<()> {
 
 fn exec_passes_signals_on(desk: &Desk) -> Result<()> {
     desk.image("env.img")?;
-    let inner = "trap \"echo trapped; exit 9\" TERM; touch started; while :; do sleep 0.05; done";
+    let inner = "trap \"echo trapped; exit 9\" TERM; touch started; while :; do sleep 0.1; done";
     let text = format!(
-        "condatainer exec -w -o env.img sh -c '{inner}' & until [ -e started ]; do sleep 0.05; done; kill -TERM $!; wait $!"
+        "condatainer exec -w -o env.img sh -c '{inner}' & until [ -e started ]; do sleep 0.1; done; kill -TERM $!; wait $!"
     );
     let output = desk.script(&text)?.ends_with(9)?;
     ensure!(output.stdout == "trapped\n", "{output:?}");
@@ -87,10 +87,10 @@ fn exec_passes_signals_on(desk: &Desk) -> Result<()> {
 fn exec_ignores_what_the_caller_ignores(desk: &Desk) -> Result<()> {
     desk.image("env.img")?;
     let signalled = |trap: &str, signal: &str, then: &str| {
-        let inner = "touch started; until [ -e go ]; do sleep 0.05; done; echo survived";
+        let inner = "touch started; until [ -e go ]; do sleep 0.1; done; echo survived";
         desk.script(&format!(
             "rm -f started go; {trap} env --default-signal=INT condatainer exec -o env.img sh -c '{inner}' & p=$!
-            until [ -e started ]; do sleep 0.05; done; grep SigIgn /proc/$p/status
+            until [ -e started ]; do sleep 0.1; done; grep SigIgn /proc/$p/status
             kill -{signal} $p; {then} wait $p"
         ))
     };
@@ -211,7 +211,7 @@ fn overlay_info_in_json(desk: &Desk) -> Result<()> {
 
 fn overlay_info_of_an_image_in_use(desk: &Desk) -> Result<()> {
     desk.image("env.img")?;
-    let hold = "condatainer exec -w -o env.img sh -c 'touch held; while [ -e held ]; do sleep 0.05; done' &";
+    let hold = "condatainer exec -w -o env.img sh -c 'touch held; while [ -e held ]; do sleep 0.1; done' &";
     desk.script(hold)?.success()?;
     desk.wait_until("[ -e held ] && [ -e .env.img.holder ]")?;
     let value = info(desk, "env.img")?;

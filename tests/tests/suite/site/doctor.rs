@@ -128,7 +128,7 @@ fn locks_of_places_and_images(desk: &Desk) -> Result<()> {
     let both = report(&doctor(desk, &["--json", "/dev/shm", "env.img"])?.success()?)?;
     let found = both["checks"].as_array().into_iter().flatten().filter(|check| check["id"] == "locks");
     ensure!(found.count() == 2, "{both}");
-    let hold = "condatainer exec -w -o env.img sh -c 'touch held; while [ -e held ]; do sleep 0.05; done' &";
+    let hold = "condatainer exec -w -o env.img sh -c 'touch held; while [ -e held ]; do sleep 0.1; done' &";
     desk.script(hold)?.success()?;
     desk.wait_until("[ -e held ]")?;
     let held = of("env.img")?;

@@ -21,7 +21,7 @@ pub(crate) fn a_command_ends_as_without_a_container(desk: &Desk) -> Result<()> {
     desk.exec(&["-o", "env.img"], "kill -USR1 $$")?.ends_with(128 + 10)?;
     desk.srun_in("env.img", "kill -USR1 $$")?.ends_with(128 + 10)?.complains("User defined signal 1")?;
     let text = "condatainer exec -o env.img:rw -- sh -c 'trap \"echo saved > /saved; exit 3\" TERM; touch ready; sleep 30 & wait' &
-            while ! [ -e ready ]; do sleep 0.05; done; kill -TERM $!; wait $!";
+            while ! [ -e ready ]; do sleep 0.1; done; kill -TERM $!; wait $!";
     desk.script(text)?.ends_with(3)?;
     desk.exec(&["-o", "env.img"], "cat /saved")?.says("saved")?;
     desk.is_clean("env.img")

@@ -4,7 +4,7 @@
 use anyhow::{Context, Result, ensure};
 use cluster::{Proctrack, Release};
 
-use crate::support::{Desk, Expect, Setup, World, tests};
+use crate::support::{Desk, Expect, Setup, World, tests, times};
 
 tests! {
     Apptainer, Desk: [
@@ -18,7 +18,7 @@ tests! {
 
 /// How often each end of a step is tried.
 fn rounds() -> u32 {
-    if std::env::var_os("CONDATAINER_SOAK").is_some() { 100 } else { 2 }
+    times(1, 100)
 }
 
 /// What a task leaves running has no file system any more when the step is over.
@@ -40,7 +40,8 @@ fn the_image_is_free_when_the_step_is_over(desk: &Desk) -> Result<()> {
     Ok(())
 }
 
-/// Writes without an end, until it is told to stop, or to fail. It has started once something is written.
+/// Writes without an end, until it is told to stop, or to fail. It has started once something is written, and takes a breath after every ten
+/// files: the ends are the test's subject, not how much is written.
 const WRITER: &str = r#"
 number=0
 echo $number > /data.$SLURM_PROCID.1
@@ -49,6 +50,7 @@ while [ ! -e stop ]; do
     number=$((number + 1))
     echo $number > /data.$SLURM_PROCID.$((number % 50))
     if [ -e fail ] && [ $SLURM_PROCID = 1 ]; then exit 3; fi
+    [ $((number % 10)) != 0 ] || sleep 0.2
 done
 "#;
 
@@ -137,8 +139,8 @@ fn a_task_that_the_oom_killer_ends(world: &World, release: Release) -> Result<()
     world.with_cluster(release, &setup, |desk| {
         for round in 0..rounds() {
             desk.image("env.img")?;
-            let task = "if [ $SLURM_PROCID = 1 ]; then while [ ! -e started ]; do sleep 0.05; done; exec python3 -c 'bytearray(400 << 20)'; fi;
-                for number in $(seq 1000); do echo $number > /data.$((number % 50)); touch started; done; sync; echo done > /last; sleep 0.5";
+            let task = "if [ $SLURM_PROCID = 1 ]; then while [ ! -e started ]; do sleep 0.1; done; exec python3 -c 'bytearray(400 << 20)'; fi;
+                for number in $(seq 1000); do echo $number > /data.$((number % 50)); : > started; done; sync; echo done > /last; sleep 0.5";
             let step = ["-n2", "--mem=200M", "--kill-on-bad-exit=0", "--condatainer-overlay=env.img:rw", "sh", "-c", task];
             let output = desk.srun(&step)?;
             let is_killed = output.code != 0 && output.stderr.to_lowercase().contains("out of memory");
@@ -178,10 +180,10 @@ fn a_step_outlives_slurmd_and_ends_without_slurmstepd(world: &World, release: Re
 
 /// One at a time: nobody's line is lost, and whoever is refused is told by whom.
 fn jobs_race_for_an_image(desk: &Desk) -> Result<()> {
-    const JOBS: usize = 20;
+    let jobs = times(12, 40) as usize;
     desk.image("env.img")?;
     let job = "srun -Q -O --condatainer-overlay=env.img:rw sh -c \"echo $number >> /log; sleep 0.2\" 2> err.$number; echo $? > code.$number";
-    desk.script(&format!("for number in $(seq {JOBS}); do ({job}) & done; wait"))?.success()?;
+    desk.script(&format!("for number in $(seq {jobs}); do ({job}) & done; wait"))?.success()?;
     let codes = desk.script("cat code.*")?.stdout;
     let (won, refused) =
         (codes.lines().filter(|code| *code == "0").count(), codes.lines().filter(|code| *code == "125").count());
@@ -193,7 +195,7 @@ fn jobs_race_for_an_image(desk: &Desk) -> Result<()> {
     let logged = desk.srun_in("env.img", "sort -u /log | wc -l")?.success()?.stdout;
     let (told, named, logged) = (told.trim(), named.trim(), logged.trim());
     let report = || format!("{won} won, {refused} refused, {told} told, {named} by name, {logged} logged");
-    ensure!(won >= 1 && won + refused == JOBS, "{}", report());
+    ensure!(won >= 1 && won + refused == jobs, "{}", report());
     ensure!(told == refused.to_string() && logged == won.to_string(), "{}", report());
     ensure!(refused == 0 || named != "0", "{}", report());
     is_gone(desk)
@@ -203,9 +205,9 @@ fn jobs_race_for_an_image(desk: &Desk) -> Result<()> {
 fn a_start_can_be_interrupted_at_its_last_moment(desk: &Desk) -> Result<()> {
     desk.image("env.img")?;
     let text = r"setsid env --default-signal=INT condatainer exec -w -o env.img touch ran & p=$!
-        until pgrep -P $p > /dev/null; do :; done; kill -STOP $p
-        until first=$(pgrep -g $p -f '^/proc/self/fd/') && grep -qE '^(0|45|47) ' /proc/$first/syscall; do sleep 0.05; done
-        kill -INT $first; until ! kill -0 $first; do sleep 0.05; done 2> /dev/null
+        until pgrep -P $p -x 'apptainer|starter' > /dev/null; do :; done; kill -STOP $p
+        until first=$(pgrep -g $p -f '^/proc/self/fd/') && grep -qE '^(0|45|47) ' /proc/$first/syscall; do sleep 0.1; done
+        kill -INT $first; until ! kill -0 $first; do sleep 0.1; done 2> /dev/null
         kill -CONT $p; wait $p; echo $?; condatainer overlay info env.img | grep '^locked by'; [ ! -e ran ]";
     let output = desk.script(text)?.success()?;
     ensure!(output.stdout == "130\nlocked by   nobody\n" && !output.stderr.contains("ended before"), "{output:?}");
@@ -215,7 +217,8 @@ fn a_start_can_be_interrupted_at_its_last_moment(desk: &Desk) -> Result<()> {
 /// Ctrl-C reaches all processes of a terminal's foreground.
 fn a_start_can_be_interrupted_at_any_moment(desk: &Desk) -> Result<()> {
     desk.image("env.img")?;
-    for moment in (0..20).map(|number| f64::from(number) * 0.04) {
+    let moments = times(12, 200);
+    for moment in (0..moments).map(|number| 0.72 * f64::from(number) / f64::from(moments)) {
         let text = format!(
             "setsid env --default-signal=INT condatainer exec -w -o env.img sh -c 'sleep 0.1; exit 7' & p=$!
             sleep {moment}; kill -INT -- -$p; wait $p; echo $?; condatainer overlay info env.img | grep '^locked by'"

@@ -17,7 +17,7 @@ tests! {
 /// Starts `condatainer` with these words and a command that lasts until the file `NAME` is removed; its words go to `NAME.said`, its
 /// exit code to `NAME.code`.
 fn begin(desk: &Desk, name: &str, words: &str) -> Result<()> {
-    let last = format!("touch {name}; while [ -e {name} ]; do sleep 0.05; done; cat /joined 2> /dev/null; exit 3");
+    let last = format!("touch {name}; while [ -e {name} ]; do sleep 0.1; done; cat /joined 2> /dev/null; exit 3");
     desk.script(&format!("(condatainer {words} -- sh -c '{last}' > {name}.said 2>&1; echo $? > {name}.code) &"))?
         .success()?;
     desk.wait_until(&format!("[ -e {name} ]"))
@@ -204,9 +204,9 @@ fn the_end_of_a_session_ends_what_has_joined(desk: &Desk) -> Result<()> {
         desk.image("env.img")?;
         begin(desk, "held", "e env.img")?;
         // An interactive shell, which ignores SIGTERM, works at a terminal; another command ignores all that it can.
-        let lines = "touch typed\nwhile [ -e held ]; do sleep 0.05; done; sleep 100\n";
+        let lines = "touch typed\nwhile [ -e held ]; do sleep 0.1; done; sleep 100\n";
         let at_terminal = desk.command().terminal().stdin(lines);
-        let deaf = "trap '' TERM HUP INT; touch deaf; while :; do sleep 0.05; done";
+        let deaf = "trap '' TERM HUP INT; touch deaf; while :; do sleep 0.1; done";
         let (typed, said) = std::thread::scope(|scope| {
             let typed = scope.spawn(|| at_terminal.run(&["condatainer", "join", "env.img", "bash", "--norc", "-i"]));
             let deaf = scope.spawn(|| join(desk, "env.img", deaf));
@@ -275,7 +275,7 @@ fn a_command_that_has_gone_elsewhere_is_said(desk: &Desk) -> Result<()> {
 
 fn a_session_in_a_job_is_joined_on_its_node(desk: &Desk) -> Result<()> {
     desk.image("env.img")?;
-    let work = "touch held; while [ -e held ]; do sleep 0.05; done; cat /from-outside";
+    let work = "touch held; while [ -e held ]; do sleep 0.1; done; cat /from-outside";
     let id = desk.submit(&[], &format!("#!/bin/sh\ncondatainer exec -w -o env.img sh -c '{work}'\n"))?.to_string();
     desk.wait_until("[ -e held ]")?;
     let in_job = ["--overlap", &format!("--jobid={id}"), "--condatainer-off", "condatainer", "join"];

@@ -29,8 +29,8 @@ const ON_THE_NODE: &str = "condatainer: what was written last in the step's cont
 /// Runs this command, kills fuse2fs when its task says that it is there, and lets the task end.
 fn with_a_kill(desk: &Desk, command: &str) -> Result<Output> {
     desk.script(&format!(
-        "{command} & until [ -e there ]; do sleep 0.05; done
-        pkill -KILL -x fuse2fs; while pgrep -x fuse2fs; do sleep 0.05; done > /dev/null; echo on > go; rm there; wait $!"
+        "{command} & until [ -e there ]; do sleep 0.1; done
+        pkill -KILL -x fuse2fs; while pgrep -x fuse2fs; do sleep 0.1; done > /dev/null; echo on > go; rm there; wait $!"
     ))
 }
 
@@ -106,8 +106,8 @@ fn an_image_that_was_left_open_is_no_success(desk: &Desk) -> Result<()> {
 
 /// As with a session.
 fn a_full_image_is_no_success_of_a_step(desk: &Desk) -> Result<()> {
-    desk.image("env.img")?;
-    let fill = "head -c 100M /dev/zero > /big; true";
+    desk.small_image("env.img")?;
+    let fill = "head -c 30M /dev/zero > /big; true";
     let output = desk.srun_in("env.img:rw", fill)?.ends_with(1)?;
     output
         .complains("env.img: is full: what was written last may be lost: run 'condatainer overlay resize --free 1G ")?;
@@ -117,9 +117,9 @@ fn a_full_image_is_no_success_of_a_step(desk: &Desk) -> Result<()> {
 
 /// What `:tmp` has taken is gone anyway, so there the node's line is all. Where we mount, the command is told when it writes.
 fn a_full_disk_is_no_success_of_a_step(desk: &Desk) -> Result<()> {
-    desk.as_root("mkdir small; mount -t tmpfs -o size=30m,mode=1777 small small; chown alice small")?.success()?;
+    desk.as_root("mkdir small; mount -t tmpfs -o size=12m,mode=1777 small small; chown alice small")?.success()?;
     desk.image("env.img")?;
-    let many = "mkdir /d; for i in $(seq 1 400); do head -c 100000 /dev/urandom > /d/$i; done 2> /dev/null; exit 0";
+    let many = "mkdir /d; for i in $(seq 1 20); do head -c 1000000 /dev/urandom > /d/$i; done 2> /dev/null; exit 0";
     let step = desk.with_mounts("engine").command().env("TMPDIR", &desk.path("small"));
     step.run(&["srun", "--condatainer-overlay=env.img:tmp", "sh", "-c", many])?.ends_with(0)?.complains(ON_THE_NODE)?;
     desk.image("small/env.img")?;

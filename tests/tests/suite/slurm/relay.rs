@@ -74,7 +74,7 @@ fn commands_end_with_the_job(desk: &Desk) -> Result<()> {
     for (end, signal) in [("scancel JOB", ""), ("scancel --full --signal=KILL JOB", ""), ("touch stop", "&")] {
         desk.image("env.img")?;
         let script = format!(
-            "#!/bin/bash\n#SBATCH -n2 --condatainer-overlay=env.img\nsrun -n1 --comment=mark={0} sh -c 'touch started; sleep 1000' {signal}\nwhile [ ! -e stop ]; do sleep 0.05; done\n",
+            "#!/bin/bash\n#SBATCH -n2 --condatainer-overlay=env.img\nsrun -n1 --comment=mark={0} sh -c 'touch started; sleep 1000' {signal}\nwhile [ ! -e stop ]; do sleep 0.1; done\n",
             desk.dir
         );
         let id = desk.submit(&[], &script)?;
@@ -91,7 +91,7 @@ fn commands_end_with_the_job(desk: &Desk) -> Result<()> {
 /// srun has a child that cancels its step then.
 fn the_step_of_a_killed_srun_ends(desk: &Desk) -> Result<()> {
     let text = r#"
-srun -n1 sh -c 'touch started; exec sleep 1000' & while [ ! -e started ]; do sleep 0.05; done
+srun -n1 sh -c 'touch started; exec sleep 1000' & while [ ! -e started ]; do sleep 0.1; done
 kill -KILL $!; wait $!; echo killed: $?
 while squeue -h -s -j $SLURM_JOB_ID -o %i | grep -F .0; do sleep 0.1; done; echo gone"#;
     let said = script_in(desk, "", text)?;
@@ -116,14 +116,14 @@ fn signals_and_exit_codes_are_the_commands(desk: &Desk) -> Result<()> {
     let text = r#"
 srun -n1 sh -c 'exit 7'; echo exit: $?
 srun -Q -n1 sh -c 'kill -USR1 $$'; echo killed: $?
-srun -Q -n1 sh -c 'trap "echo got USR2; exit 3" USR2; touch ready; while :; do sleep 0.05; done' &
-while [ ! -e ready ]; do sleep 0.05; done
+srun -Q -n1 sh -c 'trap "echo got USR2; exit 3" USR2; touch ready; while :; do sleep 0.1; done' &
+while [ ! -e ready ]; do sleep 0.1; done
 kill -USR2 $!; wait $!; echo passed on: $?
 (trap '' HUP; exec squeue -i 1 > listed) &
-while [ ! -s listed ]; do sleep 0.05; done
+while [ ! -s listed ]; do sleep 0.1; done
 kill -HUP $!; sleep 0.2; kill -TERM $!; wait $!; echo ignored, then ended: $?
 srun -Q -n1 sh -c 'touch again; exec sleep 100' &
-while [ ! -e again ]; do sleep 0.05; done
+while [ ! -e again ]; do sleep 0.1; done
 while kill -INT $!; do sleep 0.3; done; wait $!; echo interrupted: $?
 srun -n1 sh -c 'echo no output' >&-; echo closed: $?"#;
     let said = script_in(desk, "", text)?;
@@ -196,7 +196,7 @@ fn a_script_of_roots_calls_as_the_user(desk: &Desk) -> Result<()> {
 }
 
 fn other_users_are_not_answered(desk: &Desk) -> Result<()> {
-    let text = "echo $CONDATAINER_RELAY > address.new; mv address.new address; while [ ! -e stop ]; do sleep 0.05; done; srun -n1 echo still there";
+    let text = "echo $CONDATAINER_RELAY > address.new; mv address.new address; while [ ! -e stop ]; do sleep 0.1; done; srun -n1 echo still there";
     desk.image("env.img")?;
     let id = desk.submit(&[], &format!("#!/bin/sh\n#SBATCH --condatainer-overlay=env.img\n{text}\n"))?;
     desk.wait_until("[ -e address ]")?;

@@ -15,7 +15,7 @@ tests! {
 
 /// A task that writes, and ends when it is told to.
 const TASK: &str =
-    "{ echo written > /written && sync /written; } 2> /dev/null; touch there; until [ -e go ]; do sleep 0.05; done";
+    "{ echo written > /written && sync /written; } 2> /dev/null; touch there; until [ -e go ]; do sleep 0.1; done";
 const LATE: &str = "condatainer: the step's container did not end within 2 s and was killed";
 const STRAYS: &str = "condatainer: processes that the step's container had left behind were killed";
 /// An `apptainer` that a user has found in their own PATH, and that has left a child with a session of its own. It is deaf.
@@ -40,7 +40,7 @@ fn on_both_trackers(world: &World, release: Release, run: impl Fn(&Desk, Proctra
 /// Runs [`TASK`] in a step, does this to its container meanwhile, and lets the task end.
 fn meanwhile(desk: &Desk, options: &str, done: &str) -> Result<Output> {
     let step = format!(
-        "srun {options} --condatainer-overlay=env.img:rw sh -c '{TASK}' & until [ -e there ]; do sleep 0.05; done"
+        "srun {options} --condatainer-overlay=env.img:rw sh -c '{TASK}' & until [ -e there ]; do sleep 0.1; done"
     );
     desk.script(&format!("{step}; {{ {done}; }} || exit 99; touch go; wait $!"))
 }
@@ -61,7 +61,7 @@ fn a_script_is_told(desk: &Desk, done: &str) -> Result<()> {
 const HANG: &str = include_str!("../support/hang.pl");
 /// What [`meanwhile`] does when [`HANG`] runs.
 const UNTIL_IT_HANGS: &str =
-    "until [ -s held ]; do pgrep -f '[h]ang.pl' > /dev/null || exit 98; sleep 0.05; done; rm -f held";
+    "until [ -s held ]; do pgrep -f '[h]ang.pl' > /dev/null || exit 98; sleep 0.1; done; rm -f held";
 
 /// From now on the next fuse2fs that a task has written by hangs.
 fn hang(desk: &Desk) -> Result<()> {
@@ -184,7 +184,7 @@ fn the_keeper_has_the_limits_of_a_task(world: &World, release: Release) -> Resul
                 show $one | diff task - && echo same >> same; done; show $(pgrep -x warden) | tail -n1 > spared"
         );
         let limits = "ulimit -S -n 777; ulimit -S -c 1000; ulimit -S -u 4000";
-        let step = format!("srun --condatainer-overlay=env.img:rw sh -c '{TASK}' & until [ -e there ]; do sleep 0.05; done");
+        let step = format!("srun --condatainer-overlay=env.img:rw sh -c '{TASK}' & until [ -e there ]; do sleep 0.1; done");
         let output = desk.script(&format!("{limits}; {step}; {compare}; touch go; wait $!"))?.success()?;
         ensure!(output.stdout.is_empty(), "{output:?}");
         let [same, task, spared] = ["same", "task", "spared"].map(|name| desk.run(&["cat", name]).map(|output| output.stdout));

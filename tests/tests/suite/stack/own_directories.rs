@@ -6,12 +6,13 @@ use super::servers::{nothing_is_left, ours, two_layers};
 use crate::support::{Desk, Expect, tests};
 
 tests! {
-    Apptainer, Desk: [
+    Apptainer, Desk: [a_step_shares_one_tree];
+    ApptainerOnce, Desk: [
         a_base_and_layers_show_what_the_engine_shows, what_was_deleted_in_a_directory_stays_deleted,
-        a_step_shares_one_tree, tmp_writes_over_directories_of_others, as_root_too, a_base_alone_is_the_engines,
-        what_is_written_meanwhile_is_seen, what_changes_meanwhile_is_old_or_new_or_an_error, links_lead_nowhere_outside,
-        a_colleague_changes_what_he_likes, a_library_that_is_replaced_stays_with_who_has_it, a_linked_upper_is_the_engines,
-        a_lease_is_waited_for, a_mark_that_only_root_may_read,
+        tmp_writes_over_directories_of_others, as_root_too, a_base_alone_is_the_engines, what_is_written_meanwhile_is_seen,
+        what_changes_meanwhile_is_old_or_new_or_an_error, links_lead_nowhere_outside, a_colleague_changes_what_he_likes,
+        a_library_that_is_replaced_stays_with_who_has_it, a_linked_upper_is_the_engines, a_lease_is_waited_for,
+        a_mark_that_only_root_may_read,
     ];
 }
 
@@ -120,7 +121,7 @@ fn what_is_written_meanwhile_is_seen(desk: &Desk) -> Result<()> {
         until [ -e /own/late ]; do sleep 0.1; done; until ls /own | grep -q late; do sleep 0.1; done; cat /own/file";
     for mode in ["", ":tmp"] {
         let text = format!(
-            "rm -f there; condatainer exec -o mod.sqf -o ./d{mode} -- sh -c '{inside}' & start=$!; until [ -e there ]; do sleep 0.05; done; \
+            "rm -f there; condatainer exec -o mod.sqf -o ./d{mode} -- sh -c '{inside}' & start=$!; until [ -e there ]; do sleep 0.1; done; \
             echo more >> d/upper/own/file; echo late > d/upper/own/late; wait $start; rm d/upper/own/late; echo directory > d/upper/own/file"
         );
         ours(desk, &text)?.says("directory\nfile\nlink\ndirectory\nmore")?;
@@ -130,9 +131,9 @@ fn what_is_written_meanwhile_is_seen(desk: &Desk) -> Result<()> {
 
 fn what_changes_meanwhile_is_old_or_new_or_an_error(desk: &Desk) -> Result<()> {
     written_directory(desk)?;
-    let inside = "cat /own/file; touch there; until [ -e go ]; do sleep 0.05; done; cat /own/file; cat /own/late; ls /etc > /dev/null && echo fine";
+    let inside = "cat /own/file; touch there; until [ -e go ]; do sleep 0.1; done; cat /own/file; cat /own/late; ls /etc > /dev/null && echo fine";
     let text = format!(
-        "condatainer exec -o ./d -- sh -c '{inside}' & start=$!; until [ -e there ]; do sleep 0.05; done; \
+        "condatainer exec -o ./d -- sh -c '{inside}' & start=$!; until [ -e there ]; do sleep 0.1; done; \
         echo another > d/upper/own/next; mv d/upper/own/next d/upper/own/file; rm d/upper/own/link; echo late > d/upper/own/late; touch go; wait $start; \
         condatainer exec -o ./d -- cat /own/file /own/late"
     );
@@ -155,6 +156,29 @@ fn links_lead_nowhere_outside(desk: &Desk) -> Result<()> {
 }
 
 /// While alice reads, bob puts other things in a file's place: what she gets is what was there, or an error.
+/// Reads what there is, whatever it is by then, and prints it; three hundred times, and until it has met the old content.
+const READ: &str = r"#!/usr/bin/python3
+import os, time
+seen = b''
+def read(path):
+    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        while some := os.read(file, 512): yield some
+    finally:
+        os.close(file)
+for number in range(20000):
+    if number >= 300 and b'old' in seen: break
+    for path in '/lab/x', '/lab/x/any':
+        try:
+            for some in read(path): seen += some
+        except OSError: pass
+    for look in lambda: os.stat('/lab/x'), lambda: [entry.stat() for entry in os.scandir('/lab')]:
+        try: look()
+        except OSError: pass
+    time.sleep(0.01)
+print(seen.decode(), end='')
+";
+
 fn a_colleague_changes_what_he_likes(desk: &Desk) -> Result<()> {
     two_layers(desk)?;
     let theirs = "mkdir -p theirs/upper/lab; echo old > theirs/upper/lab/x; echo kept > theirs/upper/lab/kept; echo secret > secret; \
@@ -165,12 +189,9 @@ fn a_colleague_changes_what_he_likes(desk: &Desk) -> Result<()> {
         "{theirs}; setsid runuser -u bob -- sh -c 'while [ -e ../../go ]; do {swaps}; done' < /dev/null > /dev/null 2>&1 &"
     ))?
     .success()?;
-    let read = "{ dd if=/lab/x iflag=nonblock status=none; cat /lab/x/any; } >> out 2> /dev/null; [ -p /lab/x ]; ls /lab > /dev/null 2>&1";
-    // What was looked at counts for a second, so a few hundred reads can all meet the same state.
-    let inside = format!(
-        "i=0; until [ $i -ge 300 ] && {{ grep -q old out || [ $i -ge 9000 ]; }}; do {read}; i=$((i+1)); done; cat out /opt/mod/file"
-    );
-    let output = ours(desk, &format!("condatainer exec -o mod.sqf -o ./theirs -- sh -c '{inside}'"));
+    // What was looked at counts for a second, so a few hundred reads in a row can all meet the same state.
+    desk.write("read.py", READ)?;
+    let output = ours(desk, "condatainer exec -o mod.sqf -o ./theirs -- sh -c './read.py; cat /opt/mod/file'");
     desk.as_root("rm theirs/go")?.success()?;
     let output = output?.success()?;
     let text = output.stdout.strip_suffix("module\n").unwrap_or_default();
@@ -186,7 +207,7 @@ fn a_library_that_is_replaced_stays_with_who_has_it(desk: &Desk) -> Result<()> {
         printf 'import mmap, os, sys, time\\nopened = open(\"/own/library\", \"rb\")\\nmapped = mmap.mmap(opened.fileno(), 0, prot=mmap.PROT_READ)\\nopen(\"there\", \"w\")\\n\
         while not os.path.exists(\"go\"): time.sleep(0.05)\\ntime.sleep(2)\\nprint(mapped[-3:], opened.read()[-3:], os.fstat(opened.fileno()).st_size)\\n' > look.py";
     desk.script(make)?.success()?;
-    let text = "condatainer exec -o mod.sqf -o ./d -- python3 look.py & start=$!; until [ -e there ]; do sleep 0.05; done; \
+    let text = "condatainer exec -o mod.sqf -o ./d -- python3 look.py & start=$!; until [ -e there ]; do sleep 0.1; done; \
         echo new > d/upper/own/next; mv d/upper/own/next d/upper/own/library; touch go; wait $start";
     ours(desk, text)?.says("b'old' b'old' 3145728")?;
     nothing_is_left(desk)
@@ -213,7 +234,7 @@ fn a_lease_is_waited_for(desk: &Desk) -> Result<()> {
     let hold = "import fcntl, signal, time; f = open('d/upper/own/file', 'r+'); go = lambda *_: fcntl.fcntl(f, fcntl.F_SETLEASE, fcntl.F_UNLCK); \
         signal.signal(signal.SIGIO, go); fcntl.fcntl(f, fcntl.F_SETLEASE, fcntl.F_WRLCK); open('held', 'w'); time.sleep(60)";
     let text = format!(
-        "python3 -c \"{hold}\" & holder=$!; until [ -e held ]; do sleep 0.05; done; \
+        "python3 -c \"{hold}\" & holder=$!; until [ -e held ]; do sleep 0.1; done; \
         condatainer exec -o mod.sqf -o ./d -- cat /own/file; code=$?; kill $holder; exit $code"
     );
     ours(desk, &text)?.says("directory")?;

@@ -7,7 +7,8 @@ use super::servers::{nothing_is_left, ours, two_layers};
 use crate::support::{Desk, Expect, Setup, World, tests};
 
 tests! {
-    Apptainer, Desk: [without_a_range_root_has_what_it_has_by_hand, what_variables_of_the_engine_show_is_there, further_groups_stay_in_force, a_base_of_nothing_has_what_is_mounted_on];
+    Apptainer, Desk: [without_a_range_root_has_what_it_has_by_hand, further_groups_stay_in_force, a_base_of_nothing_has_what_is_mounted_on];
+    ApptainerOnce, Desk: [what_variables_of_the_engine_show_is_there];
     Apptainer, OwnCluster: [tmp_has_a_gpus_files, an_engine_called_singularity_gets_one_directory];
     SetuidApptainer, OwnCluster: [a_setuid_engine_is_started_as_any_other];
 }

@@ -10,15 +10,17 @@ use crate::support::{Desk, Expect, Setup, World, tests};
 
 tests! {
     Apptainer, Desk: [
-        exec_e_and_run_show_what_the_engine_shows, everybody_has_the_ids_that_the_engine_gives, the_container_is_named_as_by_hand,
-        tasks_of_a_step_share_one_server, steps_beside_each_other_have_a_server_each, a_terminal_is_the_steps, others_join, no_byte_of_an_image_changes,
-        nobody_changes_what_is_only_read,
-        a_dirty_image_is_read_as_it_is, a_reader_by_hand_is_in_nobodys_way, what_was_deleted_stays_deleted,
-        what_tmp_writes_is_seen_and_gone, tmp_works_as_the_namespaces_root, tmp_has_every_mount_point,
-        nothing_is_left_whoever_is_killed, nothing_is_left_of_a_step, a_killed_server_is_an_error, a_stopped_server_keeps_no_step_and_no_node,
-        what_is_not_ours_is_refused_or_said, what_the_engine_cannot_mount_is_read, auto_leaves_a_start_to_the_engine_late,
+        tasks_of_a_step_share_one_server, steps_beside_each_other_have_a_server_each, a_terminal_is_the_steps,
+        no_byte_of_an_image_changes, nobody_changes_what_is_only_read, nothing_is_left_of_a_step,
+        a_stopped_server_keeps_no_step_and_no_node, what_is_not_ours_is_refused_or_said, auto_leaves_a_start_to_the_engine_late,
     ];
-    Apptainer, OwnCluster: [a_site_that_forbids_directories];
+    ApptainerOnce, Desk: [
+        exec_e_and_run_show_what_the_engine_shows, everybody_has_the_ids_that_the_engine_gives, the_container_is_named_as_by_hand,
+        others_join, a_dirty_image_is_read_as_it_is, a_reader_by_hand_is_in_nobodys_way, what_was_deleted_stays_deleted,
+        what_tmp_writes_is_seen_and_gone, tmp_works_as_the_namespaces_root, tmp_has_every_mount_point, nothing_is_left_whoever_is_killed,
+        a_killed_server_is_an_error, what_the_engine_cannot_mount_is_read,
+    ];
+    ApptainerOnce, OwnCluster: [a_site_that_forbids_directories];
 }
 
 /// A module, an image with an own file, and what a listing of both says.
@@ -72,10 +74,10 @@ fn the_container_is_named_as_by_hand(desk: &Desk) -> Result<()> {
 
 fn tasks_of_a_step_share_one_server(desk: &Desk) -> Result<()> {
     two_layers(desk)?;
-    let task = "cat /own/file; until [ -e go ]; do sleep 0.05; done";
+    let task = "cat /own/file; until [ -e go ]; do sleep 0.1; done";
     let step =
         format!("srun -n4 --condatainer-overlay=mod.sqf,env.img sh -c 'touch at.$SLURM_PROCID; {task}' > out & ");
-    let wait = "until [ $(ls at.? 2> /dev/null | wc -l) = 4 ]; do sleep 0.05; done; servers | wc -l; touch go; wait $!; cat out";
+    let wait = "until [ $(ls at.? 2> /dev/null | wc -l) = 4 ]; do sleep 0.1; done; servers | wc -l; touch go; wait $!; cat out";
     ours(desk, &format!("{step} {wait}"))?.says("1\nimage\nimage\nimage\nimage")?;
     nothing_is_left(desk)
 }
@@ -83,11 +85,11 @@ fn tasks_of_a_step_share_one_server(desk: &Desk) -> Result<()> {
 /// What one writes, and that one's server dies, is nothing to the others.
 fn steps_beside_each_other_have_a_server_each(desk: &Desk) -> Result<()> {
     two_layers(desk)?;
-    let task = "echo $n > /own/file; touch at.$n; until [ -e go ]; do sleep 0.05; done; cat /own/file";
+    let task = "echo $n > /own/file; touch at.$n; until [ -e go ]; do sleep 0.1; done; cat /own/file";
     let steps = format!(
         "for n in 1 2 3 4; do srun -n1 --condatainer-overlay=mod.sqf,env.img:tmp sh -c \"{task}\" > out.$n 2> err.$n & done; "
     );
-    let look = "until [ $(ls at.? 2> /dev/null | wc -l) = 4 ]; do sleep 0.05; done; servers | wc -l; kill -KILL $(servers | head -n1); \
+    let look = "until [ $(ls at.? 2> /dev/null | wc -l) = 4 ]; do sleep 0.1; done; servers | wc -l; kill -KILL $(servers | head -n1); \
         touch go; wait; cat out.? | sort -u | wc -l; condatainer exec -o env.img -- cat /own/file; grep -l \"{UNSERVED}\" err.? | wc -l";
     ours(desk, &format!("{steps}{look}").replace("{UNSERVED}", UNSERVED))?.says("4\n3\nimage\n1")?;
     nothing_is_left(desk)?;
@@ -105,8 +107,8 @@ fn a_terminal_is_the_steps(desk: &Desk) -> Result<()> {
 
 fn others_join(desk: &Desk) -> Result<()> {
     two_layers(desk)?;
-    let session = "condatainer exec -o env.img -- sh -c 'touch there; until [ -e go ]; do sleep 0.05; done' & \
-        until [ -e there ]; do sleep 0.05; done; condatainer join $! sh -c 'cat /own/file; id -u'; \
+    let session = "condatainer exec -o env.img -- sh -c 'touch there; until [ -e go ]; do sleep 0.1; done' & \
+        until [ -e there ]; do sleep 0.1; done; condatainer join $! sh -c 'cat /own/file; id -u'; \
         condatainer ps | grep -c \"$PWD/env.img\"; condatainer join env.img cat /own/file; touch go; wait $!";
     ours(desk, session)?.says("image\n1001\n1\nimage")?;
     nothing_is_left(desk)
@@ -159,12 +161,12 @@ fn a_dirty_image_is_read_as_it_is(desk: &Desk) -> Result<()> {
 fn a_reader_by_hand_is_in_nobodys_way(desk: &Desk) -> Result<()> {
     two_layers(desk)?;
     let by_hand = "apptainer -q exec --overlay env.img:ro /srv/base/base.sqf sh -c \
-        'touch there; until [ -e go ]; do sleep 0.05; done; cat /own/file' & until [ -e there ]; do sleep 0.05; done;";
+        'touch there; until [ -e go ]; do sleep 0.1; done; cat /own/file' & until [ -e there ]; do sleep 0.1; done;";
     let ours_too = "condatainer exec -o env.img -- cat /own/file; touch go; wait $!";
     ours(desk, &format!("{by_hand} {ours_too}"))?.says("image\nimage")?;
     // And a writer is refused while ours reads.
-    let reads = "condatainer exec -o env.img -- sh -c 'rm go; touch reads; until [ -e go ]; do sleep 0.05; done' & \
-        until [ -e reads ]; do sleep 0.05; done; CONDATAINER_MOUNTS=engine condatainer exec -w -o env.img -- echo RAN; touch go; wait $!";
+    let reads = "condatainer exec -o env.img -- sh -c 'rm go; touch reads; until [ -e go ]; do sleep 0.1; done' & \
+        until [ -e reads ]; do sleep 0.1; done; CONDATAINER_MOUNTS=engine condatainer exec -w -o env.img -- echo RAN; touch go; wait $!";
     desk.refused(Output { code: 1, ..ours(desk, reads)? }, "env.img: in use by readers")?;
     nothing_is_left(desk)
 }
@@ -186,15 +188,15 @@ fn what_was_deleted_stays_deleted(desk: &Desk) -> Result<()> {
 fn what_tmp_writes_is_seen_and_gone(desk: &Desk) -> Result<()> {
     two_layers(desk)?;
     let change = "rm /own/file; rm -r /usr/share/base-files; mkdir /usr/share/base-files; echo new > /opt/mod/file; \
-        mv /opt/mod/link /opt/moved; echo big > /etc/new; ls -A /usr/share/base-files /own; cat /opt/mod/file /opt/moved; touch there; until [ -e go ]; do sleep 0.05; done";
+        mv /opt/mod/link /opt/moved; echo big > /etc/new; ls -A /usr/share/base-files /own; cat /opt/mod/file /opt/moved; touch there; until [ -e go ]; do sleep 0.1; done";
     // No name in the directory that holds it, and so nothing that could stay.
     let text = format!(
         "mkdir scratch; export CONDATAINER_TMPDIR=$PWD/scratch; sha256sum env.img mod.sqf > sums; \
         condatainer exec -o mod.sqf -o env.img:tmp -- sh -c '{change}' & start=$!; \
-        until [ -e there ]; do sleep 0.05; done; ls -A scratch; touch go; wait $start; ls -A scratch; \
+        until [ -e there ]; do sleep 0.1; done; ls -A scratch; touch go; wait $start; ls -A scratch; \
         sha256sum --quiet -c sums && condatainer exec -o env.img -- cat /own/file; rm there go; \
         condatainer exec -o env.img:tmp -- sh -c 'echo x > /own/file; touch there; exec sleep 7539' & start=$!; \
-        until [ -e there ]; do sleep 0.05; done; kill -KILL $start; pkill -KILL -u alice -f '^sleep 7539'; wait $start; ls -A scratch"
+        until [ -e there ] && pgrep -u alice -f '^sleep 7539' > /dev/null; do sleep 0.1; done; kill -KILL $start; pkill -KILL -u alice -f '^sleep 7539'; wait $start; ls -A scratch"
     );
     let output = ours(desk, &text)?.ends_with(0)?;
     let wanted = "/own:\nlink\n\n/usr/share/base-files:\nnew\nmodule\nimage\n";
@@ -221,7 +223,7 @@ fn tmp_has_every_mount_point(desk: &Desk) -> Result<()> {
 /// A container that waits; what is killed, and with what.
 fn ended_by(desk: &Desk, kill: &str) -> Result<Output> {
     let start = "rm -f there; env --default-signal=INT condatainer exec -o mod.sqf -o env.img -- sh -c 'touch there; exec sleep 7531' & start=$!; \
-        until [ -e there ]; do sleep 0.05; done; engine=$(pgrep -P $start | grep -vxF \"$(servers)\" | head -n1); server=$(servers);";
+        until [ -e there ] && pgrep -u alice -f '^sleep 7531' > /dev/null; do sleep 0.1; done; engine=$(pgrep -P $start | grep -vxF \"$(servers)\" | head -n1); server=$(servers);";
     ours(desk, &format!("{start} {kill}; wait $start"))
 }
 
@@ -267,7 +269,7 @@ fn a_stopped_server_keeps_no_step_and_no_node(desk: &Desk) -> Result<()> {
     desk.nodes_are_well()?;
     // The same of a command that is typed.
     let typed = format!(
-        "condatainer exec -o env.img -- sh -c 'touch at; {0}' & start=$!; until [ -e at ]; do sleep 0.05; done; sleep 0.2; kill -STOP $(servers) || exit 0; \
+        "condatainer exec -o env.img -- sh -c 'touch at; {0}' & start=$!; until [ -e at ]; do sleep 0.1; done; sleep 0.2; kill -STOP $(servers) || exit 0; \
         condatainer join $start true & sleep 0.5; pkill -KILL -u alice -f '^find /usr -xdev'; pkill -KILL -u alice cat; kill -KILL $!; kill -TERM $start; wait $start",
         "find /usr -xdev -type f -exec cat {} + > /dev/null 2>&1"
     );

@@ -8,9 +8,9 @@ use crate::support::{Desk, Expect, tests};
 
 tests! {
     Apptainer, Desk: [
-        who_waits_for_a_lost_file_server_can_be_ended, a_step_that_waits_for_a_lost_file_server_ends, what_a_file_server_answers_by_an_error_is_said,
-        an_image_that_somebody_takes_away,
+        a_step_that_waits_for_a_lost_file_server_ends, what_a_file_server_answers_by_an_error_is_said, an_image_that_somebody_takes_away,
     ];
+    ApptainerOnce, Desk: [who_waits_for_a_lost_file_server_can_be_ended];
 }
 
 /// `net/`, served by a process `$net`: a module with a file that nobody has read yet, and an image.
@@ -57,8 +57,8 @@ fn who_waits_for_a_lost_file_server_can_be_ended(desk: &Desk) -> Result<()> {
         (tmp, &itself, 1, &kill, 137),
     ] {
         let text = format!(
-            "{NET} rm -f there go at; net; condatainer exec {layers} -- sh -c 'touch there; until [ -e go ]; do sleep 0.05; done; {reads}' & start=$!; \
-            until [ -e there ]; do sleep 0.05; done; kill -STOP $net; touch go; until [ -e at ] && [ $(pgrep -c {readers}) = {waiting} ]; do sleep 0.05; done; \
+            "{NET} rm -f there go at; net; condatainer exec {layers} -- sh -c 'touch there; until [ -e go ]; do sleep 0.1; done; {reads}' & start=$!; \
+            until [ -e there ]; do sleep 0.1; done; kill -STOP $net; touch go; until [ -e at ] && [ $(pgrep -c {readers}) = {waiting} ]; do sleep 0.1; done; \
             sleep 0.5; pgrep -c {readers}; {end}; wait $start; code=$?; \
             for n in $(seq 100); do pgrep {readers} > /dev/null || [ -n \"$(servers)\" ] || break; sleep 0.1; done; servers; pgrep -a {readers}; \
             kill -CONT $net; fusermount3 -u net; exit $code"
@@ -74,7 +74,7 @@ fn a_step_that_waits_for_a_lost_file_server_ends(desk: &Desk) -> Result<()> {
     let word = "step";
     make(desk, word)?;
     let task = format!(
-        "touch there.$SLURM_PROCID; until [ -e go ]; do sleep 0.05; done; {} touch at.$SLURM_PROCID; exec sleep 8661",
+        "touch there.$SLURM_PROCID; until [ -e go ]; do sleep 0.1; done; {} touch at.$SLURM_PROCID; exec sleep 8661",
         read(word)
     );
     let step = format!("srun -n2 -O --condatainer-overlay=net/far.sqf,net/env.img:tmp sh -c '{task}'");
@@ -96,9 +96,9 @@ fn what_a_file_server_answers_by_an_error_is_said(desk: &Desk) -> Result<()> {
     let word = "said";
     make(desk, word)?;
     let read = format!(
-        "touch there; until [ -e go ]; do sleep 0.05; done; cat /opt/{word}/large > /dev/null || echo lost; ls -l /opt/{word}/names > /dev/null || echo lost; exit 4"
+        "touch there; until [ -e go ]; do sleep 0.1; done; cat /opt/{word}/large > /dev/null || echo lost; ls -l /opt/{word}/names > /dev/null || echo lost; exit 4"
     );
-    let meanwhile = "until [ -e there ]; do sleep 0.05; done; kill -KILL $net; touch go; wait $start; code=$?; fusermount3 -u net; rm there go; exit $code";
+    let meanwhile = "until [ -e there ]; do sleep 0.1; done; kill -KILL $net; touch go; wait $start; code=$?; fusermount3 -u net; rm there go; exit $code";
     for start in
         ["condatainer exec -o net/far.sqf -o net/env.img:tmp --", "srun --condatainer-overlay=net/far.sqf,net/env.img"]
     {

@@ -18,9 +18,9 @@ fn slurm_tracks_and_limits_by_cgroups(world: &World, release: Release) -> Result
     let setup = Setup { proctrack: Proctrack::CgroupV1, slurm_conf, ..Setup::default() };
     world.with_cluster(release, &setup, |desk| {
         two_layers(desk)?;
-        let task = "touch at.$SLURM_PROCID; until [ -e go ]; do sleep 0.05; done; cat /own/file";
+        let task = "touch at.$SLURM_PROCID; until [ -e go ]; do sleep 0.1; done; cat /own/file";
         let step = format!("srun -n4 --mem=200M --condatainer-overlay=mod.sqf,env.img sh -c '{task}' > out & step=$!; ");
-        let look = "until [ $(ls at.? 2> /dev/null | wc -l) = 4 ]; do sleep 0.05; done; groups() { cut -d: -f2- /proc/$1/cgroup | grep -E '^(freezer|memory):' | sed 's/:.*job_[0-9]*/ /; s/condatainer-.*/ours/' | sort; }; \
+        let look = "until [ $(ls at.? 2> /dev/null | wc -l) = 4 ]; do sleep 0.1; done; groups() { cut -d: -f2- /proc/$1/cgroup | grep -E '^(freezer|memory):' | sed 's/:.*job_[0-9]*/ /; s/condatainer-.*/ours/' | sort; }; \
             groups $(servers); diff <(groups $(servers)) <(groups $(pgrep -u alice -f 'condatainer [k]eep')); touch go; wait $step; sort -u out; rm go at.?";
         ours(desk, &format!("{step}{look}"))?.says("freezer /ours\nmemory /step_0\nimage").context("whose cgroups the server is in")?;
         nothing_is_left(desk)?;
@@ -36,13 +36,13 @@ fn slurm_tracks_and_limits_by_cgroups(world: &World, release: Release) -> Result
 
 /// Those beside it read on, and what they have read into the server's memory is not the task's.
 fn the_oom_killer_ends_a_task_alone(desk: &Desk) -> Result<()> {
-    let task = "if [ $SLURM_PROCID = 1 ]; then touch at.1; exec python3 -c \"bytearray(400 << 20)\"; fi; until [ -e at.1 ] && [ -e go ]; do sleep 0.05; done; \
+    let task = "if [ $SLURM_PROCID = 1 ]; then touch at.1; exec python3 -c \"bytearray(400 << 20)\"; fi; until [ -e at.1 ] && [ -e go ]; do sleep 0.1; done; \
         find /usr -xdev -type f -exec cat {} + | wc -c > read; cat /own/file";
     let step = format!(
         "srun -n2 --mem=200M --kill-on-bad-exit=0 --condatainer-overlay=mod.sqf,env.img:tmp sh -c '{task}' 2> words & "
     );
     let text = format!(
-        "{step} until grep -qi \"out of memory\\|oom\" words; do sleep 0.05; done; touch go; wait $!; rm go at.1; [ $(cat read) -gt 1000000 ]"
+        "{step} until grep -qi \"out of memory\\|oom\" words; do sleep 0.1; done; touch go; wait $!; rm go at.1; [ $(cat read) -gt 1000000 ]"
     );
     ours(desk, &text)?.says("image").context("a task of two that the OOM killer ends")?;
     nothing_is_left(desk)
@@ -56,9 +56,9 @@ fn every_job_has_a_tmp_of_its_own(world: &World, release: Release) -> Result<()>
     world.with_cluster(release, &setup, |desk| {
         until_slurm_makes_them(desk)?;
         two_layers(desk)?;
-        let task = "cat /own/file; touch /tmp/of.$SLURM_PROCID at.$SLURM_PROCID; until [ -e go ]; do sleep 0.05; done; ls /tmp/of.? | wc -l";
+        let task = "cat /own/file; touch /tmp/of.$SLURM_PROCID at.$SLURM_PROCID; until [ -e go ]; do sleep 0.1; done; ls /tmp/of.? | wc -l";
         let step = format!("srun -n4 --condatainer-overlay=mod.sqf,env.img sh -c '{task}' > out & ");
-        let look = "until [ $(ls at.? 2> /dev/null | wc -l) = 4 ]; do sleep 0.05; done; servers | wc -l; touch go; wait $!; sort out | uniq -c | tr -s ' '; ls /tmp/of.? 2> /dev/null; rm go at.?";
+        let look = "until [ $(ls at.? 2> /dev/null | wc -l) = 4 ]; do sleep 0.1; done; servers | wc -l; touch go; wait $!; sort out | uniq -c | tr -s ' '; ls /tmp/of.? 2> /dev/null; rm go at.?";
         ours(desk, &format!("{step}{look}"))?.says("1\n 4 4\n 4 image").context("one server, and the job's /tmp")?;
         nothing_is_left(desk)?;
         what_lies_in_it(desk)?;
@@ -73,9 +73,9 @@ fn each_task_has_a_tmp_that_its_keeper_has_not(world: &World, release: Release) 
     world.with_cluster(release, &setup, |desk| {
         until_slurm_makes_them(desk)?;
         two_layers(desk)?;
-        let task = "cat /own/file; touch /tmp/of.$SLURM_PROCID at.$SLURM_PROCID; until [ -e go ]; do sleep 0.05; done; ls /tmp/of.? | wc -l";
+        let task = "cat /own/file; touch /tmp/of.$SLURM_PROCID at.$SLURM_PROCID; until [ -e go ]; do sleep 0.1; done; ls /tmp/of.? | wc -l";
         let step = format!("srun -n2 --condatainer-overlay=mod.sqf,env.img sh -c '{task}' > out & ");
-        let look = "until [ -e at.0 ] && [ -e at.1 ]; do sleep 0.05; done; servers | wc -l; touch go; wait $!; sort -r out; ls /tmp/of.? 2> /dev/null | wc -l";
+        let look = "until [ -e at.0 ] && [ -e at.1 ]; do sleep 0.1; done; servers | wc -l; touch go; wait $!; sort -r out; ls /tmp/of.? 2> /dev/null | wc -l";
         ours(desk, &format!("{step}{look}"))?.says("2\nimage\nimage\n2\n2\n0")?;
         nothing_is_left(desk)?;
         desk.nodes_are_well()
@@ -86,7 +86,7 @@ fn each_task_has_a_tmp_that_its_keeper_has_not(world: &World, release: Release) 
 fn what_lies_in_it(desk: &Desk) -> Result<()> {
     let job = format!(
         "#!/bin/sh\nexport CONDATAINER_MOUNTS=own CONDATAINER_TMPDIR=/tmp\n{MARK}\nrm -f at.?; cp env.img mod.sqf /tmp\n\
-        srun -n2 --condatainer-overlay=/tmp/mod.sqf,/tmp/env.img:tmp sh -c 'cat /own/file; touch at.$SLURM_PROCID; until [ -e at.0 ] && [ -e at.1 ]; do sleep 0.05; done; echo new > /own/file.$SLURM_PROCID; ls -A /tmp | wc -l' | sort -r\n\
+        srun -n2 --condatainer-overlay=/tmp/mod.sqf,/tmp/env.img:tmp sh -c 'cat /own/file; touch at.$SLURM_PROCID; until [ -e at.0 ] && [ -e at.1 ]; do sleep 0.1; done; echo new > /own/file.$SLURM_PROCID; ls -A /tmp | wc -l' | sort -r\n\
         srun -n1 --condatainer-overlay=/tmp/env.img ls /own\nls -A /tmp\n"
     );
     let (job, said) = desk.batch(&["-n2"], &job)?;

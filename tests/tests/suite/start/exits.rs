@@ -82,7 +82,7 @@ fn scancel_ends_the_task(desk: &Desk) -> Result<()> {
 
 fn a_signal_reaches_the_batch_scripts_trap(desk: &Desk) -> Result<()> {
     desk.image("env.img")?;
-    let script = "#!/bin/bash\n#SBATCH --condatainer-overlay=env.img\ntrap 'echo trapped; exit 9' USR1\ntouch started\nwhile :; do sleep 0.05; done\n";
+    let script = "#!/bin/bash\n#SBATCH --condatainer-overlay=env.img\ntrap 'echo trapped; exit 9' USR1\ntouch started\nwhile :; do sleep 0.1; done\n";
     let id = desk.submit(&[], script)?;
     desk.wait_until("[ -e started ]")?;
     desk.run(&["scancel", "--signal=USR1", "--batch", &id.to_string()])?.success()?;

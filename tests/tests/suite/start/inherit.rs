@@ -68,7 +68,7 @@ fn batch_and_step(desk: &Desk, scope: &str) -> Result<(String, String)> {
     let script = job(
         desk,
         "#SBATCH --condatainer-overlay=a.sqf",
-        "WHERE; touch started; while [ ! -e stop ]; do sleep 0.05; done",
+        "WHERE; touch started; while [ ! -e stop ]; do sleep 0.1; done",
     )?;
     let id = desk.submit(&[&format!("--condatainer-scope={scope}")], &script)?;
     desk.wait_until("[ -e started ]")?;

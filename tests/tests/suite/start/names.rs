@@ -259,7 +259,7 @@ fn layers_are_removed(desk: &Desk) -> Result<()> {
 fn layers_in_use_are_not_removed(desk: &Desk) -> Result<()> {
     desk.image("env.img")?;
     let held = "python3 -c 'import fcntl,struct,time; f=open(\"env.img\",\"r+b\"); fcntl.fcntl(f, 37, struct.pack(\"hhqqi\", 1, 0, 0, 0, 0)); print(1, flush=True); time.sleep(20)' > locked & \
-        until [ -s locked ]; do sleep 0.05; done; condatainer rm -y ./env.img; rc=$?; kill %1; exit $rc";
+        until [ -s locked ]; do sleep 0.1; done; condatainer rm -y ./env.img; rc=$?; kill %1; exit $rc";
     here(desk, held)?.ends_with(1)?.complains("in use for writing by")?;
     ensure!(desk.files()?.contains(&"env.img".into()), "it is still there");
     Ok(())

@@ -7,7 +7,7 @@ use crate::start::shells::{BASHRC, environment};
 use crate::support::{Desk, Expect, Setup, World, tests};
 
 tests! {
-    Apptainer, OwnCluster: [
+    ApptainerOnce, OwnCluster: [
         the_container_comes_first_in_a_zsh, a_zsh_asks_with_the_image_and_its_mode, the_container_comes_first_in_a_fish_and_a_ksh,
         the_line_for_tcsh_is_the_right_one,
     ];

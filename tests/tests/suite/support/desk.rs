@@ -1,5 +1,6 @@
 //! A desk: a directory of a user on a cluster, and the commands typed there.
 
+use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -43,7 +44,7 @@ impl<'a> Desk<'a> {
     }
 
     fn make(self) -> Result<Self> {
-        self.cluster.exec(self.user, &["mkdir", "-p", &self.dir])?.success()?;
+        self.cluster.make_directory(self.user, &self.dir)?;
         Ok(self)
     }
 
@@ -109,7 +110,9 @@ impl<'a> Desk<'a> {
 
     /// The same of a job whose output has another name.
     pub(crate) fn written(&self, name: &str) -> Result<String> {
-        let text = self.run(&["cat", name])?.stdout;
+        let file = self.path(name);
+        let text = self.cluster.act(self.user, || Ok(fs::read(&file).unwrap_or_default()))?;
+        let text = String::from_utf8_lossy(&text);
         let is_waiting = |line: &str| line.starts_with("srun: ") && WAITING.iter().any(|words| line.contains(words));
         Ok(text.split_inclusive('\n').filter(|line| !is_waiting(line)).collect())
     }
@@ -134,11 +137,12 @@ impl<'a> Desk<'a> {
         self.cluster.command("root").cwd(&self.dir).timeout(LIMIT).script(text)
     }
 
-    /// Polls a bash text of the user's until it succeeds: thirty times a second at first, five times when it takes longer.
+    /// Polls a bash text of the user's until it succeeds: thirty times a second at first, five times when it takes longer. It pauses in
+    /// a read of what never comes: a sleep(1) for each pause would cost more than many a question.
     pub(crate) fn wait_until(&self, text: &str) -> Result<()> {
         let waiting = format!(
-            "ms=30; while [ $SECONDS -lt 120 ]; do {{ {text}; }} > /dev/null 2>&1 && exit
-            printf -v pause 0.%03d $ms; sleep $pause; ms=$((ms < 200 ? ms * 5 / 4 : ms)); done; exit 1"
+            "exec 9<> <(:); ms=30; while [ $SECONDS -lt 120 ]; do {{ {text}; }} 9>&- > /dev/null 2>&1 && exit
+            printf -v pause 0.%03d $ms; read -rt $pause -u 9; ms=$((ms < 200 ? ms * 5 / 4 : ms)); done; exit 1"
         );
         self.script(&waiting)?.success().with_context(|| format!("waited in vain for: {text}")).map(drop)
     }
@@ -152,6 +156,10 @@ impl<'a> Desk<'a> {
 
     /// The names of all files here.
     pub(crate) fn files(&self) -> Result<Vec<String>> {
-        Ok(self.run(&["ls", "-A"])?.success()?.stdout.lines().map(String::from).collect())
+        let name = |entry: std::io::Result<fs::DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
+        let list = || fs::read_dir(&self.dir)?.map(name).collect::<Result<Vec<_>>>();
+        let mut names = self.cluster.act(self.user, list)?;
+        names.sort_unstable();
+        Ok(names)
     }
 }

@@ -16,5 +16,5 @@ pub(crate) use programs::{Programs, SETUID, SINGULARITY, setuid, singularity};
 pub(crate) use report::{Costs, Failures, coverage};
 pub(crate) use setup::Setup;
 pub(crate) use theme::tests;
-pub(crate) use theme::{Needs, Place, Suite, Test, Theme};
+pub(crate) use theme::{Needs, Place, Suite, Test, Theme, times};
 pub(crate) use world::World;

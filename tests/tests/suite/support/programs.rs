@@ -1,9 +1,14 @@
 //! The programs under test: named by environment variables, else found where cargo has built them.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, ensure};
+use cluster::{Cache, Tree, put};
+
+use crate::support::setup::{PLUGIN, PROGRAM};
 
 /// Names a tree with SingularityCE, as its `make install DESTDIR=DIR` (prefix /usr, sysconfdir /etc) leaves it. The archive has no
 /// package of it.
@@ -26,20 +31,37 @@ fn directory(variable: &str) -> Option<PathBuf> {
     std::env::var_os(variable).filter(|dir| !dir.is_empty()).map(PathBuf::from)
 }
 
-/// The command line program and the plugin.
+/// The links that `make install` makes for the FUSE daemons, for Slurm's commands, and a zsh's files.
+const LINKS: &str =
+    "umask 022; mkdir -p libexec/condatainer && cd libexec/condatainer && program=../../bin/condatainer &&
+    $program interposer > interposer && chmod 755 interposer &&
+    for daemon in fuse-overlayfs fuse2fs squashfuse squashfuse_ll; do ln -s interposer $daemon; done &&
+    $program preload > fuse-overlayfs.so &&
+    mkdir stack && mkdir zsh && $program zshenv > zsh/.zshenv &&
+    for file in .zprofile .zshrc .zlogin; do ln -s .zshenv zsh/$file; done &&
+    mkdir slurm && $program relay > slurm/.relay && chmod 755 slurm/.relay && cd slurm &&
+    for command in srun sbatch scancel squeue scontrol; do ln -s .relay $command; done";
+
+/// The command line program and the plugin, as `make install` leaves them.
 #[derive(Clone, Debug)]
 pub(crate) struct Programs {
-    pub(crate) condatainer: PathBuf,
-    pub(crate) plugin: PathBuf,
+    pub(crate) tree: Arc<Tree>,
 }
 
 impl Programs {
-    /// `CONDATAINER_BIN` and `CONDATAINER_PLUGIN`, else the newest build in the target directory that this suite lies in.
+    /// `CONDATAINER_BIN` and `CONDATAINER_PLUGIN`, else the newest build in the target directory that this suite lies in. They are laid
+    /// out once for all clusters.
     pub(crate) fn find() -> Result<Self> {
-        Ok(Self {
-            condatainer: find("CONDATAINER_BIN", "condatainer")?,
-            plugin: find("CONDATAINER_PLUGIN", "libspank_condatainer.so")?,
-        })
+        let condatainer = find("CONDATAINER_BIN", "condatainer")?;
+        let plugin = find("CONDATAINER_PLUGIN", "libspank_condatainer.so")?;
+        let tree = Tree::lay_out(&Cache::open(None)?, "suite-installed", |tree| {
+            put(tree, &condatainer, PROGRAM, 0o755)?;
+            put(tree, &plugin, PLUGIN, 0o644)?;
+            let links = Command::new("/bin/bash").args(["-ec", LINKS]).current_dir(tree.join("usr/local")).status()?;
+            ensure!(links.success(), "the program cannot be laid out in {}", tree.display());
+            Ok(())
+        })?;
+        Ok(Self { tree: Arc::new(tree) })
     }
 }
 

@@ -22,16 +22,6 @@ const ENGINE_CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/suite/su
 /// A `/tmp` and a `/dev/shm` for each job.
 const PRIVATE_TMP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/suite/slurm/job_container.conf");
 
-/// The links that `make install` makes for the FUSE daemons, for Slurm's commands, and a zsh's files.
-const LINKS: &str = "mkdir -p libexec/condatainer && cd libexec/condatainer &&
-    /usr/local/bin/condatainer interposer > interposer && chmod 755 interposer &&
-    for daemon in fuse-overlayfs fuse2fs squashfuse squashfuse_ll; do ln -s interposer $daemon; done &&
-    /usr/local/bin/condatainer preload > fuse-overlayfs.so &&
-    mkdir stack && mkdir zsh && /usr/local/bin/condatainer zshenv > zsh/.zshenv &&
-    for file in .zprofile .zshrc .zlogin; do ln -s .zshenv zsh/$file; done &&
-    mkdir slurm && cd slurm && /usr/local/bin/condatainer relay > .relay && chmod 755 .relay &&
-    for command in srun sbatch scancel squeue scontrol; do ln -s .relay $command; done";
-
 /// It takes no zstd, and `/etc/condatainer` names a base of that kind. The session directory is empty, and trees have files only.
 const ONLY_SINGULARITY: &str = "rm /usr/bin/apptainer && mkdir -p /var/singularity/mnt/session &&
     sed -i 's/base.sqf/base.sif/' /etc/condatainer/config.toml";
@@ -119,7 +109,6 @@ impl Setup {
             options.binds.push(Bind { host: channel, inside: conda::CHANNEL_INSIDE.into(), read_only: true });
         }
         let cluster = Cluster::start(&options)?;
-        cluster.command("root").cwd("/usr/local").script(LINKS)?.success()?;
         if self.singularity {
             cluster.command("root").script(ONLY_SINGULARITY)?.success()?;
         }
@@ -140,12 +129,9 @@ impl Setup {
         options.host_network = self.online;
         options.name = Some(format!("suite-{release}"));
         options.binds.extend(self.conda.iter().map(|conda| conda.bind.clone()));
-        let plugin = self.plugin_file.as_deref().unwrap_or(&programs.plugin);
-        options.install = vec![
-            install(&programs.condatainer, PROGRAM, 0o755),
-            install(plugin, PLUGIN, 0o644),
-            install(Path::new(self.config(release)), CONFIG, 0o644),
-        ];
+        options.tree = Some(programs.tree.clone());
+        options.install = vec![install(Path::new(self.config(release)), CONFIG, 0o644)];
+        options.install.extend(self.plugin_file.iter().map(|plugin| install(plugin, PLUGIN, 0o644)));
         if self.stand_in && !release.has_apptainer() {
             options.install.push(install(Path::new(FAKE_APPTAINER), "/usr/bin/apptainer", 0o755));
             options.install.push(install(Path::new("/dev/null"), "/etc/apptainer/apptainer.conf", 0o644));

@@ -21,8 +21,13 @@ pub(crate) struct Theme {
 pub(crate) enum Needs {
     /// Slurm only; where there is no Apptainer a stand-in takes its place (see `fake-apptainer.sh`).
     Slurm,
-    /// The real Apptainer: images are really mounted.
+    /// The real Apptainer: images are really mounted. On the newest release we mount the layers, on the others the engine does.
     Apptainer,
+    /// The same, once, on the newest release: what is proved is in the hands of neither Slurm nor of whoever mounts. The test says itself who
+    /// mounts, and types nothing of Slurm's; or it is about what comes before any mount (whose files they are, what a build makes of its
+    /// input) or after it (what a shell of a layer reads). All releases have the same Apptainer. What a verb does to an image is no such
+    /// test: the releases have different e2fsprogs.
+    ApptainerOnce,
     /// Apptainer, and a host that limits memory by cgroups v1.
     MemoryCgroups,
     /// SingularityCE in Apptainer's place, on the newest release; where somebody has brought it.
@@ -58,7 +63,7 @@ impl Test {
             Needs::Apptainer => release.has_apptainer(),
             Needs::MemoryCgroups => release.has_apptainer() && cgroup::limits_memory(),
             Needs::SingularityCE => release == Release::Sid && singularity().is_some(),
-            Needs::SetuidApptainer => release == Release::Sid,
+            Needs::SetuidApptainer | Needs::ApptainerOnce => release == Release::Sid,
             Needs::Only(only) => only == release,
         }
     }
@@ -69,6 +74,11 @@ impl Suite {
     pub(crate) fn tests(&self) -> impl Iterator<Item = (&'static str, &Test)> {
         self.themes.iter().flat_map(|theme| theme.tests.iter().map(|test| (theme.name, test)))
     }
+}
+
+/// How often something is tried that chance decides: a few times, or many where the proof is wanted in full (`make soak`).
+pub(crate) fn times(few: u32, many: u32) -> u32 {
+    if std::env::var_os("CONDATAINER_SOAK").is_some() { many } else { few }
 }
 
 /// Lists the tests of a theme. A function that is not listed is dead code, which the compiler reports.

@@ -23,9 +23,10 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(programs: Programs) -> Self {
+    /// `one_at_a_time`: no two trials run at once.
+    pub(crate) fn new(programs: Programs, one_at_a_time: bool) -> Self {
         let shared = Release::ALL.into_iter().map(|release| (release.name(), Shared::default())).collect();
-        Self { programs, shared, failures: Failures::default(), costs: Costs::default() }
+        Self { programs, shared, failures: Failures::default(), costs: Costs::new(one_at_a_time) }
     }
 
     /// Runs one test. When it fails, the logs of its cluster are kept and their place is part of the error.

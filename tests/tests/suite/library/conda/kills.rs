@@ -6,7 +6,7 @@ use super::{LIMIT, create, exec, nothing_is_left};
 use crate::support::{Desk, Expect};
 
 /// The moments: the tool is at work in the container, the module is being packed.
-const MOMENTS: [&str; 2] = ["ls -d /tmp/.build.condatainer-*/root/cnt/x", "pgrep -u alice -x mksquashfs"];
+const MOMENTS: [&str; 2] = ["compgen -G '/tmp/.build.condatainer-*/root/cnt/x'", "pgrep -u alice -x mksquashfs"];
 
 pub(super) fn all(desk: &Desk) -> Result<()> {
     let before = [desk.files()?, vec!["said".into()]].concat();
@@ -38,8 +38,8 @@ fn sorted(files: &[String]) -> Vec<String> {
 /// Makes `x`, sends a signal at that moment, and prints how it ended.
 fn interrupted(desk: &Desk, moment: &str, signal: &str) -> Result<cluster::Output> {
     let text = format!(
-        "env --default-signal condatainer create -n x -c ./channel noise hello 2> said &
-        for _ in $(seq 2000); do {{ {moment}; }} > /dev/null 2>&1 && break; kill -0 $! || break; sleep 0.01; done
+        "exec 9<> <(:); env --default-signal condatainer create -n x -c ./channel noise hello 2> said 9>&- &
+        for _ in $(seq 2000); do {{ {moment}; }} > /dev/null 2>&1 && break; kill -0 $! || break; read -rt 0.01 -u 9; done
         kill -{signal} $!; wait $!; echo $?"
     );
     let output = desk.command().timeout(LIMIT).script(&text)?;

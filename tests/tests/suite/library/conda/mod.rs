@@ -12,7 +12,10 @@ use cluster::{Cache, Output, Release};
 use crate::support::{Desk, Expect, Setup, World, tests};
 
 tests! {
-    Apptainer, OwnCluster: [modules_are_made_and_run, files_make_modules, modules_are_made_again, images_get_environments, mistakes_are_said, nothing_is_left_of_an_interrupted_one];
+    Apptainer, OwnCluster: [modules_are_made_and_run];
+    ApptainerOnce, OwnCluster: [
+        files_make_modules, modules_are_made_again, images_get_environments, mistakes_are_said, nothing_is_left_of_an_interrupted_one,
+    ];
 }
 
 /// The tool unpacks and Apptainer packs; a machine that does other things meanwhile needs its time.

@@ -126,8 +126,8 @@ pub(super) fn again(desk: &Desk) -> Result<()> {
     exec(desk, "hello/1", &["hello"])?.says("hello from /cnt/hello/1, 1.1")?;
     // Who uses the old one keeps it.
     let text = format!(
-        "condatainer exec -o hello/1 sh -c 'touch started; until [ -e enough ]; do sleep 0.05; done; hello' > said &
-        until [ -e started ]; do sleep 0.05; done; condatainer create -u {} && touch enough; wait $!; cat said",
+        "condatainer exec -o hello/1 sh -c 'touch started; until [ -e enough ]; do sleep 0.1; done; hello' > said &
+        until [ -e started ]; do sleep 0.1; done; condatainer create -u {} && touch enough; wait $!; cat said",
         second.join(" ")
     );
     desk.command().timeout(super::LIMIT).script(&text)?.says("hello from /cnt/hello/1, 1.1")?.complains("rebuilt")?;

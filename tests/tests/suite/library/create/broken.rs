@@ -137,7 +137,7 @@ pub(super) fn a_signal_leaves_no_build(desk: &Desk) -> Result<()> {
     slow(bob)?;
     for (desk, signal) in [(desk, "INT"), (desk, "TERM"), (bob, "INT")] {
         let text = format!(
-            "env --default-signal condatainer -v create --tmpdir work -f slow.def 2> said & until grep -qx begun said; do sleep 0.05; done
+            "env --default-signal condatainer -v create --tmpdir work -f slow.def 2> said & until grep -qx begun said; do sleep 0.1; done
             kill -{signal} $!; wait $!; echo $?; tail -1 said; rm said"
         );
         desk.script(&text)?.says("1\ncondatainer: slow.sqf: interrupted; nothing is left of it")?;
@@ -176,7 +176,7 @@ pub(super) fn two_at_once(desk: &Desk) -> Result<()> {
 pub(super) fn a_killed_update_leaves_the_old_layer(desk: &Desk) -> Result<()> {
     definition(desk)?;
     create(desk, &["-f", "a.def"])?.success()?;
-    let reader = "while [ ! -e enough ]; do cat /marker; sleep 0.05; done";
+    let reader = "while [ ! -e enough ]; do cat /marker; sleep 0.1; done";
     let start =
         format!("condatainer exec -b a.sqf --bind . sh -c 'cd {}; {reader}' > read 2>&1 < /dev/null &", desk.dir);
     desk.script(&start)?.success()?;

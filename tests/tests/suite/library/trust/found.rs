@@ -7,9 +7,10 @@ use crate::support::{Desk, Expect, tests};
 
 tests! {
     Apptainer, Desk: [
-        the_first_directory_wins_ranges_too, a_strangers_layer_is_not_found_by_its_name, a_strangers_workspace_is_not_taken,
-        a_users_directory_that_somebody_else_has_made,
-        a_layer_that_is_exchanged_after_the_submission, a_base_that_is_exchanged_during_the_start,
+        the_first_directory_wins_ranges_too, a_strangers_layer_is_not_found_by_its_name, a_layer_that_is_exchanged_after_the_submission,
+    ];
+    ApptainerOnce, Desk: [
+        a_strangers_workspace_is_not_taken, a_users_directory_that_somebody_else_has_made, a_base_that_is_exchanged_during_the_start,
     ];
     Slurm, Desk: [the_doctor_warns_of_directories_for_all];
 }

@@ -5,9 +5,7 @@ use anyhow::{Context, Result, ensure};
 use crate::support::{Desk, Expect, tests};
 
 tests! {
-    Apptainer, Desk: [
-        images_are_their_owners_alone, a_layer_is_read_by_whom_its_image_is, who_holds_a_read_lock_is_named,
-    ];
+    ApptainerOnce, Desk: [images_are_their_owners_alone, a_layer_is_read_by_whom_its_image_is, who_holds_a_read_lock_is_named];
 }
 
 fn mode(desk: &Desk, name: &str) -> Result<String> {
@@ -100,7 +98,7 @@ fn who_holds_a_read_lock_is_named(desk: &Desk) -> Result<()> {
     // One of ours names the image on its command line.
     let image = desk.path("env.img");
     bob.script(&format!(
-        "condatainer exec -o {image} sh -c 'touch held; while [ -e held ]; do sleep 0.05; done' > /dev/null 2>&1 &"
+        "condatainer exec -o {image} sh -c 'touch held; while [ -e held ]; do sleep 0.1; done' > /dev/null 2>&1 &"
     ))?
     .success()?;
     bob.wait_until("[ -e held ]")?;

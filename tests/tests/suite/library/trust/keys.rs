@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::support::{Desk, Expect, Setup, World, tests};
 
 tests! {
-    Apptainer, Desk: [what_the_user_has_configured_is_named];
+    ApptainerOnce, Desk: [what_the_user_has_configured_is_named];
     Only(Release::Sid), OwnCluster: [a_wrong_engine_is_named_with_its_key, what_the_site_has_fixed_is_named];
 }
 

@@ -8,7 +8,8 @@ use super::place;
 use crate::support::{Desk, Expect, tests};
 
 tests! {
-    Apptainer, Desk: [what_is_in_the_notes_place_hinders_nobody, a_note_is_of_whoever_wrote_it];
+    Apptainer, Desk: [what_is_in_the_notes_place_hinders_nobody];
+    ApptainerOnce, Desk: [a_note_is_of_whoever_wrote_it];
 }
 
 /// Longer than any step takes to end; shorter than Slurm waits before it drains the node.
@@ -21,7 +22,7 @@ fn what_is_in_the_notes_place_hinders_nobody(desk: &Desk) -> Result<()> {
     let dir = place(desk, "777")?;
     let (image, note) = (format!("{dir}/env.img"), format!("{dir}/.env.img.holder"));
     desk.image(&image)?;
-    let hold = "sh -c 'touch held; while [ -e held ]; do sleep 0.05; done; echo written > /result'";
+    let hold = "sh -c 'touch held; while [ -e held ]; do sleep 0.1; done; echo written > /result'";
     let step = format!("srun --condatainer-overlay={image}:rw {hold}");
     for writer in [step, format!("condatainer exec -w -o {image} {hold}")] {
         for put in PUTS {
@@ -53,7 +54,7 @@ fn a_note_is_of_whoever_wrote_it(desk: &Desk) -> Result<()> {
     let dir = place(desk, "777")?;
     desk.image(&format!("{dir}/env.img"))?;
     desk.script(&format!(
-        "condatainer exec -w -o {dir}/env.img sh -c 'touch held; while [ -e held ]; do sleep 0.05; done' > /dev/null 2>&1 &"
+        "condatainer exec -w -o {dir}/env.img sh -c 'touch held; while [ -e held ]; do sleep 0.1; done' > /dev/null 2>&1 &"
     ))?
     .success()?;
     desk.wait_until(&format!("[ -e held ] && [ -f {dir}/.env.img.holder ]"))?;

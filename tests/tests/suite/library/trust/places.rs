@@ -6,10 +6,10 @@ use cluster::Output;
 use crate::support::{Desk, Expect, tests};
 
 tests! {
-    Apptainer, Desk: [
-        what_tmp_writes_is_its_users_alone, a_tmpdir_in_which_others_can_rename_is_refused, a_link_in_its_place_costs_nothing,
-        another_directory_in_its_place_stops_the_start, what_a_killed_start_has_left_goes_with_the_next_one,
-        a_directory_of_a_builds_name_is_nobodys_to_sweep,
+    Apptainer, Desk: [a_tmpdir_in_which_others_can_rename_is_refused];
+    ApptainerOnce, Desk: [
+        what_tmp_writes_is_its_users_alone, a_link_in_its_place_costs_nothing, another_directory_in_its_place_stops_the_start,
+        what_a_killed_start_has_left_goes_with_the_next_one, a_directory_of_a_builds_name_is_nobodys_to_sweep,
     ];
 }
 
@@ -37,7 +37,7 @@ fn what_tmp_writes_is_its_users_alone(desk: &Desk) -> Result<()> {
     desk.image("env.img")?;
     let tmpdir = place(desk, "shared", "1777")?;
     let hold = format!(
-        "umask 0; TMPDIR={tmpdir} condatainer exec -o env.img:tmp sh -c 'echo secret > /secret; touch held; while [ -e held ]; do sleep 0.05; done' &"
+        "umask 0; TMPDIR={tmpdir} condatainer exec -o env.img:tmp sh -c 'echo secret > /secret; touch held; while [ -e held ]; do sleep 0.1; done' &"
     );
     desk.script(&hold)?.success()?;
     desk.wait_until("[ -e held ]")?;
@@ -136,7 +136,7 @@ fn what_a_killed_start_has_left_goes_with_the_next_one(desk: &Desk) -> Result<()
         desk.path("scratch")
     );
     desk.script(&hold)?.success()?;
-    desk.wait_until("[ -e held ]")?;
+    desk.wait_until("[ -e held ] && pgrep -u alice -f '^sleep 76401$'")?;
     let beside = start(desk, &desk.path("scratch"), &[], "true")?.success()?;
     ensure!(!beside.stderr.contains("left it behind"), "a live one was swept: {beside:?}");
     // The engine and its daemons end by themselves when nobody reads their words.

@@ -7,10 +7,8 @@ use super::place;
 use crate::support::{Desk, Expect, tests};
 
 tests! {
-    Apptainer, Desk: [
-        a_strangers_variables_are_refused, variables_that_come_after_the_submission_are_refused, a_copy_is_not_made_of_them,
-        those_who_are_believed, what_seal_writes_is_believed,
-    ];
+    Apptainer, Desk: [a_strangers_variables_are_refused, variables_that_come_after_the_submission_are_refused];
+    ApptainerOnce, Desk: [a_copy_is_not_made_of_them, those_who_are_believed, what_seal_writes_is_believed];
 }
 
 /// A function that bash takes for `echo`.

@@ -1,5 +1,5 @@
-//! What was not covered: on a release without Apptainer, and on a machine without certain hardware. In short on the screen, by theme
-//! and reason; by name in a file.
+//! What was not covered: on a release without Apptainer, and on a machine without certain hardware; and what ran on one release only. In
+//! short on the screen, by theme and reason; by name in a file.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -37,9 +37,13 @@ pub(crate) fn report(suite: &Suite) {
     if singularity().is_none() {
         lacks.push((format!("there is no SingularityCE ({SINGULARITY}=DIR names one)"), Needs::SingularityCE));
     }
+    let once =
+        (format!("on {} only, since neither Slurm nor who mounts plays a part", Release::Sid), Needs::ApptainerOnce);
     let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("not-covered.txt");
-    let named = fs::write(&file, lacks.iter().map(|(why, needs)| by_name(suite, why, *needs)).collect::<String>());
+    let told = lacks.iter().chain([&once]).map(|(why, needs)| by_name(suite, why, *needs));
+    let named = fs::write(&file, told.collect::<String>());
     let place = named.map_or_else(|error| error.to_string(), |()| file.display().to_string());
+    println!("\n{}: {}", once.0, by_theme(suite, once.1));
     println!("\nnot covered (by name: {place}):");
     for (why, needs) in &lacks {
         println!("- {why}: {}", by_theme(suite, *needs));
