@@ -1,5 +1,7 @@
 //! On which processors requests are answered: on the one where he is who asks, as long as one asks after the other.
 //!
+//! Only what is worth a look counts as asking: looking names up, listing, reading and changing; not what the kernel asks beside that.
+//!
 //! Who asks waits for the answer, so his processor is free meanwhile. A thread on another one has to be woken there, and he again after it; on a
 //! busy machine or a virtual one both take longer than most answers. Where several ask at once, or somebody reads on and on while the kernel
 //! reads ahead of him, the threads are wherever the scheduler wants them.
@@ -51,7 +53,7 @@ pub(crate) fn anywhere() {
 pub(crate) struct Processors {
     all: Option<&'static CpuSet>,
     threads: Mutex<Vec<Pid>>,
-    /// Where they are together.
+    /// Where they are together; changed with the lock of `threads` held, so that all of them are where it says.
     place: AtomicUsize,
     asked: AtomicU32,
     /// Requests that are being answered.
@@ -122,21 +124,24 @@ impl Processors {
 
     fn go_apart(&self, all: &CpuSet) {
         self.apart.store(APART, Ordering::Relaxed);
-        if self.place.swap(NOWHERE, Ordering::Relaxed) != NOWHERE {
-            self.put(all);
+        if self.place.load(Ordering::Relaxed) != NOWHERE {
+            self.put(NOWHERE, all);
         }
     }
 
     fn look(&self, all: &CpuSet, asker: u32) {
-        let Some(place) = was_at(asker).filter(|place| all.is_set(*place).unwrap_or(false)) else { return };
-        if self.place.swap(place, Ordering::Relaxed) != place {
-            self.put(&only(place));
+        match was_at(asker).filter(|place| all.is_set(*place).unwrap_or(false)) {
+            Some(place) if self.place.load(Ordering::Relaxed) == place => {}
+            Some(place) => self.put(place, &only(place)),
+            // Somebody else than before, who is nowhere that the threads may be.
+            None => self.go_apart(all),
         }
     }
 
     /// This thread is one of those that answer.
     fn introduce(&self) {
-        self.known().push(gettid());
+        let mut known = self.known();
+        known.push(gettid());
         let place = self.place.load(Ordering::Relaxed);
         if place != NOWHERE {
             let _ = sched_setaffinity(Pid::from_raw(0), &only(place));
@@ -144,8 +149,10 @@ impl Processors {
     }
 
     /// What is asleep is moved when it is woken.
-    fn put(&self, set: &CpuSet) {
-        for thread in self.known().iter() {
+    fn put(&self, place: usize, set: &CpuSet) {
+        let known = self.known();
+        self.place.store(place, Ordering::Relaxed);
+        for thread in known.iter() {
             let _ = sched_setaffinity(*thread, set);
         }
     }
@@ -233,12 +240,16 @@ mod tests {
     }
 
     #[test]
-    fn who_cannot_be_seen_moves_nobody() {
+    fn who_cannot_be_seen_is_answered_anywhere() {
         let processors = Processors::new();
+        let Some(all) = processors.all else { return };
+        let asker = Asker::new();
         let answer = || {
-            let before = own();
             (0..100).for_each(|_| drop(processors.turn(0)));
-            assert_eq!(own(), before);
+            assert_eq!(own(), *all);
+            come_together(&processors, asker.0.id());
+            (0..100).for_each(|_| drop(processors.turn(0)));
+            assert_eq!(own(), *all, "the threads stayed where somebody else was");
         };
         thread::scope(|scope| scope.spawn(answer).join()).unwrap();
     }

@@ -29,6 +29,9 @@ pub(super) fn judge(scratch: &ScratchFacts, mounts: &MountFacts) -> Check {
 /// `given` by the configuration; `allowed` is what a start may have, 0 where that is unknown.
 fn room(given: Option<u64>, allowed: u64) -> Check {
     let mib = |bytes: u64| bytes >> 20;
+    if allowed == 0 {
+        return Check::ok(ID, "memory; how much a start may have here is unknown");
+    }
     let at_most = given.unwrap_or(allowed / 2);
     let found = match given {
         None => format!("memory, at most {} MiB: half of what a start may have here", mib(at_most)),
@@ -36,7 +39,7 @@ fn room(given: Option<u64>, allowed: u64) -> Check {
             format!("memory, at most {} MiB of the {} MiB that a start may have here", mib(at_most), mib(allowed))
         }
     };
-    if given.is_some_and(|given| given > allowed) && allowed > 0 {
+    if given.is_some_and(|given| given > allowed) {
         return Check::warning(
             ID,
             format!(
@@ -82,10 +85,13 @@ mod tests {
         );
         let much = memory(Some(9 << 30), 8 << 30);
         assert!(much.status == Status::Warning && much.found.ends_with("'No space left on device'"), "{much:?}");
-        // In a small job; and where nothing is known.
-        for (size, allowed) in [(None, 512 << 20), (Some(1 << 20), 8 << 30), (None, 0)] {
+        for (size, allowed) in [(None, 512 << 20), (Some(1 << 20), 8 << 30)] {
             let little = memory(size, allowed);
             assert!(little.status == Status::Warning && little.found.ends_with("which is little"), "{little:?}");
+        }
+        for size in [None, Some(2 << 30)] {
+            let unknown = memory(size, 0);
+            assert!(unknown.status == Status::Ok && unknown.found.ends_with("is unknown"), "{unknown:?}");
         }
     }
 

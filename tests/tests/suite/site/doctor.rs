@@ -164,8 +164,8 @@ fn where_tmp_writes(desk: &Desk) -> Result<()> {
     came_out(&of("own", "disk")?, "scratch", "ok", "disk: what :tmp writes is a file without a name in tmpdir")?;
     came_out(&of("own", "disk")?, "tmpdir", "failed", "cannot hold what :tmp layers write: no such directory")?;
     came_out(&of("engine", "disk")?, "scratch", "ok", "disk: what :tmp writes is a directory in tmpdir")?;
-    let memory = of("own", "memory:1T")?;
-    came_out(&memory, "scratch", "warning", "memory, at most 1048576 MiB of the ")?;
+    let memory = of("own", "memory:1000T")?;
+    came_out(&memory, "scratch", "warning", "memory, at most 1048576000 MiB of the ")?;
     came_out(&memory, "tmpdir", "warning", "cannot hold what is built: no such directory")?;
     came_out(&of("auto", "memory:8M")?, "scratch", "warning", "that a start may have here, which is little")?;
     let half = of("own", "memory")?;

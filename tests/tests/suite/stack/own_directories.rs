@@ -155,7 +155,6 @@ fn links_lead_nowhere_outside(desk: &Desk) -> Result<()> {
     nothing_is_left(desk)
 }
 
-/// While alice reads, bob puts other things in a file's place: what she gets is what was there, or an error.
 /// Reads what there is, whatever it is by then, and prints it; three hundred times, and until it has met the old content.
 const READ: &str = r"#!/usr/bin/python3
 import os, time
@@ -179,6 +178,7 @@ for number in range(20000):
 print(seen.decode(), end='')
 ";
 
+/// While alice reads, bob puts other things in a file's place: what she gets is what was there, or an error.
 fn a_colleague_changes_what_he_likes(desk: &Desk) -> Result<()> {
     two_layers(desk)?;
     let theirs = "mkdir -p theirs/upper/lab; echo old > theirs/upper/lab/x; echo kept > theirs/upper/lab/kept; echo secret > secret; \

@@ -20,7 +20,7 @@ tests! {
         what_tmp_writes_is_seen_and_gone, tmp_works_as_the_namespaces_root, tmp_has_every_mount_point, nothing_is_left_whoever_is_killed,
         a_killed_server_is_an_error, what_the_engine_cannot_mount_is_read,
     ];
-    ApptainerOnce, OwnCluster: [a_site_that_forbids_directories];
+    Apptainer, OwnCluster: [a_site_that_forbids_directories];
 }
 
 /// A module, an image with an own file, and what a listing of both says.

@@ -2,6 +2,8 @@
 
 use anyhow::{Context, Result, ensure};
 use cluster::{Proctrack, Release};
+use nix::sched::{CpuSet, sched_getaffinity};
+use nix::unistd::Pid;
 
 use super::servers::{MARK, nothing_is_left, ours, two_layers};
 use crate::support::{Desk, Expect, Setup, World, tests};
@@ -115,8 +117,8 @@ fn ends_of_a_step(desk: &Desk) -> Result<()> {
 /// On some kernels (Linux 6.18) each processor counts mount namespaces for itself, and one can be kept by a file only in a namespace that has a
 /// smaller number. Slurm keeps those of its jobs so; where slurmd runs on the processor that has made the node's own, it can.
 fn until_slurm_makes_them(desk: &Desk) -> Result<()> {
-    let processors = desk.as_root("nproc")?.stdout.trim().parse::<usize>()?;
-    for processor in 0..processors {
+    let processors = sched_getaffinity(Pid::from_raw(0))?;
+    for processor in (0..CpuSet::count()).filter(|number| processors.is_set(*number).unwrap_or(false)) {
         desk.cluster.stop_slurmd(1)?;
         desk.as_root(&format!("cd /; taskset -c {processor} slurmd"))?.success()?;
         desk.cluster.wait_until_idle()?;

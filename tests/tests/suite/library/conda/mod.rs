@@ -12,9 +12,9 @@ use cluster::{Cache, Output, Release};
 use crate::support::{Desk, Expect, Setup, World, tests};
 
 tests! {
-    Apptainer, OwnCluster: [modules_are_made_and_run];
+    Apptainer, OwnCluster: [modules_are_made_and_run, modules_are_made_again];
     ApptainerOnce, OwnCluster: [
-        files_make_modules, modules_are_made_again, images_get_environments, mistakes_are_said, nothing_is_left_of_an_interrupted_one,
+        files_make_modules, images_get_environments, mistakes_are_said, nothing_is_left_of_an_interrupted_one,
     ];
 }
 

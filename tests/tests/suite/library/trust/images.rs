@@ -5,7 +5,8 @@ use anyhow::{Context, Result, ensure};
 use crate::support::{Desk, Expect, tests};
 
 tests! {
-    ApptainerOnce, Desk: [images_are_their_owners_alone, a_layer_is_read_by_whom_its_image_is, who_holds_a_read_lock_is_named];
+    ApptainerOnce, Desk: [images_are_their_owners_alone, a_layer_is_read_by_whom_its_image_is];
+    Apptainer, Desk: [who_holds_a_read_lock_is_named];
 }
 
 fn mode(desk: &Desk, name: &str) -> Result<String> {

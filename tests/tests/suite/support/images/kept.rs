@@ -16,8 +16,7 @@ static COPIES: AtomicU64 = AtomicU64::new(1);
 const BLOCK: usize = 4096;
 /// More than that in an image is made anew each time.
 const MOST_BLOCKS: usize = 512;
-/// Where an ext image has its magic number and its UUID.
-const MAGIC: (usize, [u8; 2]) = (1024 + 0x38, [0x53, 0xEF]);
+/// Where an ext image has its UUID.
 const UUID: usize = 1024 + 0x68;
 
 /// An image: its blocks that are not empty, by number, and what the file is like.
@@ -26,6 +25,7 @@ pub(super) struct Kept {
     blocks: Vec<(usize, Vec<u8>)>,
     owner: (u32, u32),
     mode: u32,
+    is_ext: bool,
 }
 
 /// What this recipe has made before.
@@ -33,14 +33,15 @@ pub(super) fn of(recipe: &str) -> Option<Arc<Kept>> {
     KEPT.lock().unwrap_or_else(PoisonError::into_inner).get(recipe).cloned()
 }
 
-/// Keeps what this recipe has made, if it is small.
-pub(super) fn keep(recipe: String, path: &Path) -> Result<()> {
+/// Keeps what this recipe has made, if it is small. An ext image gets another UUID in each copy.
+pub(super) fn keep(recipe: String, path: &Path, is_ext: bool) -> Result<()> {
     let (meta, bytes) = (fs::metadata(path)?, fs::read(path)?);
     let is_empty = |block: &[u8]| *block == [0; BLOCK][..block.len()];
     let full = bytes.chunks(BLOCK).enumerate().filter(|(_, block)| !is_empty(block));
     let blocks: Vec<_> = full.map(|(number, block)| (number, block.to_vec())).take(MOST_BLOCKS + 1).collect();
     if blocks.len() <= MOST_BLOCKS {
-        let kept = Kept { size: meta.len(), blocks, owner: (meta.uid(), meta.gid()), mode: meta.mode() & 0o7777 };
+        let (owner, mode) = ((meta.uid(), meta.gid()), meta.mode() & 0o7777);
+        let kept = Kept { size: meta.len(), blocks, owner, mode, is_ext };
         KEPT.lock().unwrap_or_else(PoisonError::into_inner).insert(recipe, Arc::new(kept));
     }
     Ok(())
@@ -54,16 +55,11 @@ impl Kept {
             file.write_all_at(block, (number * BLOCK) as u64)?;
         }
         file.set_len(self.size)?;
-        if self.is_ext() {
+        if self.is_ext {
             let copy = COPIES.fetch_add(1, Ordering::Relaxed);
             file.write_all_at(&copy.to_be_bytes(), UUID as u64)?;
         }
         file.set_permissions(Permissions::from_mode(self.mode))?;
         Ok(chown(path, Some(self.owner.0), Some(self.owner.1))?)
-    }
-
-    fn is_ext(&self) -> bool {
-        let (at, magic) = MAGIC;
-        self.blocks.first().is_some_and(|(number, block)| *number == 0 && block.get(at..at + 2) == Some(&magic))
     }
 }

@@ -71,12 +71,13 @@ impl Desk<'_> {
 
     /// Makes an image here, or writes down once more what the same recipe has made before.
     fn copied(&self, name: &str, recipe: &[&str], make: impl FnOnce() -> Result<()>) -> Result<()> {
+        let is_ext = recipe.first() == Some(&"ext");
         let (recipe, path) = (recipe.join("\0"), Path::new(&self.dir).join(name));
         if let Some(kept) = kept::of(&recipe) {
             return self.cluster.act("root", || kept.write(&path));
         }
         make()?;
-        self.cluster.act("root", || kept::keep(recipe, &path))
+        self.cluster.act("root", || kept::keep(recipe, &path, is_ext))
     }
 
     /// Fails unless `e2fsck -fn` finds nothing to say about the image.
