@@ -1,6 +1,7 @@
 //! A tree as the kernel shows it, and mounts of images.
 
 use std::fs::{self, File};
+use std::hash::Hasher;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
@@ -10,9 +11,10 @@ use std::time::{Duration, Instant};
 use condatainer_formats::ext::FileType;
 use nix::sys::stat::{major, minor};
 use nix::unistd::{Whence, lseek};
+use rustc_hash::FxHasher;
 use tempfile::TempDir;
 
-use crate::seen::{Digest, Seen, Tree, places};
+use crate::seen::{Seen, Tree, places};
 
 /// An image mounted through a loop device; unmounted when dropped.
 pub struct Mounted {
@@ -134,7 +136,7 @@ fn data(file: &File, size: u64) -> Vec<(u64, u64, u64)> {
 }
 
 fn digest(file: &File, mut from: u64, end: u64) -> u64 {
-    let (mut digest, mut buf) = (Digest::default(), vec![0; (end - from).min(1 << 20) as usize]);
+    let (mut digest, mut buf) = (FxHasher::default(), vec![0; (end - from).min(1 << 20) as usize]);
     while from < end {
         let length = (buf.len() as u64).min(end - from) as usize;
         file.read_exact_at(&mut buf[..length], from).unwrap();
@@ -145,7 +147,7 @@ fn digest(file: &File, mut from: u64, end: u64) -> u64 {
 }
 
 fn pieces(file: &File, size: u64) -> u64 {
-    let mut digest = Digest::default();
+    let mut digest = FxHasher::default();
     for (offset, length) in places(size) {
         let mut buf = vec![0; length];
         let mut read = 0;

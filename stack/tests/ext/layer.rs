@@ -1,13 +1,15 @@
 //! A tree as our layer shows it.
 
 use std::fs::File;
+use std::hash::Hasher;
 use std::path::Path;
 
 use condatainer_formats::ext::{FileType, Window};
 use condatainer_stack::layer::ext::{ExtLayer, Start};
 use condatainer_stack::layer::{Attributes, Key, Layer, Time};
+use rustc_hash::FxHasher;
 
-use crate::seen::{Digest, Seen, Tree, places};
+use crate::seen::{Seen, Tree, places};
 
 /// A layer on a whole image.
 pub fn open(image: &Path, start: Start) -> ExtLayer {
@@ -65,7 +67,7 @@ fn data(layer: &dyn Layer, key: Key) -> std::io::Result<Vec<(u64, u64, u64)>> {
     let (mut all, mut at) = (Vec::new(), 0);
     while let Some(start) = layer.seek(key, at, false)? {
         let end = layer.seek(key, start, true)?.unwrap();
-        let mut digest = Digest::default();
+        let mut digest = FxHasher::default();
         let mut buf = vec![0xEE; (end - start).min(1 << 20) as usize];
         let mut from = start;
         while from < end {
@@ -81,7 +83,7 @@ fn data(layer: &dyn Layer, key: Key) -> std::io::Result<Vec<(u64, u64, u64)>> {
 }
 
 fn pieces(layer: &dyn Layer, key: Key, size: u64) -> std::io::Result<u64> {
-    let mut digest = Digest::default();
+    let mut digest = FxHasher::default();
     for (offset, length) in places(size) {
         let mut buf = vec![0xEE; length];
         let read = layer.read(key, offset, &mut buf)?;

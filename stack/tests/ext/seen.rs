@@ -22,7 +22,7 @@ pub struct Seen {
     pub times: [(i64, i64); 3],
     /// Of a link where it leads.
     pub target: Vec<u8>,
-    /// Of a file what is not a hole: from, to, and a digest.
+    /// Of a file what is not a hole: from, to, and a digest (FxHash: a hash of the standard library took most of these tests' time).
     pub data: Vec<(u64, u64, u64)>,
     /// Of a file a digest of pieces at odd places.
     pub pieces: u64,
@@ -50,27 +50,6 @@ pub fn compare(what: &str, ours: &Tree, theirs: &Tree) {
     }
     for path in theirs.keys() {
         assert!(ours.contains_key(path), "{what}: /{} is not there for us", String::from_utf8_lossy(path));
-    }
-}
-
-/// Tells bytes from others; a hash of the standard library takes most of the time of these tests.
-#[derive(Default)]
-pub struct Digest(u64);
-
-impl Digest {
-    /// Both sides must cut what they write in the same places.
-    pub fn write(&mut self, bytes: &[u8]) {
-        let words = bytes.chunks_exact(8);
-        let mut rest = [0; 8];
-        rest[..words.remainder().len()].copy_from_slice(words.remainder());
-        let words = words.map(|word| u64::from_le_bytes(word.try_into().unwrap()));
-        self.0 = words
-            .chain([u64::from_le_bytes(rest), bytes.len() as u64])
-            .fold(self.0, |digest, word| (digest.rotate_left(5) ^ word).wrapping_mul(0x517C_C1B7_2722_0A95));
-    }
-
-    pub fn finish(&self) -> u64 {
-        self.0
     }
 }
 
