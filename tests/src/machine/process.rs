@@ -7,7 +7,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, SysconfVar, sysconf};
 
 /// What one process is to others.
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +24,8 @@ struct Process {
 /// waited for. A cluster's first process waits for those whose parents are gone.
 #[must_use]
 pub fn processor_time() -> Duration {
-    const TICKS_PER_SECOND: u64 = 100;
+    let ticks_per_second =
+        sysconf(SysconfVar::CLK_TCK).ok().flatten().and_then(|ticks| ticks.try_into().ok()).unwrap_or(100);
     let table = table();
     let mut tree = HashSet::from([i32::try_from(std::process::id()).unwrap_or_default()]);
     loop {
@@ -36,7 +37,7 @@ pub fn processor_time() -> Duration {
         tree.extend(new);
     }
     let ticks: u64 = table.iter().filter(|process| tree.contains(&process.pid)).map(|process| process.ticks).sum();
-    Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND)
+    Duration::from_millis(ticks * 1000 / ticks_per_second)
 }
 
 /// Follows single children down from `pid` to the last one: through unshare to what it runs.
