@@ -190,18 +190,6 @@ fn enough_is_enough() {
 }
 
 #[test]
-fn sizes_have_limits() {
-    let bench = Bench::new();
-    let image = made(&bench, "env.img", MIN_SIZE);
-    let refusal = |wish| resize(&image, &Request::new(wish), &mut |_| {}).unwrap_err().to_string();
-    assert!(refusal(Wish::To(MIN_SIZE - 1)).contains("the least is 64 MiB (-s 64M)"));
-    assert!(refusal(Wish::Shrink(GIB)).contains("0 bytes are too few"));
-    for wish in [Wish::To(17 << 40), Wish::Grow(u64::MAX), Wish::Free(u64::MAX), Wish::Free(16 << 40)] {
-        assert!(refusal(wish).contains("are too many"), "{wish:?}");
-    }
-}
-
-#[test]
 fn sparse_stays_sparse() {
     // What is counted here are the blocks of a disk.
     let bench = Bench::on_disk();
