@@ -1,5 +1,7 @@
-//! Layers that we mount, from images that somebody takes away, and on a file server that is gone. A FUSE file system of the test's stands for it: stopped, it answers as
-//! little as a server that is down does on a hard mount, and dead, it gives errors as a soft mount does. Virtual machines have real NFS.
+//! Layers that we mount, from images that somebody takes away, and from a file server that is gone.
+//!
+//! A FUSE file system stands for that server. Stopped, it answers as little as a server that is down does on a hard mount. Killed, it gives errors
+//! as a soft mount does. Virtual machines have real NFS (`tests/vm/stacks`).
 
 use anyhow::{Context, Result, ensure};
 

@@ -1,7 +1,7 @@
 //! Steps whose layers we mount ourselves, where Slurm tracks and limits them by cgroups, and where it gives each job a `/tmp` of its own.
 
 use anyhow::{Context, Result, ensure};
-use cluster::{Proctrack, Release};
+use cluster::{Output, Proctrack, Release};
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
 
@@ -58,11 +58,7 @@ fn every_job_has_a_tmp_of_its_own(world: &World, release: Release) -> Result<()>
     world.with_cluster(release, &setup, |desk| {
         until_slurm_makes_them(desk)?;
         two_layers(desk)?;
-        let task = "cat /own/file; touch /tmp/of.$SLURM_PROCID at.$SLURM_PROCID; until [ -e go ]; do sleep 0.1; done; ls /tmp/of.? | wc -l";
-        let step = format!("srun -n4 --condatainer-overlay=mod.sqf,env.img sh -c '{task}' > out & ");
-        let look = "until [ $(ls at.? 2> /dev/null | wc -l) = 4 ]; do sleep 0.1; done; servers | wc -l; touch go; wait $!; sort out | uniq -c | tr -s ' '; ls /tmp/of.? 2> /dev/null; rm go at.?";
-        ours(desk, &format!("{step}{look}"))?.says("1\n 4 4\n 4 image").context("one server, and the job's /tmp")?;
-        nothing_is_left(desk)?;
+        each_leaves_a_file_in_tmp(desk, 4)?.says("1\n 4 4\n 4 image\n0").context("one server, and the job's /tmp")?;
         what_lies_in_it(desk)?;
         ends_of_a_step(desk)
     })
@@ -75,13 +71,23 @@ fn each_task_has_a_tmp_that_its_keeper_has_not(world: &World, release: Release) 
     world.with_cluster(release, &setup, |desk| {
         until_slurm_makes_them(desk)?;
         two_layers(desk)?;
-        let task = "cat /own/file; touch /tmp/of.$SLURM_PROCID at.$SLURM_PROCID; until [ -e go ]; do sleep 0.1; done; ls /tmp/of.? | wc -l";
-        let step = format!("srun -n2 --condatainer-overlay=mod.sqf,env.img sh -c '{task}' > out & ");
-        let look = "until [ -e at.0 ] && [ -e at.1 ]; do sleep 0.1; done; servers | wc -l; touch go; wait $!; sort -r out; ls /tmp/of.? 2> /dev/null | wc -l";
-        ours(desk, &format!("{step}{look}"))?.says("2\nimage\nimage\n2\n2\n0")?;
-        nothing_is_left(desk)?;
+        each_leaves_a_file_in_tmp(desk, 2)?.says("2\n 2 2\n 2 image\n0")?;
         desk.nodes_are_well()
     })
+}
+
+/// So many tasks of a step, which wait for each other: how many servers they have, what each reads and how many of the files it sees, and how
+/// many are in the node's own `/tmp` afterwards.
+fn each_leaves_a_file_in_tmp(desk: &Desk, tasks: u32) -> Result<Output> {
+    let task = "cat /own/file; touch /tmp/of.$SLURM_PROCID at.$SLURM_PROCID; until [ -e go ]; do sleep 0.1; done; ls /tmp/of.? | wc -l";
+    let step = format!("srun -n{tasks} --condatainer-overlay=mod.sqf,env.img sh -c '{task}' > out & ");
+    let look = format!(
+        "until [ $(ls at.? 2> /dev/null | wc -l) = {tasks} ]; do sleep 0.1; done; servers | wc -l; touch go; wait $!; \
+        sort out | uniq -c | tr -s ' '; ls /tmp/of.? 2> /dev/null | wc -l; rm go at.?"
+    );
+    let output = ours(desk, &format!("{step}{look}"))?;
+    nothing_is_left(desk)?;
+    Ok(output)
 }
 
 /// The image itself, and what `:tmp` writes.

@@ -13,11 +13,12 @@ use source::*;
 tests! {
     Apptainer, Desk: [
         a_definition_is_built_and_recorded, a_name_is_found, without_a_subuid_range, a_full_disk_is_said, a_signal_leaves_no_build,
+        a_killed_update_leaves_the_old_layer,
     ];
     ApptainerOnce, Desk: [
         stages_and_odd_texts_are_recorded, arguments_are_passed_on, every_kind_of_image_is_a_source, what_is_recorded_is_rebuilt,
         without_fakeroot, a_registry_out_of_reach, wrong_inputs_are_refused, apptainers_own_words_are_shown,
-        a_workspace_is_never_replaced, nobody_waits_for_a_terminal, two_at_once, a_killed_update_leaves_the_old_layer,
+        a_workspace_is_never_replaced, nobody_waits_for_a_terminal, two_at_once,
     ];
     Only(cluster::Release::Bookworm), OwnCluster: [nothing_is_built_without_apptainer];
 }
