@@ -1,6 +1,6 @@
 //! On which processors requests are answered: on the one where he is who asks, as long as one asks after the other.
 //!
-//! Only what is worth a look counts as asking: looking names up, listing, reading and changing; not what the kernel asks beside that.
+//! What counts as asking are the requests that come in great numbers: for names, listings, attributes to be changed, new files, and content.
 //!
 //! Who asks waits for the answer, so his processor is free meanwhile. A thread on another one has to be woken there, and he again after it; on a
 //! busy machine or a virtual one both take longer than most answers. Where several ask at once, or somebody reads on and on while the kernel

@@ -1,6 +1,6 @@
 //! A tree whose mistakes stay with the request that came upon them: a panic is an error for who has asked, and a line for the user, instead
-//! of the end of the thread and with it of the mount. One outside of the tree (fuser has them for messages that no kernel sends) does end a
-//! thread, or the server with it. It is an error for who has asked, and a line, too, and nobody waits for ever.
+//! of the end of the thread and with it of the mount. A panic outside of the tree (fuser has them for messages that no kernel sends) ends its
+//! thread, and may end the server. The user gets an error and a line then, too, and nobody waits for ever.
 
 use std::any::Any;
 use std::cell::Cell;
