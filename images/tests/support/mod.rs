@@ -6,11 +6,13 @@
 mod bytes;
 mod content;
 mod snapshot;
+mod tool;
 mod victim;
 
 pub use bytes::{bytes_of, copy};
 pub use content::{acl, add_files, contents, memory, moved_contents, names_in, outside};
 pub use snapshot::{Seen, snapshot};
+pub use tool::tool;
 pub use victim::{Victim, end_once, instants, quicker_of_two, some_of, until_seen, victim_command};
 
 pub mod checking;
@@ -83,14 +85,6 @@ impl Bench {
         }
         tree
     }
-}
-
-/// A tool of e2fsprogs, also where root's directories are not in PATH.
-pub fn tool(name: &str) -> Command {
-    let mut command = Command::new(name);
-    let path = std::env::var("PATH").unwrap_or_default();
-    command.env("PATH", format!("{path}:/usr/sbin:/sbin")).env("LC_ALL", "C");
-    command
 }
 
 pub fn ok(output: Output, what: &str) -> String {

@@ -10,9 +10,10 @@ use condatainer_stack::layer::ext::{ExtLayer, Start};
 use condatainer_stack::layer::{Entry, Layer};
 
 use crate::dirty::{agree, agree_with_kernel};
-use crate::kernel::{self, Mounted, format, ok, tool};
+use crate::kernel::{self, Mounted, format, ok};
 use crate::layer;
 use crate::seen::compare;
+use crate::tool::tool;
 
 const BLOCK: usize = 1024;
 

@@ -15,9 +15,10 @@ use std::time::{Duration, SystemTime};
 use condatainer_formats::ext::{FileType, Window};
 use condatainer_stack::layer::ext::{ExtLayer, Start};
 
-use crate::kernel::{self, Mounted, format, tool};
+use crate::kernel::{self, Mounted, format};
 use crate::layer;
 use crate::seen::{Seen, Tree, compare};
+use crate::tool::tool;
 
 /// A name, options of mke2fs, and of the mount.
 const KINDS: &[(&str, &[&str], &str)] = &[

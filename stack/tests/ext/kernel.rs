@@ -15,6 +15,7 @@ use rustc_hash::FxHasher;
 use tempfile::TempDir;
 
 use crate::seen::{Seen, Tree, places};
+use crate::tool::tool;
 
 /// An image mounted through a loop device; unmounted when dropped.
 pub struct Mounted {
@@ -61,14 +62,6 @@ pub fn ok(output: Output, what: &str) -> String {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{what}: {}\n{text}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
     text
-}
-
-/// A tool of e2fsprogs, also where root's directories are not in PATH.
-pub fn tool(name: &str) -> Command {
-    let mut command = Command::new(name);
-    let path = std::env::var("PATH").unwrap_or_default();
-    command.env("PATH", format!("{path}:/usr/sbin:/sbin")).env("LC_ALL", "C");
-    command
 }
 
 /// A sparse file of so many megabytes, formatted by mke2fs.

@@ -12,3 +12,5 @@ mod kernel;
 mod layer;
 mod matrix;
 mod seen;
+#[path = "../../../images/tests/support/tool.rs"]
+mod tool;

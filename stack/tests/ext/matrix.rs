@@ -8,6 +8,7 @@ use condatainer_stack::layer::ext::Start;
 
 use crate::kernel::{self, Mounted, format};
 use crate::seen::{below, compare};
+use crate::tool::tool;
 use crate::{fill, layer};
 
 /// Options of mke2fs, and how many names one directory gets.
@@ -70,7 +71,7 @@ fn what_cannot_be_read_is_refused_one_by_one() {
     drop(mounted);
     // Not every kernel mounts an image that has these features.
     for request in ["feature encrypt casefold", "sif /secret flags 0x80800", "sif /Names flags 0x40080000"] {
-        kernel::ok(kernel::tool("debugfs").args(["-w", "-R", request]).arg(&image).output().unwrap(), request);
+        kernel::ok(tool("debugfs").args(["-w", "-R", request]).arg(&image).output().unwrap(), request);
     }
     let layer = layer::open(&image, Start::Root);
     let mut keys = std::collections::BTreeMap::new();
@@ -117,7 +118,7 @@ fn more_names_than_are_believed() {
     fs::write(mounted.path().join("many"), names(500_224)).unwrap();
     drop(mounted);
     for request in ["sif /fits mode 040755", "sif /many mode 040755"] {
-        kernel::ok(kernel::tool("debugfs").args(["-w", "-R", request]).arg(&image).output().unwrap(), request);
+        kernel::ok(tool("debugfs").args(["-w", "-R", request]).arg(&image).output().unwrap(), request);
     }
     let layer = layer::open(&image, Start::Root);
     let mut outcomes = Vec::new();

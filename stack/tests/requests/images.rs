@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 
 use condatainer_formats::source::Window;
@@ -11,6 +11,8 @@ use condatainer_stack::layer::Layer;
 use condatainer_stack::layer::ext::{ExtLayer, Start};
 use condatainer_stack::layer::squashfs::SquashfsLayer;
 use fastrand::Rng;
+
+use crate::tool::tool;
 
 /// Whether it is a squashfs, and all of it.
 pub(crate) type Image = (bool, Vec<u8>);
@@ -27,13 +29,13 @@ pub(crate) fn sound() -> [Image; 4] {
     std::os::unix::fs::symlink("target", tree.join("c/c")).unwrap();
     let image = bench.path().join("image");
     let made = |program: &str, words: &[&str]| {
-        let mut command = Command::new(program);
+        let mut command = tool(program);
         let words = words.iter().map(|word| match *word {
             "TREE" => tree.as_os_str(),
             "IMAGE" => image.as_os_str(),
             word => word.as_ref(),
         });
-        command.args(words).env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").stdout(Stdio::null());
+        command.args(words).stdout(Stdio::null());
         assert!(command.status().unwrap().success(), "{program}");
         let bytes = fs::read(&image).unwrap();
         fs::remove_file(&image).unwrap();

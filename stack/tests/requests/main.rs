@@ -9,6 +9,9 @@ mod chance;
 mod images;
 mod mad;
 mod protocol;
+#[path = "../../../images/tests/support/tool.rs"]
+#[allow(unreachable_pub)]
+mod tool;
 
 use std::collections::BTreeMap;
 use std::io;

@@ -136,13 +136,13 @@ fn images_are_seen_as_the_kernel_sees_them() {
     xattr::set(tree.join("bin/tool"), "security.capability", &capability).unwrap();
     let made = |name: &str, program: &str, words: &[&str]| {
         let path = memory.at.path().join(name);
-        let mut command = Command::new(program);
+        let mut command = support::tool(program);
         let words = words.iter().map(|word| match *word {
             "TREE" => tree.as_os_str().to_owned(),
             "IMAGE" => path.as_os_str().to_owned(),
             word => word.into(),
         });
-        command.args(words).env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        command.args(words);
         support::ok(command.output().unwrap(), program);
         path
     };

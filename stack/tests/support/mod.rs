@@ -10,6 +10,8 @@ pub mod host;
 pub mod mount;
 #[path = "../../../images/tests/support/overlay.rs"]
 pub mod overlay;
+#[path = "../../../images/tests/support/tool.rs"]
+pub mod tool;
 pub mod walk;
 
 use std::fs::File;
@@ -22,6 +24,7 @@ use condatainer_stack::merge::Stacked;
 
 pub use host::HostLayer;
 pub use mount::Mount;
+pub use tool::tool;
 pub use walk::{Seen, walk, walk_overlay};
 
 pub fn ok(output: Output, what: &str) -> String {
