@@ -159,7 +159,9 @@ fn every_way_to_lay_things_down() {
         "-all-root",
         "-comp zstd -Xcompression-level 22 -b 1M -always-use-fragments",
     ] {
-        compare(source.path(), options);
+        // How hard it tries to pack is no way to lay things down, and takes most of the time.
+        let quick = if options.contains("-comp") { "" } else { " -Xcompression-level 1" };
+        compare(source.path(), &format!("{options}{quick}"));
     }
 }
 
@@ -178,5 +180,8 @@ fn a_directory_of_fifty_thousand_names_and_a_file_longer_than_four_gibibytes() {
     long.set_len((4 << 30) + 12_345).unwrap();
     let seen = compare(source.path(), "-comp lz4 -b 4K");
     assert!(seen.names == 50_003 && seen.holes > 19, "{seen:?}");
-    compare(source.path(), "-comp zstd");
+    // mksquashfs reads all of the hole: four gibibytes once more would say nothing new about the names.
+    long.set_len(12_345_678).unwrap();
+    let seen = compare(source.path(), "-comp zstd");
+    assert!(seen.names == 50_003 && seen.holes > 0, "{seen:?}");
 }
