@@ -25,7 +25,7 @@ BUILD_PACKAGES := gcc libc6-dev binutils
 # What testing needs besides: libclang, with which bindgen makes the declarations of SPANK once more, to compare.
 TEST_PACKAGES := libclang-dev
 
-.PHONY: build packages test-packages stage demo shell test soak vm check unit unit-r-z unit-e-k unit-l-q unit-rest suite bench install clean clean-cluster
+.PHONY: build packages test-packages stage demo shell test soak vm check unit unit-built unit-run suite suite-built suite-run bench install clean clean-cluster
 
 build:
 	$(CARGO) build --profile $(PROFILE) --locked -p condatainer -p spank_condatainer
@@ -64,38 +64,37 @@ check:
 	$(CARGO) test --locked --workspace --exclude condatainer-tests --lib --bins
 	$(CARGO) check --locked -p spank_condatainer
 
-# Unit, property and image tests; the plugin's interface against the spank.h of every release. cargo runs one test binary after the
-# other, and the last test of each leaves a processor without work. So four groups run at once, each printed when it has ended. Patterns of
-# first letters make them, which leave no test out. Groups of packages would be built once more each: with other packages beside it a
-# library has other features. MAKEFLAGS would have cargo look for make's job server, which it is not given.
-UNIT := test -q --locked --workspace --exclude condatainer-tests
-RUN_UNIT = SPANK_INCLUDE_DIRS=$$($(BUILT)/cluster roots | awk '/ slurmd / { print $$1 "/usr/include" }' | paste -sd:) \
-    MAKEFLAGS= $(SHIPPED) $(CARGO) $(UNIT)
-unit: stage test-packages
+# Unit, property and image tests; the plugin's interface against the spank.h of every release. All of them are built at once: with other
+# packages beside it a library has other features, and would be built once more. cargo must not look for make's job server, which it is not given.
+UNIT := MAKEFLAGS= $(CARGO) test -q --locked --workspace --exclude condatainer-tests
+SUITE := MAKEFLAGS= $(SHIPPED) $(CARGO) test --locked -p condatainer-tests
+unit-built: stage test-packages
 	$(BUILT)/cluster prepare
-	$(CARGO) $(UNIT) --no-run
-	@$(MAKE) --no-print-directory -j4 --output-sync=target unit-r-z unit-e-k unit-l-q unit-rest
+	$(UNIT) --no-run
 
-unit-r-z:
-	$(RUN_UNIT) --test '[r-z]*'
+unit-run:
+	@mkdir -p $(TARGET_DIR)/unit
+	@$(UNIT) --no-run --message-format=json > $(TARGET_DIR)/unit/messages
+	SPANK_INCLUDE_DIRS=$$($(BUILT)/cluster roots | awk '/ slurmd / { print $$1 "/usr/include" }' | paste -sd:) $(SHIPPED) \
+	    tests/unit/run $(TARGET_DIR)/unit < $(TARGET_DIR)/unit/messages
+	$(UNIT) --doc
 
-unit-e-k:
-	$(RUN_UNIT) --test '[e-k]*'
+unit: unit-built
+	@$(MAKE) --no-print-directory unit-run
 
-unit-l-q:
-	$(RUN_UNIT) --test '[l-q]*'
-
-unit-rest:
-	$(RUN_UNIT) --lib --bins --test '[!e-z]*'
-	$(RUN_UNIT) --doc
+suite-built: stage
+	$(SUITE) --no-run
 
 # Real clusters of every release.
-suite: stage
-	$(SHIPPED) $(CARGO) test --locked -p condatainer-tests
+suite-run:
+	$(SUITE)
 
-test:
-	@$(MAKE) --no-print-directory unit
-	@$(MAKE) --no-print-directory suite
+suite: suite-built
+	@$(MAKE) --no-print-directory suite-run
+
+# The suite often waits, and the unit tests compute, so both run at once. What failed of the unit tests is said once more at the end.
+test: unit-built suite-built
+	@$(MAKE) --no-print-directory -j2 suite-run unit-run || { cat $(TARGET_DIR)/unit/failed; false; }
 
 # The proofs in full: what 'make test' does fifty times, a thousand times. It takes the better part of an hour.
 soak: stage
