@@ -4,6 +4,7 @@
 
 use std::fs::{self, File};
 use std::process::{Child, Command};
+use std::sync::{PoisonError, RwLock};
 use std::thread;
 
 use anyhow::{Context, Result, anyhow};
@@ -22,9 +23,25 @@ const NAMESPACES: [(&str, CloneFlags); 5] = [
     ("mnt", CloneFlags::CLONE_NEWNS),
 ];
 
+/// Shared by those who start a process, and held alone by who writes a file. What is just being started has all open files of ours until it
+/// becomes another program, and a script that is open to be written anywhere cannot be run ("Text file busy").
+static STARTS: RwLock<()> = RwLock::new(());
+
+/// Starts a command, while no file is being written.
+pub(crate) fn start(command: &mut Command) -> Result<Child> {
+    let _shared = STARTS.read().unwrap_or_else(PoisonError::into_inner);
+    command.spawn().with_context(|| format!("cannot start {:?}", command.get_program()))
+}
+
+/// Does this while no process is being started.
+pub(crate) fn between_starts<T>(act: impl FnOnce() -> T) -> T {
+    let _alone = STARTS.write().unwrap_or_else(PoisonError::into_inner);
+    act()
+}
+
 /// Starts a command as a user in the namespaces of a process, with the umask 022.
 pub(crate) fn spawn(init: i32, account: &Account, command: &mut Command) -> Result<Child> {
-    as_user(init, account, || command.spawn().with_context(|| format!("cannot start {:?}", command.get_program())))
+    as_user(init, account, || start(command))
 }
 
 /// Does this in the namespaces of a process as a user, with the umask 022.

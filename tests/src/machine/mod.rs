@@ -103,7 +103,7 @@ impl Machine {
             {
                 return Err(error.into());
             }
-            fs::write(path, content)?;
+            entry::between_starts(|| fs::write(path, content))?;
             Ok(fs::set_permissions(path, Permissions::from_mode(mode))?)
         };
         self.act(user, write).with_context(|| format!("cannot write {path} as {user}"))

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::machine::{interrupt, process};
+use crate::machine::{entry, interrupt, process};
 
 /// A namespace that takes longer hangs. A busy machine may need half a minute.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -32,7 +32,7 @@ impl Namespace {
     pub(crate) fn start(mut command: Command, console: File) -> Result<Self> {
         // A group of its own: an interrupt typed at the tool must not tear single daemons out of the cluster.
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(console).process_group(0);
-        let mut child = command.spawn().with_context(|| format!("cannot start {:?}", command.get_program()))?;
+        let mut child = entry::start(&mut command)?;
         let lifeline = child.stdin.take();
         let stdout = child.stdout.take();
         let pid = i32::try_from(child.id())?;
