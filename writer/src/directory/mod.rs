@@ -1,0 +1,1 @@
+//! Names: blocks of entries, and the index over them (htree).

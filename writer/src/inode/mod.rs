@@ -1,0 +1,58 @@
+//! One inode: its record, read from its table and written back.
+
+use condatainer_formats::ext::raw::{Inode, InodeRecord};
+
+use crate::error::{Error, Result};
+use crate::store::Handle;
+
+/// A record of an inode table, with its number. It is a copy: what is changed counts once it is [`Node::write`]n.
+#[derive(Debug, Clone)]
+pub(crate) struct Node {
+    /// Its number.
+    pub(crate) ino: u32,
+    record: Vec<u8>,
+}
+
+impl Node {
+    /// Reads inode `ino`.
+    pub(crate) fn read(handle: &mut Handle<'_>, ino: u32) -> Result<Self> {
+        let geometry = handle.geometry();
+        let (block, within) = geometry.inode_place(ino)?;
+        let bytes = handle.block(block)?;
+        let record = bytes.get(within..within + usize::from(geometry.sb.inode_size));
+        let record = record.ok_or_else(|| Error::corrupt(format!("inode {ino} is too short")))?.to_vec();
+        Ok(Self { ino, record })
+    }
+
+    /// Writes it to its place.
+    pub(crate) fn write(&self, handle: &mut Handle<'_>) -> Result<()> {
+        let (block, within) = handle.geometry().inode_place(self.ino)?;
+        let place = handle.change(block)?.get_mut(within..within + self.record.len());
+        place.map(|place| place.copy_from_slice(&self.record)).ok_or_else(|| self.too_short())
+    }
+
+    /// The fields.
+    pub(crate) fn inode(&self) -> Result<&Inode> {
+        self.record().map(|record| &record.inode)
+    }
+
+    /// The fields, to be changed.
+    pub(crate) fn inode_mut(&mut self) -> Result<&mut Inode> {
+        self.record_mut().map(|record| &mut record.inode)
+    }
+
+    /// The whole record.
+    pub(crate) fn record(&self) -> Result<&InodeRecord> {
+        InodeRecord::of(&self.record).ok_or_else(|| self.too_short())
+    }
+
+    /// The whole record, to be changed.
+    pub(crate) fn record_mut(&mut self) -> Result<&mut InodeRecord> {
+        let error = self.too_short();
+        InodeRecord::of_mut(&mut self.record).ok_or(error)
+    }
+
+    fn too_short(&self) -> Error {
+        Error::corrupt(format!("inode {} is too short", self.ino))
+    }
+}

@@ -1,0 +1,157 @@
+//! One change of the file system: JBD2's handle. What it does counts together, once it is [`Handle::done`]; dropped before that, it has
+//! never been. So whoever meets an error on the way simply returns it.
+
+use std::collections::HashSet;
+use std::mem;
+use std::ops::Range;
+use std::sync::Arc;
+
+use condatainer_formats::ext::raw::{RawSuperblock, SUPERBLOCK_OFFSET};
+use zerocopy::FromBytes;
+
+use super::{Bytes, Store};
+use crate::error::{Error, Result};
+use crate::geometry::Geometry;
+
+/// A change that is being made.
+pub(crate) struct Handle<'a> {
+    store: &'a mut Store,
+    /// What the running transaction said before of each block that was changed; `None` where it said nothing.
+    before: Vec<(u64, Option<Bytes>)>,
+    changed: HashSet<u64>,
+    revoked_before: Vec<(u64, bool)>,
+    freed: Vec<Range<u64>>,
+    is_done: bool,
+}
+
+impl<'a> Handle<'a> {
+    pub(super) fn new(store: &'a mut Store) -> Self {
+        let (before, revoked_before, freed) = (Vec::new(), Vec::new(), Vec::new());
+        Self { store, before, changed: HashSet::new(), revoked_before, freed, is_done: false }
+    }
+
+    /// All of it counts.
+    pub(crate) fn done(mut self) {
+        let tid = self.store.running.tid;
+        for blocks in mem::take(&mut self.freed) {
+            self.store.pending.add(blocks, tid);
+        }
+        self.is_done = true;
+    }
+
+    pub(crate) fn geometry(&self) -> Arc<Geometry> {
+        Arc::clone(&self.store.geometry)
+    }
+
+    /// How many blocks this handle has changed so far.
+    pub(crate) fn effort(&self) -> usize {
+        self.before.len()
+    }
+
+    /// What a block says now.
+    pub(crate) fn block(&mut self, block: u64) -> Result<Bytes> {
+        self.store.block(block)
+    }
+
+    /// A block that will be changed; room for it is taken on the device first.
+    pub(crate) fn change(&mut self, block: u64) -> Result<&mut [u8]> {
+        if !self.changed.contains(&block) {
+            self.store.reserve(block)?;
+            let bytes = self.store.block(block)?;
+            self.note(block);
+            self.store.running.blocks.insert(block, bytes);
+        }
+        self.open(block)
+    }
+
+    /// A block that was not one of the metadata's before; it is all zeros.
+    pub(crate) fn fresh(&mut self, block: u64) -> Result<&mut [u8]> {
+        self.store.reserve(block)?;
+        self.note(block);
+        // Written again in this transaction: its new content counts, whatever was revoked.
+        self.note_revoked(block);
+        self.store.running.revoked.remove(&block);
+        let zeros = Arc::new(vec![0; self.store.geometry.block_size()]);
+        self.store.running.blocks.insert(block, zeros);
+        self.open(block)
+    }
+
+    /// A block is none of the metadata's any more. Copies of it in the journal must not be written over what it will hold.
+    pub(crate) fn forget(&mut self, block: u64) {
+        self.note(block);
+        self.store.running.blocks.remove(&block);
+        self.note_revoked(block);
+        self.store.running.revoked.insert(block);
+        self.store.kept.forget(block);
+    }
+
+    /// Blocks are free, and can be given away once that is committed. The bitmap is the caller's work.
+    pub(crate) fn freed(&mut self, blocks: Range<u64>) {
+        self.freed.push(blocks);
+    }
+
+    /// The first blocks in this range that are free in the bitmaps and may not be given away yet.
+    pub(crate) fn pending_in(&self, range: Range<u64>) -> Option<Range<u64>> {
+        let within = |run: &Range<u64>| run.start.max(range.start)..run.end.min(range.end);
+        let own = self.freed.iter().map(within).filter(|run| !run.is_empty());
+        own.chain(self.store.pending.first_in(range.clone())).min_by_key(|run| run.start)
+    }
+
+    /// The superblock as it is now.
+    pub(crate) fn superblock(&mut self) -> Result<RawSuperblock> {
+        let (block, within) = self.superblock_place();
+        let bytes = self.store.block(block)?;
+        let raw = bytes.get(within..).and_then(|bytes| RawSuperblock::read_from_prefix(bytes).ok());
+        raw.map(|(raw, _)| raw).ok_or_else(|| Error::corrupt("the superblock is too short"))
+    }
+
+    /// Changes the superblock.
+    pub(crate) fn change_superblock(&mut self, change: impl FnOnce(&mut RawSuperblock)) -> Result<()> {
+        let (block, within) = self.superblock_place();
+        let raw = self.change(block)?.get_mut(within..).and_then(|bytes| RawSuperblock::mut_from_prefix(bytes).ok());
+        let (raw, _) = raw.ok_or_else(|| Error::corrupt("the superblock is too short"))?;
+        change(raw);
+        Ok(())
+    }
+
+    fn superblock_place(&self) -> (u64, usize) {
+        let block_size = u64::from(self.store.geometry.sb.block_size);
+        (SUPERBLOCK_OFFSET / block_size, (SUPERBLOCK_OFFSET % block_size) as usize)
+    }
+
+    fn open(&mut self, block: u64) -> Result<&mut [u8]> {
+        let bytes = self.store.running.blocks.get_mut(&block);
+        bytes.map(|bytes| Arc::make_mut(bytes).as_mut_slice()).ok_or_else(|| Error::corrupt("a block is gone"))
+    }
+
+    fn note(&mut self, block: u64) {
+        if self.changed.insert(block) {
+            self.before.push((block, self.store.running.blocks.get(&block).cloned()));
+        }
+    }
+
+    fn note_revoked(&mut self, block: u64) {
+        self.revoked_before.push((block, self.store.running.revoked.contains(&block)));
+    }
+}
+
+impl Drop for Handle<'_> {
+    fn drop(&mut self) {
+        if self.is_done {
+            return;
+        }
+        for (block, before) in self.before.drain(..).rev() {
+            match before {
+                Some(bytes) => self.store.running.blocks.insert(block, bytes),
+                None => self.store.running.blocks.remove(&block),
+            };
+        }
+        for (block, was_revoked) in self.revoked_before.drain(..).rev() {
+            if was_revoked {
+                self.store.running.revoked.insert(block);
+            } else {
+                self.store.running.revoked.remove(&block);
+            }
+        }
+    }
+}

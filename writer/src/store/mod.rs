@@ -1,0 +1,140 @@
+//! The metadata blocks of an open image: what they say now, and which of them the running transaction has changed.
+//!
+//! A block is looked for in the running transaction, then in the one that is being committed, then among those that are kept in memory,
+//! then on the device. All changes go through a [`Handle`]: they count together or not at all. What a transaction has taken from the
+//! file system for good, freed blocks, is not given away again before the transaction is committed: after a crash before that, the old file has them
+//! still.
+
+mod handle;
+mod kept;
+mod pending;
+
+use std::collections::{HashMap, HashSet};
+use std::mem;
+use std::sync::Arc;
+
+use condatainer_formats::source::read_exact_at;
+
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::geometry::Geometry;
+pub(crate) use handle::Handle;
+use kept::Kept;
+use pending::Pending;
+
+/// The bytes of a block. Who has one sees it as it was then: a change makes a copy where others look on.
+pub(crate) type Bytes = Arc<Vec<u8>>;
+
+/// Memory for clean metadata, in bytes.
+const KEPT: usize = 32 << 20;
+
+/// The metadata blocks of an image.
+pub(crate) struct Store {
+    pub(crate) device: Arc<dyn Device>,
+    pub(crate) geometry: Arc<Geometry>,
+    running: Transaction,
+    /// What is being written to the journal now; it does not change any more.
+    committing: Option<Arc<Transaction>>,
+    kept: Kept,
+    /// Blocks that are free on paper.
+    pending: Pending,
+    /// Blocks for which there is room on the device.
+    reserved: HashSet<u64>,
+}
+
+/// What counts together after a crash, or not at all.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Transaction {
+    /// Its number, which rises by one.
+    pub(crate) tid: u32,
+    /// What its blocks will say.
+    pub(crate) blocks: HashMap<u64, Bytes>,
+    /// Blocks whose copies in earlier transactions do not count any more.
+    pub(crate) revoked: HashSet<u64>,
+}
+
+impl Transaction {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.blocks.is_empty() && self.revoked.is_empty()
+    }
+}
+
+impl Store {
+    /// Of an image whose journal will write transactions from `tid` on.
+    pub(crate) fn new(device: Arc<dyn Device>, geometry: Arc<Geometry>, tid: u32) -> Self {
+        let running = Transaction { tid, ..Transaction::default() };
+        Self {
+            device,
+            geometry,
+            running,
+            committing: None,
+            kept: Kept::new(KEPT),
+            pending: Pending::default(),
+            reserved: HashSet::new(),
+        }
+    }
+
+    /// Begins a change. What it does counts once it is [`Handle::done`].
+    pub(crate) fn begin(&mut self) -> Handle<'_> {
+        Handle::new(self)
+    }
+
+    /// The running transaction.
+    pub(crate) fn running(&self) -> &Transaction {
+        &self.running
+    }
+
+    /// Whether a commit would make blocks free that are not yet.
+    pub(crate) fn has_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Ends the running transaction and begins the next: from now on what it has changed is being committed.
+    pub(crate) fn freeze(&mut self) -> Arc<Transaction> {
+        let next = Transaction { tid: self.running.tid.wrapping_add(1), ..Transaction::default() };
+        let frozen = Arc::new(mem::replace(&mut self.running, next));
+        self.committing = Some(Arc::clone(&frozen));
+        frozen
+    }
+
+    /// The frozen transaction is committed, and its blocks are written to their places.
+    pub(crate) fn committed(&mut self) {
+        if let Some(frozen) = self.committing.take() {
+            for (block, bytes) in &frozen.blocks {
+                self.kept.put(*block, bytes);
+            }
+            self.pending.committed(frozen.tid);
+        }
+    }
+
+    /// What a block says now.
+    pub(crate) fn block(&mut self, block: u64) -> Result<Bytes> {
+        let running = self.running.blocks.get(&block);
+        let committing = || self.committing.as_ref().and_then(|frozen| frozen.blocks.get(&block));
+        if let Some(bytes) = running.or_else(committing) {
+            return Ok(Arc::clone(bytes));
+        }
+        if let Some(bytes) = self.kept.get(block) {
+            return Ok(bytes);
+        }
+        // Block 0 is the superblock's where blocks are large.
+        if block >= self.geometry.sb.blocks_count {
+            return Err(Error::corrupt(format!("a structure points to block {block}, which does not exist")));
+        }
+        let mut bytes = vec![0; self.geometry.block_size()];
+        read_exact_at(&*self.device, &mut bytes, block * u64::from(self.geometry.sb.block_size))?;
+        let bytes = Arc::new(bytes);
+        self.kept.put(block, &bytes);
+        Ok(bytes)
+    }
+
+    /// Takes room on the device for a block that will be written there.
+    fn reserve(&mut self, block: u64) -> Result<()> {
+        if !self.reserved.contains(&block) {
+            let block_size = u64::from(self.geometry.sb.block_size);
+            self.device.reserve(block * block_size, block_size)?;
+            self.reserved.insert(block);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,1 @@
+//! Extended attributes: in the inode, and in a block that several inodes may share.
