@@ -18,6 +18,8 @@ mod inode;
 mod journal;
 mod map;
 mod store;
+#[cfg(test)]
+mod testing;
 mod volume;
 mod xattr;
 

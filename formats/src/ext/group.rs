@@ -85,6 +85,29 @@ impl GroupDescriptor {
         u32::from(self.bg_itable_unused_lo) | u32::from(self.bg_itable_unused_hi) << 16
     }
 
+    /// How many blocks of the group are free.
+    #[must_use]
+    pub fn free_blocks(&self) -> u32 {
+        u32::from(self.bg_free_blocks_count_lo) | u32::from(self.bg_free_blocks_count_hi) << 16
+    }
+
+    /// How many inodes of the group are free.
+    #[must_use]
+    pub fn free_inodes(&self) -> u32 {
+        u32::from(self.bg_free_inodes_count_lo) | u32::from(self.bg_free_inodes_count_hi) << 16
+    }
+
+    /// How many inodes of the group are directories.
+    #[must_use]
+    pub fn used_dirs(&self) -> u32 {
+        u32::from(self.bg_used_dirs_count_lo) | u32::from(self.bg_used_dirs_count_hi) << 16
+    }
+
+    /// Counts `more` directories, or fewer.
+    pub fn add_used_dirs(&mut self, more: i64) {
+        add(&mut self.bg_used_dirs_count_lo, &mut self.bg_used_dirs_count_hi, more);
+    }
+
     /// Counts `more` free inodes, or fewer.
     pub fn add_free_inodes(&mut self, more: i64) {
         add(&mut self.bg_free_inodes_count_lo, &mut self.bg_free_inodes_count_hi, more);
@@ -194,5 +217,7 @@ mod tests {
         assert_eq!((descriptor.bg_free_blocks_count_lo.get(), descriptor.bg_free_blocks_count_hi.get()), (0xFFFF, 0));
         descriptor.add_free_inodes(-1);
         assert_eq!(descriptor.bg_free_inodes_count_lo.get(), 0);
+        descriptor.add_used_dirs(70_000);
+        assert_eq!([descriptor.free_blocks(), descriptor.free_inodes(), descriptor.used_dirs()], [0xFFFF, 0, 70_000]);
     }
 }

@@ -1,9 +1,15 @@
 //! One inode: its record, read from its table and written back.
 
-use condatainer_formats::ext::raw::{Inode, InodeRecord};
+mod make;
+
+use condatainer_formats::ext::raw::{Inode, InodeRecord, LARGE_FILE};
 
 use crate::error::{Error, Result};
 use crate::store::Handle;
+pub(crate) use make::{New, make};
+
+/// A longer file is a large one.
+const SMALL: u64 = i32::MAX as u64;
 
 /// A record of an inode table, with its number. It is a copy: what is changed counts once it is [`Node::write`]n.
 #[derive(Debug, Clone)]
@@ -50,6 +56,15 @@ impl Node {
     pub(crate) fn record_mut(&mut self) -> Result<&mut InodeRecord> {
         let error = self.too_short();
         InodeRecord::of_mut(&mut self.record).ok_or(error)
+    }
+
+    /// Makes it `size` bytes long. The first file of more than 2 GiB gives the image the feature for such files, as in the kernel.
+    pub(crate) fn set_size(&mut self, handle: &mut Handle<'_>, size: u64) -> Result<()> {
+        self.inode_mut()?.set_size(size);
+        if size > SMALL && handle.superblock()?.s_feature_ro_compat.get() & LARGE_FILE == 0 {
+            handle.change_superblock(|raw| raw.s_feature_ro_compat.set(raw.s_feature_ro_compat.get() | LARGE_FILE))?;
+        }
+        Ok(())
     }
 
     fn too_short(&self) -> Error {

@@ -1,10 +1,22 @@
 //! From a file's blocks to those of the disk: twelve pointers in the inode, and trees of one, two and three levels behind them.
 
+mod find;
+mod insert;
+mod limit;
+mod path;
+mod punch;
+#[cfg(test)]
+mod tests;
+
 use nix::errno::Errno;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::inode::Node;
 use crate::store::Handle;
+pub(crate) use find::{find, goal};
+pub(crate) use insert::{grow_directory, insert, set_target};
+pub(crate) use limit::longest;
+pub(crate) use punch::punch;
 
 /// Blocks of a file that lie together: on the disk, or in a hole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,34 +29,31 @@ pub(crate) struct Run {
     pub(crate) blocks: u64,
 }
 
-/// Where a file's block lies, and how many of the next lie together with it, at most `most`.
-pub(crate) fn find(_handle: &mut Handle<'_>, _node: &Node, _logical: u64, _most: u64) -> Result<Run> {
-    Err(Errno::ENOSYS.into())
-}
-
-/// Lets blocks that were taken for it stand where the file has a hole. Sets the pointers and `i_blocks`; the node is not written.
-///
-/// # Errors
-/// `EFBIG`, or no room for blocks of pointers (`ENOSPC`).
-pub(crate) fn insert(_handle: &mut Handle<'_>, _node: &mut Node, _run: Run) -> Result<()> {
-    Err(Errno::ENOSYS.into())
-}
-
-/// Takes the content away from block `from` to block `to`, beginning with the last, and gives its blocks back. It stops when the handle
-/// has done so much that it should be ended, and returns where: `from` when all of it is gone. The node is not written.
-pub(crate) fn punch(_handle: &mut Handle<'_>, _node: &mut Node, _from: u64, _to: u64) -> Result<u64> {
-    Err(Errno::ENOSYS.into())
-}
-
 /// The block of the disk behind a directory's block, which must not be in a hole.
-pub(crate) fn block_of_directory(_handle: &mut Handle<'_>, _node: &Node, _logical: u64) -> Result<u64> {
-    Err(Errno::ENOSYS.into())
+pub(crate) fn block_of_directory(handle: &mut Handle<'_>, node: &Node, logical: u64) -> Result<u64> {
+    let run = find(handle, node, logical, 1)?;
+    run.physical.ok_or_else(|| Error::corrupt(format!("the directory of inode {} has a hole", node.ino)))
 }
 
-/// Gives a directory one block more at its end, all zeros, and returns its number on the disk. Sets the size; the node is not written.
-///
-/// # Errors
-/// `ENOSPC`.
-pub(crate) fn grow_directory(_handle: &mut Handle<'_>, _node: &mut Node) -> Result<u64> {
-    Err(Errno::ENOSYS.into())
+/// Counts blocks that a file has more, in units of 512 bytes.
+fn add_blocks(handle: &Handle<'_>, node: &mut Node, blocks: u64) -> Result<()> {
+    let sectors = blocks.saturating_mul(u64::from(handle.geometry().sb.block_size / 512));
+    let inode = node.inode_mut()?;
+    let sum = u64::from(inode.i_blocks_lo.get()).saturating_add(sectors);
+    inode.i_blocks_lo.set(u32::try_from(sum).map_err(|_| too_far())?);
+    Ok(())
+}
+
+/// Counts blocks that a file does not have any more. One that counted too few has none.
+fn remove_blocks(handle: &Handle<'_>, node: &mut Node, blocks: u64) -> Result<()> {
+    let sectors = blocks.saturating_mul(u64::from(handle.geometry().sb.block_size / 512));
+    let inode = node.inode_mut()?;
+    let rest = u64::from(inode.i_blocks_lo.get()).saturating_sub(sectors);
+    inode.i_blocks_lo.set(u32::try_from(rest).unwrap_or(0));
+    Ok(())
+}
+
+/// No map leads so far.
+fn too_far() -> Error {
+    Errno::EFBIG.into()
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use condatainer_formats::ext::raw::{RawSuperblock, SUPERBLOCK_OFFSET};
 use zerocopy::FromBytes;
 
-use super::{Bytes, Store};
+use super::{Bytes, Room, Store};
 use crate::error::{Error, Result};
 use crate::geometry::Geometry;
 
@@ -41,6 +41,11 @@ impl<'a> Handle<'a> {
 
     pub(crate) fn geometry(&self) -> Arc<Geometry> {
         Arc::clone(&self.store.geometry)
+    }
+
+    /// Who holds which free blocks.
+    pub(crate) fn room(&self) -> Arc<Room> {
+        Arc::clone(&self.store.room)
     }
 
     /// How many blocks this handle has changed so far.

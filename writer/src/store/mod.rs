@@ -8,6 +8,7 @@
 mod handle;
 mod kept;
 mod pending;
+mod room;
 
 use std::collections::{HashMap, HashSet};
 use std::mem;
@@ -21,6 +22,7 @@ use crate::geometry::Geometry;
 pub(crate) use handle::Handle;
 use kept::Kept;
 use pending::Pending;
+pub(crate) use room::{Held, Room};
 
 /// The bytes of a block. Who has one sees it as it was then: a change makes a copy where others look on.
 pub(crate) type Bytes = Arc<Vec<u8>>;
@@ -38,6 +40,8 @@ pub(crate) struct Store {
     kept: Kept,
     /// Blocks that are free on paper.
     pending: Pending,
+    /// Blocks that are free and held for somebody.
+    pub(crate) room: Arc<Room>,
     /// Blocks for which there is room on the device.
     reserved: HashSet<u64>,
 }
@@ -70,6 +74,7 @@ impl Store {
             committing: None,
             kept: Kept::new(KEPT),
             pending: Pending::default(),
+            room: Arc::default(),
             reserved: HashSet::new(),
         }
     }

@@ -11,9 +11,35 @@ use crate::file::{FileType, Ids, device};
 
 /// Bits of `i_flags`.
 pub mod flag {
+    /// It is to be removed so that nobody can bring it back; no kernel does that.
+    pub const SECRM: u32 = 0x1;
+    /// It is to be removed so that it can be brought back; no kernel does that.
+    pub const UNRM: u32 = 0x2;
+    /// It is to be compressed; no kernel does that.
+    pub const COMPR: u32 = 0x4;
+    /// Writes wait for the disk.
+    pub const SYNC: u32 = 0x8;
+    /// Nobody may change it.
+    pub const IMMUTABLE: u32 = 0x10;
+    /// It can only grow.
+    pub const APPEND: u32 = 0x20;
+    /// dump(8) leaves it out.
+    pub const NODUMP: u32 = 0x40;
+    /// Reading leaves no trace.
+    pub const NOATIME: u32 = 0x80;
+    /// It is not to be compressed.
+    pub const NOCOMPR: u32 = 0x400;
     pub(crate) const ENCRYPT: u32 = 0x800;
     /// The directory has an index.
     pub const INDEX: u32 = 0x1000;
+    /// Its content goes through the journal.
+    pub const JOURNAL_DATA: u32 = 0x4000;
+    /// Its last block is its own.
+    pub const NOTAIL: u32 = 0x8000;
+    /// Changes in the directory wait for the disk.
+    pub const DIRSYNC: u32 = 0x1_0000;
+    /// Directories in it have nothing to do with each other and are spread over the disk.
+    pub const TOPDIR: u32 = 0x2_0000;
     /// What it takes of the disk is counted in blocks.
     pub(crate) const HUGE_FILE: u32 = 0x4_0000;
     /// The blocks are mapped by an extent tree.
@@ -100,9 +126,15 @@ impl Inode {
         u64::from(self.i_size_lo) | u64::from(self.i_size_high) << 32
     }
 
+    /// Makes it `size` bytes long.
+    pub fn set_size(&mut self, size: u64) {
+        self.i_size_lo.set((size & 0xFFFF_FFFF) as u32);
+        self.i_size_high.set((size >> 32) as u32);
+    }
+
     /// The block with extended attributes, 0 for none.
     #[must_use]
-    pub(crate) fn file_acl(&self) -> u64 {
+    pub fn file_acl(&self) -> u64 {
         u64::from(self.i_file_acl_lo) | u64::from(self.l_i_file_acl_high) << 32
     }
 
@@ -110,6 +142,11 @@ impl Inode {
     #[must_use]
     pub fn has(&self, flag: u32) -> bool {
         self.i_flags.get() & flag != 0
+    }
+
+    /// Sets a bit of `i_flags`.
+    pub fn set(&mut self, flag: u32) {
+        self.i_flags.set(self.i_flags.get() | flag);
     }
 
     /// Takes a bit of `i_flags` away.
@@ -145,7 +182,8 @@ impl Inode {
     ///
     /// With the feature `ea_inode` the blocks of a large attribute, which lie in an inode of their own, count as the link's. So
     /// there only the length tells. Without it only the blocks do: old kernels gave short targets a block, too.
-    pub(crate) fn is_fast_symlink(&self, sb: &Superblock) -> bool {
+    #[must_use]
+    pub fn is_fast_symlink(&self, sb: &Superblock) -> bool {
         let short = (1..size_of_val(&self.i_block) as u64).contains(&self.size());
         let plain = !self.has(flag::INLINE_DATA) && !self.has(flag::EXTENTS);
         match sb.features.has_incompat(incompat::EA_INODE) {
@@ -155,13 +193,23 @@ impl Inode {
     }
 
     /// Major and minor number of a device, in the old form or in the new one; 0:0 of everything else.
-    pub(crate) fn device(&self) -> (u32, u32) {
+    #[must_use]
+    pub fn device(&self) -> (u32, u32) {
         let [old, new] = [self.i_block[0].get(), self.i_block[1].get()];
         match (self.file_type(), old) {
             (FileType::CharDevice | FileType::BlockDevice, 0) => device(new),
             (FileType::CharDevice | FileType::BlockDevice, _) => ((old >> 8) & 0xFF, old & 0xFF),
             _ => (0, 0),
         }
+    }
+
+    /// Makes it the device with this major and minor number, in the form that the kernel would choose: the old one has room for one
+    /// byte each.
+    pub fn set_device(&mut self, (major, minor): (u32, u32)) {
+        let is_old = major < 256 && minor < 256;
+        let (old, new) = (major << 8 | minor, (minor & 0xFF) | (major & 0xFFF) << 8 | (minor & 0xF_FF00) << 12);
+        self.i_block = [U32::ZERO; 15];
+        self.i_block[usize::from(!is_old)].set(if is_old { old } else { new });
     }
 
     /// Makes an inode without blocks a character device 0/0 of this owner, with the permissions and the attributes that it has. An
@@ -202,5 +250,22 @@ mod tests {
         assert_eq!(inode.ids(), ids);
         assert_eq!(inode.as_bytes()[2..4], [0x87, 0xd6]);
         assert_eq!(Inode::from_bytes(&raw[..0x79]), None);
+    }
+
+    #[test]
+    fn devices_come_back_in_either_form() {
+        let mut inode = Inode::from_bytes(&[0; 128]).unwrap();
+        inode.i_mode.set(0o060_600);
+        for device in [(0, 0), (8, 1), (255, 255), (256, 0), (8, 256), (0xFFF, 0xF_FFFF)] {
+            inode.set_device(device);
+            assert_eq!(inode.device(), device);
+        }
+    }
+
+    #[test]
+    fn sizes_have_two_halves() {
+        let mut inode = Inode::from_bytes(&[0; 128]).unwrap();
+        inode.set_size((5 << 32) + 7);
+        assert_eq!((inode.size(), inode.i_size_lo.get(), inode.i_size_high.get()), ((5 << 32) + 7, 7, 5));
     }
 }

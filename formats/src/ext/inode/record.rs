@@ -54,21 +54,60 @@ impl InodeRecord {
     }
 
     /// Last change of the content: seconds since 1970, and nanoseconds where there is room for them.
-    pub(crate) fn mtime(&self) -> (i64, u32) {
+    #[must_use]
+    pub fn mtime(&self) -> (i64, u32) {
         let extra = self.extra_to(offset_of!(Extra, i_atime_extra));
         time(self.inode.i_mtime, extra.map(|extra| extra.i_mtime_extra))
     }
 
     /// Last change of anything, which no program can set, in the same form.
-    pub(crate) fn ctime(&self) -> (i64, u32) {
+    #[must_use]
+    pub fn ctime(&self) -> (i64, u32) {
         let extra = self.extra_to(offset_of!(Extra, i_mtime_extra));
         time(self.inode.i_ctime, extra.map(|extra| extra.i_ctime_extra))
     }
 
     /// Last time that it was read, in the same form.
-    pub(crate) fn atime(&self) -> (i64, u32) {
+    #[must_use]
+    pub fn atime(&self) -> (i64, u32) {
         let extra = self.extra_to(offset_of!(Extra, i_crtime));
         time(self.inode.i_atime, extra.map(|extra| extra.i_atime_extra))
+    }
+
+    /// Sets the last change of the content: seconds since 1970, and nanoseconds where there is room for them.
+    pub fn set_mtime(&mut self, time: (i64, u32)) {
+        let extra = self.extra_to_mut(offset_of!(Extra, i_atime_extra)).map(|extra| &mut extra.i_mtime_extra);
+        let seconds = set_time(extra, time);
+        self.inode.i_mtime.set(seconds);
+    }
+
+    /// Sets the last change of anything, in the same form.
+    pub fn set_ctime(&mut self, time: (i64, u32)) {
+        let extra = self.extra_to_mut(offset_of!(Extra, i_mtime_extra)).map(|extra| &mut extra.i_ctime_extra);
+        let seconds = set_time(extra, time);
+        self.inode.i_ctime.set(seconds);
+    }
+
+    /// Sets the last time that it was read, in the same form.
+    pub fn set_atime(&mut self, time: (i64, u32)) {
+        let extra = self.extra_to_mut(offset_of!(Extra, i_crtime)).map(|extra| &mut extra.i_atime_extra);
+        let seconds = set_time(extra, time);
+        self.inode.i_atime.set(seconds);
+    }
+
+    /// Sets when it was made, where there is room for that.
+    pub fn set_crtime(&mut self, time: (i64, u32)) {
+        if let Some(extra) = self.extra_to_mut(offset_of!(Extra, i_version_hi)) {
+            let seconds = set_time(Some(&mut extra.i_crtime_extra), time);
+            extra.i_crtime.set(seconds);
+        }
+    }
+
+    /// Says how many bytes behind the first 128 are fields; nothing where the record has none.
+    pub fn set_extra_isize(&mut self, extra_isize: u16) {
+        if let Ok((extra, _)) = Extra::mut_from_prefix(&mut self.rest) {
+            extra.i_extra_isize.set(extra_isize);
+        }
     }
 
     /// The room for extended attributes beside the fields.
@@ -121,6 +160,23 @@ impl InodeRecord {
         let (extra, _) = Extra::ref_from_prefix(&self.rest).ok()?;
         (usize::from(extra.i_extra_isize.get()) >= end).then_some(extra)
     }
+
+    /// As `extra_to`, to be changed.
+    fn extra_to_mut(&mut self, end: usize) -> Option<&mut Extra> {
+        let (extra, _) = Extra::mut_from_prefix(&mut self.rest).ok()?;
+        (usize::from(extra.i_extra_isize.get()) >= end).then_some(extra)
+    }
+}
+
+/// Returns the low half of the seconds, and sets the rest. Times that there is no room for become the nearest that there is, as in the
+/// kernel.
+fn set_time(extra: Option<&mut U32>, (seconds, nanoseconds): (i64, u32)) -> u32 {
+    let (earliest, latest) = (i64::from(i32::MIN), i64::from(i32::MAX));
+    let Some(extra) = extra else { return (seconds.clamp(earliest, latest) & 0xFFFF_FFFF) as u32 };
+    let seconds = seconds.clamp(earliest, latest + (3 << 32));
+    let epoch = (seconds - i64::from(seconds as i32)) >> 32;
+    extra.set((epoch & 3) as u32 | nanoseconds.min(999_999_999) << 2);
+    (seconds & 0xFFFF_FFFF) as u32
 }
 
 /// The low two bits of `extra` continue the seconds, the others count nanoseconds.
@@ -143,6 +199,29 @@ mod tests {
             raw[2] ^= 1;
             let record = InodeRecord::of(&raw).unwrap();
             assert_ne!(record.stored_checksum(), record.checksum(7, 12));
+        }
+    }
+
+    #[test]
+    fn times_come_back_as_far_as_there_is_room() {
+        let (first, last) = (i64::from(i32::MIN), i64::from(i32::MAX));
+        let mut raw = vec![0; 256];
+        let record = InodeRecord::of_mut(&mut raw).unwrap();
+        record.set_extra_isize(32);
+        for seconds in [0, 1_700_000_000, -1, first, last, last + 1, 1 << 33, last + (3 << 32)] {
+            record.set_mtime((seconds, 999_999_999));
+            record.set_ctime((seconds, 1));
+            record.set_atime((seconds, 0));
+            let times = [record.mtime(), record.ctime(), record.atime()];
+            assert_eq!(times, [(seconds, 999_999_999), (seconds, 1), (seconds, 0)]);
+        }
+        record.set_mtime((1 << 40, 0));
+        assert_eq!(record.mtime(), (last + (3 << 32), 0));
+        let short = InodeRecord::of_mut(&mut raw[..128]).unwrap();
+        short.set_extra_isize(32);
+        for (set, got) in [(first - 1, first), (-1, -1), (last + 1, last)] {
+            short.set_mtime((set, 5));
+            assert_eq!(short.mtime(), (got, 0));
         }
     }
 

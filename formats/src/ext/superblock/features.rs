@@ -52,7 +52,8 @@ pub(crate) mod incompat {
 /// Bits of `s_feature_ro_compat`.
 pub(crate) mod ro_compat {
     pub(crate) const SPARSE_SUPER: u32 = 0x1;
-    pub(crate) const LARGE_FILE: u32 = 0x2;
+    /// Files may be longer than 2 GiB.
+    pub const LARGE_FILE: u32 = 0x2;
     pub(crate) const BTREE_DIR: u32 = 0x4;
     pub(crate) const HUGE_FILE: u32 = 0x8;
     pub(crate) const GDT_CSUM: u32 = 0x10;

@@ -1,0 +1,118 @@
+//! Blocks: taken for metadata at once, for data after they were held; and given back.
+
+use std::ops::Range;
+
+use condatainer_formats::ext::raw::{clear_bit, set_bit};
+use nix::errno::Errno;
+
+use super::groups::{self, Change};
+use super::search;
+use crate::error::{Error, Result};
+use crate::store::{Handle, Held};
+
+/// A file's first window, in blocks; each one after it is twice as large as that before.
+const FIRST_WINDOW: u64 = 8;
+/// The largest.
+const LARGEST_WINDOW: u64 = 2048;
+
+/// Takes up to `wanted` blocks that lie together, as near behind `goal` as there are any, and returns at least one.
+///
+/// # Errors
+/// `ENOSPC`. A commit may help if some are pending.
+pub(crate) fn blocks(handle: &mut Handle<'_>, goal: u64, wanted: u64) -> Result<Range<u64>> {
+    let found = find(handle, goal, wanted)?;
+    take(handle, found.clone())?;
+    Ok(found)
+}
+
+/// Holds up to `wanted` blocks that lie together for the file `ino`, as near behind `goal` as there are any, and at least one. The image
+/// does not know of it: the data is written to them, then they are [`take`]n by the handle that [`crate::map::insert`]s them, and then
+/// what is returned here is dropped. Blocks behind them are kept for the same file, until [`crate::store::Room::end_window`].
+///
+/// # Errors
+/// `ENOSPC`. A commit may help if some are pending.
+pub(crate) fn hold(handle: &mut Handle<'_>, ino: u32, goal: u64, wanted: u64) -> Result<Held> {
+    let room = handle.room();
+    let allowed = allowed(handle)?;
+    if let Some(held) = room.hold_from_window(ino, goal, wanted.min(allowed)) {
+        return Ok(held);
+    }
+    let size = room.window_size(ino).map_or(FIRST_WINDOW, |size| size.saturating_mul(2).min(LARGEST_WINDOW));
+    let found = find(handle, goal, wanted.max(size))?;
+    Ok(room.hold(ino, found, wanted.min(allowed)))
+}
+
+/// Takes blocks that are held.
+pub(crate) fn take(handle: &mut Handle<'_>, blocks: Range<u64>) -> Result<()> {
+    handle.geometry().require_free_for_files(blocks.clone(), "a block bitmap")?;
+    each_group(handle, blocks, |handle, group, bits| {
+        let block = handle.geometry().group(group)?.block_bitmap;
+        let bitmap = handle.change(block)?;
+        if !bits.clone().all(|bit| set_bit(bitmap, bit)) {
+            return Err(Error::corrupt(format!("a block of group {group} is free and in use")));
+        }
+        groups::count(handle, group, Change { free_blocks: -i64::from(bits.end - bits.start), ..Change::default() })
+    })
+}
+
+/// Gives blocks back that held a file's content.
+pub(crate) fn free_data(handle: &mut Handle<'_>, blocks: Range<u64>) -> Result<()> {
+    handle.geometry().require_free_for_files(blocks.clone(), "a file")?;
+    each_group(handle, blocks.clone(), |handle, group, bits| {
+        let block = handle.geometry().group(group)?.block_bitmap;
+        let bitmap = handle.change(block)?;
+        if !bits.clone().all(|bit| clear_bit(bitmap, bit)) {
+            return Err(Error::corrupt(format!("a block of group {group} is in use and free")));
+        }
+        handle.room().note_longest(group, None);
+        groups::count(handle, group, Change { free_blocks: i64::from(bits.end - bits.start), ..Change::default() })
+    })?;
+    handle.freed(blocks);
+    Ok(())
+}
+
+/// Gives a block back that held metadata: of a directory, of pointers, of attributes.
+pub(crate) fn free_metadata(handle: &mut Handle<'_>, block: u64) -> Result<()> {
+    free_data(handle, block..block + 1)?;
+    handle.forget(block);
+    Ok(())
+}
+
+/// A run of free blocks; at most as many as programs may have.
+fn find(handle: &mut Handle<'_>, goal: u64, wanted: u64) -> Result<Range<u64>> {
+    let wanted = wanted.min(allowed(handle)?).max(1);
+    if let Some(found) = search::find(handle, goal, wanted)? {
+        return Ok(found);
+    }
+    // What is kept for files that may never grow is given to whom needs it now.
+    let found = if handle.room().end_windows() { search::find(handle, goal, wanted)? } else { None };
+    found.ok_or_else(|| Errno::ENOSPC.into())
+}
+
+/// How many blocks are free for programs, who do not get those that are reserved for root.
+fn allowed(handle: &mut Handle<'_>) -> Result<u64> {
+    let free = u64::from(handle.superblock()?.s_free_blocks_count_lo.get());
+    let kept = handle.geometry().sb.r_blocks_count.saturating_add(handle.room().held());
+    free.checked_sub(kept).filter(|allowed| *allowed > 0).ok_or_else(|| Errno::ENOSPC.into())
+}
+
+/// Calls `visit` with each group that has some of these blocks, and their bits in its bitmap.
+fn each_group(
+    handle: &mut Handle<'_>,
+    blocks: Range<u64>,
+    mut visit: impl FnMut(&mut Handle<'_>, usize, Range<u32>) -> Result<()>,
+) -> Result<()> {
+    let geometry = handle.geometry();
+    let mut rest = blocks;
+    while rest.start < rest.end {
+        let (group, bit) = geometry.group_of(rest.start);
+        let end = geometry.blocks_of(group).end.min(rest.end);
+        let bits = bit..bit + u32::try_from(end.saturating_sub(rest.start)).unwrap_or(0);
+        if bits.is_empty() {
+            return Err(Error::corrupt(format!("block {} does not exist", rest.start)));
+        }
+        visit(handle, group, bits)?;
+        rest.start = end;
+    }
+    Ok(())
+}

@@ -1,0 +1,90 @@
+//! Images for tests: made by mke2fs, changed through a store, written out, and looked at by e2fsck.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use condatainer_formats::source::Window;
+
+use crate::device::{Device, FileDevice};
+use crate::geometry::Geometry;
+use crate::store::Store;
+
+/// What ext3 images have here, but for the journal, which is not what these tests are about.
+pub(crate) const FEATURES: &str = "none,ext_attr,resize_inode,dir_index,filetype,sparse_super,large_file";
+
+/// An image in a directory of its own.
+pub(crate) struct Image {
+    directory: tempfile::TempDir,
+    /// Where it lies.
+    pub(crate) path: PathBuf,
+}
+
+impl Image {
+    /// Of so many KiB, made with these arguments besides; the files of `fill` are in it, all empty.
+    pub(crate) fn new(kibibytes: u64, arguments: &[&str], fill: &[&str]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, tree) = (directory.path().join("image"), directory.path().join("tree"));
+        std::fs::create_dir(&tree).unwrap();
+        for name in fill {
+            File::create(tree.join(name)).unwrap();
+        }
+        File::create(&path).unwrap().set_len(kibibytes * 1024).unwrap();
+        let mut mke2fs = Command::new("mke2fs");
+        mke2fs.args(["-q", "-F", "-m", "0", "-O", FEATURES, "-d"]).arg(&tree).args(arguments).arg(&path);
+        assert!(mke2fs.status().unwrap().success());
+        Self { directory, path }
+    }
+
+    /// A directory for what else a test needs.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Its blocks.
+    pub(crate) fn store(&self) -> Store {
+        store(Arc::new(self.device()))
+    }
+
+    /// Its bytes.
+    pub(crate) fn device(&self) -> FileDevice {
+        let file = File::options().read(true).write(true).open(&self.path).unwrap();
+        let size = file.metadata().unwrap().len();
+        FileDevice::new(file, Window::whole(size))
+    }
+
+    /// e2fsck has nothing to say.
+    pub(crate) fn assert_sound(&self) {
+        let output = Command::new("e2fsck").arg("-fn").arg(&self.path).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    }
+
+    /// What debugfs answers.
+    pub(crate) fn debugfs(&self, request: &str) -> String {
+        let output = Command::new("debugfs").args(["-R", request]).arg(&self.path).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// The inode of a name in the root directory.
+    pub(crate) fn inode(&self, name: &str) -> u32 {
+        let stat = self.debugfs(&format!("stat /{name}"));
+        stat.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+}
+
+/// The blocks of what a device has.
+pub(crate) fn store(device: Arc<dyn Device>) -> Store {
+    let geometry = Geometry::read(&*device, device.size()).unwrap();
+    Store::new(device, Arc::new(geometry), 1)
+}
+
+/// Ends the running transaction and writes its blocks to their places, without a journal.
+pub(crate) fn commit(store: &mut Store) {
+    let frozen = store.freeze();
+    let block_size = u64::from(store.geometry.sb.block_size);
+    for (block, bytes) in &frozen.blocks {
+        store.device.write_at(bytes, block * block_size).unwrap();
+    }
+    store.committed();
+}
