@@ -48,8 +48,8 @@ pub mod raw {
     pub use super::group::{GroupDescriptor, clear_bit, set_bit};
     pub use super::inode::{InoSet, Inode, InodeRecord, flag};
     pub use super::inode_table::{Chunk, Holes, NextData, each_chunk, require_apart};
-    pub use super::probe::{find_upper_and_work, state_of};
     pub use super::journal::JournalMap;
+    pub use super::probe::{find_upper_and_work, state_of};
     pub use super::superblock::features::compat::DIR_INDEX;
     pub use super::superblock::features::ro_compat::LARGE_FILE;
     pub use super::superblock::{COMPAT_AT, ROOT_INO, RawSuperblock, SUPERBLOCK_OFFSET, Superblock};

@@ -40,8 +40,7 @@ pub fn descriptor(block_size: usize, sequence: u32, uuid: &[u8; 16], blocks: &[(
     let mut bytes = header(block_size, DESCRIPTOR, sequence);
     for (index, (block, is_escaped)) in blocks.iter().enumerate() {
         let flag = |is_set: bool, flag: u16| if is_set { flag } else { 0 };
-        let flags =
-            flag(*is_escaped, ESCAPED) | flag(index > 0, SAME_UUID) | flag(index + 1 == blocks.len(), LAST_TAG);
+        let flags = flag(*is_escaped, ESCAPED) | flag(index > 0, SAME_UUID) | flag(index + 1 == blocks.len(), LAST_TAG);
         bytes.extend_from_slice(&block.to_be_bytes());
         bytes.extend_from_slice(&[0; 2]);
         bytes.extend_from_slice(&flags.to_be_bytes());

@@ -119,10 +119,21 @@ impl RawJournalSuperblock {
             self.s_nr_users.set(1);
         }
         self.s_start.set(0);
+        (self.s_head, self.s_num_fc_blks) = (U32::ZERO, U32::ZERO);
         self.s_feature_compat.set(0);
         self.s_feature_incompat.set(revoke);
         self.s_feature_ro_compat.set(0);
         (self.s_checksum_type, self.s_checksum) = (0, U32::ZERO);
+    }
+
+    /// Nothing is in the log; the next transaction will be `sequence`. Whatever else it says stays.
+    pub fn set_empty(&mut self, sequence: u32) {
+        self.s_start.set(0);
+        self.s_sequence.set(sequence);
+        if self.h_blocktype == VERSION_2 && self.s_feature_incompat.get() & (CSUM_V2 | CSUM_V3) != 0 {
+            self.s_checksum.set(0);
+            self.s_checksum.set(crc32c(!0, self.as_bytes()));
+        }
     }
 
     /// Whether the log may have revoke blocks.
