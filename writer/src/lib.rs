@@ -9,10 +9,6 @@
 
 #![forbid(unsafe_code)]
 
-// What tests share is written as if it stood outside.
-#[cfg(test)]
-extern crate self as condatainer_writer;
-
 mod alloc;
 pub mod device;
 mod directory;
@@ -21,9 +17,6 @@ mod geometry;
 mod inode;
 mod journal;
 mod map;
-#[cfg(test)]
-#[path = "../tests/support/record.rs"]
-mod record;
 mod store;
 #[cfg(test)]
 mod testing;
@@ -31,5 +24,4 @@ mod volume;
 mod xattr;
 
 pub use error::{Error, Result};
-pub use journal::{Replayed, replay};
 pub use volume::Volume;

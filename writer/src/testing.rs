@@ -1,15 +1,19 @@
 //! Images for tests: made by mke2fs, changed through a store, written out, and looked at by e2fsck.
 
 use std::fs::File;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::sync::Arc;
+use std::time::Duration;
 
 use condatainer_formats::source::Window;
 
 use crate::device::{Device, FileDevice};
+use crate::error::Result;
 use crate::geometry::Geometry;
-use crate::store::Store;
+use crate::inode::Node;
+use crate::store::{Handle, Store};
 
 /// What ext3 images have here, but for the journal, which is not what these tests are about.
 pub(crate) const FEATURES: &str = "none,ext_attr,resize_inode,dir_index,filetype,sparse_super,large_file";
@@ -33,7 +37,7 @@ impl Image {
         File::create(&path).unwrap().set_len(kibibytes * 1024).unwrap();
         let mut mke2fs = Command::new("mke2fs");
         mke2fs.args(["-q", "-F", "-m", "0", "-O", FEATURES, "-d"]).arg(&tree).args(arguments).arg(&path);
-        assert!(mke2fs.status().unwrap().success());
+        run(&mut mke2fs);
         Self { directory, path }
     }
 
@@ -66,6 +70,25 @@ impl Image {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
+    /// Lets debugfs change something.
+    pub(crate) fn spoil(&self, request: &str) {
+        run(Command::new("debugfs").args(["-w", "-R", request]).arg(&self.path));
+    }
+
+    /// Lets us have it.
+    pub(crate) fn open(&self) -> Opened {
+        Opened { store: self.store() }
+    }
+
+    /// Lets the kernel have it.
+    pub(crate) fn mount(&self) -> Mount {
+        let directory = self.directory().join("mount");
+        std::fs::create_dir_all(&directory).unwrap();
+        let mut mount = Command::new("mount");
+        run(mount.args(["-t", "ext4", "-o", "loop,acl,user_xattr"]).arg(&self.path).arg(&directory));
+        Mount { directory }
+    }
+
     /// The inode of a name in the root directory.
     pub(crate) fn inode(&self, name: &str) -> u32 {
         let stat = self.debugfs(&format!("stat /{name}"));
@@ -76,7 +99,7 @@ impl Image {
 /// The blocks of what a device has.
 pub(crate) fn store(device: Arc<dyn Device>) -> Store {
     let geometry = Geometry::read(&*device, device.size()).unwrap();
-    Store::new(device, Arc::new(geometry), 1, crate::store::Limits::NONE)
+    Store::new(device, Arc::new(geometry), 1)
 }
 
 /// Ends the running transaction and writes its blocks to their places, without a journal.
@@ -87,4 +110,67 @@ pub(crate) fn commit(store: &mut Store) {
         store.device.write_at(bytes, block * block_size).unwrap();
     }
     store.committed();
+}
+
+/// An image that we change.
+pub(crate) struct Opened {
+    store: Store,
+}
+
+impl Opened {
+    pub(crate) fn change<T>(&mut self, change: impl FnOnce(&mut Handle<'_>) -> Result<T>) -> Result<T> {
+        let mut handle = self.store.begin();
+        let value = change(&mut handle)?;
+        handle.done();
+        Ok(value)
+    }
+
+    /// Writes all changes to their places.
+    pub(crate) fn write(&mut self) {
+        commit(&mut self.store);
+    }
+
+    pub(crate) fn close(mut self) {
+        self.write();
+    }
+
+    pub(crate) fn node(&mut self, ino: u32) -> Node {
+        self.change(|handle| Node::read(handle, ino)).unwrap()
+    }
+}
+
+/// The kernel has the image until this is dropped.
+pub(crate) struct Mount {
+    directory: PathBuf,
+}
+
+impl Deref for Mount {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.directory
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        // Children of other tests have our descriptors for a moment.
+        for _ in 0..600 {
+            if Command::new("umount").arg(&self.directory).output().unwrap().status.success() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        run(Command::new("umount").arg("-l").arg(&self.directory));
+    }
+}
+
+#[track_caller]
+fn run(command: &mut Command) {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", text(&output));
+}
+
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }

@@ -16,7 +16,6 @@ mod fs;
 mod group;
 mod inode;
 mod inode_table;
-mod journal;
 pub mod probe;
 mod superblock;
 mod tree;
@@ -42,13 +41,13 @@ pub mod raw {
     pub use super::blocks::map::pointer_offset;
     pub use super::blocks::pointers::{Endless, Pointers};
     pub use super::directory::{
-        Entries, block_count, check_plain, each_entry, lookup, put_name, put_type, read_block, remove_name,
+        Entries, block_count, check_plain, code_of, each_entry, lookup, put_name, put_type, read_block, remove_name,
+        type_of,
     };
     pub use super::fs::Fs;
     pub use super::group::{GroupDescriptor, clear_bit, set_bit};
     pub use super::inode::{InoSet, Inode, InodeRecord, flag};
     pub use super::inode_table::{Chunk, Holes, NextData, each_chunk, require_apart};
-    pub use super::journal::JournalMap;
     pub use super::probe::{find_upper_and_work, state_of};
     pub use super::superblock::features::compat::DIR_INDEX;
     pub use super::superblock::features::ro_compat::LARGE_FILE;

@@ -18,12 +18,14 @@ const TYPES: [FileType; 7] = [
 ];
 
 /// From the type byte of an entry; `None` when it does not tell.
-fn type_of(code: u8) -> Option<FileType> {
+#[must_use]
+pub fn type_of(code: u8) -> Option<FileType> {
     TYPES.get(usize::from(code).checked_sub(1)?).copied()
 }
 
 /// The type byte of an entry; 0 tells nothing.
-fn code_of(kind: FileType) -> u8 {
+#[must_use]
+pub fn code_of(kind: FileType) -> u8 {
     (1..).zip(TYPES).find(|(_, known)| *known == kind).map_or(0, |(code, _)| code)
 }
 

@@ -54,7 +54,12 @@ pub struct Superblock {
     /// The journal's inode, 0 for none.
     pub journal_inum: u32,
     pub(crate) last_orphan: u32,
-    pub(crate) hash_seed: [u32; 4],
+    /// What hashes of names begin with; all zeros stands for a default.
+    pub hash_seed: [u32; 4],
+    /// The hash of directories that get an index.
+    pub def_hash_version: u8,
+    /// Among others, whether hashes of names take bytes as signed.
+    pub flags: u32,
     /// Length of a group descriptor, in bytes.
     pub desc_size: u16,
     pub(crate) first_meta_bg: u32,
@@ -114,6 +119,8 @@ impl Superblock {
             journal_inum: raw.s_journal_inum.get(),
             last_orphan: raw.s_last_orphan.get(),
             hash_seed: raw.s_hash_seed.map(U32::get),
+            def_hash_version: raw.s_def_hash_version,
+            flags: raw.s_flags.get(),
             desc_size: if wide { raw.s_desc_size.get() } else { NARROW_DESCRIPTOR },
             first_meta_bg: raw.s_first_meta_bg.get(),
             error_count: raw.s_error_count.get(),
