@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use condatainer_formats::ext::raw::{Fs, GroupDescriptor, Superblock};
+use condatainer_formats::ext::raw::{Fs, GroupDescriptor, SUPERBLOCK_OFFSET, Superblock};
 use condatainer_formats::ext::{ExtError, ReadAt, Window};
 
 use crate::error::{Error, Result};
@@ -104,6 +104,12 @@ impl Geometry {
         let offset = GroupDescriptor::offset(&self.sb, group as u64)?;
         let block_size = u64::from(self.sb.block_size);
         Ok((offset / block_size, (offset % block_size) as usize))
+    }
+
+    /// The block that the superblock lies in, and where in it, in bytes.
+    pub(crate) fn superblock_place(&self) -> (u64, usize) {
+        let block_size = u64::from(self.sb.block_size);
+        (SUPERBLOCK_OFFSET / block_size, (SUPERBLOCK_OFFSET % block_size) as usize)
     }
 
     /// An error if any of these blocks does not exist or belongs to the system. `what` points to them.

@@ -9,6 +9,10 @@
 
 #![forbid(unsafe_code)]
 
+// What tests share is written as if it stood outside.
+#[cfg(test)]
+extern crate self as condatainer_writer;
+
 mod alloc;
 pub mod device;
 mod directory;
@@ -17,6 +21,9 @@ mod geometry;
 mod inode;
 mod journal;
 mod map;
+#[cfg(test)]
+#[path = "../tests/support/record.rs"]
+mod record;
 mod store;
 #[cfg(test)]
 mod testing;
@@ -24,4 +31,5 @@ mod volume;
 mod xattr;
 
 pub use error::{Error, Result};
+pub use journal::{Replayed, replay};
 pub use volume::Volume;

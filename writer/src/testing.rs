@@ -99,7 +99,7 @@ impl Image {
 /// The blocks of what a device has.
 pub(crate) fn store(device: Arc<dyn Device>) -> Store {
     let geometry = Geometry::read(&*device, device.size()).unwrap();
-    Store::new(device, Arc::new(geometry), 1)
+    Store::new(device, Arc::new(geometry), 1, crate::store::Limits::NONE)
 }
 
 /// Ends the running transaction and writes its blocks to their places, without a journal.

@@ -16,6 +16,7 @@ mod fs;
 mod group;
 mod inode;
 mod inode_table;
+mod journal;
 pub mod probe;
 mod superblock;
 mod tree;
@@ -48,6 +49,7 @@ pub mod raw {
     pub use super::group::{GroupDescriptor, clear_bit, set_bit};
     pub use super::inode::{InoSet, Inode, InodeRecord, flag};
     pub use super::inode_table::{Chunk, Holes, NextData, each_chunk, require_apart};
+    pub use super::journal::JournalMap;
     pub use super::probe::{find_upper_and_work, state_of};
     pub use super::superblock::features::compat::DIR_INDEX;
     pub use super::superblock::features::ro_compat::LARGE_FILE;

@@ -6,12 +6,12 @@ use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 use super::error::JournalError;
 use super::superblock::{Checksums, JournalSuperblock, MAGIC, crc32c};
 
-const ESCAPED: u16 = 0x1;
-const SAME_UUID: u16 = 0x2;
-const LAST_TAG: u16 = 0x8;
-const UUID: usize = 16;
+pub(super) const ESCAPED: u16 = 0x1;
+pub(super) const SAME_UUID: u16 = 0x2;
+pub(super) const LAST_TAG: u16 = 0x8;
+pub(super) const UUID: usize = 16;
 /// Of a revoke block: the header, and how many bytes are in use.
-const REVOKE_HEADER: usize = 16;
+pub(super) const REVOKE_HEADER: usize = 16;
 
 /// What a block of the log is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

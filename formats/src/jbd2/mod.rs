@@ -6,10 +6,11 @@
 //! transaction that was not committed does not count.
 //!
 //! `superblock` says where the log begins and which features it has, `log` reads its blocks, `block` their parts; `scan` is the first pass,
-//! `recovery` the others, and [`Replay`] what they come to. The journal is told as something to read of its own, from its first byte; which
+//! `recovery` the others, and [`Replay`] what they come to. [`encode`] makes blocks of a log that is written. The journal is told as something to read of its own, from its first byte; which
 //! file holds it is ext's business.
 
 mod block;
+pub mod encode;
 mod error;
 mod log;
 mod recovery;
@@ -20,3 +21,4 @@ mod superblock;
 pub use error::JournalError;
 pub use recovery::recover;
 pub use replay::{Place, Replay};
+pub use superblock::RawJournalSuperblock;

@@ -30,9 +30,9 @@ struct Fate {
 /// # Errors
 /// It is not sound, or uses something that is not understood.
 pub fn recover(log: &dyn ReadAt, room: u64, block_size: u32, blocks: u64) -> Result<Replay, JournalError> {
-    let sb = JournalSuperblock::read(log, room, block_size)?;
+    let (sb, _) = JournalSuperblock::read(log, room, block_size)?;
     if sb.start == 0 {
-        return Ok(Replay::default());
+        return Ok(Replay::of(Vec::new(), sb.sequence, sb.sequence));
     }
     let log = Log::new(log, &sb);
     let end = scan::end_of(&log)?;
@@ -49,7 +49,7 @@ fn replay(log: &Log<'_>, end: u32, blocks: u64) -> Result<Replay, JournalError> 
         let (at, is_escaped) = fate.place?;
         Some(Place { block, at, is_escaped })
     });
-    Ok(Replay::of(places.collect(), end.wrapping_sub(log.sb.sequence)))
+    Ok(Replay::of(places.collect(), log.sb.sequence, end))
 }
 
 /// What was committed fast, behind the last transaction, is told in words of ext4's own.

@@ -27,14 +27,17 @@ pub struct Replay {
     places: Vec<u32>,
     /// How many transactions were found sound.
     pub transactions: u32,
+    /// The number that the next transaction may have: none in the log has it or a later one, not even one that was torn.
+    pub next_sequence: u32,
 }
 
 impl Replay {
-    pub(super) fn of(mut places: Vec<Place>, transactions: u32) -> Self {
+    /// Of a log whose transactions from number `first` on, and before number `end`, are sound.
+    pub(super) fn of(mut places: Vec<Place>, first: u32, end: u32) -> Self {
         places.sort_unstable_by_key(|place| place.block);
         let pack = |place: &Place| place.at << 1 | u32::from(place.is_escaped);
         let (blocks, packed) = places.iter().map(|place| (place.block, pack(place))).unzip();
-        Self { blocks, places: packed, transactions }
+        Self { blocks, places: packed, transactions: end.wrapping_sub(first), next_sequence: end.wrapping_add(1) }
     }
 
     /// How many blocks there are.

@@ -6,7 +6,7 @@ use std::mem;
 use std::ops::Range;
 use std::sync::Arc;
 
-use condatainer_formats::ext::raw::{RawSuperblock, SUPERBLOCK_OFFSET};
+use condatainer_formats::ext::raw::RawSuperblock;
 use zerocopy::FromBytes;
 
 use super::{Bytes, Room, Store};
@@ -61,7 +61,8 @@ impl<'a> Handle<'a> {
     /// A block that will be changed; room for it is taken on the device first.
     pub(crate) fn change(&mut self, block: u64) -> Result<&mut [u8]> {
         if !self.changed.contains(&block) {
-            self.store.reserve(block)?;
+            self.store.prepare(block)?;
+            self.count_again(block);
             let bytes = self.store.block(block)?;
             self.note(block);
             self.store.running.blocks.insert(block, bytes);
@@ -71,11 +72,9 @@ impl<'a> Handle<'a> {
 
     /// A block that was not one of the metadata's before; it is all zeros.
     pub(crate) fn fresh(&mut self, block: u64) -> Result<&mut [u8]> {
-        self.store.reserve(block)?;
+        self.store.prepare(block)?;
         self.note(block);
-        // Written again in this transaction: its new content counts, whatever was revoked.
-        self.note_revoked(block);
-        self.store.running.revoked.remove(&block);
+        self.count_again(block);
         let zeros = Arc::new(vec![0; self.store.geometry.block_size()]);
         self.store.running.blocks.insert(block, zeros);
         self.open(block)
@@ -104,7 +103,7 @@ impl<'a> Handle<'a> {
 
     /// The superblock as it is now.
     pub(crate) fn superblock(&mut self) -> Result<RawSuperblock> {
-        let (block, within) = self.superblock_place();
+        let (block, within) = self.store.geometry.superblock_place();
         let bytes = self.store.block(block)?;
         let raw = bytes.get(within..).and_then(|bytes| RawSuperblock::read_from_prefix(bytes).ok());
         raw.map(|(raw, _)| raw).ok_or_else(|| Error::corrupt("the superblock is too short"))
@@ -112,16 +111,11 @@ impl<'a> Handle<'a> {
 
     /// Changes the superblock.
     pub(crate) fn change_superblock(&mut self, change: impl FnOnce(&mut RawSuperblock)) -> Result<()> {
-        let (block, within) = self.superblock_place();
+        let (block, within) = self.store.geometry.superblock_place();
         let raw = self.change(block)?.get_mut(within..).and_then(|bytes| RawSuperblock::mut_from_prefix(bytes).ok());
         let (raw, _) = raw.ok_or_else(|| Error::corrupt("the superblock is too short"))?;
         change(raw);
         Ok(())
-    }
-
-    fn superblock_place(&self) -> (u64, usize) {
-        let block_size = u64::from(self.store.geometry.sb.block_size);
-        (SUPERBLOCK_OFFSET / block_size, (SUPERBLOCK_OFFSET % block_size) as usize)
     }
 
     fn open(&mut self, block: u64) -> Result<&mut [u8]> {
@@ -132,6 +126,14 @@ impl<'a> Handle<'a> {
     fn note(&mut self, block: u64) {
         if self.changed.insert(block) {
             self.before.push((block, self.store.running.blocks.get(&block).cloned()));
+        }
+    }
+
+    /// A block is written in this transaction: its new content counts, whatever was revoked.
+    fn count_again(&mut self, block: u64) {
+        if self.store.running.revoked.contains(&block) {
+            self.note_revoked(block);
+            self.store.running.revoked.remove(&block);
         }
     }
 

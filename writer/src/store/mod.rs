@@ -8,9 +8,11 @@
 mod handle;
 mod kept;
 mod pending;
+mod reserved;
 mod room;
+mod transaction;
 
-use std::collections::{HashMap, HashSet};
+use std::io;
 use std::mem;
 use std::sync::Arc;
 
@@ -22,13 +24,18 @@ use crate::geometry::Geometry;
 pub(crate) use handle::Handle;
 use kept::Kept;
 use pending::Pending;
+use reserved::Reserved;
 pub(crate) use room::{Held, Room};
+pub(crate) use transaction::{Limits, Transaction};
 
 /// The bytes of a block. Who has one sees it as it was then: a change makes a copy where others look on.
 pub(crate) type Bytes = Arc<Vec<u8>>;
 
 /// Memory for clean metadata, in bytes.
 const KEPT: usize = 32 << 20;
+
+/// A change needs no more blocks than these in the log, but for those that are cut into pieces by [`Handle::effort`].
+pub(crate) const HANDLE: usize = 96;
 
 /// The metadata blocks of an image.
 pub(crate) struct Store {
@@ -43,29 +50,15 @@ pub(crate) struct Store {
     /// Blocks that are free and held for somebody.
     pub(crate) room: Arc<Room>,
     /// Blocks for which there is room on the device.
-    reserved: HashSet<u64>,
-}
-
-/// What counts together after a crash, or not at all.
-#[derive(Debug, Default, Clone)]
-pub(crate) struct Transaction {
-    /// Its number, which rises by one.
-    pub(crate) tid: u32,
-    /// What its blocks will say.
-    pub(crate) blocks: HashMap<u64, Bytes>,
-    /// Blocks whose copies in earlier transactions do not count any more.
-    pub(crate) revoked: HashSet<u64>,
-}
-
-impl Transaction {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.blocks.is_empty() && self.revoked.is_empty()
-    }
+    reserved: Reserved,
+    limits: Limits,
+    /// Why nothing can be changed any more.
+    aborted: Option<String>,
 }
 
 impl Store {
-    /// Of an image whose journal will write transactions from `tid` on.
-    pub(crate) fn new(device: Arc<dyn Device>, geometry: Arc<Geometry>, tid: u32) -> Self {
+    /// Of an image whose journal will write transactions from `tid` on, within these limits.
+    pub(crate) fn new(device: Arc<dyn Device>, geometry: Arc<Geometry>, tid: u32, limits: Limits) -> Self {
         let running = Transaction { tid, ..Transaction::default() };
         Self {
             device,
@@ -75,7 +68,9 @@ impl Store {
             kept: Kept::new(KEPT),
             pending: Pending::default(),
             room: Arc::default(),
-            reserved: HashSet::new(),
+            reserved: Reserved::default(),
+            limits,
+            aborted: None,
         }
     }
 
@@ -87,6 +82,27 @@ impl Store {
     /// The running transaction.
     pub(crate) fn running(&self) -> &Transaction {
         &self.running
+    }
+
+    /// Whether the running transaction must be committed before another change begins.
+    pub(crate) fn is_full(&self) -> bool {
+        self.running.log_blocks(self.geometry.block_size()) + HANDLE > self.limits.soft
+    }
+
+    /// The number of the last transaction that has anything that is not committed.
+    pub(crate) fn uncommitted(&self) -> Option<u32> {
+        let running = Some(self.running.tid).filter(|_| !self.running.is_empty());
+        running.or(self.committing.as_ref().map(|frozen| frozen.tid))
+    }
+
+    /// Nothing is changed any more, because the journal could not be written.
+    pub(crate) fn abort(&mut self, why: String) {
+        self.aborted = Some(why);
+    }
+
+    /// What the superblock says is read from the device when it is asked for the next time.
+    pub(crate) fn reread_superblock(&mut self) {
+        self.kept.forget(self.geometry.superblock_place().0);
     }
 
     /// Whether a commit would make blocks free that are not yet.
@@ -105,7 +121,8 @@ impl Store {
     /// The frozen transaction is committed, and its blocks are written to their places.
     pub(crate) fn committed(&mut self) {
         if let Some(frozen) = self.committing.take() {
-            for (block, bytes) in &frozen.blocks {
+            let still_used = frozen.blocks.iter().filter(|(block, _)| !self.running.revoked.contains(block));
+            for (block, bytes) in still_used {
                 self.kept.put(*block, bytes);
             }
             self.pending.committed(frozen.tid);
@@ -133,8 +150,14 @@ impl Store {
         Ok(bytes)
     }
 
-    /// Takes room on the device for a block that will be written there.
-    fn reserve(&mut self, block: u64) -> Result<()> {
+    /// Before a block is changed: the journal must be able to take it, and the device must have room for it.
+    fn prepare(&mut self, block: u64) -> Result<()> {
+        if let Some(why) = &self.aborted {
+            return Err(Error::Aborted(why.clone()));
+        }
+        if self.running.log_blocks(self.geometry.block_size()) >= self.limits.hard {
+            return Err(io::Error::other("a change is too large for the journal").into());
+        }
         if !self.reserved.contains(&block) {
             let block_size = u64::from(self.geometry.sb.block_size);
             self.device.reserve(block * block_size, block_size)?;

@@ -1,9 +1,11 @@
 //! The file system as programs see it.
 //!
 //! An operation is one change of the store, or several with data written between them. Locks are taken in this order: a file's content, the
-//! store, the users.
+//! journal, the store, the users.
 
+mod commit;
 mod locks;
+mod open;
 mod users;
 
 use std::sync::Arc;
@@ -16,6 +18,7 @@ use parking_lot::Mutex;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::geometry::Geometry;
+use crate::journal::Journal;
 use crate::store::{Handle, Store};
 use locks::ContentLocks;
 use users::Users;
@@ -24,25 +27,17 @@ use users::Users;
 pub struct Volume {
     device: Arc<dyn Device>,
     geometry: Arc<Geometry>,
+    /// Locked before the store.
+    journal: Mutex<Journal>,
     store: Mutex<Store>,
     contents: ContentLocks,
     users: Users,
 }
 
 impl Volume {
-    /// Opens a file system: replays its journal, and carries out what is left of deletions.
-    ///
-    /// # Errors
-    /// It is damaged, or has features that are not written.
-    pub fn open(device: Arc<dyn Device>) -> Result<Self> {
-        let geometry = Arc::new(Geometry::read(&*device, device.size())?);
-        let store = Mutex::new(Store::new(Arc::clone(&device), Arc::clone(&geometry), 1));
-        Ok(Self { device, geometry, store, contents: ContentLocks::new(), users: Users::default() })
-    }
-
     /// Makes one change, whole or not at all.
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Handle<'_>) -> Result<T>) -> Result<T> {
-        let mut store = self.store.lock();
+        let mut store = self.lock_for_change()?;
         let mut handle = store.begin();
         let value = change(&mut handle)?;
         handle.done();
@@ -64,14 +59,6 @@ impl Volume {
             }
             result => result,
         }
-    }
-
-    /// Makes everything last that was done before.
-    ///
-    /// # Errors
-    /// The journal cannot be written.
-    pub fn commit(&self) -> Result<()> {
-        Ok(())
     }
 }
 

@@ -5,7 +5,9 @@ use std::mem::offset_of;
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use super::features::{incompat, ro_compat};
 use crate::bytes::u16_at;
+use crate::ext::checksum::crc32c;
 
 /// Where the superblock begins, in bytes from the start of the file system.
 pub const SUPERBLOCK_OFFSET: u64 = 1024;
@@ -157,6 +159,26 @@ impl RawSuperblock {
     pub fn set_valid(&mut self, valid: bool) {
         let state = self.s_state.get();
         self.s_state.set(if valid { state | VALID } else { state & !VALID });
+    }
+
+    /// Whether its journal must be replayed before anybody looks at the file system.
+    #[must_use]
+    pub fn needs_recovery(&self) -> bool {
+        self.s_feature_incompat.get() & incompat::RECOVER != 0
+    }
+
+    /// Says whether its journal must be replayed.
+    pub fn set_needs_recovery(&mut self, needs: bool) {
+        let incompat = self.s_feature_incompat.get();
+        self.s_feature_incompat.set(if needs { incompat | incompat::RECOVER } else { incompat & !incompat::RECOVER });
+    }
+
+    /// Makes its own checksum right, where it has one.
+    pub fn set_checksum(&mut self) {
+        if self.s_feature_ro_compat.get() & ro_compat::METADATA_CSUM != 0 {
+            let body = self.as_bytes().get(..offset_of!(Self, s_checksum)).unwrap_or_default();
+            self.s_checksum.set(crc32c(!0, body));
+        }
     }
 }
 

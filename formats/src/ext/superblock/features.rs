@@ -148,6 +148,12 @@ impl Features {
         self.compat & compat::HAS_JOURNAL != 0
     }
 
+    /// Whether its journal must be replayed before anybody looks at the file system.
+    #[must_use]
+    pub fn needs_recovery(&self) -> bool {
+        self.has_incompat(incompat::RECOVER)
+    }
+
     /// Whether names tell the type of their inode.
     pub fn has_filetype(&self) -> bool {
         self.has_incompat(incompat::FILETYPE)

@@ -1,0 +1,6 @@
+//! What a crash leaves is one of the states that were committed, and no older one than the last that was said to last.
+
+mod crash;
+mod errors;
+mod hands;
+mod workload;

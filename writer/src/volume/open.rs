@@ -1,0 +1,72 @@
+//! How an image is opened for writing: what is not written is refused by name, and its journal is replayed.
+
+use std::sync::Arc;
+
+use condatainer_formats::ext::raw::{Fs, state_of};
+use condatainer_formats::ext::{ExtError, Features, Window};
+use parking_lot::Mutex;
+
+use super::Volume;
+use super::locks::ContentLocks;
+use super::users::Users;
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::geometry::Geometry;
+use crate::journal::{Journal, replay};
+use crate::store::Store;
+
+/// The features that are written, or do no harm to who does not know them.
+const COMPAT: u32 = 0x4 | 0x8 | 0x10 | 0x20;
+const INCOMPAT: u32 = 0x2 | 0x4 | 0x10;
+const RO_COMPAT: u32 = 0x1 | 0x2;
+const LARGEST_BLOCK: u32 = 4096;
+
+impl Volume {
+    /// Opens a file system: replays its journal, and carries out what is left of deletions. Nothing else is written to it before the first
+    /// change.
+    ///
+    /// # Errors
+    /// It is damaged, or has features that are not written.
+    pub fn open(device: Arc<dyn Device>) -> Result<Self> {
+        require_written(&*device)?;
+        replay(&*device)?;
+        // The journal may have had another superblock.
+        require_written(&*device)?;
+        let geometry = Arc::new(Geometry::read(&*device, device.size())?);
+        let journal = Journal::open(&device, &geometry)?;
+        let (next, limits) = (journal.last_committed().wrapping_add(1), journal.limits());
+        let store = Store::new(Arc::clone(&device), Arc::clone(&geometry), next, limits);
+        let (journal, store) = (Mutex::new(journal), Mutex::new(store));
+        Ok(Self { device, geometry, journal, store, contents: ContentLocks::new(), users: Users::default() })
+    }
+}
+
+/// An error if the file system has something that is not written.
+fn require_written(device: &dyn Device) -> Result<()> {
+    let sb = Fs::open(&device, Window::whole(device.size()), u64::MAX)?.sb;
+    let Features { compat, incompat, ro_compat } = sb.features;
+    let (compat, incompat, ro_compat) = (compat & !COMPAT, incompat & !INCOMPAT, ro_compat & !RO_COMPAT);
+    let newer = Features { compat, incompat, ro_compat }.names();
+    let refuse = |what: String| Err(Error::Image(ExtError::unsupported(what)));
+    match newer.as_slice() {
+        _ if !sb.features.has_journal() => return refuse("writing without a journal (has_journal)".into()),
+        [] => {}
+        [one] => return refuse(format!("writing with the file system feature {one}")),
+        many => return refuse(format!("writing with the file system features {}", many.join(", "))),
+    }
+    if sb.block_size > LARGEST_BLOCK {
+        return refuse(format!("writing with blocks of {} bytes", sb.block_size));
+    }
+    if !matches!(sb.inode_size, 128 | 256) {
+        return refuse(format!("writing with inodes of {} bytes", sb.inode_size));
+    }
+    let state = state_of(&sb);
+    // Bitmaps are right in what was mounted with its journal, however it ended; else only in what was unmounted.
+    match state {
+        _ if state.errors => refuse("writing to a file system with errors: it must be checked first (e2fsck)".into()),
+        _ if !state.valid => {
+            refuse("writing to a file system that was not unmounted: it must be checked first (e2fsck)".into())
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,143 @@
+//! A device in memory that notes what is written to it, and what is flushed; and what of that a crash can leave.
+
+use std::io;
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use condatainer_formats::source::ReadAt;
+use condatainer_writer::device::Device;
+use parking_lot::{Mutex, RwLock};
+
+/// A disk writes so much at once, or not at all.
+const SECTOR: usize = 512;
+
+/// What was done.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// So many bytes, there.
+    Write(u64, Vec<u8>),
+    /// Everything before it lasts.
+    Flush,
+}
+
+/// The device.
+pub struct Recorder {
+    /// As it was at the beginning.
+    pub base: Vec<u8>,
+    image: RwLock<Vec<u8>>,
+    events: Mutex<Vec<Event>>,
+    calls: AtomicUsize,
+    /// From which write or flush on each fails.
+    fails: AtomicUsize,
+    /// How many fail.
+    failures: AtomicUsize,
+}
+
+impl Recorder {
+    /// Of an image that holds these bytes.
+    pub fn new(base: Vec<u8>) -> Self {
+        let (image, events) = (RwLock::new(base.clone()), Mutex::new(Vec::new()));
+        let [calls, fails, failures] = [0, usize::MAX, 0].map(AtomicUsize::new);
+        Self { base, image, events, calls, fails, failures }
+    }
+
+    /// The writes and flushes with these numbers fail.
+    pub fn fail(&self, calls: Range<usize>) {
+        self.fails.store(calls.start, Relaxed);
+        self.failures.store(calls.len(), Relaxed);
+    }
+
+    /// How much was done.
+    pub fn len(&self) -> usize {
+        self.events.lock().len()
+    }
+
+    /// How many writes and flushes were asked for.
+    pub fn calls(&self) -> usize {
+        self.calls.load(Relaxed)
+    }
+
+    /// All that was done.
+    pub fn events(&self) -> Vec<Event> {
+        self.events.lock().clone()
+    }
+
+    /// What it holds now.
+    pub fn image(&self) -> Vec<u8> {
+        self.image.read().clone()
+    }
+
+    fn attempt(&self) -> io::Result<()> {
+        let call = self.calls.fetch_add(1, Relaxed);
+        let first = self.fails.load(Relaxed);
+        match call >= first && call - first < self.failures.load(Relaxed) {
+            true => Err(io::Error::from_raw_os_error(5)),
+            false => Ok(()),
+        }
+    }
+}
+
+impl ReadAt for Recorder {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.image.read().read_at(buf, offset)
+    }
+}
+
+impl Device for Recorder {
+    fn size(&self) -> u64 {
+        self.base.len() as u64
+    }
+
+    fn write_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
+        let at = offset as usize;
+        let half = data.len() / 2;
+        let failed = self.attempt();
+        // What fails may have been written in part.
+        let data = if failed.is_err() { &data[..half] } else { data };
+        self.image.write()[at..at + data.len()].copy_from_slice(data);
+        self.events.lock().push(Event::Write(offset, data.to_vec()));
+        failed
+    }
+
+    fn reserve(&self, offset: u64, length: u64) -> io::Result<()> {
+        assert!(offset + length <= self.size());
+        Ok(())
+    }
+
+    fn discard(&self, _: u64, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        self.attempt()?;
+        self.events.lock().push(Event::Flush);
+        Ok(())
+    }
+}
+
+/// Does again to `image` what was done.
+pub fn apply(image: &mut [u8], events: &[Event]) {
+    for event in events {
+        if let Event::Write(at, data) = event {
+            image[*at as usize..*at as usize + data.len()].copy_from_slice(data);
+        }
+    }
+}
+
+/// What a power cut behind these events can leave: all that was flushed, and of the rest some writes, some in part.
+pub fn cut(base: &[u8], events: &[Event], random: &mut fastrand::Rng) -> Vec<u8> {
+    let mut image = base.to_vec();
+    let flushed = events.iter().rposition(|event| matches!(event, Event::Flush)).unwrap_or(0);
+    apply(&mut image, &events[..flushed]);
+    for event in &events[flushed..] {
+        let Event::Write(at, data) = event else { continue };
+        let fate = random.u8(0..3);
+        for (index, sector) in data.chunks(SECTOR).enumerate() {
+            if fate == 0 || fate == 1 && random.bool() {
+                let at = *at as usize + index * SECTOR;
+                image[at..at + sector.len()].copy_from_slice(sector);
+            }
+        }
+    }
+    image
+}
