@@ -1,5 +1,6 @@
 //! A device in memory that notes what is written to it, and what is flushed; and what of that a crash can leave.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -124,20 +125,84 @@ pub fn apply(image: &mut [u8], events: &[Event]) {
     }
 }
 
-/// What a power cut behind these events can leave: all that was flushed, and of the rest some writes, some in part.
-pub fn cut(base: &[u8], events: &[Event], random: &mut fastrand::Rng) -> Vec<u8> {
-    let mut image = base.to_vec();
-    let flushed = events.iter().rposition(|event| matches!(event, Event::Flush)).unwrap_or(0);
-    apply(&mut image, &events[..flushed]);
-    for event in &events[flushed..] {
-        let Event::Write(at, data) = event else { continue };
-        let fate = random.u8(0..3);
-        for (index, sector) in data.chunks(SECTOR).enumerate() {
-            if fate == 0 || fate == 1 && random.bool() {
-                let at = *at as usize + index * SECTOR;
-                image[at..at + sector.len()].copy_from_slice(sector);
+/// An image with what is written to it kept apart.
+pub struct Overlay<'a> {
+    base: &'a [u8],
+    sectors: Mutex<BTreeMap<u64, Vec<u8>>>,
+}
+
+impl<'a> Overlay<'a> {
+    /// Over these bytes, whole sectors of them.
+    pub fn new(base: &'a [u8]) -> Self {
+        Self { base, sectors: Mutex::default() }
+    }
+
+    /// What a power cut behind these events can leave, when what was before them lasts: some writes, some in part.
+    pub fn cut(base: &'a [u8], events: &[Event], random: &mut fastrand::Rng) -> Self {
+        let overlay = Self::new(base);
+        for event in events {
+            let Event::Write(at, data) = event else { continue };
+            let fate = random.u8(0..3);
+            for (index, sector) in data.chunks(SECTOR).enumerate() {
+                if fate == 0 || fate == 1 && random.bool() {
+                    overlay.write_at(sector, *at + (index * SECTOR) as u64).unwrap();
+                }
             }
         }
+        overlay
     }
-    image
+
+    /// All of it.
+    pub fn image(&self) -> Vec<u8> {
+        let mut image = self.base.to_vec();
+        for (sector, bytes) in &*self.sectors.lock() {
+            image[*sector as usize * SECTOR..][..SECTOR].copy_from_slice(bytes);
+        }
+        image
+    }
+}
+
+impl ReadAt for Overlay<'_> {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let length = buf.len().min(SECTOR - offset as usize % SECTOR);
+        match self.sectors.lock().get(&(offset / SECTOR as u64)) {
+            Some(bytes) => {
+                buf[..length].copy_from_slice(&bytes[offset as usize % SECTOR..][..length]);
+                Ok(length)
+            }
+            None => self.base.read_at(&mut buf[..length], offset),
+        }
+    }
+}
+
+impl Device for Overlay<'_> {
+    fn size(&self) -> u64 {
+        self.base.len() as u64
+    }
+
+    fn write_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
+        assert!(offset as usize + data.len() <= self.base.len());
+        let mut done = 0;
+        while done < data.len() {
+            let (sector, within) = ((offset as usize + done) / SECTOR, (offset as usize + done) % SECTOR);
+            let length = (SECTOR - within).min(data.len() - done);
+            let mut sectors = self.sectors.lock();
+            let bytes = sectors.entry(sector as u64).or_insert_with(|| self.base[sector * SECTOR..][..SECTOR].to_vec());
+            bytes[within..within + length].copy_from_slice(&data[done..done + length]);
+            done += length;
+        }
+        Ok(())
+    }
+
+    fn reserve(&self, _: u64, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn discard(&self, _: u64, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        Ok(())
+    }
 }

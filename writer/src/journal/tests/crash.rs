@@ -1,7 +1,8 @@
 //! Every crash point of small workloads.
 
 use super::workload::{LARGE, Make, Plan, SMALL, Worked, work};
-use crate::record::{Recorder, apply, cut};
+use crate::journal::replay;
+use crate::record::{Event, Overlay, Recorder, apply};
 
 const USUAL: Plan = Plan { changes: 60, commits: 4, largest: 12, close: true };
 
@@ -12,19 +13,24 @@ fn every_prefix(worked: &Worked, step: usize) -> Vec<usize> {
     for end in 0..=events.len() {
         apply(&mut image, &events[end.saturating_sub(1)..end]);
         if end % step == 0 || end == events.len() {
-            seen.push(worked.check(image.clone(), end).0);
+            seen.push(worked.check(&Overlay::new(&image), end));
         }
     }
     seen
 }
 
+/// Power cuts between two flushes.
 fn samples(worked: &Worked, seed: u64, count: usize) {
     let mut random = fastrand::Rng::with_seed(seed);
     let events = worked.recorder.events();
-    for _ in 0..count {
-        let end = random.usize(0..=events.len());
-        let image = cut(&worked.recorder.base, &events[..end], &mut random);
-        worked.check(image, end);
+    let mut ends: Vec<usize> = (0..count).map(|_| random.usize(0..=events.len())).collect();
+    ends.sort_unstable();
+    let (mut image, mut applied) = (worked.recorder.base.clone(), 0);
+    for end in ends {
+        let flushed = events[..end].iter().rposition(|event| matches!(event, Event::Flush)).unwrap_or(0);
+        apply(&mut image, &events[applied..flushed]);
+        applied = flushed;
+        worked.check(&Overlay::cut(&image, &events[flushed..end], &mut random), end);
     }
 }
 
@@ -40,7 +46,7 @@ fn a_crash_leaves_a_state_that_was_committed() {
         let worked = works(make, seed, USUAL);
         let seen = every_prefix(&worked, 1);
         assert!(seen.is_sorted(), "a later crash shows no earlier state");
-        samples(&worked, seed, 60);
+        samples(&worked, seed, 400);
     }
 }
 
@@ -55,8 +61,8 @@ fn a_log_goes_around_many_times() {
         .map(|event| if let crate::record::Event::Write(_, data) = event { data.len() } else { 0 })
         .sum();
     assert!(bytes > 10 << 20);
-    every_prefix(&worked, 47);
-    samples(&worked, 4, 60);
+    every_prefix(&worked, 5);
+    samples(&worked, 4, 400);
 }
 
 #[test]
@@ -66,4 +72,32 @@ fn what_is_never_asked_to_last_is_committed_when_there_is_much_of_it() {
     let seen = every_prefix(&worked, 1);
     // Not more than a quarter of the log is lost.
     assert!(*seen.last().unwrap() == 0, "60 blocks fit in one transaction");
+}
+
+#[test]
+fn a_replay_that_is_cut_is_done_again() {
+    let worked = works(SMALL, 6, USUAL);
+    let events = worked.recorder.events();
+    let mut random = fastrand::Rng::with_seed(6);
+    for _ in 0..6 {
+        let end = random.usize(0..events.len());
+        let mut image = worked.recorder.base.clone();
+        apply(&mut image, &events[..end]);
+        let recorder = Recorder::new(image.clone());
+        let state = worked.check(&recorder, end);
+        let replaying = recorder.events();
+        for cut in 0..=replaying.len() {
+            let flushed = replaying[..cut].iter().rposition(|event| matches!(event, Event::Flush)).unwrap_or(0);
+            let mut image = image.clone();
+            apply(&mut image, &replaying[..flushed]);
+            for _ in 0..4 {
+                let overlay = Overlay::cut(&image, &replaying[flushed..cut], &mut random);
+                assert_eq!(worked.check(&overlay, end), state);
+            }
+            apply(&mut image, &replaying[flushed..cut]);
+            let overlay = Overlay::new(&image);
+            assert_eq!(worked.check(&overlay, end), state);
+            assert!(!replay(&overlay).unwrap().was_needed);
+        }
+    }
 }

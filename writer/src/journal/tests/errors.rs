@@ -2,7 +2,7 @@
 
 use super::workload::{Plan, SMALL, work};
 use crate::Error;
-use crate::record::Recorder;
+use crate::record::{Overlay, Recorder};
 
 const SHORT: Plan = Plan { changes: 12, commits: 3, largest: 6, close: true };
 
@@ -17,6 +17,6 @@ fn each_write_and_each_flush_fails_once() {
         let error = worked.error.as_ref().expect("a failure was not told");
         assert!(matches!(error, Error::Device(_)), "{error}");
         let end = worked.recorder.len();
-        worked.check(worked.recorder.image(), end);
+        worked.check(&Overlay::new(&worked.recorder.image()), end);
     }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
+use condatainer_formats::source::read_exact_at;
 use condatainer_writer::device::Device;
 
 use crate::Volume;
@@ -219,23 +220,27 @@ impl Work {
 }
 
 impl Worked {
-    /// What must be so after a crash behind the first `events` events, which has left `image`; it is replayed. Returns which state it is.
-    pub(super) fn check(&self, image: Vec<u8>, events: usize) -> (usize, Vec<u8>) {
-        let device = Recorder::new(image);
-        replay(&device).unwrap();
-        let image = device.image();
-        (self.check_replayed(&image, events), image)
+    /// What must be so after a crash behind the first `events` events, which has left `device`: it is replayed. Returns which state it is.
+    pub(super) fn check(&self, device: &dyn Device, events: usize) -> usize {
+        replay(device).unwrap();
+        self.check_replayed(device, events)
     }
 
     /// As [`Worked::check`], of an image that somebody has replayed.
-    pub(super) fn check_replayed(&self, image: &[u8], events: usize) -> usize {
+    pub(super) fn check_replayed(&self, device: &dyn Device, events: usize) -> usize {
         let oldest = self.marks.iter().rev().find(|(at, _)| *at <= events).unwrap().1;
         let block_size = self.make.block_size;
-        let found = |block: u64| &image[block as usize * block_size..][..block_size];
+        let mut held = State::new();
+        for block in self.make.free() {
+            let mut bytes = vec![0; block_size];
+            read_exact_at(device, &mut bytes, block * block_size as u64).unwrap();
+            held.insert(block, bytes);
+        }
+        let found = |block: u64| &held[&block];
         let is = |state: &State| state.iter().all(|(block, content)| found(*block) == content);
         let has_data = |index: usize| {
             let data = self.data.iter().filter(|data| data.states.contains(&index) && data.lasts <= events);
-            data.filter(|data| data.written <= events).all(|data| found(data.block) == data.content)
+            data.filter(|data| data.written <= events).all(|data| *found(data.block) == data.content)
         };
         let fits = |index: &usize| is(&self.states[*index]) && has_data(*index);
         let state = (oldest..self.states.len()).find(fits);
