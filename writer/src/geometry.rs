@@ -45,6 +45,11 @@ impl Geometry {
         Ok(Self { sb: fs.sb, groups, system })
     }
 
+    /// These blocks are the system's too.
+    pub(crate) fn claim(&mut self, zones: impl Iterator<Item = Range<u64>>) {
+        self.system = merged(self.system.drain(..).chain(zones).collect());
+    }
+
     /// In bytes.
     pub(crate) fn block_size(&self) -> usize {
         self.sb.block_size as usize

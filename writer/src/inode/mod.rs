@@ -2,7 +2,9 @@
 
 mod make;
 
-use condatainer_formats::ext::raw::{Inode, InodeRecord, LARGE_FILE};
+use std::ops::Range;
+
+use condatainer_formats::ext::raw::{FileType, Inode, InodeRecord, LARGE_FILE};
 
 use crate::error::{Error, Result};
 use crate::store::Handle;
@@ -34,7 +36,12 @@ impl Node {
     pub(crate) fn write(&self, handle: &mut Handle<'_>) -> Result<()> {
         let (block, within) = handle.geometry().inode_place(self.ino)?;
         let place = handle.change(block)?.get_mut(within..within + self.record.len());
-        place.map(|place| place.copy_from_slice(&self.record)).ok_or_else(|| self.too_short())
+        let place = place.ok_or_else(|| self.too_short())?;
+        let matters_to_data =
+            self.inode()?.file_type() == FileType::Directory || differ_but_for_times(place, &self.record);
+        place.copy_from_slice(&self.record);
+        handle.touch(self.ino, matters_to_data);
+        Ok(())
     }
 
     /// The fields.
@@ -70,4 +77,11 @@ impl Node {
     fn too_short(&self) -> Error {
         Error::corrupt(format!("inode {} is too short", self.ino))
     }
+}
+
+/// Whether more than times and the version that goes with them is different in two records.
+fn differ_but_for_times(one: &[u8], other: &[u8]) -> bool {
+    const TIMES: [Range<usize>; 4] = [8..20, 36..40, 132..144, 152..156];
+    let is_time = |at: usize| TIMES.iter().any(|times| times.contains(&at));
+    one.iter().zip(other).enumerate().any(|(at, (one, other))| one != other && !is_time(at))
 }

@@ -9,6 +9,7 @@ use condatainer_formats::ext::raw::JournalMap;
 use condatainer_formats::jbd2::{RawJournalSuperblock, encode};
 
 use super::batch::Batch;
+use super::flusher::Flusher;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::store::{Limits, Transaction};
@@ -19,6 +20,7 @@ const FEWEST: u32 = 1024;
 /// An open log.
 pub(super) struct Log {
     device: Arc<dyn Device>,
+    flusher: Arc<Flusher>,
     map: JournalMap,
     sb: RawJournalSuperblock,
     block_size: usize,
@@ -34,6 +36,7 @@ impl Log {
     /// An empty log.
     pub(super) fn new(
         device: Arc<dyn Device>,
+        flusher: Arc<Flusher>,
         map: JournalMap,
         mut sb: RawJournalSuperblock,
         block_size: usize,
@@ -48,11 +51,15 @@ impl Log {
             map.find(block.into())?;
         }
         let head = ring.start;
-        Ok(Self { device, map, sb, block_size, ring, head, used: 0 })
+        Ok(Self { device, flusher, map, sb, block_size, ring, head, used: 0 })
     }
 
     fn length(&self) -> u32 {
         self.ring.end - self.ring.start
+    }
+
+    pub(super) fn pieces(&self) -> impl Iterator<Item = Range<u64>> {
+        self.map.pieces()
     }
 
     pub(super) fn limits(&self) -> Limits {
@@ -77,7 +84,7 @@ impl Log {
             self.write_superblock()?;
         }
         self.write_body(transaction)?;
-        self.device.flush()?;
+        self.flusher.flush()?;
         // What was before this transaction is in its places for good now.
         let moves_tail = !is_first && self.used.saturating_add(size) > self.length() / 2;
         if moves_tail {
@@ -86,7 +93,7 @@ impl Log {
         }
         let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         self.put_alone(&encode::commit(self.block_size, tid, time))?;
-        self.device.flush()?;
+        self.flusher.flush()?;
         self.used = if moves_tail || is_first { size } else { self.used + size };
         Ok(())
     }

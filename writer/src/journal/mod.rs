@@ -7,12 +7,14 @@
 //! `superblock` marks the file system as one whose journal counts, and [`replay()`] is what a mount does first.
 
 mod batch;
+mod flusher;
 mod log;
 mod replay;
 mod superblock;
 #[cfg(test)]
 mod tests;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use condatainer_formats::ext::raw::{Fs, JournalMap};
@@ -23,6 +25,7 @@ use crate::error::{Error, Result};
 use crate::geometry::Geometry;
 use crate::store::{Limits, Transaction};
 use batch::Batch;
+pub(crate) use flusher::Flusher;
 use log::Log;
 pub use replay::{Replayed, replay};
 pub(crate) use superblock::note_mount;
@@ -30,6 +33,7 @@ pub(crate) use superblock::note_mount;
 /// The journal of an open image.
 pub(crate) struct Journal {
     device: Arc<dyn Device>,
+    flusher: Arc<Flusher>,
     block_size: usize,
     log: Log,
     /// The last transaction that was committed.
@@ -48,20 +52,37 @@ impl Journal {
         let map = JournalMap::of(&Fs::open(&reader, window, u64::MAX)?)?;
         let sb = map.superblock(reader, window)?;
         let next = map.recover(reader, window)?.next_sequence;
+        require_apart(&map)?;
         for piece in map.pieces() {
             geometry.require_free_for_files(piece.clone(), "the journal")?;
             let block_size = u64::from(geometry.sb.block_size);
             device.reserve(piece.start * block_size, (piece.end - piece.start) * block_size)?;
         }
-        let log = Log::new(Arc::clone(device), map, sb, geometry.block_size())?;
+        let (device, block_size, flusher) =
+            (Arc::clone(device), geometry.block_size(), Flusher::new(Arc::clone(device)));
+        let log = Log::new(Arc::clone(&device), Arc::clone(&flusher), map, sb, block_size)?;
         let committed = next.wrapping_sub(1);
-        let device = Arc::clone(device);
-        Ok(Self { device, block_size: geometry.block_size(), log, committed, is_clean: true, aborted: None })
+        Ok(Self { device, flusher, block_size, log, committed, is_clean: true, aborted: None })
     }
 
-    /// The last transaction that was committed.
-    pub(crate) fn last_committed(&self) -> u32 {
-        self.committed
+    /// The number of the next transaction.
+    pub(crate) fn next(&self) -> u32 {
+        self.committed.wrapping_add(1)
+    }
+
+    /// Whether a transaction is committed.
+    pub(crate) fn has_committed(&self, tid: u32) -> bool {
+        self.committed.wrapping_sub(tid).cast_signed() >= 0
+    }
+
+    /// Where it lies, piece by piece.
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = Range<u64>> {
+        self.log.pieces()
+    }
+
+    /// What counts the flushes.
+    pub(crate) fn flusher(&self) -> Arc<Flusher> {
+        Arc::clone(&self.flusher)
     }
 
     /// How large a transaction may be.
@@ -105,7 +126,7 @@ impl Journal {
     /// Returns when everything that was written before lasts.
     pub(crate) fn flush(&mut self) -> Result<()> {
         self.check()?;
-        let done = self.device.flush().map_err(Error::from);
+        let done = self.flusher.flush().map_err(Error::from);
         self.or_abort(done)
     }
 
@@ -123,11 +144,11 @@ impl Journal {
     }
 
     fn try_clean(&mut self) -> Result<()> {
-        self.device.flush()?;
-        self.log.clear(self.committed.wrapping_add(1))?;
-        self.device.flush()?;
+        self.flusher.flush()?;
+        self.log.clear(self.next())?;
+        self.flusher.flush()?;
         superblock::mark_clean(&*self.device)?;
-        self.device.flush()?;
+        self.flusher.flush()?;
         self.is_clean = true;
         Ok(())
     }
@@ -149,5 +170,15 @@ impl Journal {
             self.aborted = Some(error.to_string());
         }
         done
+    }
+}
+
+/// No block is the journal's twice.
+fn require_apart(map: &JournalMap) -> Result<()> {
+    let mut pieces: Vec<_> = map.pieces().collect();
+    pieces.sort_unstable_by_key(|piece| piece.start);
+    match pieces.is_sorted_by(|one, next| one.end <= next.start) {
+        true => Ok(()),
+        false => Err(Error::corrupt("its journal has a block twice")),
     }
 }

@@ -39,6 +39,12 @@ impl<'a> Handle<'a> {
         self.is_done = true;
     }
 
+    /// An inode is changed. Who asks for its data only must wait for that if it `matters_to_data`.
+    pub(crate) fn touch(&mut self, ino: u32, matters_to_data: bool) {
+        // A handle that is dropped leaves this, which costs somebody a commit.
+        *self.store.running.inodes.entry(ino).or_default() |= matters_to_data;
+    }
+
     pub(crate) fn geometry(&self) -> Arc<Geometry> {
         Arc::clone(&self.store.geometry)
     }

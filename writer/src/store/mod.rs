@@ -15,6 +15,7 @@ mod transaction;
 use std::io;
 use std::mem;
 use std::sync::Arc;
+use std::time::Instant;
 
 use condatainer_formats::source::read_exact_at;
 
@@ -93,6 +94,28 @@ impl Store {
     pub(crate) fn uncommitted(&self) -> Option<u32> {
         let running = Some(self.running.tid).filter(|_| !self.running.is_empty());
         running.or(self.committing.as_ref().map(|frozen| frozen.tid))
+    }
+
+    /// The number of the last transaction that has anything of an inode that is not committed.
+    pub(crate) fn uncommitted_of(&self, ino: u32, only_data: bool) -> Option<u32> {
+        let of = |transaction: &Transaction| Some(transaction.tid).filter(|_| transaction.has(ino, only_data));
+        of(&self.running).or_else(|| self.committing.as_deref().and_then(of))
+    }
+
+    /// Something was changed at that time.
+    pub(crate) fn note_change(&mut self, now: Instant) {
+        let first = self.running.changed.map_or(now, |(first, _)| first);
+        self.running.changed = Some((first, now));
+    }
+
+    /// When the running transaction was changed for the first and for the last time.
+    pub(crate) fn changed(&self) -> Option<(Instant, Instant)> {
+        self.running.changed.filter(|_| !self.running.is_empty())
+    }
+
+    /// Whether the running transaction is large enough to be committed, although there is room for more.
+    pub(crate) fn is_half_full(&self) -> bool {
+        self.running.log_blocks(self.geometry.block_size()) > self.limits.soft / 2
     }
 
     /// Nothing is changed any more, because the journal could not be written.

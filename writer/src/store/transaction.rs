@@ -1,6 +1,7 @@
 //! What counts together after a crash, or not at all.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Instant;
 
 use condatainer_formats::jbd2::encode::{numbers_per_revoke, tags_per_descriptor};
 
@@ -18,6 +19,10 @@ pub(crate) struct Transaction {
     pub(crate) blocks: HashMap<u64, Bytes>,
     /// Blocks whose copies in earlier transactions do not count any more.
     pub(crate) revoked: HashSet<u64>,
+    /// Inodes that it has changed, and perhaps others; with each whether that matters to who asks for its data only.
+    pub(crate) inodes: HashMap<u32, bool>,
+    /// When it was changed for the first and for the last time.
+    pub(crate) changed: Option<(Instant, Instant)>,
 }
 
 /// How large a transaction may be, in blocks of the log.
@@ -44,6 +49,11 @@ impl Limits {
 impl Transaction {
     pub(crate) fn is_empty(&self) -> bool {
         self.blocks.is_empty() && self.revoked.is_empty()
+    }
+
+    /// Whether who asks for an inode, or for its data only, has to wait for it.
+    pub(super) fn has(&self, ino: u32, only_data: bool) -> bool {
+        self.inodes.get(&ino).is_some_and(|matters_to_data| *matters_to_data || !only_data)
     }
 
     /// How many blocks of the log it takes.

@@ -1,5 +1,7 @@
 //! When what was changed is made to last.
 
+use std::time::{Duration, Instant};
+
 use parking_lot::MutexGuard;
 
 use super::Volume;
@@ -7,19 +9,57 @@ use crate::error::{Error, Result};
 use crate::journal::{Journal, note_mount};
 use crate::store::Store;
 
+/// What was changed is committed when nothing was for so long,
+const QUIET: Duration = Duration::from_secs(1);
+/// and after so long in any case.
+const LONGEST: Duration = Duration::from_secs(5);
+
 impl Volume {
     /// Makes everything last that was done before.
     ///
     /// # Errors
     /// The journal cannot be written.
     pub fn commit(&self) -> Result<()> {
+        let begun = self.flusher.begun();
         let mut journal = self.journal.lock();
-        if self.commit_with(&mut journal)? {
-            return Ok(());
+        self.commit_with(&mut journal)?;
+        self.flush_since(&mut journal, begun)
+    }
+
+    /// Makes an inode last, with its data and its name: fsync(2). `only_data`, as fdatasync(2), does without its times. Those who wait at
+    /// the same time share a commit.
+    ///
+    /// # Errors
+    /// The journal cannot be written.
+    pub fn sync(&self, ino: u32, only_data: bool) -> Result<()> {
+        let begun = self.flusher.begun();
+        let wanted = self.store.lock().uncommitted_of(ino, only_data);
+        let mut journal = self.journal.lock();
+        if wanted.is_some_and(|tid| !journal.has_committed(tid)) {
+            self.commit_with(&mut journal)?;
         }
-        // Data may have been written nevertheless.
-        let done = journal.flush();
-        Self::or_abort(&mut self.store.lock(), done)
+        self.flush_since(&mut journal, begun)
+    }
+
+    /// Commits if it is time: a second after the last change, five after the first, and earlier where there is much. Returns when that will
+    /// be; `None` when there is nothing to commit.
+    ///
+    /// # Errors
+    /// The journal cannot be written.
+    pub fn commit_due(&self, now: Instant) -> Result<Option<Instant>> {
+        let due = |store: &Store| match store.changed() {
+            Some((first, _)) if store.is_half_full() => Some(first),
+            Some((first, last)) => Some((last + QUIET).min(first + LONGEST)),
+            None => None,
+        };
+        let next = due(&self.store.lock());
+        match next {
+            Some(at) if at <= now => {
+                self.commit_with(&mut self.journal.lock())?;
+                Ok(due(&self.store.lock()))
+            }
+            next => Ok(next),
+        }
     }
 
     /// Makes everything last, and leaves the image in order, as it is when it is unmounted. What is changed afterwards is a new mount.
@@ -69,6 +109,16 @@ impl Volume {
         Self::or_abort(&mut store, done)?;
         store.committed();
         Ok(true)
+    }
+
+    /// Flushes, unless somebody has begun to after `begun` was asked for.
+    fn flush_since(&self, journal: &mut Journal, begun: u64) -> Result<()> {
+        journal.check()?;
+        if self.flusher.begun() != begun {
+            return Ok(());
+        }
+        let done = journal.flush();
+        Self::or_abort(&mut self.store.lock(), done)
     }
 
     fn or_abort(store: &mut Store, done: Result<()>) -> Result<()> {

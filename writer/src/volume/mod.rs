@@ -9,6 +9,7 @@ mod open;
 mod users;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use condatainer_formats::ext::Time;
 use nix::errno::Errno;
@@ -18,7 +19,7 @@ use parking_lot::Mutex;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::geometry::Geometry;
-use crate::journal::Journal;
+use crate::journal::{Flusher, Journal};
 use crate::store::{Handle, Store};
 use locks::ContentLocks;
 use users::Users;
@@ -29,7 +30,8 @@ pub struct Volume {
     geometry: Arc<Geometry>,
     /// Locked before the store.
     journal: Mutex<Journal>,
-    store: Mutex<Store>,
+    pub(crate) store: Mutex<Store>,
+    flusher: Arc<Flusher>,
     contents: ContentLocks,
     users: Users,
 }
@@ -40,7 +42,11 @@ impl Volume {
         let mut store = self.lock_for_change()?;
         let mut handle = store.begin();
         let value = change(&mut handle)?;
+        let changes = handle.effort() > 0;
         handle.done();
+        if changes {
+            store.note_change(Instant::now());
+        }
         Ok(value)
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use condatainer_formats::ext::raw::{Fs, state_of};
+use condatainer_formats::ext::raw::{Fs, GroupDescriptor, state_of};
 use condatainer_formats::ext::{ExtError, Features, Window};
 use parking_lot::Mutex;
 
@@ -32,13 +32,39 @@ impl Volume {
         replay(&*device)?;
         // The journal may have had another superblock.
         require_written(&*device)?;
-        let geometry = Arc::new(Geometry::read(&*device, device.size())?);
+        let mut geometry = Geometry::read(&*device, device.size())?;
         let journal = Journal::open(&device, &geometry)?;
-        let (next, limits) = (journal.last_committed().wrapping_add(1), journal.limits());
-        let store = Store::new(Arc::clone(&device), Arc::clone(&geometry), next, limits);
-        let (journal, store) = (Mutex::new(journal), Mutex::new(store));
-        Ok(Self { device, geometry, journal, store, contents: ContentLocks::new(), users: Users::default() })
+        geometry.claim(journal.pieces());
+        let geometry = Arc::new(geometry);
+        let mut store = Store::new(Arc::clone(&device), Arc::clone(&geometry), journal.next(), journal.limits());
+        recount(&mut store)?;
+        let (flusher, journal, store) = (journal.flusher(), Mutex::new(journal), Mutex::new(store));
+        let (contents, users) = (ContentLocks::new(), Users::default());
+        Ok(Self { device, geometry, journal, store, flusher, contents, users })
     }
+}
+
+/// Counts what is free: the kernel does so when it mounts, and leaves the superblock's figures as they are until it unmounts.
+fn recount(store: &mut Store) -> Result<()> {
+    let mut handle = store.begin();
+    let geometry = handle.geometry();
+    let (mut blocks, mut inodes) = (0_u32, 0_u32);
+    for group in 0..geometry.groups().len() {
+        let (block, within) = geometry.descriptor_place(group)?;
+        let table = handle.block(block)?;
+        let descriptor = GroupDescriptor::from_bytes(table.get(within..).unwrap_or_default());
+        blocks = blocks.saturating_add(descriptor.bg_free_blocks_count_lo.get().into());
+        inodes = inodes.saturating_add(descriptor.bg_free_inodes_count_lo.get().into());
+    }
+    let raw = handle.superblock()?;
+    if (raw.s_free_blocks_count_lo.get(), raw.s_free_inodes_count.get()) != (blocks, inodes) {
+        handle.change_superblock(|raw| {
+            raw.s_free_blocks_count_lo.set(blocks);
+            raw.s_free_inodes_count.set(inodes);
+        })?;
+    }
+    handle.done();
+    Ok(())
 }
 
 /// An error if the file system has something that is not written.

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::workload::{LARGE, Plan, SMALL, Worked, file_of, run, work};
+use super::workload::{LARGE, Plan, SMALL, Worked, file_of, mke2fs, run, work};
+use crate::journal::replay;
 use crate::record::{Overlay, Recorder, apply};
 
 const USUAL: Plan = Plan { changes: 60, commits: 4, largest: 12, close: true };
@@ -87,5 +88,37 @@ fn what_is_closed_is_clean() {
         run(Command::new("e2fsck").arg("-fn").arg(&path));
         let text = run(Command::new("dumpe2fs").arg("-h").arg(&path));
         assert!(text.contains("Mount count:              1") && !text.contains("needs_recovery"), "{text}");
+    }
+}
+
+/// The kernel is stopped while it has an image mounted: we replay what e2fsck does.
+#[test]
+fn we_replay_what_the_kernel_wrote() {
+    let ext3 = ["-t", "ext3", "-O", "none,has_journal,ext_attr,dir_index,filetype,sparse_super,large_file"];
+    for (words, size) in
+        [(&ext3[..], 16 << 10), (&["-t", "ext4"], 16 << 10), (&["-t", "ext4", "-O", "^metadata_csum,^64bit"], 8 << 10)]
+    {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, point) = (directory.path().join("image"), directory.path().join("mounted"));
+        fs::write(&path, mke2fs(size, words)).unwrap();
+        fs::create_dir(&point).unwrap();
+        run(Command::new("mount").arg("-o").arg("loop").arg(&path).arg(&point));
+        let script = "for round in 1 2 3; do mkdir d$round; for i in $(seq 60); do echo $i > d$round/$i; done; sync -f .; rm -r d$round/1*; done; sync -f .";
+        let done = Command::new("sh").args(["-ec", script]).current_dir(&point).status();
+        let copied = fs::read(&path);
+        run(Command::new("umount").arg(&point));
+        assert!(done.unwrap().success());
+        let image = copied.unwrap();
+        let overlay = Overlay::new(&image);
+        let replayed = replay(&overlay).unwrap();
+        assert!(replayed.was_needed && replayed.transactions > 1, "{replayed:?}");
+        let ours = file_of(&overlay.image(), directory.path(), "ours");
+        let theirs = file_of(&image, directory.path(), "theirs");
+        let output = Command::new("e2fsck").args(["-y", "-E", "journal_only"]).arg(&theirs).output().unwrap();
+        assert!(matches!(output.status.code(), Some(0 | 1)));
+        run(Command::new("e2fsck").arg("-fn").arg(&ours));
+        let (ours, theirs) = (fs::read(ours).unwrap(), fs::read(theirs).unwrap());
+        let differs = ours.chunks(1024).zip(theirs.chunks(1024)).filter(|(ours, theirs)| ours != theirs).count();
+        assert!(differs <= 2, "the superblocks only");
     }
 }

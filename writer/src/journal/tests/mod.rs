@@ -3,4 +3,7 @@
 mod crash;
 mod errors;
 mod hands;
+mod open;
+mod revoke;
+mod sync;
 mod workload;

@@ -30,22 +30,29 @@ pub(super) const LARGE: Make = Make { block_size: 4096, size: 16 << 10 };
 impl Make {
     /// A new image whose journal is as short as one can be.
     pub(super) fn image(self) -> Vec<u8> {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        file.as_file().set_len(self.size as u64 * 1024).unwrap();
         let journal = format!("size={}", self.block_size.div_ceil(1024));
         let features = "none,has_journal,ext_attr,resize_inode,dir_index,filetype,sparse_super,large_file";
         let block_size = self.block_size.to_string();
-        let words =
-            ["-q", "-F", "-t", "ext3", "-b", &block_size, "-N", "32", "-m", "0", "-J", &journal, "-O", features];
-        run(Command::new("mke2fs").args(words).arg(file.path()));
-        std::fs::read(file.path()).unwrap()
+        mke2fs(self.size, &["-t", "ext3", "-b", &block_size, "-N", "32", "-m", "0", "-J", &journal, "-O", features])
+    }
+
+    /// How many blocks it has.
+    pub(super) fn last(self) -> u64 {
+        (self.size * 1024 / self.block_size) as u64
     }
 
     /// Blocks at its end, which are free.
     pub(super) fn free(self) -> Vec<u64> {
-        let blocks = (self.size * 1024 / self.block_size) as u64;
-        (blocks - 60..blocks).collect()
+        (self.last() - 60..self.last()).collect()
     }
+}
+
+/// A new image of so many KiB.
+pub(super) fn mke2fs(size: usize, words: &[&str]) -> Vec<u8> {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    file.as_file().set_len(size as u64 * 1024).unwrap();
+    run(Command::new("mke2fs").args(["-q", "-F"]).args(words).arg(file.path()));
+    std::fs::read(file.path()).unwrap()
 }
 
 /// Runs a program that has to succeed.
