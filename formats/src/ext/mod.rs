@@ -54,5 +54,6 @@ pub mod raw {
     pub use super::superblock::features::compat::DIR_INDEX;
     pub use super::superblock::features::ro_compat::LARGE_FILE;
     pub use super::superblock::{COMPAT_AT, ROOT_INO, RawSuperblock, SUPERBLOCK_OFFSET, Superblock};
+    pub use super::volume::acl::shown as shown_acl;
     pub use crate::file::FileType;
 }

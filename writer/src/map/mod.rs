@@ -36,7 +36,7 @@ pub(crate) fn block_of_directory(handle: &mut Handle<'_>, node: &Node, logical: 
 }
 
 /// Counts blocks that a file has more, in units of 512 bytes.
-fn add_blocks(handle: &Handle<'_>, node: &mut Node, blocks: u64) -> Result<()> {
+pub(crate) fn add_blocks(handle: &Handle<'_>, node: &mut Node, blocks: u64) -> Result<()> {
     let sectors = blocks.saturating_mul(u64::from(handle.geometry().sb.block_size / 512));
     let inode = node.inode_mut()?;
     let sum = u64::from(inode.i_blocks_lo.get()).saturating_add(sectors);
@@ -45,7 +45,7 @@ fn add_blocks(handle: &Handle<'_>, node: &mut Node, blocks: u64) -> Result<()> {
 }
 
 /// Counts blocks that a file does not have any more. One that counted too few has none.
-fn remove_blocks(handle: &Handle<'_>, node: &mut Node, blocks: u64) -> Result<()> {
+pub(crate) fn remove_blocks(handle: &Handle<'_>, node: &mut Node, blocks: u64) -> Result<()> {
     let sectors = blocks.saturating_mul(u64::from(handle.geometry().sb.block_size / 512));
     let inode = node.inode_mut()?;
     let rest = u64::from(inode.i_blocks_lo.get()).saturating_sub(sectors);

@@ -111,8 +111,29 @@ impl InodeRecord {
     }
 
     /// The room for extended attributes beside the fields.
-    pub(crate) fn attributes(&self) -> Option<&[u8]> {
-        self.rest.get(usize::from(self.extra_to(0)?.i_extra_isize.get())..)
+    #[must_use]
+    pub fn attributes(&self) -> Option<&[u8]> {
+        self.rest.get(usize::from(self.extra_isize()?)..)
+    }
+
+    /// As [`InodeRecord::attributes`], to be changed.
+    pub fn attributes_mut(&mut self) -> Option<&mut [u8]> {
+        let start = self.extra_isize()?;
+        self.rest.get_mut(usize::from(start)..)
+    }
+
+    /// How many bytes behind the first 128 are fields; `None` where the record has none.
+    #[must_use]
+    pub fn extra_isize(&self) -> Option<u16> {
+        self.extra_to(0).map(|extra| extra.i_extra_isize.get())
+    }
+
+    /// Makes so many bytes behind the first 128 fields, all zeros but for their number.
+    pub fn make_extra(&mut self, extra_isize: u16) {
+        if let Some(fields) = self.rest.get_mut(..usize::from(extra_isize)) {
+            fields.fill(0);
+            self.set_extra_isize(extra_isize);
+        }
     }
 
     /// The checksum that it should carry.

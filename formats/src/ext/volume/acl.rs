@@ -14,7 +14,10 @@ const WITHOUT_ID: [u16; 4] = [0x01, 0x04, 0x10, 0x20];
 const NO_ID: u32 = u32::MAX;
 
 /// The value as getxattr(2) shows it; an empty list is none.
-pub(super) fn shown(value: &[u8]) -> Result<Option<Vec<u8>>, ExtError> {
+///
+/// # Errors
+/// It is broken.
+pub fn shown(value: &[u8]) -> Result<Option<Vec<u8>>, ExtError> {
     let broken = || ExtError::corrupt("an access control list is broken");
     if value.is_empty() || u32_at(value, 0) != Some(ON_DISK) {
         return Err(broken());

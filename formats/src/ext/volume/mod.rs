@@ -7,7 +7,7 @@
 //!
 //! [`super::tree`] reads whole trees once, without the journal and with one reader: for seal, diff and whoever writes to the image.
 
-mod acl;
+pub(super) mod acl;
 mod content;
 mod inline;
 mod journal;
