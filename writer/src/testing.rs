@@ -1,11 +1,11 @@
 //! Images for tests: made by mke2fs, changed through a store, written out, and looked at by e2fsck.
 
 use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
 
 use condatainer_formats::source::Window;
 
@@ -84,9 +84,14 @@ impl Image {
     pub(crate) fn mount(&self) -> Mount {
         let directory = self.directory().join("mount");
         std::fs::create_dir_all(&directory).unwrap();
-        let mut mount = Command::new("mount");
-        run(mount.args(["-t", "ext4", "-o", "loop,acl,user_xattr"]).arg(&self.path).arg(&directory));
-        Mount { directory }
+        let mut keeper = Command::new("unshare");
+        keeper.args(["-m", "--propagation", "private", "sh", "-c", KEEPER, "sh"]).arg(&self.path).arg(&directory);
+        let mut keeper = keeper.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut answer = String::new();
+        BufReader::new(keeper.stdout.take().unwrap()).read_line(&mut answer).unwrap();
+        assert_eq!(answer, "mounted\n");
+        let inside = Path::new("/proc").join(keeper.id().to_string()).join("root");
+        Mount { directory: inside.join(directory.strip_prefix("/").unwrap()), keeper }
     }
 
     /// The inode of a name in the root directory.
@@ -139,9 +144,18 @@ impl Opened {
     }
 }
 
+/// Mounts an image where nobody else is, who would keep it mounted: a container begins with all mounts of its host. Our own children have
+/// our descriptors for a moment.
+const KEEPER: &str = r#"
+    mount -t ext4 -o loop,acl,user_xattr "$1" "$2" && echo mounted && read -r line
+    for attempt in $(seq 1000); do umount "$2" 2>/dev/null && exit 0; sleep 0.05; done
+    exit 1
+"#;
+
 /// The kernel has the image until this is dropped.
 pub(crate) struct Mount {
     directory: PathBuf,
+    keeper: Child,
 }
 
 impl Deref for Mount {
@@ -154,14 +168,9 @@ impl Deref for Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        // Children of other tests have our descriptors for a moment.
-        for _ in 0..600 {
-            if Command::new("umount").arg(&self.directory).output().unwrap().status.success() {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        run(Command::new("umount").arg("-l").arg(&self.directory));
+        drop(self.keeper.stdin.take());
+        let status = self.keeper.wait().unwrap();
+        assert!(status.success() || std::thread::panicking(), "the image stays mounted");
     }
 }
 
