@@ -9,10 +9,12 @@ use std::sync::Arc;
 
 use condatainer_formats::source::Window;
 
+use crate::alloc;
 use crate::device::{Device, FileDevice};
 use crate::error::Result;
 use crate::geometry::Geometry;
 use crate::inode::Node;
+use crate::map::{self, Run};
 use crate::store::{Handle, Store};
 
 /// What ext3 images have here, but for the journal, which is not what these tests are about.
@@ -73,6 +75,16 @@ impl Image {
     /// Lets debugfs change something.
     pub(crate) fn spoil(&self, request: &str) {
         run(Command::new("debugfs").args(["-w", "-R", request]).arg(&self.path));
+    }
+
+    /// What the superblock counts: free blocks, free inodes.
+    pub(crate) fn free(&self) -> (u64, u64) {
+        let text = self.debugfs("show_super_stats -h");
+        let value = |name: &str| {
+            let line = text.lines().find(|line| line.starts_with(name)).unwrap();
+            line.split_whitespace().last().unwrap().parse().unwrap()
+        };
+        (value("Free blocks:"), value("Free inodes:"))
     }
 
     /// Lets us have it.
@@ -171,6 +183,49 @@ impl Drop for Mount {
         drop(self.keeper.stdin.take());
         let status = self.keeper.wait().unwrap();
         assert!(status.success() || std::thread::panicking(), "the image stays mounted");
+    }
+}
+
+/// Writes blocks of a file, in as many handles as there are runs.
+pub(crate) fn fill(store: &mut Store, ino: u32, logical: u64, blocks: u64) {
+    let mut done = 0;
+    while done < blocks {
+        let mut handle = store.begin();
+        let mut node = Node::read(&mut handle, ino).unwrap();
+        let at = logical + done;
+        let hole = map::find(&mut handle, &node, at, blocks - done).unwrap();
+        if hole.physical.is_none() {
+            let goal = map::goal(&mut handle, &node, at).unwrap();
+            let held = alloc::hold(&mut handle, ino, goal, hole.blocks).unwrap();
+            alloc::take(&mut handle, held.blocks()).unwrap();
+            let run = Run {
+                logical: at,
+                physical: Some(held.blocks().start),
+                blocks: held.blocks().end - held.blocks().start,
+            };
+            map::insert(&mut handle, &mut node, run).unwrap();
+            done += run.blocks;
+        } else {
+            done += hole.blocks;
+        }
+        let block_size = u64::from(handle.geometry().sb.block_size);
+        let size = node.inode().unwrap().size().max((logical + done) * block_size);
+        node.set_size(&mut handle, size).unwrap();
+        node.write(&mut handle).unwrap();
+        handle.done();
+    }
+}
+
+/// Takes blocks of a file away, in as many handles as that takes.
+pub(crate) fn cut(store: &mut Store, ino: u32, from: u64, to: u64) {
+    let mut end = to;
+    while end > from {
+        let mut handle = store.begin();
+        let mut node = Node::read(&mut handle, ino).unwrap();
+        end = map::punch(&mut handle, &mut node, from, end).unwrap();
+        node.write(&mut handle).unwrap();
+        assert!(handle.effort() < 200, "{}", handle.effort());
+        handle.done();
     }
 }
 

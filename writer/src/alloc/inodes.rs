@@ -42,6 +42,14 @@ pub(crate) fn free_inode(handle: &mut Handle<'_>, ino: u32, was_directory: bool)
     groups::count(handle, group, Change { free_blocks: 0, free_inodes: 1, directories: -i64::from(was_directory) })
 }
 
+/// Whether the bitmap says that an inode is in use.
+pub(crate) fn is_used(handle: &mut Handle<'_>, ino: u32) -> Result<bool> {
+    let geometry = handle.geometry();
+    let (group, bit) = geometry.group_of_inode(ino);
+    let bitmap = handle.block(geometry.group(group)?.inode_bitmap)?;
+    Ok(bitmap.get((bit / 8) as usize).is_some_and(|byte| byte >> (bit % 8) & 1 == 1))
+}
+
 /// The first free inode of a group.
 fn take_in(handle: &mut Handle<'_>, geometry: &Geometry, group: usize, is_directory: bool) -> Result<Option<u32>> {
     let block = geometry.group(group)?.inode_bitmap;

@@ -9,4 +9,4 @@ mod inodes;
 mod search;
 
 pub(crate) use blocks::{blocks, free_data, free_metadata, hold, take};
-pub(crate) use inodes::{free_inode, inode};
+pub(crate) use inodes::{free_inode, inode, is_used};

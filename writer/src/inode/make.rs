@@ -1,7 +1,7 @@
 //! A new inode.
 
-use condatainer_formats::ext::Ids;
 use condatainer_formats::ext::raw::{FileType, flag};
+use condatainer_formats::ext::{Ids, Time};
 
 use super::Node;
 use crate::alloc;
@@ -29,8 +29,8 @@ pub(crate) struct New {
     pub(crate) mode: u16,
     /// Whose it is.
     pub(crate) ids: Ids,
-    /// All of its times: seconds since 1970, and nanoseconds.
-    pub(crate) time: (i64, u32),
+    /// All of its times.
+    pub(crate) time: Time,
 }
 
 /// Takes an inode for something in the directory `parent` and fills it, with one link. It is written.
@@ -50,10 +50,11 @@ pub(crate) fn make(handle: &mut Handle<'_>, parent: &Node, new: New) -> Result<N
     record.inode.i_flags.set(flags);
     record.inode.set_ids(new.ids);
     record.set_extra_isize(extra);
-    record.set_atime(new.time);
-    record.set_ctime(new.time);
-    record.set_mtime(new.time);
-    record.set_crtime(new.time);
+    let time = (new.time.seconds, new.time.nanoseconds);
+    record.set_atime(time);
+    record.set_ctime(time);
+    record.set_mtime(time);
+    record.set_crtime(time);
     node.write(handle)?;
     Ok(node)
 }

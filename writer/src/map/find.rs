@@ -3,7 +3,7 @@
 use zerocopy::little_endian::U32;
 
 use super::path::{self, DIRECT, Path, pointers};
-use super::{Run, too_far};
+use super::{Run, require_map, too_far};
 use crate::error::Result;
 use crate::inode::Node;
 use crate::store::Handle;
@@ -36,6 +36,7 @@ pub(crate) fn find(handle: &mut Handle<'_>, node: &Node, logical: u64, most: u64
 fn piece(handle: &mut Handle<'_>, node: &Node, logical: u64, most: u64) -> Result<Run> {
     let geometry = handle.geometry();
     let path = Path::to(geometry.pointers_per_block(), logical).ok_or_else(too_far)?;
+    require_map(node)?;
     let inode = node.inode()?;
     let run = |physical, blocks: u64| Run { logical, physical, blocks: blocks.min(most) };
     let (physical, blocks) = if path.level == 0 {

@@ -4,7 +4,7 @@ use nix::errno::Errno;
 
 use super::find::{goal, read};
 use super::path::{self, DIRECT, Path, pointers, pointers_mut};
-use super::{Run, add_blocks, too_far};
+use super::{Run, add_blocks, require_map, too_far};
 use crate::alloc;
 use crate::error::{Error, Result};
 use crate::inode::Node;
@@ -19,6 +19,7 @@ const LONGEST_DIRECTORY: u64 = i32::MAX as u64;
 /// `EFBIG`, or no room for blocks of pointers (`ENOSPC`). The node is of no use then.
 pub(crate) fn insert(handle: &mut Handle<'_>, node: &mut Node, run: Run) -> Result<()> {
     let geometry = handle.geometry();
+    require_map(node)?;
     let first = run.physical.ok_or_else(|| Error::corrupt("a hole is no block"))?;
     geometry.require_free_for_files(first..first.saturating_add(run.blocks), "a file")?;
     let mut done = 0;

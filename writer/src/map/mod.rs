@@ -8,6 +8,7 @@ mod punch;
 #[cfg(test)]
 mod tests;
 
+use condatainer_formats::ext::raw::flag;
 use nix::errno::Errno;
 
 use crate::error::{Error, Result};
@@ -33,6 +34,14 @@ pub(crate) struct Run {
 pub(crate) fn block_of_directory(handle: &mut Handle<'_>, node: &Node, logical: u64) -> Result<u64> {
     let run = find(handle, node, logical, 1)?;
     run.physical.ok_or_else(|| Error::corrupt(format!("the directory of inode {} has a hole", node.ino)))
+}
+
+/// An error if an inode's content is not found through a block map.
+fn require_map(node: &Node) -> Result<()> {
+    if node.inode()?.i_flags.get() & (flag::EXTENTS | flag::INLINE_DATA) == 0 {
+        return Ok(());
+    }
+    Err(Error::corrupt(format!("inode {} has no block map, as all files of ext3 have", node.ino)))
 }
 
 /// Counts blocks that a file has more, in units of 512 bytes.

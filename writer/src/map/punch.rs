@@ -4,7 +4,7 @@ use condatainer_formats::ext::raw::FileType;
 
 use super::find::read;
 use super::path::{self, DIRECT, Path, addressable, pointers, pointers_mut};
-use super::remove_blocks;
+use super::{remove_blocks, require_map};
 use crate::alloc;
 use crate::error::{Error, Result};
 use crate::inode::Node;
@@ -18,6 +18,7 @@ const METADATA_AT_ONCE: u64 = 16;
 /// Takes the content away from block `from` to block `to`, beginning with the last, and gives its blocks back. It stops when the handle
 /// has done so much that it should be ended, and returns where: `from` when all of it is gone. The node is not written.
 pub(crate) fn punch(handle: &mut Handle<'_>, node: &mut Node, from: u64, to: u64) -> Result<u64> {
+    require_map(node)?;
     let mut end = to.min(addressable(handle.geometry().pointers_per_block()));
     // Holes cost nothing but time; a hostile map may have many.
     let mut steps = 0;

@@ -1,50 +1,6 @@
-use crate::alloc;
 use crate::inode::Node;
-use crate::map::{self, Run};
-use crate::store::Store;
-use crate::testing::{Image, commit};
-
-/// Writes blocks of a file, in as many handles as there are runs.
-pub(super) fn fill(store: &mut Store, ino: u32, logical: u64, blocks: u64) {
-    let mut done = 0;
-    while done < blocks {
-        let mut handle = store.begin();
-        let mut node = Node::read(&mut handle, ino).unwrap();
-        let at = logical + done;
-        let hole = map::find(&mut handle, &node, at, blocks - done).unwrap();
-        if hole.physical.is_none() {
-            let goal = map::goal(&mut handle, &node, at).unwrap();
-            let held = alloc::hold(&mut handle, ino, goal, hole.blocks).unwrap();
-            alloc::take(&mut handle, held.blocks()).unwrap();
-            let run = Run {
-                logical: at,
-                physical: Some(held.blocks().start),
-                blocks: held.blocks().end - held.blocks().start,
-            };
-            map::insert(&mut handle, &mut node, run).unwrap();
-            done += run.blocks;
-        } else {
-            done += hole.blocks;
-        }
-        let block_size = u64::from(handle.geometry().sb.block_size);
-        let size = node.inode().unwrap().size().max((logical + done) * block_size);
-        node.set_size(&mut handle, size).unwrap();
-        node.write(&mut handle).unwrap();
-        handle.done();
-    }
-}
-
-pub(super) fn cut(store: &mut Store, ino: u32, from: u64, to: u64) {
-    let mut end = to;
-    while end > from {
-        let mut handle = store.begin();
-        let mut node = Node::read(&mut handle, ino).unwrap();
-        end = map::punch(&mut handle, &mut node, from, end).unwrap();
-        node.write(&mut handle).unwrap();
-        assert!(handle.effort() < 200, "{}", handle.effort());
-        handle.done();
-    }
-}
+use crate::map;
+use crate::testing::{Image, commit, cut, fill};
 
 #[test]
 fn blocks_of_all_levels_come_and_go() {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use condatainer_formats::ext::raw::RawSuperblock;
 use zerocopy::FromBytes;
 
-use super::{Bytes, Room, Store};
+use super::{Bytes, OrphanHints, Room, Store};
 use crate::error::{Error, Result};
 use crate::geometry::Geometry;
 
@@ -52,6 +52,11 @@ impl<'a> Handle<'a> {
     /// Who holds which free blocks.
     pub(crate) fn room(&self) -> Arc<Room> {
         Arc::clone(&self.store.room)
+    }
+
+    /// Who stands where in the list of orphans.
+    pub(crate) fn orphan_hints(&mut self) -> &mut OrphanHints {
+        &mut self.store.orphans
     }
 
     /// How many blocks this handle has changed so far.

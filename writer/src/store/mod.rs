@@ -7,6 +7,7 @@
 
 mod handle;
 mod kept;
+mod orphans;
 mod pending;
 mod reserved;
 mod room;
@@ -24,6 +25,7 @@ use crate::error::{Error, Result};
 use crate::geometry::Geometry;
 pub(crate) use handle::Handle;
 use kept::Kept;
+pub(crate) use orphans::OrphanHints;
 use pending::Pending;
 use reserved::Reserved;
 pub(crate) use room::{Held, Room};
@@ -50,6 +52,8 @@ pub(crate) struct Store {
     pending: Pending,
     /// Blocks that are free and held for somebody.
     pub(crate) room: Arc<Room>,
+    /// Who stands where in the list of orphans.
+    orphans: OrphanHints,
     /// Blocks for which there is room on the device.
     reserved: Reserved,
     limits: Limits,
@@ -69,6 +73,7 @@ impl Store {
             kept: Kept::new(KEPT),
             pending: Pending::default(),
             room: Arc::default(),
+            orphans: OrphanHints::default(),
             reserved: Reserved::default(),
             limits,
             aborted: None,

@@ -6,6 +6,7 @@
 mod commit;
 mod locks;
 mod open;
+pub(crate) mod orphan;
 mod users;
 
 use std::sync::Arc;

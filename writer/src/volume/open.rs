@@ -6,7 +6,7 @@ use condatainer_formats::ext::raw::{Fs, GroupDescriptor, state_of};
 use condatainer_formats::ext::{ExtError, Features, Window};
 use parking_lot::Mutex;
 
-use super::Volume;
+use super::{Volume, orphan};
 use super::locks::ContentLocks;
 use super::users::Users;
 use crate::device::Device;
@@ -40,7 +40,9 @@ impl Volume {
         recount(&mut store)?;
         let (flusher, journal, store) = (journal.flusher(), Mutex::new(journal), Mutex::new(store));
         let (contents, users) = (ContentLocks::new(), Users::default());
-        Ok(Self { device, geometry, journal, store, flusher, contents, users })
+        let volume = Self { device, geometry, journal, store, flusher, contents, users };
+        orphan::clean_up(&volume)?;
+        Ok(volume)
     }
 }
 
