@@ -6,9 +6,9 @@ use condatainer_formats::ext::raw::{Fs, GroupDescriptor, state_of};
 use condatainer_formats::ext::{ExtError, Features, Window};
 use parking_lot::Mutex;
 
-use super::{Volume, orphan};
 use super::locks::ContentLocks;
 use super::users::Users;
+use super::{Volume, orphan};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::geometry::Geometry;
