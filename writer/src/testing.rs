@@ -188,32 +188,43 @@ impl Drop for Mount {
 
 /// Writes blocks of a file, in as many handles as there are runs.
 pub(crate) fn fill(store: &mut Store, ino: u32, logical: u64, blocks: u64) {
+    try_fill(store, ino, logical, blocks).unwrap();
+}
+
+/// The same; what there is room for is written.
+pub(crate) fn try_fill(store: &mut Store, ino: u32, logical: u64, blocks: u64) -> Result<()> {
+    let (block_size, device) = (u64::from(store.geometry.sb.block_size), Arc::clone(&store.device));
     let mut done = 0;
     while done < blocks {
-        let mut handle = store.begin();
-        let mut node = Node::read(&mut handle, ino).unwrap();
         let at = logical + done;
-        let hole = map::find(&mut handle, &node, at, blocks - done).unwrap();
+        let mut handle = store.begin();
+        let mut node = Node::read(&mut handle, ino)?;
+        let hole = map::find(&mut handle, &node, at, blocks - done)?;
+        done += hole.blocks;
         if hole.physical.is_none() {
-            let goal = map::goal(&mut handle, &node, at).unwrap();
-            let held = alloc::hold(&mut handle, ino, goal, hole.blocks).unwrap();
-            alloc::take(&mut handle, held.blocks()).unwrap();
-            let run = Run {
-                logical: at,
-                physical: Some(held.blocks().start),
-                blocks: held.blocks().end - held.blocks().start,
-            };
-            map::insert(&mut handle, &mut node, run).unwrap();
-            done += run.blocks;
-        } else {
-            done += hole.blocks;
+            let goal = map::goal(&mut handle, &node, at)?;
+            let held = alloc::hold(&mut handle, ino, goal, hole.blocks)?;
+            let taken = held.blocks();
+            for block in taken.clone() {
+                device.write_at(&content(ino, at + block - taken.start, block_size), block * block_size)?;
+            }
+            alloc::take(&mut handle, &held)?;
+            let run = Run { logical: at, physical: Some(taken.start), blocks: taken.end - taken.start };
+            map::insert(&mut handle, &mut node, run)?;
+            done = done - hole.blocks + run.blocks;
         }
-        let block_size = u64::from(handle.geometry().sb.block_size);
-        let size = node.inode().unwrap().size().max((logical + done) * block_size);
-        node.set_size(&mut handle, size).unwrap();
-        node.write(&mut handle).unwrap();
+        let size = node.inode()?.size().max((logical + done) * block_size);
+        node.set_size(&mut handle, size)?;
+        node.write(&mut handle)?;
         handle.done();
     }
+    Ok(())
+}
+
+/// What is written in a block of a file.
+pub(crate) fn content(ino: u32, logical: u64, block_size: u64) -> Vec<u8> {
+    let line = format!("{ino}:{logical};");
+    line.bytes().cycle().take(block_size as usize).collect()
 }
 
 /// Takes blocks of a file away, in as many handles as that takes.

@@ -15,13 +15,16 @@ const FIRST_WINDOW: u64 = 8;
 /// The largest.
 const LARGEST_WINDOW: u64 = 2048;
 
+/// So many blocks of pointers can be on the way to a block.
+const LEVELS: u64 = 3;
+
 /// Takes up to `wanted` blocks that lie together, as near behind `goal` as there are any, and returns at least one.
 ///
 /// # Errors
 /// `ENOSPC`. A commit may help if some are pending.
 pub(crate) fn blocks(handle: &mut Handle<'_>, goal: u64, wanted: u64) -> Result<Range<u64>> {
     let found = find(handle, goal, wanted)?;
-    take(handle, found.clone())?;
+    take_run(handle, found.clone())?;
     Ok(found)
 }
 
@@ -34,16 +37,26 @@ pub(crate) fn blocks(handle: &mut Handle<'_>, goal: u64, wanted: u64) -> Result<
 pub(crate) fn hold(handle: &mut Handle<'_>, ino: u32, goal: u64, wanted: u64) -> Result<Held> {
     let room = handle.room();
     let allowed = allowed(handle)?;
-    if let Some(held) = room.hold_from_window(ino, goal, wanted.min(allowed)) {
+    // Where room is short, the blocks of pointers that lead to them need some too.
+    let of_pointers = allowed / handle.geometry().pointers_per_block() + LEVELS;
+    let wanted = wanted.min(allowed.saturating_sub(of_pointers)).max(1);
+    if let Some(held) = room.hold_from_window(ino, goal, wanted) {
         return Ok(held);
     }
     let size = room.window_size(ino).map_or(FIRST_WINDOW, |size| size.saturating_mul(2).min(LARGEST_WINDOW));
     let found = find(handle, goal, wanted.max(size))?;
-    Ok(room.hold(ino, found, wanted.min(allowed)))
+    Ok(room.hold(ino, found, wanted))
 }
 
-/// Takes blocks that are held.
-pub(crate) fn take(handle: &mut Handle<'_>, blocks: Range<u64>) -> Result<()> {
+/// Takes blocks that are held. They stay held besides, so that nobody else gets them if this handle comes to nothing: what is returned by
+/// [`hold`] is dropped once it is known.
+pub(crate) fn take(handle: &mut Handle<'_>, held: &Held) -> Result<()> {
+    take_run(handle, held.blocks())?;
+    held.note_taken();
+    Ok(())
+}
+
+fn take_run(handle: &mut Handle<'_>, blocks: Range<u64>) -> Result<()> {
     handle.geometry().require_free_for_files(blocks.clone(), "a block bitmap")?;
     each_group(handle, blocks, |handle, group, bits| {
         let block = handle.geometry().group(group)?.block_bitmap;

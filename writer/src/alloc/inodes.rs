@@ -97,8 +97,10 @@ fn for_directory(handle: &mut Handle<'_>, parent: u32) -> Result<usize> {
     let count = geometry.groups().len();
     let all = Groups::read(handle)?;
     if parent == ROOT_INO || flags(handle, parent)? & flag::TOPDIR != 0 {
-        let rich = (0..count).filter(|group| all.is_above_average(*group));
-        if let Some(group) = rich.min_by_key(|group| all.directories(*group)) {
+        let above = (0..count).filter(|group| all.is_above_average(*group));
+        let average = (0..count).filter(|group| all.has_average_inodes(*group));
+        let fewest = above.min_by_key(|group| all.directories(*group));
+        if let Some(group) = fewest.or_else(|| average.min_by_key(|group| all.directories(*group))) {
             return Ok(group);
         }
     }

@@ -7,6 +7,8 @@ mod blocks;
 mod groups;
 mod inodes;
 mod search;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use blocks::{blocks, free_data, free_metadata, hold, take};
 pub(crate) use inodes::{free_inode, inode, is_used};

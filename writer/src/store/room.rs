@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
@@ -44,6 +45,8 @@ struct Window {
 pub(crate) struct Held {
     room: Arc<Room>,
     blocks: Range<u64>,
+    /// They are not counted as free any more.
+    is_taken: AtomicBool,
 }
 
 impl Held {
@@ -51,14 +54,24 @@ impl Held {
     pub(crate) fn blocks(&self) -> Range<u64> {
         self.blocks.clone()
     }
+
+    /// The bitmap has them now, and nobody counts them twice.
+    pub(crate) fn note_taken(&self) {
+        self.discount(&mut self.room.inner.lock());
+    }
+
+    fn discount(&self, inner: &mut Inner) {
+        if !self.is_taken.swap(true, Ordering::Relaxed) {
+            inner.held = inner.held.saturating_sub(length(&self.blocks));
+        }
+    }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
         let mut inner = self.room.inner.lock();
-        if inner.runs.remove(&self.blocks.start).is_some() {
-            inner.held = inner.held.saturating_sub(length(&self.blocks));
-        }
+        inner.runs.remove(&self.blocks.start);
+        self.discount(&mut inner);
     }
 }
 
@@ -92,7 +105,7 @@ impl Room {
         }
         inner.in_windows = inner.in_windows.saturating_sub(length(&blocks));
         inner.held += length(&blocks);
-        Some(Held { room: Arc::clone(self), blocks })
+        Some(Held { room: Arc::clone(self), blocks, is_taken: AtomicBool::new(false) })
     }
 
     /// Holds the first `wanted` of these blocks, which nobody holds, and keeps the others for the file `ino`, whose window is at its end.
@@ -111,7 +124,7 @@ impl Room {
             inner.in_windows += length(&rest);
         }
         inner.windows.insert(ino, Window { blocks: rest, size: length(&found) });
-        Held { room: Arc::clone(self), blocks }
+        Held { room: Arc::clone(self), blocks, is_taken: AtomicBool::new(false) }
     }
 
     /// How large the last window of a file was; `None` if it has had none since its last end.
@@ -177,6 +190,8 @@ mod tests {
         assert_eq!((held.blocks(), room.held()), (10..15, 5));
         assert_eq!(room.first_in(&(0..100)), Some(10..15));
         assert_eq!(room.first_in(&(15..100)), Some(15..30));
+        held.note_taken();
+        assert_eq!((room.first_in(&(0..100)), room.held()), (Some(10..15), 0));
         drop(held);
         assert_eq!((room.first_in(&(0..100)), room.held()), (Some(15..30), 0));
         assert!(room.end_windows());
