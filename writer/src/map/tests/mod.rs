@@ -1,3 +1,6 @@
+mod hostile;
+mod model;
+
 use crate::inode::Node;
 use crate::map;
 use crate::testing::{Image, commit, cut, fill};
