@@ -1,12 +1,12 @@
 //! One change of the file system: JBD2's handle. What it does counts together, once it is [`Handle::done`]; dropped before that, it has
 //! never been. So whoever meets an error on the way simply returns it.
 
-use std::collections::HashSet;
 use std::mem;
 use std::ops::Range;
 use std::sync::Arc;
 
 use condatainer_formats::ext::raw::RawSuperblock;
+use rustc_hash::FxHashSet;
 use zerocopy::FromBytes;
 
 use super::{Bytes, OrphanHints, Room, Store};
@@ -18,7 +18,7 @@ pub(crate) struct Handle<'a> {
     store: &'a mut Store,
     /// What the running transaction said before of each block that was changed; `None` where it said nothing.
     before: Vec<(u64, Option<Bytes>)>,
-    changed: HashSet<u64>,
+    changed: FxHashSet<u64>,
     revoked_before: Vec<(u64, bool)>,
     freed: Vec<Range<u64>>,
     is_done: bool,
@@ -27,7 +27,7 @@ pub(crate) struct Handle<'a> {
 impl<'a> Handle<'a> {
     pub(super) fn new(store: &'a mut Store) -> Self {
         let (before, revoked_before, freed) = (Vec::new(), Vec::new(), Vec::new());
-        Self { store, before, changed: HashSet::new(), revoked_before, freed, is_done: false }
+        Self { store, before, changed: FxHashSet::default(), revoked_before, freed, is_done: false }
     }
 
     /// All of it counts.

@@ -3,9 +3,10 @@
 //! There are two generations. What is used goes to the young one; when that is half as large as all may be, it becomes the old one, and
 //! what was old is forgotten.
 
-use std::collections::HashMap;
 use std::mem;
 use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
 
 use super::Bytes;
 
@@ -14,8 +15,8 @@ const OVERHEAD: usize = 96;
 
 #[derive(Debug)]
 pub(super) struct Kept {
-    young: HashMap<u64, Bytes>,
-    old: HashMap<u64, Bytes>,
+    young: FxHashMap<u64, Bytes>,
+    old: FxHashMap<u64, Bytes>,
     /// Of the young ones.
     bytes: usize,
     half: usize,
@@ -24,7 +25,7 @@ pub(super) struct Kept {
 impl Kept {
     /// Of at most `bytes`, and a little.
     pub(super) fn new(bytes: usize) -> Self {
-        Self { young: HashMap::new(), old: HashMap::new(), bytes: 0, half: bytes / 2 }
+        Self { young: FxHashMap::default(), old: FxHashMap::default(), bytes: 0, half: bytes / 2 }
     }
 
     pub(super) fn get(&mut self, block: u64) -> Option<Bytes> {

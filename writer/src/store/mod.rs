@@ -178,11 +178,17 @@ impl Store {
         Ok(bytes)
     }
 
+    /// An error if nothing can be changed any more.
+    pub(crate) fn check(&self) -> Result<()> {
+        match &self.aborted {
+            Some(why) => Err(Error::Aborted(why.clone())),
+            None => Ok(()),
+        }
+    }
+
     /// Before a block is changed: the journal must be able to take it, and the device must have room for it.
     fn prepare(&mut self, block: u64) -> Result<()> {
-        if let Some(why) = &self.aborted {
-            return Err(Error::Aborted(why.clone()));
-        }
+        self.check()?;
         if self.running.log_blocks(self.geometry.block_size()) >= self.limits.hard {
             return Err(io::Error::other("a change is too large for the journal").into());
         }

@@ -1,15 +1,16 @@
 //! Blocks for which there is room on the device. What is forgotten here is asked for again, which does no harm.
 
-use std::collections::HashSet;
 use std::mem;
+
+use rustc_hash::FxHashSet;
 
 /// So many are known at least, and twice as many at most.
 const MOST: usize = 1 << 16;
 
 #[derive(Debug, Default)]
 pub(super) struct Reserved {
-    young: HashSet<u64>,
-    old: HashSet<u64>,
+    young: FxHashSet<u64>,
+    old: FxHashSet<u64>,
 }
 
 impl Reserved {

@@ -1,9 +1,9 @@
 //! What counts together after a crash, or not at all.
 
-use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 use condatainer_formats::jbd2::encode::{numbers_per_revoke, tags_per_descriptor};
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::Bytes;
 
@@ -16,11 +16,11 @@ pub(crate) struct Transaction {
     /// Its number, which rises by one.
     pub(crate) tid: u32,
     /// What its blocks will say.
-    pub(crate) blocks: HashMap<u64, Bytes>,
+    pub(crate) blocks: FxHashMap<u64, Bytes>,
     /// Blocks whose copies in earlier transactions do not count any more.
-    pub(crate) revoked: HashSet<u64>,
+    pub(crate) revoked: FxHashSet<u64>,
     /// Inodes that it has changed, and perhaps others; with each whether that matters to who asks for its data only.
-    pub(crate) inodes: HashMap<u32, bool>,
+    pub(crate) inodes: FxHashMap<u32, bool>,
     /// When it was changed for the first and for the last time.
     pub(crate) changed: Option<(Instant, Instant)>,
 }

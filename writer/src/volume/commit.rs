@@ -45,14 +45,18 @@ impl Volume {
     /// be; `None` when there is nothing to commit.
     ///
     /// # Errors
-    /// The journal cannot be written.
+    /// The journal cannot be written, or could not be earlier, whoever was told then.
     pub fn commit_due(&self, now: Instant) -> Result<Option<Instant>> {
         let due = |store: &Store| match store.changed() {
             Some((first, _)) if store.is_half_full() => Some(first),
             Some((first, last)) => Some((last + QUIET).min(first + LONGEST)),
             None => None,
         };
-        let next = due(&self.store.lock());
+        let next = {
+            let store = self.store.lock();
+            store.check()?;
+            due(&store)
+        };
         match next {
             Some(at) if at <= now => {
                 self.commit_with(&mut self.journal.lock())?;
@@ -83,6 +87,7 @@ impl Volume {
     pub(super) fn lock_for_change(&self) -> Result<MutexGuard<'_, Store>> {
         loop {
             let store = self.store.lock();
+            store.check()?;
             if !store.is_full() {
                 return Ok(store);
             }
