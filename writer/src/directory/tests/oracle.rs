@@ -191,18 +191,20 @@ fn directories_that_e2fsck_has_packed_are_changed_and_those_whose_index_is_gone(
 fn two_hundred_thousand_names_take_two_levels_and_linear_time() {
     let trial = Trial::new(64, &["-b", "4096"], |_| {});
     let mut opened = trial.image.open();
-    let mut times = Vec::new();
+    let (mut changed, mut times) = (Vec::new(), Vec::new());
     for part in 0..10 {
         let start = std::time::Instant::now();
-        for number in part * 20_000..(part + 1) * 20_000 {
-            trial.insert(&mut opened, format!("a-file-with-a-name-{number}").as_bytes()).unwrap();
-        }
+        let names = (part * 20_000..(part + 1) * 20_000).map(|number| format!("a-file-with-a-name-{number}"));
+        let blocks: Vec<usize> = names.map(|name| trial.insert(&mut opened, name.as_bytes()).unwrap()).collect();
         times.push(start.elapsed());
+        assert!(blocks.iter().all(|blocks| *blocks <= 16), "a name changed {:?} blocks", blocks.iter().max());
+        changed.push(blocks.iter().sum::<usize>());
         opened.write();
     }
-    eprintln!("20,000 names each: {times:?}");
+    eprintln!("20,000 names each: {times:?}, {changed:?} blocks");
+    assert!(changed.iter().all(|blocks| *blocks <= changed[0] * 11 / 10), "{changed:?}");
     let names: BTreeSet<_> = (0..200_000).map(|number| format!("a-file-with-a-name-{number}").into_bytes()).collect();
-    assert_eq!(sorted(trial.list(&mut opened, 5000).unwrap()), names);
+    assert!(sorted(trial.list(&mut opened, 5000).unwrap()) == names, "other names are listed");
     opened.close();
     assert!(trial.image.debugfs("htree_dump d").contains("Indirect levels: 1"));
     trial.check(&names);
@@ -242,13 +244,13 @@ fn a_new_directory_is_empty_until_it_has_a_name() {
 fn what_cannot_be_a_name_is_refused() {
     let trial = Trial::new(16, &[], |_| {});
     let mut opened = trial.image.open();
-    let errno = |result: Result<(), Error>| result.unwrap_err().errno();
+    let errno = |result: Result<usize, Error>| result.unwrap_err().errno();
     assert_eq!(errno(trial.insert(&mut opened, b"")), Errno::EINVAL);
     assert_eq!(errno(trial.insert(&mut opened, &[b'a'; 256])), Errno::ENAMETOOLONG);
     trial.insert(&mut opened, &[b'a'; 255]).unwrap();
     assert_eq!(errno(trial.insert(&mut opened, &[b'a'; 255])), Errno::EEXIST);
     let file = opened.node(trial.file_of(b"x"));
-    assert_eq!(errno(opened.change(|handle| directory::is_empty(handle, &file)).map(|_| ())), Errno::ENOTDIR);
+    assert_eq!(errno(opened.change(|handle| directory::is_empty(handle, &file)).map(usize::from)), Errno::ENOTDIR);
     assert_eq!(trial.find(&mut opened, &[b'a'; 300]).unwrap(), None);
     opened.close();
     trial.check(&[vec![b'a'; 255]].into());
