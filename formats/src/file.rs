@@ -47,6 +47,21 @@ impl FileType {
         }
     }
 
+    /// The bits of a mode word that say so.
+    #[must_use]
+    pub fn mode(self) -> u16 {
+        match self {
+            Self::Fifo => 0x1000,
+            Self::CharDevice => 0x2000,
+            Self::Directory => 0x4000,
+            Self::BlockDevice => 0x6000,
+            Self::Regular => 0x8000,
+            Self::Symlink => 0xA000,
+            Self::Socket => 0xC000,
+            Self::Unknown => 0,
+        }
+    }
+
     /// With an article, for messages: "a directory".
     #[must_use]
     pub fn describe(self) -> &'static str {
@@ -116,5 +131,8 @@ mod tests {
         assert_eq!(FileType::from_mode(0), FileType::Unknown);
         assert_eq!(FileType::listed(0o140_000), Some(FileType::Socket));
         assert_eq!([FileType::listed(0), FileType::listed(0o170_000)], [None, None]);
+        for kind in (0..16).map(|kind| FileType::from_mode(kind << 12)) {
+            assert_eq!(FileType::from_mode(kind.mode() | 0o755), kind);
+        }
     }
 }

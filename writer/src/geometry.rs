@@ -117,6 +117,11 @@ impl Geometry {
         (SUPERBLOCK_OFFSET / block_size, (SUPERBLOCK_OFFSET % block_size) as usize)
     }
 
+    /// How many blocks the file system keeps for itself.
+    pub(crate) fn overhead(&self) -> u64 {
+        self.system.iter().map(|zone| zone.end - zone.start).sum()
+    }
+
     /// An error if any of these blocks does not exist or belongs to the system. `what` points to them.
     pub(crate) fn require_free_for_files(&self, blocks: Range<u64>, what: &str) -> Result<()> {
         let exist = blocks.start >= u64::from(self.sb.first_data_block) && blocks.end <= self.sb.blocks_count;

@@ -32,4 +32,5 @@ mod xattr;
 
 pub use error::{Error, Result};
 pub use journal::{Replayed, replay};
-pub use volume::Volume;
+pub use volume::{Changes, Listed, Named, New, Renaming, Room, Volume, now};
+pub use xattr::How;

@@ -1,6 +1,7 @@
 //! One inode: its record, read from its table and written back.
 
 mod make;
+mod says;
 
 use std::ops::Range;
 

@@ -4,9 +4,13 @@
 //! journal, the store, the users.
 
 mod commit;
+mod content;
 mod locks;
+mod names;
 mod open;
 pub(crate) mod orphan;
+mod rename;
+mod says;
 mod users;
 
 use std::sync::Arc;
@@ -23,6 +27,9 @@ use crate::geometry::Geometry;
 use crate::journal::{Flusher, Journal};
 use crate::store::{Handle, Store};
 use locks::ContentLocks;
+pub use names::{Listed, Named, New};
+pub use rename::Renaming;
+pub use says::{Changes, Room};
 use users::Users;
 
 /// An image that is open for writing.
@@ -70,7 +77,8 @@ impl Volume {
 }
 
 /// The kernel's own time of files, which is a little behind: what is written here is not newer than what is written elsewhere after it.
-pub(crate) fn now() -> Time {
+#[must_use]
+pub fn now() -> Time {
     clock_gettime(ClockId::CLOCK_REALTIME_COARSE)
         .map(|time| Time { seconds: time.tv_sec(), nanoseconds: u32::try_from(time.tv_nsec()).unwrap_or(0) })
         .unwrap_or_default()

@@ -105,6 +105,11 @@ impl Inode {
         self.i_mode.get() & 0o7777
     }
 
+    /// Gives it other permission bits (the low twelve).
+    pub fn set_permissions(&mut self, permissions: u16) {
+        self.i_mode.set(self.i_mode.get() & !0o7777 | permissions & 0o7777);
+    }
+
     /// Owner and group, both halves.
     #[must_use]
     pub fn ids(&self) -> Ids {

@@ -39,7 +39,9 @@ pub struct Stat {
 }
 
 impl Stat {
-    pub(super) fn of(record: &InodeRecord, sb: &Superblock) -> Self {
+    /// What this record says.
+    #[must_use]
+    pub fn of(record: &InodeRecord, sb: &Superblock) -> Self {
         let (inode, kind, size) = (&record.inode, record.inode.file_type(), record.inode.size());
         // The kernel counts what lies in the inode, but of files only.
         let inline = inode.has(flag::INLINE_DATA) && kind == FileType::Regular;

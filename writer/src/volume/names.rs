@@ -1,0 +1,277 @@
+//! Names come and go.
+
+use condatainer_formats::ext::{FileType, Ids, Stat};
+use nix::errno::Errno;
+
+use super::{Volume, now, orphan};
+use crate::directory;
+use crate::error::{Error, Result};
+use crate::inode::{self, Node};
+use crate::map;
+use crate::store::Handle;
+use crate::xattr;
+
+/// So many names a file may have, and so many directories a directory.
+pub(super) const MOST_LINKS: u16 = 65_000;
+/// The longest name.
+const LONGEST_NAME: usize = 255;
+/// What is read of a listing at once: whoever looks at it may ask for something else meanwhile.
+const LISTED_AT_ONCE: usize = 128;
+
+/// What a name stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Named {
+    /// Its inode.
+    pub ino: u32,
+    /// What that says.
+    pub stat: Stat,
+}
+
+/// One name of a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Never `.` or `..`.
+    pub name: Vec<u8>,
+    /// Its inode.
+    pub ino: u32,
+    /// What the directory says it is; `None` where it does not say.
+    pub kind: Option<FileType>,
+    /// Where the listing goes on after it; never 0.
+    pub next: u64,
+}
+
+/// What is to be made.
+#[derive(Debug, Clone, Copy)]
+pub struct New<'a> {
+    /// What it will be; a regular file is empty.
+    pub kind: FileType,
+    /// Permission bits, exactly.
+    pub mode: u16,
+    /// Whose it will be, exactly.
+    pub ids: Ids,
+    /// Major and minor number of a device.
+    pub device: (u32, u32),
+    /// Where a symbolic link leads.
+    pub target: &'a [u8],
+    /// Names and values of attributes that it has from the beginning.
+    pub xattrs: &'a [(&'a [u8], &'a [u8])],
+}
+
+impl Volume {
+    /// What `name` in a directory stands for; it is [in use](Volume::release) then.
+    ///
+    /// # Errors
+    /// No such name (`ENOENT`), not a directory, or it cannot be read.
+    pub fn lookup(&self, directory: u32, name: &[u8]) -> Result<Named> {
+        self.look(|handle| {
+            let directory = directory_of(handle, directory)?;
+            let found = directory::find(handle, &directory, name)?.ok_or(Errno::ENOENT)?;
+            self.named(handle, found.ino)
+        })
+    }
+
+    /// Something that a listing has shown; it is in use then.
+    ///
+    /// # Errors
+    /// It has no name any more (`ENOENT`), or cannot be read.
+    pub fn take(&self, ino: u32) -> Result<Named> {
+        self.look(|handle| self.named(handle, ino))
+    }
+
+    /// Calls `visit` with each name of a directory from place `from` on (0 is the beginning), until that returns `false`.
+    ///
+    /// # Errors
+    /// Not a directory, or it cannot be read.
+    pub fn list(&self, directory: u32, mut from: u64, visit: &mut dyn FnMut(&Listed) -> bool) -> Result<()> {
+        loop {
+            let mut names: Vec<Listed> = Vec::with_capacity(LISTED_AT_ONCE);
+            self.look(|handle| {
+                let directory = directory_of(handle, directory)?;
+                directory::list(handle, &directory, from, &mut |entry| {
+                    let name = entry.name.to_vec();
+                    names.push(Listed { name, ino: entry.ino, kind: entry.kind, next: entry.next });
+                    names.len() < LISTED_AT_ONCE
+                })
+            })?;
+            let Some(last) = names.last() else { return Ok(()) };
+            from = last.next;
+            let is_end = names.len() < LISTED_AT_ONCE;
+            if !names.iter().all(&mut *visit) || is_end {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Makes something new; it is in use then.
+    ///
+    /// # Errors
+    /// The name exists, there is no room, …
+    pub fn make(&self, directory: u32, name: &[u8], new: &New<'_>) -> Result<Named> {
+        check(name)?;
+        self.change(|handle| {
+            let mut parent = directory_of(handle, directory)?;
+            if directory::find(handle, &parent, name)?.is_some() {
+                return Err(Errno::EEXIST.into());
+            }
+            let node = make_node(handle, &mut parent, new)?;
+            directory::insert(handle, &mut parent, name, node.ino, new.kind)?;
+            names_changed(&mut parent)?;
+            parent.write(handle)?;
+            self.named(handle, node.ino)
+        })
+    }
+
+    /// Gives a file one name more; it is in use once more then.
+    ///
+    /// # Errors
+    /// The name exists, it is a directory (`EPERM`), it has 65,000 names (`EMLINK`), there is no room, …
+    pub fn link(&self, ino: u32, directory: u32, name: &[u8]) -> Result<Named> {
+        check(name)?;
+        self.change(|handle| {
+            let mut parent = directory_of(handle, directory)?;
+            if directory::find(handle, &parent, name)?.is_some() {
+                return Err(Errno::EEXIST.into());
+            }
+            let mut node = Node::read(handle, ino)?;
+            let kind = node.inode()?.file_type();
+            if kind == FileType::Directory {
+                return Err(Errno::EPERM.into());
+            }
+            match node.links()? {
+                0 => return Err(Errno::ENOENT.into()),
+                MOST_LINKS.. => return Err(Errno::EMLINK.into()),
+                links => node.set_links(links + 1)?,
+            }
+            node.set_changed(now())?;
+            node.write(handle)?;
+            directory::insert(handle, &mut parent, name, ino, kind)?;
+            names_changed(&mut parent)?;
+            parent.write(handle)?;
+            self.named(handle, ino)
+        })
+    }
+
+    /// Takes a name away: of anything but a directory, or of an empty directory where `directory_wanted`.
+    ///
+    /// # Errors
+    /// No such name, not of that kind, not empty, …
+    pub fn remove(&self, directory: u32, name: &[u8], directory_wanted: bool) -> Result<()> {
+        let (ino, is_over) = self.change(|handle| {
+            let mut parent = directory_of(handle, directory)?;
+            let found = directory::find(handle, &parent, name)?.ok_or(Errno::ENOENT)?;
+            let mut node = live(handle, found.ino)?;
+            match (node.inode()?.file_type() == FileType::Directory, directory_wanted) {
+                (true, false) => return Err(Errno::EISDIR.into()),
+                (false, true) => return Err(Errno::ENOTDIR.into()),
+                _ => {}
+            }
+            if directory_wanted {
+                close(handle, &node)?;
+                parent.fewer_links()?;
+            }
+            directory::remove(handle, &mut parent, &found.place)?;
+            names_changed(&mut parent)?;
+            parent.write(handle)?;
+            let is_gone = one_name_fewer(handle, &mut node)?;
+            node.write(handle)?;
+            Ok((node.ino, is_gone && !self.users.has(node.ino)))
+        })?;
+        if is_over { orphan::release(self, ino) } else { Ok(()) }
+    }
+
+    /// `count` fewer users of an inode. Its room is free when it has neither name nor user.
+    ///
+    /// # Errors
+    /// It could not be freed; that is done when the image is opened next.
+    pub fn release(&self, ino: u32, count: u64) -> Result<()> {
+        // Under the store's lock, as where a name is lost: one of the two is the last to see it.
+        let is_over =
+            self.look(|handle| Ok(self.users.remove(ino, count) && Node::read(handle, ino)?.links()? == 0))?;
+        if is_over { orphan::release(self, ino) } else { Ok(()) }
+    }
+
+    /// What is given of an inode, which is in use from now on.
+    pub(super) fn named(&self, handle: &mut Handle<'_>, ino: u32) -> Result<Named> {
+        let node = live(handle, ino)?;
+        let stat = node.stat(&handle.geometry())?;
+        self.users.add(ino);
+        Ok(Named { ino, stat })
+    }
+}
+
+/// An inode of a directory that takes names.
+pub(super) fn directory_of(handle: &mut Handle<'_>, ino: u32) -> Result<Node> {
+    let node = Node::read(handle, ino)?;
+    match (node.inode()?.file_type(), node.links()?) {
+        (FileType::Directory, 0) => Err(Errno::ENOENT.into()),
+        (FileType::Directory, _) => Ok(node),
+        _ => Err(Errno::ENOTDIR.into()),
+    }
+}
+
+/// An inode that a name leads to.
+pub(super) fn live(handle: &mut Handle<'_>, ino: u32) -> Result<Node> {
+    let geometry = handle.geometry();
+    if ino < geometry.sb.first_ino && ino != condatainer_formats::ext::raw::ROOT_INO {
+        return Err(Error::corrupt(format!("a name leads to the reserved inode {ino}")));
+    }
+    let node = Node::read(handle, ino)?;
+    if node.inode()?.is_live() { Ok(node) } else { Err(Errno::ENOENT.into()) }
+}
+
+/// A new inode in its place, with what belongs to its kind.
+pub(super) fn make_node(handle: &mut Handle<'_>, parent: &mut Node, new: &New<'_>) -> Result<Node> {
+    let is_directory = new.kind == FileType::Directory;
+    if is_directory && parent.links()? >= MOST_LINKS {
+        return Err(Errno::EMLINK.into());
+    }
+    let (time, mode) = (now(), new.kind.mode() | new.mode & 0o7777);
+    let new_inode = inode::New { mode, ids: new.ids, time };
+    let mut node = inode::make(handle, parent, new_inode)?;
+    match new.kind {
+        FileType::Directory => {
+            node.set_links(2)?;
+            directory::make_empty(handle, &mut node, parent.ino)?;
+            parent.more_links()?;
+        }
+        FileType::Symlink => map::set_target(handle, &mut node, new.target)?,
+        FileType::CharDevice | FileType::BlockDevice => node.inode_mut()?.set_device(new.device),
+        _ => {}
+    }
+    for (name, value) in new.xattrs {
+        xattr::set(handle, &mut node, name, value, xattr::How::Any)?;
+    }
+    node.write(handle)?;
+    Ok(node)
+}
+
+/// A directory that is empty takes no names any more.
+pub(super) fn close(handle: &mut Handle<'_>, node: &Node) -> Result<()> {
+    if directory::is_empty(handle, node)? { Ok(()) } else { Err(Errno::ENOTEMPTY.into()) }
+}
+
+/// An inode has lost a name, a directory its only one; returns whether it has none any more. The node is not written.
+pub(super) fn one_name_fewer(handle: &mut Handle<'_>, node: &mut Node) -> Result<bool> {
+    let is_directory = node.inode()?.file_type() == FileType::Directory;
+    let links = if is_directory { 0 } else { node.links()?.saturating_sub(1) };
+    node.set_links(links)?;
+    node.set_changed(now())?;
+    if links == 0 {
+        orphan::add(handle, node)?;
+    }
+    Ok(links == 0)
+}
+
+/// A directory has other names than before.
+pub(super) fn names_changed(directory: &mut Node) -> Result<()> {
+    directory.set_modified(now())
+}
+
+pub(super) fn check(name: &[u8]) -> Result<()> {
+    match name {
+        b"" | b"." | b".." => Err(Errno::EINVAL.into()),
+        _ if name.len() > LONGEST_NAME => Err(Errno::ENAMETOOLONG.into()),
+        _ if name.contains(&b'/') || name.contains(&0) => Err(Errno::EINVAL.into()),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,239 @@
+//! Renaming, also over something, for something, and with a whiteout left behind.
+
+use std::collections::HashSet;
+
+use condatainer_formats::ext::raw::ROOT_INO;
+use condatainer_formats::ext::{FileType, Ids};
+use nix::errno::Errno;
+
+use super::names::{MOST_LINKS, New, check, close, directory_of, live, make_node, names_changed, one_name_fewer};
+use super::{Volume, now, orphan};
+use crate::directory::{self, Found};
+use crate::error::{Error, Result};
+use crate::inode::Node;
+use crate::store::Handle;
+
+/// What renameat2(2) can be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Renaming {
+    /// EEXIST where the new name exists.
+    pub no_replace: bool,
+    /// Both names change places.
+    pub exchange: bool,
+    /// A device 0/0 takes the old name.
+    pub whiteout: bool,
+}
+
+/// A name that is there.
+struct There {
+    found: Found,
+    node: Node,
+    is_directory: bool,
+}
+
+impl Volume {
+    /// Gives what stands under one name another.
+    ///
+    /// # Errors
+    /// As renameat2(2).
+    pub fn rename(&self, from: (u32, &[u8]), to: (u32, &[u8]), how: Renaming) -> Result<()> {
+        if how.exchange && (how.no_replace || how.whiteout) {
+            return Err(Errno::EINVAL.into());
+        }
+        check(from.1)?;
+        check(to.1)?;
+        let gone = self.change(|handle| {
+            let source = directory_of(handle, from.0)?;
+            let target = directory_of(handle, to.0)?;
+            let moved = there(handle, &source, from.1)?.ok_or(Errno::ENOENT)?;
+            let replaced = there(handle, &target, to.1)?;
+            if how.no_replace && replaced.is_some() {
+                return Err(Errno::EEXIST.into());
+            }
+            if moved.is_directory && is_within(handle, &moved.node, &target)? {
+                return Err(Errno::EINVAL.into());
+            }
+            match replaced {
+                Some(replaced) if replaced.node.ino == moved.node.ino => Ok(None),
+                None if how.exchange => Err(Errno::ENOENT.into()),
+                Some(other) if how.exchange => {
+                    if other.is_directory && is_within(handle, &other.node, &source)? {
+                        return Err(Errno::EINVAL.into());
+                    }
+                    exchange(handle, (source, moved), (target, other)).map(|()| None)
+                }
+                replaced => {
+                    let gone = move_over(handle, (source, from.1, moved), (target, to.1, replaced), how.whiteout)?;
+                    Ok(gone.filter(|ino| !self.users.has(*ino)))
+                }
+            }
+        })?;
+        gone.map_or(Ok(()), |ino| orphan::release(self, ino))
+    }
+}
+
+/// Returns what stood under the new name, if it has no name any more.
+fn move_over(
+    handle: &mut Handle<'_>,
+    (source, old_name, mut moved): (Node, &[u8], There),
+    (target, new_name, replaced): (Node, &[u8], Option<There>),
+    leaves_whiteout: bool,
+) -> Result<Option<u32>> {
+    let mut pair = Pair::of(source, target);
+    let kind = moved.node.inode()?.file_type();
+    if moved.is_directory && !pair.is_one() && replaced.is_none() && pair.target().links()? >= MOST_LINKS {
+        return Err(Errno::EMLINK.into());
+    }
+    let mut gone = None;
+    match replaced {
+        Some(mut there) => {
+            match (moved.is_directory, there.is_directory) {
+                (false, true) => return Err(Errno::EISDIR.into()),
+                (true, false) => return Err(Errno::ENOTDIR.into()),
+                (true, true) => {
+                    close(handle, &there.node)?;
+                    pair.target().fewer_links()?;
+                }
+                (false, false) => {}
+            }
+            directory::replace(handle, &there.found.place, moved.node.ino, kind)?;
+            let is_gone = one_name_fewer(handle, &mut there.node)?;
+            there.node.write(handle)?;
+            gone = is_gone.then_some(there.node.ino);
+        }
+        None => directory::insert(handle, pair.target(), new_name, moved.node.ino, kind)?,
+    }
+    // The insertion may have moved entries of the same directory to other blocks.
+    let old = directory::find(handle, pair.source(), old_name)?.ok_or(Errno::ENOENT)?;
+    if leaves_whiteout {
+        let ids = pair.source().inode()?.ids();
+        let whiteout = make_node(handle, pair.source(), &whiteout(ids))?;
+        directory::replace(handle, &old.place, whiteout.ino, FileType::CharDevice)?;
+    } else {
+        directory::remove(handle, pair.source(), &old.place)?;
+    }
+    // Of the node as it is now: it may have lost a name just before.
+    moved.node = Node::read(handle, moved.node.ino)?;
+    moved.node.set_changed(now())?;
+    if moved.is_directory && !pair.is_one() {
+        set_parent(handle, &moved.node, pair.target().ino)?;
+        pair.source().fewer_links()?;
+        pair.target().more_links()?;
+    }
+    moved.node.write(handle)?;
+    pair.write(handle)?;
+    Ok(gone)
+}
+
+fn exchange(
+    handle: &mut Handle<'_>,
+    (source, mut moved): (Node, There),
+    (target, mut other): (Node, There),
+) -> Result<()> {
+    let mut pair = Pair::of(source, target);
+    let [moved_kind, other_kind] = [moved.node.inode()?.file_type(), other.node.inode()?.file_type()];
+    directory::replace(handle, &moved.found.place, other.node.ino, other_kind)?;
+    directory::replace(handle, &other.found.place, moved.node.ino, moved_kind)?;
+    if !pair.is_one() {
+        let (source, target) = (pair.source().ino, pair.target().ino);
+        if moved.is_directory {
+            set_parent(handle, &moved.node, target)?;
+        }
+        if other.is_directory {
+            set_parent(handle, &other.node, source)?;
+        }
+        match (moved.is_directory, other.is_directory) {
+            (true, false) => pair.directory_goes_from_source_to_target()?,
+            (false, true) => pair.directory_goes_from_target_to_source()?,
+            _ => {}
+        }
+    }
+    for node in [&mut moved.node, &mut other.node] {
+        node.set_changed(now())?;
+        node.write(handle)?;
+    }
+    pair.write(handle)
+}
+
+/// The directories of the old and of the new name, which may be one.
+struct Pair {
+    source: Node,
+    /// `None` where it is the source.
+    target: Option<Node>,
+}
+
+impl Pair {
+    fn of(source: Node, target: Node) -> Self {
+        let target = (source.ino != target.ino).then_some(target);
+        Self { source, target }
+    }
+
+    fn is_one(&self) -> bool {
+        self.target.is_none()
+    }
+
+    fn source(&mut self) -> &mut Node {
+        &mut self.source
+    }
+
+    fn target(&mut self) -> &mut Node {
+        self.target.as_mut().unwrap_or(&mut self.source)
+    }
+
+    fn directory_goes_from_source_to_target(&mut self) -> Result<()> {
+        self.source().fewer_links()?;
+        self.target().more_links()
+    }
+
+    fn directory_goes_from_target_to_source(&mut self) -> Result<()> {
+        self.target().fewer_links()?;
+        self.source().more_links()
+    }
+
+    fn write(mut self, handle: &mut Handle<'_>) -> Result<()> {
+        for node in [Some(&mut self.source), self.target.as_mut()].into_iter().flatten() {
+            names_changed(node)?;
+            node.write(handle)?;
+        }
+        Ok(())
+    }
+}
+
+fn there(handle: &mut Handle<'_>, directory: &Node, name: &[u8]) -> Result<Option<There>> {
+    let Some(found) = directory::find(handle, directory, name)? else { return Ok(None) };
+    let node = live(handle, found.ino)?;
+    let is_directory = node.inode()?.file_type() == FileType::Directory;
+    Ok(Some(There { found, node, is_directory }))
+}
+
+/// What the kernel's OverlayFS leaves where something was.
+fn whiteout(ids: Ids) -> New<'static> {
+    New { kind: FileType::CharDevice, mode: 0, ids, device: (0, 0), target: &[], xattrs: &[] }
+}
+
+/// What a directory says of the one that it is in.
+fn parent_of(handle: &mut Handle<'_>, directory: &Node) -> Result<Found> {
+    directory::find(handle, directory, b"..")?.ok_or_else(|| Error::corrupt("a directory does not know what it is in"))
+}
+
+/// A directory has moved into another one.
+fn set_parent(handle: &mut Handle<'_>, directory: &Node, parent: u32) -> Result<()> {
+    let found = parent_of(handle, directory)?;
+    directory::replace(handle, &found.place, parent, FileType::Directory)
+}
+
+/// Whether `inner` is `outer`, or lies somewhere in it.
+fn is_within(handle: &mut Handle<'_>, outer: &Node, inner: &Node) -> Result<bool> {
+    let (mut at, mut seen) = (inner.clone(), HashSet::new());
+    while at.ino != outer.ino {
+        if at.ino == ROOT_INO {
+            return Ok(false);
+        }
+        if !seen.insert(at.ino) {
+            return Err(Error::corrupt("directories lie in each other"));
+        }
+        let parent = parent_of(handle, &at)?.ino;
+        at = directory_of(handle, parent)?;
+    }
+    Ok(true)
+}
