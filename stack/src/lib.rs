@@ -1,7 +1,8 @@
 //! The mounted stack: images served by one program of our own and stacked by the kernel, without any privilege.
 //!
 //! [`layer`] is one read-only tree: a squashfs, what lies in an ext image, the mount points that an engine needs. `merge` makes one tree of
-//! several, in which whiteouts count. `serve` answers the kernel's FUSE requests about it, and `scratch` is the tree that `:tmp` writes to.
+//! several, in which whiteouts count. `serve` answers the kernel's FUSE requests about it. `scratch` is the tree that `:tmp` writes to, and
+//! `workspace` the one in an image that is written.
 //! `namespace` makes the user's own user and mount namespace, mounts the server there and the kernel's OverlayFS on it; `process` starts
 //! the server and ends it, and `processors` says where its threads run.
 
@@ -11,7 +12,9 @@ pub mod ids;
 pub mod layer;
 pub mod merge;
 pub mod namespace;
+mod posix_acl;
 pub mod process;
 mod processors;
 pub mod scratch;
 pub mod serve;
+pub mod workspace;

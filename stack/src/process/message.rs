@@ -49,6 +49,8 @@ pub enum Format {
     Ext,
     /// The whole of an ext2, ext3 or ext4.
     ExtRoot,
+    /// The directories `upper` and `work` of an ext3 that is written.
+    Workspace,
     /// A directory of the host.
     Directory,
 }

@@ -20,8 +20,11 @@ use crate::namespace::mounts::{UPPER, WORK};
 use crate::namespace::user::Users;
 use crate::scratch::{Backing, Scratch};
 use crate::serve::{self, Guarded, Lower, Options, Requests, Top, Trouble};
+use crate::workspace::{Committer, Owners, Workspace};
 use condatainer_formats::ext::{Ids, Window};
 use condatainer_formats::squashfs::Budget;
+use condatainer_writer::Volume;
+use condatainer_writer::device::FileDevice;
 
 /// What all squashfs images of a stack keep unpacked together, in bytes. With it server, keeper and engine weigh less than 64 MiB whatever is
 /// read (tests/bench/memory.sh).
@@ -38,7 +41,9 @@ const THREADS: usize = 8;
 /// # Errors
 /// The first one that cannot be read, by its name; or nothing can be written in the directory for that.
 pub fn open(opened: Opened, say: Say) -> io::Result<Box<dyn Serve>> {
-    let Opened { images, stack, scratch } = opened;
+    let Opened { mut images, stack, scratch } = opened;
+    let written = images.iter().position(|(image, _)| image.format == Format::Workspace);
+    let written = written.map(|at| images.remove(at));
     let kept = Kept::shared_by(images.iter().map(|(image, _)| image.format));
     let sight = sight(&stack.users);
     let layers = images.into_iter().map(|(image, file)| layer(image, file, kept, sight));
@@ -58,9 +63,14 @@ pub fn open(opened: Opened, say: Say) -> io::Result<Box<dyn Serve>> {
         (None, Some(_)) => Some(Backing::in_memory()?),
         (None, None) => None,
     };
-    let written = backing.map(|backing| writable(backing, stack.memory, ids));
+    let workspace = written.map(|image| workspace(image, &stack.users, &trouble)).transpose()?;
+    let (volume, written) = match workspace {
+        Some((volume, tree, tops)) => (Some(volume), Some((tree, tops))),
+        None => (None, backing.map(|backing| writable(backing, stack.memory, ids))),
+    };
     let written = written.map(|(tree, tops)| (guarded(tree) as _, tops));
-    Ok(Box::new(Tree { requests: Requests::new((guarded(Arc::new(lower)), root), written, ids, made), acls }))
+    let requests = Requests::new((guarded(Arc::new(lower)), root), written, ids, made);
+    Ok(Box::new(Tree { requests, acls, volume }))
 }
 
 /// A file that nothing is mounted on is no program: a shell would run it, and do nothing without an error.
@@ -70,13 +80,30 @@ fn wanted(point: &Point, ids: Ids) -> merge::Point<'_> {
 }
 
 /// A tree that is gone with the mount, below its two names.
-fn writable(backing: Backing, limit: Option<u64>, ids: Ids) -> (Arc<dyn serve::tree::Tree>, Vec<Top>) {
+fn writable(backing: Backing, limit: Option<u64>, ids: Ids) -> Written {
     let tree = Scratch::new(backing, limit, ids, 0o755);
     let tops = vec![Top { name: UPPER, node: tree.upper() }, Top { name: WORK, node: tree.work() }];
     let tree = Arc::new(tree);
     // It ends with the process. Freeing a million files one by one before that would only take time.
     mem::forget(Arc::clone(&tree));
     (tree, tops)
+}
+
+/// A writable tree, and its directories in the root of the mount.
+type Written = (Arc<dyn serve::tree::Tree>, Vec<Top>);
+
+/// The tree in an image that is written.
+fn workspace(
+    (image, file): (Image, File),
+    users: &Users,
+    trouble: &Arc<Trouble>,
+) -> io::Result<(Arc<Volume>, Arc<dyn serve::tree::Tree>, Vec<Top>)> {
+    let named = |error: condatainer_writer::Error| io::Error::other(format!("{}: {error}", image.path.display()));
+    let device = FileDevice::new(file, Window { offset: image.offset, size: image.size });
+    let volume = Arc::new(Volume::open(Arc::new(device)).map_err(named)?);
+    let tree = Workspace::new(Arc::clone(&volume), owners(users), Arc::clone(trouble)).map_err(named)?;
+    let tops = vec![Top { name: UPPER, node: tree.upper() }, Top { name: WORK, node: tree.work() }];
+    Ok((volume, Arc::new(tree), tops))
 }
 
 fn now() -> Time {
@@ -87,11 +114,20 @@ fn now() -> Time {
 struct Tree {
     requests: Requests,
     acls: bool,
+    /// The image that is written.
+    volume: Option<Arc<Volume>>,
 }
 
 impl Serve for Tree {
     fn serve(self: Box<Self>, mount: OwnedFd, ready: &mut dyn FnMut()) -> io::Result<()> {
-        serve::run(self.requests, mount, Options { threads: THREADS, acls: self.acls }, ready)
+        let options = Options { threads: THREADS, acls: self.acls };
+        let Some(volume) = self.volume else { return serve::run(self.requests, mount, options, ready) };
+        let committer = Committer::start(Arc::clone(&volume))?;
+        let served = serve::run(self.requests, mount, options, ready);
+        committer.end();
+        // What was written is to be whole, whatever has ended the mount.
+        volume.close().map_err(|error| io::Error::other(error.to_string()))?;
+        served
     }
 }
 
@@ -125,6 +161,8 @@ fn layer(image: Image, file: File, kept: Kept, sight: Sight) -> io::Result<Stack
         Format::Squashfs => {
             Arc::new(SquashfsLayer::open(file, window, kept.squashfs).map_err(|error| named(error.to_string()))?)
         }
+        // Another one is written, and no stack has two of them.
+        Format::Workspace => return Err(named("is written, and so is another image".into())),
         Format::Ext | Format::ExtRoot => {
             let start = if image.format == Format::Ext { Start::Upper } else { Start::Root };
             Arc::new(ExtLayer::open(file, window, start, kept.ext).map_err(|error| named(error.to_string()))?)
@@ -139,6 +177,17 @@ fn sight(users: &Users) -> Sight {
         Users::Everybody => Sight::AsItIs,
         Users::Caller { .. } => Sight::AsCallers,
         Users::RootMapped { .. } | Users::Subuid { .. } => Sight::AsRoots,
+    }
+}
+
+/// Whose the files of a workspace are shown as.
+fn owners(users: &Users) -> Owners {
+    let (show, inside) = shown(users);
+    match users {
+        Users::Everybody => Owners::new(show, Ids::ROOT, Ids::ROOT),
+        Users::Caller { uid, gid } | Users::Root { uid, gid } | Users::Range { uid, gid, .. } => {
+            Owners::new(show, Ids { uid: *uid, gid: *gid }, inside)
+        }
     }
 }
 

@@ -2,11 +2,11 @@
 
 use nix::errno::Errno;
 
-use super::acl::{ACCESS, Acl, DEFAULT};
 use super::data::BLOCK;
 use super::fs::Scratch;
 use super::node::{Meta, Node, now};
 use crate::layer::Attributes;
+use crate::posix_acl::{ACCESS, Acl, DEFAULT};
 use crate::serve::tree::{Answer, Changes, Moment};
 
 impl Scratch {

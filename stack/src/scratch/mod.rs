@@ -6,7 +6,6 @@
 //! [`fs`] is the whole of it, [`names`], [`rename`] and [`change`] are what can be done with it, and [`tree`] is how the server asks for
 //! that. [`data`] has the content.
 
-mod acl;
 mod change;
 mod data;
 mod directory;

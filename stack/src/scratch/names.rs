@@ -6,11 +6,11 @@ use condatainer_formats::ext::{FileType, Ids};
 use nix::errno::Errno;
 use parking_lot::RwLock;
 
-use super::acl::{ACCESS, DEFAULT};
 use super::directory::Directory;
 use super::fs::Scratch;
 use super::node::{Birth, Body, Named, Node};
 use super::xattrs::Xattrs;
+use crate::posix_acl::{ACCESS, DEFAULT};
 use crate::serve::tree::{Answer, Entry, New};
 
 /// What a symbolic link leads to is shorter than a page, as everywhere.

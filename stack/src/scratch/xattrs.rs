@@ -2,7 +2,7 @@
 
 use nix::errno::Errno;
 
-use super::acl::Acl;
+use crate::posix_acl::Acl;
 use crate::serve::tree::Answer;
 
 const CAPABILITIES: &[u8] = b"security.capability";

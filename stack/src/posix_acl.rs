@@ -7,9 +7,9 @@ use nix::errno::Errno;
 use crate::serve::tree::Answer;
 
 /// The list that decides who may do what.
-pub(super) const ACCESS: &[u8] = b"system.posix_acl_access";
+pub(crate) const ACCESS: &[u8] = b"system.posix_acl_access";
 /// The list that what is made in a directory begins with.
-pub(super) const DEFAULT: &[u8] = b"system.posix_acl_default";
+pub(crate) const DEFAULT: &[u8] = b"system.posix_acl_default";
 
 const VERSION: [u8; 4] = 2_u32.to_le_bytes();
 const LEN: usize = 8;
@@ -20,39 +20,39 @@ const OTHER: u16 = 0x20;
 
 /// A list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Acl(Vec<u8>);
+pub(crate) struct Acl(Vec<u8>);
 
 impl Acl {
     /// From the value of an attribute.
-    pub(super) fn parse(value: &[u8]) -> Answer<Self> {
+    pub(crate) fn parse(value: &[u8]) -> Answer<Self> {
         let entries = value.strip_prefix(&VERSION).ok_or(Errno::EOPNOTSUPP)?;
         let acl = Self(value.to_vec());
         let complete = [USER_OBJ, GROUP_OBJ, OTHER].iter().all(|tag| acl.find(*tag).is_some());
         if entries.len() % LEN != 0 || !complete { Err(Errno::EINVAL) } else { Ok(acl) }
     }
 
-    pub(super) fn value(self) -> Vec<u8> {
+    pub(crate) fn value(self) -> Vec<u8> {
         self.0
     }
 
     /// Whether it says no more than permission bits do.
-    pub(super) fn is_plain(&self) -> bool {
+    pub(crate) fn is_plain(&self) -> bool {
         self.0.len() == VERSION.len() + 3 * LEN
     }
 
     /// The permission bits that it stands for.
-    pub(super) fn mode(&self) -> u16 {
+    pub(crate) fn mode(&self) -> u16 {
         let of = |tag| self.find(tag).map_or(0, |at| self.permissions(at));
         of(USER_OBJ) << 6 | of(self.class()) << 3 | of(OTHER)
     }
 
     /// chmod(2) was called.
-    pub(super) fn set_mode(&mut self, mode: u16) {
+    pub(crate) fn set_mode(&mut self, mode: u16) {
         self.each(mode, |_, bits| bits);
     }
 
     /// The list of something that is made with `mode` where this is the directory's default, and the mode that results.
-    pub(super) fn inherited(mut self, mode: u16) -> (Self, u16) {
+    pub(crate) fn inherited(mut self, mode: u16) -> (Self, u16) {
         self.each(mode, |permissions, bits| permissions & bits);
         let mode = mode & !0o777 | self.mode();
         (self, mode)
