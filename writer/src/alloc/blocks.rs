@@ -10,8 +10,8 @@ use super::search;
 use crate::error::{Error, Result};
 use crate::store::{Handle, Held};
 
-/// A file's first window, in blocks; each one after it is twice as large as that before.
-const FIRST_WINDOW: u64 = 8;
+/// A file's smallest window, in blocks; each one after it is twice as large as that before.
+const SMALLEST_WINDOW: u64 = 8;
 /// The largest.
 const LARGEST_WINDOW: u64 = 2048;
 
@@ -30,7 +30,7 @@ pub(crate) fn blocks(handle: &mut Handle<'_>, goal: u64, wanted: u64) -> Result<
 
 /// Holds up to `wanted` blocks that lie together for the file `ino`, as near behind `goal` as there are any, and at least one. The image
 /// does not know of it: the data is written to them, then they are [`take`]n by the handle that [`crate::map::insert`]s them, and then
-/// what is returned here is dropped. Blocks behind them are kept for the same file, until [`crate::store::Room::end_window`].
+/// what is returned here is dropped. Of a file that goes on where it ended, blocks behind them are kept for it.
 ///
 /// # Errors
 /// `ENOSPC`. A commit may help if some are pending.
@@ -43,7 +43,9 @@ pub(crate) fn hold(handle: &mut Handle<'_>, ino: u32, goal: u64, wanted: u64) ->
     if let Some(held) = room.hold_from_window(ino, goal, wanted) {
         return Ok(held);
     }
-    let size = room.window_size(ino).map_or(FIRST_WINDOW, |size| size.saturating_mul(2).min(LARGEST_WINDOW));
+    // What is written once may never grow.
+    let double = |size: u64| size.saturating_mul(2).clamp(SMALLEST_WINDOW, LARGEST_WINDOW);
+    let size = room.window_size(ino, goal).map_or(0, double);
     let found = find(handle, goal, wanted.max(size))?;
     Ok(room.hold(ino, found, wanted))
 }

@@ -200,7 +200,6 @@ fn small_files_fill_their_groups_without_gaps() {
     let mut blocks = BTreeSet::new();
     for ino in inodes {
         fill(&mut store, ino, 0, 2);
-        store.room.end_window(ino);
         let mut handle = store.begin();
         let node = Node::read(&mut handle, ino).unwrap();
         let run = map::find(&mut handle, &node, 0, 2).unwrap();

@@ -2,6 +2,8 @@
 
 mod make;
 mod says;
+#[cfg(test)]
+mod tests;
 
 use std::ops::Range;
 

@@ -1,7 +1,8 @@
 //! Who holds which free blocks: data is written before the map and the bitmap know of it, and meanwhile nobody else may get its blocks.
 //!
-//! All of this is in memory only. A file that grows has a window besides: blocks behind its last ones that are kept for it, so that files
-//! which are written in pieces at the same time do not lie in pieces. Windows are given up when room is short.
+//! All of this is in memory only. A file that grows at its end for the second time has a window besides: blocks behind its last ones that are
+//! kept for it, so that files which are written in pieces at the same time do not lie in pieces. Nobody need tell when a file has stopped
+//! growing: the windows that were used last stay, and all are given up when room is short.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -11,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 
 /// More files than these that grow at the same time do not have a window each.
-const WINDOWS: usize = 1024;
+const WINDOWS: usize = 256;
 
 /// What the allocator keeps in memory.
 #[derive(Debug, Default)]
@@ -25,6 +26,8 @@ struct Inner {
     runs: BTreeMap<u64, u64>,
     /// What is kept for each file, by its inode.
     windows: HashMap<u32, Window>,
+    /// How many windows have been made.
+    made: u64,
     /// How many blocks are in windows.
     in_windows: u64,
     /// How many blocks are held, windows not included.
@@ -35,9 +38,12 @@ struct Inner {
 
 #[derive(Debug, Clone, Default)]
 struct Window {
+    /// From where the file goes on; empty when there was none, or it is used up.
     blocks: Range<u64>,
-    /// How large it was when it was made.
+    /// How large it was when it was made, with what was given away at once.
     size: u64,
+    /// How many were made before it.
+    age: u64,
 }
 
 /// Blocks that are held until this is dropped. By then the bitmap has them, or nobody wants them.
@@ -108,7 +114,7 @@ impl Room {
         Some(Held { room: Arc::clone(self), blocks, is_taken: AtomicBool::new(false) })
     }
 
-    /// Holds the first `wanted` of these blocks, which nobody holds, and keeps the others for the file `ino`, whose window is at its end.
+    /// Holds the first `wanted` of these blocks, which nobody holds, and keeps the others for the file `ino`.
     pub(crate) fn hold(self: &Arc<Self>, ino: u32, found: Range<u64>, wanted: u64) -> Held {
         let mut inner = self.inner.lock();
         inner.end_window(ino);
@@ -116,20 +122,21 @@ impl Room {
         let (blocks, rest) = (found.start..middle, middle..found.end);
         inner.runs.insert(blocks.start, blocks.end);
         inner.held += length(&blocks);
-        if inner.windows.len() >= WINDOWS {
-            inner.end_windows();
-        }
         if !rest.is_empty() {
             inner.runs.insert(rest.start, rest.end);
             inner.in_windows += length(&rest);
         }
-        inner.windows.insert(ino, Window { blocks: rest, size: length(&found) });
+        inner.make_place();
+        inner.made += 1;
+        let age = inner.made;
+        inner.windows.insert(ino, Window { blocks: rest, size: length(&found), age });
         Held { room: Arc::clone(self), blocks, is_taken: AtomicBool::new(false) }
     }
 
-    /// How large the last window of a file was; `None` if it has had none since its last end.
-    pub(crate) fn window_size(&self, ino: u32) -> Option<u64> {
-        self.inner.lock().windows.get(&ino).map(|window| window.size)
+    /// How large the last window of a file was that goes on at `goal`; `None` of one that does not.
+    pub(crate) fn window_size(&self, ino: u32, goal: u64) -> Option<u64> {
+        let inner = self.inner.lock();
+        inner.windows.get(&ino).filter(|window| window.blocks.start == goal).map(|window| window.size)
     }
 
     /// Nothing is kept for a file any more.
@@ -162,6 +169,19 @@ impl Inner {
         if let Some(window) = self.windows.remove(&ino).filter(|window| !window.blocks.is_empty()) {
             self.runs.remove(&window.blocks.start);
             self.in_windows = self.in_windows.saturating_sub(length(&window.blocks));
+        }
+    }
+
+    /// Makes place for another window.
+    fn make_place(&mut self) {
+        if self.windows.len() < WINDOWS {
+            return;
+        }
+        self.windows.retain(|_, window| !window.blocks.is_empty());
+        if self.windows.len() >= WINDOWS
+            && let Some(oldest) = self.windows.iter().min_by_key(|(_, window)| window.age).map(|(ino, _)| *ino)
+        {
+            self.end_window(oldest);
         }
     }
 
@@ -209,11 +229,11 @@ mod tests {
         let third = room.hold_from_window(12, 15, 100).unwrap();
         assert_eq!([first.blocks(), second.blocks(), third.blocks()], [10..12, 12..15, 15..18]);
         assert!(room.hold_from_window(12, 18, 1).is_none());
-        assert_eq!((room.held(), room.window_size(12)), (8, Some(8)));
+        assert_eq!((room.held(), room.window_size(12, 18), room.window_size(12, 17)), (8, Some(8), None));
         drop((first, second, third));
         assert_eq!((room.held(), room.first_in(&(0..100))), (0, None));
         room.end_window(12);
-        assert_eq!(room.window_size(12), None);
+        assert_eq!(room.window_size(12, 18), None);
     }
 
     #[test]
@@ -224,6 +244,7 @@ mod tests {
         }
         let inner = room.inner.lock();
         assert!(inner.windows.len() <= WINDOWS && inner.runs.len() <= WINDOWS);
+        assert!((4990..5000).all(|ino| inner.windows.contains_key(&ino)));
         assert_eq!(inner.in_windows, inner.windows.len() as u64 * 7);
     }
 }
