@@ -11,9 +11,7 @@ use crate::error::{Error, Result};
 use crate::inode::Node;
 use crate::map;
 use crate::store::Handle;
-
-/// Where an attribute block counts its inodes.
-const REFCOUNT: std::ops::Range<usize> = 4..8;
+use crate::xattr;
 
 /// Puts an inode on the list, if it is not there already. The node is not written.
 pub(crate) fn add(handle: &mut Handle<'_>, node: &mut Node) -> Result<()> {
@@ -111,7 +109,7 @@ fn release_part(handle: &mut Handle<'_>, ino: u32, end: u64) -> Result<u64> {
             return Ok(left);
         }
     }
-    free_attributes(handle, &mut node)?;
+    xattr::free_block(handle, &mut node)?;
     remove(handle, &mut node)?;
     let was_directory = node.inode()?.file_type() == FileType::Directory;
     let inode = node.inode_mut()?;
@@ -203,28 +201,6 @@ fn has_map(handle: &Handle<'_>, node: &Node) -> Result<bool> {
         FileType::Symlink => !inode.is_fast_symlink(&handle.geometry().sb),
         _ => false,
     })
-}
-
-/// Gives the block of its attributes back, if no other inode has it.
-fn free_attributes(handle: &mut Handle<'_>, node: &mut Node) -> Result<()> {
-    let block = node.inode()?.file_acl();
-    if block == 0 {
-        return Ok(());
-    }
-    handle.geometry().require_free_for_files(block..block + 1, "an inode's attributes")?;
-    let count =
-        handle.block(block)?.get(REFCOUNT).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_le_bytes);
-    if count > 1 {
-        let place = handle.change(block)?.get_mut(REFCOUNT);
-        place.ok_or_else(|| Error::corrupt("a block is too short"))?.copy_from_slice(&(count - 1).to_le_bytes());
-    } else {
-        alloc::free_metadata(handle, block)?;
-    }
-    let sectors = handle.geometry().sb.block_size / 512;
-    let inode = node.inode_mut()?;
-    inode.i_file_acl_lo = U32::ZERO;
-    inode.i_blocks_lo.set(inode.i_blocks_lo.get().saturating_sub(sectors));
-    Ok(())
 }
 
 #[cfg(test)]
