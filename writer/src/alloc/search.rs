@@ -59,7 +59,8 @@ fn best_in(handle: &mut Handle<'_>, group: usize, goal: u64, wanted: u64) -> Res
     if !scan.has_met_others {
         let length = longest.as_ref().map_or(0, |run| run.end - run.start);
         // What lies on both sides of the goal was seen as two.
-        handle.room().note_longest(group, Some(length.saturating_mul(2)));
+        let parts = if from == all.start { 1 } else { 2 };
+        handle.room().note_longest(group, Some(length.saturating_mul(parts)));
     }
     Ok(longest)
 }

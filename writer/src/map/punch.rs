@@ -57,8 +57,9 @@ fn step(handle: &mut Handle<'_>, node: &mut Node, from: u64, end: u64) -> Result
         prune(handle, node, &path, &way)?;
         return Ok(end - (path.before(level) + 1).min(most));
     }
-    let is_empty =
-        pointers(&read(handle, leaf)?).get(..=path.index(1)).is_none_or(|before| before.iter().all(|p| p.get() == 0));
+    let first = (path.index(1) + 1).saturating_sub(usize::try_from(most).unwrap_or(usize::MAX));
+    let bytes = read(handle, leaf)?;
+    let is_empty = pointers(&bytes).get(first..=path.index(1)).is_none_or(|part| part.iter().all(|p| p.get() == 0));
     let (run, passed) = if is_empty {
         (0..0, (path.before(1) + 1).min(most))
     } else {

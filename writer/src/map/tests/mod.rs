@@ -78,3 +78,16 @@ fn a_directory_grows_block_by_block() {
     commit(&mut store);
     image.assert_sound();
 }
+
+#[test]
+fn taking_nothing_away_changes_nothing() {
+    let image = Image::new(8 << 10, &["-b", "1024"], &["file"]);
+    let (ino, mut store) = (image.inode("file"), image.store());
+    fill(&mut store, ino, 0, 400);
+    let mut handle = store.begin();
+    let mut node = Node::read(&mut handle, ino).unwrap();
+    for from in [400, 500, 12 + 256 + 256 * 256] {
+        assert_eq!(map::punch(&mut handle, &mut node, from, u64::MAX).unwrap(), from);
+    }
+    assert_eq!(handle.effort(), 0);
+}
