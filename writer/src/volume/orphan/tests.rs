@@ -1,6 +1,9 @@
 use std::sync::Arc;
 
+use condatainer_formats::ext::Ids;
+
 use super::*;
+use crate::inode;
 use crate::store::Store;
 use crate::testing::{FEATURES, Image, commit, fill};
 
@@ -191,4 +194,39 @@ fn lists_that_lead_nowhere_are_damage() {
         let error = Volume::open(Arc::new(image.device())).err().unwrap().to_string();
         assert!(error.contains("the list of orphans leads to inode"), "{list:?}: {error}");
     }
+}
+
+#[test]
+fn directories_links_and_attributes_end_as_well() {
+    let image = journalled("1024", &[]);
+    let free = image.free();
+    let mut store = image.store();
+    for (number, mode) in (0..).zip([0o040_755, 0o120_777, 0o120_777, 0o020_600, 0o010_600, 0o100_644]) {
+        let mut handle = store.begin();
+        let root = Node::read(&mut handle, 2).unwrap();
+        let mut node = inode::make(&mut handle, &root, inode::New { mode, ids: Ids::ROOT, time: now() }).unwrap();
+        match number {
+            0 => {
+                for _ in 0..700 {
+                    map::grow_directory(&mut handle, &mut node).unwrap();
+                }
+            }
+            1 => map::set_target(&mut handle, &mut node, &[b'x'; 40]).unwrap(),
+            2 => map::set_target(&mut handle, &mut node, &[b'x'; 900]).unwrap(),
+            3 => node.inode_mut().unwrap().set_device((300, 70_000)),
+            _ => {}
+        }
+        // Alike for all: the last ones may share a block.
+        xattr::set(&mut handle, &mut node, b"trusted.large", &[7; 700], xattr::How::Any).unwrap();
+        node.inode_mut().unwrap().i_links_count = 0.into();
+        add(&mut handle, &mut node).unwrap();
+        node.write(&mut handle).unwrap();
+        handle.done();
+    }
+    commit(&mut store);
+    drop(store);
+    assert_ne!(image.free(), free);
+    volume(&image).close().unwrap();
+    image.assert_sound();
+    assert_eq!(image.free(), free);
 }
