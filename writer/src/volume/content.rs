@@ -264,7 +264,7 @@ impl Volume {
                 Place::Hole { first, held, .. } => {
                     self.write_whole(&[], 0, &held.blocks())?;
                     let blocks = held.blocks().end - held.blocks().start;
-                    self.change(|handle| {
+                    self.change_with_room(|handle| {
                         let mut node = file(handle, ino)?;
                         insert(handle, &mut node, first, &held)?;
                         // As far as it is there: blocks behind the end of a file belong to nobody.

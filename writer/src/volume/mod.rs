@@ -67,12 +67,20 @@ impl Volume {
     /// Tries what needs room, and again once what was freed before can be given away.
     pub(crate) fn with_room<T>(&self, attempt: impl Fn() -> Result<T>) -> Result<T> {
         match attempt() {
-            Err(Error::Refused(Errno::ENOSPC)) if self.store.lock().has_pending() => {
-                self.commit()?;
+            Err(Error::Refused(Errno::ENOSPC)) => {
+                // None are pending any more where another thread has committed them meanwhile.
+                if self.store.lock().has_pending() {
+                    self.commit()?;
+                }
                 attempt()
             }
             result => result,
         }
+    }
+
+    /// Makes one change that needs room.
+    pub(crate) fn change_with_room<T>(&self, change: impl Fn(&mut Handle<'_>) -> Result<T>) -> Result<T> {
+        self.with_room(|| self.change(&change))
     }
 }
 

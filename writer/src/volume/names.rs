@@ -108,7 +108,7 @@ impl Volume {
     /// The name exists, there is no room, …
     pub fn make(&self, directory: u32, name: &[u8], new: &New<'_>) -> Result<Named> {
         check(name)?;
-        self.change(|handle| {
+        self.change_with_room(|handle| {
             let mut parent = directory_of(handle, directory)?;
             if directory::find(handle, &parent, name)?.is_some() {
                 return Err(Errno::EEXIST.into());
@@ -127,7 +127,7 @@ impl Volume {
     /// The name exists, it is a directory (`EPERM`), it has 65,000 names (`EMLINK`), there is no room, …
     pub fn link(&self, ino: u32, directory: u32, name: &[u8]) -> Result<Named> {
         check(name)?;
-        self.change(|handle| {
+        self.change_with_room(|handle| {
             let mut parent = directory_of(handle, directory)?;
             if directory::find(handle, &parent, name)?.is_some() {
                 return Err(Errno::EEXIST.into());

@@ -42,7 +42,7 @@ impl Volume {
         }
         check(from.1)?;
         check(to.1)?;
-        let gone = self.change(|handle| {
+        let gone = self.change_with_room(|handle| {
             let source = directory_of(handle, from.0)?;
             let target = directory_of(handle, to.0)?;
             let moved = there(handle, &source, from.1)?.ok_or(Errno::ENOENT)?;

@@ -102,7 +102,7 @@ impl Volume {
     /// # Errors
     /// There is no room for an attribute, or it cannot be written.
     pub fn alter(&self, ino: u32, changes: &Changes<'_>) -> Result<Stat> {
-        self.change(|handle| {
+        self.change_with_room(|handle| {
             let mut node = Node::read(handle, ino)?;
             let inode = node.inode_mut()?;
             if let Some(mode) = changes.mode {
@@ -162,7 +162,7 @@ impl Volume {
     /// # Errors
     /// As setxattr(2).
     pub fn set_xattr(&self, ino: u32, name: &[u8], value: &[u8], how: xattr::How) -> Result<()> {
-        self.change(|handle| {
+        self.change_with_room(|handle| {
             let mut node = Node::read(handle, ino)?;
             xattr::set(handle, &mut node, name, value, how)?;
             node.set_changed(now())?;
@@ -175,7 +175,7 @@ impl Volume {
     /// # Errors
     /// It has none of that name (`ENODATA`), or it cannot be written.
     pub fn remove_xattr(&self, ino: u32, name: &[u8]) -> Result<()> {
-        self.change(|handle| {
+        self.change_with_room(|handle| {
             let mut node = Node::read(handle, ino)?;
             if !xattr::remove(handle, &mut node, name)? {
                 return Err(Errno::ENODATA.into());
