@@ -46,10 +46,10 @@ pub(super) fn each<T>(
     from: u64,
     mut visit: impl FnMut(&Block) -> Result<ControlFlow<T>>,
 ) -> Result<Option<T>> {
-    let mut seen = HashSet::new();
-    for logical in from..count(handle, dir)? {
+    let (mut seen, count) = (HashSet::new(), count(handle, dir)?);
+    for logical in from..count {
         let block = read(handle, dir, logical)?;
-        if !seen.insert(block.physical) {
+        if count > 1 && !seen.insert(block.physical) {
             return Err(Error::corrupt("a directory has the same block twice"));
         }
         if let ControlFlow::Break(value) = visit(&block)? {

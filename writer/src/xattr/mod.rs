@@ -5,7 +5,7 @@
 //!
 //! The inode is written, and its time of change set, by who calls.
 
-pub(crate) mod acl;
+mod acl;
 mod block;
 mod inside;
 mod layout;
@@ -69,7 +69,7 @@ pub(crate) fn names(handle: &mut Handle<'_>, node: &Node) -> Result<Vec<Vec<u8>>
 /// Sets an attribute. An access control list without entries is one that is removed.
 ///
 /// # Errors
-/// `EEXIST`, `ENODATA` (as `how` says), `ENOSPC`, `EOPNOTSUPP` (no such class of names), `EINVAL` (no name, no access control list),
+/// `EEXIST`, `ENODATA` (as `how` says), `ENOSPC`, `EOPNOTSUPP` (no such class of names, another version of lists), `EINVAL` (no name, no access control list),
 /// `ERANGE` (a long name); or the attributes are broken.
 pub(crate) fn set(handle: &mut Handle<'_>, node: &mut Node, name: &[u8], value: &[u8], how: How) -> Result<()> {
     let key = Key::of(name)?;

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use crate::error::Result;
 use crate::testing::{Image, Opened};
-use crate::xattr::{self, How};
+use crate::xattr::{self, How, acl};
 
 const FILES: [&str; 3] = ["a", "b", "c"];
 const NAMES: [&str; 8] = [
@@ -195,20 +195,8 @@ fn what_cannot_be_is_refused_and_changes_nothing() {
 
 #[test]
 fn access_control_lists_are_the_kernels() {
-    let entry = |tag: u16, permissions: u16, id: u32| {
-        [tag.to_le_bytes().to_vec(), permissions.to_le_bytes().to_vec(), id.to_le_bytes().to_vec()].concat()
-    };
     let none = u32::MAX;
-    let list = [
-        2_u32.to_le_bytes().to_vec(),
-        entry(1, 6, none),
-        entry(2, 4, 70_001),
-        entry(4, 4, none),
-        entry(8, 7, 12),
-        entry(16, 6, none),
-        entry(32, 4, none),
-    ]
-    .concat();
+    let list = acl::value(&[(1, 6, none), (2, 4, 70_001), (4, 4, none), (8, 7, 12), (16, 6, none), (32, 4, none)]);
     let name = "system.posix_acl_access";
     for form in FORMS {
         let image = Image::new(4096, &form, &FILES);
@@ -226,6 +214,39 @@ fn access_control_lists_are_the_kernels() {
         let mount = image.mount();
         assert_eq!(theirs(&mount.join("b")), [(name.as_bytes().to_vec(), list.clone())].into());
         assert!(theirs(&mount.join("a")).is_empty());
+    }
+}
+
+#[test]
+fn what_is_no_access_control_list_is_refused_as_by_the_kernel() {
+    let none = u32::MAX;
+    let (owner, group, others) = ((1, 7, none), (4, 5, none), (32, 1, none));
+    let values = [
+        vec![],
+        vec![2, 0, 0],
+        vec![1, 0, 0, 0],
+        acl::value(&[owner, group, others])[..27].to_vec(),
+        acl::value(&[owner, group]),
+        acl::value(&[owner, (2, 5, 1), group, others]),
+        acl::value(&[owner, (2, 5, none), group, (16, 7, none), others]),
+        acl::value(&[owner, (2, 5, 2), (2, 5, 1), group, (16, 7, none), others]),
+        acl::value(&[owner, group, (16, 7, 5), others]),
+        acl::value(&[(1, 8, none), group, others]),
+        acl::value(&[group, owner, others]),
+        acl::value(&[owner, owner, group, others]),
+        acl::value(&[owner, group, others, (64, 1, none)]),
+    ];
+    let image = Image::new(4096, &FORMS[3], &FILES);
+    let mount = image.mount();
+    let kernel = values.clone().map(|value| {
+        let result = ::xattr::set(mount.join("a"), "system.posix_acl_access", &value);
+        result.map_err(|error| Errno::from_raw(error.raw_os_error().unwrap()))
+    });
+    drop(mount);
+    let (mut opened, ino) = (image.open(), image.inode("a"));
+    for (value, kernel) in values.iter().zip(kernel) {
+        let result = set(&mut opened, ino, "system.posix_acl_access", value, How::Any);
+        assert_eq!(result.map_err(|error| error.errno()), kernel, "{value:?}");
     }
 }
 

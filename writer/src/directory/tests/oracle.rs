@@ -2,15 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use condatainer_formats::ext::raw::{FileType, flag};
+use condatainer_formats::ext::{Ids, Time};
 use nix::errno::Errno;
 
 use super::trial::{Trial, colliding};
 use crate::directory;
 use crate::error::Error;
-use crate::inode::Node;
+use crate::inode::{self, Node};
 use crate::testing::{Image, Opened};
 
 const SIZES: [&str; 3] = ["1024", "2048", "4096"];
@@ -238,6 +240,34 @@ fn a_new_directory_is_empty_until_it_has_a_name() {
         .unwrap();
     opened.close();
     trial.image.assert_sound();
+}
+
+#[test]
+fn a_directory_that_we_make_is_one() {
+    for block_size in SIZES {
+        let trial = Trial::new(16, &["-b", block_size], |_| {});
+        let mut opened = trial.image.open();
+        let mut parent = opened.node(trial.dir);
+        opened
+            .change(|handle| {
+                let new = inode::New { mode: 0o040_755, ids: Ids::ROOT, time: Time { seconds: 1, nanoseconds: 0 } };
+                let mut made = inode::make(handle, &parent, new)?;
+                directory::make_empty(handle, &mut made, parent.ino)?;
+                assert!(directory::is_empty(handle, &made)?);
+                made.inode_mut()?.i_links_count.set(2);
+                made.write(handle)?;
+                directory::insert(handle, &mut parent, b"made", made.ino, FileType::Directory)?;
+                parent.inode_mut()?.i_links_count.set(3);
+                parent.write(handle)
+            })
+            .unwrap();
+        opened.close();
+        trial.image.assert_sound();
+        let mount = trial.image.mount();
+        assert_eq!(std::fs::read_dir(mount.join("d/made")).unwrap().count(), 0);
+        std::fs::write(mount.join("d/made/file"), "").unwrap();
+        assert_eq!(mount.join("d/made/..").metadata().unwrap().ino(), u64::from(trial.dir));
+    }
 }
 
 #[test]
