@@ -164,6 +164,10 @@ impl<'a> Overlay<'a> {
 
 impl ReadAt for Overlay<'_> {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let sectors = offset / SECTOR as u64..(offset + buf.len() as u64).div_ceil(SECTOR as u64);
+        if self.sectors.lock().range(sectors).next().is_none() {
+            return self.base.read_at(buf, offset);
+        }
         let length = buf.len().min(SECTOR - offset as usize % SECTOR);
         match self.sectors.lock().get(&(offset / SECTOR as u64)) {
             Some(bytes) => {

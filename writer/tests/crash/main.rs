@@ -1,0 +1,161 @@
+//! Crashes in the middle of real work: what is left is what was committed last, or was being committed, with all of its data and none of
+//! anybody else's; e2fsck has nothing to mend. `CONDATAINER_CRASHES` says how many times as many are tried as usual.
+
+#[path = "../support/record.rs"]
+mod record;
+mod seen;
+mod work;
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use condatainer_formats::source::Window;
+use condatainer_writer::device::FileDevice;
+use condatainer_writer::{Error, Volume, replay};
+use record::{Event, Overlay, Recorder, apply};
+use work::{Worked, filled, work};
+
+/// A new image, with as short a journal as can be.
+fn image(words: &[&str], mebibytes: u64) -> Vec<u8> {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    file.as_file().set_len(mebibytes << 20).unwrap();
+    let features = "none,has_journal,ext_attr,resize_inode,dir_index,filetype,sparse_super,large_file";
+    let mut mke2fs = Command::new("mke2fs");
+    mke2fs.args(["-q", "-F", "-t", "ext3", "-m", "0", "-N", "512", "-O", features]).args(words).arg(file.path());
+    assert!(mke2fs.status().unwrap().success());
+    fs::read(file.path()).unwrap()
+}
+
+/// Every `step`th prefix of what was written.
+fn prefixes(worked: &Worked, step: usize) {
+    let events = worked.recorder.events();
+    let mut image = worked.recorder.base.clone();
+    let mut last = 0;
+    for end in 0..=events.len() {
+        apply(&mut image, &events[end.saturating_sub(1)..end]);
+        if end % step == 0 || end == events.len() {
+            let overlay = Overlay::new(&image);
+            replay(&overlay).unwrap();
+            let state = worked.check(&overlay, end);
+            assert!(state >= last, "a later crash shows an earlier state");
+            last = state;
+        }
+    }
+}
+
+/// Power cuts, by rising time: what was written since the last flush is there in part.
+fn cuts(worked: &Worked, seed: u64, count: usize, mut visit: impl FnMut(&Overlay<'_>, usize)) {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let events = worked.recorder.events();
+    let mut ends: Vec<usize> = (0..count).map(|_| random.usize(0..=events.len())).collect();
+    ends.sort_unstable();
+    let (mut image, mut applied) = (worked.recorder.base.clone(), 0);
+    for end in ends {
+        let flushed = events[..end].iter().rposition(|event| matches!(event, Event::Flush)).unwrap_or(0);
+        apply(&mut image, &events[applied..flushed]);
+        applied = flushed;
+        visit(&Overlay::cut(&image, &events[flushed..end], &mut random), end);
+    }
+}
+
+/// e2fsck replays, and frees what nobody has any more; it finds nothing that it would have to ask about.
+fn checked_by_e2fsck(image: &[u8], path: &Path) -> Vec<u8> {
+    fs::write(path, image).unwrap();
+    let output = Command::new("e2fsck").arg("-fy").arg(path).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(matches!(output.status.code(), Some(0 | 1)) && !text.contains("? yes"), "{text}");
+    fs::read(path).unwrap()
+}
+
+/// So do we, when the image is opened.
+fn opened_by_us(image: &[u8], path: &Path) -> Vec<u8> {
+    fs::write(path, image).unwrap();
+    let file = File::options().read(true).write(true).open(path).unwrap();
+    let volume = Volume::open(Arc::new(FileDevice::new(file, Window::whole(image.len() as u64)))).unwrap();
+    volume.close().unwrap();
+    let output = Command::new("e2fsck").arg("-fn").arg(path).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    fs::read(path).unwrap()
+}
+
+/// How many times as many crashes as usual are tried.
+fn rounds() -> u64 {
+    std::env::var("CONDATAINER_CRASHES").ok().and_then(|count| count.parse().ok()).unwrap_or(1)
+}
+
+/// The first round tries each `step`th crash, the others each.
+fn tried(image: &[u8], seed: u64, changes: usize, step: usize) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("image");
+    for round in 0..rounds() {
+        let (seed, step) = (seed + 1000 * round, if round == 0 { step } else { 1 });
+        let worked = work(Recorder::new(image.to_vec()), seed, changes);
+        assert!(worked.error.is_none(), "{:?}", worked.error);
+        prefixes(&worked, step);
+        cuts(&worked, seed, 300, |overlay, end| {
+            replay(overlay).unwrap();
+            worked.check(overlay, end);
+        });
+        cuts(&worked, seed + 100, 8, |overlay, end| {
+            for checked in [checked_by_e2fsck(&overlay.image(), &path), opened_by_us(&overlay.image(), &path)] {
+                worked.check(&Overlay::new(&checked), end);
+            }
+        });
+        let closed = opened_by_us(&worked.recorder.image(), &path);
+        worked.check(&Overlay::new(&closed), worked.recorder.len());
+    }
+}
+
+#[test]
+fn with_blocks_of_1_kib() {
+    tried(&image(&["-b", "1024", "-I", "128", "-J", "size=1"], 8), 1, 300, 3);
+}
+
+#[test]
+fn with_blocks_of_4_kib() {
+    tried(&image(&["-b", "4096", "-I", "256", "-J", "size=4"], 24), 2, 300, 5);
+}
+
+#[test]
+fn with_a_log_that_goes_around() {
+    tried(&image(&["-b", "1024", "-I", "256", "-J", "size=1"], 8), 3, 1500, 29);
+}
+
+/// What is committed in the middle of something, because nothing is free before, is consistent as well.
+#[test]
+fn with_an_image_that_is_full() {
+    let image = filled(image(&["-b", "1024", "-I", "256", "-J", "size=1"], 3), 150);
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("image");
+    for round in 0..rounds() {
+        let worked = work(Recorder::new(image.clone()), 4 + round, 500);
+        assert!(worked.error.is_none() && worked.full > 3, "{:?}, full {} times", worked.error, worked.full);
+        cuts(&worked, round, 12, |overlay, _| {
+            checked_by_e2fsck(&overlay.image(), &path);
+            opened_by_us(&overlay.image(), &path);
+        });
+    }
+}
+
+/// Some write or flush fails, and after it all is well again.
+#[test]
+fn with_a_disk_that_fails_once() {
+    let image = image(&["-b", "1024", "-I", "256", "-J", "size=1"], 8);
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("image");
+    let whole = work(Recorder::new(image.clone()), 5, 60);
+    let calls = whole.recorder.calls();
+    let mut random = fastrand::Rng::with_seed(5);
+    for _ in 0..20 * rounds() {
+        let recorder = Recorder::new(image.clone());
+        let call = random.usize(0..calls);
+        recorder.fail(call..call + 1);
+        let worked = work(recorder, 5, 60);
+        let error = worked.error.expect("a failure was not told");
+        assert!(matches!(error, Error::Device(_)), "{error}");
+        checked_by_e2fsck(&worked.recorder.image(), &path);
+        opened_by_us(&worked.recorder.image(), &path);
+    }
+}
