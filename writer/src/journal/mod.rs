@@ -17,6 +17,7 @@ mod tests;
 use std::ops::Range;
 use std::sync::Arc;
 
+use condatainer_formats::ext::ExtError;
 use condatainer_formats::ext::raw::{Fs, JournalMap};
 use condatainer_formats::source::{ReadAt, Window};
 
@@ -29,6 +30,8 @@ pub(crate) use flusher::Flusher;
 use log::Log;
 pub use replay::{Replayed, replay};
 pub(crate) use superblock::note_mount;
+
+const ABORTED: &str = "writing to a file system whose journal could not be written: it must be checked first (e2fsck)";
 
 /// The journal of an open image.
 pub(crate) struct Journal {
@@ -51,6 +54,9 @@ impl Journal {
         let reader: &dyn ReadAt = &**device;
         let map = JournalMap::of(&Fs::open(&reader, window, u64::MAX)?)?;
         let sb = map.superblock(reader, window)?;
+        if sb.s_errno != 0 {
+            return Err(Error::Image(ExtError::unsupported(ABORTED)));
+        }
         let next = map.recover(reader, window)?.next_sequence;
         require_apart(&map)?;
         for piece in map.pieces() {

@@ -122,3 +122,52 @@ fn counts_that_somebody_left_behind_are_made_right() {
     volume.close().unwrap();
     assert_eq!(recorder.image()[counts], right);
 }
+
+/// Whatever an image says of itself: nothing outside of it is written, and nobody panics.
+#[test]
+fn images_that_lie_are_refused_or_written() {
+    let image = {
+        let (recorder, volume) = open(SMALL.image()).unwrap();
+        for byte in 1..5 {
+            change(&volume, SMALL.free()[usize::from(byte)], byte).unwrap();
+            volume.commit().unwrap();
+        }
+        recorder.image()
+    };
+    let journal = image.chunks(1024).position(|block| block.starts_with(&[0xC0, 0x3B, 0x39, 0x98])).unwrap() * 1024;
+    // The record of inode 8: the table of inodes is found where the group says.
+    let table = u32::from_le_bytes(image[2048 + 8..2048 + 12].try_into().unwrap()) as usize * 1024;
+    let size = usize::from(u16::from_le_bytes(image[1024 + 0x58..1024 + 0x5A].try_into().unwrap()));
+    let inode = table + 7 * size;
+    let places = [
+        1024..1024 + 0x160,
+        2048..2048 + 32,
+        inode..inode + 128,
+        journal..journal + 64,
+        journal + 1024..journal + 12_000,
+    ];
+    let mut random = fastrand::Rng::with_seed(1);
+    let mut opened = 0;
+    for _ in 0..400 {
+        let mut image = image.clone();
+        for _ in 0..random.usize(1..4) {
+            let place = random.choice(&places).unwrap().clone();
+            let any = random.u8(..);
+            image[random.usize(place)] = *random.choice(&[0, 1, 0x7F, 0x80, 0xFF, any]).unwrap();
+        }
+        let Ok((_, volume)) = open(image) else { continue };
+        opened += 1;
+        let _ = change(&volume, SMALL.free()[0], 7);
+        let _ = volume.commit();
+        let _ = volume.close();
+    }
+    assert!(opened > 50, "{opened}");
+}
+
+#[test]
+fn a_journal_that_the_kernel_gave_up_is_refused() {
+    let mut image = SMALL.image();
+    let journal = image.chunks(1024).position(|block| block.starts_with(&[0xC0, 0x3B, 0x39, 0x98])).unwrap() * 1024;
+    image[journal + 0x20 + 3] = 5;
+    assert!(open(image).err().unwrap().contains("whose journal could not be written"));
+}
