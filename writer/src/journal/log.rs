@@ -77,24 +77,21 @@ impl Log {
         if adds_revoke {
             self.sb.set_revoke();
         }
-        if is_first {
-            self.set_tail(start, tid);
-        }
-        if is_first || adds_revoke {
-            self.write_superblock()?;
-        }
         self.write_body(transaction)?;
         self.flusher.flush()?;
-        // What was before this transaction is in its places for good now.
-        let moves_tail = !is_first && self.used.saturating_add(size) > self.length() / 2;
+        // What was before this transaction is in its places for good now, and so is what says that the journal counts: e2fsck asks about a
+        // log that has something and does not count.
+        let moves_tail = is_first || self.used.saturating_add(size) > self.length() / 2;
         if moves_tail {
             self.set_tail(start, tid);
+        }
+        if moves_tail || adds_revoke {
             self.write_superblock()?;
         }
         let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         self.put_alone(&encode::commit(self.block_size, tid, time))?;
         self.flusher.flush()?;
-        self.used = if moves_tail || is_first { size } else { self.used + size };
+        self.used = if moves_tail { size } else { self.used + size };
         Ok(())
     }
 
