@@ -1,5 +1,7 @@
 //! Every crash point of small workloads.
 
+use condatainer_formats::source::ReadAt;
+
 use super::workload::{LARGE, Make, Plan, SMALL, Worked, work};
 use crate::journal::replay;
 use crate::record::{Event, Overlay, Recorder, apply};
@@ -26,11 +28,20 @@ fn samples(worked: &Worked, seed: u64, count: usize) {
     let mut ends: Vec<usize> = (0..count).map(|_| random.usize(0..=events.len())).collect();
     ends.sort_unstable();
     let (mut image, mut applied) = (worked.recorder.base.clone(), 0);
+    let journal = image.chunks(1024).position(|block| block.starts_with(&[0xC0, 0x3B, 0x39, 0x98])).unwrap() * 1024;
     for end in ends {
         let flushed = events[..end].iter().rposition(|event| matches!(event, Event::Flush)).unwrap_or(0);
         apply(&mut image, &events[applied..flushed]);
         applied = flushed;
-        worked.check(&Overlay::cut(&image, &events[flushed..end], &mut random), end);
+        let overlay = Overlay::cut(&image, &events[flushed..end], &mut random);
+        let word = |at: usize| {
+            let mut word = [0; 4];
+            overlay.read_at(&mut word, at as u64).unwrap();
+            word
+        };
+        // e2fsck would ask: the log has something, and the superblock does not say that it counts.
+        assert!(word(1024 + 0x60)[0] & 4 != 0 || word(journal + 0x1C) == [0; 4], "after {end} events");
+        worked.check(&overlay, end);
     }
 }
 
@@ -48,6 +59,12 @@ fn a_crash_leaves_a_state_that_was_committed() {
         assert!(seen.is_sorted(), "a later crash shows no earlier state");
         samples(&worked, seed, 400);
     }
+}
+
+#[test]
+fn the_first_commit_is_cut() {
+    let plan = Plan { changes: 1, commits: 1, largest: 3, close: true };
+    samples(&works(SMALL, 7, plan), 7, 500);
 }
 
 #[test]
