@@ -96,12 +96,15 @@ pub(crate) fn free_metadata(handle: &mut Handle<'_>, block: u64) -> Result<()> {
 /// A run of free blocks; at most as many as programs may have.
 fn find(handle: &mut Handle<'_>, goal: u64, wanted: u64) -> Result<Range<u64>> {
     let wanted = wanted.min(allowed(handle)?).max(1);
-    if let Some(found) = search::find(handle, goal, wanted)? {
-        return Ok(found);
-    }
+    let mut found = search::find(handle, goal, wanted)?;
     // What is kept for files that may never grow is given to whom needs it now.
-    let found = if handle.room().end_windows() { search::find(handle, goal, wanted)? } else { None };
-    found.ok_or_else(|| Errno::ENOSPC.into())
+    if found.is_none() && handle.room().end_windows() {
+        found = search::find(handle, goal, wanted)?;
+    }
+    let found = found.ok_or(Errno::ENOSPC)?;
+    // Data is written there before the bitmap is changed: a bitmap that lies must be found out here.
+    handle.geometry().require_free_for_files(found.clone(), "a block bitmap")?;
+    Ok(found)
 }
 
 /// How many blocks are free for programs, who do not get those that are reserved for root.

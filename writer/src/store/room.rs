@@ -139,11 +139,6 @@ impl Room {
         inner.windows.get(&ino).filter(|window| window.blocks.start == goal).map(|window| window.size)
     }
 
-    /// Nothing is kept for a file any more.
-    pub(crate) fn end_window(&self, ino: u32) {
-        self.inner.lock().end_window(ino);
-    }
-
     /// Nothing is kept for any file any more. Returns whether that has made blocks free.
     pub(crate) fn end_windows(&self) -> bool {
         self.inner.lock().end_windows()
@@ -232,7 +227,7 @@ mod tests {
         assert_eq!((room.held(), room.window_size(12, 18), room.window_size(12, 17)), (8, Some(8), None));
         drop((first, second, third));
         assert_eq!((room.held(), room.first_in(&(0..100))), (0, None));
-        room.end_window(12);
+        room.inner.lock().end_window(12);
         assert_eq!(room.window_size(12, 18), None);
     }
 

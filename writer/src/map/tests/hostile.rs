@@ -84,6 +84,8 @@ fn places(geometry: &Geometry, store: &mut Store, inodes: &[u32]) -> Vec<(u64, s
     for (number, group) in geometry.groups().iter().enumerate() {
         places.push((1, group.block_bitmap * block_size..(group.block_bitmap + 1) * block_size));
         places.push((1, group.inode_bitmap * block_size..(group.inode_bitmap + 1) * block_size));
+        // The system's own blocks are the first.
+        places.extend(vec![(4, group.block_bitmap * block_size..group.block_bitmap * block_size + 8); 5]);
         let (block, within) = geometry.descriptor_place(number).unwrap();
         let counts = block * block_size + within as u64 + 12;
         places.push((2, counts..counts + 6));
