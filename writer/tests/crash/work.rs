@@ -23,6 +23,8 @@ pub struct Worked {
     pub error: Option<Error>,
     /// How often there was no room.
     pub full: usize,
+    /// Something was written in part, and that was told.
+    pub short: bool,
 }
 
 struct State {
@@ -92,7 +94,7 @@ pub fn work(recorder: Recorder, seed: u64, changes: usize) -> Worked {
     let recorder = Arc::new(recorder);
     let device: Arc<dyn Device> = recorder.clone();
     let (states, marks, touched) = (Vec::new(), Vec::new(), Vec::new());
-    let mut worked = Worked { recorder, states, marks, touched, error: None, full: 0 };
+    let mut worked = Worked { recorder, states, marks, touched, error: None, full: 0, short: false };
     let volume = match Volume::open(device) {
         Ok(volume) => volume,
         Err(error) => {
@@ -276,7 +278,9 @@ impl Work {
         let done = match self.random.u8(0..8) {
             0..5 => {
                 let data: Vec<u8> = (offset..offset + length).map(|at| byte(file, at)).collect();
-                self.volume.write(ino, offset, &data, false).map(drop)
+                let written = self.volume.write(ino, offset, &data, false);
+                self.worked.short |= written.as_ref().is_ok_and(|written| *written < data.len());
+                written.map(drop)
             }
             5 => self.volume.truncate(ino, offset, false).map(drop),
             6 => self.volume.punch(ino, offset..offset + length),
