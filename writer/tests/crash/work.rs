@@ -8,7 +8,7 @@ use condatainer_writer::device::Device;
 use condatainer_writer::{Changes, Error, How, New, Renaming, Volume};
 use nix::errno::Errno;
 
-use super::record::{Overlay, Recorder};
+use super::record::{Event, Overlay, Recorder};
 use super::seen::{self, Tree};
 
 /// What was done, and what was committed on the way.
@@ -48,8 +48,21 @@ impl Worked {
                 }
             }
         }
+        if self.commits_after(oldest) > 1 {
+            // In the middle of something: the log was full, or what was freed before was needed.
+            return oldest;
+        }
         let older = (0..oldest).rfind(|index| self.states[*index].tree == tree);
         panic!("after {events} events no state from {oldest} on fits ({why}); an older one: {older:?}")
+    }
+
+    /// How many transactions were committed between a state and the next.
+    fn commits_after(&self, state: usize) -> usize {
+        let end = self.marks.get(state + 1).copied().unwrap_or(usize::MAX);
+        let events = self.recorder.events();
+        let since = events.iter().take(end).skip(self.marks[state]);
+        let is_commit = |event: &&Event| matches!(event, Event::Write(_, data) if data.starts_with(&[0xC0, 0x3B, 0x39, 0x98, 0, 0, 0, 2]));
+        since.filter(is_commit).count()
     }
 
     /// Bytes are those that the file had, or gets later; and none of any other file.
