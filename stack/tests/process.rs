@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use condatainer_stack::namespace::{mounts, trial, user::Users};
 use condatainer_stack::process::entry::enter;
 use condatainer_stack::process::server::serve;
-use condatainer_stack::process::start::{Entrance, Server};
+use condatainer_stack::process::start::{Entrance, Patience, Server};
 use condatainer_stack::process::{ENTER, Entry, Format, Image, SERVE, Stack};
 use libtest_mimic::{Arguments, Failed, Trial};
 use nix::sys::signal::{Signal, kill};
@@ -82,7 +82,7 @@ fn start(place: &OsStr, script: &OsStr) -> ExitCode {
         println!("refused: {why}");
         return ExitCode::from(125);
     }
-    server.end().iter().for_each(|words| println!("server: {words}"));
+    server.end(Patience::Short).iter().for_each(|words| println!("server: {words}"));
     ExitCode::from(u8::try_from(status.code().unwrap_or(99)).unwrap())
 }
 

@@ -82,7 +82,7 @@ impl Plan {
         let overlays = self.stack.iter().filter(|_| own.is_none());
         argv.extend(overlays.flat_map(|overlay| ["--overlay".into(), overlay_value(overlay, scratch)]));
         argv.extend(self.bind.iter().flat_map(|bind| ["--mount".into(), mount_value(bind)]));
-        argv.extend(own.filter(|own| own.scratch.is_some()).map(|_| "--writable".into()));
+        argv.extend(own.filter(|own| own.is_written()).map(|_| "--writable".into()));
         argv.extend(self.workdir.iter().flat_map(|dir| ["--pwd".into(), dir.display().to_string()]));
         argv.push(own.map_or(&self.base, |own| &own.root).display().to_string());
         argv

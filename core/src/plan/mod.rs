@@ -124,8 +124,7 @@ fn one_way(request: &Request, facts: &Facts, command: Command) -> Result<Plan, R
         // Whoever only reads them replays their journal in memory.
         repair: layers
             .iter()
-            .filter(|_| !ours)
-            .filter(|(l, mode)| layers::needs_repair(l, *mode))
+            .filter(|(l, mode)| (!ours || *mode == Mode::Rw) && layers::needs_repair(l, *mode))
             .map(|(l, _)| l.path.clone())
             .collect(),
         watch: facts.layers.iter().map(|layer| watch(layer, overlay_driver || ours)).collect(),

@@ -128,11 +128,14 @@ impl<'a> Container<'a> {
         self.scans.into_iter().for_each(CachedScan::renew);
         drop(self.note);
         let was_killed = self.child.was_killed();
-        if let Some(image) = self.plan.holds.as_ref().filter(|_| was_killed) {
+        let by_engine = self.plan.holds.as_ref().filter(|_| self.plan.mounts.own().is_none());
+        if let Some(image) = by_engine.filter(|_| was_killed) {
             let _ = abandoned::end(image);
         }
-        settle(self.plan);
-        let lost = self.plan.holds.as_ref().and_then(|image| after_write::finish(image, self.room));
+        if by_engine.is_some() {
+            settle(self.plan);
+        }
+        let lost = by_engine.and_then(|image| after_write::finish(image, self.room));
         let lost = lost.or_else(|| self.scratch.told_full());
         // Whoever has killed the engine knows, and the command's code tells of it.
         if let Some(line) = lost.as_ref().filter(|_| !was_killed) {
@@ -141,8 +144,10 @@ impl<'a> Container<'a> {
         if let Some(line) = self.scratch.remove() {
             (options.say)(&line);
         }
+        let is_written = self.plan.mounts.own().is_some_and(|own| own.workspace.is_some());
         match (lost, unserved.as_slice()) {
             (Some(_), _) => Outcome::Lost,
+            (None, [_, ..]) if is_written => Outcome::Lost,
             (None, []) => Outcome::Kept,
             (None, _) => Outcome::Unserved,
         }

@@ -29,12 +29,14 @@ use crate::run::error::{RunError, system};
 use condatainer_formats::ext::Window;
 use condatainer_formats::sif::PartitionFs;
 use condatainer_images::acquire::usage::usage;
+use condatainer_images::acquire::{LockedImage, Purpose};
 use condatainer_images::image::{self, ImageError, Kind, Opened};
 use condatainer_images::lock::{self, Access, Guard, LockError};
 use condatainer_images::overlay::upper_of;
 use condatainer_stack::namespace::Cannot;
-use condatainer_stack::process::start::{Entrance, LeadError, Server};
+use condatainer_stack::process::start::{Entrance, LeadError, Patience, Server};
 use condatainer_stack::process::{Entry, Format, Image, Point, Stack};
+use condatainer_writer::device::FileDevice;
 
 /// How often is looked for those that cannot end. Whoever is killed ends at once, if nothing is wrong.
 pub(crate) const LOOK: Duration = Duration::from_secs(5);
@@ -51,7 +53,7 @@ pub(crate) struct MountedStack {
     looked: Instant,
     is_killed: bool,
     // The server has its own descriptors of the same open files; a lock goes with the last one.
-    _images: Vec<Locked>,
+    images: Vec<Locked>,
 }
 
 /// An image whose locks are held.
@@ -72,7 +74,7 @@ impl MountedStack {
         }
         let mut images = vec![base];
         for path in plan.layers() {
-            let layer = opened(path)?;
+            let layer = if own.workspace.as_ref() == Some(path) { to_be_written(path)? } else { opened(path)? };
             plan.watch.iter().filter(|watch| watch.path == *path).try_for_each(|watch| is_as_planned(&layer, watch))?;
             let upper = upper(&layer.opened)?;
             images.push(Locked { upper, ..layer });
@@ -80,7 +82,11 @@ impl MountedStack {
         let mut parts = Vec::new();
         for (at, locked) in images.iter().enumerate() {
             let image = &locked.opened.image;
-            let all = if at == 0 { of_base(image) } else { of_layer(image) };
+            let all = match (at, &own.workspace) {
+                (0, _) => of_base(image),
+                (_, Some(path)) if image.path == *path => of_workspace(image),
+                _ => of_layer(image),
+            };
             let file = locked.upper.as_ref().unwrap_or(&locked.opened.file);
             parts.extend(all?.into_iter().map(|image| (image, file.as_fd())));
         }
@@ -100,7 +106,7 @@ impl MountedStack {
             seen: Look::default(),
             looked: Instant::now(),
             is_killed: false,
-            _images: images,
+            images,
         }))
     }
 
@@ -114,7 +120,7 @@ impl MountedStack {
     /// Leads that process in, and waits until it is the engine.
     pub(crate) fn lead(&mut self, pid: u32, engine: &Engine, streams: Streams) -> Result<(), RunError> {
         let Some(entrance) = self.entrance.take() else { return Ok(()) };
-        let is_written = self.own.scratch.is_some();
+        let is_written = self.own.is_written();
         let (users, place) = (self.own.users.clone(), self.own.place.clone());
         let entry = Entry { users, place, is_written, is_overlaid: is_written };
         let lead = |stdin: BorrowedFd<'_>| {
@@ -160,8 +166,21 @@ impl MountedStack {
     /// After the engine's end: waits for the server's. The lines to say.
     pub(crate) fn end(self) -> Vec<String> {
         let why = "what served the layers did not answer a process that was to end, and was killed";
-        if self.is_killed { vec![why.into()] } else { self.server.end() }
+        let patience = if self.own.workspace.is_some() { Patience::UntilWritten } else { Patience::Short };
+        let lines = if self.is_killed { vec![why.into()] } else { self.server.end(patience) };
+        replay(&self.own, &self.images);
+        lines
     }
+}
+
+/// What a killed server has left in the journal is written to its places, while the image is still locked: fuse2fs of Debian 12 crashes on
+/// a journal that was not replayed.
+fn replay(own: &OwnMounts, images: &[Locked]) {
+    let Some(path) = &own.workspace else { return };
+    let Some(locked) = images.iter().find(|locked| locked.opened.image.path == *path) else { return };
+    let (Some(window), Ok(file)) = (locked.opened.image.ext_window(), locked.opened.file.try_clone()) else { return };
+    // Whoever opens it next does what cannot be done now.
+    let _ = condatainer_writer::replay(&FileDevice::new(file, window));
 }
 
 impl From<Cannot> for RunError {
@@ -202,6 +221,15 @@ fn opened(path: &Path) -> Result<Locked, RunError> {
     let guards = written_parts(&opened).into_iter().map(|window| locked(path, &opened, window));
     let guards = guards.collect::<Result<_, _>>()?;
     Ok(Locked { opened, upper: None, _guards: guards })
+}
+
+/// The image that is written: nobody else has it.
+fn to_be_written(path: &Path) -> Result<Locked, RunError> {
+    let (image, file, guard) = LockedImage::open(path, Purpose::Change)?.into_parts();
+    if guard.as_ref().is_none_or(|guard| guard.unsupported.is_some()) {
+        return Err(unserved(path, "its file system has no locks"));
+    }
+    Ok(Locked { opened: Opened { image, file }, upper: None, _guards: guard.into_iter().collect() })
 }
 
 /// A layer that is a directory has its content in `upper`, as the engine writes it, or is that itself.
@@ -281,6 +309,11 @@ fn of_layer(image: &image::Image) -> Result<Vec<Image>, RunError> {
         (_, Some(window)) => Ok(vec![part(image, Format::Ext, window)]),
         _ => Err(unserved(&image.path, "it is no image")),
     }
+}
+
+fn of_workspace(image: &image::Image) -> Result<Vec<Image>, RunError> {
+    let window = image.ext_window().ok_or_else(|| unserved(&image.path, "it is no ext image"))?;
+    Ok(vec![part(image, Format::Workspace, window)])
 }
 
 fn part(of: &image::Image, format: Format, window: Window) -> Image {

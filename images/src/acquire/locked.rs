@@ -122,6 +122,12 @@ impl LockedImage {
         self
     }
 
+    /// The image, its file, and what keeps it locked, for who goes on with them.
+    #[must_use]
+    pub fn into_parts(self) -> (Image, File, Option<Guard>) {
+        (self.image, self.file, self.guard)
+    }
+
     /// Set where the file system that holds the image has no locks.
     pub fn lock_unsupported(&self) -> Option<Errno> {
         self.guard.as_ref().and_then(|guard| guard.unsupported)

@@ -21,6 +21,15 @@ use crate::namespace::user::Users;
 /// processes behind.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long is waited for a server's end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// What it has is only read.
+    Short,
+    /// What it has written must reach the disk, however slow that is.
+    UntilWritten,
+}
+
 /// A server that this process has started. It is killed when this is dropped.
 #[derive(Debug)]
 pub struct Server {
@@ -88,8 +97,11 @@ impl Server {
     /// Waits until it has ended by itself, because nobody is left in its mount's namespace, and kills it where it does not: what the
     /// command has left behind loses its file system then. The lines to say: what was wrong with the images, and with its end.
     #[must_use]
-    pub fn end(mut self) -> Vec<String> {
-        let deadline = Instant::now() + PATIENCE;
+    pub fn end(mut self, patience: Patience) -> Vec<String> {
+        let deadline = match patience {
+            Patience::Short => Some(Instant::now() + PATIENCE),
+            Patience::UntilWritten => None,
+        };
         let mut lines = mem::take(&mut *lock(&self.said));
         while self.has_news(deadline) {
             match self.channel.receive::<FromServer>() {
@@ -111,10 +123,10 @@ impl Server {
         let _ = self.process.kill();
     }
 
-    fn has_news(&self, until: Instant) -> bool {
+    fn has_news(&self, until: Option<Instant>) -> bool {
         loop {
-            let within = until.saturating_duration_since(Instant::now());
-            let timeout = PollTimeout::try_from(within).unwrap_or(PollTimeout::MAX);
+            let within = until.map(|until| until.saturating_duration_since(Instant::now()));
+            let timeout = within.map_or(PollTimeout::NONE, |within| PollTimeout::try_from(within).unwrap_or(PollTimeout::MAX));
             match poll(&mut [PollFd::new(self.channel.as_fd(), PollFlags::POLLIN)], timeout) {
                 Err(Errno::EINTR) => {}
                 ready => return ready.is_ok_and(|ready| ready > 0),

@@ -185,7 +185,7 @@ fn owners(users: &Users) -> Owners {
     let (show, inside) = shown(users);
     match users {
         Users::Everybody => Owners::new(show, Ids::ROOT, Ids::ROOT),
-        Users::Caller { uid, gid } | Users::Root { uid, gid } | Users::Range { uid, gid, .. } => {
+        Users::Caller { uid, gid } | Users::RootMapped { uid, gid } | Users::Subuid { uid, gid, .. } => {
             Owners::new(show, Ids { uid: *uid, gid: *gid }, inside)
         }
     }

@@ -26,7 +26,7 @@ use condatainer_stack::layer::Time;
 use condatainer_stack::namespace::{mounts, user::Users};
 use condatainer_stack::process::entry::enter;
 use condatainer_stack::process::server::{Serve, serve};
-use condatainer_stack::process::start::{Entrance, Server};
+use condatainer_stack::process::start::{Entrance, Patience, Server};
 use condatainer_stack::process::{ENTER, Entry, Format, Image, SERVE, Stack};
 use condatainer_stack::scratch::{Backing, Scratch};
 use condatainer_stack::serve::{self, Options, Requests, Top};
@@ -108,7 +108,7 @@ fn start(words: &[OsString]) -> ExitCode {
     let led = entrance.lead(engine.id(), &entry, io::stdin().as_fd(), &server);
     let status = engine.wait().unwrap();
     led.expect("the namespaces and mounts");
-    assert!(server.end().is_empty());
+    assert!(server.end(Patience::Short).is_empty());
     ExitCode::from(u8::try_from(status.code().unwrap_or(99)).unwrap())
 }
 

@@ -42,9 +42,12 @@ pub struct OwnMounts {
     pub root: PathBuf,
     /// Who exists in the container.
     pub users: Users,
-    /// Where what is written is kept, if something can be.
+    /// Where what `:tmp` writes is kept, if something can be.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scratch: Option<Kept>,
+    /// The image that is written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workspace: Option<PathBuf>,
     /// The engine would warn of mount points that it does not make, and here it finds them.
     pub silent: bool,
     /// What the engine mounts on and does not make itself.
@@ -86,6 +89,14 @@ pub enum What {
     Like(PathBuf),
 }
 
+impl OwnMounts {
+    /// Whether anything can be written.
+    #[must_use]
+    pub fn is_written(&self) -> bool {
+        self.scratch.is_some() || self.workspace.is_some()
+    }
+}
+
 /// What the engine mounts on in every container.
 const DIRECTORIES: [&str; 9] =
     ["/proc", "/sys", "/dev", "/tmp", "/var/tmp", "/root", "/ext3", "/cnt", "/.singularity.d/libs"];
@@ -103,8 +114,10 @@ impl Mounting {
 
     /// The engine will mount something more there, which it cannot make a mount point for where something is written.
     pub(crate) fn also_mount_on(&mut self, directory: &Path) {
-        if let Self::Own(OwnMounts { scratch: Some(_), points, .. }) = self {
-            points.push(Point { path: directory.into(), what: What::Directory });
+        if let Self::Own(own) = self
+            && own.is_written()
+        {
+            own.points.push(Point { path: directory.into(), what: What::Directory });
         }
     }
 
@@ -127,9 +140,10 @@ pub(crate) fn decide(
     layers: &[Moded<'_>],
     fakeroot: Option<Fakeroot>,
     binds: &[Bind],
-    is_written: bool,
+    tmp: bool,
 ) -> Result<Mounting, Refusal> {
     let facts_of_mounts = &facts.mounts;
+    let is_written = is_written(layers, tmp);
     if facts_of_mounts.asked == Mounts::Engine {
         return Ok(Mounting::Engine { why: None });
     }
@@ -143,7 +157,8 @@ pub(crate) fn decide(
                 root: mounts::merged(&place, is_written),
                 place,
                 users,
-                scratch: is_written.then(|| kept(facts)),
+                scratch: tmp.then(|| kept(facts)),
+                workspace: written(layers).map(|layer| layer.path.clone()),
                 silent: is_written && !facts.gpu_files.mounted_on.is_empty(),
                 points: points(facts, binds, is_written),
             }))
@@ -193,7 +208,8 @@ fn points(facts: &Facts, binds: &[Bind], is_written: bool) -> Vec<Point> {
 }
 
 /// Whether we mount the layers, unless it is a fakeroot that keeps us from it.
-pub(crate) fn is_ours(facts: &Facts, layers: &[Moded<'_>], is_written: bool) -> bool {
+pub(crate) fn is_ours(facts: &Facts, layers: &[Moded<'_>], tmp: bool) -> bool {
+    let is_written = is_written(layers, tmp);
     facts.mounts.asked != Mounts::Engine
         && !is_bare_directory(facts, layers, is_written)
         && users(facts, layers, None, is_written).is_ok()
@@ -204,6 +220,15 @@ fn is_bare_directory(facts: &Facts, layers: &[Moded<'_>], is_written: bool) -> b
     facts.base.kind == Kind::Directory && layers.is_empty() && !is_written
 }
 
+/// The layer that is written to.
+fn written<'a>(layers: &[Moded<'a>]) -> Option<&'a LayerFacts> {
+    layers.iter().find(|(_, mode)| *mode == Mode::Rw).map(|(layer, _)| *layer)
+}
+
+fn is_written(layers: &[Moded<'_>], tmp: bool) -> bool {
+    tmp || written(layers).is_some()
+}
+
 /// Why it is not for us to mount.
 pub(crate) fn is_written_to(layer: &LayerFacts) -> String {
     format!("{} is written to", layer.path.display())
@@ -211,7 +236,8 @@ pub(crate) fn is_written_to(layer: &LayerFacts) -> String {
 
 /// Who exists in a container that we mount, or why we do not.
 fn users(facts: &Facts, layers: &[Moded<'_>], fakeroot: Option<Fakeroot>, is_written: bool) -> Result<Users, String> {
-    if let Some((layer, _)) = layers.iter().find(|(_, mode)| *mode == Mode::Rw) {
+    // A directory is written as it is, by the engine.
+    if let Some(layer) = written(layers).filter(|layer| layer.image.is_none()) {
         return Err(is_written_to(layer));
     }
     if is_written && facts.gpu_files.by_program {
