@@ -8,6 +8,19 @@
 //! Nothing in here knows a path or starts a process.
 
 #![forbid(unsafe_code)]
+// What tests share is used by some of them only.
+#![cfg_attr(
+    test,
+    allow(
+        unreachable_pub,
+        dead_code,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unit_arg,
+        clippy::type_complexity
+    )
+)]
 
 // What tests share is written as if it stood outside.
 #[cfg(test)]
@@ -32,5 +45,5 @@ mod xattr;
 
 pub use error::{Error, Result};
 pub use journal::{Replayed, replay};
-pub use volume::{Changes, Listed, Named, New, Renaming, Room, Volume, now};
+pub use volume::{Changes, Listed, Named, New, Renaming, Room, Volume, now, tidy};
 pub use xattr::How;

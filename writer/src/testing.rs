@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::Arc;
 
 use condatainer_formats::source::Window;
@@ -64,6 +64,15 @@ impl Image {
     pub(crate) fn assert_sound(&self) {
         let output = Command::new("e2fsck").arg("-fn").arg(&self.path).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    }
+
+    /// e2fsck mends it.
+    pub(crate) fn mended(&self) -> ExitStatus {
+        let mut status = Command::new("e2fsck").arg("-fy").arg(&self.path).stdout(Stdio::null()).status().unwrap();
+        if status.code() == Some(1) {
+            status = ExitStatus::default();
+        }
+        status
     }
 
     /// What debugfs answers.

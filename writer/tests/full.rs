@@ -1,6 +1,9 @@
 //! Images that are full: of blocks, of inodes, by several threads at once. What has no room is refused, what was accepted is there, and
 //! nothing is damaged.
 
+// Tests and their helpers: what does not hold, fails the test.
+#![allow(missing_docs, unreachable_pub, dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 #[path = "oracle/image.rs"]
 mod image;
 

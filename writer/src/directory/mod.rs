@@ -24,7 +24,7 @@ use crate::inode::Node;
 use crate::store::Handle;
 pub(crate) use found::{Found, Place};
 use index::Path;
-pub(crate) use listing::{Listed, list};
+pub(crate) use listing::list;
 use record::{Form, LONGEST_NAME};
 
 /// Looks for a name; `.` and `..` are names too.

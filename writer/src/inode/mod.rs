@@ -77,7 +77,7 @@ impl Node {
         Ok(())
     }
 
-    fn too_short(&self) -> Error {
+    pub(crate) fn too_short(&self) -> Error {
         Error::corrupt(format!("inode {} is too short", self.ino))
     }
 }

@@ -95,6 +95,11 @@ impl Log {
         Ok(())
     }
 
+    /// Whether the disk says of an image that was left that something is in its log: somebody has only taken the mark away that it counts.
+    pub(super) fn is_stale(&self) -> bool {
+        self.sb.s_start.get() != 0
+    }
+
     /// Nothing is in the log. The next transaction will be `tid`.
     pub(super) fn clear(&mut self, tid: u32) -> Result<()> {
         self.set_tail(0, tid);

@@ -121,6 +121,11 @@ impl Journal {
 
     fn try_commit(&mut self, transaction: &Transaction) -> Result<()> {
         if self.is_clean {
+            if self.log.is_stale() {
+                // Before it counts again, or a crash would bring back what it has.
+                self.log.clear(transaction.tid)?;
+                self.flusher.flush()?;
+            }
             superblock::mark_in_use(&*self.device)?;
         }
         self.log.write(transaction, self.is_clean)?;

@@ -86,13 +86,14 @@ impl Store {
     }
 
     /// The running transaction.
+    #[cfg(test)]
     pub(crate) fn running(&self) -> &Transaction {
         &self.running
     }
 
     /// Whether the running transaction must be committed before another change begins.
     pub(crate) fn is_full(&self) -> bool {
-        self.running.log_blocks(self.geometry.block_size()) + HANDLE > self.limits.soft
+        self.running.log_blocks(self.geometry.block_size()) + HANDLE > self.limits.soft || self.pending.is_full()
     }
 
     /// The number of the last transaction that has anything that is not committed.
@@ -121,6 +122,11 @@ impl Store {
     /// Whether the running transaction is large enough to be committed, although there is room for more.
     pub(crate) fn is_half_full(&self) -> bool {
         self.running.log_blocks(self.geometry.block_size()) > self.limits.soft / 2
+    }
+
+    /// Whether a commit has begun that has not ended.
+    pub(crate) fn is_committing(&self) -> bool {
+        self.committing.is_some()
     }
 
     /// Nothing is changed any more, because the journal could not be written.
@@ -192,7 +198,9 @@ impl Store {
         if self.running.log_blocks(self.geometry.block_size()) >= self.limits.hard {
             return Err(io::Error::other("a change is too large for the journal").into());
         }
-        if !self.reserved.contains(&block) {
+        // What is being committed has its room, and is perhaps written there now.
+        let has_room = self.committing.as_ref().is_some_and(|frozen| frozen.blocks.contains_key(&block));
+        if !has_room && !self.reserved.contains(&block) {
             let block_size = u64::from(self.geometry.sb.block_size);
             self.device.reserve(block * block_size, block_size)?;
             self.reserved.insert(block);

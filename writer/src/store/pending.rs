@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+/// A transaction is ended when so many runs wait: a large file that lies in single blocks must not fill the memory.
+const MOST: usize = 1 << 15;
+
 /// Runs of blocks by their first, each with its end and the number of the transaction.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
@@ -12,6 +15,11 @@ pub(super) struct Pending {
 impl Pending {
     pub(super) fn is_empty(&self) -> bool {
         self.runs.is_empty()
+    }
+
+    /// Whether a commit should make some of them free before there are more.
+    pub(super) fn is_full(&self) -> bool {
+        self.runs.len() >= MOST
     }
 
     /// Adds blocks that are not in yet.

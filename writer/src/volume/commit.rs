@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::MutexGuard;
 
-use super::Volume;
+use super::{Volume, orphan};
 use crate::error::{Error, Result};
 use crate::journal::{Journal, note_mount};
 use crate::store::Store;
@@ -13,6 +13,8 @@ use crate::store::Store;
 const QUIET: Duration = Duration::from_secs(1);
 /// and after so long in any case.
 const LONGEST: Duration = Duration::from_secs(5);
+
+const UNENDED: &str = "a commit was begun and did not end";
 
 impl Volume {
     /// Makes everything last that was done before.
@@ -83,6 +85,17 @@ impl Volume {
         }
     }
 
+    /// The end, as [`Self::close`]: nobody uses anything any more. What has no name is deleted first.
+    ///
+    /// # Errors
+    /// The journal cannot be written; the image is left to be replayed.
+    pub fn end(&self) -> Result<()> {
+        self.users.forget_all();
+        let cleaned = orphan::clean_up(self);
+        self.close()?;
+        cleaned
+    }
+
     /// The store, once the running transaction has room for another change.
     pub(super) fn lock_for_change(&self) -> Result<MutexGuard<'_, Store>> {
         loop {
@@ -101,6 +114,11 @@ impl Volume {
         journal.check()?;
         let frozen = {
             let mut store = self.store.lock();
+            if store.is_committing() {
+                // Whoever did it has panicked. What is on the disk may be anything between two states.
+                store.abort(UNENDED.into());
+                return Err(Error::Aborted(UNENDED.into()));
+            }
             if store.uncommitted().is_none() {
                 return Ok(false);
             }

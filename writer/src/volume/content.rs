@@ -6,6 +6,7 @@ use condatainer_formats::ext::{FileType, Stat};
 use condatainer_formats::source::read_exact_at;
 use nix::errno::Errno;
 
+use super::flags::{may_change, may_gain, may_write};
 use super::says::{drop_capabilities, strip};
 use super::{Volume, now, orphan};
 use crate::alloc;
@@ -70,7 +71,7 @@ impl Volume {
             _ => data,
         };
         let _content = self.contents.of(ino).write();
-        let size = self.look(|handle| Ok(file(handle, ino)?.inode()?.size()))?;
+        let size = self.size_of(ino, |node| may_write(node, offset))?;
         if offset > size {
             self.clear_tail(ino, size)?;
         }
@@ -112,7 +113,7 @@ impl Volume {
                 if end > node.inode()?.size() {
                     node.set_size(handle, end)?;
                 }
-                content_changed(handle, &mut node, strips)?;
+                self.content_changed(handle, &mut node, strips)?;
                 node.write(handle)
             })
         })?;
@@ -181,26 +182,26 @@ impl Volume {
             return Err(Errno::EFBIG.into());
         }
         let _content = self.contents.of(ino).write();
-        let before = self.look(|handle| Ok(file(handle, ino)?.inode()?.size()))?;
+        let before = self.size_of(ino, may_change)?;
         self.clear_tail(ino, before.min(size))?;
         let first = size.div_ceil(self.block_size());
         orphan::shorten(self, ino, first, |handle, node| {
             if node.inode()?.size() != size {
                 node.set_size(handle, size)?;
             }
-            content_changed(handle, node, strips)
+            self.content_changed(handle, node, strips)
         })?;
         self.stat(ino)
     }
 
-    /// Makes a hole of whatever lies in a range of bytes; the size stays.
+    /// Makes a hole of whatever lies in a range of bytes; the size stays. `strips` as in [`Self::write`].
     ///
     /// # Errors
     /// Not a regular file, or it cannot be written.
-    pub fn punch(&self, ino: u32, range: Range<u64>) -> Result<()> {
+    pub fn punch(&self, ino: u32, range: Range<u64>, strips: bool) -> Result<()> {
         let _content = self.contents.of(ino).write();
         let block_size = self.block_size();
-        let size = self.look(|handle| Ok(file(handle, ino)?.inode()?.size()))?;
+        let size = self.size_of(ino, may_change)?;
         let range = range.start.min(size)..range.end.min(size);
         let whole = range.start.div_ceil(block_size)..range.end / block_size;
         // The last block can go as a whole where nothing is behind the range.
@@ -215,7 +216,7 @@ impl Volume {
         if whole.is_empty() {
             return self.change(|handle| {
                 let mut node = file(handle, ino)?;
-                content_changed(handle, &mut node, true)?;
+                self.content_changed(handle, &mut node, strips)?;
                 node.write(handle)
             });
         }
@@ -224,7 +225,7 @@ impl Volume {
             to = self.change(|handle| {
                 let mut node = file(handle, ino)?;
                 let rest = map::punch(handle, &mut node, whole.start, to)?;
-                content_changed(handle, &mut node, true)?;
+                self.content_changed(handle, &mut node, strips)?;
                 node.write(handle)?;
                 Ok(rest)
             })?;
@@ -243,17 +244,18 @@ impl Volume {
         Ok(self.device.write_at(&vec![0; length as usize], physical * block_size + within)?)
     }
 
-    /// Gives a range of a file blocks where it has none; they read as zeros. The file is at least `range.end` long then.
+    /// Gives a range of a file blocks where it has none; they read as zeros. The file is at least `range.end` long then. `strips` as in
+    /// [`Self::write`].
     ///
     /// # Errors
     /// No room (`ENOSPC`), too long (`EFBIG`), or not a regular file.
-    pub fn allocate(&self, ino: u32, range: Range<u64>) -> Result<()> {
+    pub fn allocate(&self, ino: u32, range: Range<u64>, strips: bool) -> Result<()> {
         if range.end > map::longest(&self.geometry) {
             return Err(Errno::EFBIG.into());
         }
         let _content = self.contents.of(ino).write();
         let block_size = self.block_size();
-        let size = self.look(|handle| Ok(file(handle, ino)?.inode()?.size()))?;
+        let size = self.size_of(ino, may_gain)?;
         self.clear_tail(ino, size)?;
         let (mut at, end) = (range.start / block_size, range.end.div_ceil(block_size));
         while at < end {
@@ -283,7 +285,7 @@ impl Volume {
             if range.end > node.inode()?.size() {
                 node.set_size(handle, range.end)?;
             }
-            content_changed(handle, &mut node, true)?;
+            self.content_changed(handle, &mut node, strips)?;
             node.write(handle)
         })
     }
@@ -306,6 +308,24 @@ impl Volume {
             at = logical.saturating_add(run.blocks.max(1)).saturating_mul(block_size);
         }
         if hole && offset < size { Ok(size) } else { Err(Errno::ENXIO.into()) }
+    }
+
+    /// How long a file is that passes a test.
+    fn size_of(&self, ino: u32, passes: impl FnOnce(&Node) -> Result<()>) -> Result<u64> {
+        self.look(|handle| {
+            let node = file(handle, ino)?;
+            passes(&node)?;
+            Ok(node.inode()?.size())
+        })
+    }
+
+    /// The content is another. The node is not written.
+    fn content_changed(&self, handle: &mut Handle<'_>, node: &mut Node, strips: bool) -> Result<()> {
+        let time = now();
+        // The kernel keeps a file's content for each of its names, and sees by its time that it was written under another one.
+        let has_several = node.links()? > 1 || self.users.had_several_names(node.ino);
+        node.set_modified(if has_several { node.later(time)? } else { time })?;
+        if strips { strip(handle, node) } else { drop_capabilities(handle, node) }
     }
 
     /// Where a block of a file lies, and how many of the next lie together with it, at most `most`.
@@ -343,10 +363,4 @@ fn insert(handle: &mut Handle<'_>, node: &mut Node, logical: u64, held: &Held) -
     let blocks = held.blocks();
     alloc::take(handle, held)?;
     map::insert(handle, node, Run { logical, physical: Some(blocks.start), blocks: blocks.end - blocks.start })
-}
-
-/// The content is another. The node is not written.
-fn content_changed(handle: &mut Handle<'_>, node: &mut Node, strips: bool) -> Result<()> {
-    node.set_modified(now())?;
-    if strips { strip(handle, node) } else { drop_capabilities(handle, node) }
 }

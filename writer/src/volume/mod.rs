@@ -5,12 +5,16 @@
 
 mod commit;
 mod content;
+mod flags;
 mod locks;
 mod names;
 mod open;
 pub(crate) mod orphan;
 mod rename;
 mod says;
+#[cfg(test)]
+mod tests;
+mod trouble;
 mod users;
 
 use std::sync::Arc;
@@ -28,8 +32,10 @@ use crate::journal::{Flusher, Journal};
 use crate::store::{Handle, Store};
 use locks::ContentLocks;
 pub use names::{Listed, Named, New};
+pub use open::tidy;
 pub use rename::Renaming;
 pub use says::{Changes, Room};
+use trouble::Untold;
 use users::Users;
 
 /// An image that is open for writing.
@@ -42,6 +48,7 @@ pub struct Volume {
     flusher: Arc<Flusher>,
     contents: ContentLocks,
     users: Users,
+    untold: Untold,
 }
 
 impl Volume {

@@ -3,6 +3,7 @@
 use condatainer_formats::ext::{FileType, Ids, Stat};
 use nix::errno::Errno;
 
+use super::flags::{may_change, may_gain};
 use super::{Volume, now, orphan};
 use crate::directory;
 use crate::error::{Error, Result};
@@ -113,6 +114,7 @@ impl Volume {
             if directory::find(handle, &parent, name)?.is_some() {
                 return Err(Errno::EEXIST.into());
             }
+            may_gain(&parent)?;
             let node = make_node(handle, &mut parent, new)?;
             directory::insert(handle, &mut parent, name, node.ino, new.kind)?;
             names_changed(&mut parent)?;
@@ -132,7 +134,9 @@ impl Volume {
             if directory::find(handle, &parent, name)?.is_some() {
                 return Err(Errno::EEXIST.into());
             }
+            may_gain(&parent)?;
             let mut node = Node::read(handle, ino)?;
+            may_change(&node)?;
             let kind = node.inode()?.file_type();
             if kind == FileType::Directory {
                 return Err(Errno::EPERM.into());
@@ -160,6 +164,8 @@ impl Volume {
             let mut parent = directory_of(handle, directory)?;
             let found = directory::find(handle, &parent, name)?.ok_or(Errno::ENOENT)?;
             let mut node = live(handle, found.ino)?;
+            may_change(&parent)?;
+            may_change(&node)?;
             match (node.inode()?.file_type() == FileType::Directory, directory_wanted) {
                 (true, false) => return Err(Errno::EISDIR.into()),
                 (false, true) => return Err(Errno::ENOTDIR.into()),
@@ -169,32 +175,38 @@ impl Volume {
                 close(handle, &node)?;
                 parent.fewer_links()?;
             }
-            directory::remove(handle, &mut parent, &found.place)?;
+            directory::remove(handle, &parent, &found.place)?;
             names_changed(&mut parent)?;
             parent.write(handle)?;
             let is_gone = one_name_fewer(handle, &mut node)?;
             node.write(handle)?;
             Ok((node.ino, is_gone && !self.users.has(node.ino)))
         })?;
-        if is_over { orphan::release(self, ino) } else { Ok(()) }
+        if is_over {
+            self.free(ino);
+        }
+        Ok(())
     }
 
-    /// `count` fewer users of an inode. Its room is free when it has neither name nor user.
+    /// `count` fewer users of an inode. Its room is free when it has neither name nor user; if that fails, [`Self::untold`] tells.
     ///
     /// # Errors
-    /// It could not be freed; that is done when the image is opened next.
+    /// It cannot be read.
     pub fn release(&self, ino: u32, count: u64) -> Result<()> {
         // Under the store's lock, as where a name is lost: one of the two is the last to see it.
         let is_over =
             self.look(|handle| Ok(self.users.remove(ino, count) && Node::read(handle, ino)?.links()? == 0))?;
-        if is_over { orphan::release(self, ino) } else { Ok(()) }
+        if is_over {
+            self.free(ino);
+        }
+        Ok(())
     }
 
     /// What is given of an inode, which is in use from now on.
     pub(super) fn named(&self, handle: &mut Handle<'_>, ino: u32) -> Result<Named> {
         let node = live(handle, ino)?;
         let stat = node.stat(&handle.geometry())?;
-        self.users.add(ino);
+        self.users.add(ino, stat.links > 1 && stat.kind != FileType::Directory);
         Ok(Named { ino, stat })
     }
 }

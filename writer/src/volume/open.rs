@@ -7,12 +7,13 @@ use condatainer_formats::ext::{ExtError, Features, Window};
 use parking_lot::Mutex;
 
 use super::locks::ContentLocks;
+use super::trouble::Untold;
 use super::users::Users;
 use super::{Volume, orphan};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::geometry::Geometry;
-use crate::journal::{Journal, replay};
+use crate::journal::{Journal, Replayed, replay};
 use crate::store::Store;
 
 /// The features that are written, or do no harm to who does not know them.
@@ -39,11 +40,25 @@ impl Volume {
         let mut store = Store::new(Arc::clone(&device), Arc::clone(&geometry), journal.next(), journal.limits());
         recount(&mut store)?;
         let (flusher, journal, store) = (journal.flusher(), Mutex::new(journal), Mutex::new(store));
-        let (contents, users) = (ContentLocks::new(), Users::default());
-        let volume = Self { device, geometry, journal, store, flusher, contents, users };
+        let (contents, users, untold) = (ContentLocks::new(), Users::default(), Untold::default());
+        let volume = Self { device, geometry, journal, store, flusher, contents, users, untold };
         orphan::clean_up(&volume)?;
         Ok(volume)
     }
+}
+
+/// What whoever survives a killed writer does: replays the journal, and carries out what is left of deletions where the image is one that is
+/// written here. Then nothing is left to be done for it.
+///
+/// # Errors
+/// The journal is damaged or uses something that is not understood, or the device fails.
+pub fn tidy(device: Arc<dyn Device>) -> Result<Replayed> {
+    let replayed = replay(&*device)?;
+    let sb = Fs::open(&&*device, Window::whole(device.size()), u64::MAX)?.sb;
+    if state_of(&sb).orphans && require_written(&*device).is_ok() {
+        Volume::open(device)?.end()?;
+    }
+    Ok(replayed)
 }
 
 /// Counts what is free: the kernel does so when it mounts, and leaves the superblock's figures as they are until it unmounts.

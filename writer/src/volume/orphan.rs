@@ -156,11 +156,22 @@ fn shorten_part(handle: &mut Handle<'_>, ino: u32, from: u64, end: u64) -> Resul
     Ok(left)
 }
 
-/// Carries out what the last writer of the image has left.
+/// Carries out what the last writer of the image has left. Where the list, or something on it, is damaged, the rest is left to e2fsck, as the
+/// kernel does it: one file must not keep the image from being written.
 ///
 /// # Errors
-/// The list is damaged.
+/// The device fails, or the journal.
 pub(crate) fn clean_up(volume: &Volume) -> Result<()> {
+    match free_all(volume) {
+        Err(error @ Error::Image(_)) => {
+            volume.tell(error);
+            volume.note_damage(true)
+        }
+        done => done,
+    }
+}
+
+fn free_all(volume: &Volume) -> Result<()> {
     loop {
         let first = volume.look(|handle| Ok(handle.superblock()?.s_last_orphan.get()))?;
         if first == 0 {

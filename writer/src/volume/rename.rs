@@ -6,8 +6,9 @@ use condatainer_formats::ext::raw::ROOT_INO;
 use condatainer_formats::ext::{FileType, Ids};
 use nix::errno::Errno;
 
+use super::flags::{may_change, may_gain};
 use super::names::{MOST_LINKS, New, check, close, directory_of, live, make_node, names_changed, one_name_fewer};
-use super::{Volume, now, orphan};
+use super::{Volume, now};
 use crate::directory::{self, Found};
 use crate::error::{Error, Result};
 use crate::inode::Node;
@@ -50,6 +51,9 @@ impl Volume {
             if how.no_replace && replaced.is_some() {
                 return Err(Errno::EEXIST.into());
             }
+            if replaced.as_ref().is_none_or(|replaced| replaced.node.ino != moved.node.ino) {
+                may_rename((&source, &moved), (&target, replaced.as_ref()))?;
+            }
             if moved.is_directory && is_within(handle, &moved.node, &target)? {
                 return Err(Errno::EINVAL.into());
             }
@@ -68,8 +72,20 @@ impl Volume {
                 }
             }
         })?;
-        gone.map_or(Ok(()), |ino| orphan::release(self, ino))
+        if let Some(ino) = gone {
+            self.free(ino);
+        }
+        Ok(())
     }
+}
+
+/// Whether both directories may lose, or gain, these names.
+fn may_rename((source, moved): (&Node, &There), (target, replaced): (&Node, Option<&There>)) -> Result<()> {
+    may_change(source)?;
+    may_change(&moved.node)?;
+    let Some(replaced) = replaced else { return may_gain(target) };
+    may_change(target)?;
+    may_change(&replaced.node)
 }
 
 /// Returns what stood under the new name, if it has no name any more.
@@ -131,6 +147,15 @@ fn exchange(
     (target, mut other): (Node, There),
 ) -> Result<()> {
     let mut pair = Pair::of(source, target);
+    let gains = match (moved.is_directory, other.is_directory) {
+        (true, false) => Some(pair.target()),
+        (false, true) => Some(pair.source()),
+        _ => None,
+    };
+    let is_full = gains.map(|parent| parent.links()).transpose()?.is_some_and(|links| links >= MOST_LINKS);
+    if is_full && !pair.is_one() {
+        return Err(Errno::EMLINK.into());
+    }
     let [moved_kind, other_kind] = [moved.node.inode()?.file_type(), other.node.inode()?.file_type()];
     directory::replace(handle, &moved.found.place, other.node.ino, other_kind)?;
     directory::replace(handle, &other.found.place, moved.node.ino, moved_kind)?;

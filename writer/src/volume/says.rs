@@ -3,6 +3,7 @@
 use condatainer_formats::ext::{FileType, Stat, Time};
 use nix::errno::Errno;
 
+use super::flags::may_change;
 use super::{Volume, now};
 use crate::error::{Error, Result};
 use crate::inode::Node;
@@ -104,6 +105,7 @@ impl Volume {
     pub fn alter(&self, ino: u32, changes: &Changes<'_>) -> Result<Stat> {
         self.change_with_room(|handle| {
             let mut node = Node::read(handle, ino)?;
+            may_change(&node)?;
             let inode = node.inode_mut()?;
             if let Some(mode) = changes.mode {
                 inode.set_permissions(mode & 0o7777);
@@ -164,6 +166,7 @@ impl Volume {
     pub fn set_xattr(&self, ino: u32, name: &[u8], value: &[u8], how: xattr::How) -> Result<()> {
         self.change_with_room(|handle| {
             let mut node = Node::read(handle, ino)?;
+            may_change(&node)?;
             xattr::set(handle, &mut node, name, value, how)?;
             node.set_changed(now())?;
             node.write(handle)
@@ -177,6 +180,7 @@ impl Volume {
     pub fn remove_xattr(&self, ino: u32, name: &[u8]) -> Result<()> {
         self.change_with_room(|handle| {
             let mut node = Node::read(handle, ino)?;
+            may_change(&node)?;
             if !xattr::remove(handle, &mut node, name)? {
                 return Err(Errno::ENODATA.into());
             }

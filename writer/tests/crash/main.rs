@@ -1,6 +1,9 @@
 //! Crashes in the middle of real work: what is left is what was committed last, or was being committed, with all of its data and none of
 //! anybody else's; e2fsck has nothing to mend. `CONDATAINER_CRASHES` says how many times as many are tried as usual.
 
+// Tests and their helpers: what does not hold, fails the test.
+#![allow(missing_docs, unreachable_pub, dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 #[path = "../support/record.rs"]
 mod record;
 mod seen;

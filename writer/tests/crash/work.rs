@@ -296,8 +296,8 @@ impl Work {
                 written.map(drop)
             }
             5 => self.volume.truncate(ino, offset, false).map(drop),
-            6 => self.volume.punch(ino, offset..offset + length),
-            _ => self.volume.allocate(ino, offset..offset + length),
+            6 => self.volume.punch(ino, offset..offset + length, false),
+            _ => self.volume.allocate(ino, offset..offset + length, false),
         };
         self.worked.touched.push((self.worked.recorder.len(), ino));
         done

@@ -3,6 +3,9 @@
 //!
 //! `CONDATAINER_SEQUENCES` says how many sequences; a failure is shrunk to the shortest one that fails.
 
+// Tests and their helpers: what does not hold, fails the test.
+#![allow(missing_docs, unreachable_pub, dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod image;
 mod kernel;
 mod ops;

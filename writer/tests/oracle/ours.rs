@@ -157,7 +157,7 @@ impl Side for Ours {
             }
             Op::Punch(path, offset, length) => {
                 let ino = self.file(path)?;
-                self.volume.punch(ino, *offset..offset + length).map_err(code)?;
+                self.volume.punch(ino, *offset..offset + length, false).map_err(code)?;
             }
             Op::Mode(path, mode) => {
                 let ino = self.opened(path)?.ino;

@@ -32,20 +32,27 @@ pub struct Recorder {
     fails: AtomicUsize,
     /// How many fail.
     failures: AtomicUsize,
+    /// Which one panics.
+    panics: AtomicUsize,
 }
 
 impl Recorder {
     /// Of an image that holds these bytes.
     pub fn new(base: Vec<u8>) -> Self {
         let (image, events) = (RwLock::new(base.clone()), Mutex::new(Vec::new()));
-        let [calls, fails, failures] = [0, usize::MAX, 0].map(AtomicUsize::new);
-        Self { base, image, events, calls, fails, failures }
+        let [calls, fails, failures, panics] = [0, usize::MAX, 0, usize::MAX].map(AtomicUsize::new);
+        Self { base, image, events, calls, fails, failures, panics }
     }
 
     /// The writes and flushes with these numbers fail.
     pub fn fail(&self, calls: Range<usize>) {
         self.fails.store(calls.start, Relaxed);
         self.failures.store(calls.len(), Relaxed);
+    }
+
+    /// The write or flush with this number panics.
+    pub fn panic(&self, call: usize) {
+        self.panics.store(call, Relaxed);
     }
 
     /// How much was done.
@@ -70,6 +77,7 @@ impl Recorder {
 
     fn attempt(&self) -> io::Result<()> {
         let call = self.calls.fetch_add(1, Relaxed);
+        assert_ne!(call, self.panics.load(Relaxed));
         let first = self.fails.load(Relaxed);
         match call >= first && call - first < self.failures.load(Relaxed) {
             true => Err(io::Error::from_raw_os_error(5)),
@@ -102,10 +110,6 @@ impl Device for Recorder {
 
     fn reserve(&self, offset: u64, length: u64) -> io::Result<()> {
         assert!(offset + length <= self.size());
-        Ok(())
-    }
-
-    fn discard(&self, _: u64, _: u64) -> io::Result<()> {
         Ok(())
     }
 
@@ -199,10 +203,6 @@ impl Device for Overlay<'_> {
     }
 
     fn reserve(&self, _: u64, _: u64) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn discard(&self, _: u64, _: u64) -> io::Result<()> {
         Ok(())
     }
 

@@ -161,6 +161,11 @@ impl RawSuperblock {
         self.s_state.set(if valid { state | VALID } else { state & !VALID });
     }
 
+    /// Says that damage was seen: it is to be checked before it is used again.
+    pub fn set_errors(&mut self) {
+        self.s_state.set(self.s_state.get() | ERRORS);
+    }
+
     /// Whether its journal must be replayed before anybody looks at the file system.
     #[must_use]
     pub fn needs_recovery(&self) -> bool {

@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use super::trial::Trial;
-use crate::directory::{self, Listed};
+use crate::directory;
+use crate::directory::listing::Listed;
 use crate::inode::Node;
 use crate::map;
 use crate::testing::Opened;

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::trial::{Trial, colliding};
-use crate::directory::{self, Listed};
+use crate::directory;
+use crate::directory::listing::Listed;
 use crate::inode::Node;
 use crate::testing::{Image, Opened};
 

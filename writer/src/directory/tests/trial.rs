@@ -7,7 +7,8 @@ use std::path::Path;
 
 use condatainer_formats::ext::raw::FileType;
 
-use crate::directory::{self, Listed};
+use crate::directory;
+use crate::directory::listing::Listed;
 use crate::error::Result;
 use crate::inode::Node;
 use crate::store::Handle;

@@ -22,18 +22,25 @@ fn every_prefix(worked: &Worked, step: usize) -> Vec<usize> {
 }
 
 /// Power cuts between two flushes.
-fn samples(worked: &Worked, seed: u64, count: usize) {
+fn each_cut(worked: &Worked, seed: u64, count: usize, mut visit: impl FnMut(&Overlay<'_>, usize)) {
     let mut random = fastrand::Rng::with_seed(seed);
     let events = worked.recorder.events();
     let mut ends: Vec<usize> = (0..count).map(|_| random.usize(0..=events.len())).collect();
     ends.sort_unstable();
     let (mut image, mut applied) = (worked.recorder.base.clone(), 0);
-    let journal = image.chunks(1024).position(|block| block.starts_with(&[0xC0, 0x3B, 0x39, 0x98])).unwrap() * 1024;
     for end in ends {
         let flushed = events[..end].iter().rposition(|event| matches!(event, Event::Flush)).unwrap_or(0);
         apply(&mut image, &events[applied..flushed]);
         applied = flushed;
-        let overlay = Overlay::cut(&image, &events[flushed..end], &mut random);
+        visit(&Overlay::cut(&image, &events[flushed..end], &mut random), end);
+    }
+}
+
+/// Whoever comes after them finds a state, and e2fsck has nothing to ask.
+fn samples(worked: &Worked, seed: u64, count: usize) {
+    let blocks = worked.recorder.base.chunks(1024);
+    let journal = blocks.clone().position(|block| block.starts_with(&[0xC0, 0x3B, 0x39, 0x98])).unwrap() * 1024;
+    each_cut(worked, seed, count, |overlay, end| {
         let word = |at: usize| {
             let mut word = [0; 4];
             overlay.read_at(&mut word, at as u64).unwrap();
@@ -41,8 +48,8 @@ fn samples(worked: &Worked, seed: u64, count: usize) {
         };
         // e2fsck would ask: the log has something, and the superblock does not say that it counts.
         assert!(word(1024 + 0x60)[0] & 4 != 0 || word(journal + 0x1C) == [0; 4], "after {end} events");
-        worked.check(&overlay, end);
-    }
+        worked.check(overlay, end);
+    });
 }
 
 fn works(make: Make, seed: u64, plan: Plan) -> Worked {
@@ -65,6 +72,23 @@ fn a_crash_leaves_a_state_that_was_committed() {
 fn the_first_commit_is_cut() {
     let plan = Plan { changes: 1, commits: 1, largest: 3, close: true };
     samples(&works(SMALL, 7, plan), 7, 500);
+}
+
+/// Somebody has taken the mark away that the journal counts, and left what is in it.
+#[test]
+fn a_log_that_does_not_count_never_comes_back() {
+    let plan = Plan { changes: 30, commits: 2, largest: 12, close: false };
+    let mut image = works(SMALL, 8, plan).recorder.image();
+    image[1024 + 0x60] &= !4;
+    let plan = Plan { changes: 8, commits: 1, largest: 3, close: true };
+    for seed in 0..8 {
+        let worked = work(SMALL, Recorder::new(image.clone()), seed, plan);
+        assert!(worked.error.is_none(), "{:?}", worked.error);
+        every_prefix(&worked, 1);
+        each_cut(&worked, seed, 100, |overlay, end| {
+            worked.check(overlay, end);
+        });
+    }
 }
 
 #[test]

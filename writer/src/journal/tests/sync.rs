@@ -89,9 +89,6 @@ impl Device for Gated {
     fn reserve(&self, offset: u64, length: u64) -> std::io::Result<()> {
         self.recorder.reserve(offset, length)
     }
-    fn discard(&self, offset: u64, length: u64) -> std::io::Result<()> {
-        self.recorder.discard(offset, length)
-    }
     fn flush(&self) -> std::io::Result<()> {
         self.waiting.fetch_add(1, SeqCst);
         drop(self.gate.read());

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use condatainer_formats::ext::Ids;
 
 use super::*;
+use crate::New;
 use crate::inode;
 use crate::store::Store;
 use crate::testing::{FEATURES, Image, commit, fill};
@@ -30,6 +31,10 @@ fn image(block_size: &str) -> (Image, (u64, u64), [u32; 6]) {
         image.spoil(&format!("unlink {name}"));
     }
     (image, (blocks, free_inodes + 6), inodes)
+}
+
+fn new() -> New<'static> {
+    New { kind: FileType::Regular, mode: 0o644, ids: Ids::ROOT, device: (0, 0), target: &[], xattrs: &[] }
 }
 
 fn volume(image: &Image) -> Volume {
@@ -191,8 +196,18 @@ fn lists_that_lead_nowhere_are_damage() {
             image.spoil(&format!("set_inode_field <{}> links_count 0", pair[0]));
             image.spoil(&format!("set_inode_field <{}> dtime @{}", pair[0], pair[1]));
         }
+        let volume = volume(&image);
+        let untold: Vec<String> = volume.untold().iter().map(ToString::to_string).collect();
+        assert!(untold.len() == 1 && untold[0].contains("the list of orphans leads to inode"), "{list:?}: {untold:?}");
+        let made = volume.make(2, b"new", &new()).unwrap();
+        volume.release(made.ino, 1).unwrap();
+        volume.remove(2, b"new", false).unwrap();
+        volume.close().unwrap();
         let error = Volume::open(Arc::new(image.device())).err().unwrap().to_string();
-        assert!(error.contains("the list of orphans leads to inode"), "{list:?}: {error}");
+        assert!(error.contains("with errors"), "{error}");
+        assert!(image.mended().success());
+        Volume::open(Arc::new(image.device())).unwrap().close().unwrap();
+        image.assert_sound();
     }
 }
 
@@ -227,6 +242,49 @@ fn directories_links_and_attributes_end_as_well() {
     drop(store);
     assert_ne!(image.free(), free);
     volume(&image).close().unwrap();
+    image.assert_sound();
+    assert_eq!(image.free(), free);
+}
+
+#[test]
+fn a_file_that_cannot_be_freed_loses_its_name_all_the_same() {
+    let image = journalled("1024", &["file", "other"]);
+    let ino = image.inode("file");
+    let mut store = image.store();
+    fill(&mut store, ino, 0, 20);
+    commit(&mut store);
+    drop(store);
+    // Its blocks of pointers are said to lie where the groups are described.
+    image.spoil(&format!("set_inode_field <{ino}> block[IND] 2"));
+    let volume = volume(&image);
+    volume.remove(2, b"file", false).unwrap();
+    assert_eq!(volume.lookup(2, b"file").unwrap_err().errno(), nix::errno::Errno::ENOENT);
+    let untold = volume.untold();
+    assert!(matches!(untold[..], [Error::Image(_)]), "{untold:?}");
+    volume.remove(2, b"other", false).unwrap();
+    volume.close().unwrap();
+    assert!(Volume::open(Arc::new(image.device())).err().unwrap().to_string().contains("with errors"));
+    assert!(image.mended().success());
+    super::super::tidy(Arc::new(image.device())).unwrap();
+    image.assert_sound();
+}
+
+#[test]
+fn the_end_deletes_what_is_still_in_use() {
+    let image = journalled("1024", &[]);
+    let free = image.free();
+    let volume = volume(&image);
+    let made = volume.make(2, b"new", &new()).unwrap();
+    volume.write(made.ino, 0, &[7; 100_000], false).unwrap();
+    volume.remove(2, b"new", false).unwrap();
+    volume.commit().unwrap();
+    let killed = std::fs::read(&image.path).unwrap();
+    volume.end().unwrap();
+    image.assert_sound();
+    assert_eq!(image.free(), free);
+    // So does who comes after one that was killed.
+    std::fs::write(&image.path, killed).unwrap();
+    assert!(super::super::tidy(Arc::new(image.device())).unwrap().was_needed);
     image.assert_sound();
     assert_eq!(image.free(), free);
 }
