@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use condatainer_stack::namespace::user::Users;
-use condatainer_stack::process::start::{Entrance, Server};
+use condatainer_stack::process::start::{Entrance, Patience, Server};
 use condatainer_stack::process::{ENTER, Entry, Format, Image, Stack};
 use nix::unistd::{getegid, geteuid};
 
@@ -77,6 +77,6 @@ fn serve_once(program: &Path, place: &Path, images: &[(Image, File)]) -> Result<
     entrance.lead(engine.id(), &entry, io::stdin().as_fd(), &server)?;
     let took = started.elapsed();
     engine.wait()?;
-    server.end().iter().for_each(|line| eprintln!("{line}"));
+    server.end(Patience::Short).iter().for_each(|line| eprintln!("{line}"));
     Ok(took)
 }

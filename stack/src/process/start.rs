@@ -126,7 +126,8 @@ impl Server {
     fn has_news(&self, until: Option<Instant>) -> bool {
         loop {
             let within = until.map(|until| until.saturating_duration_since(Instant::now()));
-            let timeout = within.map_or(PollTimeout::NONE, |within| PollTimeout::try_from(within).unwrap_or(PollTimeout::MAX));
+            let timeout =
+                within.map_or(PollTimeout::NONE, |within| PollTimeout::try_from(within).unwrap_or(PollTimeout::MAX));
             match poll(&mut [PollFd::new(self.channel.as_fd(), PollFlags::POLLIN)], timeout) {
                 Err(Errno::EINTR) => {}
                 ready => return ready.is_ok_and(|ready| ready > 0),

@@ -65,7 +65,7 @@ pub fn open(opened: Opened, say: Say) -> io::Result<Box<dyn Serve>> {
     };
     let workspace = written.map(|image| workspace(image, &stack.users, &trouble)).transpose()?;
     let (volume, written) = match workspace {
-        Some((volume, tree, tops)) => (Some(volume), Some((tree, tops))),
+        Some((volume, written)) => (Some(volume), Some(written)),
         None => (None, backing.map(|backing| writable(backing, stack.memory, ids))),
     };
     let written = written.map(|(tree, tops)| (guarded(tree) as _, tops));
@@ -97,13 +97,13 @@ fn workspace(
     (image, file): (Image, File),
     users: &Users,
     trouble: &Arc<Trouble>,
-) -> io::Result<(Arc<Volume>, Arc<dyn serve::tree::Tree>, Vec<Top>)> {
+) -> io::Result<(Arc<Volume>, Written)> {
     let named = |error: condatainer_writer::Error| io::Error::other(format!("{}: {error}", image.path.display()));
     let device = FileDevice::new(file, Window { offset: image.offset, size: image.size });
     let volume = Arc::new(Volume::open(Arc::new(device)).map_err(named)?);
     let tree = Workspace::new(Arc::clone(&volume), owners(users), Arc::clone(trouble)).map_err(named)?;
     let tops = vec![Top { name: UPPER, node: tree.upper() }, Top { name: WORK, node: tree.work() }];
-    Ok((volume, Arc::new(tree), tops))
+    Ok((volume, (Arc::new(tree), tops)))
 }
 
 fn now() -> Time {
@@ -125,8 +125,8 @@ impl Serve for Tree {
         let committer = Committer::start(Arc::clone(&volume))?;
         let served = serve::run(self.requests, mount, options, ready);
         committer.end();
-        // What was written is to be whole, whatever has ended the mount.
-        volume.close().map_err(|error| io::Error::other(error.to_string()))?;
+        // What was written is to be whole, whatever has ended the mount; FORGETs may never have come.
+        volume.end().map_err(|error| io::Error::other(error.to_string()))?;
         served
     }
 }

@@ -39,11 +39,6 @@ impl Marks {
     pub(super) fn is_new(&self, directory: u32) {
         self.0.lock().insert(directory);
     }
-
-    /// A directory is gone; its number may stand for another one.
-    pub(super) fn forget(&self, directory: u32) {
-        self.0.lock().remove(&directory);
-    }
 }
 
 fn turn(volume: &Volume, directory: u32) -> Result<()> {

@@ -254,11 +254,11 @@ impl Tree for Workspace {
         match mode & !libc::FALLOC_FL_KEEP_SIZE {
             // Blocks behind the end of a file are not ext3's.
             0 if keep && end > self.answer(self.volume.stat(ino))?.size => Err(Errno::EOPNOTSUPP),
-            0 => self.with_room(|| self.volume.allocate(ino, offset..end)),
-            libc::FALLOC_FL_PUNCH_HOLE if keep => self.answer(self.volume.punch(ino, offset..end)),
+            0 => self.with_room(|| self.volume.allocate(ino, offset..end, true)),
+            libc::FALLOC_FL_PUNCH_HOLE if keep => self.answer(self.volume.punch(ino, offset..end, true)),
             libc::FALLOC_FL_ZERO_RANGE if !keep => {
-                self.answer(self.volume.punch(ino, offset..end))?;
-                self.with_room(|| self.volume.allocate(ino, offset..end))
+                self.answer(self.volume.punch(ino, offset..end, true))?;
+                self.with_room(|| self.volume.allocate(ino, offset..end, true))
             }
             _ => Err(Errno::EOPNOTSUPP),
         }

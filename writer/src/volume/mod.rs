@@ -10,6 +10,7 @@ mod locks;
 mod names;
 mod open;
 pub(crate) mod orphan;
+mod recover;
 mod rename;
 mod says;
 #[cfg(test)]
@@ -32,7 +33,7 @@ use crate::journal::{Flusher, Journal};
 use crate::store::{Handle, Store};
 use locks::ContentLocks;
 pub use names::{Listed, Named, New};
-pub use open::tidy;
+pub use recover::recover;
 pub use rename::Renaming;
 pub use says::{Changes, Room};
 use trouble::Untold;

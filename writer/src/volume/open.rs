@@ -13,7 +13,7 @@ use super::{Volume, orphan};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::geometry::Geometry;
-use crate::journal::{Journal, Replayed, replay};
+use crate::journal::{Journal, replay};
 use crate::store::Store;
 
 /// The features that are written, or do no harm to who does not know them.
@@ -47,20 +47,6 @@ impl Volume {
     }
 }
 
-/// What whoever survives a killed writer does: replays the journal, and carries out what is left of deletions where the image is one that is
-/// written here. Then nothing is left to be done for it.
-///
-/// # Errors
-/// The journal is damaged or uses something that is not understood, or the device fails.
-pub fn tidy(device: Arc<dyn Device>) -> Result<Replayed> {
-    let replayed = replay(&*device)?;
-    let sb = Fs::open(&&*device, Window::whole(device.size()), u64::MAX)?.sb;
-    if state_of(&sb).orphans && require_written(&*device).is_ok() {
-        Volume::open(device)?.end()?;
-    }
-    Ok(replayed)
-}
-
 /// Counts what is free: the kernel does so when it mounts, and leaves the superblock's figures as they are until it unmounts.
 fn recount(store: &mut Store) -> Result<()> {
     let mut handle = store.begin();
@@ -85,7 +71,7 @@ fn recount(store: &mut Store) -> Result<()> {
 }
 
 /// An error if the file system has something that is not written.
-fn require_written(device: &dyn Device) -> Result<()> {
+pub(super) fn require_written(device: &dyn Device) -> Result<()> {
     let sb = Fs::open(&device, Window::whole(device.size()), u64::MAX)?.sb;
     let Features { compat, incompat, ro_compat } = sb.features;
     let (compat, incompat, ro_compat) = (compat & !COMPAT, incompat & !INCOMPAT, ro_compat & !RO_COMPAT);

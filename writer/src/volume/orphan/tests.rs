@@ -265,7 +265,7 @@ fn a_file_that_cannot_be_freed_loses_its_name_all_the_same() {
     volume.close().unwrap();
     assert!(Volume::open(Arc::new(image.device())).err().unwrap().to_string().contains("with errors"));
     assert!(image.mended().success());
-    super::super::tidy(Arc::new(image.device())).unwrap();
+    crate::recover(Arc::new(image.device())).unwrap();
     image.assert_sound();
 }
 
@@ -284,7 +284,7 @@ fn the_end_deletes_what_is_still_in_use() {
     assert_eq!(image.free(), free);
     // So does who comes after one that was killed.
     std::fs::write(&image.path, killed).unwrap();
-    assert!(super::super::tidy(Arc::new(image.device())).unwrap().was_needed);
+    assert!(crate::recover(Arc::new(image.device())).unwrap().was_needed);
     image.assert_sound();
     assert_eq!(image.free(), free);
 }
