@@ -13,8 +13,8 @@ use std::process::Command;
 use syn::visit::Visit;
 
 /// The directories whose files import each other.
-const LIBRARIES: [&str; 7] =
-    ["formats/src", "images/src", "stack/src", "core/src", "cli/src", "plugin/src", "tests/src"];
+const LIBRARIES: [&str; 8] =
+    ["formats/src", "writer/src", "images/src", "stack/src", "core/src", "cli/src", "plugin/src", "tests/src"];
 /// How many names may stand side by side, besides the file that says what the directory is.
 const SIDE_BY_SIDE: usize = 12;
 

@@ -3,7 +3,7 @@
 use condatainer_formats::ext::raw::{FileType, flag};
 use condatainer_formats::ext::{Ids, Time};
 
-use super::Node;
+use super::node::Node;
 use crate::alloc;
 use crate::error::Result;
 use crate::store::Handle;

@@ -3,7 +3,7 @@
 use condatainer_formats::ext::{Stat, Time};
 use zerocopy::IntoBytes;
 
-use super::Node;
+use super::node::Node;
 use crate::error::Result;
 use crate::geometry::Geometry;
 

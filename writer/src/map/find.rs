@@ -3,8 +3,8 @@
 use zerocopy::little_endian::U32;
 
 use super::path::{self, DIRECT, Path, pointers};
-use super::{Run, require_map, too_far};
-use crate::error::Result;
+use super::run::{Run, require_map, too_far};
+use crate::error::{Error, Result};
 use crate::inode::Node;
 use crate::store::Handle;
 
@@ -109,4 +109,10 @@ pub(crate) fn goal(handle: &mut Handle<'_>, node: &Node, logical: u64) -> Result
 
 fn last(pointers: &[U32]) -> Option<u64> {
     pointers.iter().rev().map(|pointer| u64::from(pointer.get())).find(|pointer| *pointer != 0)
+}
+
+/// The block of the disk behind a directory's block, which must not be in a hole.
+pub(crate) fn block_of_directory(handle: &mut Handle<'_>, node: &Node, logical: u64) -> Result<u64> {
+    let run = find(handle, node, logical, 1)?;
+    run.physical.ok_or_else(|| Error::corrupt(format!("the directory of inode {} has a hole", node.ino)))
 }

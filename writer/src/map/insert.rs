@@ -4,7 +4,7 @@ use nix::errno::Errno;
 
 use super::find::{goal, read};
 use super::path::{self, DIRECT, Path, pointers, pointers_mut};
-use super::{Run, add_blocks, require_map, too_far};
+use super::run::{Run, add_blocks, require_map, too_far};
 use crate::alloc;
 use crate::error::{Error, Result};
 use crate::inode::Node;

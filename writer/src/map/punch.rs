@@ -4,7 +4,7 @@ use condatainer_formats::ext::raw::FileType;
 
 use super::find::read;
 use super::path::{self, DIRECT, Path, addressable, pointers, pointers_mut};
-use super::{remove_blocks, require_map};
+use super::run::{remove_blocks, require_map};
 use crate::alloc;
 use crate::error::{Error, Result};
 use crate::inode::Node;

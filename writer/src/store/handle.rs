@@ -9,7 +9,10 @@ use condatainer_formats::ext::raw::RawSuperblock;
 use rustc_hash::FxHashSet;
 use zerocopy::FromBytes;
 
-use super::{Bytes, OrphanHints, Room, Store};
+use super::bytes::Bytes;
+use super::metadata::Store;
+use super::orphans::OrphanHints;
+use super::room::Room;
 use crate::error::{Error, Result};
 use crate::geometry::Geometry;
 
@@ -24,8 +27,15 @@ pub(crate) struct Handle<'a> {
     is_done: bool,
 }
 
+impl Store {
+    /// Begins a change. What it does counts once it is [`Handle::done`].
+    pub(crate) fn begin(&mut self) -> Handle<'_> {
+        Handle::new(self)
+    }
+}
+
 impl<'a> Handle<'a> {
-    pub(super) fn new(store: &'a mut Store) -> Self {
+    fn new(store: &'a mut Store) -> Self {
         let (before, revoked_before, freed) = (Vec::new(), Vec::new(), Vec::new());
         Self { store, before, changed: FxHashSet::default(), revoked_before, freed, is_done: false }
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::Bytes;
+use super::bytes::Bytes;
 
 /// What a block costs besides its bytes.
 const OVERHEAD: usize = 96;

@@ -5,7 +5,7 @@ use std::time::Instant;
 use condatainer_formats::jbd2::encode::{numbers_per_revoke, tags_per_descriptor};
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::Bytes;
+use super::bytes::Bytes;
 
 /// So much may be changed in one transaction, in bytes: all of it is in memory, twice for a moment.
 const MOST: usize = 16 << 20;

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::MutexGuard;
 
-use super::{Volume, orphan};
+use super::base::Volume;
+use super::orphan;
 use crate::error::{Error, Result};
 use crate::journal::{Journal, note_mount};
 use crate::store::Store;

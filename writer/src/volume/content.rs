@@ -6,9 +6,10 @@ use condatainer_formats::ext::{FileType, Stat};
 use condatainer_formats::source::read_exact_at;
 use nix::errno::Errno;
 
+use super::base::{Volume, now};
 use super::flags::{may_change, may_gain, may_write};
+use super::orphan;
 use super::says::{drop_capabilities, strip};
-use super::{Volume, now, orphan};
 use crate::alloc;
 use crate::error::{Error, Result};
 use crate::inode::Node;

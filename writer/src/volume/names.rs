@@ -3,8 +3,9 @@
 use condatainer_formats::ext::{FileType, Ids, Stat};
 use nix::errno::Errno;
 
+use super::base::{Volume, now};
 use super::flags::{may_change, may_gain};
-use super::{Volume, now, orphan};
+use super::orphan;
 use crate::directory;
 use crate::error::{Error, Result};
 use crate::inode::{self, Node};

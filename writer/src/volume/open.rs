@@ -6,10 +6,8 @@ use condatainer_formats::ext::raw::{Fs, GroupDescriptor, state_of};
 use condatainer_formats::ext::{ExtError, Features, Window};
 use parking_lot::Mutex;
 
-use super::locks::ContentLocks;
-use super::trouble::Untold;
-use super::users::Users;
-use super::{Volume, orphan};
+use super::base::{ContentLocks, Users, Volume};
+use super::orphan;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::geometry::Geometry;
@@ -40,7 +38,7 @@ impl Volume {
         let mut store = Store::new(Arc::clone(&device), Arc::clone(&geometry), journal.next(), journal.limits());
         recount(&mut store)?;
         let (flusher, journal, store) = (journal.flusher(), Mutex::new(journal), Mutex::new(store));
-        let (contents, users, untold) = (ContentLocks::new(), Users::default(), Untold::default());
+        let (contents, users, untold) = (ContentLocks::new(), Users::default(), Mutex::default());
         let volume = Self { device, geometry, journal, store, flusher, contents, users, untold };
         orphan::clean_up(&volume)?;
         Ok(volume)

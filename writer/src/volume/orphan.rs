@@ -5,7 +5,7 @@
 use condatainer_formats::ext::raw::FileType;
 use zerocopy::little_endian::U32;
 
-use super::{Volume, now};
+use super::base::{Volume, now};
 use crate::alloc;
 use crate::error::{Error, Result};
 use crate::inode::Node;

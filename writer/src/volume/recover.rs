@@ -5,7 +5,7 @@ use std::sync::Arc;
 use condatainer_formats::ext::Window;
 use condatainer_formats::ext::raw::{Fs, state_of};
 
-use super::Volume;
+use super::base::Volume;
 use super::open::require_written;
 use crate::device::Device;
 use crate::error::Result;

@@ -6,9 +6,9 @@ use condatainer_formats::ext::raw::ROOT_INO;
 use condatainer_formats::ext::{FileType, Ids};
 use nix::errno::Errno;
 
+use super::base::{Volume, now};
 use super::flags::{may_change, may_gain};
 use super::names::{MOST_LINKS, New, check, close, directory_of, live, make_node, names_changed, one_name_fewer};
-use super::{Volume, now};
 use crate::directory::{self, Found};
 use crate::error::{Error, Result};
 use crate::inode::Node;

@@ -3,8 +3,8 @@
 use condatainer_formats::ext::{FileType, Stat, Time};
 use nix::errno::Errno;
 
+use super::base::{Volume, now};
 use super::flags::may_change;
-use super::{Volume, now};
 use crate::error::{Error, Result};
 use crate::inode::Node;
 use crate::map;

@@ -2,23 +2,18 @@
 
 use std::mem;
 
-use parking_lot::Mutex;
-
-use super::{Volume, orphan};
+use super::base::Volume;
+use super::orphan;
 use crate::error::{Error, Result};
 
 /// More are not kept for whoever asks.
 const MOST: usize = 20;
 
-/// What nobody has been told.
-#[derive(Debug, Default)]
-pub(super) struct Untold(Mutex<Vec<Error>>);
-
 impl Volume {
     /// What has gone wrong where nobody could be told, since this was asked the last time.
     #[must_use]
     pub fn untold(&self) -> Vec<Error> {
-        mem::take(&mut *self.untold.0.lock())
+        mem::take(&mut *self.untold.lock())
     }
 
     /// Frees what has neither name nor user any more. If that fails it stays on the list of orphans; where the image contradicts itself, it
@@ -45,7 +40,7 @@ impl Volume {
     }
 
     pub(super) fn tell(&self, error: Error) {
-        let mut untold = self.untold.0.lock();
+        let mut untold = self.untold.lock();
         if untold.len() < MOST {
             untold.push(error);
         }

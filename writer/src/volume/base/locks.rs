@@ -6,17 +6,17 @@ const LOCKS: u32 = 256;
 
 /// The locks of all files' content; taken before the store's.
 #[derive(Debug)]
-pub(super) struct ContentLocks {
+pub(crate) struct ContentLocks {
     locks: Vec<RwLock<()>>,
     other: RwLock<()>,
 }
 
 impl ContentLocks {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { locks: (0..LOCKS).map(|_| RwLock::new(())).collect(), other: RwLock::new(()) }
     }
 
-    pub(super) fn of(&self, ino: u32) -> &RwLock<()> {
+    pub(crate) fn of(&self, ino: u32) -> &RwLock<()> {
         self.locks.get((ino % LOCKS) as usize).unwrap_or(&self.other)
     }
 }

@@ -12,11 +12,11 @@ const MOST: u32 = SEVERAL - 1;
 /// How often each inode is in use; locked after the store, or alone. The kernel knows a million of them where a tree has that many files,
 /// so each is small.
 #[derive(Debug, Default)]
-pub(super) struct Users(Mutex<HashMap<u32, u32>>);
+pub(crate) struct Users(Mutex<HashMap<u32, u32>>);
 
 impl Users {
     /// One more of it, which has several names.
-    pub(super) fn add(&self, ino: u32, has_several_names: bool) {
+    pub(crate) fn add(&self, ino: u32, has_several_names: bool) {
         let mut users = self.0.lock();
         let known = users.entry(ino).or_insert(0);
         let bit = *known & SEVERAL | if has_several_names { SEVERAL } else { 0 };
@@ -24,7 +24,7 @@ impl Users {
     }
 
     /// `count` fewer of it; returns whether that was the last.
-    pub(super) fn remove(&self, ino: u32, count: u64) -> bool {
+    pub(crate) fn remove(&self, ino: u32, count: u64) -> bool {
         let mut users = self.0.lock();
         let Some(known) = users.get_mut(&ino).filter(|known| **known & MOST < MOST) else { return false };
         let left = (*known & MOST).saturating_sub(u32::try_from(count).unwrap_or(u32::MAX));
@@ -36,17 +36,17 @@ impl Users {
     }
 
     /// Whether anybody uses it.
-    pub(super) fn has(&self, ino: u32) -> bool {
+    pub(crate) fn has(&self, ino: u32) -> bool {
         self.0.lock().contains_key(&ino)
     }
 
     /// Whether somebody uses it who was given it when it had several names.
-    pub(super) fn had_several_names(&self, ino: u32) -> bool {
+    pub(crate) fn had_several_names(&self, ino: u32) -> bool {
         self.0.lock().get(&ino).is_some_and(|known| known & SEVERAL != 0)
     }
 
     /// Nobody uses anything any more.
-    pub(super) fn forget_all(&self) {
+    pub(crate) fn forget_all(&self) {
         *self.0.lock() = HashMap::new();
     }
 }
