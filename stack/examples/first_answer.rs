@@ -77,6 +77,6 @@ fn serve_once(program: &Path, place: &Path, images: &[(Image, File)]) -> Result<
     entrance.lead(engine.id(), &entry, io::stdin().as_fd(), &server)?;
     let took = started.elapsed();
     engine.wait()?;
-    server.end(Patience::Short).iter().for_each(|line| eprintln!("{line}"));
+    server.end(Patience::Short).lines.iter().for_each(|line| eprintln!("{line}"));
     Ok(took)
 }

@@ -82,7 +82,7 @@ fn start(place: &OsStr, script: &OsStr) -> ExitCode {
         println!("refused: {why}");
         return ExitCode::from(125);
     }
-    server.end(Patience::Short).iter().for_each(|words| println!("server: {words}"));
+    server.end(Patience::Short).lines.iter().for_each(|words| println!("server: {words}"));
     ExitCode::from(u8::try_from(status.code().unwrap_or(99)).unwrap())
 }
 

@@ -123,8 +123,9 @@ impl<'a> Container<'a> {
         if let Some(leftovers) = self.leftovers {
             leftovers.end();
         }
-        let unserved = self.mounted.map_or_else(Vec::new, MountedStack::end);
-        unserved.iter().for_each(|line| (options.say)(line));
+        let slow = || tell_of_slow_disk(self.plan, options);
+        let served = self.mounted.map(|mounted| mounted.end(slow)).unwrap_or_default();
+        served.lines.iter().for_each(|line| (options.say)(line));
         self.scans.into_iter().for_each(CachedScan::renew);
         drop(self.note);
         let was_killed = self.child.was_killed();
@@ -145,11 +146,11 @@ impl<'a> Container<'a> {
             (options.say)(&line);
         }
         let is_written = self.plan.mounts.own().is_some_and(|own| own.workspace.is_some());
-        match (lost, unserved.as_slice()) {
-            (Some(_), _) => Outcome::Lost,
-            (None, [_, ..]) if is_written => Outcome::Lost,
-            (None, []) => Outcome::Kept,
-            (None, _) => Outcome::Unserved,
+        match lost {
+            Some(_) => Outcome::Lost,
+            None if is_written && served.has_failed => Outcome::Lost,
+            None if served.lines.is_empty() => Outcome::Kept,
+            None => Outcome::Unserved,
         }
     }
 }
@@ -163,6 +164,13 @@ pub enum Outcome {
     Lost,
     /// Nothing is written to an image, but its layers could not be served to the end; the user was told.
     Unserved,
+}
+
+/// The command is gone, and its caller's prompt does not come.
+pub(crate) fn tell_of_slow_disk(plan: &Plan, options: &mut Options<'_>) {
+    if let Some(image) = &plan.holds {
+        (options.say)(&format!("{}: waiting until what was written is on the disk", image.display()));
+    }
 }
 
 fn spawn(

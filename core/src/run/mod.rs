@@ -22,7 +22,7 @@ use crate::run::mounted_stack::MountedStack;
 use crate::run::session::OpenSession;
 
 pub use condatainer_programs::exit_code;
-use container::Container;
+use container::{Container, tell_of_slow_disk};
 pub use container::{Options, Outcome};
 pub use engine::signals::Forward;
 pub use error::{Ended, RunError};
@@ -48,24 +48,21 @@ pub fn run(plan: &Plan, options: &mut Options<'_>) -> Result<Ended, RunError> {
     let over = || joined = session.as_ref().map_or(0, OpenSession::end);
     let mounted = &mut container.mounted;
     let relieve = || mounted.iter_mut().for_each(MountedStack::relieve);
-    let ended = container.child.wait(over, || tell_of_slow_disk(plan, options), relieve)?;
+    let ended = container.child.wait(over, || tell_of_slow_disk(plan, options), relieve);
     if joined > 0 {
         let processes = if joined == 1 { "process" } else { "processes" };
         (options.say)(&format!("ended {joined} {processes} that had joined this container"));
     }
     let interrupted = container.child.interrupted().map(|signal| Ended::Signaled(signal as i32));
-    let never_ran = |error| if ended.is_by_signal() { Ok(ended.clone()) } else { interrupted.ok_or(error) };
-    let ended = let_go.map_or_else(never_ran, |()| Ok(ended.clone()));
+    let ended = ended.and_then(|ended| match let_go {
+        Err(_) if ended.is_by_signal() => Ok(ended),
+        Err(error) => interrupted.ok_or(error),
+        Ok(()) => Ok(ended),
+    });
+    // What was written is made last, however the wait for the command has ended.
     match (container.end(options), ended?) {
         // Whoever goes on because of a success would go on without what was written.
         (Outcome::Lost, Ended::Exited(0)) => Ok(Ended::Exited(exit_code::WRITES_LOST.into())),
         (_, ended) => Ok(ended),
-    }
-}
-
-/// The command is gone, and its caller's prompt does not come.
-fn tell_of_slow_disk(plan: &Plan, options: &mut Options<'_>) {
-    if let Some(image) = &plan.holds {
-        (options.say)(&format!("{}: waiting until what was written is on the disk", image.display()));
     }
 }

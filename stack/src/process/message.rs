@@ -77,6 +77,8 @@ pub(super) enum ToServer {
     Serve(Stack),
     /// The descriptor of the mount comes along, and that of its user namespace if that is a new one.
     Mount,
+    /// Nobody needs the mount any more: make what was written last, and end.
+    End,
 }
 
 /// From the server.

@@ -3,8 +3,9 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::process::ExitCode;
+use std::process::{ExitCode, exit};
 use std::sync::Arc;
+use std::thread::Builder;
 
 use nix::sched::{CloneFlags, setns};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -26,7 +27,15 @@ pub trait Serve {
     /// # Errors
     /// The kernel and this program have no version of the protocol in common, or the device fails.
     fn serve(self: Box<Self>, mount: OwnedFd, ready: &mut dyn FnMut()) -> io::Result<()>;
+
+    /// Makes what was written last, while the mount may still be used; `None` where nothing is written.
+    fn last(&self) -> Option<MakeLast> {
+        None
+    }
 }
+
+/// See [`Serve::last`].
+pub type MakeLast = Box<dyn FnOnce() -> io::Result<()> + Send>;
 
 /// What a tree is made of.
 #[derive(Debug)]
@@ -66,7 +75,7 @@ fn run(channel: &Arc<Channel>, open: impl FnOnce(Opened, Say) -> io::Result<Box<
                 images.push((image, File::from(file.pop().ok_or(io::ErrorKind::InvalidData)?)));
             }
             Some((ToServer::Serve(stack), mut directory)) => break (stack, directory.pop().map(File::from)),
-            Some((ToServer::Mount, _)) => return Err(io::ErrorKind::InvalidData.into()),
+            Some((ToServer::Mount | ToServer::End, _)) => return Err(io::ErrorKind::InvalidData.into()),
             None => return Ok(()),
         }
     };
@@ -82,9 +91,27 @@ fn run(channel: &Arc<Channel>, open: impl FnOnce(Opened, Say) -> io::Result<Box<
         setns(users, CloneFlags::CLONE_NEWUSER)?;
         keep_out()?;
     }
+    if let Some(last) = tree.last() {
+        end_when_told(Arc::clone(channel), last)?;
+    }
     tree.serve(mount, &mut || {
         let _ = channel.send(&FromServer::Ready, &[]);
     })
+}
+
+/// A process that the command has left behind keeps the mount, and with it the image. Who has started this server says when that is to
+/// count no more.
+fn end_when_told(channel: Arc<Channel>, last: MakeLast) -> io::Result<()> {
+    let wait = move || {
+        if let Ok(Some((ToServer::End, _))) = channel.receive() {
+            let made = last();
+            if let Err(error) = &made {
+                let _ = channel.send(&FromServer::Failed(error.to_string()), &[]);
+            }
+            exit(i32::from(made.is_err()));
+        }
+    };
+    Builder::new().name("end".into()).spawn(wait).map(drop)
 }
 
 /// Out of reach of terminals and of what ends a job's processes, but for SIGKILL; with nothing that its caller has open, and in no

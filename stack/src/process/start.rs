@@ -35,8 +35,17 @@ pub enum Patience {
 pub struct Server {
     process: Child,
     channel: Channel,
-    /// What it has said before its mount was served.
+    /// What it has said so far.
     said: Mutex<Vec<String>>,
+}
+
+/// What is known of a server that has ended.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct ServerEnd {
+    /// The lines to say: what was wrong with the images, and with its end.
+    pub lines: Vec<String>,
+    /// Whether it has ended by itself, and otherwise than it should: what was written may be missing.
+    pub has_failed: bool,
 }
 
 impl Server {
@@ -94,28 +103,43 @@ impl Server {
         })
     }
 
-    /// Waits until it has ended by itself, because nobody is left in its mount's namespace, and kills it where it does not: what the
-    /// command has left behind loses its file system then. The lines to say: what was wrong with the images, and with its end.
+    /// Waits so long at most until it ends by itself, because nobody is left in its mount's namespace.
     #[must_use]
-    pub fn end(mut self, patience: Patience) -> Vec<String> {
-        let deadline = match patience {
+    pub fn ends_within(&self, patience: Duration) -> bool {
+        self.listen(Some(Instant::now() + patience))
+    }
+
+    /// Tells it to make what was written last, and to end whoever is left: they lose their file system then.
+    pub fn ask_to_end(&self) {
+        // Where it is gone already, it needs no word.
+        let _ = self.channel.send(&ToServer::End, &[]);
+    }
+
+    /// Waits until it has ended by itself, and kills it where it does not: what the command has left behind loses its file system then.
+    #[must_use]
+    pub fn end(mut self, patience: Patience) -> ServerEnd {
+        let has_ended = self.listen(match patience {
             Patience::Short => Some(Instant::now() + PATIENCE),
             Patience::UntilWritten => None,
-        };
+        });
+        let status = has_ended.then(|| self.process.wait().ok()).flatten();
         let mut lines = mem::take(&mut *lock(&self.said));
-        while self.has_news(deadline) {
+        if let Some(status) = status.filter(|status| status.code().is_none()) {
+            lines.push(format!("the process that served the layers has ended: {status}"));
+        }
+        ServerEnd { lines, has_failed: status.is_some_and(|status| !status.success()) }
+    }
+
+    /// Keeps what it says, until it has ended or it is too late. Whether it has ended.
+    fn listen(&self, until: Option<Instant>) -> bool {
+        while self.has_news(until) {
             match self.channel.receive::<FromServer>() {
-                Ok(Some((FromServer::Failed(line) | FromServer::Says(line), _))) => lines.push(line),
+                Ok(Some((FromServer::Failed(line) | FromServer::Says(line), _))) => lock(&self.said).push(line),
                 Ok(Some((FromServer::Ready, _))) => {}
-                Ok(None) | Err(_) => {
-                    let status = self.process.wait().ok().filter(|status| status.code().is_none());
-                    lines
-                        .extend(status.map(|status| format!("the process that served the layers has ended: {status}")));
-                    break;
-                }
+                Ok(None) | Err(_) => return true,
             }
         }
-        lines
+        false
     }
 
     /// Kills it: whoever waits for a file of its gets an error. It is known to [`Server::end`] only that it is gone.
@@ -130,7 +154,8 @@ impl Server {
                 within.map_or(PollTimeout::NONE, |within| PollTimeout::try_from(within).unwrap_or(PollTimeout::MAX));
             match poll(&mut [PollFd::new(self.channel.as_fd(), PollFlags::POLLIN)], timeout) {
                 Err(Errno::EINTR) => {}
-                ready => return ready.is_ok_and(|ready| ready > 0),
+                // Where it cannot be waited for, reading tells.
+                ready => return ready.is_ok_and(|ready| ready > 0) || ready.is_err(),
             }
         }
     }

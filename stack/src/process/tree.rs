@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::message::{Format, Image, Point};
-use super::server::{Opened, Say, Serve};
+use super::server::{MakeLast, Opened, Say, Serve};
 use crate::ids::Show;
 use crate::layer::directory::{DirectoryLayer, Sight};
 use crate::layer::ext::{ExtLayer, Start};
@@ -119,6 +119,11 @@ struct Tree {
 }
 
 impl Serve for Tree {
+    fn last(&self) -> Option<MakeLast> {
+        let volume = Arc::clone(self.volume.as_ref()?);
+        Some(Box::new(move || volume.end().map_err(|error| io::Error::other(error.to_string()))))
+    }
+
     fn serve(self: Box<Self>, mount: OwnedFd, ready: &mut dyn FnMut()) -> io::Result<()> {
         let options = Options { threads: THREADS, acls: self.acls };
         let Some(volume) = self.volume else { return serve::run(self.requests, mount, options, ready) };

@@ -108,7 +108,7 @@ fn start(words: &[OsString]) -> ExitCode {
     let led = entrance.lead(engine.id(), &entry, io::stdin().as_fd(), &server);
     let status = engine.wait().unwrap();
     led.expect("the namespaces and mounts");
-    assert!(server.end(Patience::Short).is_empty());
+    assert!(server.end(Patience::Short).lines.is_empty());
     ExitCode::from(u8::try_from(status.code().unwrap_or(99)).unwrap())
 }
 

@@ -15,6 +15,19 @@ const IDLE: u64 = 8;
 /// its own depends on the compiler.
 const WAITS: [&str; 2] = ["request_wait_answer", "fuse_"];
 
+/// States in which a thread does nothing, whatever it is asked: stopped, or in the middle of something of the kernel's.
+const HELD: [char; 3] = ['T', 't', 'D'];
+const STOPPED: [char; 2] = ['T', 't'];
+
+/// What keeps a server from answering.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stuck {
+    /// It was stopped, or all of it sleeps: it will not go on by itself.
+    Stopped,
+    /// It waits for a disk, which may be gone or only slow.
+    Blocked,
+}
+
 /// What was seen at one time.
 #[derive(Debug, Default)]
 pub(crate) struct Look {
@@ -41,14 +54,15 @@ impl Look {
         Self { waiting, server: server.unwrap_or_default() }
     }
 
-    /// Whether somebody has waited since an earlier look, and the server has done nothing.
-    pub(crate) fn is_stuck_since(&self, earlier: &Self) -> bool {
-        self.waiting.iter().any(|pid| earlier.waiting.contains(pid)) && does_nothing(&earlier.server, &self.server)
+    /// What keeps the server from answering somebody who has waited since an earlier look.
+    pub(crate) fn stuck_since(&self, earlier: &Self) -> Option<Stuck> {
+        let is_waiting = self.waiting.iter().any(|pid| earlier.waiting.contains(pid));
+        is_waiting.then(|| does_nothing(&earlier.server, &self.server)).flatten()
     }
 }
 
 /// One of its threads is stopped or blocked, or all of them sleep.
-fn does_nothing(before: &[Thread], now: &[Thread]) -> bool {
+fn does_nothing(before: &[Thread], now: &[Thread]) -> Option<Stuck> {
     let earlier = |thread: &Thread| before.iter().find(|one| one.id == thread.id).copied();
     let rests = |thread: &Thread| {
         earlier(thread).is_some_and(|earlier| {
@@ -56,9 +70,19 @@ fn does_nothing(before: &[Thread], now: &[Thread]) -> bool {
             !is_running && thread.switches.saturating_sub(earlier.switches) < IDLE
         })
     };
-    let is_held = |thread: &Thread| matches!(thread.state, 'T' | 't' | 'D');
-    let is_blocked = |thread: &Thread| rests(thread) && is_held(thread) && earlier(thread).is_some_and(|e| is_held(&e));
-    now.iter().any(is_blocked) || now.iter().all(rests)
+    let is_held = |thread: &Thread, states: &[char]| states.contains(&thread.state);
+    let rests_in = |states: &[char]| {
+        now.iter().any(|thread| {
+            rests(thread) && is_held(thread, states) && earlier(thread).is_some_and(|e| is_held(&e, &HELD))
+        })
+    };
+    if rests_in(&STOPPED) {
+        Some(Stuck::Stopped)
+    } else if rests_in(&HELD) {
+        Some(Stuck::Blocked)
+    } else {
+        now.iter().all(rests).then_some(Stuck::Stopped)
+    }
 }
 
 /// It was killed, and one of its threads waits for an answer.
@@ -104,20 +128,20 @@ mod tests {
     #[test]
     fn a_server_that_does_nothing_is_stuck_and_a_busy_one_is_not() {
         type Server<'a> = &'a [(i32, char, u64)];
-        let cases: [(Server, Server, bool); 8] = [
+        let cases: [(Server, Server, Option<Stuck>); 8] = [
             // Stopped; blocked, while another thread works; all asleep, with somebody's request.
-            (&[(1, 'S', 5), (2, 'S', 9)], &[(1, 'T', 6), (2, 'T', 9)], true),
-            (&[(1, 'D', 5), (2, 'S', 9)], &[(1, 'D', 8), (2, 'S', 900)], true),
-            (&[(1, 'S', 5), (2, 'S', 9)], &[(1, 'S', 5), (2, 'S', 9)], true),
+            (&[(1, 'S', 5), (2, 'S', 9)], &[(1, 'T', 6), (2, 'T', 9)], Some(Stuck::Stopped)),
+            (&[(1, 'D', 5), (2, 'S', 9)], &[(1, 'D', 8), (2, 'S', 900)], Some(Stuck::Blocked)),
+            (&[(1, 'S', 5), (2, 'S', 9)], &[(1, 'S', 5), (2, 'S', 9)], Some(Stuck::Stopped)),
             // It answers others; it computes; it waits for a disk again and again; a thread is new.
-            (&[(1, 'S', 5), (2, 'S', 9)], &[(1, 'S', 5), (2, 'S', 900)], false),
-            (&[(1, 'S', 5), (2, 'R', 9)], &[(1, 'S', 5), (2, 'R', 9)], false),
-            (&[(1, 'D', 5), (2, 'S', 9)], &[(1, 'D', 500), (2, 'S', 9)], false),
-            (&[(1, 'S', 5)], &[(1, 'S', 5), (2, 'S', 1)], false),
-            (&[(1, 'R', 5), (2, 'D', 9)], &[(1, 'S', 7), (3, 'D', 9)], false),
+            (&[(1, 'S', 5), (2, 'S', 9)], &[(1, 'S', 5), (2, 'S', 900)], None),
+            (&[(1, 'S', 5), (2, 'R', 9)], &[(1, 'S', 5), (2, 'R', 9)], None),
+            (&[(1, 'D', 5), (2, 'S', 9)], &[(1, 'D', 500), (2, 'S', 9)], None),
+            (&[(1, 'S', 5)], &[(1, 'S', 5), (2, 'S', 1)], None),
+            (&[(1, 'R', 5), (2, 'D', 9)], &[(1, 'S', 7), (3, 'D', 9)], None),
         ];
         for (before, now, stuck) in cases {
-            let found = look(&[7], now).is_stuck_since(&look(&[7], before));
+            let found = look(&[7], now).stuck_since(&look(&[7], before));
             assert_eq!(found, stuck, "{before:?} {now:?}");
         }
     }
@@ -126,7 +150,7 @@ mod tests {
     fn a_server_that_nobody_waits_for_is_let_be() {
         let stopped = [(1, 'T', 5)];
         for (before, now) in [(vec![], vec![]), (vec![7], vec![]), (vec![], vec![7]), (vec![7], vec![8])] {
-            assert!(!look(&now, &stopped).is_stuck_since(&look(&before, &stopped)), "{before:?} {now:?}");
+            assert_eq!(look(&now, &stopped).stuck_since(&look(&before, &stopped)), None, "{before:?} {now:?}");
         }
     }
 
@@ -153,6 +177,9 @@ mod tests {
         let (before, now) = (threads(), threads());
         child.kill().unwrap();
         child.wait().unwrap();
-        assert!(before.len() == 1 && before[0].switches > 0 && does_nothing(&before, &now), "{before:?} {now:?}");
+        assert!(
+            before.len() == 1 && before[0].switches > 0 && does_nothing(&before, &now) == Some(Stuck::Stopped),
+            "{before:?} {now:?}"
+        );
     }
 }

@@ -1,30 +1,16 @@
-//! The stack of a start whose layers we mount ourselves: its images, open and locked, the process that serves them, and the way in for
-//! the engine.
-//!
-//! The locks are those that the engine would take, and they are held before anything of the images is read. So what was decided is
-//! looked at once more here, before anything runs, and cannot change any more.
+//! The images of a stack: open and locked, as they were planned, and the parts of them that are served.
 
 use std::fs::File;
-use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::libc::O_DIRECTORY;
 
-use crate::machine::engine::Engine;
-use crate::machine::survey::PROGRAM;
 use crate::plan::layers::in_use;
-use crate::plan::mounting::{self as planned, Kept, OwnMounts, What};
+use crate::plan::mounting::OwnMounts;
 use crate::plan::refusal::Refusal;
 use crate::plan::{Plan, Watch};
 use crate::request::layer::Mode;
-use crate::run::engine::child::{Streams, not_started};
-use crate::run::engine::leftovers::Leftovers;
-use crate::run::engine::shim_socket::Report;
-use crate::run::engine::stuck::Look;
 use crate::run::error::{RunError, system};
 use condatainer_formats::ext::Window;
 use condatainer_formats::sif::PartitionFs;
@@ -33,182 +19,50 @@ use condatainer_images::acquire::{LockedImage, Purpose};
 use condatainer_images::image::{self, ImageError, Kind, Opened};
 use condatainer_images::lock::{self, Access, Guard, LockError};
 use condatainer_images::overlay::upper_of;
-use condatainer_stack::namespace::Cannot;
-use condatainer_stack::process::start::{Entrance, LeadError, Patience, Server};
-use condatainer_stack::process::{Entry, Format, Image, Point, Stack};
-use condatainer_writer::device::FileDevice;
-
-/// How often is looked for those that cannot end. Whoever is killed ends at once, if nothing is wrong.
-pub(crate) const LOOK: Duration = Duration::from_secs(5);
-
-/// See the module.
-pub(crate) struct MountedStack {
-    own: OwnMounts,
-    server: Server,
-    entrance: Option<Entrance>,
-    /// Who is in the container, once it stands.
-    inside: Option<Leftovers>,
-    /// The last look at both, and when that was.
-    seen: Look,
-    looked: Instant,
-    is_killed: bool,
-    // The server has its own descriptors of the same open files; a lock goes with the last one.
-    images: Vec<Locked>,
-}
+use condatainer_stack::process::{Format, Image};
 
 /// An image whose locks are held.
-struct Locked {
-    opened: Opened,
+pub(super) struct Locked {
+    pub(super) opened: Opened,
     /// Of a directory with a layer's content in it: what is served.
     upper: Option<File>,
     _guards: Vec<Guard>,
 }
 
-impl MountedStack {
-    /// Opens and locks the images, and starts what serves them; `None` where the engine mounts them.
-    pub(crate) fn for_plan(plan: &Plan) -> Result<Option<Self>, RunError> {
-        let Some(own) = plan.mounts.own() else { return Ok(None) };
-        let base = opened(&plan.base)?;
-        if (base.opened.image.dev, base.opened.image.ino) != plan.base_identity {
-            return Err(changed(&plan.base, "was removed or replaced"));
-        }
-        let mut images = vec![base];
-        for path in plan.layers() {
-            let layer = if own.workspace.as_ref() == Some(path) { to_be_written(path)? } else { opened(path)? };
-            plan.watch.iter().filter(|watch| watch.path == *path).try_for_each(|watch| is_as_planned(&layer, watch))?;
-            let upper = upper(&layer.opened)?;
-            images.push(Locked { upper, ..layer });
-        }
-        let mut parts = Vec::new();
-        for (at, locked) in images.iter().enumerate() {
-            let image = &locked.opened.image;
-            let all = match (at, &own.workspace) {
-                (0, _) => of_base(image),
-                (_, Some(path)) if image.path == *path => of_workspace(image),
-                _ => of_layer(image),
-            };
-            let file = locked.upper.as_ref().unwrap_or(&locked.opened.file);
-            parts.extend(all?.into_iter().map(|image| (image, file.as_fd())));
-        }
-        let (scratch, memory) = match &own.scratch {
-            Some(Kept::Directory(path)) => (Some(directory(path)?), None),
-            Some(Kept::Memory { memory }) => (None, Some(*memory)),
-            None => (None, None),
-        };
-        let points = own.points.iter().filter_map(point).collect();
-        let stack = Stack { users: own.users.clone(), points, memory };
-        let server = Server::start(Path::new(PROGRAM), parts, &stack, scratch.as_ref().map(AsFd::as_fd))?;
-        Ok(Some(Self {
-            own: own.clone(),
-            server,
-            entrance: None,
-            inside: None,
-            seen: Look::default(),
-            looked: Instant::now(),
-            is_killed: false,
-            images,
-        }))
+/// The base and the layers, lowest first.
+pub(super) fn open(plan: &Plan, own: &OwnMounts) -> Result<Vec<Locked>, RunError> {
+    let base = opened(&plan.base)?;
+    if (base.opened.image.dev, base.opened.image.ino) != plan.base_identity {
+        return Err(changed(&plan.base, "was removed or replaced"));
     }
-
-    /// What becomes the engine gets this as its standard input.
-    pub(crate) fn way_in(&mut self) -> Result<OwnedFd, RunError> {
-        let (entrance, theirs) = Entrance::pair().map_err(system("cannot make a socket pair"))?;
-        self.entrance = Some(entrance);
-        Ok(theirs)
+    let mut images = vec![base];
+    for path in plan.layers() {
+        let layer = if own.workspace.as_ref() == Some(path) { to_be_written(path)? } else { opened(path)? };
+        plan.watch.iter().filter(|watch| watch.path == *path).try_for_each(|watch| is_as_planned(&layer, watch))?;
+        let upper = upper(&layer.opened)?;
+        images.push(Locked { upper, ..layer });
     }
-
-    /// Leads that process in, and waits until it is the engine.
-    pub(crate) fn lead(&mut self, pid: u32, engine: &Engine, streams: Streams) -> Result<(), RunError> {
-        let Some(entrance) = self.entrance.take() else { return Ok(()) };
-        let is_written = self.own.is_written();
-        let (users, place) = (self.own.users.clone(), self.own.place.clone());
-        let entry = Entry { users, place, is_written, is_overlaid: is_written };
-        let lead = |stdin: BorrowedFd<'_>| {
-            entrance.lead(pid, &entry, stdin, &self.server).map_err(|error| match error {
-                LeadError::Mounts(cannot) => cannot.into(),
-                LeadError::Engine(why) => not_started(engine, why),
-            })
-        };
-        match streams {
-            Streams::Callers => lead(io::stdin().as_fd()),
-            Streams::Words => lead(File::open("/dev/null").map_err(system("/dev/null"))?.as_fd()),
-        }
-    }
-
-    /// The container stands, and this is its first process.
-    pub(crate) fn stands(&mut self, first: Report) {
-        if let Report::Started(first) = first {
-            self.inside = Leftovers::with(first);
-        }
-    }
-
-    /// To be called now and then. A process that waits for an answer of a server that is stopped or blocked cannot even be killed, and Slurm
-    /// would take its node out of use. So the server is killed where somebody in the container is to end and waits for it in vain.
-    pub(crate) fn relieve(&mut self) {
-        if self.is_killed || self.looked.elapsed() < LOOK {
-            return;
-        }
-        self.looked = Instant::now();
-        let inside = self.inside.as_ref().map(Leftovers::all_inside).unwrap_or_default();
-        let now = Look::at(&inside, self.server.number());
-        if now.is_stuck_since(&self.seen) {
-            self.kill();
-        }
-        self.seen = now;
-    }
-
-    /// Ends the server at once: whoever waits for a file of its gets an error.
-    pub(crate) fn kill(&mut self) {
-        self.server.kill();
-        self.is_killed = true;
-    }
-
-    /// After the engine's end: waits for the server's. The lines to say.
-    pub(crate) fn end(self) -> Vec<String> {
-        let why = "what served the layers did not answer a process that was to end, and was killed";
-        let patience = if self.own.workspace.is_some() { Patience::UntilWritten } else { Patience::Short };
-        let lines = if self.is_killed { vec![why.into()] } else { self.server.end(patience) };
-        replay(&self.own, &self.images);
-        lines
-    }
+    Ok(images)
 }
 
-/// What a killed server has left in the journal is written to its places, while the image is still locked: fuse2fs of Debian 12 crashes on
-/// a journal that was not replayed.
-fn replay(own: &OwnMounts, images: &[Locked]) {
-    let Some(path) = &own.workspace else { return };
-    let Some(locked) = images.iter().find(|locked| locked.opened.image.path == *path) else { return };
-    let (Some(window), Ok(file)) = (locked.opened.image.ext_window(), locked.opened.file.try_clone()) else { return };
-    // Whoever opens it next does what cannot be done now.
-    let _ = condatainer_writer::replay(&FileDevice::new(file, window));
-}
-
-impl From<Cannot> for RunError {
-    fn from(cannot: Cannot) -> Self {
-        Self::Mounts(cannot.to_string())
+/// What the server is given, lowest first.
+pub(super) fn parts<'a>(images: &'a [Locked], own: &OwnMounts) -> Result<Vec<(Image, BorrowedFd<'a>)>, RunError> {
+    let mut parts = Vec::new();
+    for (at, locked) in images.iter().enumerate() {
+        let image = &locked.opened.image;
+        let all = match (at, &own.workspace) {
+            (0, _) => of_base(image),
+            (_, Some(path)) if image.path == *path => of_workspace(image),
+            _ => of_layer(image),
+        };
+        let file = locked.upper.as_ref().unwrap_or(&locked.opened.file);
+        parts.extend(all?.into_iter().map(|image| (image, file.as_fd())));
     }
+    Ok(parts)
 }
 
 fn changed(path: &Path, what: &'static str) -> RunError {
     RunError::Changed { path: path.into(), what }
-}
-
-/// Where what is written goes: nothing in it has a name.
-fn directory(path: &Path) -> Result<File, RunError> {
-    let mut options = File::options();
-    let opened = options.read(true).custom_flags(O_DIRECTORY).open(path);
-    opened.map_err(system(format!("{}: cannot hold what :tmp layers write", path.display())))
-}
-
-/// `None` for what is not there, and for a name that is no text: the engine says what it misses.
-fn point(point: &planned::Point) -> Option<Point> {
-    let is_file = match &point.what {
-        What::Directory => false,
-        What::File => true,
-        What::Like(path) => !std::fs::metadata(path).ok()?.is_dir(),
-    };
-    point.path.to_str()?;
-    Some(Point { path: point.path.clone(), is_file })
 }
 
 /// A reader waits for nobody who reads.
