@@ -20,6 +20,7 @@ use nix::errno::Errno;
 use crate::serve::Trouble;
 pub use committer::Committer;
 use marks::Marks;
+use number::Numbers;
 pub use owners::Owners;
 
 /// An image that is written.
@@ -27,6 +28,7 @@ pub struct Workspace {
     volume: Arc<Volume>,
     owners: Owners,
     marks: Marks,
+    numbers: Numbers,
     trouble: Arc<Trouble>,
     upper: u32,
     work: u32,
@@ -43,7 +45,7 @@ impl Workspace {
             if named.stat.kind == FileType::Directory { Ok(named.ino) } else { Err(Errno::ENOTDIR.into()) }
         };
         let (upper, work) = (top(b"upper")?, top(b"work")?);
-        Ok(Self { volume, owners, marks: Marks::default(), trouble, upper, work })
+        Ok(Self { volume, owners, marks: Marks::default(), numbers: Numbers::default(), trouble, upper, work })
     }
 
     /// The number of the directory for `upperdir=`.

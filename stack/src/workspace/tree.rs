@@ -1,8 +1,6 @@
 //! What the server asks of a workspace image.
 
-use std::hash::RandomState;
 use std::io;
-use std::sync::LazyLock;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -20,9 +18,6 @@ use crate::serve::tree::{Answer, Changes, Entry, Listed, Moment, New, Renaming, 
 const FORGETTING: [Duration; 3] = [Duration::from_millis(1), Duration::from_millis(4), Duration::from_millis(15)];
 /// What a symbolic link leads to is shorter than a page, as everywhere.
 const LONGEST_TARGET: usize = 4095;
-
-/// Tells the names of a file apart; the same for as long as the process lives.
-static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 impl Workspace {
     fn answer<T>(&self, result: Result<T>) -> Answer<T> {
@@ -73,7 +68,7 @@ impl Workspace {
     }
 
     fn entry(&self, directory: u32, name: &[u8], named: &Named) -> Entry {
-        let node = number::under(&HASHER, (directory, name), named.ino, &named.stat);
+        let node = self.numbers.under((directory, name), named.ino, &named.stat);
         Entry { node, attributes: self.shown(&named.stat) }
     }
 
@@ -107,14 +102,13 @@ impl Tree for Workspace {
         if let Ok(ino) = number::ino(node) {
             // What cannot be freed now is freed when the image is opened next.
             let _ = self.answer(self.volume.release(ino, count));
+            self.numbers.forget(ino, || self.volume.is_used(ino));
         }
     }
 
     fn shared(&self, node: u64) -> Option<u64> {
         let ino = number::ino(node).ok()?;
-        let is_content = |stat: Stat| matches!(stat.kind, FileType::Regular | FileType::Symlink) && stat.links > 1;
-        let is_shared = number::is_marked(node) || self.volume.stat(ino).is_ok_and(is_content);
-        is_shared.then(|| number::of(ino))
+        self.numbers.has_several(ino).then(|| number::of(ino))
     }
 
     fn attributes(&self, node: u64) -> Answer<Attributes> {
@@ -196,20 +190,26 @@ impl Tree for Workspace {
 
     fn link(&self, node: u64, directory: u64, name: &[u8]) -> Answer<Entry> {
         let (ino, directory) = (number::ino(node)?, self.directory(directory)?);
-        let named = self.with_room(|| self.volume.link(ino, directory, name))?;
+        let linked = self.numbers.is_linked(node, (directory, name));
+        let named = self.with_room(|| self.volume.link(ino, directory, name));
+        let named = named.inspect_err(|_| self.numbers.not_linked(linked))?;
         // For now the kernel wants the file that it has asked with; it will look the name up.
         Ok(Entry { node, attributes: self.shown(&named.stat) })
     }
 
     fn remove(&self, directory: u64, name: &[u8], directory_wanted: bool) -> Answer<()> {
         let directory = self.directory(directory)?;
-        self.with_room(|| self.volume.remove(directory, name, directory_wanted))
+        self.with_room(|| self.volume.remove(directory, name, directory_wanted))?;
+        self.numbers.is_removed((directory, name));
+        Ok(())
     }
 
     fn rename(&self, from: (u64, &[u8]), to: (u64, &[u8]), how: Renaming) -> Answer<()> {
         let (source, target) = (self.directory(from.0)?, self.directory(to.0)?);
         let how = Rename { no_replace: how.no_replace, exchange: how.exchange, whiteout: how.whiteout };
-        self.with_room(|| self.volume.rename((source, from.1), (target, to.1), how))
+        self.with_room(|| self.volume.rename((source, from.1), (target, to.1), how))?;
+        self.numbers.is_renamed((source, from.1), (target, to.1), how.exchange);
+        Ok(())
     }
 
     fn change(&self, node: u64, changes: &Changes) -> Answer<Attributes> {
