@@ -59,12 +59,13 @@ fn check_together(
     let mounts = config.mounts(request.mounts);
     let moded = plan::check(request, base, layers, None)?;
     let written = moded.iter().find(|(_, mode)| *mode == Mode::Rw);
-    if let (Some((layer, _)), Mounts::Own) = (written, mounts) {
+    let not_ours = written.and_then(|(layer, _)| mounting::not_written(layer));
+    // Whether we can mount the others is for the node to say.
+    let is_engines = mounts == Mounts::Engine || not_ours.is_some();
+    if let (Some(why), Mounts::Own) = (not_ours, mounts) {
         let origin = if request.mounts == Some(mounts) { None } else { config.origin_of_mounts(mounts) };
-        return Err(Refusal::NotOurs { why: mounting::is_written_to(layer), origin }.into());
+        return Err(Refusal::NotOurs { why, origin }.into());
     }
-    // Whether we can mount what is only read is for the node to say.
-    let is_engines = mounts == Mounts::Engine || written.is_some();
     if is_engines {
         plan::check_for_engine(&moded)?;
     }

@@ -186,6 +186,8 @@ pub struct ImageFacts {
     pub state: State,
     /// Why Apptainer would refuse the image, if it would.
     pub refused_by_engine: Option<String>,
+    /// What in it is not written by ourselves, if anything.
+    pub unwritten: Option<String>,
     /// Who uses it at the moment.
     pub usage: Usage,
     /// What is free on its disk, in bytes, where that is little and less than it can still take: fuse2fs tells nobody what it

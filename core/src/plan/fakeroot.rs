@@ -13,7 +13,7 @@ use condatainer_images::system::user::Caller;
 /// Which kind of fakeroot the request gets on this machine; `None` for plain mode. `ours` says that we mount the layers.
 ///
 /// # Errors
-/// Fakeroot is wanted and impossible, or the written image belongs to somebody whom the mode cannot write as.
+/// Fakeroot is wanted and impossible, or the engine writes the image and it belongs to somebody whom the mode cannot write as.
 pub(crate) fn decide(
     request: &Request,
     facts: &Facts,
@@ -30,8 +30,9 @@ pub(crate) fn decide(
             singularity::check_owner(layer, facts.caller.uid)?;
             check_owner(layer, fakeroot, request, facts).map(|()| fakeroot)
         }
-        Some(layer) => check_owner(layer, fakeroot, request, facts).map(|()| fakeroot),
-        None => Ok(fakeroot),
+        // Where we mount, what is in an image is its user's or its root's, whoever has written it.
+        Some(layer) if !ours => check_owner(layer, fakeroot, request, facts).map(|()| fakeroot),
+        _ => Ok(fakeroot),
     }
 }
 

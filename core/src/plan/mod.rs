@@ -167,14 +167,16 @@ fn notices(
     let written = || layers.iter().filter(|(_, mode)| *mode == Mode::Rw);
     let nearly_full = written().find_map(|(layer, _)| {
         let (path, free) = (layer.path.display(), layer.image.as_ref()?.short_of_space? >> 20);
-        Some(format!(
-            "{path}: only {free} MiB are free on its disk: what does not fit is lost, perhaps without an error"
-        ))
+        // A program is told by our server what has no room.
+        let lost = if ours { "" } else { ": what does not fit is lost, perhaps without an error" };
+        Some(format!("{path}: only {free} MiB are free on its disk{lost}"))
     });
     let full = written().find_map(|(layer, _)| {
         let (path, lack) = (layer.path.display(), layer.image.as_ref()?.lack?);
         let (what, cure) = (lack.words(), lack.cure());
-        Some(format!("{path}: {what}: what does not fit is lost, perhaps without an error; run 'condatainer overlay resize {cure} {path}' first"))
+        let resize = format!("run 'condatainer overlay resize {cure} {path}' first");
+        let lost = if ours { "" } else { "what does not fit is lost, perhaps without an error; " };
+        Some(format!("{path}: {what}: {lost}{resize}"))
     });
     let writes = request.tmp || layers.iter().any(|(_, mode)| *mode != Mode::Ro);
     // Only fuse-overlayfs confuses them.

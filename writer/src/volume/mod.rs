@@ -19,6 +19,7 @@ mod trouble;
 
 pub use base::{Volume, now};
 pub use names::{Listed, Named, New};
+pub use open::unwritten;
 pub use recover::recover;
 pub use rename::Renaming;
 pub use says::{Changes, Room};

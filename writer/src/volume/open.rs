@@ -68,24 +68,28 @@ fn recount(store: &mut Store) -> Result<()> {
     Ok(())
 }
 
+/// What in a file system is not written, in words: its features, or the sizes of its blocks or inodes, in bytes.
+#[must_use]
+pub fn unwritten(features: Features, block_size: u32, inode_size: u16) -> Option<String> {
+    let Features { compat, incompat, ro_compat } = features;
+    let (compat, incompat, ro_compat) = (compat & !COMPAT, incompat & !INCOMPAT, ro_compat & !RO_COMPAT);
+    let newer = Features { compat, incompat, ro_compat }.names();
+    match newer.as_slice() {
+        _ if !features.has_journal() => Some("has no journal".into()),
+        [one] => Some(format!("has the file system feature {one}")),
+        [_, ..] => Some(format!("has the file system features {}", newer.join(", "))),
+        [] if block_size > LARGEST_BLOCK => Some(format!("has blocks of {block_size} bytes")),
+        [] if !matches!(inode_size, 128 | 256) => Some(format!("has inodes of {inode_size} bytes")),
+        [] => None,
+    }
+}
+
 /// An error if the file system has something that is not written.
 pub(super) fn require_written(device: &dyn Device) -> Result<()> {
     let sb = Fs::open(&device, Window::whole(device.size()), u64::MAX)?.sb;
-    let Features { compat, incompat, ro_compat } = sb.features;
-    let (compat, incompat, ro_compat) = (compat & !COMPAT, incompat & !INCOMPAT, ro_compat & !RO_COMPAT);
-    let newer = Features { compat, incompat, ro_compat }.names();
     let refuse = |what: String| Err(Error::Image(ExtError::unsupported(what)));
-    match newer.as_slice() {
-        _ if !sb.features.has_journal() => return refuse("writing without a journal (has_journal)".into()),
-        [] => {}
-        [one] => return refuse(format!("writing with the file system feature {one}")),
-        many => return refuse(format!("writing with the file system features {}", many.join(", "))),
-    }
-    if sb.block_size > LARGEST_BLOCK {
-        return refuse(format!("writing with blocks of {} bytes", sb.block_size));
-    }
-    if !matches!(sb.inode_size, 128 | 256) {
-        return refuse(format!("writing with inodes of {} bytes", sb.inode_size));
+    if let Some(what) = unwritten(sb.features, sb.block_size, sb.inode_size) {
+        return refuse(format!("writing to what {what}"));
     }
     let state = state_of(&sb);
     // Bitmaps are right in what was mounted with its journal, however it ended; else only in what was unmounted.

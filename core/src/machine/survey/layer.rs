@@ -18,6 +18,7 @@ use condatainer_images::lock::{self, Access, Availability};
 use condatainer_images::module::Module;
 use condatainer_images::trust;
 use condatainer_images::verbs::create;
+use condatainer_writer::unwritten;
 
 /// A disk with less than this, in bytes, is nearly full; sparse images of ten times as much are usual.
 const LITTLE: u64 = 1 << 30;
@@ -72,6 +73,7 @@ fn lasting(
             program_path: program_path(opened, probe),
             state: State::Clean,
             refused_by_engine: probe.apptainer.clone().err(),
+            unwritten: unwritten(probe.features, probe.block_size, probe.inode_size),
             usage: Usage::Free,
             short_of_space: None,
             lack: None,

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::config::{Mounts, Scratch};
-use crate::machine::facts::{Facts, Kind, LayerFacts};
+use crate::machine::facts::{Facts, ImageFacts, Kind, LayerFacts};
 use crate::plan::layers::Moded;
 use crate::plan::refusal::Refusal;
 use crate::plan::working_directory::is_the_containers;
@@ -50,6 +50,9 @@ pub struct OwnMounts {
     pub workspace: Option<PathBuf>,
     /// The engine would warn of mount points that it does not make, and here it finds them.
     pub silent: bool,
+    /// The home directory, where the engine is not to show it by itself: it would hide what lies beside it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub home: Option<Bind>,
     /// What the engine mounts on and does not make itself.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub points: Vec<Point>,
@@ -121,13 +124,11 @@ impl Mounting {
         }
     }
 
-    /// The line that says why we do not. That an image that is written to is the engine's business is no news.
+    /// The line that says why we do not. That a directory that is written to is the engine's business is no news.
     pub(crate) fn notice(&self, layers: &[Moded<'_>]) -> Option<String> {
         let Self::Engine { why: Some(why) } = self else { return None };
-        layers
-            .iter()
-            .all(|(_, mode)| *mode != Mode::Rw)
-            .then(|| format!("the engine mounts the layers of this start: {why}"))
+        let is_news = written(layers).is_none_or(|layer| layer.image.is_some());
+        is_news.then(|| format!("the engine mounts the layers of this start: {why}"))
     }
 }
 
@@ -160,6 +161,7 @@ pub(crate) fn decide(
                 scratch: tmp.then(|| kept(facts)),
                 workspace: written(layers).map(|layer| layer.path.clone()),
                 silent: is_written && !facts.gpu_files.mounted_on.is_empty(),
+                home: facts.host.home.clone().filter(|home| is_written && hides(facts, fakeroot, home, binds)),
                 points: points(facts, binds, is_written),
             }))
         }
@@ -188,6 +190,19 @@ fn place(facts: &Facts, binds: &[Bind]) -> PathBuf {
     let engines = ["/tmp", "/var/tmp", "/dev"].map(Path::new);
     let is_shown = shown.any(|source| place.starts_with(source)) || engines.iter().any(|dir| place.starts_with(dir));
     if is_shown { mounts::FALLBACK.into() } else { place.clone() }
+}
+
+/// Whether something is to be shown beside the home directory. Where something can be written, the engine shows an empty `/home` with that
+/// one directory in it, and makes no mount point there.
+fn hides(facts: &Facts, fakeroot: Option<Fakeroot>, home: &Bind, binds: &[Bind]) -> bool {
+    if fakeroot.is_some_and(|fakeroot| fakeroot != Fakeroot::Root) {
+        return false;
+    }
+    let first = |path: &Path| path.components().take(2).collect::<PathBuf>();
+    let is_beside = |path: &Path| first(path) == first(&home.destination) && !path.starts_with(&home.destination);
+    let of_binds = facts.host.shown.iter().chain(binds).map(|bind| bind.destination.as_path());
+    let made = facts.host.made.iter().map(PathBuf::as_path);
+    of_binds.chain(made).chain([facts.working_directory.path.as_path()]).any(is_beside)
 }
 
 /// What is in every container. Where something can be written, Apptainer makes no mount point itself for the rest either.
@@ -229,16 +244,21 @@ fn is_written(layers: &[Moded<'_>], tmp: bool) -> bool {
     tmp || written(layers).is_some()
 }
 
-/// Why it is not for us to mount.
-pub(crate) fn is_written_to(layer: &LayerFacts) -> String {
-    format!("{} is written to", layer.path.display())
+/// Why it is not for us to write to this layer, if it is not.
+pub(crate) fn not_written(layer: &LayerFacts) -> Option<String> {
+    let path = layer.path.display();
+    match &layer.image {
+        // The engine writes it as it is.
+        None => Some(format!("{path} is a directory that is written to")),
+        Some(ImageFacts { unwritten: Some(what), .. }) => Some(format!("{path} {what}")),
+        Some(_) => None,
+    }
 }
 
 /// Who exists in a container that we mount, or why we do not.
 fn users(facts: &Facts, layers: &[Moded<'_>], fakeroot: Option<Fakeroot>, is_written: bool) -> Result<Users, String> {
-    // A directory is written as it is, by the engine.
-    if let Some(layer) = written(layers).filter(|layer| layer.image.is_none()) {
-        return Err(is_written_to(layer));
+    if let Some(why) = written(layers).and_then(not_written) {
+        return Err(why);
     }
     if is_written && facts.gpu_files.by_program {
         return Err("nvidia-container-cli mounts the GPU's files, and only it knows where".into());

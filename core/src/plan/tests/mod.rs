@@ -105,6 +105,7 @@ pub(crate) fn img(path: &str, mode: Option<Mode>, upper: (u32, u32)) -> LayerFac
         program_path: Vec::new(),
         state: State::Clean,
         refused_by_engine: None,
+        unwritten: None,
         usage: Usage::Free,
         short_of_space: None,
         lack: None,

@@ -182,6 +182,31 @@ fn what_is_tmp_has_a_place_to_be_written_to_and_mount_points() {
     assert!(!points.contains(&Path::new("/lustre")) && !points.contains(&Path::new("/usr/bin/nvidia-smi")));
 }
 
+/// The engine's own `/home` has one directory.
+#[test]
+fn what_lies_beside_the_home_directory_is_shown() {
+    let bind = |path: &str| Bind { source: path.into(), destination: path.into(), read_only: false };
+    let shown = |current: &str, binds: &[&str], fakeroot, mode| {
+        let mut facts = asked(Mounts::Own);
+        facts.host.home = Some(bind("/home/alice"));
+        facts.working_directory.path = current.into();
+        let bind = binds.iter().map(|path| bind(path)).collect();
+        let request = Request { bind, fakeroot: Some(fakeroot), ..ANY() };
+        line(&on(facts, &request, vec![img("/e.img", Some(mode), ALICE)]).unwrap())
+    };
+    let home = "exec --no-home --mount 'type=bind,source=/home/alice,destination=/home/alice' --";
+    assert!(shown("/home/lab", &[], false, Mode::Rw).contains(home));
+    assert!(shown("/work", &["/home/lab/data"], false, Mode::Tmp).contains(home));
+    for (current, binds, fakeroot, mode) in [
+        ("/home/alice/x", vec!["/data", "/home/alice/y"], false, Mode::Rw),
+        ("/home/lab", vec![], true, Mode::Rw),
+        ("/home/lab", vec![], false, Mode::Ro),
+    ] {
+        let line = shown(current, &binds, fakeroot, mode);
+        assert!(!line.contains("--no-home"), "{line}");
+    }
+}
+
 #[test]
 fn nothing_is_mounted_where_the_container_shows_it() {
     let bind = |source: &str| Bind { source: source.into(), destination: "/there".into(), read_only: false };
@@ -206,15 +231,45 @@ fn nothing_is_mounted_where_the_container_shows_it() {
 }
 
 #[test]
-fn what_is_written_to_is_still_the_engines_business() {
-    let layers = || vec![img("/e.img", Some(Mode::Rw), ALICE)];
-    let plan = on(asked(Mounts::Auto), &ANY(), layers()).unwrap();
-    assert_eq!((why(&plan), plan.notices.len()), ("/e.img is written to", 0));
+fn an_image_that_is_written_to_is_ours() {
+    for who in [Mounts::Own, Mounts::Auto] {
+        let plan = on(asked(who), &ANY(), vec![sqf("/a.sqf"), img("/e.img", Some(Mode::Rw), ALICE)]).unwrap();
+        let own = plan.mounts.own().unwrap();
+        assert_eq!((own.workspace.as_deref(), &own.scratch), (Some(Path::new("/e.img")), &None));
+        assert_eq!(
+            line(&plan),
+            "/usr/bin/apptainer -q exec --writable /libexec/stack true # /libexec/stack: /base.sqf /a.sqf /e.img"
+        );
+        assert!(plan.notices.is_empty() && plan.otherwise.is_some() == (who == Mounts::Auto));
+    }
+}
+
+/// What is root's on disk is the user's too, where he is himself.
+#[test]
+fn whoever_owns_it_we_write_to_it() {
+    for upper in [(0, 0), (1002, 1002)] {
+        let request = Request { fakeroot: Some(false), ..ANY() };
+        let layers = || vec![img("/e.img", Some(Mode::Rw), upper)];
+        assert!(on(asked(Mounts::Auto), &request, layers()).unwrap().mounts.own().is_some());
+        assert!(matches!(on(asked(Mounts::Engine), &request, layers()).unwrap_err(), Refusal::WrongOwner { .. }));
+    }
+}
+
+#[test]
+fn what_we_do_not_write_is_the_engines_business() {
+    let old =
+        || with_image(img("/e.img", Some(Mode::Rw), ALICE), |image| image.unwritten = Some("has no journal".into()));
+    let plan = on(asked(Mounts::Auto), &ANY(), vec![old()]).unwrap();
+    assert_eq!(why(&plan), "/e.img has no journal");
+    assert_eq!(plan.notices, ["the engine mounts the layers of this start: /e.img has no journal"]);
+    let directory = || layer("/d", Some(Mode::Rw), Kind::Directory, None);
+    let plan = on(asked(Mounts::Auto), &ANY(), vec![directory()]).unwrap();
+    assert_eq!((why(&plan), plan.notices.len()), ("/d is a directory that is written to", 0));
     let mut own = asked(Mounts::Own);
     own.mounts.origin = Some(Origin::variable("CONDATAINER_MOUNTS"));
     assert_eq!(
-        on(own, &ANY(), layers()).unwrap_err().to_string(),
-        "mounts = own: /e.img is written to: unset CONDATAINER_MOUNTS, which is own"
+        on(own, &ANY(), vec![old()]).unwrap_err().to_string(),
+        "mounts = own: /e.img has no journal: unset CONDATAINER_MOUNTS, which is own"
     );
 }
 
@@ -235,7 +290,10 @@ fn what_tmp_writes_is_no_reason_to_say_nothing() {
 #[test]
 fn what_only_the_engine_cannot_mount_is_refused_where_it_mounts() {
     let changed = |change: fn(&mut ImageFacts)| move |mode| with_image(img("/e.img", Some(mode), ALICE), change);
-    let ext4 = changed(|image| image.refused_by_engine = Some("extents".into()));
+    let ext4 = changed(|image| {
+        image.refused_by_engine = Some("extents".into());
+        image.unwritten = Some("has the file system feature extent".into());
+    });
     // Whoever may only read it can replay it in memory alone.
     let unreplayed = |mode| LayerFacts { writable: false, ..changed(|image| image.state = State::NeedsRecovery)(mode) };
     let layers: [&dyn Fn(Mode) -> LayerFacts; 3] = [&ext4, &unreplayed, &|mode| img("/a:b.img", Some(mode), ALICE)];
@@ -245,7 +303,7 @@ fn what_only_the_engine_cannot_mount_is_refused_where_it_mounts() {
         let mut impossible = asked(Mounts::Auto);
         impossible.mounts.why_not = Some("no /dev/fuse".into());
         assert_eq!(on(impossible, Mode::Ro).unwrap_err(), refusal);
-        if layer(Mode::Rw).writable {
+        if layer(Mode::Rw).image.is_some_and(|image| image.unwritten.is_some()) {
             assert_eq!(on(asked(Mounts::Auto), Mode::Rw).unwrap_err(), refusal);
         }
         for mode in [Mode::Ro, Mode::Tmp] {

@@ -51,6 +51,7 @@ fn img(mode: Mode, owner: u32, whiteouts: Whiteouts) -> LayerFacts {
             program_path: Vec::new(),
             state,
             refused_by_engine: None,
+            unwritten: None,
             usage,
             short_of_space: None,
             lack: None,
@@ -190,6 +191,8 @@ fn where_we_mount_it_can_what_apptainer_can() {
     }
     let mut auto = ours(true, vec![clean(Mode::Rw)]);
     auto.mounts.asked = Mounts::Auto;
+    assert!(line(&auto).starts_with(&format!("{userns} --writable /libexec/stack true # ")), "{}", line(&auto));
+    auto.layers[0].image.as_mut().unwrap().unwritten = Some("has no journal".into());
     assert_eq!(limit(&auto, &ANY()), Limit::Unsupported(Unsupported::Compression("zstd".into())));
 }
 
