@@ -81,6 +81,8 @@ impl Plan {
         argv.extend(self.gpus.iter().map(|gpu| String::from(gpu_flag(*gpu))));
         let overlays = self.stack.iter().filter(|_| own.is_none());
         argv.extend(overlays.flat_map(|overlay| ["--overlay".into(), overlay_value(overlay, scratch)]));
+        let home = own.and_then(|own| own.home.as_ref());
+        argv.extend(home.iter().flat_map(|home| ["--no-home".into(), "--mount".into(), mount_value(home)]));
         argv.extend(self.bind.iter().flat_map(|bind| ["--mount".into(), mount_value(bind)]));
         argv.extend(own.filter(|own| own.is_written()).map(|_| "--writable".into()));
         argv.extend(self.workdir.iter().flat_map(|dir| ["--pwd".into(), dir.display().to_string()]));

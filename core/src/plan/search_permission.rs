@@ -43,7 +43,8 @@ pub(crate) fn check(layers: &[Moded<'_>], tmp: bool, who: As) -> Result<(), Refu
     }
     let Some(programs) = in_order(layers).rfind(|(layer, _)| on_the_way(layer).len() > 1) else { return Ok(()) };
     // What is his own the writer can open himself.
-    let may_open = |directory: &ImageDirectory| programs.1 == Mode::Rw && who == As::User(directory.owner.uid);
+    let is_own = |directory: &ImageDirectory| matches!(who, As::Owner(_)) || who == As::User(directory.owner.uid);
+    let may_open = |directory: &ImageDirectory| programs.1 == Mode::Rw && is_own(directory);
     let shut = on_the_way(programs.0).iter().skip(1).find(|directory| !opens(directory, who));
     shut.filter(|directory| !may_open(directory)).map_or(Ok(()), |directory| Err(closed(programs, directory)))
 }

@@ -206,14 +206,19 @@ fn engine_failed(plan: &Plan, child: &mut Child) -> RunError {
         Ok(_) => "no exit code".into(),
         Err(error) => return error,
     };
-    // Our own engine's daemons may still hold the image, and must not be taken for somebody else. Apptainer 1.1 kills the guard
-    // of one that it has waited for too long, and so leaves that one.
-    let _ended = plan.holds.as_ref().and_then(|image| abandoned::end(image));
-    settle(plan);
+    // What we mount we have locked ourselves, until this process has done with it.
+    let is_engines = plan.mounts.own().is_none();
+    if is_engines {
+        // Our own engine's daemons may still hold the image, and must not be taken for somebody else. Apptainer 1.1 kills the guard
+        // of one that it has waited for too long, and so leaves that one.
+        let _ended = plan.holds.as_ref().and_then(|image| abandoned::end(image));
+        settle(plan);
+    }
     if let Some(signal) = child.interrupted() {
         return RunError::Interrupted(signal as i32);
     }
-    match recheck::who_was_faster(plan).or_else(|| no_engine(&plan.engine).map(Refusal::NoEngine)) {
+    let faster = if is_engines { recheck::who_was_faster(plan) } else { None };
+    match faster.or_else(|| no_engine(&plan.engine).map(Refusal::NoEngine)) {
         Some(refusal) => RunError::Refused(refusal),
         None => RunError::Engine { engine: plan.engine.flavour, ended },
     }
