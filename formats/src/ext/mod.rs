@@ -16,7 +16,6 @@ mod fs;
 mod group;
 mod inode;
 mod inode_table;
-mod journal;
 pub mod probe;
 mod superblock;
 mod tree;
@@ -39,6 +38,7 @@ pub use volume::{Stat, Time, Volume};
 /// The parts that a writer works with.
 pub mod raw {
     pub use super::blocks::claims::Claims;
+    pub use super::blocks::journal::JournalMap;
     pub use super::blocks::map::pointer_offset;
     pub use super::blocks::pointers::{Endless, Pointers};
     pub use super::directory::{
@@ -49,7 +49,6 @@ pub mod raw {
     pub use super::group::{GroupDescriptor, clear_bit, set_bit};
     pub use super::inode::{InoSet, Inode, InodeRecord, flag};
     pub use super::inode_table::{Chunk, Holes, NextData, each_chunk, require_apart};
-    pub use super::journal::JournalMap;
     pub use super::probe::{find_upper_and_work, state_of};
     pub use super::superblock::features::compat::DIR_INDEX;
     pub use super::superblock::features::ro_compat::LARGE_FILE;

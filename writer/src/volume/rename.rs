@@ -51,15 +51,17 @@ impl Volume {
             if how.no_replace && replaced.is_some() {
                 return Err(Errno::EEXIST.into());
             }
-            if replaced.as_ref().is_none_or(|replaced| replaced.node.ino != moved.node.ino) {
-                may_rename((&source, &moved), (&target, replaced.as_ref()))?;
+            if how.exchange && replaced.is_none() {
+                return Err(Errno::ENOENT.into());
             }
             if moved.is_directory && is_within(handle, &moved.node, &target)? {
                 return Err(Errno::EINVAL.into());
             }
+            if replaced.as_ref().is_none_or(|replaced| replaced.node.ino != moved.node.ino) {
+                may_rename((&source, &moved), (&target, replaced.as_ref()))?;
+            }
             match replaced {
                 Some(replaced) if replaced.node.ino == moved.node.ino => Ok(None),
-                None if how.exchange => Err(Errno::ENOENT.into()),
                 Some(other) if how.exchange => {
                     if other.is_directory && is_within(handle, &other.node, &source)? {
                         return Err(Errno::EINVAL.into());

@@ -6,6 +6,9 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
+#[path = "../support/place.rs"]
+mod place;
+
 /// An empty ext3 in a file.
 pub struct Image {
     dir: TempDir,
@@ -14,8 +17,13 @@ pub struct Image {
 impl Image {
     /// 24 MiB, made by mke2fs with these options.
     pub fn make(options: &[&str]) -> Self {
-        let image = Self { dir: tempfile::tempdir().unwrap() };
-        File::create(image.path()).unwrap().set_len(24 << 20).unwrap();
+        Self::of_size(24, options)
+    }
+
+    /// Of so many MiB.
+    pub fn of_size(mebibytes: u64, options: &[&str]) -> Self {
+        let image = Self { dir: place::directory() };
+        File::create(image.path()).unwrap().set_len(mebibytes << 20).unwrap();
         run(Command::new("mke2fs")
             .args(["-q", "-F", "-t", "ext3", "-m", "0", "-J", "size=4"])
             .args(options)

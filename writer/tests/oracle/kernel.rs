@@ -24,6 +24,12 @@ impl Kernel {
         Self { root: open(path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).unwrap() }
     }
 
+    /// Of a new directory, where paths begin.
+    pub fn in_new(path: &HostPath) -> Self {
+        std::fs::create_dir(path).unwrap();
+        Self::at(path)
+    }
+
     /// The directory of a path's last name.
     fn parent(&self, path: &Path) -> Result<OwnedFd, Errno> {
         let mut at = self.root.try_clone().unwrap();

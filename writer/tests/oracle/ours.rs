@@ -14,6 +14,8 @@ use super::tree::{Tree, of_volume};
 
 pub struct Ours {
     volume: Volume,
+    /// Where paths begin.
+    root: u32,
 }
 
 impl Ours {
@@ -21,7 +23,7 @@ impl Ours {
         let file = File::options().read(true).write(true).open(image.path()).unwrap();
         let size = file.metadata().unwrap().len();
         let volume = Volume::open(Arc::new(FileDevice::new(file, Window::whole(size)))).unwrap();
-        Self { volume }
+        Self { volume, root: ROOT_INO }
     }
 
     pub fn tree(&self) -> Tree {
@@ -29,7 +31,13 @@ impl Ours {
     }
 
     pub fn close(self) {
-        self.volume.close().unwrap();
+        self.volume.end().unwrap();
+    }
+
+    /// Paths begin in a new directory of the root from now on; what was done before lasts.
+    pub fn enter(&mut self, name: &str) {
+        self.volume.commit().unwrap();
+        self.root = self.volume.make(ROOT_INO, name.as_bytes(), &new(FileType::Directory, 0o755)).unwrap().ino;
     }
 
     fn look_up(&self, directory: u32, name: &str) -> Result<Named, Errno> {
@@ -39,7 +47,7 @@ impl Ours {
     }
 
     fn parent(&self, path: &Path) -> Result<u32, Errno> {
-        let mut at = ROOT_INO;
+        let mut at = self.root;
         for name in &path[..path.len() - 1] {
             let named = self.look_up(at, NAMES[*name])?;
             if named.stat.kind != FileType::Directory {

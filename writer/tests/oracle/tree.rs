@@ -1,15 +1,16 @@
 //! A whole tree, for comparing.
 
 use std::collections::BTreeMap;
-use std::fs::{self, Metadata};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::fs::{self, File, Metadata};
+use std::hash::{Hash, Hasher};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
-use std::process::Command;
 
 use condatainer_formats::ext::{FileType, raw::ROOT_INO};
 use condatainer_writer::Volume;
+use rustc_hash::FxHasher;
+use rustix::fs::{SeekFrom, seek};
 
 /// What stands under each path. Inodes have the order in which they are met, so that hard links are seen.
 pub type Tree = BTreeMap<Vec<u8>, Inode>;
@@ -29,7 +30,6 @@ pub struct Inode {
 }
 
 pub fn of(root: &Path) -> Tree {
-    assert!(Command::new("sync").arg("-f").arg(root).status().unwrap().success());
     let (mut tree, mut numbers) = (Tree::new(), BTreeMap::new());
     walk(root, &mut Vec::new(), &mut tree, &mut numbers);
     tree
@@ -55,7 +55,7 @@ fn walk(at: &Path, name: &mut Vec<u8>, tree: &mut Tree, numbers: &mut BTreeMap<u
 
 fn inode(at: &Path, says: &Metadata, number: usize) -> Inode {
     let content = match says.file_type() {
-        kind if kind.is_file() => fs::read(at).map(|content| digest(&content)).unwrap(),
+        kind if kind.is_file() => of_file(&File::open(at).unwrap(), says.size()),
         kind if kind.is_symlink() => digest(fs::read_link(at).unwrap().as_os_str().as_bytes()),
         _ => 0,
     };
@@ -89,7 +89,7 @@ fn walk_volume(volume: &Volume, ino: u32, name: &mut Vec<u8>, tree: &mut Tree, n
     let next = numbers.len();
     let number = *numbers.entry(ino).or_insert(next);
     let content = match stat.kind {
-        FileType::Regular => digest(&whole(volume, ino, stat.size)),
+        FileType::Regular => of_inode(volume, ino, stat.size),
         FileType::Symlink => digest(&volume.target(ino).unwrap()),
         _ => 0,
     };
@@ -145,21 +145,45 @@ fn walk_volume(volume: &Volume, ino: u32, name: &mut Vec<u8>, tree: &mut Tree, n
     }
 }
 
-fn whole(volume: &Volume, ino: u32, size: u64) -> Vec<u8> {
-    let mut content = vec![0; size as usize];
-    let mut done = 0;
-    while done < content.len() {
-        let length = volume.read(ino, done as u64, &mut content[done..]).unwrap();
-        assert!(length > 0);
-        done += length;
+/// What a file holds, by the pieces that have data.
+fn of_file(file: &File, size: u64) -> u64 {
+    let next = |at: u64| seek(file, SeekFrom::Data(at)).ok();
+    contents(size, next, |at, buf| file.read_exact_at(buf, at).unwrap())
+}
+
+fn of_inode(volume: &Volume, ino: u32, size: u64) -> u64 {
+    let next = |at: u64| volume.seek(ino, at, false).ok();
+    contents(size, next, |at, buf| {
+        let mut done = 0;
+        while done < buf.len() {
+            let length = volume.read(ino, at + done as u64, &mut buf[done..]).unwrap();
+            assert!(length > 0);
+            done += length;
+        }
+    })
+}
+
+/// Zeros do not count, whether they are on the disk or in a hole: sparse files are as long as they like.
+fn contents(size: u64, next: impl Fn(u64) -> Option<u64>, read: impl Fn(u64, &mut [u8])) -> u64 {
+    const ZEROS: [u8; 4096] = [0; 4096];
+    let (mut hasher, mut buf, mut at) = (FxHasher::default(), vec![0; 64 << 10], 0);
+    while let Some(data) = next(at).filter(|data| *data < size) {
+        // Pieces begin where those of the other side do.
+        at = data / 4096 * 4096;
+        let length = (size - at).min(buf.len() as u64) as usize;
+        read(at, &mut buf[..length]);
+        for chunk in buf[..length].chunks(4096) {
+            if chunk != &ZEROS[..chunk.len()] {
+                (at, chunk).hash(&mut hasher);
+            }
+            at += chunk.len() as u64;
+        }
     }
-    content
+    hasher.finish()
 }
 
 fn digest(content: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    // Long runs of zeros are told by their length: sparse files are as long as they like.
-    let end = content.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-    (content.len(), &content[..end]).hash(&mut hasher);
+    let mut hasher = FxHasher::default();
+    content.hash(&mut hasher);
     hasher.finish()
 }

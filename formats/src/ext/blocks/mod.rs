@@ -3,5 +3,6 @@
 pub(crate) mod claims;
 pub(crate) mod content;
 mod extent;
+pub(crate) mod journal;
 pub(crate) mod map;
 pub(crate) mod pointers;

@@ -91,7 +91,7 @@ impl Superblock {
     }
 
     fn of(raw: &RawSuperblock) -> Self {
-        let features = Features::of(raw);
+        let features = raw.features();
         let wide = features.has_incompat(incompat::BIT64);
         let join = |low: U32, high: U32| u64::from(low) | if wide { u64::from(high) << 32 } else { 0 };
         let bigalloc = features.has_ro_compat(ro_compat::BIGALLOC);

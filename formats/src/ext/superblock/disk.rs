@@ -5,7 +5,7 @@ use std::mem::offset_of;
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::features::{incompat, ro_compat};
+use super::features::{Features, incompat, ro_compat};
 use crate::bytes::u16_at;
 use crate::ext::checksum::crc32c;
 
@@ -153,6 +153,12 @@ impl RawSuperblock {
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         self.as_bytes()
+    }
+
+    /// Its three feature words.
+    pub(super) fn features(&self) -> Features {
+        let (compat, incompat) = (self.s_feature_compat.get(), self.s_feature_incompat.get());
+        Features { compat, incompat, ro_compat: self.s_feature_ro_compat.get() }
     }
 
     /// Says whether the file system was left in order.

@@ -1,6 +1,5 @@
 //! Feature flags of the superblock, under the names that e2fsprogs prints.
 
-use super::disk::RawSuperblock;
 use crate::ext::error::ExtError;
 
 /// The three feature words. Field names as on disk.
@@ -128,11 +127,6 @@ const RO_COMPAT_NAMES: &[(u32, &str)] = &[
 ];
 
 impl Features {
-    pub(super) fn of(raw: &RawSuperblock) -> Self {
-        let (compat, incompat) = (raw.s_feature_compat.get(), raw.s_feature_incompat.get());
-        Self { compat, incompat, ro_compat: raw.s_feature_ro_compat.get() }
-    }
-
     /// All set flags in the order of `dumpe2fs`; unknown bits as it prints them (`FEATURE_I27`).
     #[must_use]
     pub fn names(&self) -> Vec<String> {

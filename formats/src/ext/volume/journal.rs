@@ -2,9 +2,9 @@
 
 use std::io;
 
+use crate::ext::blocks::journal::JournalMap;
 use crate::ext::error::ExtError;
 use crate::ext::fs::Fs;
-use crate::ext::journal::JournalMap;
 use crate::ext::superblock::features::incompat;
 use crate::jbd2::{Place, Replay};
 use crate::source::{ReadAt, Window, read_exact_at};

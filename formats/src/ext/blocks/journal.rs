@@ -3,9 +3,9 @@
 use std::io;
 use std::ops::{ControlFlow, Range};
 
-use super::blocks::map::{Run, walk};
-use super::error::ExtError;
-use super::fs::Fs;
+use super::map::{Run, walk};
+use crate::ext::error::ExtError;
+use crate::ext::fs::Fs;
 use crate::file::FileType;
 use crate::jbd2::{self, JournalError, RawJournalSuperblock, Replay};
 use crate::source::{ReadAt, Window, read_exact_at};
