@@ -25,7 +25,7 @@ pub(crate) fn unlocked(image: &Path, is_so: bool) -> Option<String> {
 
 /// Said first, where it is so: e2fsck has changed the image.
 pub(crate) fn repaired(image: &Path, is_so: bool) -> Option<String> {
-    is_so.then(|| format!("{}: was not cleanly unmounted: repaired first (e2fsck -p)", image.display()))
+    is_so.then(|| format!("{}: was not cleanly unmounted: put in order first", image.display()))
 }
 
 /// To whom something belongs, in words.

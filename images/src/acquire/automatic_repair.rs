@@ -81,7 +81,12 @@ fn failed(error: io::Error) -> ToolError {
 
 /// Nothing may be written over a journal, so it is replayed by itself first; that can be done again as often as one likes.
 fn replay(locked: &LockedImage) -> Result<(), ToolError> {
-    if !locked.state().is_ok_and(|state| state.needs_recovery) {
+    let needs_recovery = || locked.state().is_ok_and(|state| state.needs_recovery);
+    if !needs_recovery() {
+        return Ok(());
+    }
+    locked.recover();
+    if !needs_recovery() {
         return Ok(());
     }
     locked.e2fsck(Work::Journal)?.run(CORRECTED).map(drop)

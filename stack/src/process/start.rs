@@ -21,6 +21,9 @@ use crate::namespace::user::Users;
 /// processes behind.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// What a killed writer has left in an image is put in order before its mount is served, and disks are slow.
+const OPENING: Duration = Duration::from_secs(600);
+
 /// How long is waited for a server's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Patience {
@@ -81,11 +84,15 @@ impl Server {
         self.process.id()
     }
 
-    /// Gives it the mount, and waits until it answers the kernel.
-    fn serve(&self, mount: &[OwnedFd]) -> Result<(), Cannot> {
+    /// Gives it the mount, and waits until it answers the kernel, or `engine` is gone whom this is for.
+    fn serve(&self, mount: &[OwnedFd], engine: &Channel) -> Result<(), Cannot> {
         let mount: Vec<_> = mount.iter().map(AsFd::as_fd).collect();
         self.send(&ToServer::Mount, &mount)?;
+        let deadline = Instant::now() + OPENING;
         loop {
+            if !self.answers(deadline, engine) {
+                return Err(Cannot("the server does not answer".into()));
+            }
             match self.channel.receive().map_err(failed("the server does not answer"))? {
                 Some((FromServer::Ready, _)) => return Ok(()),
                 Some((FromServer::Says(line), _)) => lock(&self.said).push(line),
@@ -147,6 +154,19 @@ impl Server {
         let _ = self.process.kill();
     }
 
+    /// Whether it has something to say, or has ended, before it is too late and before `engine` is gone.
+    fn answers(&self, deadline: Instant, engine: &Channel) -> bool {
+        loop {
+            let within = PollTimeout::try_from(deadline.saturating_duration_since(Instant::now()));
+            let news = PollFlags::POLLIN;
+            let mut both = [PollFd::new(self.channel.as_fd(), news), PollFd::new(engine.as_fd(), PollFlags::empty())];
+            match poll(&mut both, within.unwrap_or(PollTimeout::MAX)) {
+                Err(Errno::EINTR) => {}
+                _ => return both.first().is_some_and(|server| server.any() == Some(true)),
+            }
+        }
+    }
+
     fn has_news(&self, until: Option<Instant>) -> bool {
         loop {
             let within = until.map(|until| until.saturating_duration_since(Instant::now()));
@@ -205,7 +225,7 @@ impl Entrance {
                     self.send(&ToEntry::Mapped, &[])?;
                 }
                 Some((FromEntry::Mounted, mount)) => {
-                    server.serve(&mount)?;
+                    server.serve(&mount, &self.0)?;
                     self.send(&ToEntry::Ready, &[])?;
                 }
                 Some((FromEntry::Failed(why), _)) => return Err(Cannot(why).into()),

@@ -1,6 +1,6 @@
 //! Repairs an image whose last writer was killed, or that a crash left with a journal to replay, before it is used again.
 //!
-//! fuse2fs keeps no journal: after a SIGKILL the free counts and bitmaps on disk are stale, and writing on would let two files
+//! Our own writer leaves a journal, which is replayed. fuse2fs keeps none: after a SIGKILL the free counts and bitmaps on disk are stale, and writing on would let two files
 //! share a block. `e2fsck -p` makes only repairs that lose nothing, and gives up otherwise.
 
 use crate::plan::Plan;
@@ -9,7 +9,7 @@ use condatainer_formats::ext::State;
 use condatainer_images::acquire::{AcquireError, LockedImage, Purpose};
 use condatainer_images::overlay::whiteout;
 
-/// Runs `e2fsck -p` on every image of the plan that needs it, while holding the image's lock.
+/// Replays the journal of every image of the plan that needs it, and runs `e2fsck -p` where that is not all, while holding the image's lock.
 ///
 /// Another task of the same step may be quicker; then a reader waits until that is done, and a writer is refused.
 pub(crate) fn repair(plan: &Plan, say: &mut dyn FnMut(&str)) -> Result<(), AcquireError> {
@@ -18,7 +18,7 @@ pub(crate) fn repair(plan: &Plan, say: &mut dyn FnMut(&str)) -> Result<(), Acqui
             Ok(locked) => {
                 let state = locked.state()?;
                 if !state.is_clean() {
-                    say(&format!("{}: {} (e2fsck -p)", path.display(), why(state)));
+                    say(&format!("{}: {}", path.display(), why(state)));
                 }
                 locked.make_clean(true)?;
                 if plan.engine.is_singularity() {
@@ -36,6 +36,6 @@ pub(crate) fn repair(plan: &Plan, say: &mut dyn FnMut(&str)) -> Result<(), Acqui
 fn why(state: State) -> &'static str {
     match state.needs_recovery {
         true => "its journal was not replayed after a crash: replaying it",
-        false => "its last user was killed, or found the disk full: repairing it",
+        false => "its last user was killed, or found the disk full: repairing it (e2fsck -p)",
     }
 }

@@ -139,7 +139,8 @@ fn writes_over_a_tmp_image_vanish(world: &World, release: Release) -> Result<()>
 /// Dirty as a killed fuse2fs leaves it, and with a journal to replay as a crash does.
 fn what_a_crash_has_left_is_repaired(world: &World, release: Release) -> Result<()> {
     world.with_cluster(release, &Setup::singularity(), |desk| {
-        for state in ["ssv state 0", "feature needs_recovery"] {
+        let killed = ("ssv state 0", "repairing it (e2fsck -p)");
+        for (state, words) in [killed, ("feature needs_recovery", "replaying it")] {
             desk.image_with(
                 "env.img",
                 "$SUDO_UID:$SUDO_GID",
@@ -147,7 +148,7 @@ fn what_a_crash_has_left_is_repaired(world: &World, release: Release) -> Result<
             )?;
             desk.run(&["/sbin/debugfs", "-w", "-R", state, "env.img"])?;
             let output = desk.exec(&["-o", "env.img:rw"], "ls /etc/debian_version || echo gone")?.says("gone")?;
-            output.complains("(e2fsck -p)")?;
+            output.complains(words)?;
             desk.is_clean("env.img")?;
             desk.run(&["rm", "env.img"])?;
         }
