@@ -15,7 +15,7 @@ use crate::run::error::{RunError, system};
 use condatainer_formats::ext::Window;
 use condatainer_formats::sif::PartitionFs;
 use condatainer_images::acquire::usage::usage;
-use condatainer_images::acquire::{LockedImage, Purpose};
+use condatainer_images::acquire::{AcquireError, LockedImage, Purpose};
 use condatainer_images::image::{self, ImageError, Kind, Opened};
 use condatainer_images::lock::{self, Access, Guard, LockError};
 use condatainer_images::overlay::upper_of;
@@ -79,7 +79,14 @@ fn opened(path: &Path) -> Result<Locked, RunError> {
 
 /// The image that is written: nobody else has it.
 fn to_be_written(path: &Path) -> Result<Locked, RunError> {
-    let (image, file, guard) = LockedImage::open(path, Purpose::Change)?.into_parts();
+    let locked = LockedImage::open(path, Purpose::Change).map_err(|error| match error {
+        AcquireError::Busy { .. } => match image::open(path) {
+            Ok(opened) => taken(path, &opened, Mode::Rw),
+            Err(_) => changed(path, "was removed or replaced"),
+        },
+        other => other.into(),
+    })?;
+    let (image, file, guard) = locked.into_parts();
     if guard.as_ref().is_none_or(|guard| guard.unsupported.is_some()) {
         return Err(unserved(path, "its file system has no locks"));
     }
@@ -112,14 +119,15 @@ fn locked(path: &Path, opened: &Opened, window: Window) -> Result<Guard, RunErro
     match lock::take(&opened.file, window, Access::Read) {
         Ok(Guard { unsupported: Some(_), .. }) => Err(unserved(path, "its file system has no locks")),
         Ok(guard) => Ok(guard),
-        Err(LockError::Busy(_)) => {
-            let refusal = in_use(path, Mode::Ro, &usage(opened));
-            let refusal =
-                refusal.unwrap_or(Refusal::HasWriter { path: path.into(), mode: Mode::Ro, holder: None, seen: None });
-            Err(refusal.into())
-        }
+        Err(LockError::Busy(_)) => Err(taken(path, opened, Mode::Ro)),
         Err(LockError::Io(error)) => Err(system(format!("{}: cannot be locked", path.display()))(error)),
     }
+}
+
+/// Somebody was faster, whom the plan has not seen.
+fn taken(path: &Path, opened: &Opened, mode: Mode) -> RunError {
+    let refusal = in_use(path, mode, &usage(opened));
+    refusal.unwrap_or(Refusal::HasWriter { path: path.into(), mode, holder: None, seen: None }).into()
 }
 
 fn is_as_planned(layer: &Locked, watch: &Watch) -> Result<(), RunError> {

@@ -132,8 +132,10 @@ pub(crate) fn set_group_id_stays(desk: &Desk) -> Result<()> {
     desk.squashfs("low.sqf", "mkdir -p mail/below; chmod 2775 mail; chmod 2750 mail/below")?;
     desk.image("top.img")?;
     let layers = ["-o", "low.sqf", "-o", "top.img:rw"];
+    // fuse-overlayfs does not hand the bit down.
+    let directory = if desk.we_mount() { "2755" } else { "755" };
     let change = "touch /mail/new; touch /mail/below; mkdir /mail/dir; stat -c %a /mail /mail/below /mail/dir";
-    desk.exec(&layers, &format!("umask 022; {change}"))?.says("2775\n2750\n755")?;
+    desk.exec(&layers, &format!("umask 022; {change}"))?.says(&format!("2775\n2750\n{directory}"))?;
     desk.exec(&layers, "stat -c %a /mail /mail/below")?.says("2775\n2750")?;
     desk.root_image("root.img")?;
     let mail = "stat -c '%a %g' /var/mail";

@@ -34,6 +34,7 @@ const WRITE: &str = "seq 200000 > /file; mkdir /d; touch /d/$(seq -s ' /d/' 500)
 
 fn on_slow_disk(world: &World, release: Release, run: impl FnOnce(&Desk) -> Result<()>) -> Result<()> {
     world.with_cluster(release, &Setup::default(), |desk| {
+        let desk = &desk.with_mounts("engine");
         let scratch = tempfile::tempdir()?;
         let (source, object) = (scratch.path().join("slow.c"), scratch.path().join("slow.so"));
         std::fs::write(&source, SLOW)?;

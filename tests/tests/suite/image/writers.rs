@@ -85,9 +85,9 @@ fn the_next_job_finds_the_image_free(desk: &Desk) -> Result<()> {
     desk.is_clean("env.img")
 }
 
-/// Writes as carol, whom no other test uses, and kills every process of hers.
+/// Writes as carol by the engine's way, whom no other test uses, and kills every process of hers.
 pub(crate) fn killed_writer<'a>(desk: &Desk<'a>) -> Result<Desk<'a>> {
-    let carol = desk.of("carol")?;
+    let carol = desk.of("carol")?.with_mounts("engine");
     carol.image("env.img")?;
     let write = format!(
         "echo synced > /data; mkdir /d; seq 2000 > /d/file; sync /data /d/file; touch {0}/written; exec sleep 1000",
@@ -121,7 +121,7 @@ fn a_reader_of_a_killed_image_is_not_refused(desk: &Desk) -> Result<()> {
 /// Everything of a session is killed but the FUSE daemons, which keep the lock for nobody. (In a step the warden ends them.)
 fn left_over_daemons_are_ended(desk: &Desk) -> Result<()> {
     let _alone = alone();
-    let carol = desk.of("carol")?;
+    let carol = desk.of("carol")?.with_mounts("engine");
     carol.image("env.img")?;
     let write = format!("echo kept > /data; touch {0}/written; exec sleep 1000", carol.dir);
     // Stopped first: whoever is alive while the others die would end the daemons.
@@ -146,6 +146,7 @@ fn left_over_daemons_are_ended(desk: &Desk) -> Result<()> {
 
 /// fuse2fs has answered for what then finds no room. Whoever goes on because of a success would go on without it.
 fn a_full_disk_is_no_success(desk: &Desk) -> Result<()> {
+    let desk = &desk.with_mounts("engine");
     desk.as_root("mkdir small; mount -t tmpfs -o size=12m,mode=1777 small small; chown alice small")?.success()?;
     desk.image("small/env.img")?;
     let few = desk.exec(&["-w", "-o", "small/env.img"], "echo few > /file")?.ends_with(0)?;
@@ -170,6 +171,7 @@ fn a_full_disk_is_no_success(desk: &Desk) -> Result<()> {
 const FILL: &str = "perl -e 'open(F, q(>), q(/big)); print F q(x) x 30_000_000; close(F)'";
 
 fn a_full_image_is_no_success(desk: &Desk) -> Result<()> {
+    let desk = &desk.with_mounts("engine");
     desk.small_image("env.img")?;
     let image = desk.path("env.img");
     let resize = format!("run 'condatainer overlay resize --free 1G {image}'");
@@ -189,6 +191,7 @@ fn a_full_image_is_no_success(desk: &Desk) -> Result<()> {
 }
 
 fn an_image_without_inodes_is_no_success(desk: &Desk) -> Result<()> {
+    let desk = &desk.with_mounts("engine");
     desk.as_root(
         "t=$(mktemp -d); chmod 755 $t; mkdir $t/upper $t/work; chown 1001:1001 $t/*; truncate -s 64M env.img
         mke2fs -q -F -t ext3 -b 4096 -I 256 -N 64 -m 0 -J size=4 -O none,has_journal,ext_attr,resize_inode,dir_index,filetype,sparse_super,large_file -d $t env.img

@@ -29,7 +29,7 @@ const CONFUSED: &str = "has files with several hard links, and what is written t
 fn on_a_cluster(world: &World, release: Release, run: impl FnOnce(&Desk) -> Result<()>) -> Result<()> {
     world.with_cluster(release, &Setup::default(), |desk| {
         desk.as_root(BRING)?.success()?;
-        run(desk)
+        run(&desk.with_mounts("engine"))
     })
 }
 
@@ -105,9 +105,7 @@ fn what_nothing_prevents_is_said(world: &World, release: Release) -> Result<()> 
         desk.squashfs("low.sqf", LINKS)?;
         desk.image("env.img")?;
         let line = format!("{}: {CONFUSED}", desk.path("low.sqf"));
-        // Our own mounts know hard links: only what is written to an image goes by the engine's.
         let told = |why: &str| -> Result<()> {
-            let desk = &desk.with_mounts("engine");
             for mode in ["rw", "tmp"] {
                 let layers = format!("low.sqf,env.img:{mode}");
                 desk.srun_in(&layers, "true")?.success()?.complains(&line)?.complains(why)?;

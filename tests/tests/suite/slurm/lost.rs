@@ -42,6 +42,7 @@ fn repaired(desk: &Desk) -> Result<()> {
 
 fn a_killed_fuse_program_is_no_success(world: &World, release: Release) -> Result<()> {
     world.with_cluster(release, &Setup::default(), |desk| {
+        let desk = &desk.with_mounts("engine");
         desk.image("env.img")?;
         desk.script("mkfifo go")?.success()?;
         let line = line(desk);
@@ -106,6 +107,7 @@ fn an_image_that_was_left_open_is_no_success(desk: &Desk) -> Result<()> {
 
 /// As with a session.
 fn a_full_image_is_no_success_of_a_step(desk: &Desk) -> Result<()> {
+    let desk = &desk.with_mounts("engine");
     desk.small_image("env.img")?;
     let fill = "head -c 30M /dev/zero > /big; true";
     let output = desk.srun_in("env.img:rw", fill)?.ends_with(1)?;
@@ -117,10 +119,11 @@ fn a_full_image_is_no_success_of_a_step(desk: &Desk) -> Result<()> {
 
 /// What `:tmp` has taken is gone anyway, so there the node's line is all. Where we mount, the command is told when it writes.
 fn a_full_disk_is_no_success_of_a_step(desk: &Desk) -> Result<()> {
+    let desk = &desk.with_mounts("engine");
     desk.as_root("mkdir small; mount -t tmpfs -o size=12m,mode=1777 small small; chown alice small")?.success()?;
     desk.image("env.img")?;
     let many = "mkdir /d; for i in $(seq 1 20); do head -c 1000000 /dev/urandom > /d/$i; done 2> /dev/null; exit 0";
-    let step = desk.with_mounts("engine").command().env("TMPDIR", &desk.path("small"));
+    let step = desk.command().env("TMPDIR", &desk.path("small"));
     step.run(&["srun", "--condatainer-overlay=env.img:tmp", "sh", "-c", many])?.ends_with(0)?.complains(ON_THE_NODE)?;
     desk.image("small/env.img")?;
     let output = desk.srun_in("small/env.img:rw", many)?.ends_with(1)?.complains(ON_THE_NODE)?;

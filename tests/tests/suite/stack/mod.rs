@@ -5,5 +5,6 @@ pub(crate) mod own_engines;
 pub(crate) mod own_mounts;
 pub(crate) mod own_network;
 pub(crate) mod own_steps;
+pub(crate) mod own_workspace;
 mod servers;
 pub(crate) mod tmp;

@@ -140,8 +140,11 @@ fn an_engine_called_singularity_gets_one_directory(world: &World, release: Relea
         let namespaces = "readlink /proc/self/ns/user; cat /own/file";
         let step = format!("srun -n2 --condatainer-overlay=mod.sqf,env.img sh -c '{namespaces}' | sort -u | wc -l");
         ours(desk, &step)?.says("2")?;
+        ours(desk, "condatainer exec -w -o env.img -- sh -c 'echo more >> /own/file'")?.success()?;
+        ours(desk, "condatainer exec -o env.img -- cat /own/file")?.says("image\nmore")?;
         // What it mounts itself has its limits.
-        desk.refused(desk.script("condatainer exec --mounts=auto -w -o env.img -- echo RAN")?, "compressed with zstd")?;
+        let engines = desk.script("condatainer exec --mounts=engine -w -o env.img -- echo RAN")?;
+        desk.refused(engines, "compressed with zstd")?;
         nothing_is_left(desk)
     })
 }

@@ -94,6 +94,7 @@ fn a_closed_directory_of_programs(desk: &Desk) -> Result<()> {
         }
         is_read_by_us(desk, "", &[])?;
         is_read_by_us(desk, ":tmp", &[])?;
+        is_read_by_us(desk, ":rw", &[])?;
         desk.run(&["condatainer", "overlay", "chown", "--all", "-p", name, "env.img"])?.success()?;
         desk.exec(&["-o", "env.img"], "tool")?.says("tool")?;
     }
@@ -128,7 +129,7 @@ fn a_colleagues_image(desk: &Desk) -> Result<()> {
     bob.script("chmod 644 env.img; chmod 755 . ..")?.success()?;
     let image = bob.path("env.img");
     let output = desk.with_mounts("engine").run(&["condatainer", "exec", "-o", &image, "tool"])?.ends_with(125)?;
-    output.complains("the directory /ext3 in it, and so its programs, cannot be entered by you")?;
+    output.complains(" in it, and so its programs, cannot be entered by you: it belongs to 1002:1002")?;
     desk.with_mounts("own").run(&["condatainer", "exec", "-o", &image, "tool"])?.says("tool")?;
     bob.exec(&["-o", "env.img"], "tool")?.says("tool")?;
     desk.script(&format!("cp {image} mine.img && condatainer overlay chown mine.img"))?.success()?;

@@ -67,10 +67,16 @@ fn asked_for_on_an_image_of_the_user(desk: &Desk) -> Result<()> {
     desk.is_clean("env.img")
 }
 
+/// Where the engine writes it. Where we do, root's files are the user's.
 fn no_fakeroot_cannot_write_a_root_image(desk: &Desk) -> Result<()> {
     desk.root_image("env.img")?;
-    let output =
-        desk.srun(&["--condatainer-no-fakeroot", "--condatainer-overlay=env.img:rw", "sh", "-c", "echo RAN"])?;
+    let start = |who: &'static str| {
+        let words =
+            ["--condatainer-no-fakeroot", "--condatainer-overlay=env.img:rw", "sh", "-c", "echo RAN > /ran; cat /ran"];
+        desk.with_mounts(who).srun(&words)
+    };
+    start("own")?.says("RAN")?;
+    let output = start("engine")?;
     let text = "its upper belongs to 0:0 and you are 1001:1001, so plain mode cannot write it: run 'condatainer overlay chown ";
     desk.refused(output, text)?.complains("or drop --no-fakeroot")?.ends_with(125).map(drop)
 }
@@ -85,7 +91,13 @@ fn no_fakeroot_can_read_a_root_image(desk: &Desk) -> Result<()> {
 fn root_mapped_cannot_write_an_image_of_the_user(desk: &Desk) -> Result<()> {
     let bob = desk.of("bob")?;
     bob.image("env.img")?;
-    let output = bob.srun(&["--condatainer-fakeroot", "--condatainer-overlay=env.img:rw", "sh", "-c", "echo RAN"])?;
+    let start = |who: &'static str| {
+        let words =
+            ["--condatainer-fakeroot", "--condatainer-overlay=env.img:rw", "sh", "-c", "echo RAN > /ran; cat /ran"];
+        bob.with_mounts(who).srun(&words)
+    };
+    start("own")?.says("RAN")?;
+    let output = start("engine")?;
     let text = "its upper belongs to 1002:1002, and fakeroot without a subuid range can write as root only: run 'condatainer overlay chown --root ";
     desk.refused(output, text)?.complains("or drop --fakeroot")?.ends_with(125)?;
     bob.srun(&["--condatainer-overlay=env.img:rw", "id", "-u"])?.says("1002")?;
@@ -101,7 +113,9 @@ fn nothing_to_write_is_said(desk: &Desk) -> Result<()> {
 fn an_image_of_somebody_else_is_refused_with_the_cure(desk: &Desk) -> Result<()> {
     desk.image_with("env.img", "1003:1003", "")?;
     let text = "its upper belongs to 1003:1003 and you are 1001:1001, so plain mode cannot write it: run 'condatainer overlay chown ";
-    desk.refused(desk.srun_in("env.img:rw", "echo RAN")?, text)?.complains("or use --fakeroot").map(drop)
+    desk.with_mounts("own").srun_in("env.img:rw", "echo RAN > /ran; cat /ran")?.says("RAN")?;
+    let output = desk.with_mounts("engine").srun_in("env.img:rw", "echo RAN")?;
+    desk.refused(output, text)?.complains("or use --fakeroot").map(drop)
 }
 
 fn batch_scripts_too(desk: &Desk) -> Result<()> {

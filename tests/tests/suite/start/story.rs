@@ -145,11 +145,19 @@ fn with_root(desk: &Desk) -> Result<()> {
     desk.is_clean("env.img")
 }
 
-/// Where only root exists, `dpkg` gets along, but apt cannot enter the directories of its user in a base that root has built. What
-/// the line says to do does it.
+/// Where only root exists, `dpkg` gets along, but on the engine's way apt cannot enter the directories of its user in a base that root has
+/// built. What the line says to do does it. Where we mount, all is root's.
 fn apt_without_a_subuid_range(world: &World, release: Release) -> Result<()> {
     online(world, release, |desk| {
-        let bob = &desk.of("bob")?;
+        let bob = &desk.of("bob")?.with_mounts("own");
+        types(bob, "condatainer o -s 1G own.img")?.success()?;
+        let apt = "apt update && apt install -y hello && hello";
+        let typed =
+            types_into(bob, "condatainer exec -f -w -o own.img -- sh", &format!("{apt}\n"))?.without_a_word()?;
+        ensure!(typed.code == 0 && typed.stdout.ends_with("Hello, world!\n"), "{typed:?}");
+        types(bob, "condatainer exec -o own.img hello")?.says("Hello, world!")?;
+        bob.is_clean("own.img")?;
+        let bob = &bob.with_mounts("engine");
         types(bob, "condatainer o -s 1G")?.success()?;
         let advice = "you have no subuid range, so only root exists inside";
         let typed =

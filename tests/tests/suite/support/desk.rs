@@ -43,6 +43,11 @@ impl<'a> Desk<'a> {
         Self { mounts: Some(mounts), dir: self.dir.clone(), ..*self }
     }
 
+    /// Whether we mount the layers of what is started here: so on the newest release, where nobody says otherwise.
+    pub(crate) fn we_mount(&self) -> bool {
+        self.mounts.map_or(self.release == Release::Sid, |mounts| mounts == "own")
+    }
+
     fn make(self) -> Result<Self> {
         self.cluster.make_directory(self.user, &self.dir)?;
         Ok(self)

@@ -55,6 +55,7 @@ fn a_wrong_engine_is_named_with_its_key(world: &World, release: Release) -> Resu
 
 fn what_the_site_has_fixed_is_named(world: &World, release: Release) -> Result<()> {
     world.with_cluster(release, &Setup::default(), |desk| {
+        let desk = &desk.with_mounts("engine");
         desk.root_image("root.img")?;
         desk.image("env.img")?;
         let by_site = |key: &str, line: u32| {
@@ -100,6 +101,7 @@ fn what_the_site_has_fixed_is_named(world: &World, release: Release) -> Result<(
 }
 
 fn what_the_user_has_configured_is_named(desk: &Desk) -> Result<()> {
+    let desk = &desk.with_mounts("engine");
     desk.image("env.img")?;
     desk.root_image("root.img")?;
     let file = desk.path("xdg/condatainer/config.toml");
