@@ -104,6 +104,7 @@ soak: stage
 	CONDATAINER_FUZZ_RUNS=200 $(CARGO) test --locked -p condatainer-stack --test written
 	CONDATAINER_SOAK=1 $(SHIPPED) $(CARGO) test --locked -p condatainer-tests --test suite -- sid::with_root::killed
 	CONDATAINER_SOAK=1 $(SHIPPED) $(CARGO) test --locked -p condatainer-tests --test suite -- sid::ends
+	CONDATAINER_SOAK=1 $(SHIPPED) $(CARGO) test --locked -p condatainer-tests --test suite -- sid::own_workspace::killed
 	CONDATAINER_SOAK=1 $(SHIPPED) $(CARGO) test --locked -p condatainer-tests --test suite -- sid::whiteouts::random_work
 
 # A virtual machine with systemd and cgroup v2, and its power cut.
