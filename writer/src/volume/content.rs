@@ -203,10 +203,11 @@ impl Volume {
         let _content = self.contents.of(ino).write();
         let block_size = self.block_size();
         let size = self.size_of(ino, may_change)?;
+        let is_end = range.end > size;
         let range = range.start.min(size)..range.end.min(size);
         let whole = range.start.div_ceil(block_size)..range.end / block_size;
-        // The last block can go as a whole where nothing is behind the range.
-        let whole = if range.end == size { whole.start..size.div_ceil(block_size) } else { whole };
+        // The last block goes as a whole where the range goes on behind it, as in the kernel.
+        let whole = if is_end { whole.start..size.div_ceil(block_size) } else { whole };
         let edges = [
             range.start..(whole.start * block_size).min(range.end),
             (whole.end * block_size).max(range.start)..range.end,

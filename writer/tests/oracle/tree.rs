@@ -29,6 +29,13 @@ pub struct Inode {
     xattrs: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
+impl Inode {
+    /// Whether it is the same, in as many blocks or fewer.
+    pub fn is_like(&self, other: &Self) -> bool {
+        self.sectors <= other.sectors && *self == Self { sectors: self.sectors, ..other.clone() }
+    }
+}
+
 pub fn of(root: &Path) -> Tree {
     let (mut tree, mut numbers) = (Tree::new(), BTreeMap::new());
     walk(root, &mut Vec::new(), &mut tree, &mut numbers);
