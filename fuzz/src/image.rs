@@ -45,6 +45,12 @@ impl<'a> Sparse<'a> {
         data
     }
 
+    /// Its blocks that are not empty, by their index; those that lie in it.
+    pub fn blocks(&self) -> impl Iterator<Item = (u64, &'a [u8])> {
+        let most = self.size / BLOCK as u64;
+        self.blocks.iter().map(|(index, content)| (u64::from(*index), *content)).filter(move |(index, _)| *index < most)
+    }
+
     /// Forgets and tells how many bytes were read.
     pub fn take_read(&self) -> u64 {
         self.read.swap(0, Ordering::Relaxed)

@@ -95,6 +95,13 @@ impl Volume {
                     names.len() < LISTED_AT_ONCE
                 })
             })?;
+            // No program could take it away again.
+            if names
+                .iter()
+                .any(|listed| listed.name.is_empty() || listed.name.iter().any(|byte| matches!(byte, b'/' | 0)))
+            {
+                return Err(Error::corrupt(format!("the directory of inode {directory} has a name that is none")));
+            }
             let Some(last) = names.last() else { return Ok(()) };
             from = last.next;
             let is_end = names.len() < LISTED_AT_ONCE;

@@ -57,6 +57,12 @@ impl Volume {
             if moved.is_directory && is_within(handle, &moved.node, &target)? {
                 return Err(Errno::EINVAL.into());
             }
+            // As the kernel answers when it looks the names up, before it looks at what they are.
+            if let Some(replaced) = replaced.as_ref().filter(|replaced| replaced.is_directory && !how.exchange)
+                && is_within(handle, &replaced.node, &source)?
+            {
+                return Err(Errno::ENOTEMPTY.into());
+            }
             if replaced.as_ref().is_none_or(|replaced| replaced.node.ino != moved.node.ino) {
                 may_rename((&source, &moved), (&target, replaced.as_ref()))?;
             }
