@@ -11,6 +11,8 @@ use crate::file::{FileType, Xattr};
 const PREFIX: &[u8] = b".wh.";
 const OPAQUE_NAME: &[u8] = b".wh..wh..opq";
 const OPAQUE_XATTRS: [&[u8]; 3] = [b"trusted.overlay.opaque", b"user.overlay.opaque", b"user.fuseoverlayfs.opaque"];
+/// The attribute that our writer gives a user's own file `.wh.NAME`: it hides nothing, whatever fuse-overlayfs takes it for.
+pub const OWN_FILE: &[u8] = b"user.condatainer.own";
 const REDIRECT_XATTRS: [&[u8]; 2] = [b"trusted.overlay.redirect", b"user.overlay.redirect"];
 const METACOPY_XATTRS: [&[u8]; 2] = [b"trusted.overlay.metacopy", b"user.overlay.metacopy"];
 const PRIVATE_PREFIXES: [&[u8]; 3] = [b"trusted.overlay.", b"user.overlay.", b"user.fuseoverlayfs."];
@@ -31,8 +33,10 @@ pub enum Meaning<'a> {
 pub fn meaning(name: &[u8]) -> Meaning<'_> {
     match name.strip_prefix(PREFIX) {
         Some(_) if name == OPAQUE_NAME => Meaning::Opaque,
-        Some(hidden) if !hidden.is_empty() => Meaning::Hides(hidden),
-        _ => Meaning::Itself,
+        // Nobody can be hidden by these: they are no names.
+        Some(b"" | b"." | b"..") => Meaning::Itself,
+        Some(hidden) => Meaning::Hides(hidden),
+        None => Meaning::Itself,
     }
 }
 
@@ -104,7 +108,9 @@ mod tests {
         assert_eq!(meaning(b".wh.passwd"), Meaning::Hides(b"passwd"));
         assert_eq!(meaning(b".wh..wh..opq"), Meaning::Opaque);
         assert_eq!(meaning(b".wh..wh.x"), Meaning::Hides(b".wh.x"));
-        assert_eq!(meaning(b".wh."), Meaning::Itself);
+        for name in [&b".wh."[..], b".wh..", b".wh..."] {
+            assert_eq!(meaning(name), Meaning::Itself);
+        }
         assert_eq!(meaning(b"passwd"), Meaning::Itself);
     }
 

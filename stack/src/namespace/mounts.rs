@@ -9,6 +9,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::libc::{O_DIRECTORY, O_PATH};
 use nix::mount::{MsFlags, mount};
 
@@ -78,11 +79,11 @@ pub(super) fn lay(place: &Path, of: &str) -> Result<(), Cannot> {
     let options = format!("userxattr,lowerdir={of}/{LOWER},upperdir={of}/{UPPER},workdir={of}/{WORK}");
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     mount(Some(SOURCE), place, Some("overlay"), flags, Some(options.as_str())).map_err(|errno| {
-        Cannot(format!(
-            "{}: the kernel's OverlayFS cannot be mounted: {}: a user's needs Linux 5.11 and the module overlay",
-            place.display(),
-            errno.desc()
-        ))
+        let cure = match errno {
+            Errno::ENOSPC => "what is written to is full: it needs room for three files more",
+            _ => "a user's needs Linux 5.11 and the module overlay",
+        };
+        Cannot(format!("{}: the kernel's OverlayFS cannot be mounted: {}: {cure}", place.display(), errno.desc()))
     })
 }
 

@@ -101,7 +101,8 @@ fn workspace(
     let named = |error: condatainer_writer::Error| io::Error::other(format!("{}: {error}", image.path.display()));
     let device = FileDevice::new(file, Window { offset: image.offset, size: image.size });
     let volume = Arc::new(Volume::open(Arc::new(device)).map_err(named)?);
-    let tree = Workspace::new(Arc::clone(&volume), owners(users), Arc::clone(trouble)).map_err(named)?;
+    let name = image.path.display().to_string();
+    let tree = Workspace::new(Arc::clone(&volume), owners(users), Arc::clone(trouble), name).map_err(named)?;
     let tops = vec![Top { name: UPPER, node: tree.upper() }, Top { name: WORK, node: tree.work() }];
     Ok((volume, (Arc::new(tree), tops)))
 }

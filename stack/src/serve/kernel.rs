@@ -252,7 +252,8 @@ impl Filesystem for Kernel {
         reply: ReplyWrite,
     ) {
         let strip = how.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
-        match self.asked(request, |requests| requests.write(node.0, offset, data, strip)) {
+        let whole = how.contains(WriteFlags::FUSE_WRITE_CACHE);
+        match self.asked(request, |requests| requests.write(node.0, offset, data, strip, whole)) {
             Ok(length) => reply.written(length as u32),
             Err(code) => reply.error(error(code)),
         }

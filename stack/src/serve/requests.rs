@@ -298,12 +298,20 @@ impl Requests {
         self.writer(node)?.change(node, changes)
     }
 
-    /// WRITE.
+    /// WRITE. `whole` is asked for what the kernel had accepted before, of a mapping: it takes any answer but an error for all of it.
     ///
     /// # Errors
-    /// As [`Tree::write`].
-    pub fn write(&self, file: u64, offset: u64, data: &[u8], strip: bool) -> Answer<usize> {
-        self.writer(file)?.write(file, offset, data, strip)
+    /// As [`Tree::write`]; or there is no room for the `whole`.
+    pub fn write(&self, file: u64, offset: u64, data: &[u8], strip: bool, whole: bool) -> Answer<usize> {
+        let tree = self.writer(file)?;
+        let mut done = tree.write(file, offset, data, strip)?;
+        while let Some(rest) = data.get(done..).filter(|rest| whole && !rest.is_empty()) {
+            match tree.write(file, offset + done as u64, rest, strip)? {
+                0 => return Err(Errno::ENOSPC),
+                more => done += more,
+            }
+        }
+        Ok(done)
     }
 
     /// FALLOCATE.

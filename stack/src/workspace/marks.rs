@@ -3,92 +3,178 @@
 //! fuse-overlayfs, which Apptainer runs by hand and on the engine's way, writes an empty file `.wh.NAME` where it cannot make a device 0/0,
 //! and `.wh..wh..opq` into an opaque directory. The kernel's OverlayFS knows devices 0/0 and its own attribute only. Both programs understand
 //! those. A file of such a name that was not made by fuse-overlayfs is somebody's, and stays.
+//!
+//! Where nothing can be written any more, a mark is shown as what it would become.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use condatainer_formats::ext::{FileType, Stat};
-use condatainer_formats::overlayfs::{Meaning, is_whiteout, meaning};
-use condatainer_writer::{Error, How, New, Result, Volume};
-use nix::errno::Errno;
-use parking_lot::Mutex;
+use condatainer_formats::overlayfs::{Meaning, OWN_FILE, is_whiteout, meaning};
+use condatainer_writer::{Result, Volume};
+use parking_lot::{Condvar, Mutex};
 
 /// Says for the kernel, where a user has mounted it, that nothing below a directory shows.
 pub(super) const OPAQUE: &[u8] = b"user.overlay.opaque";
-/// The same where root has mounted it.
+/// The same where root has mounted it, as SingularityCE does.
 pub(super) const OPAQUE_FOR_ROOT: &[u8] = b"trusted.overlay.opaque";
 /// The attribute of fuse-overlayfs.
 const OPAQUE_OF_FUSE: &[u8] = b"user.fuseoverlayfs.opaque";
+/// Its file.
+const OPAQUE_FILE: &[u8] = b".wh..wh..opq";
 
-/// The directories that have been looked through.
+/// What is known of the directories.
 #[derive(Debug, Default)]
-pub(super) struct Marks(Mutex<HashSet<u32>>);
+pub(super) struct Marks {
+    state: Mutex<State>,
+    /// Somebody has looked through a directory.
+    looked: Condvar,
+    /// Whether there are any that could not be turned.
+    left: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Those that have been looked through.
+    seen: HashSet<u32>,
+    /// Those that somebody looks through: nobody else sees a directory half done.
+    busy: HashSet<u32>,
+    /// The marks of those where nothing can be written.
+    left: HashMap<u32, Arc<Left>>,
+}
+
+/// The marks of a directory that could not be turned.
+#[derive(Debug, Default)]
+pub(super) struct Left {
+    /// By the name that is hidden: the mark's, and its inode.
+    marks: HashMap<Vec<u8>, (Vec<u8>, u32)>,
+    is_opaque: bool,
+}
+
+impl Left {
+    /// The mark that hides a name, and its inode.
+    pub(super) fn of(&self, hidden: &[u8]) -> Option<(&[u8], u32)> {
+        self.marks.get(hidden).map(|(mark, ino)| (mark.as_slice(), *ino))
+    }
+
+    /// What a mark hides.
+    pub(super) fn hidden<'a>(&self, mark: &'a [u8]) -> Option<&'a [u8]> {
+        let Meaning::Hides(hidden) = meaning(mark) else { return None };
+        self.marks.contains_key(hidden).then_some(hidden)
+    }
+}
 
 impl Marks {
-    /// Looks through a directory that was not looked through yet.
-    pub(super) fn turn(&self, volume: &Volume, directory: u32) -> Result<()> {
-        // Held meanwhile: nobody sees a directory half done.
-        let mut seen = self.0.lock();
-        if !seen.contains(&directory) {
-            turn(volume, directory)?;
-            seen.insert(directory);
+    /// Looks through a directory that was not looked through yet. What it returns stands for devices 0/0 that are not there.
+    pub(super) fn turn(&self, volume: &Volume, directory: u32) -> Result<Option<Arc<Left>>> {
+        let mut state = self.state.lock();
+        loop {
+            if state.seen.contains(&directory) {
+                return Ok(state.left.get(&directory).cloned());
+            }
+            if state.busy.insert(directory) {
+                break;
+            }
+            self.looked.wait(&mut state);
         }
-        Ok(())
+        drop(state);
+        let turned = turn(volume, directory);
+        let mut state = self.state.lock();
+        state.busy.remove(&directory);
+        self.looked.notify_all();
+        let left = turned?;
+        state.seen.insert(directory);
+        if left.marks.is_empty() && !left.is_opaque {
+            return Ok(None);
+        }
+        self.left.store(true, Ordering::Relaxed);
+        let left = Arc::new(left);
+        state.left.insert(directory, Arc::clone(&left));
+        Ok(Some(left))
+    }
+
+    /// As [`Self::turn`], for who changes something: there may be room by now.
+    pub(super) fn turn_again(&self, volume: &Volume, directory: u32) -> Result<Option<Arc<Left>>> {
+        if self.left.load(Ordering::Relaxed) {
+            let mut state = self.state.lock();
+            if state.left.remove(&directory).is_some() {
+                state.seen.remove(&directory);
+            }
+        }
+        self.turn(volume, directory)
     }
 
     /// A directory that was just made has none.
     pub(super) fn is_new(&self, directory: u32) {
-        self.0.lock().insert(directory);
+        let mut state = self.state.lock();
+        state.seen.insert(directory);
+        state.left.remove(&directory);
+    }
+
+    /// Whether something is shown as a device 0/0 that is none yet.
+    pub(super) fn stands_for_whiteout(&self, ino: u32) -> bool {
+        self.left.load(Ordering::Relaxed) && {
+            let state = self.state.lock();
+            state.left.values().any(|left| left.marks.values().any(|(_, mark)| *mark == ino))
+        }
+    }
+
+    /// Whether a directory is opaque for the kernel: it asks for that before it looks into the directory.
+    pub(super) fn is_opaque(&self, volume: &Volume, directory: u32) -> Result<bool> {
+        let is_left = {
+            let state = self.state.lock();
+            let is_seen = state.seen.contains(&directory);
+            if is_seen { Some(state.left.get(&directory).is_some_and(|left| left.is_opaque)) } else { None }
+        };
+        Ok(says(volume, directory, OPAQUE) || is_left.map_or_else(|| is_opaque_for_others(volume, directory), Ok)?)
     }
 }
 
-fn turn(volume: &Volume, directory: u32) -> Result<()> {
+fn says(volume: &Volume, directory: u32, name: &[u8]) -> bool {
+    volume.xattr(directory, name).is_ok_and(|value| matches!(value.as_slice(), b"y" | b"y\0"))
+}
+
+fn is_opaque_for_others(volume: &Volume, directory: u32) -> Result<bool> {
+    Ok(says(volume, directory, OPAQUE_OF_FUSE)
+        || says(volume, directory, OPAQUE_FOR_ROOT)
+        || has_file(volume, directory)?)
+}
+
+fn has_file(volume: &Volume, directory: u32) -> Result<bool> {
+    let Ok(named) = volume.lookup(directory, OPAQUE_FILE) else { return Ok(false) };
+    volume.release(named.ino, 1)?;
+    Ok(is_of_fuse(volume, named.ino, &named.stat))
+}
+
+fn turn(volume: &Volume, directory: u32) -> Result<Left> {
     let mut found = Vec::new();
     volume.list(directory, 0, &mut |listed| {
-        if meaning(&listed.name) != Meaning::Itself {
-            found.push((listed.name.clone(), listed.ino));
+        if let Meaning::Hides(hidden) = meaning(&listed.name) {
+            found.push((listed.name.clone(), hidden.to_vec(), listed.ino));
         }
         true
     })?;
-    let mut is_opaque = false;
-    for (name, ino) in found {
-        if !is_of_fuse(&volume.stat(ino)?) {
+    let mut left = Left::default();
+    for (mark, hidden, ino) in found {
+        // One that cannot be read marks nothing.
+        if !volume.stat(ino).is_ok_and(|stat| is_of_fuse(volume, ino, &stat)) {
             continue;
         }
-        match meaning(&name) {
-            Meaning::Hides(hidden) => hide(volume, directory, &name, hidden)?,
-            Meaning::Opaque => {
-                volume.set_xattr(directory, OPAQUE, b"y", How::Any)?;
-                volume.remove(directory, &name, false)?;
-                is_opaque = true;
-            }
-            Meaning::Itself => {}
+        if volume.turn_into_whiteout(directory, &mark, &hidden).is_err() {
+            left.marks.insert(hidden, (mark, ino));
         }
     }
-    if !is_opaque && volume.xattr(directory, OPAQUE).is_err() {
-        let says = |name: &[u8]| volume.xattr(directory, name).is_ok_and(|value| value.starts_with(b"y"));
-        if says(OPAQUE_OF_FUSE) || says(OPAQUE_FOR_ROOT) {
-            volume.set_xattr(directory, OPAQUE, b"y", How::Any)?;
-        }
+    let forms = [OPAQUE, OPAQUE_FOR_ROOT].map(|name| says(volume, directory, name));
+    let is_opaque = forms[0] || is_opaque_for_others(volume, directory)?;
+    if is_opaque && (forms != [true; 2] || has_file(volume, directory)?) {
+        left.is_opaque = volume.make_opaque(directory, OPAQUE_FILE, &[OPAQUE, OPAQUE_FOR_ROOT]).is_err();
     }
-    Ok(())
-}
-
-/// A device 0/0 takes the place of what is hidden, which must not be there, and the file that hid it goes. Killed in between, it is done
-/// again.
-fn hide(volume: &Volume, directory: u32, mark: &[u8], hidden: &[u8]) -> Result<()> {
-    let ids = volume.stat(directory)?.ids;
-    let whiteout = New { kind: FileType::CharDevice, mode: 0, ids, device: (0, 0), target: &[], xattrs: &[] };
-    match volume.make(directory, hidden, &whiteout) {
-        Ok(made) => volume.release(made.ino, 1)?,
-        // Made again since: fuse-overlayfs shows that, and so do we.
-        Err(Error::Refused(Errno::EEXIST)) => {}
-        Err(error) => return Err(error),
-    }
-    volume.remove(directory, mark, false)
+    Ok(left)
 }
 
 /// As [`condatainer_formats::overlayfs::is_of_fuse`].
-fn is_of_fuse(stat: &Stat) -> bool {
+fn is_of_fuse(volume: &Volume, ino: u32, stat: &Stat) -> bool {
     let empty = stat.kind == FileType::Regular && stat.size == 0 && stat.mode == 0o700;
-    stat.links == 1 && (empty || is_whiteout(stat.kind, stat.device))
+    stat.links == 1 && (is_whiteout(stat.kind, stat.device) || empty && volume.xattr(ino, OWN_FILE).is_err())
 }

@@ -62,6 +62,8 @@ struct File {
     has_plain: bool,
     /// The hashes of its marked names.
     marked: Vec<u64>,
+    /// How often its content was changed.
+    writes: u32,
 }
 
 impl Numbers {
@@ -86,7 +88,7 @@ impl Numbers {
     pub(super) fn is_linked(&self, number: u64, name: Name<'_>) -> Option<Linked> {
         let (ino, hash) = (ino(number).ok()?, self.hash(name));
         let mut known = self.known.lock();
-        known.files.entry(ino).or_insert_with(|| File { has_plain: !is_marked(number), marked: Vec::new() });
+        known.files.entry(ino).or_insert_with(|| File { has_plain: !is_marked(number), ..File::default() });
         let before = known.names.get(&hash).copied();
         known.unmark(hash);
         known.mark(hash, ino);
@@ -125,6 +127,18 @@ impl Numbers {
     /// Whether the kernel may have an inode by several numbers.
     pub(super) fn has_several(&self, ino: u32) -> bool {
         self.known.lock().files.contains_key(&ino)
+    }
+
+    /// Its content is changed.
+    pub(super) fn is_written(&self, ino: u32) {
+        if let Some(file) = self.known.lock().files.get_mut(&ino) {
+            file.writes = (file.writes + 1) % 1_000_000_000;
+        }
+    }
+
+    /// How often the content of an inode was changed that the kernel may have by several numbers.
+    pub(super) fn writes(&self, ino: u32) -> u32 {
+        self.known.lock().files.get(&ino).map_or(0, |file| file.writes)
     }
 
     /// The kernel has forgotten something of an inode, and all of it unless that `is_used`.

@@ -46,6 +46,20 @@ impl Owners {
         (uid.filter(|uid| *uid != shown.uid).map(|_| to.uid), gid.filter(|gid| *gid != shown.gid).map(|_| to.gid))
     }
 
+    /// The id that is shown instead of one that an access control list names; nothing for somebody who does not exist there.
+    pub(super) fn named(&self, is_group: bool, id: u32) -> Option<u32> {
+        let of = |ids: Ids| if is_group { ids.gid } else { ids.uid };
+        let (user, inside) = (of(self.user), of(self.inside));
+        match &self.show {
+            _ if id == user || id == inside => Some(inside),
+            Show::Plain(_) => None,
+            Show::Mapped { uids, gids } => {
+                let ranges = if is_group { gids } else { uids };
+                ranges.iter().any(|range| range.contains(&id)).then_some(id)
+            }
+        }
+    }
+
     pub(super) fn show(&self) -> &Show {
         &self.show
     }
@@ -72,6 +86,16 @@ mod tests {
         assert_eq!([root.shown(own), root.shown(Ids::ROOT)], [Ids::ROOT; 2]);
         assert_eq!([root.shown(ids(42, 8)), root.shown(ids(70_000, 8))], [ids(42, 8), ids(0, 8)]);
         assert_eq!(root.on_disk(ids(42, 0)), ids(42, 0));
+    }
+
+    #[test]
+    fn a_list_names_those_who_exist() {
+        let own = ids(1000, 100);
+        let plain = Owners::new(Show::Plain(own), own, own);
+        assert_eq!([1000, 0, 33].map(|id| plain.named(false, id)), [Some(1000), None, None]);
+        let root = Owners::new(Show::Mapped { uids: vec![0..=99], gids: vec![0..=9] }, own, Ids::ROOT);
+        assert_eq!([1000, 0, 33, 100].map(|id| root.named(false, id)), [Some(0), Some(0), Some(33), None]);
+        assert_eq!([100, 33].map(|id| root.named(true, id)), [Some(0), None]);
     }
 
     #[test]

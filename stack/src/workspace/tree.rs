@@ -1,58 +1,53 @@
 //! What the server asks of a workspace image.
 
-use std::io;
-use std::thread::sleep;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use condatainer_formats::ext::{FileType, Ids, Stat, Time as DiskTime};
-use condatainer_writer::{Changes as Alter, Error, How, Named, New as Make, Renaming as Rename, Result};
+use condatainer_formats::ext::{FileType, Stat, Time as DiskTime};
+use condatainer_formats::overlayfs::{Meaning, OWN_FILE, meaning};
+use condatainer_writer::{Changes as Alter, Error, How, Named, New as Make, Renaming as Rename};
 use nix::errno::Errno;
 
-use super::marks::{OPAQUE, OPAQUE_FOR_ROOT};
+use super::marks::{Left, OPAQUE, OPAQUE_FOR_ROOT};
 use super::{Workspace, number};
 use crate::layer::{Attributes, Time};
-use crate::posix_acl::{ACCESS, Acl, DEFAULT};
+use crate::posix_acl::{ACCESS, DEFAULT};
 use crate::serve::tree::{Answer, Changes, Entry, Listed, Moment, New, Renaming, Room, Tree};
 
-/// Nobody answers a FORGET, so a program that has just removed a file may write again before another thread has freed its room.
-const FORGETTING: [Duration; 3] = [Duration::from_millis(1), Duration::from_millis(4), Duration::from_millis(15)];
 /// What a symbolic link leads to is shorter than a page, as everywhere.
 const LONGEST_TARGET: usize = 4095;
 
+/// So many inodes are kept for the kernel's overlay: it makes some when it is mounted, and one where something below is removed.
+const KEPT_INODES: u64 = 4;
+
 impl Workspace {
-    fn answer<T>(&self, result: Result<T>) -> Answer<T> {
-        result.map_err(|error| match error {
-            Error::Refused(errno) => errno,
-            error => {
-                let errno = error.errno();
-                self.trouble.told(io::Error::other(error.to_string()));
-                errno
-            }
-        })
-    }
-
-    /// Tries what needs room, and again where there is none.
-    fn with_room<T>(&self, attempt: impl Fn() -> Result<T>) -> Answer<T> {
-        let mut result = attempt();
-        for pause in FORGETTING {
-            if !matches!(&result, Err(Error::Refused(Errno::ENOSPC))) {
-                break;
-            }
-            sleep(pause);
-            result = attempt();
-        }
-        self.answer(result)
-    }
-
-    /// The inode of a directory that is looked into.
-    fn directory(&self, directory: u64) -> Answer<u32> {
+    /// The inode of a directory that is looked into, and what is hidden there without the kernel's marks.
+    fn directory(&self, directory: u64) -> Answer<(u32, Option<Arc<Left>>)> {
         let ino = number::ino(directory)?;
-        self.answer(self.marks.turn(&self.volume, ino))?;
-        Ok(ino)
+        Ok((ino, self.answer(self.marks.turn(&self.volume, ino))?))
     }
 
-    fn shown(&self, stat: &Stat) -> Attributes {
+    /// The inode of a directory in which something gets another name.
+    fn directory_to_change(&self, directory: u64) -> Answer<u32> {
+        let ino = number::ino(directory)?;
+        match self.answer(self.marks.turn_again(&self.volume, ino))? {
+            None => Ok(ino),
+            Some(_) => Err(Errno::ENOSPC),
+        }
+    }
+
+    fn is_in_work(&self, directory: u32) -> bool {
+        directory == self.work || directory == self.work_of_now.load(Ordering::Relaxed)
+    }
+
+    fn shown(&self, ino: u32, stat: &Stat) -> Attributes {
         let time = |time: DiskTime| Time { seconds: time.seconds, nanoseconds: time.nanoseconds };
+        let stat = match self.marks.stands_for_whiteout(ino) {
+            true => &Stat { kind: FileType::CharDevice, mode: 0, device: (0, 0), ..*stat },
+            false => stat,
+        };
+        // By the time the kernel sees that a file was written under another of its names, also where the disk has whole seconds only.
+        let part = if self.has_fine_times { stat.modified.nanoseconds } else { self.numbers.writes(ino) };
         Attributes {
             kind: stat.kind,
             mode: stat.mode,
@@ -62,40 +57,41 @@ impl Workspace {
             links: stat.links.into(),
             device: stat.device,
             accessed: time(stat.accessed),
-            modified: time(stat.modified),
+            modified: Time { nanoseconds: part, ..time(stat.modified) },
             changed: time(stat.changed),
         }
     }
 
-    fn entry(&self, directory: u32, name: &[u8], named: &Named) -> Entry {
+    fn under(&self, directory: u32, name: &[u8], named: &Named) -> Entry {
         let node = self.numbers.under((directory, name), named.ino, &named.stat);
-        Entry { node, attributes: self.shown(&named.stat) }
-    }
-
-    fn acl(&self, ino: u32, name: &[u8]) -> Option<Acl> {
-        Acl::parse(&self.volume.xattr(ino, name).ok()?).ok()
-    }
-
-    fn set_acl(&self, ino: u32, name: &[u8], value: &[u8], how: How) -> Answer<()> {
-        let acl = Acl::parse(value)?;
-        let stat = self.answer(self.volume.stat(ino))?;
-        if name == DEFAULT {
-            if stat.kind != FileType::Directory {
-                return Err(Errno::EACCES);
-            }
-            return self.with_room(|| self.volume.set_xattr(ino, name, value, how));
-        }
-        let mode = stat.mode & !0o777 | acl.mode();
-        let xattr = Some((name, (!acl.is_plain()).then_some(value)));
-        self.with_room(|| self.volume.alter(ino, &Alter { mode: Some(mode), xattr, ..Alter::default() })).map(drop)
+        Entry { node, attributes: self.shown(named.ino, &named.stat) }
     }
 }
 
 impl Tree for Workspace {
     fn lookup(&self, directory: u64, name: &[u8]) -> Answer<Entry> {
-        let ino = self.directory(directory)?;
+        let (ino, left) = self.directory(directory)?;
+        if let Some(left) = left {
+            match left.of(name) {
+                Some((_, mark)) => {
+                    return self.answer(self.volume.take(mark)).map(|named| self.under(ino, name, &named));
+                }
+                None if left.hidden(name).is_some() => return Err(Errno::ENOENT),
+                None => {}
+            }
+        }
         let named = self.answer(self.volume.lookup(ino, name))?;
-        Ok(self.entry(ino, name, &named))
+        Ok(self.under(ino, name, &named))
+    }
+
+    fn entry(&self, directory: u64, listed: &Listed<'_>) -> Answer<Entry> {
+        let named = self.answer(self.volume.take(number::ino(listed.node)?))?;
+        // The node itself is meant, where the kernel has it by its handle.
+        if listed.node == directory {
+            return Ok(Entry { node: directory, attributes: self.shown(named.ino, &named.stat) });
+        }
+        // The kernel lets nobody change a directory's names while it lists them.
+        Ok(self.under(number::ino(directory)?, listed.name, &named))
     }
 
     fn forget(&self, node: u64, count: u64) {
@@ -113,15 +109,23 @@ impl Tree for Workspace {
 
     fn attributes(&self, node: u64) -> Answer<Attributes> {
         let stat = self.answer(self.volume.stat(number::ino(node)?))?;
-        if stat.kind == FileType::Unknown { Err(Errno::ESTALE) } else { Ok(self.shown(&stat)) }
+        if stat.kind == FileType::Unknown { Err(Errno::ESTALE) } else { Ok(self.shown(number::ino(node)?, &stat)) }
     }
 
     fn list(&self, directory: u64, from: u64, visit: &mut dyn FnMut(&Listed<'_>) -> bool) -> Answer<()> {
-        let ino = self.directory(directory)?;
+        let (ino, left) = self.directory(directory)?;
         let listed = self.volume.list(ino, from, &mut |listed| {
             let kind = listed.kind.or_else(|| self.volume.stat(listed.ino).ok().map(|stat| stat.kind));
-            let kind = kind.unwrap_or(FileType::Unknown);
-            visit(&Listed { name: &listed.name, node: number::of(listed.ino), kind, next: listed.next })
+            let mut shown = Listed {
+                name: &listed.name,
+                node: number::of(listed.ino),
+                kind: kind.unwrap_or(FileType::Unknown),
+                next: listed.next,
+            };
+            if let Some(hidden) = left.as_ref().and_then(|left| left.hidden(&listed.name)) {
+                (shown.name, shown.kind) = (hidden, FileType::CharDevice);
+            }
+            visit(&shown)
         });
         self.answer(listed)
     }
@@ -142,7 +146,15 @@ impl Tree for Workspace {
         if !self.is_visible(name) {
             return Err(Errno::ENODATA);
         }
-        self.answer(self.volume.xattr(number::ino(node)?, name))
+        let ino = number::ino(node)?;
+        match name {
+            OPAQUE => match self.answer(self.marks.is_opaque(&self.volume, ino))? {
+                true => Ok(b"y".to_vec()),
+                false => Err(Errno::ENODATA),
+            },
+            ACCESS | DEFAULT => self.shown_acl(ino, name),
+            _ => self.answer(self.volume.xattr(ino, name)),
+        }
     }
 
     fn xattrs(&self, node: u64) -> Answer<Vec<u8>> {
@@ -163,7 +175,7 @@ impl Tree for Workspace {
     }
 
     fn make(&self, directory: u64, name: &[u8], new: &New<'_>) -> Answer<Entry> {
-        let parent = self.directory(directory)?;
+        let parent = self.directory_to_change(directory)?;
         if new.kind == FileType::Symlink && new.target.len() > LONGEST_TARGET {
             return Err(Errno::ENAMETOOLONG);
         }
@@ -172,7 +184,9 @@ impl Tree for Workspace {
         }
         let stat = self.answer(self.volume.stat(parent))?;
         let passed = self.passed_on(parent, &stat, new)?;
-        let xattrs: Vec<_> = passed.xattrs.iter().map(|(name, value)| (*name, value.as_slice())).collect();
+        let own: Option<(&[u8], &[u8])> = may_be_taken_for_mark(name, new.kind).then_some((OWN_FILE, b"y"));
+        let passed_on = passed.xattrs.iter().map(|(name, value)| (*name, value.as_slice()));
+        let xattrs: Vec<_> = passed_on.chain(own).collect();
         let make = Make {
             kind: new.kind,
             mode: passed.mode,
@@ -181,31 +195,45 @@ impl Tree for Workspace {
             target: new.target,
             xattrs: &xattrs,
         };
+        if !self.is_in_work(parent) && self.room().free_inodes <= KEPT_INODES {
+            return Err(Errno::ENOSPC);
+        }
         let named = self.with_room(|| self.volume.make(parent, name, &make))?;
         if new.kind == FileType::Directory {
             self.marks.is_new(named.ino);
+            if parent == self.work {
+                self.work_of_now.store(named.ino, Ordering::Relaxed);
+            }
         }
-        Ok(self.entry(parent, name, &named))
+        Ok(self.under(parent, name, &named))
     }
 
     fn link(&self, node: u64, directory: u64, name: &[u8]) -> Answer<Entry> {
-        let (ino, directory) = (number::ino(node)?, self.directory(directory)?);
+        let (ino, directory) = (number::ino(node)?, self.directory_to_change(directory)?);
+        self.keep_own(name, || Ok(ino))?;
         let linked = self.numbers.is_linked(node, (directory, name));
         let named = self.with_room(|| self.volume.link(ino, directory, name));
         let named = named.inspect_err(|_| self.numbers.not_linked(linked))?;
         // For now the kernel wants the file that it has asked with; it will look the name up.
-        Ok(Entry { node, attributes: self.shown(&named.stat) })
+        Ok(Entry { node, attributes: self.shown(ino, &named.stat) })
     }
 
     fn remove(&self, directory: u64, name: &[u8], directory_wanted: bool) -> Answer<()> {
-        let directory = self.directory(directory)?;
-        self.with_room(|| self.volume.remove(directory, name, directory_wanted))?;
+        let directory = number::ino(directory)?;
+        // Also where there is no room for anything: that is how there is some again.
+        let left = self.answer(self.marks.turn_again(&self.volume, directory))?;
+        let on_disk = left.as_ref().and_then(|left| left.of(name)).map_or(name, |(mark, _)| mark);
+        self.with_room(|| self.volume.remove(directory, on_disk, directory_wanted))?;
         self.numbers.is_removed((directory, name));
         Ok(())
     }
 
     fn rename(&self, from: (u64, &[u8]), to: (u64, &[u8]), how: Renaming) -> Answer<()> {
-        let (source, target) = (self.directory(from.0)?, self.directory(to.0)?);
+        let (source, target) = (self.directory_to_change(from.0)?, self.directory_to_change(to.0)?);
+        self.keep_own(to.1, || self.ino_of(source, from.1))?;
+        if how.exchange {
+            self.keep_own(from.1, || self.ino_of(target, to.1))?;
+        }
         let how = Rename { no_replace: how.no_replace, exchange: how.exchange, whiteout: how.whiteout };
         self.with_room(|| self.volume.rename((source, from.1), (target, to.1), how))?;
         self.numbers.is_renamed((source, from.1), (target, to.1), how.exchange);
@@ -216,6 +244,7 @@ impl Tree for Workspace {
         let ino = number::ino(node)?;
         let stat = self.answer(self.volume.stat(ino))?;
         if let Some(size) = changes.size {
+            self.numbers.is_written(ino);
             self.with_room(|| self.volume.truncate(ino, size, true))?;
         }
         let (uid, gid) = self.owners.given(stat.ids, changes.uid, changes.gid);
@@ -239,11 +268,12 @@ impl Tree for Workspace {
             strip: gets_owner && stat.kind != FileType::Directory && changes.mode.is_none(),
             xattr: acl.as_ref().map(|acl| (ACCESS, Some(acl.as_slice()))),
         };
-        self.with_room(|| self.volume.alter(ino, &alter)).map(|stat| self.shown(&stat))
+        self.with_room(|| self.volume.alter(ino, &alter)).map(|stat| self.shown(ino, &stat))
     }
 
     fn write(&self, file: u64, offset: u64, data: &[u8], strip: bool) -> Answer<usize> {
         let ino = number::ino(file)?;
+        self.numbers.is_written(ino);
         self.with_room(|| self.volume.write(ino, offset, data, strip))
     }
 
@@ -251,6 +281,7 @@ impl Tree for Workspace {
         let ino = number::ino(file)?;
         let end = offset.checked_add(length).filter(|end| i64::try_from(*end).is_ok()).ok_or(Errno::EFBIG)?;
         let keep = mode & libc::FALLOC_FL_KEEP_SIZE != 0;
+        self.numbers.is_written(ino);
         match mode & !libc::FALLOC_FL_KEEP_SIZE {
             // Blocks behind the end of a file are not ext3's.
             0 if keep && end > self.answer(self.volume.stat(ino))?.size => Err(Errno::EOPNOTSUPP),
@@ -277,13 +308,8 @@ impl Tree for Workspace {
             _ if name.starts_with(b"user.") || name.starts_with(b"security.") => {}
             _ => return Err(Errno::EOPNOTSUPP),
         }
-        self.with_room(|| self.volume.set_xattr(ino, name, value, how))?;
-        // Root's overlay, which SingularityCE mounts, reads another attribute.
-        if name == OPAQUE {
-            self.with_room(|| self.volume.set_xattr(ino, OPAQUE_FOR_ROOT, value, How::Any))
-        } else {
-            Ok(())
-        }
+        let names: &[&[u8]] = if name == OPAQUE { &[OPAQUE, OPAQUE_FOR_ROOT] } else { &[name] };
+        self.with_room(|| self.volume.set_xattrs(ino, names, value, how))
     }
 
     fn remove_xattr(&self, node: u64, name: &[u8]) -> Answer<()> {
@@ -303,42 +329,31 @@ impl Tree for Workspace {
     }
 }
 
-/// What something new gets besides what was asked for.
-struct Passed {
-    mode: u16,
-    ids: Ids,
-    xattrs: Vec<(&'static [u8], Vec<u8>)>,
-}
-
 impl Workspace {
-    /// What a directory passes on: the group and the bit, where it is set-group-ID, and a default access control list.
-    fn passed_on(&self, directory: u32, parent: &Stat, new: &New<'_>) -> Answer<Passed> {
-        let (mut mode, mut ids) = (new.mode & 0o7777, self.owners.on_disk(new.ids));
-        let mut xattrs = Vec::new();
-        match self.acl(directory, DEFAULT).filter(|_| new.kind != FileType::Symlink) {
-            None => mode &= !new.umask,
-            Some(default) => {
-                if new.kind == FileType::Directory {
-                    xattrs.push((DEFAULT, default.clone().value()));
-                }
-                let (list, result) = default.inherited(mode);
-                mode = result;
-                if !list.is_plain() {
-                    xattrs.push((ACCESS, list.value()));
-                }
-            }
+    fn ino_of(&self, directory: u32, name: &[u8]) -> Answer<u32> {
+        let named = self.answer(self.volume.lookup(directory, name))?;
+        self.answer(self.volume.release(named.ino, 1))?;
+        Ok(named.ino)
+    }
+
+    /// A file that gets a name by which fuse-overlayfs hides another one stays a file in the next session.
+    fn keep_own(&self, name: &[u8], file: impl FnOnce() -> Answer<u32>) -> Answer<()> {
+        if !may_be_taken_for_mark(name, FileType::Regular) {
+            return Ok(());
         }
-        if parent.mode & 0o2000 != 0 {
-            ids.gid = parent.ids.gid;
-            if new.kind == FileType::Directory {
-                mode |= 0o2000;
-            }
+        let ino = file()?;
+        if self.answer(self.volume.stat(ino))?.kind != FileType::Regular {
+            return Ok(());
         }
-        Ok(Passed { mode, ids, xattrs })
+        self.with_room(|| self.volume.set_xattr(ino, OWN_FILE, b"y", How::Any))
     }
 
     fn is_visible(&self, name: &[u8]) -> bool {
         // Lists of access rights are obeyed wherever something is written.
-        self.owners.show().shows_xattr(name) || name == ACCESS || name == DEFAULT
+        name != OWN_FILE && (self.owners.show().shows_xattr(name) || name == ACCESS || name == DEFAULT)
     }
+}
+
+fn may_be_taken_for_mark(name: &[u8], kind: FileType) -> bool {
+    kind == FileType::Regular && meaning(name) != Meaning::Itself
 }

@@ -13,6 +13,7 @@ use crate::directory::{self, Found};
 use crate::error::{Error, Result};
 use crate::inode::Node;
 use crate::store::Handle;
+use crate::xattr;
 
 /// What renameat2(2) can be asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -79,6 +80,72 @@ impl Volume {
                     Ok(gone.filter(|ino| !self.users.has(*ino)))
                 }
             }
+        })?;
+        if let Some(ino) = gone {
+            self.free(ino);
+        }
+        Ok(())
+    }
+}
+
+impl Volume {
+    /// An empty file gets another name in its directory, and becomes what the kernel's OverlayFS leaves where something was: what
+    /// fuse-overlayfs says by a name. That takes no inode, and all times stay. Where the new name is taken the file goes.
+    ///
+    /// # Errors
+    /// It is not an empty file, or it cannot be written.
+    pub fn turn_into_whiteout(&self, directory: u32, mark: &[u8], hidden: &[u8]) -> Result<()> {
+        check(hidden)?;
+        let gone = self.change_with_room(|handle| {
+            let mut parent = directory_of(handle, directory)?;
+            let Some(mut mark) = there(handle, &parent, mark)? else { return Ok(None) };
+            // First, for its room.
+            directory::remove(handle, &parent, &mark.found.place)?;
+            if directory::find(handle, &parent, hidden)?.is_some() {
+                let is_gone = one_name_fewer(handle, &mut mark.node)?;
+                mark.node.write(handle)?;
+                return Ok((is_gone && !self.users.has(mark.node.ino)).then_some(mark.node.ino));
+            }
+            let ids = parent.inode()?.ids();
+            let inode = mark.node.inode_mut()?;
+            match inode.file_type() {
+                FileType::Regular if inode.size() == 0 && inode.i_block.iter().all(|block| block.get() == 0) => {
+                    inode.set_permissions(0);
+                    inode.make_whiteout(ids);
+                }
+                FileType::CharDevice => {}
+                _ => return Err(Errno::EINVAL.into()),
+            }
+            directory::insert(handle, &mut parent, hidden, mark.node.ino, FileType::CharDevice)?;
+            mark.node.write(handle)?;
+            parent.write(handle)?;
+            Ok(None)
+        })?;
+        if let Some(ino) = gone {
+            self.free(ino);
+        }
+        Ok(())
+    }
+
+    /// A directory gets attributes that say that it hides everything below it, and loses the file that said so. All times stay.
+    ///
+    /// # Errors
+    /// There is no room, or it cannot be written.
+    pub fn make_opaque(&self, directory: u32, mark: &[u8], names: &[&[u8]]) -> Result<()> {
+        let gone = self.change_with_room(|handle| {
+            let mut node = directory_of(handle, directory)?;
+            let mut gone = None;
+            if let Some(mut mark) = there(handle, &node, mark)?.filter(|mark| !mark.is_directory) {
+                directory::remove(handle, &node, &mark.found.place)?;
+                let is_gone = one_name_fewer(handle, &mut mark.node)?;
+                mark.node.write(handle)?;
+                gone = (is_gone && !self.users.has(mark.node.ino)).then_some(mark.node.ino);
+            }
+            for name in names {
+                xattr::set(handle, &mut node, name, b"y", xattr::How::Any)?;
+            }
+            node.write(handle)?;
+            Ok(gone)
         })?;
         if let Some(ino) = gone {
             self.free(ino);

@@ -58,6 +58,12 @@ impl Volume {
         self.look(|handle| Node::read(handle, ino)?.stat(&handle.geometry()))
     }
 
+    /// Whether times have parts of seconds.
+    #[must_use]
+    pub fn has_fine_times(&self) -> bool {
+        self.geometry.sb.inode_size > 128
+    }
+
     /// Where a symbolic link leads.
     ///
     /// # Errors
@@ -168,6 +174,21 @@ impl Volume {
             let mut node = Node::read(handle, ino)?;
             may_change(&node)?;
             xattr::set(handle, &mut node, name, value, how)?;
+            node.set_changed(now())?;
+            node.write(handle)
+        })
+    }
+
+    /// Sets an attribute, and others to the same value, in one change.
+    ///
+    /// # Errors
+    /// As setxattr(2).
+    pub fn set_xattrs(&self, ino: u32, names: &[&[u8]], value: &[u8], how: xattr::How) -> Result<()> {
+        self.change_with_room(|handle| {
+            let mut node = Node::read(handle, ino)?;
+            for (place, name) in names.iter().enumerate() {
+                xattr::set(handle, &mut node, name, value, if place == 0 { how } else { xattr::How::Any })?;
+            }
             node.set_changed(now())?;
             node.write(handle)
         })

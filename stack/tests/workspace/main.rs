@@ -1,0 +1,55 @@
+//! A workspace image below the kernel's OverlayFS: by a user in a namespace of his own, by one with subordinate ids, and by root; what it is
+//! to programs there, and what is in the image afterwards. The kernel's own ext3 is the oracle.
+//!
+//! This program is also the server and what enters the namespaces, as condatainer is; what runs in there is a shell, or this program again.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+#[path = "../support/chance.rs"]
+mod chance;
+mod content;
+mod fsx;
+mod inside;
+mod killed;
+mod mapping;
+mod marks;
+#[path = "../scratch/model.rs"]
+mod model;
+mod place;
+mod rights;
+mod start;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use condatainer_stack::process::entry::enter;
+use condatainer_stack::process::server::serve;
+use condatainer_stack::process::{ENTER, SERVE, tree};
+use libtest_mimic::{Arguments, Failed, Trial};
+
+/// What starts both.
+const START: &str = "start";
+/// What runs one function of [`inside`].
+const INSIDE: &str = "inside";
+
+/// A test: its name, and what it does.
+type Test = (&'static str, fn() -> Result<(), String>);
+
+fn main() -> ExitCode {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    match words.get(1).and_then(|verb| verb.to_str()) {
+        Some(SERVE) => serve(tree::open),
+        Some(ENTER) => enter(&words[2..]),
+        Some(START) => start::start(&words[2..]),
+        Some(INSIDE) => {
+            let words: Vec<_> = words[2..].iter().map(|word| word.to_str().unwrap()).collect();
+            inside::run(words[0], &words[1..]);
+            ExitCode::SUCCESS
+        }
+        _ => {
+            let tests = [content::TESTS, killed::TESTS, marks::TESTS, rights::TESTS].concat().into_iter();
+            let trials = tests.map(|(name, test)| Trial::test(name, move || test().map_err(Failed::from)));
+            libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code()
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! Who may do what.
+
+use super::Test;
+use super::place::{Place, Who, same};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("a_list_that_names_somebody_is_no_obstacle", a_list_that_names_somebody_is_no_obstacle),
+    ("set_user_id_goes_for_whom_it_goes_on_a_disk", set_user_id_goes_for_whom_it_goes_on_a_disk),
+];
+
+/// Root with subordinate ids sets it, the user alone can use the file, and root finds it again.
+fn a_list_that_names_somebody_is_no_obstacle() -> Result<(), String> {
+    let place = Place::new(16, &[], |_, _| {});
+    place.inside(Who::Range, &["lists"])?;
+    place.check()?;
+    place.inside(Who::Plain, &["unlisted"])?;
+    place.check()?;
+    place.inside(Who::Range, &["listed"])
+}
+
+fn set_user_id_goes_for_whom_it_goes_on_a_disk() -> Result<(), String> {
+    let place = Place::new(16, &[], |_, _| {});
+    let script = "cd $D; for n in 1 2 3; do echo x > f$n; chmod 6755 f$n; done
+        echo y >> f1; truncate -s 1 f2; printf z | dd of=f3 conv=notrunc status=none; ls -l f1 f2 f3 | cut -c1-10; rm f*";
+    same(place.script(Who::Plain, script).fine()?, "-rwxr-xr-x\n-rwxr-xr-x\n-rwxr-xr-x".into())?;
+    // Root of a namespace, too, who keeps them on a disk: the kernel asks in the name of who has mounted it.
+    same(place.script(Who::Range, script).fine()?, "-rwxr-xr-x\n-rwxr-xr-x\n-rwxr-xr-x".into())?;
+    place.check()
+}
