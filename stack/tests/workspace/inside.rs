@@ -22,6 +22,7 @@ pub(crate) fn run(name: &str, words: &[&str]) {
             let allowed = Allowed { root: false, overlay: true };
             compare(&d, &place.join("oracle"), words[0].parse().unwrap(), allowed);
         }
+        "messages" => super::messages::work(&d),
         "map" => map_more_than_fits(&d),
         "several" => several_names(&d),
         "lists" => set_lists(&d),

@@ -13,6 +13,7 @@ mod inside;
 mod killed;
 mod mapping;
 mod marks;
+mod messages;
 #[path = "../scratch/model.rs"]
 mod model;
 mod place;
@@ -38,7 +39,10 @@ type Test = (&'static str, fn() -> Result<(), String>);
 fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().collect();
     match words.get(1).and_then(|verb| verb.to_str()) {
-        Some(SERVE) => serve(tree::open),
+        Some(SERVE) => serve(|opened, say| {
+            let counts = opened.images.iter().any(|(image, _)| image.path.ends_with("counted"));
+            if counts { messages::open(opened, say) } else { tree::open(opened, say) }
+        }),
         Some(ENTER) => enter(&words[2..]),
         Some(START) => start::start(&words[2..]),
         Some(INSIDE) => {
@@ -47,7 +51,8 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         _ => {
-            let tests = [content::TESTS, killed::TESTS, marks::TESTS, rights::TESTS].concat().into_iter();
+            let tests =
+                [content::TESTS, killed::TESTS, marks::TESTS, messages::TESTS, rights::TESTS].concat().into_iter();
             let trials = tests.map(|(name, test)| Trial::test(name, move || test().map_err(Failed::from)));
             libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code()
         }
