@@ -22,6 +22,8 @@ pub(crate) fn run(name: &str, words: &[&str]) {
             let allowed = Allowed { root: false, overlay: true };
             compare(&d, &place.join("oracle"), words[0].parse().unwrap(), allowed);
         }
+        "ground" => super::ground::make(&d, words[0]),
+        "one" => println!("{}", super::ground::one(words[0])),
         "messages" => super::messages::work(&d),
         "map" => map_more_than_fits(&d),
         "several" => several_names(&d),

@@ -9,6 +9,7 @@
 mod chance;
 mod content;
 mod fsx;
+mod ground;
 mod inside;
 mod killed;
 mod mapping;
@@ -17,6 +18,7 @@ mod messages;
 #[path = "../scratch/model.rs"]
 mod model;
 mod place;
+mod programs;
 mod rights;
 mod start;
 
@@ -51,9 +53,17 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         _ => {
-            let tests =
-                [content::TESTS, killed::TESTS, marks::TESTS, messages::TESTS, rights::TESTS].concat().into_iter();
-            let trials = tests.map(|(name, test)| Trial::test(name, move || test().map_err(Failed::from)));
+            let tests = [
+                content::TESTS,
+                ground::TESTS,
+                killed::TESTS,
+                marks::TESTS,
+                messages::TESTS,
+                programs::TESTS,
+                rights::TESTS,
+            ];
+            let trials =
+                tests.concat().into_iter().map(|(name, test)| Trial::test(name, move || test().map_err(Failed::from)));
             libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code()
         }
     }

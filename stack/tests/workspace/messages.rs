@@ -55,7 +55,8 @@ fn no_message_is_sent_that_is_not_needed() -> Result<(), String> {
     let mut wrong = Vec::new();
     for (part, most) in MOST {
         let start = format!("server: {part}: ");
-        let count = said.lines().find_map(|line| line.strip_prefix(&start)?.split(' ').next()?.parse().ok());
+        let count: Option<u64> =
+            said.lines().find_map(|line| line.strip_prefix(&start)?.split(' ').next()?.parse().ok());
         match count {
             Some(count) if count <= most * FILES + FILES / 2 => {}
             count => wrong.push(format!("{part}: {count:?}, more than {most} each")),

@@ -136,9 +136,14 @@ impl Place {
 
     /// A function of [`super::inside`].
     pub(crate) fn inside(&self, who: Who, words: &[&str]) -> Result<(), String> {
+        self.run_inside(who, words).map(drop)
+    }
+
+    /// The same, and what it says.
+    pub(crate) fn run_inside(&self, who: Who, words: &[&str]) -> Result<String, String> {
         let program = self.path("program");
         let words = [&[program.to_str().unwrap(), INSIDE], words].concat();
-        done(self.command(who, &words).output().unwrap()).fine().map(drop)
+        done(self.command(who, &words).output().unwrap()).fine()
     }
 
     /// The image is in order, and says so itself.
