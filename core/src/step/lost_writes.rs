@@ -13,6 +13,7 @@ use crate::machine::survey;
 use crate::request::layer::Mode;
 use crate::request::{Part, Request};
 use crate::run::images::after_write::lost;
+use crate::run::images::server_end::{self, End, Note};
 use condatainer_formats::ext::{Room, Stamp};
 use condatainer_images::acquire::usage::Usage;
 use condatainer_images::image::{self, Opened};
@@ -36,6 +37,7 @@ pub struct Written {
     identity: (u64, u64),
     stamp: Stamp,
     room: Room,
+    note: Option<Note>,
 }
 
 impl Written {
@@ -44,7 +46,8 @@ impl Written {
     pub fn look(path: &Path) -> Option<Self> {
         let opened = image::open(path).ok()?;
         let probe = opened.probe().ok()??;
-        Some(Self { path: path.into(), identity: identity(&opened), stamp: probe.stamp, room: probe.room })
+        let note = server_end::noted(&opened.file, &probe.stamp);
+        Some(Self { path: path.into(), identity: identity(&opened), stamp: probe.stamp, room: probe.room, note })
     }
 
     /// A line for the user if somebody has written to the image since, nobody has it now, and it is not as its writer believes.
@@ -53,8 +56,18 @@ impl Written {
         let opened = image::open(&self.path).ok().filter(|opened| identity(opened) == self.identity)?;
         forget_superblock(&opened);
         let probe = opened.probe().ok()??;
-        if probe.stamp == self.stamp || survey::usage(&opened) != Usage::Free {
+        let note = server_end::noted(&opened.file, &probe.stamp).filter(|note| self.note.as_ref() != Some(note));
+        if (probe.stamp == self.stamp && note.is_none()) || survey::usage(&opened) != Usage::Free {
             return None;
+        }
+        match note.map(|note| note.end) {
+            Some(End::Whole) => return None,
+            // Nothing of what was written need be in the image.
+            Some(End::Killed) => {
+                let path = self.path.display();
+                return Some(format!("{path}: what wrote it was killed: what was written last may be lost"));
+            }
+            None => {}
         }
         let is_dirty = !probe.state.is_clean();
         // Plain fuse2fs takes no lock.
@@ -93,6 +106,8 @@ mod tests {
     /// `s_state` and `s_mnt_count` of the superblock.
     const STATE_AT: u64 = 1024 + 0x3A;
     const MOUNTS_AT: u64 = 1024 + 0x34;
+    /// `s_free_inodes_count`, of two such words.
+    const FREE_INODES_AT: u64 = 1024 + 0x10;
 
     /// An image, and how to write to its superblock.
     fn image() -> (tempfile::TempDir, PathBuf) {
@@ -119,6 +134,38 @@ mod tests {
         let line = written.lost().unwrap();
         assert!(line.starts_with(&format!("{}: it could not be unmounted cleanly: ", path.display())), "{line}");
         assert_eq!(Written::look(&path).unwrap().lost(), None, "it was so before");
+    }
+
+    #[test]
+    fn a_killed_server_is_told_until_somebody_writes() {
+        let (_dir, path) = image();
+        let note = |end| {
+            let opened = image::open(&path).unwrap();
+            server_end::note(&opened.file, opened.image.ext_window().unwrap(), end);
+        };
+        let written = Written::look(&path).unwrap();
+        note(End::Killed);
+        let line = format!("{}: what wrote it was killed: what was written last may be lost", path.display());
+        assert_eq!(written.lost(), Some(line), "before anything was in the image");
+        let next = Written::look(&path).unwrap();
+        assert_eq!(next.lost(), None, "that was before");
+        put(&path, MOUNTS_AT, 7);
+        assert_eq!(next.lost(), None, "its own server was not killed");
+        note(End::Killed);
+        assert!(next.lost().is_some());
+    }
+
+    #[test]
+    fn who_was_told_of_a_full_image_has_lost_nothing() {
+        let (_dir, path) = image();
+        let written = Written::look(&path).unwrap();
+        put(&path, FREE_INODES_AT, 0);
+        put(&path, FREE_INODES_AT + 2, 0);
+        put(&path, MOUNTS_AT, 7);
+        assert!(written.lost().is_some_and(|line| line.contains(": is full (no inodes are left")));
+        let opened = image::open(&path).unwrap();
+        server_end::note(&opened.file, opened.image.ext_window().unwrap(), End::Whole);
+        assert_eq!(written.lost(), None);
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub(crate) fn judge(facts: &Facts) -> Vec<Check> {
 }
 
 fn mounts(mounts: &MountFacts) -> Check {
-    let own = format!("condatainer mounts what is only read, and :tmp, on {}", mounts.place.display());
+    let own = format!("condatainer mounts the layers on {}", mounts.place.display());
     match (mounts.asked, mounts.obstacle(), mounts.not_written.clone()) {
         (Mounts::Engine, None, None) => Check::ok(ID, "the engine mounts the layers; condatainer could do it here"),
         (Mounts::Engine, Some(why), _) | (Mounts::Engine, None, Some(why)) => {
@@ -49,9 +49,11 @@ fn mounts(mounts: &MountFacts) -> Check {
             format!("condatainer must mount the layers and cannot: {why}"),
             "see the reason, or set mounts = \"auto\"",
         ),
-        (_, None, Some(why)) => {
-            Check::warning(ID, format!("{own}, but not :tmp: {why}"), "as root: modprobe overlay; Linux 5.11 or later")
-        }
+        (_, None, Some(why)) => Check::warning(
+            ID,
+            format!("{own}, but not what is written to (:rw, :tmp): {why}"),
+            "as root: modprobe overlay; Linux 5.11 or later",
+        ),
     }
 }
 
@@ -72,7 +74,7 @@ mod tests {
             subordinate: None,
         };
         let of = |asked, fuse, overlay, forbidden| mounts(&facts(asked, fuse, overlay, forbidden));
-        assert_eq!(of(Mounts::Own, None, None, None).found, "condatainer mounts what is only read, and :tmp, on /p");
+        assert_eq!(of(Mounts::Own, None, None, None).found, "condatainer mounts the layers on /p");
         for (asked, status) in
             [(Mounts::Engine, Status::Ok), (Mounts::Auto, Status::Warning), (Mounts::Own, Status::Failed)]
         {
@@ -81,6 +83,10 @@ mod tests {
             assert_eq!(of(asked, None, None, Some("'x = no'")).status, status);
         }
         let check = of(Mounts::Own, None, Some("no overlay"), None);
-        assert!(check.status == Status::Warning && check.found.ends_with("but not :tmp: no overlay"), "{check:?}");
+        assert!(
+            check.status == Status::Warning
+                && check.found.ends_with("but not what is written to (:rw, :tmp): no overlay"),
+            "{check:?}"
+        );
     }
 }

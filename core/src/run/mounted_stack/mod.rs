@@ -25,7 +25,8 @@ use crate::run::engine::leftovers::Leftovers;
 use crate::run::engine::shim_socket::Report;
 use crate::run::engine::stuck::{Look, Stuck};
 use crate::run::error::{RunError, system};
-use condatainer_images::image::Opened;
+use crate::run::images::server_end::{self, End};
+use condatainer_images::image::Image;
 use condatainer_stack::namespace::Cannot;
 use condatainer_stack::process::start::{Entrance, LeadError, Patience, Server, ServerEnd};
 use condatainer_stack::process::{Entry, Point, Stack};
@@ -168,19 +169,27 @@ impl MountedStack {
         let end = server.end(Patience::UntilWritten);
         if end.has_failed {
             self.recover();
+        } else if let Some((image, file)) = self.written() {
+            image.ext_window().iter().for_each(|window| server_end::note(file, *window, End::Whole));
         }
         end
     }
 
+    /// The image that is written.
+    fn written(&self) -> Option<(&Image, &File)> {
+        let is_written = |locked: &&Locked| Some(&locked.opened.image.path) == self.own.workspace.as_ref();
+        self.images.iter().find(is_written).map(|locked| (&locked.opened.image, &locked.opened.file))
+    }
+
     /// Puts the image of a killed server in order while it is still locked: fuse2fs of Debian 12 crashes on a journal that was not replayed.
     fn recover(&self) {
-        let is_written = |locked: &&Locked| Some(&locked.opened.image.path) == self.own.workspace.as_ref();
-        let Some(Opened { image, file }) = self.images.iter().find(is_written).map(|locked| &locked.opened) else {
-            return;
-        };
-        if let (Some(window), Ok(file)) = (image.ext_window(), file.try_clone()) {
+        let Some((image, file)) = self.written() else { return };
+        if let (Some(window), Ok(device)) = (image.ext_window(), file.try_clone()) {
             // Whoever opens it next does what cannot be done now.
-            let _ = condatainer_writer::recover(Arc::new(FileDevice::new(file, window)));
+            let _ = condatainer_writer::recover(Arc::new(FileDevice::new(device, window)));
+            if self.inside.is_some() {
+                server_end::note(file, window, End::Killed);
+            }
         }
     }
 }

@@ -11,7 +11,7 @@ tests! {
         every_verb_writes_by_our_server, steps_and_jobs_write_by_our_server, root_and_the_user_write_one_image, names_of_one_file_come_and_go,
         what_is_deleted_is_deleted_on_both_ways, a_sif_is_written_in_place, what_a_command_leaves_behind_holds_nobody,
         a_full_image_is_the_commands_error, a_full_disk_is_the_commands_error, an_image_that_we_do_not_write_is_the_engines,
-        whoever_is_killed_the_image_is_whole, a_killed_step_leaves_a_whole_image, killed_at_any_moment, one_of_many_writes_at_a_time,
+        whoever_is_killed_the_image_is_whole, a_killed_step_leaves_a_whole_image, a_killed_server_is_no_success_of_a_step, killed_at_any_moment, one_of_many_writes_at_a_time,
         what_lies_beside_the_home_directory_is_shown,
     ];
 }
@@ -178,6 +178,10 @@ fn a_full_image_is_the_commands_error(desk: &Desk) -> Result<()> {
     desk.is_clean("env.img")?;
     let told = format!("{0}: is full: run 'condatainer overlay resize --free 1G {0}' first", desk.path("env.img"));
     ours(desk, "condatainer exec -w -o env.img -- rm /big")?.success()?.complains(&told)?;
+    ours(desk, "srun --condatainer-overlay=env.img:rw sh -c 'head -c 30M /dev/zero > /big; exit 0'")?
+        .ends_with(0)?
+        .complains("No space left")?;
+    ours(desk, "condatainer exec -w -o env.img -- rm /big")?.success()?;
     ours(desk, "condatainer exec -w -o env.img -- stat -c %s /small")?.says("4194304")?.without_a_word()?;
     nothing_is_left(desk)
 }
@@ -269,6 +273,28 @@ fn a_killed_step_leaves_a_whole_image(desk: &Desk) -> Result<()> {
             .with_context(|| end.to_owned())?;
         desk.is_clean("env.img").with_context(|| end.to_owned())?;
     }
+    desk.nodes_are_well()
+}
+
+/// The tasks have ended well by then, and the image is whole: only what nobody had synced is missing.
+fn a_killed_server_is_no_success_of_a_step(desk: &Desk) -> Result<()> {
+    desk.image("env.img")?;
+    desk.script("mkfifo go")?.success()?;
+    let line = format!("{}: what wrote it was killed: what was written last may be lost", desk.path("env.img"));
+    // All of the shell is in memory, so nothing is missing for its own end.
+    let warm = "cat /bin/sh /lib/x86_64-linux-gnu/libc.so.6 /lib64/ld-linux-x86-64.so.2 > /dev/null";
+    for (code, expected) in [(0, 1), (7, 7)] {
+        let text = format!(
+            "srun --condatainer-overlay=env.img:rw sh -c '{warm}; echo written > /written; : > there; read word < go; exit {code}' & start=$!
+            until [ -e there ]; do sleep 0.1; done; kill -KILL $(servers); echo on > go; rm there; wait $start"
+        );
+        let output = ours(desk, &text)?.ends_with(expected)?;
+        ensure!(output.stderr.matches(&line).count() == usize::from(code == 0), "{output:?}");
+        output.complains("condatainer: what was written last in the step's container may be lost: ")?;
+        desk.is_clean("env.img")?;
+    }
+    ours(desk, "srun --condatainer-overlay=env.img:rw touch /new")?.success()?.without_a_word()?;
+    nothing_is_left(desk)?;
     desk.nodes_are_well()
 }
 
