@@ -64,13 +64,13 @@ pub fn open(opened: Opened, say: Say) -> io::Result<Box<dyn Serve>> {
         (None, None) => None,
     };
     let workspace = written.map(|image| workspace(image, &stack.users, &trouble)).transpose()?;
-    let (volume, written) = match workspace {
-        Some((volume, written)) => (Some(volume), Some(written)),
+    let (image, written) = match workspace {
+        Some((image, written)) => (Some(image), Some(written)),
         None => (None, backing.map(|backing| writable(backing, stack.memory, ids))),
     };
     let written = written.map(|(tree, tops)| (guarded(tree) as _, tops));
     let requests = Requests::new((guarded(Arc::new(lower)), root), written, ids, made);
-    Ok(Box::new(Tree { requests, acls, volume }))
+    Ok(Box::new(Tree { requests, acls, image }))
 }
 
 /// A file that nothing is mounted on is no program: a shell would run it, and do nothing without an error.
@@ -97,14 +97,39 @@ fn workspace(
     (image, file): (Image, File),
     users: &Users,
     trouble: &Arc<Trouble>,
-) -> io::Result<(Arc<Volume>, Written)> {
-    let named = |error: condatainer_writer::Error| io::Error::other(format!("{}: {error}", image.path.display()));
+) -> io::Result<(WrittenImage, Written)> {
+    let name = image.path.display().to_string();
+    let named = |error: condatainer_writer::Error| io::Error::other(format!("{name}: {error}"));
     let device = FileDevice::new(file, Window { offset: image.offset, size: image.size });
     let volume = Arc::new(Volume::open(Arc::new(device)).map_err(named)?);
-    let name = image.path.display().to_string();
-    let tree = Workspace::new(Arc::clone(&volume), owners(users), Arc::clone(trouble), name).map_err(named)?;
+    let tree = Workspace::new(Arc::clone(&volume), owners(users), Arc::clone(trouble), name.clone()).map_err(named)?;
     let tops = vec![Top { name: UPPER, node: tree.upper() }, Top { name: WORK, node: tree.work() }];
-    Ok((volume, (Arc::new(tree), tops)))
+    Ok((WrittenImage { volume, trouble: Arc::clone(trouble), name }, (Arc::new(tree), tops)))
+}
+
+/// The image that is written, and who is told of it.
+#[derive(Clone)]
+struct WrittenImage {
+    volume: Arc<Volume>,
+    trouble: Arc<Trouble>,
+    name: String,
+}
+
+impl WrittenImage {
+    fn named(&self, error: &condatainer_writer::Error) -> io::Error {
+        io::Error::other(format!("{}: {error}", self.name))
+    }
+
+    fn tell(&self, error: &condatainer_writer::Error) {
+        self.trouble.told(self.named(error));
+    }
+
+    /// What was written is to be whole, whatever has ended the mount; FORGETs may never have come.
+    fn end(&self) -> io::Result<()> {
+        let ended = self.volume.end();
+        self.volume.untold().iter().for_each(|error| self.tell(error));
+        ended.map_err(|error| self.named(&error))
+    }
 }
 
 fn now() -> Time {
@@ -115,24 +140,23 @@ fn now() -> Time {
 struct Tree {
     requests: Requests,
     acls: bool,
-    /// The image that is written.
-    volume: Option<Arc<Volume>>,
+    image: Option<WrittenImage>,
 }
 
 impl Serve for Tree {
     fn last(&self) -> Option<MakeLast> {
-        let volume = Arc::clone(self.volume.as_ref()?);
-        Some(Box::new(move || volume.end().map_err(|error| io::Error::other(error.to_string()))))
+        let image = self.image.clone()?;
+        Some(Box::new(move || image.end()))
     }
 
     fn serve(self: Box<Self>, mount: OwnedFd, ready: &mut dyn FnMut()) -> io::Result<()> {
         let options = Options { threads: THREADS, acls: self.acls };
-        let Some(volume) = self.volume else { return serve::run(self.requests, mount, options, ready) };
-        let committer = Committer::start(Arc::clone(&volume))?;
+        let Some(image) = self.image else { return serve::run(self.requests, mount, options, ready) };
+        let teller = image.clone();
+        let committer = Committer::start(Arc::clone(&image.volume), move |error| teller.tell(error))?;
         let served = serve::run(self.requests, mount, options, ready);
         committer.end();
-        // What was written is to be whole, whatever has ended the mount; FORGETs may never have come.
-        volume.end().map_err(|error| io::Error::other(error.to_string()))?;
+        image.end()?;
         served
     }
 }

@@ -8,7 +8,7 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
-use condatainer_writer::Volume;
+use condatainer_writer::{Error, Volume};
 
 /// How often is asked whether there is something to commit. A look costs a lock and nothing else.
 const LOOK: Duration = Duration::from_millis(500);
@@ -20,17 +20,18 @@ pub struct Committer {
 }
 
 impl Committer {
-    /// Starts it.
+    /// Starts it. It calls `tell` with what has gone wrong where nobody could be told.
     ///
     /// # Errors
     /// There are too many threads.
-    pub fn start(volume: Arc<Volume>) -> io::Result<Self> {
+    pub fn start(volume: Arc<Volume>, tell: impl Fn(&Error) + Send + 'static) -> io::Result<Self> {
         let (end, ended) = mpsc::channel::<()>();
         let run = move || {
             let mut pause = LOOK;
             while ended.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
                 // An error is kept by the volume: every later change, fsync(2) and the end of the mount tell it.
                 let next = volume.commit_due(Instant::now()).ok().flatten();
+                volume.untold().iter().for_each(&tell);
                 pause = next.map_or(LOOK, |next| {
                     next.saturating_duration_since(Instant::now()).clamp(Duration::from_millis(1), LOOK)
                 });

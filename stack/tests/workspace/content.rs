@@ -10,6 +10,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("content_is_what_was_written", content_is_what_was_written),
     ("what_is_open_when_all_ends_leaves_nothing", what_is_open_when_all_ends_leaves_nothing),
     ("a_full_disk_is_told_at_each_step", a_full_disk_is_told_at_each_step),
+    ("what_cannot_be_freed_is_told_to_the_user", what_cannot_be_freed_is_told_to_the_user),
 ];
 
 /// As `condatainer o` makes it, with blocks of 1 KiB and inodes of 128 bytes, and as NYU makes it.
@@ -43,7 +44,7 @@ fn each_name_shows_what_was_written_by_another() -> Result<(), String> {
 fn content_is_what_was_written() -> Result<(), String> {
     for ((seed, shape), who) in (chance::seed()..).zip(SHAPES).zip([Who::Plain, Who::Root, Who::Range]) {
         let place = Place::new(24, shape, |_, _| {});
-        place.inside(who, &["fsx", &seed.to_string(), &chance::runs(600).to_string()])?;
+        place.inside(who, &["fsx", &seed.to_string(), &(chance::runs(30) * 20).to_string()])?;
         place.check()?;
     }
     Ok(())
@@ -81,4 +82,14 @@ fn a_full_disk_is_told_at_each_step() -> Result<(), String> {
         }
     }
     if told == 0 { Err("no disk was full".into()) } else { Ok(()) }
+}
+
+/// The file has lost its name, which is all that the program has asked for.
+fn what_cannot_be_freed_is_told_to_the_user() -> Result<(), String> {
+    let place = Place::new(16, &[], |content, _| std::fs::write(content.join("upper/f"), "x").unwrap());
+    place.change(&["set_inode_field /upper/f block[0] 1"]);
+    let done = place.script(Who::Plain, "cd $D; rm f; test ! -e f; echo y > g; cat g");
+    let said = done.fine()?;
+    let told: Vec<_> = said.lines().filter(|line| line.starts_with("server: image: ")).collect();
+    same((said.lines().next(), told.len()), (Some("y"), 1)).map_err(|why| format!("{why}: {said}"))
 }
