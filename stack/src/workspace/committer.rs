@@ -20,7 +20,7 @@ pub struct Committer {
 }
 
 impl Committer {
-    /// Starts it. It calls `tell` with what has gone wrong where nobody could be told.
+    /// Starts it. `tell` gets what goes wrong, and what has gone wrong where nobody could be told.
     ///
     /// # Errors
     /// There are too many threads.
@@ -29,8 +29,8 @@ impl Committer {
         let run = move || {
             let mut pause = LOOK;
             while ended.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
-                // An error is kept by the volume: every later change, fsync(2) and the end of the mount tell it.
-                let next = volume.commit_due(Instant::now()).ok().flatten();
+                // The volume keeps the error besides: every later change, fsync(2) and the end of the mount fail with it.
+                let next = volume.commit_due(Instant::now()).inspect_err(&tell).ok().flatten();
                 volume.untold().iter().for_each(&tell);
                 pause = next.map_or(LOOK, |next| {
                     next.saturating_duration_since(Instant::now()).clamp(Duration::from_millis(1), LOOK)

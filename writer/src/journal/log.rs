@@ -30,6 +30,8 @@ pub(super) struct Log {
     head: u32,
     /// Blocks from the tail, as the disk has it, to the head.
     used: u32,
+    /// The disk says that something is in it, but not that it counts: somebody has taken only that away.
+    is_stale: bool,
 }
 
 impl Log {
@@ -41,6 +43,7 @@ impl Log {
         mut sb: RawJournalSuperblock,
         block_size: usize,
     ) -> Result<Self> {
+        let is_stale = sb.s_start.get() != 0;
         sb.make_plain();
         let ring = sb.s_first.get()..sb.s_maxlen.get();
         if sb.s_maxlen.get() < FEWEST || ring.len() < FEWEST as usize / 2 {
@@ -51,7 +54,7 @@ impl Log {
             map.find(block.into())?;
         }
         let head = ring.start;
-        Ok(Self { device, flusher, map, sb, block_size, ring, head, used: 0 })
+        Ok(Self { device, flusher, map, sb, block_size, ring, head, used: 0, is_stale })
     }
 
     fn length(&self) -> u32 {
@@ -95,15 +98,16 @@ impl Log {
         Ok(())
     }
 
-    /// Whether the disk says of an image that was left that something is in its log: somebody has only taken the mark away that it counts.
+    /// Whether it must be cleared before the file system says that it counts.
     pub(super) fn is_stale(&self) -> bool {
-        self.sb.s_start.get() != 0
+        self.is_stale
     }
 
     /// Nothing is in the log. The next transaction will be `tid`.
     pub(super) fn clear(&mut self, tid: u32) -> Result<()> {
         self.set_tail(0, tid);
         self.used = 0;
+        self.is_stale = false;
         Ok(self.write_superblock()?)
     }
 

@@ -3,9 +3,11 @@
 use std::io;
 use std::mem;
 use std::sync::Arc;
+use std::thread::{self, ThreadId};
 use std::time::Instant;
 
 use condatainer_formats::source::read_exact_at;
+use nix::errno::Errno;
 
 use super::bytes::Bytes;
 use super::kept::Kept;
@@ -43,6 +45,8 @@ pub(crate) struct Store {
     limits: Limits,
     /// Why nothing can be changed any more.
     aborted: Option<String>,
+    /// Who alone may change anything, since the end has begun.
+    ending: Option<ThreadId>,
 }
 
 impl Store {
@@ -61,6 +65,7 @@ impl Store {
             reserved: Reserved::default(),
             limits,
             aborted: None,
+            ending: None,
         }
     }
 
@@ -161,6 +166,19 @@ impl Store {
         let bytes = Arc::new(bytes);
         self.kept.put(block, &bytes);
         Ok(bytes)
+    }
+
+    /// From now on only this thread can change anything, unless that is another one's already.
+    pub(crate) fn begin_end(&mut self) {
+        self.ending.get_or_insert_with(|| thread::current().id());
+    }
+
+    /// An error if this thread can change nothing any more.
+    pub(crate) fn check_thread(&self) -> Result<()> {
+        match self.ending {
+            Some(only) if only != thread::current().id() => Err(Errno::EROFS.into()),
+            _ => Ok(()),
+        }
     }
 
     /// An error if nothing can be changed any more.

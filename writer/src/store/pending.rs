@@ -65,4 +65,16 @@ mod tests {
         pending.committed(2);
         assert!(pending.is_empty());
     }
+
+    #[test]
+    fn what_lies_in_single_blocks_is_committed_before_it_is_much() {
+        let mut pending = Pending::default();
+        let most = MOST as u64;
+        (0..most - 1).for_each(|run| pending.add(2 * run..2 * run + 1, 1));
+        assert!(!pending.is_full());
+        pending.add(2 * most..2 * most + 1, 2);
+        assert!(pending.is_full());
+        pending.committed(1);
+        assert!(!pending.is_full() && !pending.is_empty());
+    }
 }

@@ -86,11 +86,20 @@ impl Volume {
         }
     }
 
-    /// The end, as [`Self::close`]: nobody uses anything any more. What has no name is deleted first.
+    /// The end: what has no name is deleted, whoever uses it, and the image is left in order, as by [`Self::close`]. No other thread can change
+    /// anything from now on.
     ///
     /// # Errors
     /// The journal cannot be written; the image is left to be replayed.
     pub fn end(&self) -> Result<()> {
+        let is_ours = {
+            let mut store = self.store.lock();
+            store.begin_end();
+            store.check_thread().is_ok()
+        };
+        if !is_ours {
+            return self.close();
+        }
         self.users.forget_all();
         let cleaned = orphan::clean_up(self);
         self.close()?;
@@ -102,6 +111,7 @@ impl Volume {
         loop {
             let store = self.store.lock();
             store.check()?;
+            store.check_thread()?;
             if !store.is_full() {
                 return Ok(store);
             }

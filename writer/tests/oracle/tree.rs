@@ -10,7 +10,7 @@ use std::path::Path;
 use condatainer_formats::ext::{FileType, raw::ROOT_INO};
 use condatainer_writer::Volume;
 use rustc_hash::FxHasher;
-use rustix::fs::{SeekFrom, seek};
+use rustix::fs::{SeekFrom, makedev, seek};
 
 /// What stands under each path. Inodes have the order in which they are met, so that hard links are seen.
 pub type Tree = BTreeMap<Vec<u8>, Inode>;
@@ -75,7 +75,7 @@ fn inode(at: &Path, says: &Metadata, number: usize) -> Inode {
     Inode {
         number,
         mode: says.mode(),
-        ids: (says.uid(), says.gid()),
+        ids: if is_whiteout(says.mode(), says.rdev()) { (0, 0) } else { (says.uid(), says.gid()) },
         links: says.nlink(),
         size: if is_directory { 0 } else { says.size() },
         sectors: if is_directory { 0 } else { says.blocks() },
@@ -124,7 +124,11 @@ fn walk_volume(volume: &Volume, ino: u32, name: &mut Vec<u8>, tree: &mut Tree, n
     let inode = Inode {
         number,
         mode: kind | u32::from(stat.mode),
-        ids: (stat.ids.uid, stat.ids.gid),
+        ids: if is_whiteout(kind | u32::from(stat.mode), makedev(stat.device.0, stat.device.1)) {
+            (0, 0)
+        } else {
+            (stat.ids.uid, stat.ids.gid)
+        },
         links: stat.links.into(),
         size: if is_directory { 0 } else { stat.size },
         sectors: if is_directory { 0 } else { stat.sectors },
@@ -150,6 +154,11 @@ fn walk_volume(volume: &Volume, ino: u32, name: &mut Vec<u8>, tree: &mut Tree, n
             name.truncate(length);
         }
     }
+}
+
+/// One that a renaming has left belongs to whom its directory does, and to who renames in the kernel. Nobody looks.
+fn is_whiteout(mode: u32, device: u64) -> bool {
+    (mode, device) == (0o020_000, 0)
 }
 
 /// What a file holds, by the pieces that have data.

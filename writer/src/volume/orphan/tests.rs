@@ -280,6 +280,17 @@ fn the_end_deletes_what_is_still_in_use() {
     volume.commit().unwrap();
     let killed = std::fs::read(&image.path).unwrap();
     volume.end().unwrap();
+    // Who has it open still writes, and to nothing that somebody else gets.
+    std::thread::scope(|scope| {
+        let refused = scope.spawn(|| {
+            let written = volume.write(made.ino, 0, &[9; 100_000], false).map(drop);
+            [written, volume.make(2, b"late", &new()).map(drop), volume.truncate(made.ino, 5, false).map(drop)]
+        });
+        for error in refused.join().unwrap() {
+            assert_eq!(error.unwrap_err().errno(), nix::errno::Errno::EROFS);
+        }
+        assert!(scope.spawn(|| volume.sync(made.ino, false)).join().unwrap().is_ok());
+    });
     image.assert_sound();
     assert_eq!(image.free(), free);
     // So does who comes after one that was killed.

@@ -96,3 +96,25 @@ fn each_write_to_a_file_of_several_names_is_seen_by_its_time() {
     volume.write(ino, 0, b"same length", false).unwrap();
     assert!(volume.stat(ino).unwrap().modified.seconds < later.seconds);
 }
+
+/// Who has CAP_FSETID keeps the bits, as on a disk; what a file may do holds for its content, whoever changes that.
+#[test]
+fn who_may_keep_set_user_id_keeps_it_whatever_changes_the_content() {
+    let (_image, volume) = opened(&["-I", "256"]);
+    let ino = make(&volume, ROOT_INO, "a", FileType::Regular);
+    let ways: [(&str, &dyn Fn(bool)); 4] = [
+        ("write", &|strips| assert_eq!(volume.write(ino, 0, &[7; 5000], strips).unwrap(), 5000)),
+        ("truncate", &|strips| assert_eq!(volume.truncate(ino, 4000, strips).unwrap().size, 4000)),
+        ("punch", &|strips| volume.punch(ino, 1000..3000, strips).unwrap()),
+        ("allocate", &|strips| volume.allocate(ino, 0..6000, strips).unwrap()),
+    ];
+    for (name, change) in ways {
+        for (strips, mode, left) in [(false, 0o6775, 0o6775), (true, 0o6775, 0o775), (true, 0o6764, 0o2764)] {
+            volume.alter(ino, &Changes { mode: Some(mode), ..Changes::default() }).unwrap();
+            volume.set_xattr(ino, b"security.capability", b"value", crate::How::Any).unwrap();
+            change(strips);
+            assert_eq!(volume.stat(ino).unwrap().mode, left, "{name} {strips}");
+            assert_eq!(volume.xattr(ino, b"security.capability").unwrap_err().errno(), Errno::ENODATA, "{name}");
+        }
+    }
+}
