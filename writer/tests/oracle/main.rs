@@ -27,11 +27,12 @@ use ours::Ours;
 use tree::Tree;
 
 /// How an image is made: options of mke2fs.
-const SHAPES: [&[&str]; 4] = [
+const SHAPES: [&[&str]; 5] = [
     &["-b", "4096", "-I", "256"],
     &["-b", "1024", "-I", "128"],
     &["-b", "1024", "-I", "256", "-g", "2048"],
     &["-b", "2048", "-I", "256", "-O", "^dir_index"],
+    &["-b", "1024", "-I", "256", "-O", "meta_bg,^resize_inode"],
 ];
 /// So many sequences are done on one image, which has room for them.
 const AT_ONCE: usize = 50;
