@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$HOME"
 runs=${RUNS:-3} base=/srv/base/base.sqf
 trees=${TREES:-20000}
-packages=${PACKAGES-numpy pandas}
+packages=${PACKAGES-numpy pandas scipy scikit-learn matplotlib}
 
 cat > work.py << 'P'
 import os, shutil, sqlite3, subprocess, sys, time
@@ -38,7 +38,7 @@ def sqlite():
         for n in range(1000):
             db.execute('insert into t values (?, ?)', (n, 'x' * 100)); db.commit()
 def pip():
-    subprocess.run([sys.executable, '-m', 'pip', 'install', '-q', '--no-index', '--no-compile', '--find-links', 'wheels', '--target', f'{place}/site', *os.environ['PACKAGES'].split()], check=True)
+    subprocess.run(['tool/bin/pip', 'install', '-q', '--no-index', '--no-compile', '--find-links', 'wheels', '--target', f'{place}/site', *os.environ['PACKAGES'].split()], check=True)
 for name in what:
     before = time.monotonic(); globals()[name](); print(name, time.monotonic() - before, flush=True)
 P
@@ -51,11 +51,15 @@ for n in range(int(sys.argv[1])):
 P
 tar cf tree.tar -C tree . && rm -r tree
 what='create rename remove untar write_1m read_1m write_64k sqlite'
-if [ -n "$packages" ] && condatainer -q exec python3 -m pip download -q -d wheels $packages; then what="$what pip"; fi
+if [ -n "$packages" ]; then
+    condatainer -q exec python3 -m venv tool
+    condatainer -q exec tool/bin/pip download -q -d wheels $packages
+    what="$what pip"
+fi
 export PACKAGES=$packages
 
 # NAME FILE COMMAND...: runs it, and keeps `what seconds` in FILE
-row() { local file=$1; shift; "$@" >> "$file"; }
+row() { local file=$1; shift; "$@" | tee -a "$file" | sed "s/^/${file%.*} /" >&2; }
 one() { # FILE-SUFFIX PIN: all three once, one after the other
     rm -rf bare; mkdir bare; row "bare.$1" $2 condatainer -q exec --bind "$PWD/bare:/bare" -- python3 work.py /bare $what
     rm -f a.img b.img; condatainer -q o -s 4G a.img; apptainer overlay create --size 4096 b.img
