@@ -1,5 +1,6 @@
 //! Where and as whom the program was called: directory, variables, configuration, and the layers that can be named.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -18,6 +19,8 @@ pub(crate) struct Surroundings {
     pub(crate) env: HashMap<String, String>,
     pub(crate) config: Config,
     pub(crate) library: Library,
+    /// Whether it was said which options give way.
+    overruled: Cell<bool>,
 }
 
 impl Surroundings {
@@ -31,12 +34,15 @@ impl Surroundings {
         let config = Config::system(system).and_then(|c| c.with_user(config::user_file(&env).as_deref(), &env));
         let home = env.get("HOME").filter(|h| !h.is_empty()).map(PathBuf::from);
         let config = config.map_err(Failure::not_started)?;
-        Ok(Self { cwd, home, library: Library::configured(&config, &env), config, env })
+        let library = Library::configured(&config, &env);
+        Ok(Self { cwd, home, library, config, env, overruled: Cell::new(false) })
     }
 
-    /// Says which options give way to what the site has fixed.
+    /// Says once which options give way to what the site has fixed.
     pub(crate) fn tell_overruled(&self, given: &Given<'_>) {
-        self.config.overruled(given).iter().for_each(|line| say::notice(line));
+        if !self.overruled.replace(true) {
+            self.config.overruled(given).iter().for_each(|line| say::notice(line));
+        }
     }
 
     /// The layers of repeated, comma-separated options.

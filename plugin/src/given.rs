@@ -3,6 +3,7 @@
 //! Slurm forwards only the last occurrence of an option, so repeats are collected here. As with Slurm's own options, the command
 //! line overrides `#SBATCH` lines: a list begun on the command line replaces the one from the script.
 
+use condatainer_core::config::Wait;
 use condatainer_core::request::layer::Layer;
 use condatainer_core::request::{Scope, parse_assignment};
 
@@ -58,6 +59,7 @@ pub(crate) struct Given {
     pub(crate) bind: Repeated,
     pub(crate) env: Repeated,
     pub(crate) workdir: Option<String>,
+    pub(crate) wait: Option<Wait>,
     pub(crate) scope: Option<Scope>,
     pub(crate) off: bool,
 }
@@ -83,6 +85,10 @@ impl Given {
                 self.env.push(value, origin);
             }
             Name::Workdir => self.workdir = Some(non_empty("--condatainer-workdir", value)?),
+            Name::Wait if value.is_empty() => self.wait = Some(Wait::Yes),
+            Name::Wait => {
+                self.wait = Some(value.parse().map_err(|why| format!("--condatainer-wait={value}: {why}"))?);
+            }
             Name::Scope => {
                 let scope = Scope::parse(value);
                 self.scope =
@@ -97,11 +103,11 @@ impl Given {
     /// go on from component to component.
     pub(crate) fn repeats(&self, earlier: &Self) -> bool {
         // In full, so that a new option cannot be forgotten here.
-        let Self { overlay, base, tmp, fakeroot, bind, env, workdir, scope, off } = self;
+        let Self { overlay, base, tmp, fakeroot, bind, env, workdir, wait, scope, off } = self;
         let lists = [(overlay, &earlier.overlay), (bind, &earlier.bind), (env, &earlier.env)];
         lists.iter().all(|(now, before)| now.repeats(before))
             && (base, tmp, workdir) == (&earlier.base, &earlier.tmp, &earlier.workdir)
-            && (fakeroot, scope, off) == (&earlier.fakeroot, &earlier.scope, &earlier.off)
+            && (fakeroot, wait, scope, off) == (&earlier.fakeroot, &earlier.wait, &earlier.scope, &earlier.off)
     }
 
     /// Whether anything besides `--condatainer-off` was given.

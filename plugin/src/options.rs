@@ -11,6 +11,7 @@ pub(crate) enum Name {
     Bind,
     Env,
     Workdir,
+    Wait,
     Scope,
     Off,
 }
@@ -23,17 +24,19 @@ pub(crate) struct Definition {
     pub(crate) long: &'static std::ffi::CStr,
     /// What the argument is called in `--help`; `None` for a flag.
     pub(crate) argument: Option<&'static std::ffi::CStr>,
+    /// Whether it may be left out.
+    pub(crate) may_be_bare: bool,
     pub(crate) usage: &'static std::ffi::CStr,
 }
 
 macro_rules! option {
     ($name:ident, $long:literal, $argument:expr, $usage:literal) => {
-        Definition { name: Name::$name, long: $long, argument: $argument, usage: $usage }
+        Definition { name: Name::$name, long: $long, argument: $argument, may_be_bare: false, usage: $usage }
     };
 }
 
 /// Every option; the position is the number that Slurm hands back.
-pub(crate) static ALL: [Definition; 10] = [
+pub(crate) static ALL: [Definition; 11] = [
     option!(
         Overlay,
         c"condatainer-overlay",
@@ -67,6 +70,13 @@ pub(crate) static ALL: [Definition; 10] = [
         c"[condatainer] set a variable inside, literally (repeatable)"
     ),
     option!(Workdir, c"condatainer-workdir", Some(c"DIR"), c"[condatainer] start in this directory of the container"),
+    Definition {
+        name: Name::Wait,
+        long: c"condatainer-wait",
+        argument: Some(c"TIME"),
+        may_be_bare: true,
+        usage: c"[condatainer] wait for an image that somebody else uses, for ever or for a TIME as 30s, 5m, 2h",
+    },
     option!(
         Scope,
         c"condatainer-scope",

@@ -133,6 +133,7 @@ fn merge(given: &Given, mut request: Request, place: &Place, config: &Config) ->
         request.env = settings.map_err(|e| e.to_string())?;
     }
     request.fakeroot = given.fakeroot.or(request.fakeroot);
+    request.wait = given.wait.or(request.wait);
     request.workdir = given.workdir.as_ref().map(PathBuf::from).or(request.workdir);
     request.scope = given.scope.unwrap_or(request.scope);
     Ok(request)

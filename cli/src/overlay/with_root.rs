@@ -13,6 +13,7 @@ use condatainer_core::request::Request;
 use condatainer_core::request::layer::{Layer, Mode};
 use condatainer_formats::ext::Ids;
 use condatainer_images::system::stop::Stop;
+use condatainer_images::verbs::chown::ChownError;
 use condatainer_images::verbs::with_root;
 
 use crate::complete::candidates;
@@ -21,6 +22,7 @@ use crate::say::failure::{Code, Failure};
 use crate::say::report;
 use crate::start::args::StartArgs;
 use crate::start::container;
+use crate::start::waiting::Waiting;
 use crate::surroundings::Surroundings;
 
 #[derive(Debug, Args)]
@@ -45,18 +47,25 @@ pub(crate) fn with_root(args: WithRootArgs) -> Result<ExitCode, Failure> {
     let request = request(&around, &args)?;
     let command = container::command(&around, args.command);
     let image = around.cwd.join(&args.image);
-    let intended = around.preview(request.clone(), command.clone(), Some(&image))?;
+    let preview = || around.preview(&request, command.clone(), Some(&image));
     if let Some(format) = args.start.dry_run {
-        return container::show(&intended, format);
+        return container::show(&preview()?, format);
     }
-    let lent = with_root::lend(&image).map_err(Failure::not_started)?;
+    let lent = Waiting::new(around.wait(&request), None).until_free(|| {
+        if stop.signal().is_some() {
+            return Ok(None);
+        }
+        preview()?;
+        with_root::lend(&image).map(Some).map_err(not_lent)
+    })?;
+    let Some(lent) = lent else { return Ok(container::exit_code(128 + stop.signal().unwrap_or_default())) };
     report::repaired(&args.image, lent.replayed).iter().for_each(|line| say::notice(line));
     if lent.owner.is_some() && !lent.noted {
         say::notice(&unnoted(&args.image));
     }
     let ended = match stop.signal() {
         Some(signal) => Ok(container::exit_code(128 + signal)),
-        None => around.plan(request, command).and_then(|plan| container::run_at_prompt(&plan)),
+        None => around.plan(&request, command).and_then(|plan| container::run_at_prompt(&plan)),
     };
     match lent.owner {
         Some(owner) => give_back(&args.image, owner, ended),
@@ -75,6 +84,12 @@ fn request(around: &Surroundings, args: &WithRootArgs) -> Result<Request, Failur
     let mut layers = around.layers(&args.overlays)?;
     layers.push(Layer { mode: Some(Mode::Rw), ..Layer::at(around.cwd.join(&args.image)) });
     Ok(Request { layers, fakeroot: Some(true), ..around.request(&args.start)? })
+}
+
+/// Whoever waits for the image goes on waiting where somebody else was faster.
+fn not_lent(error: ChownError) -> Failure {
+    let waits_for = if let ChownError::Acquire(busy) = &error { busy.waits_for() } else { None };
+    Failure::in_use(error, waits_for)
 }
 
 fn unnoted(image: &Path) -> String {

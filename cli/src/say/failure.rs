@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::process::ExitCode;
 
-use condatainer_core::run::exit_code;
+use condatainer_core::run::{RunError, exit_code};
 
 use super::lines;
 
@@ -12,6 +12,8 @@ use super::lines;
 pub(crate) struct Failure {
     code: Code,
     message: String,
+    /// Set where somebody uses an image.
+    waits_for: Option<String>,
 }
 
 /// The exit codes of the contract.
@@ -32,7 +34,7 @@ pub(crate) enum Code {
 
 impl Failure {
     pub(crate) fn new(code: Code, message: impl Display) -> Self {
-        Self { code, message: message.to_string() }
+        Self { code, message: message.to_string(), waits_for: None }
     }
 
     /// A verb that starts nothing has failed.
@@ -53,6 +55,22 @@ impl Failure {
     /// A command was not started.
     pub(crate) fn not_started(message: impl Display) -> Self {
         Self::new(Code::NotStarted, message)
+    }
+
+    /// A command was not started, perhaps because somebody uses an image: what is waited for by who waits.
+    pub(crate) fn in_use(message: impl Display, waits_for: Option<String>) -> Self {
+        Self { waits_for, ..Self::not_started(message) }
+    }
+
+    /// As [`not_started`](Self::not_started), because of this.
+    pub(crate) fn of_run(error: RunError) -> Self {
+        let waits_for = error.waits_for();
+        Self::in_use(error, waits_for)
+    }
+
+    /// What is waited for by who waits, where somebody else was faster.
+    pub(crate) fn waits_for(&self) -> Option<&str> {
+        self.waits_for.as_deref()
     }
 
     /// Why, for whoever says it in this process's place.

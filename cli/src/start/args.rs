@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use clap_complete::engine::ArgValueCompleter;
-use condatainer_core::config::{Mounts, Scratch};
+use condatainer_core::config::{Mounts, Scratch, Wait};
 
 use crate::complete::candidates;
 
@@ -35,6 +35,9 @@ pub(crate) struct StartArgs {
     /// Where what :tmp and --tmp write is kept: disk, memory (half of it) or memory:SIZE [env: CONDATAINER_SCRATCH]
     #[arg(long, value_name = "WHERE")]
     pub(crate) scratch: Option<Scratch>,
+    /// Wait for an image that somebody else uses, for ever or for a TIME as 30s, 5m, 2h [env: CONDATAINER_WAIT]
+    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "yes")]
+    pub(crate) wait: Option<Wait>,
     /// Print what would run, and stop
     #[arg(long, value_name = "FORMAT", num_args = 0..=1, require_equals = true, default_missing_value = "text")]
     pub(crate) dry_run: Option<DryRun>,

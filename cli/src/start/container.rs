@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use condatainer_core::config::Given;
+use condatainer_core::config::{Given, Wait};
 use condatainer_core::join::container;
 use condatainer_core::machine::env_script;
 use condatainer_core::machine::facts::{Facts, LayerFacts};
@@ -23,6 +23,7 @@ use crate::say;
 use crate::say::failure::{Code, Failure};
 use crate::say::{print, report};
 use crate::start::args::{DryRun, StartArgs};
+use crate::start::waiting::Waiting;
 use crate::surroundings::Surroundings;
 
 /// How long an image may be held by somebody who does not say who he is: a step that is just ending, another task's repair, or a
@@ -55,6 +56,7 @@ impl Surroundings {
             fakeroot: flag,
             mounts: args.mounts.map(Into::into),
             scratch: args.scratch,
+            wait: args.wait,
             bind,
             env,
             workdir: args.pwd.clone(),
@@ -64,7 +66,7 @@ impl Surroundings {
 
     /// Decides about the request here and now, to have it carried out: an image that a killed `overlay with-root` has left to root
     /// goes back to its owner first.
-    pub(crate) fn plan(&self, request: Request, command: Command) -> Result<Plan, Failure> {
+    pub(crate) fn plan(&self, request: &Request, command: Command) -> Result<Plan, Failure> {
         request.layers.iter().for_each(|layer| finish_loan(&layer.path));
         self.decide(request, command, None, |refusal| {
             let freed = refusal.image_in_use().and_then(abandoned::end);
@@ -73,15 +75,31 @@ impl Surroundings {
         })
     }
 
+    /// Decides about the request and carries it out; all of that again where it waits for an image that somebody else uses.
+    pub(crate) fn carry_out<T>(
+        &self,
+        request: &Request,
+        command: &Command,
+        mut run: impl FnMut(&Plan) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let waiting = Waiting::new(self.wait(request), None);
+        waiting.until_free(|| run(&self.plan(request, command.clone())?))
+    }
+
+    /// Whether and how long this request waits for images.
+    pub(crate) fn wait(&self, request: &Request) -> Wait {
+        self.config.wait(request.wait)
+    }
+
     /// Decides about the request, and changes nothing. The image at `lent` is taken for one of root's, which it is going to be.
-    pub(crate) fn preview(&self, request: Request, command: Command, lent: Option<&Path>) -> Result<Plan, Failure> {
+    pub(crate) fn preview(&self, request: &Request, command: Command, lent: Option<&Path>) -> Result<Plan, Failure> {
         self.decide(request, command, lent, |_| false)
     }
 
     /// Decides, and once more where a refusal may be momentary or `cure` has removed its reason.
     fn decide(
         &self,
-        mut request: Request,
+        request: &Request,
         command: Command,
         lent: Option<&Path>,
         cure: impl Fn(&Refusal) -> bool,
@@ -91,10 +109,13 @@ impl Surroundings {
             fakeroot: request.fakeroot,
             mounts: request.mounts,
             scratch: request.scratch,
+            wait: request.wait,
             ..Given::default()
         });
-        request.fakeroot = self.config.fakeroot(request.fakeroot);
+        let request = &Request { fakeroot: self.config.fakeroot(request.fakeroot), ..request.clone() };
         let deadline = Instant::now() + PATIENCE;
+        // Who waits anyway looks again later.
+        let waits = self.wait(request) != Wait::No;
         let tried = Tried::default();
         loop {
             let is_lent = |layer: &&mut LayerFacts| Some(layer.path.as_path()) == lent;
@@ -103,11 +124,14 @@ impl Surroundings {
                     image.upper = image.upper.and(Some((0, 0)));
                 }
             };
-            let facts = start::facts(&request, &self.config, &self.env, &tried, lend).map_err(Failure::not_started)?;
-            match plan::decide(&request, &facts, command.clone()) {
+            let facts = start::facts(request, &self.config, &self.env, &tried, lend).map_err(Failure::not_started)?;
+            match plan::decide(request, &facts, command.clone()) {
                 Err(refusal) if Instant::now() < deadline && cure(&refusal) => {}
-                Err(refusal) if refusal.may_be_momentary() && Instant::now() < deadline => std::thread::sleep(INTERVAL),
-                decided => return decided.map_err(|refusal| Failure::not_started(with_way_in(&refusal))),
+                Err(refusal) if refusal.may_be_momentary() && !waits && Instant::now() < deadline => {
+                    std::thread::sleep(INTERVAL);
+                }
+                Err(refusal) => return Err(Failure::in_use(with_way_in(&refusal), refusal.waits_for())),
+                Ok(plan) => return Ok(plan),
             }
         }
     }
@@ -120,8 +144,8 @@ impl Surroundings {
         dry_run: Option<DryRun>,
     ) -> Result<ExitCode, Failure> {
         match dry_run {
-            Some(format) => show(&self.preview(request, command, None)?, format),
-            None => run_at_prompt(&self.plan(request, command)?),
+            Some(format) => show(&self.preview(&request, command, None)?, format),
+            None => self.carry_out(&request, &command, run_at_prompt),
         }
     }
 }
@@ -164,7 +188,7 @@ pub(crate) fn show(plan: &Plan, format: DryRun) -> Result<ExitCode, Failure> {
 pub(crate) fn run(plan: &Plan, forward: Forward, step: Option<&str>) -> Result<Ended, Failure> {
     say::detail(&plan.to_shell());
     let mut options = Options { forward, step, say: &mut |line| say::notice(line) };
-    let ended = run::run(plan, &mut options).map_err(Failure::not_started)?;
+    let ended = run::run(plan, &mut options).map_err(Failure::of_run)?;
     apt::advice(plan, &ended).iter().for_each(|line| say::notice(line));
     Ok(ended)
 }

@@ -10,3 +10,4 @@ pub(crate) mod ps;
 pub(crate) mod run;
 pub(crate) mod slurm;
 pub(crate) mod stack;
+pub(crate) mod waiting;

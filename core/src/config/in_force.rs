@@ -11,6 +11,7 @@ use super::read::{of_site, of_user, parse};
 use super::scratch::Scratch;
 use super::settings::{Settings, absolute};
 use super::source::Source;
+use super::wait::Wait;
 
 /// What containers show where the site says nothing.
 const USUAL_BIND_DIRS: [&str; 2] = ["$TMPDIR", "$SCRATCH"];
@@ -44,6 +45,8 @@ pub struct Given<'a> {
     pub mounts: Option<Mounts>,
     /// `--scratch`
     pub scratch: Option<Scratch>,
+    /// `--wait`
+    pub wait: Option<Wait>,
     /// `--tmpdir`
     pub tmpdir: Option<&'a Path>,
     /// `--conda`
@@ -118,6 +121,12 @@ impl Config {
         self.decide(flag, |settings| settings.scratch).unwrap_or_default()
     }
 
+    /// Whether a start waits for an image that somebody else uses.
+    #[must_use]
+    pub fn wait(&self, flag: Option<Wait>) -> Wait {
+        self.decide(flag, |settings| settings.wait).unwrap_or_default()
+    }
+
     /// A line for each option that gives way to a value which the site has fixed.
     #[must_use]
     pub fn overruled(&self, given: &Given<'_>) -> Vec<String> {
@@ -130,11 +139,13 @@ impl Config {
         let other_fakeroot = self.fixed.fakeroot.filter(|fixed| given.fakeroot.is_some_and(|given| given != *fixed));
         let other_mounts = self.fixed.mounts.filter(|fixed| given.mounts.is_some_and(|given| given != *fixed));
         let other_scratch = self.fixed.scratch.filter(|fixed| given.scratch.is_some_and(|given| given != *fixed));
+        let other_wait = self.fixed.wait.filter(|fixed| given.wait.is_some_and(|given| given != *fixed));
         let lines = [
             path("base", &self.fixed.base, given.base),
             other_fakeroot.map(|fixed| line("fakeroot", fixed.to_string())),
             other_mounts.map(|fixed| line("mounts", fixed.name().into())),
             other_scratch.map(|fixed| line("scratch", fixed.to_string())),
+            other_wait.map(|fixed| line("wait", fixed.to_string())),
             path("tmpdir", &self.fixed.tmpdir, given.tmpdir),
             path("conda", &self.fixed.conda, given.conda),
         ];

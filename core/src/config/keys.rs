@@ -26,12 +26,13 @@ pub struct Key {
 type Get = fn(&Settings) -> Value;
 
 /// Every key that users may set too, with its variable.
-const KEYS: [(&str, &str, Get); 9] = [
+const KEYS: [(&str, &str, Get); 10] = [
     ("base", "CONDATAINER_BASE", |settings| json!(settings.base)),
     ("tmpdir", "CONDATAINER_TMPDIR", |settings| json!(settings.tmpdir)),
     ("scratch", "CONDATAINER_SCRATCH", |settings| json!(settings.scratch)),
     ("fakeroot", "CONDATAINER_FAKEROOT", |settings| json!(settings.fakeroot)),
     ("mounts", "CONDATAINER_MOUNTS", |settings| json!(settings.mounts)),
+    ("wait", "CONDATAINER_WAIT", |settings| json!(settings.wait)),
     ("image_dirs", "CONDATAINER_IMAGE_DIRS", |settings| json!(settings.image_dirs)),
     ("bind_dirs", "CONDATAINER_BIND_DIRS", |settings| json!(settings.bind_dirs)),
     ("default_distro", "CONDATAINER_DEFAULT_DISTRO", |settings| json!(settings.default_distro)),

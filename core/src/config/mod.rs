@@ -17,6 +17,7 @@ mod scratch;
 mod settings;
 mod source;
 mod user_dirs;
+mod wait;
 
 pub use error::ConfigError;
 pub use in_force::{Config, Given};
@@ -28,6 +29,7 @@ pub use scratch::{Scratch, parse_size};
 pub use source::Source;
 pub use user_dirs::user_file;
 pub(crate) use user_dirs::xdg_dir;
+pub use wait::Wait;
 
 /// Where the site's configuration lies unless plugstack.conf says otherwise.
 pub const SYSTEM_FILE: &str = "/etc/condatainer/config.toml";

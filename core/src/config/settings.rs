@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::error::ConfigError;
 use super::mounts::Mounts;
 use super::scratch::{ALLOWED, Scratch};
+use super::wait::{self, Wait};
 
 /// What one source sets; `None` where it is silent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -23,6 +24,8 @@ pub(super) struct Settings {
     pub fakeroot: Option<bool>,
     /// Who mounts the layers.
     pub mounts: Option<Mounts>,
+    /// Whether a start waits for an image that somebody else uses.
+    pub wait: Option<Wait>,
     /// Directories in which layers are found by name, first match first. `{user}` stands for the caller's name, `{group}` for each
     /// of the caller's groups.
     pub image_dirs: Option<Vec<PathBuf>>,
@@ -52,6 +55,7 @@ impl Settings {
             scratch: text("CONDATAINER_SCRATCH").map(|value| scratch(value)).transpose()?,
             fakeroot: fakeroot.map(|value| boolean("CONDATAINER_FAKEROOT", value)).transpose()?,
             mounts: text("CONDATAINER_MOUNTS").map(|value| mounts(value)).transpose()?,
+            wait: text("CONDATAINER_WAIT").map(|value| waits(value)).transpose()?,
             image_dirs: text("CONDATAINER_IMAGE_DIRS").map(|list| std::env::split_paths(list).collect()),
             bind_dirs: text("CONDATAINER_BIND_DIRS").map(|list| list.split(':').map(String::from).collect()),
             default_distro: text("CONDATAINER_DEFAULT_DISTRO").cloned(),
@@ -105,6 +109,14 @@ fn scratch(value: &str) -> Result<Scratch, ConfigError> {
         variable: "CONDATAINER_SCRATCH",
         value: value.into(),
         allowed: ALLOWED,
+    })
+}
+
+fn waits(value: &str) -> Result<Wait, ConfigError> {
+    value.parse().map_err(|_| ConfigError::NotAllowed {
+        variable: "CONDATAINER_WAIT",
+        value: value.into(),
+        allowed: wait::ALLOWED,
     })
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Mounts, Scratch};
+use crate::config::{Mounts, Scratch, Wait};
 use crate::request::bind::Bind;
 use crate::request::layer::Layer;
 
@@ -81,6 +81,9 @@ pub struct Request {
     /// Where what is written for one run is kept; `None` where the configuration decides.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scratch: Option<Scratch>,
+    /// Whether an image that somebody else uses is waited for; `None` where the configuration decides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wait: Option<Wait>,
     /// Host paths to show in the container.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub bind: Vec<Bind>,
@@ -138,6 +141,7 @@ impl Request {
             fakeroot: later.fakeroot.or(self.fakeroot),
             mounts: later.mounts.or(self.mounts),
             scratch: later.scratch.or(self.scratch),
+            wait: later.wait.or(self.wait),
             workdir: later.workdir.or(self.workdir),
             scope: later.scope,
             lines_read: self.lines_read || later.lines_read,

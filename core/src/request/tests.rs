@@ -1,7 +1,7 @@
 //! Tests of requests: what is asked later, and the way to the node.
 
 use super::*;
-use crate::config::Scratch;
+use crate::config::{Scratch, Wait};
 use crate::request::bind::Bind;
 use crate::request::layer::{Layer, Mode};
 use proptest::prelude::*;
@@ -17,6 +17,7 @@ fn example() -> Request {
         fakeroot: Some(false),
         mounts: None,
         scratch: Some(Scratch::Memory(Some(1 << 20))),
+        wait: Some(Wait::Yes),
         bind: vec![Bind { source: "/a".into(), destination: "/b".into(), read_only: true }],
         env: vec![("A".into(), "$(x) 'y'\n".into())],
         workdir: Some("/w".into()),

@@ -89,6 +89,18 @@ pub enum RunError {
     },
 }
 
+impl RunError {
+    /// What is waited for by who waits, where somebody else was faster.
+    #[must_use]
+    pub fn waits_for(&self) -> Option<String> {
+        match self {
+            Self::Refused(refusal) => refusal.waits_for(),
+            Self::Repair(busy) => busy.waits_for(),
+            _ => None,
+        }
+    }
+}
+
 pub(crate) fn system(what: impl Into<String>) -> impl FnOnce(io::Error) -> RunError {
     let what = what.into();
     move |source| RunError::System { what, source }

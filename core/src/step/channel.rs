@@ -8,10 +8,12 @@ use std::io::{self, IoSlice, IoSliceMut, Read};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg};
 use nix::unistd::close;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +21,9 @@ use condatainer_images::system::process::Process;
 
 /// An answer that is longer is not one of ours.
 const MAX_ANSWER: u64 = 1 << 20;
+
+/// Who has not been answered after so long wants to know why.
+const LONG: Duration = Duration::from_secs(3);
 
 /// What a task is told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,15 +47,19 @@ pub enum Answer {
     },
 }
 
-/// Asks for the step's container, and waits until it stands. `channel` is closed then: no command inherits it.
+/// Asks for the step's container, and waits until it stands; `late` is called where that takes long. `channel` is closed then: no command
+/// inherits it.
 ///
 /// # Errors
 /// There is nobody to answer.
-pub fn ask(channel: RawFd) -> io::Result<(Answer, Vec<OwnedFd>)> {
+pub fn ask(channel: RawFd, late: impl FnOnce()) -> io::Result<(Answer, Vec<OwnedFd>)> {
     let (mut ours, theirs) = UnixStream::pair()?;
     send(channel, view().as_bytes(), &[theirs.as_fd()])?;
     close(channel)?;
     drop(theirs);
+    if !is_answered_within(ours.as_fd(), LONG) {
+        late();
+    }
     let (mut text, descriptors) = receive(ours.as_fd(), RecvFlags::empty())?;
     (&mut ours).take(MAX_ANSWER).read_to_end(&mut text)?;
     if text.is_empty() {
@@ -74,6 +83,19 @@ pub(crate) enum Call {
     End,
     /// Nothing at the moment.
     Nothing,
+}
+
+fn is_answered_within(ours: BorrowedFd<'_>, time: Duration) -> bool {
+    let mut answer = [PollFd::from_borrowed_fd(ours, PollFlags::IN)];
+    poll(&mut answer, Timespec::try_from(time).ok().as_ref()).map_or(true, |ready| ready > 0)
+}
+
+/// Waits so long, and tells whether the step is over by then. Who asks meanwhile is answered later.
+#[must_use]
+pub fn is_over_within(channel: BorrowedFd<'_>, time: Duration) -> bool {
+    let mut end = [PollFd::from_borrowed_fd(channel, PollFlags::RDHUP)];
+    let time = Timespec::try_from(time).ok();
+    poll(&mut end, time.as_ref()).is_ok_and(|ready| ready > 0)
 }
 
 /// The next call, without waiting.
@@ -143,7 +165,7 @@ mod tests {
         let asking: Vec<_> = (0..16)
             .map(|_| {
                 let end = tasks.try_clone().unwrap().into_raw_fd();
-                std::thread::spawn(move || ask(end).unwrap())
+                std::thread::spawn(move || ask(end, || ()).unwrap())
             })
             .collect();
         let mut told = 0;
@@ -174,7 +196,7 @@ mod tests {
     #[test]
     fn nobody_answers() {
         let (tasks, keeper) = pair();
-        let asking = std::thread::spawn(move || ask(tasks.into_raw_fd()));
+        let asking = std::thread::spawn(move || ask(tasks.into_raw_fd(), || ()));
         while !matches!(next_call(keeper.as_fd()), Call::Task(..)) {}
         drop(keeper);
         assert_eq!(asking.join().unwrap().unwrap_err().kind(), io::ErrorKind::UnexpectedEof);

@@ -19,6 +19,7 @@ use crate::run::container::{Container, Options, Outcome};
 use crate::run::engine::child::Streams;
 use crate::run::engine::leftovers::Leftovers;
 use crate::run::engine::shim_socket::Report;
+use crate::run::error::{RunError, system};
 use crate::run::mounted_stack::{LOOK, MountedStack};
 use crate::step::channel::{Answer, Call, answer, next_call, view};
 use crate::step::relay::server::Relays;
@@ -58,38 +59,52 @@ impl Words {
     }
 }
 
-/// Starts the plan's container, and tells everybody who asks over `channel` to join it, or why it was not started, until the step
-/// ends. The outcome is what nobody can tell the tasks any more.
+/// A step's container, and where its tasks find it.
+pub struct Started<'a> {
+    container: Container<'a>,
+    directories: [OwnedFd; 2],
+}
+
+/// Starts the plan's container.
+///
+/// # Errors
+/// It does not stand.
+pub fn start<'a>(plan: &'a Plan, options: &mut Options<'_>) -> Result<Started<'a>, RunError> {
+    let mut container = Container::start(plan, options, Streams::Words)?;
+    container.publish(options);
+    match directories(container.first) {
+        Ok(directories) => Ok(Started { container, directories }),
+        Err(error) => {
+            let _ = finish(container, None, options);
+            Err(system("the container's process cannot be looked at in /proc")(error))
+        }
+    }
+}
+
+/// Tells everybody who asks over `channel` to join the container, until the step ends. The outcome is what nobody can tell the tasks any more.
 pub fn keep(
-    plan: &Plan,
+    started: Started<'_>,
     options: &mut Options<'_>,
     words: &Words,
     channel: BorrowedFd<'_>,
     mut relays: Option<Relays>,
 ) -> Outcome {
-    match start(plan, options) {
-        Ok((mut container, directories)) => {
-            let join = Answer::Join { words: words.text() };
-            let end = match not_shared(container.first) {
-                None => serve(&mut container, channel, &join, &directories, relays.as_mut()),
-                Some(why) => End::NotShared(why, None),
-            };
-            let outcome = finish(container, relays, options);
-            // Now its image is free for those that the tasks start themselves.
-            if let End::NotShared(why, task) = end {
-                let own = Answer::Own { why: why.into() };
-                if let Some(task) = task {
-                    answer(&task, &own, &[]);
-                }
-                answer_all(channel, &own);
-            }
-            outcome
+    let Started { mut container, directories } = started;
+    let join = Answer::Join { words: words.text() };
+    let end = match not_shared(container.first) {
+        None => serve(&mut container, channel, &join, &directories, relays.as_mut()),
+        Some(why) => End::NotShared(why, None),
+    };
+    let outcome = finish(container, relays, options);
+    // Now its image is free for those that the tasks start themselves.
+    if let End::NotShared(why, task) = end {
+        let own = Answer::Own { why: why.into() };
+        if let Some(task) = task {
+            answer(&task, &own, &[]);
         }
-        Err(why) => {
-            answer_all(channel, &Answer::Refused { words: words.text(), why });
-            Outcome::Kept
-        }
+        answer_all(channel, &own);
     }
+    outcome
 }
 
 /// Tells everybody who asks the same, until the step ends.
@@ -101,18 +116,6 @@ pub fn answer_all(channel: BorrowedFd<'_>, same: &Answer) {
             Call::Nothing => {
                 let _ = poll(&mut [PollFd::new(channel, PollFlags::POLLIN)], PollTimeout::NONE);
             }
-        }
-    }
-}
-
-fn start<'a>(plan: &'a Plan, options: &mut Options<'_>) -> Result<(Container<'a>, [OwnedFd; 2]), String> {
-    let mut container = Container::start(plan, options, Streams::Words).map_err(|error| error.to_string())?;
-    container.publish(options);
-    match directories(container.first) {
-        Ok(directories) => Ok((container, directories)),
-        Err(error) => {
-            let _ = finish(container, None, options);
-            Err(format!("the container's process cannot be looked at in /proc: {error}"))
         }
     }
 }

@@ -76,6 +76,17 @@ pub enum AcquireError {
     },
 }
 
+impl AcquireError {
+    /// What is waited for by who waits, where somebody uses the image.
+    #[must_use]
+    pub fn waits_for(&self) -> Option<String> {
+        match self {
+            Self::Busy { path, by } => Some(format!("{}: in use ({by}): waiting until it is free", path.display())),
+            _ => None,
+        }
+    }
+}
+
 /// The system's answer with what to do about it.
 fn why_not_writable(path: &Path, error: &io::Error) -> String {
     let shown = path.display();

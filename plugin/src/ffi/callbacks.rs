@@ -192,7 +192,8 @@ fn register(spank: abi::spank_t, number: usize, option: &Definition) {
         name: pointer(Some(option.long)),
         arginfo: pointer(option.argument),
         usage: pointer(Some(option.usage)),
-        has_arg: c_int::from(option.argument.is_some()),
+        // As getopt(3) counts: none, one, or one that may be left out.
+        has_arg: c_int::from(option.argument.is_some()) + c_int::from(option.may_be_bare),
         val: c_int::try_from(number).unwrap_or(c_int::MAX),
         cb: Some(option_given),
     };

@@ -64,15 +64,15 @@ pub(crate) fn edit(args: EditArgs) -> Result<ExitCode, Failure> {
     let write = keeps.is_none() && layers.iter().any(|layer| layer.mode.is_none() && is_image(layer));
     let request = Request { layers, write, tmp: args.tmp, ..around.request(&args.start)? };
     let command = command(&around, args.command);
+    let images = Images { named, found, cwd: &around.cwd };
     match args.start.dry_run {
-        Some(format) => container::show(&around.preview(request, command, None)?, format),
-        None => {
-            let plan = around.plan(request, command)?;
-            say::notice(&Images { named, found, cwd: &around.cwd }.first_line(&plan.stack));
-            let code = container::run_at_prompt(&plan)?;
-            advise(&plan, args.start.base.is_some());
+        Some(format) => container::show(&around.preview(&request, command, None)?, format),
+        None => around.carry_out(&request, &command, |plan| {
+            say::notice(&images.first_line(&plan.stack));
+            let code = container::run_at_prompt(plan)?;
+            advise(plan, args.start.base.is_some());
             Ok(code)
-        }
+        }),
     }
 }
 

@@ -134,6 +134,7 @@ fn given(args: &RunArgs, options: &Request) -> Vec<String> {
     options.layers.iter().for_each(|layer| add("--overlay", layer.to_string()));
     options.mounts.iter().for_each(|mounts| add("--mounts", mounts.name().into()));
     options.scratch.iter().for_each(|scratch| add("--scratch", scratch.to_string()));
+    options.wait.iter().for_each(|wait| add("--wait", wait.to_string()));
     options.base.iter().for_each(|base| add("--base", base.display().to_string()));
     options.bind.iter().for_each(|bind| add("--bind", bind.to_string()));
     options.env.iter().for_each(|(name, value)| add("--env", format!("{name}={value}")));

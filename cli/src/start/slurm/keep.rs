@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use clap::Args;
 use condatainer_core::config::SYSTEM_FILE;
 use condatainer_core::plan::{Command, Plan};
-use condatainer_core::request::{Part, script};
+use condatainer_core::request::{Part, Request, script};
 use condatainer_core::run::{Forward, Options, Outcome};
 use condatainer_core::step::channel::Answer;
 use condatainer_core::step::keeper::{self, Words, answer_all};
@@ -23,6 +23,7 @@ use condatainer_images::acquire::holder::BATCH_STEP;
 use crate::say;
 use crate::say::failure::Failure;
 use crate::start::slurm::task::{TaskPart, asked_for};
+use crate::start::waiting::Waiting;
 use crate::surroundings::Surroundings;
 
 #[derive(Debug, Args)]
@@ -48,25 +49,32 @@ pub(crate) fn keep(args: KeepArgs) -> Result<ExitCode, Failure> {
     limits::take_over_submitted(|name| std::env::var(name).ok());
     let part = args.part;
     let step = (part == TaskPart::Batch).then_some(BATCH_STEP);
-    match prepare(args) {
-        Ok(None) => {}
-        Ok(Some(mut plan)) if plan.shares_namespaces() => {
-            let relays = if calls_slurm(part) { offered(&mut plan) } else { None };
-            let mut say = |line: &str| say::notice(line);
-            let mut options = Options { forward: Forward::Nothing, step, say: &mut say };
-            match keeper::keep(&plan, &mut options, &words, channel, relays) {
-                Outcome::Kept => {}
-                Outcome::Lost => return Ok(ExitCode::from(KEEPER_LOST)),
-                Outcome::Unserved => return Ok(ExitCode::from(KEEPER_UNSERVED)),
+    let mut say = |line: &str| say::notice(line);
+    let mut options = Options { forward: Forward::Nothing, step, say: &mut say };
+    let outcome = asked(args).and_then(|asked| {
+        let Some((around, request)) = asked else { return Ok(Outcome::Kept) };
+        let waiting = Waiting::new(around.wait(&request), Some(channel));
+        waiting.until_free(|| {
+            let mut plan = around.plan(&request, Command::Argv(Vec::new()))?;
+            if !plan.shares_namespaces() {
+                let why = format!("{} mounts the images of this stack by the kernel", plan.engine.flavour);
+                answer_all(channel, &Answer::Own { why });
+                return Ok(Outcome::Kept);
             }
+            let relays = if calls_slurm(part) { offered(&mut plan) } else { None };
+            let started = keeper::start(&plan, &mut options).map_err(Failure::of_run)?;
+            Ok(keeper::keep(started, &mut options, &words, channel, relays))
+        })
+    });
+    Ok(match outcome {
+        Ok(Outcome::Kept) => ExitCode::SUCCESS,
+        Ok(Outcome::Lost) => ExitCode::from(KEEPER_LOST),
+        Ok(Outcome::Unserved) => ExitCode::from(KEEPER_UNSERVED),
+        Err(failure) => {
+            answer_all(channel, &Answer::Refused { words: words.text(), why: failure.message() });
+            ExitCode::SUCCESS
         }
-        Ok(Some(plan)) => {
-            let why = format!("{} mounts the images of this stack by the kernel", plan.engine.flavour);
-            answer_all(channel, &Answer::Own { why });
-        }
-        Err(failure) => answer_all(channel, &Answer::Refused { words: words.text(), why: failure.message() }),
-    }
-    Ok(ExitCode::SUCCESS)
+    })
 }
 
 /// Scripts and people do; other steps keep their mounts and variables as they are.
@@ -88,7 +96,7 @@ fn make_tmpdir() {
 }
 
 /// `None` where this part of the job has no container, so that nobody is going to ask.
-fn prepare(args: KeepArgs) -> Result<Option<Plan>, Failure> {
+fn asked(args: KeepArgs) -> Result<Option<(Surroundings, Request)>, Failure> {
     make_tmpdir();
     let around = Surroundings::look(&args.config.unwrap_or_else(|| PathBuf::from(SYSTEM_FILE)))?;
     let script = args.script.as_deref().filter(|_| args.part == TaskPart::Batch);
@@ -102,5 +110,5 @@ fn prepare(args: KeepArgs) -> Result<Option<Plan>, Failure> {
     if request.is_off() || !request.scope.covers(part) {
         return Ok(None);
     }
-    around.plan(request, Command::Argv(Vec::new())).map(Some)
+    Ok(Some((around, request)))
 }

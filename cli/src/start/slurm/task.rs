@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
-use condatainer_core::config::SYSTEM_FILE;
+use condatainer_core::config::{SYSTEM_FILE, Wait};
 use condatainer_core::join::JoinError;
 use condatainer_core::join::container::Container;
 use condatainer_core::plan::Command;
@@ -67,10 +67,17 @@ pub(crate) fn task(args: TaskArgs) -> Result<ExitCode, Failure> {
 
 /// Becomes the command in the step's container; `None` where each task starts its own.
 fn joined(channel: i32, part: TaskPart, command: &[String]) -> Result<Option<ExitCode>, Failure> {
-    let (answer, directories) = channel::ask(channel)
-        .map_err(|e| Failure::not_started(format!("the process that keeps this step's container is gone: {e}; start the step again, and if that does not help, have your administrator look for 'condatainer' in slurmd's log of this node")))?;
     // One task tells what concerns them all.
     let is_first = std::env::var("SLURM_LOCALID").map_or(true, |number| number == "0");
+    let late = || {
+        if is_first && waits() {
+            say::notice(
+                "the container of this step does not stand yet: an image of it may be in use (--condatainer-wait)",
+            );
+        }
+    };
+    let (answer, directories) = channel::ask(channel, late)
+        .map_err(|e| Failure::not_started(format!("the process that keeps this step's container is gone: {e}; start the step again, and if that does not help, have your administrator look for 'condatainer' in slurmd's log of this node")))?;
     let tell = |words: &str| words.lines().filter(|_| is_first).for_each(say::foreign);
     // A single task does not notice.
     let has_others = part == TaskPart::Step && std::env::var("SLURM_STEP_NUM_TASKS").is_ok_and(|tasks| tasks != "1");
@@ -100,6 +107,12 @@ fn joined(channel: i32, part: TaskPart, command: &[String]) -> Result<Option<Exi
     }
 }
 
+/// Whether this step was asked to wait for images.
+fn waits() -> bool {
+    let request = std::env::var(VARIABLE).ok().and_then(|text| Request::decode(&text).ok());
+    request.and_then(|request| request.wait).is_some_and(|wait| wait != Wait::No)
+}
+
 pub(crate) fn failure(command: &[String], error: &JoinError) -> Failure {
     let code = match error {
         JoinError::NotFound => Code::NotFound,
@@ -121,12 +134,11 @@ fn alone(part: TaskPart, lines: bool, config: Option<PathBuf>, command: Vec<Stri
         TaskPart::Batch => (Forward::FromProcesses, Some(BATCH_STEP)),
         TaskPart::Step => (step_forwarding(), None),
     };
-    let plan = around.plan(request, Command::Argv(command))?;
-    match container::run(&plan, forward, step)? {
+    around.carry_out(&request, &Command::Argv(command), |plan| match container::run(plan, forward, step)? {
         Ended::Exited(code) => Ok(container::exit_code(code)),
         Ended::Signaled(signal) => Ok(die_by(signal)),
-        other => Err(container::not_run(&plan, &other)),
-    }
+        other => Err(container::not_run(plan, &other)),
+    })
 }
 
 /// What was asked for where the job was submitted, together with the lines of ours in the script `lines`. The batch script `batch`

@@ -305,6 +305,20 @@ impl Refusal {
         }
     }
 
+    /// What is waited for by who waits until the image is free, where somebody uses it.
+    #[must_use]
+    pub fn waits_for(&self) -> Option<String> {
+        let (path, what) = match self {
+            Self::HasWriter { path, holder, seen, .. } => {
+                let who = who(path, holder.as_deref(), seen.as_deref());
+                (path, format!("in use for writing by {who}: waiting until it ends"))
+            }
+            Self::HasReaders { path, .. } => (path, "in use by readers: waiting until they end".into()),
+            _ => return None,
+        };
+        Some(format!("{}: {what}", path.display()))
+    }
+
     /// The image that somebody writes to, where that is the reason.
     #[must_use]
     pub fn image_written_to(&self) -> Option<&Path> {

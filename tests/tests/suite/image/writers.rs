@@ -6,7 +6,7 @@ use crate::support::{Desk, Expect, WHERE, tests};
 
 tests! {
     Apptainer, Desk: [
-        a_second_writer_is_told_who_holds_the_image, a_writer_waits_for_readers, own_batch_holds_the_image,
+        a_second_writer_is_told_who_holds_the_image, a_writer_waits_for_readers, who_waits_comes_after, own_batch_holds_the_image,
         the_next_job_finds_the_image_free, a_killed_writer_is_repaired_and_synced_data_is_there, a_reader_of_a_killed_image_is_not_refused,
         left_over_daemons_are_ended, a_full_disk_is_no_success, a_full_image_is_no_success, an_image_without_inodes_is_no_success,
         a_full_tmpdir_is_no_success, a_limit_on_file_sizes_is_refused_at_once, what_is_written_anew_has_no_old_end,
@@ -55,6 +55,21 @@ fn a_writer_waits_for_readers(desk: &Desk) -> Result<()> {
         desk.srun_in("env.img", WHERE)?.says("inside env")?;
         desk.refused(desk.srun_in("env.img:rw", "echo RAN")?, "in use by readers, so it cannot be :rw now").map(drop)
     })
+}
+
+/// At a prompt and in steps, several at once; and nobody waits longer than he wants to.
+fn who_waits_comes_after(desk: &Desk) -> Result<()> {
+    desk.image("env.img")?;
+    while_held(desk, "rw", |_| {
+        let refused = desk.exec(&["--wait=100ms", "-o", "env.img:rw"], "true")?.ends_with(125)?;
+        refused.complains("waiting until")?.complains("one writer at a time")?;
+        let all = "for i in 1 2; do condatainer exec --wait -o env.img:rw -- sh -c 'echo exec >> /came' 2>> said & done; \
+                   srun --condatainer-wait=1m --condatainer-overlay=env.img:rw sh -c 'echo srun >> /came' 2>> said & \
+                   while [ $(grep -c 'waiting until' said) -lt 2 ]; do sleep 0.1; done; rm held; wait";
+        desk.script(all)?.success().map(drop)
+    })?;
+    desk.exec(&["-o", "env.img:ro"], "sort /came | xargs")?.says("exec exec srun")?;
+    desk.is_clean("env.img")
 }
 
 fn own_batch_holds_the_image(desk: &Desk) -> Result<()> {
