@@ -56,6 +56,8 @@ enum Op {
 pub(crate) struct Allowed {
     pub(crate) root: bool,
     pub(crate) overlay: bool,
+    /// Whether fallocate(2) does more than make holes, as it does not on the kernel's ext3.
+    pub(crate) allocates: bool,
 }
 
 fn operations(allowed: Allowed) -> impl Strategy<Value = Vec<Op>> {
@@ -200,12 +202,9 @@ fn apply(root: &Path, op: &Op, held: &mut Vec<File>, allowed: Allowed) -> String
             shown(file.and_then(cut).map(drop))
         }
         Op::Allocate(name, how, offset, len) => {
-            let how = [
-                FallocateFlags::empty(),
-                FallocateFlags::KEEP_SIZE,
-                FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE,
-                FallocateFlags::ZERO_RANGE,
-            ][*how as usize];
+            let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+            let all = [FallocateFlags::empty(), FallocateFlags::KEEP_SIZE, hole, FallocateFlags::ZERO_RANGE];
+            let how = if allowed.allocates { all[*how as usize] } else { hole };
             shown(open(&at(name)).and_then(|file| Ok(sys::fallocate(&file, how, *offset, *len)?)))
         }
         Op::Mode(name, mode) => {

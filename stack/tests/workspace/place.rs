@@ -34,7 +34,7 @@ pub(crate) struct Done {
 
 pub(crate) struct Place {
     dir: tempfile::TempDir,
-    disk: Option<Disk>,
+    disk: Option<Mounted>,
 }
 
 impl Place {
@@ -55,7 +55,7 @@ impl Place {
             chown(name, Some(NOBODY), Some(NOBODY)).unwrap();
         }
         fill(&content, &lower);
-        let disk = disk.map(|size| Disk::new(dir.path().join("disk"), size));
+        let disk = disk.map(|size| small_disk(dir.path().join("disk"), size));
         // A process of its own writes it, so that no other test can have it open for writing when it is started.
         run(Command::new("cp").arg(std::env::current_exe().unwrap()).arg(dir.path().join("program")));
         let image = dir.path().join("disk/image");
@@ -91,6 +91,12 @@ impl Place {
     /// Gives the user a directory of it.
     pub(crate) fn own(&self, name: &str) {
         chown(self.path(name), Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+
+    /// Mounts an image by the kernel.
+    pub(crate) fn mount(&self, image: &Path, at: &str) -> Mounted {
+        run(Command::new("mount").args(["-o", "loop"]).arg(image).arg(self.path(at)));
+        Mounted(self.path(at))
     }
 
     pub(crate) fn image(&self) -> PathBuf {
@@ -174,6 +180,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        // Before the directory that it lies on.
         self.disk = None;
     }
 }
@@ -204,19 +211,18 @@ pub(crate) fn run(command: &mut Command) -> String {
     text(output.stdout)
 }
 
-/// A small disk.
-struct Disk(PathBuf);
+/// It is mounted while this lives.
+pub(crate) struct Mounted(PathBuf);
 
-impl Disk {
-    fn new(place: PathBuf, size: u64) -> Self {
-        let options = format!("size={size},mode=777");
-        mount(Some("disk"), &place, Some("tmpfs"), MsFlags::empty(), Some(options.as_str())).unwrap();
-        Self(place)
-    }
-}
-
-impl Drop for Disk {
+impl Drop for Mounted {
     fn drop(&mut self) {
         let _ = umount2(&self.0, MntFlags::MNT_DETACH);
     }
+}
+
+/// A small disk.
+fn small_disk(place: PathBuf, size: u64) -> Mounted {
+    let options = format!("size={size},mode=777");
+    mount(Some("disk"), &place, Some("tmpfs"), MsFlags::empty(), Some(options.as_str())).unwrap();
+    Mounted(place)
 }
