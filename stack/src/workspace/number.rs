@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 
 use condatainer_formats::ext::{FileType, Stat};
+use condatainer_formats::overlayfs::is_whiteout;
 use nix::errno::Errno;
 use parking_lot::Mutex;
 
@@ -69,7 +70,8 @@ struct File {
 impl Numbers {
     /// The number of an inode, which says `stat`, under a name that it has.
     pub(super) fn under(&self, name: Name<'_>, ino: u32, stat: &Stat) -> u64 {
-        if !matches!(stat.kind, FileType::Regular | FileType::Symlink) {
+        // Of whiteouts, which are one file with many names, the kernel uses none.
+        if stat.kind == FileType::Directory || is_whiteout(stat.kind, stat.device) {
             return of(ino);
         }
         let mut known = self.known.lock();
@@ -227,6 +229,8 @@ mod tests {
         assert_eq!([ino(12), ino(WRITABLE)], [Err(Errno::ESTALE); 2]);
         let device = Stat { kind: FileType::CharDevice, ..stat(2) };
         assert_eq!(numbers.under(A, 13, &device), of(13));
+        let pipe = Stat { kind: FileType::Fifo, ..stat(2) };
+        assert_ne!(numbers.under(A, 15, &pipe), numbers.under(C, 15, &pipe));
     }
 
     #[test]

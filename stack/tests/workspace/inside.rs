@@ -64,6 +64,14 @@ fn several_names(d: &Path) {
         File::options().write(true).open(one).unwrap().write_all_at(text.as_bytes(), 0).unwrap();
         assert_eq!(fs::read_to_string(other).unwrap(), text);
     }
+    // Not only regular files have several.
+    let [p, q] = ["p", "q"].map(|name| d.join(name));
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mknodat(rustix::fs::CWD, &p, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    fs::hard_link(&p, &q).unwrap();
+    assert_eq!(fs::read_dir(d).unwrap().filter(|entry| entry.as_ref().unwrap().metadata().is_ok()).count(), 4);
+    fs::remove_file(&p).unwrap();
+    fs::remove_file(&q).unwrap();
     // One that was opened by a name that is gone.
     let held = File::options().append(true).open(&b).unwrap();
     fs::remove_file(&b).unwrap();

@@ -12,6 +12,7 @@ mod fsx;
 mod ground;
 mod inside;
 mod killed;
+#[path = "ffi/mapping.rs"]
 mod mapping;
 mod marks;
 mod messages;
