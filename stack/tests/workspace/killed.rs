@@ -24,9 +24,10 @@ fn a_killed_server_loses_nothing_that_was_synced() -> Result<(), String> {
         let after = random.u64(1000..250_000);
         let output = command.env("KILL", after.to_string()).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
-        // What a program is told whose file system has gone.
-        let is_known =
-            ["(os error 107)", "(os error 103)", "code: 107", "code: 103"].iter().any(|code| said.contains(code));
+        // What a program is told whose file system has gone: the overlay takes a name that cannot be looked up any more for a stale one.
+        let is_known = ["(os error 107)", "(os error 103)", "code: 107", "code: 103", "code: 116"]
+            .iter()
+            .any(|code| said.contains(code));
         if output.status.code() != Some(KILLED.into()) || !(said.is_empty() || is_known) || said.contains("LOST") {
             return Err(format!("round {round}, after {after} us: {}: {said}", output.status));
         }
