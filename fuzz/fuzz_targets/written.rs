@@ -2,6 +2,7 @@
 
 #![no_main]
 
+#[allow(dead_code)]
 #[path = "../src/image.rs"]
 mod image;
 #[path = "../src/written.rs"]
