@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 use super::error::ConfigError;
 use super::lines::Lines;
-use super::mounts::Mounts;
 use super::origin::Origin;
 use super::read::{of_site, of_user, parse};
-use super::scratch::Scratch;
 use super::settings::{Settings, absolute};
 use super::source::Source;
-use super::wait::Wait;
+use super::value::mounts::Mounts;
+use super::value::scratch::Scratch;
+use super::value::wait::Wait;
 
 /// What containers show where the site says nothing.
 const USUAL_BIND_DIRS: [&str; 2] = ["$TMPDIR", "$SCRATCH"];

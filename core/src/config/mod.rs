@@ -4,32 +4,30 @@
 //! everything; where a program is found is decided by the site alone, since the plugin starts it for every user.
 //!
 //! `read` reads a file into `settings`. [`Config`] keeps the settings of each source and decides. [`Origin`] tells messages which source
-//! decided. [`Key`] serves `condatainer config`.
+//! decided. [`Key`] serves `condatainer config`, and `value` has those values that are words.
 
 mod error;
 mod in_force;
 mod keys;
 mod lines;
-mod mounts;
 mod origin;
 mod read;
-mod scratch;
 mod settings;
 mod source;
 mod user_dirs;
-mod wait;
+mod value;
 
 pub use error::ConfigError;
 pub use in_force::{Config, Given};
 pub use keys::Key;
-pub use mounts::Mounts;
 pub use origin::Origin;
 pub(crate) use origin::drop_option;
-pub use scratch::{Scratch, parse_size};
 pub use source::Source;
 pub use user_dirs::user_file;
 pub(crate) use user_dirs::xdg_dir;
-pub use wait::Wait;
+pub use value::mounts::Mounts;
+pub use value::scratch::{Scratch, parse_size};
+pub use value::wait::Wait;
 
 /// Where the site's configuration lies unless plugstack.conf says otherwise.
 pub const SYSTEM_FILE: &str = "/etc/condatainer/config.toml";

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::error::ConfigError;
-use super::mounts::Mounts;
-use super::scratch::{ALLOWED, Scratch};
-use super::wait::{self, Wait};
+use super::value::mounts::Mounts;
+use super::value::scratch::{ALLOWED, Scratch};
+use super::value::wait::{self, Wait};
 
 /// What one source sets; `None` where it is silent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]

@@ -16,7 +16,7 @@ pub enum Scratch {
 }
 
 /// What can be written.
-pub(super) const ALLOWED: &str = "disk, memory, memory:SIZE";
+pub(crate) const ALLOWED: &str = "disk, memory, memory:SIZE";
 
 const UNITS: [(u64, &str); 4] = [(1 << 40, "T"), (1 << 30, "G"), (1 << 20, "M"), (1 << 10, "K")];
 
