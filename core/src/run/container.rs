@@ -58,6 +58,7 @@ impl<'a> Container<'a> {
         match (Self::start_one_way(plan, options, streams), &plan.otherwise) {
             (Err(RunError::Mounts(why)), Some(otherwise)) => {
                 (options.say)(&format!("the engine mounts the layers of this start: {why}"));
+                repair::once_more(otherwise)?;
                 Self::start_one_way(otherwise, options, streams)
             }
             (started, _) => started,
@@ -73,7 +74,8 @@ impl<'a> Container<'a> {
         if let Some(Err(error)) = mounted.as_mut().map(|mounted| mounted.lead(child.number(), &plan.engine, streams)) {
             mounted.iter_mut().for_each(MountedStack::kill);
             let _ = child.abandon(|| {});
-            return Err(error);
+            // Whoever has not waited for the mounts does not want to wait for the engine's either.
+            return Err(child.interrupted().map_or(error, |signal| RunError::Interrupted(signal as i32)));
         }
         // The engine may wait for a file of a server that does not answer, and cannot end then. Nobody needs that server any more.
         let mut kill = || mounted.iter_mut().for_each(MountedStack::kill);

@@ -5,7 +5,7 @@ use std::io;
 use std::mem;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::message::{Format, Image, Point};
@@ -104,7 +104,7 @@ fn workspace(
     let volume = Arc::new(Volume::open(Arc::new(device)).map_err(named)?);
     let tree = Workspace::new(Arc::clone(&volume), owners(users), Arc::clone(trouble), name.clone()).map_err(named)?;
     let tops = vec![Top { name: UPPER, node: tree.upper() }, Top { name: WORK, node: tree.work() }];
-    Ok((WrittenImage { volume, trouble: Arc::clone(trouble), name }, (Arc::new(tree), tops)))
+    Ok((WrittenImage { volume, trouble: Arc::clone(trouble), name, ending: Arc::default() }, (Arc::new(tree), tops)))
 }
 
 /// The image that is written, and who is told of it.
@@ -113,6 +113,8 @@ struct WrittenImage {
     volume: Arc<Volume>,
     trouble: Arc<Trouble>,
     name: String,
+    /// Held by who ends it. The mount's end and its starter's word may come at the same time, and the process must not end between.
+    ending: Arc<Mutex<()>>,
 }
 
 impl WrittenImage {
@@ -126,6 +128,7 @@ impl WrittenImage {
 
     /// What was written is to be whole, whatever has ended the mount; FORGETs may never have come.
     fn end(&self) -> io::Result<()> {
+        let _alone = self.ending.lock().unwrap_or_else(PoisonError::into_inner);
         let ended = self.volume.end();
         self.volume.untold().iter().for_each(|error| self.tell(error));
         ended.map_err(|error| self.named(&error))

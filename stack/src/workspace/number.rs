@@ -80,9 +80,9 @@ impl Numbers {
         }
         let hash = self.hash(name);
         match known.names.get(&hash) {
-            Some(number) => *number,
-            None if known.files.get(&ino).is_some_and(|file| file.has_plain) => of(ino),
-            None => known.mark(hash, ino),
+            Some(number) if self::ino(*number) == Ok(ino) => *number,
+            _ if known.files.get(&ino).is_some_and(|file| file.has_plain) => of(ino),
+            _ => known.mark(hash, ino),
         }
     }
 

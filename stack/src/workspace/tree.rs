@@ -246,6 +246,7 @@ impl Tree for Workspace {
         if let Some(size) = changes.size {
             self.numbers.is_written(ino);
             self.with_room(|| self.volume.truncate(ino, size, true))?;
+            self.numbers.is_written(ino);
         }
         let (uid, gid) = self.owners.given(stat.ids, changes.uid, changes.gid);
         let gets_owner = changes.uid.is_some() || changes.gid.is_some();
@@ -274,7 +275,10 @@ impl Tree for Workspace {
     fn write(&self, file: u64, offset: u64, data: &[u8], strip: bool) -> Answer<usize> {
         let ino = number::ino(file)?;
         self.numbers.is_written(ino);
-        self.with_room(|| self.volume.write(ino, offset, data, strip))
+        let written = self.with_room(|| self.volume.write(ino, offset, data, strip));
+        // Who has read the old bytes meanwhile, by another name, is to see another time after this.
+        self.numbers.is_written(ino);
+        written
     }
 
     fn allocate(&self, file: u64, offset: u64, length: u64, mode: i32) -> Answer<()> {

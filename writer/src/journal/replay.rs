@@ -35,6 +35,10 @@ pub fn replay(device: &dyn Device) -> Result<Replayed> {
     }
     let map = JournalMap::of(&fs)?;
     let mut sb = map.superblock(&device, window)?;
+    if sb.s_errno != 0 {
+        // The kernel gave it up, and what it has is not all: e2fsck says so in the superblock.
+        return Err(Error::corrupt("its journal was aborted"));
+    }
     let replay = map.recover(&device, window)?;
     let block_size = fs.sb.block_size as usize;
     let mut own: Vec<_> = map.pieces().collect();

@@ -19,6 +19,10 @@ impl Volume {
     /// Frees what has neither name nor user any more. If that fails it stays on the list of orphans; where the image contradicts itself, it
     /// says so of itself from now on, as the kernel's would, so that it is checked before it is used again.
     pub(super) fn free(&self, ino: u32) {
+        if self.store.lock().check_thread().is_err() {
+            // Whoever ends the image frees it.
+            return;
+        }
         if let Err(error) = orphan::release(self, ino) {
             if matches!(error, Error::Image(_)) {
                 let _ = self.note_damage(false);

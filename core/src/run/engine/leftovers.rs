@@ -7,8 +7,10 @@
 //!
 //! The namespace is known by its number alone. Its file is not kept open: that would keep the image mounted after the engine has let
 //! go of its lock, also where nothing was left behind. So the number may be that of another container by now, which still has its
-//! engine.
+//! engine. Where the container has a user namespace of its own, that is known too, and its file is kept open: it keeps no mount, and no other
+//! one gets its number.
 
+use std::fs::File;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -30,6 +32,9 @@ const ENGINE: &str = "starter";
 /// The mount namespace of a container that writes to an image.
 pub(crate) struct Leftovers {
     namespace: PathBuf,
+    users: PathBuf,
+    /// Its number is nobody else's as long as it is open.
+    kept_open: Option<File>,
 }
 
 impl Leftovers {
@@ -41,8 +46,15 @@ impl Leftovers {
 
     /// Those in the container of this process that its engine has not started; `None` if it has no namespace of its own.
     pub(crate) fn with(pid: Pid) -> Option<Self> {
-        let namespace = Process::numbered(pid).namespace_name("mnt")?;
-        (Process::this().namespace_name("mnt")? != namespace).then_some(Self { namespace })
+        let process = Process::numbered(pid);
+        let (namespace, users) = (process.namespace_name("mnt")?, process.namespace_name("user")?);
+        let kept_open = File::open(format!("/proc/{pid}/ns/user")).ok();
+        (Process::this().namespace_name("mnt")? != namespace).then_some(Self { namespace, users, kept_open })
+    }
+
+    /// Whether no other container can be taken for this one: it has users of its own.
+    pub(crate) fn are_ours(&self) -> bool {
+        self.kept_open.is_some() && Process::this().namespace_name("user").is_some_and(|users| users != self.users)
     }
 
     /// Ends them, and waits until they are gone.
@@ -52,14 +64,19 @@ impl Leftovers {
 
     /// All in the namespace, the engine's own among them, and those whose first thread has ended.
     pub(crate) fn all_inside(&self) -> Vec<Process> {
-        let is_inside = |one: &Process| one.namespace_name("mnt").as_ref() == Some(&self.namespace);
+        let is_inside = |one: &Process| self.has(one);
         let has_one_inside = |one: &Process| one.is_zombie() && one.threads().any(|thread| is_inside(&thread));
         Process::all().filter(|process| is_inside(process) || has_one_inside(process)).collect()
     }
 
+    fn has(&self, process: &Process) -> bool {
+        let is_in = |kind, name| process.namespace_name(kind).as_ref() == Some(name);
+        is_in("mnt", &self.namespace) && is_in("user", &self.users)
+    }
+
     /// Those that still run; a zombie has no namespaces.
     fn processes(&self) -> Vec<Pid> {
-        let inside = Process::all().filter(|process| process.namespace_name("mnt").as_ref() == Some(&self.namespace));
+        let inside = Process::all().filter(|process| self.has(process));
         inside.filter(|process| !has_engine(process)).filter_map(|process| process.pid()).collect()
     }
 }
@@ -111,7 +128,8 @@ mod tests {
     #[test]
     fn a_container_that_has_its_engine_is_spared() {
         let dir = tempfile::tempdir().unwrap();
-        let leftovers = Leftovers { namespace: Process::this().namespace_name("mnt").unwrap() };
+        let name = |kind| Process::this().namespace_name(kind).unwrap();
+        let leftovers = Leftovers { namespace: name("mnt"), users: name("user"), kept_open: None };
         let families = [family(dir.path(), "starter-suid"), family(dir.path(), "starter"), family(dir.path(), "bash")];
         let found = leftovers.processes();
         let left = families.map(|(mut parent, child)| {

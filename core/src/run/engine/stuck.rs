@@ -22,9 +22,9 @@ const STOPPED: [char; 2] = ['T', 't'];
 /// What keeps a server from answering.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stuck {
-    /// It was stopped, or all of it sleeps: it will not go on by itself.
+    /// It was stopped, and will not go on by itself.
     Stopped,
-    /// It waits for a disk, which may be gone or only slow.
+    /// It waits for a disk, which may be gone or only slow: on a network's file system that looks like sleep.
     Blocked,
 }
 
@@ -70,18 +70,13 @@ fn does_nothing(before: &[Thread], now: &[Thread]) -> Option<Stuck> {
             !is_running && thread.switches.saturating_sub(earlier.switches) < IDLE
         })
     };
-    let is_held = |thread: &Thread, states: &[char]| states.contains(&thread.state);
-    let rests_in = |states: &[char]| {
-        now.iter().any(|thread| {
-            rests(thread) && is_held(thread, states) && earlier(thread).is_some_and(|e| is_held(&e, &HELD))
-        })
+    let is_blocked = |thread: &Thread| {
+        rests(thread) && HELD.contains(&thread.state) && earlier(thread).is_some_and(|e| HELD.contains(&e.state))
     };
-    if rests_in(&STOPPED) {
+    if now.iter().any(|thread| rests(thread) && STOPPED.contains(&thread.state)) {
         Some(Stuck::Stopped)
-    } else if rests_in(&HELD) {
-        Some(Stuck::Blocked)
     } else {
-        now.iter().all(rests).then_some(Stuck::Stopped)
+        (now.iter().any(is_blocked) || now.iter().all(rests)).then_some(Stuck::Blocked)
     }
 }
 
@@ -132,7 +127,7 @@ mod tests {
             // Stopped; blocked, while another thread works; all asleep, with somebody's request.
             (&[(1, 'S', 5), (2, 'S', 9)], &[(1, 'T', 6), (2, 'T', 9)], Some(Stuck::Stopped)),
             (&[(1, 'D', 5), (2, 'S', 9)], &[(1, 'D', 8), (2, 'S', 900)], Some(Stuck::Blocked)),
-            (&[(1, 'S', 5), (2, 'S', 9)], &[(1, 'S', 5), (2, 'S', 9)], Some(Stuck::Stopped)),
+            (&[(1, 'S', 5), (2, 'S', 9)], &[(1, 'S', 5), (2, 'S', 9)], Some(Stuck::Blocked)),
             // It answers others; it computes; it waits for a disk again and again; a thread is new.
             (&[(1, 'S', 5), (2, 'S', 9)], &[(1, 'S', 5), (2, 'S', 900)], None),
             (&[(1, 'S', 5), (2, 'R', 9)], &[(1, 'S', 5), (2, 'R', 9)], None),

@@ -33,6 +33,12 @@ pub(crate) fn repair(plan: &Plan, say: &mut dyn FnMut(&str)) -> Result<(), Acqui
     Ok(())
 }
 
+/// Puts the image that is written in order, whatever it was when the plan was made: somebody has had it since.
+pub(crate) fn once_more(plan: &Plan) -> Result<(), AcquireError> {
+    let written = plan.holds.as_ref().map(|path| LockedImage::open(path, Purpose::Change)?.make_clean(true));
+    written.map_or(Ok(()), |made| made.map(drop))
+}
+
 fn why(state: State) -> &'static str {
     match state.needs_recovery {
         true => "its journal was not replayed after a crash: replaying it",

@@ -26,6 +26,7 @@ use crate::run::engine::shim_socket::Report;
 use crate::run::engine::stuck::{Look, Stuck};
 use crate::run::error::{RunError, system};
 use crate::run::images::server_end::{self, End};
+use condatainer_formats::ext::raw::{Fs, state_of};
 use condatainer_images::image::Image;
 use condatainer_stack::namespace::Cannot;
 use condatainer_stack::process::start::{Entrance, LeadError, Patience, Server, ServerEnd};
@@ -160,7 +161,7 @@ impl MountedStack {
         if !server.ends_within(MOMENT) {
             // Somebody whom the command has left behind may keep the mount. He may save what he has; a user of the container's whom we
             // cannot send a signal loses the files.
-            self.inside.iter().for_each(Leftovers::end);
+            self.inside.iter().filter(|inside| inside.are_ours()).for_each(Leftovers::end);
             server.ask_to_end();
         }
         if !server.ends_within(SLOW) {
@@ -169,8 +170,11 @@ impl MountedStack {
         let end = server.end(Patience::UntilWritten);
         if end.has_failed {
             self.recover();
-        } else if let Some((image, file)) = self.written() {
-            image.ext_window().iter().for_each(|window| server_end::note(file, *window, End::Whole));
+        } else if let Some((image, file)) = self.written()
+            && let Some(window) = image.ext_window()
+            && Fs::open(file, window, u64::MAX).is_ok_and(|fs| state_of(&fs.sb).is_clean())
+        {
+            server_end::note(file, window, End::Whole);
         }
         end
     }
