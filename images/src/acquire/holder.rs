@@ -7,9 +7,12 @@ use std::ffi::OsString;
 use std::fmt;
 use std::fs::{File, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::libc::O_TMPFILE;
+use rustix::fs::{AtFlags, CWD};
 use serde::{Deserialize, Serialize};
 
 use crate::system::escape::one_line;
@@ -122,12 +125,41 @@ impl Published {
         let path = note_path(image);
         let name = path.file_name().unwrap_or_default().to_owned();
         let place = OpenDir::at(directory_of(&path))?;
-        let mut file = tempfile::Builder::new().prefix(".holder-").tempfile_in(directory_of(&path))?;
-        file.write_all(serde_json::to_string(holder)?.as_bytes())?;
-        file.as_file().set_permissions(Permissions::from_mode(0o644))?;
-        let (on_signal, note) = RemovedOnSignal::file(&path, |path| file.persist(path).map_err(|e| e.error))?;
+        let text = serde_json::to_string(holder)?;
+        let (on_signal, note) =
+            RemovedOnSignal::file(&path, |path| without_a_name(path, &text).or_else(|_| by_another_name(path, &text)))?;
         Ok(Self { place, name, note, _on_signal: on_signal })
     }
+}
+
+/// Makes the note without a name before it gets its own, so that whoever is killed in between leaves nothing behind. What has that name
+/// was left by somebody who was killed later.
+fn without_a_name(path: &Path, text: &str) -> io::Result<File> {
+    let mut options = File::options();
+    let mut note = options.read(true).write(true).custom_flags(O_TMPFILE).open(directory_of(path))?;
+    written(&mut note, text)?;
+    let unnamed = format!("/proc/self/fd/{}", note.as_raw_fd());
+    let named = || rustix::fs::linkat(CWD, &unnamed, CWD, path, AtFlags::SYMLINK_FOLLOW);
+    match named() {
+        Err(rustix::io::Errno::EXIST) => {
+            std::fs::remove_file(path)?;
+            named()?;
+        }
+        named => named?,
+    }
+    Ok(note)
+}
+
+/// As [`without_a_name`], for file systems that have no such files.
+fn by_another_name(path: &Path, text: &str) -> io::Result<File> {
+    let mut note = tempfile::Builder::new().prefix(".holder-").tempfile_in(directory_of(path))?;
+    written(note.as_file_mut(), text)?;
+    note.persist(path).map_err(|error| error.error)
+}
+
+fn written(note: &mut File, text: &str) -> io::Result<()> {
+    note.write_all(text.as_bytes())?;
+    note.set_permissions(Permissions::from_mode(0o644))
 }
 
 impl Drop for Published {
