@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use serde::Deserialize;
 
 use super::error::ConfigError;
-use super::value::mounts::Mounts;
-use super::value::scratch::{ALLOWED, Scratch};
+use super::value::mounts::{self, Mounts};
+use super::value::scratch::{self, Scratch};
 use super::value::wait::{self, Wait};
 
 /// What one source sets; `None` where it is silent.
@@ -44,18 +45,17 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    /// What the `CONDATAINER_…` variables say. An empty one is as good as none.
+    /// What the `CONDATAINER_…` variables say.
     pub(super) fn from_env(env: &HashMap<String, String>) -> Result<Self, ConfigError> {
-        let text = |name: &str| env.get(name).filter(|value| !value.is_empty());
+        let text = |name: &str| set(env, name);
         let path = |name: &str| text(name).map(PathBuf::from);
-        let fakeroot = text("CONDATAINER_FAKEROOT");
         let settings = Self {
             base: path("CONDATAINER_BASE"),
             tmpdir: path("CONDATAINER_TMPDIR"),
-            scratch: text("CONDATAINER_SCRATCH").map(|value| scratch(value)).transpose()?,
-            fakeroot: fakeroot.map(|value| boolean("CONDATAINER_FAKEROOT", value)).transpose()?,
-            mounts: text("CONDATAINER_MOUNTS").map(|value| mounts(value)).transpose()?,
-            wait: text("CONDATAINER_WAIT").map(|value| waits(value)).transpose()?,
+            scratch: word(env, "CONDATAINER_SCRATCH", scratch::ALLOWED)?,
+            fakeroot: word(env, "CONDATAINER_FAKEROOT", "true, false")?,
+            mounts: word(env, "CONDATAINER_MOUNTS", mounts::ALLOWED)?,
+            wait: word(env, "CONDATAINER_WAIT", wait::ALLOWED)?,
             image_dirs: text("CONDATAINER_IMAGE_DIRS").map(|list| std::env::split_paths(list).collect()),
             bind_dirs: text("CONDATAINER_BIND_DIRS").map(|list| list.split(':').map(String::from).collect()),
             default_distro: text("CONDATAINER_DEFAULT_DISTRO").cloned(),
@@ -92,32 +92,20 @@ impl Settings {
     }
 }
 
-fn boolean(variable: &'static str, value: &str) -> Result<bool, ConfigError> {
-    value.parse().map_err(|_| ConfigError::NotAllowed { variable, value: value.into(), allowed: "true, false" })
+/// A variable's value. An empty one is as good as none.
+fn set<'a>(env: &'a HashMap<String, String>, name: &str) -> Option<&'a String> {
+    env.get(name).filter(|value| !value.is_empty())
 }
 
-fn mounts(value: &str) -> Result<Mounts, ConfigError> {
-    value.parse().map_err(|allowed| ConfigError::NotAllowed {
-        variable: "CONDATAINER_MOUNTS",
-        value: value.into(),
-        allowed,
-    })
-}
-
-fn scratch(value: &str) -> Result<Scratch, ConfigError> {
-    value.parse().map_err(|_| ConfigError::NotAllowed {
-        variable: "CONDATAINER_SCRATCH",
-        value: value.into(),
-        allowed: ALLOWED,
-    })
-}
-
-fn waits(value: &str) -> Result<Wait, ConfigError> {
-    value.parse().map_err(|_| ConfigError::NotAllowed {
-        variable: "CONDATAINER_WAIT",
-        value: value.into(),
-        allowed: wait::ALLOWED,
-    })
+/// The value of a variable that allows these words.
+fn word<T: FromStr>(
+    env: &HashMap<String, String>,
+    variable: &'static str,
+    allowed: &'static str,
+) -> Result<Option<T>, ConfigError> {
+    let read =
+        |value: &String| value.parse().map_err(|_| ConfigError::NotAllowed { variable, value: value.clone(), allowed });
+    set(env, variable).map(read).transpose()
 }
 
 /// Refuses the first path that would depend on where somebody is.

@@ -1,3 +1,5 @@
+//! Blocks and inodes are given away once, together where they belong together, and all that is free can be had.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 

@@ -1,3 +1,5 @@
+//! New inodes as the kernel's ext4 driver shows them: kinds, modes, owners, times, devices.
+
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
 use condatainer_formats::ext::raw::flag;

@@ -118,11 +118,7 @@ impl Volume {
     pub fn make(&self, directory: u32, name: &[u8], new: &New<'_>) -> Result<Named> {
         check(name)?;
         self.change_with_room(|handle| {
-            let mut parent = directory_of(handle, directory)?;
-            if directory::find(handle, &parent, name)?.is_some() {
-                return Err(Errno::EEXIST.into());
-            }
-            may_gain(&parent)?;
+            let mut parent = without(handle, directory, name)?;
             let node = make_node(handle, &mut parent, new)?;
             directory::insert(handle, &mut parent, name, node.ino, new.kind)?;
             names_changed(&mut parent)?;
@@ -138,11 +134,7 @@ impl Volume {
     pub fn link(&self, ino: u32, directory: u32, name: &[u8]) -> Result<Named> {
         check(name)?;
         self.change_with_room(|handle| {
-            let mut parent = directory_of(handle, directory)?;
-            if directory::find(handle, &parent, name)?.is_some() {
-                return Err(Errno::EEXIST.into());
-            }
-            may_gain(&parent)?;
+            let mut parent = without(handle, directory, name)?;
             let mut node = Node::read(handle, ino)?;
             may_change(&node)?;
             let kind = node.inode()?.file_type();
@@ -223,6 +215,16 @@ impl Volume {
         self.users.add(ino, stat.links > 1 && stat.kind != FileType::Directory);
         Ok(Named { ino, stat })
     }
+}
+
+/// A directory that gets this name, which it has not got yet.
+fn without(handle: &mut Handle<'_>, directory: u32, name: &[u8]) -> Result<Node> {
+    let parent = directory_of(handle, directory)?;
+    if directory::find(handle, &parent, name)?.is_some() {
+        return Err(Errno::EEXIST.into());
+    }
+    may_gain(&parent)?;
+    Ok(parent)
 }
 
 /// An inode of a directory that takes names.

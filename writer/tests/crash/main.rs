@@ -19,7 +19,7 @@ use std::sync::Arc;
 use condatainer_formats::source::Window;
 use condatainer_writer::device::FileDevice;
 use condatainer_writer::{Error, Volume, replay};
-use record::{Event, Overlay, Recorder, apply};
+use record::{Overlay, Recorder, apply, each_cut};
 use work::{Worked, filled, work};
 
 /// Power cuts of one round.
@@ -52,21 +52,6 @@ fn prefixes(worked: &Worked, step: usize) -> usize {
         }
     }
     count
-}
-
-/// Power cuts, by rising time: what was written since the last flush is there in part.
-fn cuts(worked: &Worked, seed: u64, count: usize, mut visit: impl FnMut(&Overlay<'_>, usize)) {
-    let mut random = fastrand::Rng::with_seed(seed);
-    let events = worked.recorder.events();
-    let mut ends: Vec<usize> = (0..count).map(|_| random.usize(0..=events.len())).collect();
-    ends.sort_unstable();
-    let (mut image, mut applied) = (worked.recorder.base.clone(), 0);
-    for end in ends {
-        let flushed = events[..end].iter().rposition(|event| matches!(event, Event::Flush)).unwrap_or(0);
-        apply(&mut image, &events[applied..flushed]);
-        applied = flushed;
-        visit(&Overlay::cut(&image, &events[flushed..end], &mut random), end);
-    }
 }
 
 /// e2fsck replays, and frees what nobody has any more; it finds nothing that it would have to ask about.
@@ -116,11 +101,11 @@ fn tried(image: &[u8], seed: u64, changes: usize, step: usize) {
         assert!(worked.error.is_none(), "{:?}", worked.error);
         let points = prefixes(&worked, step);
         eprintln!("{points} of {} prefixes, and {CUTS} cuts of them", worked.recorder.len() + 1);
-        cuts(&worked, seed, CUTS, |overlay, end| {
+        each_cut(&worked.recorder, seed, CUTS, |overlay, end| {
             replay(overlay).unwrap();
             worked.check(overlay, end);
         });
-        cuts(&worked, seed + 100, 6, |overlay, end| {
+        each_cut(&worked.recorder, seed + 100, 6, |overlay, end| {
             for checks in [checked_by_e2fsck, opened_by_us, mounted_by_the_kernel] {
                 worked.check(&Overlay::new(&checks(&overlay.image(), &path)), end);
             }
@@ -154,7 +139,7 @@ fn with_an_image_that_is_full() {
     for round in 0..rounds() {
         let worked = work(Recorder::new(image.clone()), 4 + round, 500);
         assert!(worked.error.is_none() && worked.full > 3, "{:?}, full {} times", worked.error, worked.full);
-        cuts(&worked, round, 12, |overlay, _| {
+        each_cut(&worked.recorder, round, 12, |overlay, _| {
             checked_by_e2fsck(&overlay.image(), &path);
             opened_by_us(&overlay.image(), &path);
         });

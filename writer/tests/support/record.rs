@@ -120,6 +120,22 @@ impl Device for Recorder {
     }
 }
 
+/// Power cuts at so many instants between two flushes, by rising time: what was flushed is there, and of what was written since then a part.
+/// `visit` gets each with the number of events before it.
+pub fn each_cut(recorder: &Recorder, seed: u64, count: usize, mut visit: impl FnMut(&Overlay<'_>, usize)) {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let events = recorder.events();
+    let mut ends: Vec<usize> = (0..count).map(|_| random.usize(0..=events.len())).collect();
+    ends.sort_unstable();
+    let (mut image, mut applied) = (recorder.base.clone(), 0);
+    for end in ends {
+        let flushed = events[..end].iter().rposition(|event| matches!(event, Event::Flush)).unwrap_or(0);
+        apply(&mut image, &events[applied..flushed]);
+        applied = flushed;
+        visit(&Overlay::cut(&image, &events[flushed..end], &mut random), end);
+    }
+}
+
 /// Does again to `image` what was done.
 pub fn apply(image: &mut [u8], events: &[Event]) {
     for event in events {

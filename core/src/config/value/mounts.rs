@@ -4,6 +4,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+/// What can be written.
+pub(crate) const ALLOWED: &str = "auto, own, engine";
+
 /// See the module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -37,6 +40,6 @@ impl FromStr for Mounts {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let all = [Self::Auto, Self::Own, Self::Engine];
-        all.into_iter().find(|one| one.name() == text).ok_or("auto, own, engine")
+        all.into_iter().find(|one| one.name() == text).ok_or(ALLOWED)
     }
 }

@@ -4,7 +4,7 @@ use condatainer_formats::source::ReadAt;
 
 use super::workload::{LARGE, Make, Plan, SMALL, Worked, work};
 use crate::journal::replay;
-use crate::record::{Event, Overlay, Recorder, apply};
+use crate::record::{Event, Overlay, Recorder, apply, each_cut};
 
 const USUAL: Plan = Plan { changes: 60, commits: 4, largest: 12, close: true };
 
@@ -21,26 +21,11 @@ fn every_prefix(worked: &Worked, step: usize) -> Vec<usize> {
     seen
 }
 
-/// Power cuts between two flushes.
-fn each_cut(worked: &Worked, seed: u64, count: usize, mut visit: impl FnMut(&Overlay<'_>, usize)) {
-    let mut random = fastrand::Rng::with_seed(seed);
-    let events = worked.recorder.events();
-    let mut ends: Vec<usize> = (0..count).map(|_| random.usize(0..=events.len())).collect();
-    ends.sort_unstable();
-    let (mut image, mut applied) = (worked.recorder.base.clone(), 0);
-    for end in ends {
-        let flushed = events[..end].iter().rposition(|event| matches!(event, Event::Flush)).unwrap_or(0);
-        apply(&mut image, &events[applied..flushed]);
-        applied = flushed;
-        visit(&Overlay::cut(&image, &events[flushed..end], &mut random), end);
-    }
-}
-
 /// Whoever comes after them finds a state, and e2fsck has nothing to ask.
 fn samples(worked: &Worked, seed: u64, count: usize) {
     let blocks = worked.recorder.base.chunks(1024);
     let journal = blocks.clone().position(|block| block.starts_with(&[0xC0, 0x3B, 0x39, 0x98])).unwrap() * 1024;
-    each_cut(worked, seed, count, |overlay, end| {
+    each_cut(&worked.recorder, seed, count, |overlay, end| {
         let word = |at: usize| {
             let mut word = [0; 4];
             overlay.read_at(&mut word, at as u64).unwrap();
@@ -88,7 +73,7 @@ fn a_log_that_does_not_count_never_comes_back() {
         let worked = work(SMALL, Recorder::new(image.clone()), seed, plan);
         assert!(worked.error.is_none(), "{:?}", worked.error);
         every_prefix(&worked, 1);
-        each_cut(&worked, seed, 100, |overlay, end| {
+        each_cut(&worked.recorder, seed, 100, |overlay, end| {
             worked.check(overlay, end);
         });
     }

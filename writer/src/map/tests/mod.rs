@@ -1,3 +1,5 @@
+//! The map of a file, from growing to shrinking: beside e2fsck, beside a model of it, and on images that lie.
+
 mod hostile;
 mod model;
 

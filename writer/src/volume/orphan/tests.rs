@@ -1,3 +1,5 @@
+//! The list of orphans: what is on it is deleted by us, by the kernel and by e2fsck alike, and lists that lie do no harm.
+
 use std::sync::Arc;
 
 use condatainer_formats::ext::Ids;
@@ -49,6 +51,16 @@ fn unlink(handle: &mut Handle<'_>, ino: u32) {
     node.write(handle).unwrap();
 }
 
+/// Each in a change of its own, which is committed.
+fn unlink_all(store: &mut Store, inodes: [u32; 6]) {
+    for ino in inodes {
+        let mut handle = store.begin();
+        unlink(&mut handle, ino);
+        handle.done();
+    }
+    commit(store);
+}
+
 fn listed(store: &mut Store) -> Vec<u32> {
     let handle = &mut store.begin();
     let mut inodes = vec![handle.superblock().unwrap().s_last_orphan.get()];
@@ -65,12 +77,7 @@ fn what_has_no_name_is_deleted_when_the_image_is_opened() {
     for block_size in ["1024", "4096"] {
         let (image, free, inodes) = image(block_size);
         let mut store = image.store();
-        for ino in inodes {
-            let mut handle = store.begin();
-            unlink(&mut handle, ino);
-            handle.done();
-        }
-        commit(&mut store);
+        unlink_all(&mut store, inodes);
         let volume = volume(&image);
         volume.close().unwrap();
         image.assert_sound();
@@ -82,12 +89,7 @@ fn what_has_no_name_is_deleted_when_the_image_is_opened() {
 fn the_kernel_deletes_what_is_on_our_list() {
     let (image, free, inodes) = image("1024");
     let mut store = image.store();
-    for ino in inodes {
-        let mut handle = store.begin();
-        unlink(&mut handle, ino);
-        handle.done();
-    }
-    commit(&mut store);
+    unlink_all(&mut store, inodes);
     drop(image.mount());
     image.assert_sound();
     assert_eq!(image.free(), free);
