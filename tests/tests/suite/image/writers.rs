@@ -6,7 +6,7 @@ use crate::support::{Desk, Expect, WHERE, tests};
 
 tests! {
     Apptainer, Desk: [
-        a_second_writer_is_told_who_holds_the_image, a_writer_waits_for_readers, who_waits_comes_after, own_batch_holds_the_image,
+        a_second_writer_is_told_who_holds_the_image, a_writer_waits_for_readers, who_waits_comes_after, a_step_that_waits_can_be_cancelled, own_batch_holds_the_image,
         the_next_job_finds_the_image_free, a_killed_writer_is_repaired_and_synced_data_is_there, a_reader_of_a_killed_image_is_not_refused,
         left_over_daemons_are_ended, a_full_disk_is_no_success, a_full_image_is_no_success, an_image_without_inodes_is_no_success,
         a_full_tmpdir_is_no_success, a_limit_on_file_sizes_is_refused_at_once, what_is_written_anew_has_no_old_end,
@@ -63,13 +63,30 @@ fn who_waits_comes_after(desk: &Desk) -> Result<()> {
     while_held(desk, "rw", |_| {
         let refused = desk.exec(&["--wait=100ms", "-o", "env.img:rw"], "true")?.ends_with(125)?;
         refused.complains("waiting until")?.complains("one writer at a time")?;
-        let all = "for i in 1 2; do condatainer exec --wait -o env.img:rw -- sh -c 'echo exec >> /came' 2>> said & done; \
-                   srun --condatainer-wait=1m --condatainer-overlay=env.img:rw sh -c 'echo srun >> /came' 2>> said & \
+        let all = "condatainer exec --wait -o env.img:rw -- sh -c 'echo exec >> /came; sleep 1' 2>> said & \
+                   CONDATAINER_WAIT=1m condatainer exec -o env.img:rw -- sh -c 'echo key >> /came; sleep 1' 2>> said & \
+                   srun --condatainer-wait=1m --condatainer-overlay=env.img:rw sh -c 'echo srun >> /came; sleep 1' 2>> said & \
+                   sbatch -Q --wait --array=1-2 -o /dev/null --condatainer-wait --condatainer-overlay=env.img:rw --wrap 'echo job >> /came; sleep 1' & \
                    while [ $(grep -c 'waiting until' said) -lt 2 ]; do sleep 0.1; done; rm held; wait";
         desk.script(all)?.success().map(drop)
     })?;
-    desk.exec(&["-o", "env.img:ro"], "sort /came | xargs")?.says("exec exec srun")?;
+    let said = desk.script("cat said")?.stdout;
+    let came = desk.exec(&["-o", "env.img:ro"], "sort /came | xargs")?;
+    came.says("exec job job key srun").context(said)?;
     desk.is_clean("env.img")
+}
+
+/// Its task and its keeper end, although nobody has let go of the image.
+fn a_step_that_waits_can_be_cancelled(desk: &Desk) -> Result<()> {
+    desk.image("env.img")?;
+    while_held(desk, "rw", |_| {
+        let text = "srun -J waits --condatainer-wait --condatainer-overlay=env.img:rw touch /never 2> said & \
+                    until squeue -h -n waits -t R | grep -q .; do sleep 0.1; done; sleep 0.5; scancel -n waits; wait; \
+                    while squeue -h -n waits | grep -q .; do sleep 0.1; done; [ -e held ]";
+        desk.script(text)?.success().map(drop)
+    })?;
+    desk.exec(&["-o", "env.img:ro"], "ls /never || echo none")?.says("none")?;
+    desk.nodes_are_well()
 }
 
 fn own_batch_holds_the_image(desk: &Desk) -> Result<()> {
