@@ -24,7 +24,7 @@ use crate::workspace::{Committer, Owners, Workspace};
 use condatainer_formats::ext::{Ids, Window};
 use condatainer_formats::squashfs::Budget;
 use condatainer_writer::Volume;
-use condatainer_writer::device::FileDevice;
+use condatainer_writer::device::{Device, FileDevice};
 
 /// What all squashfs images of a stack keep unpacked together, in bytes. With it server, keeper and engine weigh less than 64 MiB whatever is
 /// read (tests/bench/memory.sh).
@@ -41,6 +41,18 @@ const THREADS: usize = 8;
 /// # Errors
 /// The first one that cannot be read, by its name; or nothing can be written in the directory for that.
 pub fn open(opened: Opened, say: Say) -> io::Result<Box<dyn Serve>> {
+    open_on(opened, say, |device| Arc::new(device))
+}
+
+/// As [`open`]; `device` says what an image that is written lies on, where that is not just its file.
+///
+/// # Errors
+/// As of [`open`].
+pub fn open_on(
+    opened: Opened,
+    say: Say,
+    device: impl FnOnce(FileDevice) -> Arc<dyn Device>,
+) -> io::Result<Box<dyn Serve>> {
     let Opened { mut images, stack, scratch } = opened;
     let written = images.iter().position(|(image, _)| image.format == Format::Workspace);
     let written = written.map(|at| images.remove(at));
@@ -63,7 +75,7 @@ pub fn open(opened: Opened, say: Say) -> io::Result<Box<dyn Serve>> {
         (None, Some(_)) => Some(Backing::in_memory()?),
         (None, None) => None,
     };
-    let workspace = written.map(|image| workspace(image, &stack.users, &trouble)).transpose()?;
+    let workspace = written.map(|image| workspace(image, device, &stack.users, &trouble)).transpose()?;
     let (image, written) = match workspace {
         Some((image, written)) => (Some(image), Some(written)),
         None => (None, backing.map(|backing| writable(backing, stack.memory, ids))),
@@ -95,13 +107,14 @@ type Written = (Arc<dyn serve::tree::Tree>, Vec<Top>);
 /// The tree in an image that is written.
 fn workspace(
     (image, file): (Image, File),
+    device: impl FnOnce(FileDevice) -> Arc<dyn Device>,
     users: &Users,
     trouble: &Arc<Trouble>,
 ) -> io::Result<(WrittenImage, Written)> {
     let name = image.path.display().to_string();
     let named = |error: condatainer_writer::Error| io::Error::other(format!("{name}: {error}"));
-    let device = FileDevice::new(file, Window { offset: image.offset, size: image.size });
-    let volume = Arc::new(Volume::open(Arc::new(device)).map_err(named)?);
+    let device = device(FileDevice::new(file, Window { offset: image.offset, size: image.size }));
+    let volume = Arc::new(Volume::open(device).map_err(named)?);
     let tree = Workspace::new(Arc::clone(&volume), owners(users), Arc::clone(trouble), name.clone()).map_err(named)?;
     let tops = vec![Top { name: UPPER, node: tree.upper() }, Top { name: WORK, node: tree.work() }];
     Ok((WrittenImage { volume, trouble: Arc::clone(trouble), name, ending: Arc::default() }, (Arc::new(tree), tops)))

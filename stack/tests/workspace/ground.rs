@@ -13,11 +13,13 @@ use rustix::fs as sys;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, Timespec, Timestamps};
 
 use super::place::{NOBODY, Place, Who, run};
-use super::{INSIDE, Test};
+use super::{INSIDE, Test, effects};
 
 pub(crate) const TESTS: &[Test] = &[
     ("a_user_is_told_what_ext3_tells", a_user_is_told_what_ext3_tells),
     ("root_and_others_are_told_what_ext3_tells", root_and_others_are_told_what_ext3_tells),
+    ("calls_change_what_they_change_on_ext3", calls_change_what_they_change_on_ext3),
+    ("others_may_do_what_they_may_on_ext3", others_may_do_what_they_may_on_ext3),
 ];
 
 /// A user's calls.
@@ -61,23 +63,39 @@ const OTHERS: &str = "
 ";
 
 fn a_user_is_told_what_ext3_tells() -> Result<(), String> {
+    a_user_makes(CALLS)
+}
+
+fn root_and_others_are_told_what_ext3_tells() -> Result<(), String> {
+    root_and_others_make(OTHERS)
+}
+
+fn calls_change_what_they_change_on_ext3() -> Result<(), String> {
+    a_user_makes(effects::CALLS)
+}
+
+fn others_may_do_what_they_may_on_ext3() -> Result<(), String> {
+    root_and_others_make(effects::OTHERS)
+}
+
+fn a_user_makes(calls: &str) -> Result<(), String> {
     let place = Place::new(16, &["-b", "4096", "-I", "256"], |_, _| {});
-    let ours = place.run_inside(Who::Plain, &["ground", CALLS])?;
+    let ours = place.run_inside(Who::Plain, &["ground", calls])?;
     let script = format!(
         "mount -o loop $IMAGE $PLACE/oracle/fs; exec setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups \
          unshare -U -m --map-current-user --keep-caps sh -ec '{MOUNT}
          exec setpriv --inh-caps=-all --ambient-caps=-all $PLACE/program {INSIDE} ground \"$CALLS\"'"
     );
-    same_lines(&ours, &oracle(&place, &script, CALLS)?)?;
+    same_lines(&ours, &oracle(&place, &script, calls)?)?;
     place.check()
 }
 
-fn root_and_others_are_told_what_ext3_tells() -> Result<(), String> {
+fn root_and_others_make(calls: &str) -> Result<(), String> {
     let place = Place::new(16, &["-b", "4096", "-I", "256"], |_, _| {});
-    let ours = place.run_inside(Who::Root, &["ground", OTHERS])?;
+    let ours = place.run_inside(Who::Root, &["ground", calls])?;
     let script =
         format!("mount -o loop $IMAGE $PLACE/oracle/fs; {MOUNT}\nexec $PLACE/program {INSIDE} ground \"$CALLS\"");
-    same_lines(&ours, &oracle(&place, &script, OTHERS)?)?;
+    same_lines(&ours, &oracle(&place, &script, calls)?)?;
     place.check()
 }
 
@@ -132,9 +150,17 @@ pub(crate) fn one(call: &str) -> String {
     let name = |word: &str| match word.split_at_checked(4) {
         Some(("LONG", length)) => "n".repeat(length.parse().unwrap()),
         Some(("PATH", length)) => "n/".repeat(length.parse::<usize>().unwrap() / 2),
-        _ => word.to_owned(),
+        _ => match word.split_once(".LONG") {
+            Some((before, length)) => format!("{before}.{}", "n".repeat(length.parse().unwrap())),
+            None => word.to_owned(),
+        },
     };
-    let (path, other) = (name(words[1]), name(words.get(2).copied().unwrap_or_default()));
+    let words: Vec<String> = words.into_iter().map(name).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    if let Some(answer) = effects::call(&words) {
+        return answer;
+    }
+    let (path, other) = (words[1].to_owned(), words.get(2).copied().unwrap_or_default().to_owned());
     let mode = || u32::from_str_radix(words[2], 8).unwrap();
     let number = |at: usize| words[at].parse::<i64>().unwrap();
     let id = |at: usize| match words[at] {
@@ -213,6 +239,16 @@ fn flags(word: &str) -> OFlags {
         "rc" => OFlags::RDONLY | OFlags::CREATE,
         "rcx" => OFlags::RDONLY | OFlags::CREATE | OFlags::EXCL,
         "rd" => OFlags::RDONLY | OFlags::DIRECTORY,
+        "rt" => OFlags::RDONLY | OFlags::TRUNC,
+        "wt" => OFlags::WRONLY | OFlags::TRUNC,
+        "wc" => OFlags::WRONLY | OFlags::CREATE,
+        "we" => OFlags::WRONLY | OFlags::EXCL,
+        "rce" => OFlags::RDONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW,
+        "rcd" => OFlags::RDONLY | OFlags::CREATE | OFlags::DIRECTORY,
+        "rn" => OFlags::RDONLY | OFlags::NONBLOCK,
+        "wn" => OFlags::WRONLY | OFlags::NONBLOCK,
+        "path" => OFlags::PATH | OFlags::NOFOLLOW,
+        "noatime" => OFlags::RDONLY | OFlags::NOATIME,
         // Named as missing in the guide: no version of the protocol that our library speaks has it.
         "tmp" => OFlags::RDONLY | OFlags::NOFOLLOW,
         other => panic!("no such flags: {other}"),
@@ -242,6 +278,6 @@ fn says(found: &fs::Metadata) -> String {
     )
 }
 
-fn said(result: std::io::Result<String>) -> String {
+pub(crate) fn said(result: std::io::Result<String>) -> String {
     result.unwrap_or_else(|error| format!("{:?}", Errno::from_raw(error.raw_os_error().unwrap_or(0))))
 }

@@ -8,6 +8,9 @@
 #[path = "../support/chance.rs"]
 mod chance;
 mod content;
+mod disk;
+mod effects;
+mod faults;
 mod fsx;
 mod ground;
 mod inside;
@@ -20,6 +23,10 @@ mod messages;
 mod model;
 mod place;
 mod programs;
+#[allow(dead_code, unreachable_pub)]
+#[path = "../../../writer/tests/support/record.rs"]
+mod record;
+mod recorded;
 mod rights;
 mod start;
 
@@ -43,8 +50,12 @@ fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().collect();
     match words.get(1).and_then(|verb| verb.to_str()) {
         Some(SERVE) => serve(|opened, say| {
-            let counts = opened.images.iter().any(|(image, _)| image.path.ends_with("counted"));
-            if counts { messages::open(opened, say) } else { tree::open(opened, say) }
+            let name = opened.images.first().map_or(String::new(), |(image, _)| image.path.display().to_string());
+            match name.as_str() {
+                "counted" => messages::open(opened, say),
+                "image" => tree::open(opened, say),
+                name => tree::open_on(opened, say, |device| disk::tried(name, device)),
+            }
         }),
         Some(ENTER) => enter(&words[2..]),
         Some(START) => start::start(&words[2..]),
@@ -56,11 +67,13 @@ fn main() -> ExitCode {
         _ => {
             let tests = [
                 content::TESTS,
+                faults::TESTS,
                 ground::TESTS,
                 killed::TESTS,
                 marks::TESTS,
                 messages::TESTS,
                 programs::TESTS,
+                recorded::TESTS,
                 rights::TESTS,
             ];
             let trials =

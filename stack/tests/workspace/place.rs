@@ -5,7 +5,11 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
 
+use condatainer_formats::source::Window;
+use condatainer_writer::device::FileDevice;
+use condatainer_writer::recover;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use super::{INSIDE, START};
@@ -162,6 +166,13 @@ impl Place {
             (Some(0), true) => Ok(()),
             (code, _) => Err(format!("e2fsck: {code:?}, {odd:?}\n{}", text(checked.stdout))),
         }
+    }
+
+    /// Does what whoever survives a killed server does.
+    pub(crate) fn replay(&self) {
+        let file = fs::File::options().read(true).write(true).open(self.image()).unwrap();
+        let size = file.metadata().unwrap().len();
+        recover(Arc::new(FileDevice::new(file, Window::whole(size)))).unwrap();
     }
 
     /// What debugfs(8) says to a request.

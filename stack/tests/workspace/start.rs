@@ -38,8 +38,9 @@ pub(crate) fn start(words: &[OsString]) -> ExitCode {
     let lower = File::open(place.join("lower")).unwrap();
     let file = File::options().read(true).write(true).open(place.join("disk/image")).unwrap();
     let size = file.metadata().unwrap().len();
-    let name = if env::var_os("COUNT").is_some() { "counted" } else { "image" };
-    let image = |format, size| Image { path: name.into(), format, offset: 0, size };
+    // By its name the server, which gets no variables, knows what is tried.
+    let name = env::var("TRIED").unwrap_or_else(|_| "image".into());
+    let image = |format, size| Image { path: name.clone().into(), format, offset: 0, size };
     let images = [(image(Format::Directory, 0), lower.as_fd()), (image(Format::Workspace, size), file.as_fd())];
     let mut server = Server::start(&program, images, &stack, None).unwrap();
     let at = place.join("place");

@@ -186,6 +186,7 @@ impl Volume {
     pub fn set_xattrs(&self, ino: u32, names: &[&[u8]], value: &[u8], how: xattr::How) -> Result<()> {
         self.change_with_room(|handle| {
             let mut node = Node::read(handle, ino)?;
+            may_change(&node)?;
             for (place, name) in names.iter().enumerate() {
                 xattr::set(handle, &mut node, name, value, if place == 0 { how } else { xattr::How::Any })?;
             }

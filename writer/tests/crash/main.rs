@@ -1,29 +1,31 @@
-//! Crashes in the middle of real work: what is left is what was committed last, or was being committed, with all of its data and none of
-//! anybody else's; e2fsck has nothing to mend. `CONDATAINER_CRASHES` says how many times as many are tried as usual.
+//! Crashes in the middle of work, what programs do and what chance does: what is left is what was committed last, or was being committed, with
+//! all of its data and none of anybody else's; e2fsck has nothing to mend. `CONDATAINER_CRASHES` says how many times as many are tried as
+//! usual; with more than one, what programs do is replayed after each write by us, by e2fsck and by the kernel.
 
 // Tests and their helpers: what does not hold, fails the test.
 #![allow(missing_docs, unreachable_pub, dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod hand;
+mod install;
 #[path = "../support/place.rs"]
 mod place;
+mod programs;
 #[path = "../support/record.rs"]
 mod record;
+mod replays;
 mod seen;
 mod work;
 
-use std::fs::{self, File};
-use std::path::Path;
+use std::fs;
 use std::process::Command;
-use std::sync::Arc;
 
-use condatainer_formats::source::Window;
-use condatainer_writer::device::FileDevice;
-use condatainer_writer::{Error, Volume, replay};
+use condatainer_writer::{Error, replay};
+use hand::{Hand, Things};
 use record::{Overlay, Recorder, apply, each_cut};
 use work::{Worked, filled, work};
 
 /// Power cuts of one round.
-const CUTS: usize = 750;
+const CUTS: usize = 200;
 
 /// A new image, with as short a journal as can be.
 fn image(words: &[&str], mebibytes: u64) -> Vec<u8> {
@@ -54,38 +56,6 @@ fn prefixes(worked: &Worked, step: usize) -> usize {
     count
 }
 
-/// e2fsck replays, and frees what nobody has any more; it finds nothing that it would have to ask about.
-fn checked_by_e2fsck(image: &[u8], path: &Path) -> Vec<u8> {
-    fs::write(path, image).unwrap();
-    let output = Command::new("e2fsck").arg("-fy").arg(path).output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(matches!(output.status.code(), Some(0 | 1)) && !text.contains("? yes"), "{text}");
-    fs::read(path).unwrap()
-}
-
-/// So do we, when the image is opened.
-fn opened_by_us(image: &[u8], path: &Path) -> Vec<u8> {
-    fs::write(path, image).unwrap();
-    let file = File::options().read(true).write(true).open(path).unwrap();
-    let volume = Volume::open(Arc::new(FileDevice::new(file, Window::whole(image.len() as u64)))).unwrap();
-    volume.close().unwrap();
-    let output = Command::new("e2fsck").arg("-fn").arg(path).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-    fs::read(path).unwrap()
-}
-
-/// The kernel replays, and frees what nobody has any more.
-fn mounted_by_the_kernel(image: &[u8], path: &Path) -> Vec<u8> {
-    fs::write(path, image).unwrap();
-    let script = "mount -t ext3 -o loop \"$0\" \"$1\" && umount \"$1\"";
-    let place = path.with_extension("mounted");
-    fs::create_dir_all(&place).unwrap();
-    let mut mount = Command::new("unshare");
-    mount.args(["-m", "--propagation", "private", "sh", "-c", script]).arg(path).arg(place);
-    assert!(mount.status().unwrap().success());
-    fs::read(path).unwrap()
-}
-
 /// How many times as many crashes as usual are tried.
 fn rounds() -> u64 {
     std::env::var("CONDATAINER_CRASHES").ok().and_then(|count| count.parse().ok()).unwrap_or(1)
@@ -106,28 +76,28 @@ fn tried(image: &[u8], seed: u64, changes: usize, step: usize) {
             worked.check(overlay, end);
         });
         each_cut(&worked.recorder, seed + 100, 6, |overlay, end| {
-            for checks in [checked_by_e2fsck, opened_by_us, mounted_by_the_kernel] {
-                worked.check(&Overlay::new(&checks(&overlay.image(), &path)), end);
+            for replayed in replays::ALL {
+                worked.check(&Overlay::new(&replayed(&overlay.image(), &path)), end);
             }
         });
-        let closed = opened_by_us(&worked.recorder.image(), &path);
+        let closed = replays::by_us(&worked.recorder.image(), &path);
         worked.check(&Overlay::new(&closed), worked.recorder.len());
     }
 }
 
 #[test]
 fn with_blocks_of_1_kib() {
-    tried(&image(&["-b", "1024", "-I", "128", "-J", "size=1"], 8), 1, 300, 1);
+    tried(&image(&["-b", "1024", "-I", "128", "-J", "size=1"], 8), 1, 300, 2);
 }
 
 #[test]
 fn with_blocks_of_4_kib() {
-    tried(&image(&["-b", "4096", "-I", "256", "-J", "size=4"], 24), 2, 300, 1);
+    tried(&image(&["-b", "4096", "-I", "256", "-J", "size=4"], 24), 2, 300, 2);
 }
 
 #[test]
 fn with_a_log_that_goes_around() {
-    tried(&image(&["-b", "1024", "-I", "256", "-J", "size=1"], 8), 3, 1500, 3);
+    tried(&image(&["-b", "1024", "-I", "256", "-J", "size=1"], 8), 3, 1500, 6);
 }
 
 /// What is committed in the middle of something, because nothing is free before, is consistent as well.
@@ -140,8 +110,8 @@ fn with_an_image_that_is_full() {
         let worked = work(Recorder::new(image.clone()), 4 + round, 500);
         assert!(worked.error.is_none() && worked.full > 3, "{:?}, full {} times", worked.error, worked.full);
         each_cut(&worked.recorder, round, 12, |overlay, _| {
-            checked_by_e2fsck(&overlay.image(), &path);
-            opened_by_us(&overlay.image(), &path);
+            replays::by_e2fsck(&overlay.image(), &path);
+            replays::by_us(&overlay.image(), &path);
         });
     }
 }
@@ -168,8 +138,103 @@ fn with_a_disk_that_fails_once() {
         replay(&overlay).unwrap();
         seen::of(&overlay, left.len() as u64);
         if call % 8 == 0 || rounds() > 1 {
-            checked_by_e2fsck(&left, &path);
-            opened_by_us(&left, &path);
+            replays::by_e2fsck(&left, &path);
+            replays::by_us(&left, &path);
         }
     }
+}
+
+/// Whether what a program says of itself is true of a state, and of all that was found.
+type Holds = fn(&Hand, usize, &Things) -> Result<(), String>;
+
+/// What a program does, with as many cuts between two flushes. `holds` gets the state that is left, and all that is in it.
+fn done_by(words: &[&str], mebibytes: u64, step: usize, work: fn(&mut Hand), holds: Holds) {
+    let mut hand = Hand::new(image(&[words, &["-N", "1024"]].concat(), mebibytes));
+    work(&mut hand);
+    hand.close();
+    let directory = place::directory();
+    let path = directory.path().join("image");
+    let check = |overlay: &Overlay<'_>, end, oldest| {
+        let (states, found) = hand.check(overlay, end, oldest);
+        let whole = states.iter().map(|state| holds(&hand, *state, &found));
+        let wrong: Vec<_> = whole.filter_map(Result::err).collect();
+        assert!(wrong.len() < states.len(), "after {end} events, states {states:?}: {wrong:?}");
+        states[0]
+    };
+    let by_all = |image: &[u8], end, oldest| {
+        for replayed in replays::ALL {
+            check(&Overlay::new(&replayed(image, &path)), end, oldest);
+        }
+    };
+    let (is_soak, step) = (rounds() > 1, if rounds() > 1 { 1 } else { step });
+    let events = hand.recorder.events();
+    let mut image = hand.recorder.base.clone();
+    let (mut last, mut points) = (0, 0);
+    for end in 0..=events.len() {
+        apply(&mut image, &events[end.saturating_sub(1)..end]);
+        if end % step == 0 || end == events.len() {
+            if is_soak {
+                by_all(&image, end, last);
+            }
+            let overlay = Overlay::new(&image);
+            replay(&overlay).unwrap();
+            (last, points) = (check(&overlay, end, last), points + 1);
+        }
+    }
+    let cuts = points * rounds() as usize;
+    each_cut(&hand.recorder, 1, cuts, |overlay, end| {
+        replay(overlay).unwrap();
+        check(overlay, end, 0);
+    });
+    let sampled = if is_soak { cuts / 4 } else { 3 };
+    each_cut(&hand.recorder, 2, sampled, |overlay, end| by_all(&overlay.image(), end, 0));
+    let calls = hand.states() - 1;
+    eprintln!("{calls} calls, {points} of {} prefixes, and {cuts} cuts of them, {sampled} by all", events.len() + 1);
+    assert_eq!(last, calls);
+}
+
+const NOTHING: Holds = |_, _, _| Ok(());
+
+/// Images as they are made today, and as they were with the smallest blocks.
+const LARGE_BLOCKS: &[&str] = &["-b", "4096", "-I", "256", "-J", "size=4"];
+const SMALL_BLOCKS: &[&str] = &["-b", "1024", "-I", "128", "-J", "size=1"];
+
+#[test]
+fn of_tar() {
+    done_by(LARGE_BLOCKS, 24, 1, install::untar, NOTHING);
+}
+
+#[test]
+fn of_pip() {
+    done_by(LARGE_BLOCKS, 24, 2, install::pip, NOTHING);
+}
+
+#[test]
+fn of_dpkg() {
+    done_by(SMALL_BLOCKS, 8, 2, install::dpkg, NOTHING);
+}
+
+#[test]
+fn of_an_overlay_that_copies_up() {
+    done_by(LARGE_BLOCKS, 24, 1, install::copy_up, NOTHING);
+}
+
+#[test]
+fn of_who_renames() {
+    done_by(SMALL_BLOCKS, 8, 1, programs::renames, NOTHING);
+}
+
+#[test]
+fn of_an_editor() {
+    done_by(LARGE_BLOCKS, 24, 3, programs::replacements, NOTHING);
+}
+
+#[test]
+fn of_a_database() {
+    done_by(SMALL_BLOCKS, 8, 3, programs::database, programs::database_is_whole);
+}
+
+#[test]
+fn of_a_directory_that_grows() {
+    done_by(SMALL_BLOCKS, 8, 8, programs::growth, NOTHING);
 }

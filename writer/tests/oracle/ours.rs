@@ -179,7 +179,7 @@ impl Side for Ours {
             Op::SetXattr(path, name, length) => {
                 let ino = self.opened(path)?.ino;
                 self.volume
-                    .set_xattr(ino, attribute(*name).as_bytes(), &content(7, *length), How::Any)
+                    .set_xattrs(ino, &[attribute(*name).as_bytes()], &content(7, *length), How::Any)
                     .map_err(code)?;
             }
             Op::RemoveXattr(path, name) => {
