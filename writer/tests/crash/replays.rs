@@ -9,8 +9,11 @@ use condatainer_formats::source::Window;
 use condatainer_writer::Volume;
 use condatainer_writer::device::FileDevice;
 
+/// Gets an image and a place for it, and returns what becomes of the image.
+type Replayed = fn(&[u8], &Path) -> Vec<u8>;
+
 /// All of them.
-pub const ALL: [fn(&[u8], &Path) -> Vec<u8>; 3] = [by_e2fsck, by_us, by_the_kernel];
+pub const ALL: [Replayed; 3] = [by_e2fsck, by_us, by_the_kernel];
 
 /// It finds nothing that it would have to ask about.
 pub fn by_e2fsck(image: &[u8], path: &Path) -> Vec<u8> {
