@@ -105,7 +105,7 @@ soak: stage
 	CONDATAINER_FUZZ_RUNS=200 $(CARGO) test --locked -p condatainer-stack --test written
 	CONDATAINER_FUZZ_RUNS=1000 $(CARGO) test --locked -p condatainer-stack --test workspace
 	CONDATAINER_SEQUENCES=100000 $(CARGO) test --locked -p condatainer-writer --test oracle
-	CONDATAINER_CRASHES=10 $(CARGO) test --locked -p condatainer-writer --test crash
+	CONDATAINER_CRASHES=4 $(CARGO) test --locked -p condatainer-writer --test crash
 	CONDATAINER_FUZZ_RUNS=1000000 $(CARGO) test --locked -p condatainer-writer --test hostile
 	CONDATAINER_SOAK=1 $(CARGO) test --locked -p condatainer-writer --test large -- --nocapture
 	CONDATAINER_SOAK=1 $(SHIPPED) $(CARGO) test --locked -p condatainer-tests --test suite -- sid::with_root::killed
