@@ -21,6 +21,10 @@ pub(crate) struct Group {
     pub(crate) inode_table: u64,
 }
 
+/// The inode that keeps room for descriptors, and where in it the number of the block stands that points to their blocks.
+const RESIZE_INO: u32 = 7;
+const DOUBLE: usize = 13;
+
 /// The fixed part of a file system.
 #[derive(Debug)]
 pub(crate) struct Geometry {
@@ -29,6 +33,8 @@ pub(crate) struct Geometry {
     groups: Vec<Group>,
     /// Sorted, apart from each other.
     system: Vec<Range<u64>>,
+    /// The same of what the inode keeps that has room for more descriptors. Nothing else tells them from a file's blocks.
+    kept_for_resizing: Vec<Range<u64>>,
 }
 
 impl Geometry {
@@ -42,7 +48,8 @@ impl Geometry {
             groups.push(Group { block_bitmap, inode_bitmap, inode_table: descriptor.inode_table() });
         }
         let system = system_zones(&fs.sb, &groups)?;
-        Ok(Self { sb: fs.sb, groups, system })
+        let kept_for_resizing = kept_for_resizing(&fs)?;
+        Ok(Self { sb: fs.sb, groups, system, kept_for_resizing })
     }
 
     /// These blocks are the system's too.
@@ -125,17 +132,34 @@ impl Geometry {
     /// An error if any of these blocks does not exist or belongs to the system. `what` points to them.
     pub(crate) fn require_free_for_files(&self, blocks: Range<u64>, what: &str) -> Result<()> {
         let exist = blocks.start >= u64::from(self.sb.first_data_block) && blocks.end <= self.sb.blocks_count;
-        let next = self.system.partition_point(|zone| zone.end <= blocks.start);
-        let apart = self.system.get(next).is_none_or(|zone| blocks.end <= zone.start);
-        if blocks.start != 0 && exist && apart {
+        let apart = |zones: &[Range<u64>]| {
+            let next = zones.partition_point(|zone| zone.end <= blocks.start);
+            zones.get(next).is_none_or(|zone| blocks.end <= zone.start)
+        };
+        if blocks.start != 0 && exist && apart(&self.system) && apart(&self.kept_for_resizing) {
             return Ok(());
         }
         Err(Error::corrupt(format!("{what} points to block {}, which is no block for files", blocks.start)))
     }
 }
 
-/// All blocks of superblocks, descriptors, bitmaps and inode tables. Those of the journal and of the inode that keeps room for descriptors
-/// are files' blocks here: the bitmaps have them.
+/// The blocks behind the descriptors that are kept for more of them, and the one that points to them.
+fn kept_for_resizing(fs: &Fs<'_>) -> Result<Vec<Range<u64>>> {
+    let sb = &fs.sb;
+    let pointers = fs.inode(RESIZE_INO)?.i_block.get(DOUBLE).map_or(0, |block| u64::from(block.get()));
+    if pointers == 0 {
+        return Ok(Vec::new());
+    }
+    let descriptors = (sb.group_count() * u64::from(sb.desc_size)).div_ceil(u64::from(sb.block_size));
+    let groups = (0..sb.group_count()).filter(|group| sb.group_has_super(*group));
+    let behind = groups.map(|group| {
+        let start = u64::from(sb.first_data_block) + group * u64::from(sb.blocks_per_group) + 1 + descriptors;
+        start..start + u64::from(sb.reserved_gdt_blocks)
+    });
+    Ok(merged(behind.chain(std::iter::once(pointers..pointers + 1)).collect()))
+}
+
+/// All blocks of superblocks, descriptors, bitmaps and inode tables. Those of the journal are claimed by who reads it.
 fn system_zones(sb: &Superblock, groups: &[Group]) -> Result<Vec<Range<u64>>> {
     let block_size = u64::from(sb.block_size);
     let table = (u64::from(sb.inodes_per_group) * u64::from(sb.inode_size)).div_ceil(block_size);
@@ -183,6 +207,26 @@ fn merged(mut zones: Vec<Range<u64>>) -> Vec<Range<u64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::Image;
+
+    #[test]
+    fn what_is_kept_for_resizing_is_no_files() {
+        for (kibibytes, block_size) in [(20 << 10, "1024"), (64 << 10, "4096")] {
+            let image = Image::new(kibibytes, &["-b", block_size], &[]);
+            let kept = image.debugfs("blocks <7>");
+            let kept: Vec<u64> = kept.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+            assert!(kept.len() > 2, "{kept:?}");
+            let geometry = Geometry::read(&image.device(), kibibytes * 1024).unwrap();
+            for block in kept {
+                assert!(geometry.require_free_for_files(block..block + 1, "a map").is_err(), "{block}");
+            }
+            let free = geometry.kept_for_resizing.last().unwrap().end;
+            assert!(
+                (free..geometry.sb.blocks_count)
+                    .any(|block| geometry.require_free_for_files(block..block + 1, "").is_ok())
+            );
+        }
+    }
 
     #[test]
     fn zones_that_touch_are_one() {
