@@ -13,7 +13,7 @@ impl Scratch {
     pub(super) fn change_node(&self, node: u64, changes: &Changes) -> Answer<Attributes> {
         let node = self.node(node)?;
         if let Some(size) = changes.size {
-            self.resize(&node, size)?;
+            self.resize(&node, size, !changes.keeps)?;
         }
         let mut meta = node.meta.lock();
         if let Some(mode) = changes.mode {
@@ -37,13 +37,13 @@ impl Scratch {
         Ok(node.show(&meta))
     }
 
-    fn resize(&self, node: &Node, size: u64) -> Answer<()> {
+    fn resize(&self, node: &Node, size: u64, strip: bool) -> Answer<()> {
         i64::try_from(size).map_err(|_| Errno::EFBIG)?;
         let mut content = node.file()?.write();
         content.punch(&self.data, size, u64::MAX)?;
         let mut meta = node.meta.lock();
         (meta.size, meta.blocks) = (size, content.blocks());
-        touch(&mut meta, true);
+        touch(&mut meta, strip);
         Ok(())
     }
 
@@ -61,7 +61,7 @@ impl Scratch {
         Ok(written)
     }
 
-    pub(super) fn allocate_file(&self, file: u64, offset: u64, length: u64, mode: i32) -> Answer<()> {
+    pub(super) fn allocate_file(&self, file: u64, offset: u64, length: u64, mode: i32, strip: bool) -> Answer<()> {
         let keep = mode & libc::FALLOC_FL_KEEP_SIZE != 0;
         let end = offset.checked_add(length).filter(|end| i64::try_from(*end).is_ok()).ok_or(Errno::EFBIG)?;
         let node = self.node(file)?;
@@ -80,7 +80,7 @@ impl Scratch {
         if !keep {
             meta.size = meta.size.max(end);
         }
-        touch(&mut meta, true);
+        touch(&mut meta, strip);
         Ok(())
     }
 

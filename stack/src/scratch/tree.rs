@@ -121,8 +121,8 @@ impl Tree for Scratch {
         with_room(|| self.write_file(file, offset, data, strip))
     }
 
-    fn allocate(&self, file: u64, offset: u64, length: u64, mode: i32) -> Answer<()> {
-        with_room(|| self.allocate_file(file, offset, length, mode))
+    fn allocate(&self, file: u64, offset: u64, length: u64, mode: i32, strip: bool) -> Answer<()> {
+        with_room(|| self.allocate_file(file, offset, length, mode, strip))
     }
 
     fn set_xattr(&self, node: u64, name: &[u8], value: &[u8], flags: i32) -> Answer<()> {
@@ -233,7 +233,7 @@ mod tests {
         assert_eq!(scratch.write(a, 0, b"x", false), Err(Errno::EISDIR));
         let file = scratch.make(top, b"f", &new(FileType::Regular)).unwrap().node;
         assert_eq!(scratch.write(file, u64::MAX - 1, b"xyz", false), Err(Errno::EFBIG));
-        assert_eq!(scratch.allocate(file, 1 << 62, 1 << 62, 0), Err(Errno::EFBIG));
+        assert_eq!(scratch.allocate(file, 1 << 62, 1 << 62, 0, false), Err(Errno::EFBIG));
         let whiteout = Renaming { whiteout: true, ..Renaming::default() };
         scratch.rename((top, b"f"), (a, b"f"), whiteout).unwrap();
         assert_eq!(scratch.lookup(top, b"f").unwrap().attributes.kind, FileType::CharDevice);

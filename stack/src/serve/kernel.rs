@@ -22,6 +22,7 @@ use nix::errno::Errno;
 use super::agreed::agree;
 use super::answers::{answer_attributes, answer_empty, answer_entry, answer_opening, answer_read, answer_xattr};
 use super::kept::{KEPT, kept, kept_listing, kept_names, kept_of};
+use super::privilege;
 use super::requests::Requests;
 use super::tree::{Changes, Listed, New, Renaming};
 use super::wire::{attributes, device, error, from_system, ids, kind, missing, moment, only_a_name, permissions};
@@ -42,6 +43,13 @@ impl Kernel {
     fn asked<T>(&self, request: &Request, answer: impl FnOnce(&Requests) -> T) -> T {
         let _turn = self.processors.turn(request.pid());
         answer(&self.requests)
+    }
+
+    /// Whether who writes to a file takes its set-user-ID and set-group-ID away. The kernel asks for it in the name of who has mounted the
+    /// overlay above, and not of who writes.
+    fn strips(&self, request: &Request, node: INodeNo) -> bool {
+        let has = self.requests.attributes(node.0).is_ok_and(|says| says.mode & 0o6000 != 0);
+        has && !privilege::keeps_set_ids(request.pid())
     }
 }
 
@@ -97,6 +105,7 @@ impl Filesystem for Kernel {
             accessed: accessed.map(moment),
             modified: modified.map(moment),
             changed: changed.map(from_system),
+            keeps: size.is_some() && !self.strips(request, node),
         };
         let answer = self.asked(request, |requests| requests.change(node.0, &changes));
         answer_attributes(reply, node, self.requests.shared(node.0), kept_of(&self.requests, node.0), answer);
@@ -251,7 +260,7 @@ impl Filesystem for Kernel {
         _owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        let strip = how.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
+        let strip = self.strips(request, node);
         let whole = how.contains(WriteFlags::FUSE_WRITE_CACHE);
         match self.asked(request, |requests| requests.write(node.0, offset, data, strip, whole)) {
             Ok(length) => reply.written(length as u32),
@@ -269,7 +278,7 @@ impl Filesystem for Kernel {
 
     fn fallocate(
         &self,
-        _request: &Request,
+        request: &Request,
         node: INodeNo,
         _file: FileHandle,
         offset: u64,
@@ -277,7 +286,7 @@ impl Filesystem for Kernel {
         mode: i32,
         reply: ReplyEmpty,
     ) {
-        answer_empty(reply, self.requests.allocate(node.0, offset, length, mode));
+        answer_empty(reply, self.requests.allocate(node.0, offset, length, mode, self.strips(request, node)));
     }
 
     fn lseek(&self, _request: &Request, node: INodeNo, _file: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {

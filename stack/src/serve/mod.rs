@@ -3,7 +3,8 @@
 //! The root has a fixed directory for each [`tree`]: `lower`, the layers as one tree, and, where something is written, `upper` and
 //! `work`. `requests` is what each request comes to, and can be asked without a kernel; `kernel` brings the requests and carries the answers,
 //! in the words of `wire` and `answers`, after what is `agreed`, and says how long the kernel may keep what (`kept`). `lower` is the layers as a tree, and `trouble` tells what is wrong with
-//! an image. `guarded` keeps a mistake of ours from ending the mount.
+//! an image. `guarded` keeps a mistake of ours from ending the mount. `privilege` is what
+//! the kernel does not tell of who asks.
 
 mod agreed;
 mod answers;
@@ -11,6 +12,7 @@ mod guarded;
 mod kept;
 mod kernel;
 mod lower;
+mod privilege;
 mod requests;
 pub mod tree;
 mod trouble;

@@ -318,8 +318,8 @@ impl Requests {
     ///
     /// # Errors
     /// As [`Tree::allocate`].
-    pub fn allocate(&self, file: u64, offset: u64, length: u64, mode: i32) -> Answer<()> {
-        self.writer(file)?.allocate(file, offset, length, mode)
+    pub fn allocate(&self, file: u64, offset: u64, length: u64, mode: i32, strip: bool) -> Answer<()> {
+        self.writer(file)?.allocate(file, offset, length, mode, strip)
     }
 
     /// SETXATTR.

@@ -99,6 +99,8 @@ pub struct Changes {
     pub modified: Option<Moment>,
     /// When anything of it was last changed.
     pub changed: Option<Time>,
+    /// Another length leaves set-user-ID and set-group-ID as they are.
+    pub keeps: bool,
 }
 
 /// What renameat2(2) can be asked for.
@@ -250,7 +252,7 @@ pub trait Tree: Send + Sync {
         Err(Errno::EROFS)
     }
 
-    /// Writes `data` and returns how much there was room for; `strip` takes set-user-ID and set-group-ID away, as the kernel asks for it.
+    /// Writes `data` and returns how much there was room for; `strip` takes set-user-ID and set-group-ID away.
     ///
     /// # Errors
     /// No room for any of it, or it cannot be written.
@@ -258,11 +260,11 @@ pub trait Tree: Send + Sync {
         Err(Errno::EROFS)
     }
 
-    /// As fallocate(2), with its `mode`.
+    /// As fallocate(2), with its `mode`; `strip` as in [`Tree::write`].
     ///
     /// # Errors
     /// As fallocate(2).
-    fn allocate(&self, _file: u64, _offset: u64, _length: u64, _mode: i32) -> Answer<()> {
+    fn allocate(&self, _file: u64, _offset: u64, _length: u64, _mode: i32, _strip: bool) -> Answer<()> {
         Err(Errno::EROFS)
     }
 

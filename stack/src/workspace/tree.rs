@@ -245,7 +245,7 @@ impl Tree for Workspace {
         let stat = self.answer(self.volume.stat(ino))?;
         if let Some(size) = changes.size {
             self.numbers.is_written(ino);
-            self.with_room(|| self.volume.truncate(ino, size, true))?;
+            self.with_room(|| self.volume.truncate(ino, size, !changes.keeps))?;
             self.numbers.is_written(ino);
         }
         let (uid, gid) = self.owners.given(stat.ids, changes.uid, changes.gid);
@@ -281,7 +281,7 @@ impl Tree for Workspace {
         written
     }
 
-    fn allocate(&self, file: u64, offset: u64, length: u64, mode: i32) -> Answer<()> {
+    fn allocate(&self, file: u64, offset: u64, length: u64, mode: i32, strip: bool) -> Answer<()> {
         let ino = number::ino(file)?;
         let end = offset.checked_add(length).filter(|end| i64::try_from(*end).is_ok()).ok_or(Errno::EFBIG)?;
         let keep = mode & libc::FALLOC_FL_KEEP_SIZE != 0;
@@ -289,11 +289,11 @@ impl Tree for Workspace {
         match mode & !libc::FALLOC_FL_KEEP_SIZE {
             // Blocks behind the end of a file are not ext3's.
             0 if keep && end > self.answer(self.volume.stat(ino))?.size => Err(Errno::EOPNOTSUPP),
-            0 => self.with_room(|| self.volume.allocate(ino, offset..end, true)),
-            libc::FALLOC_FL_PUNCH_HOLE if keep => self.answer(self.volume.punch(ino, offset..end, true)),
+            0 => self.with_room(|| self.volume.allocate(ino, offset..end, strip)),
+            libc::FALLOC_FL_PUNCH_HOLE if keep => self.answer(self.volume.punch(ino, offset..end, strip)),
             libc::FALLOC_FL_ZERO_RANGE if !keep => {
-                self.answer(self.volume.punch(ino, offset..end, true))?;
-                self.with_room(|| self.volume.allocate(ino, offset..end, true))
+                self.answer(self.volume.punch(ino, offset..end, strip))?;
+                self.with_room(|| self.volume.allocate(ino, offset..end, strip))
             }
             _ => Err(Errno::EOPNOTSUPP),
         }

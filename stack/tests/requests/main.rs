@@ -205,7 +205,7 @@ fn ask(requests: &Requests, random: &mut Rng, known: &mut BTreeMap<u64, u64>) {
                 requests.rename((node, name), (other, name), Renaming::default()),
                 requests.change(node, &Changes::default()).map(drop),
                 requests.write(node, 0, b"x", false, false).map(drop),
-                requests.allocate(node, 0, 1, 0),
+                requests.allocate(node, 0, 1, 0, true),
                 requests.set_xattr(node, b"user.a", b"v", 0),
                 requests.remove_xattr(node, b"user.a"),
             ];

@@ -236,8 +236,8 @@ impl Tree for Counted {
         self.count("WRITE").write(file, offset, data, strip)
     }
 
-    fn allocate(&self, file: u64, offset: u64, length: u64, mode: i32) -> Answer<()> {
-        self.count("FALLOCATE").allocate(file, offset, length, mode)
+    fn allocate(&self, file: u64, offset: u64, length: u64, mode: i32, strip: bool) -> Answer<()> {
+        self.count("FALLOCATE").allocate(file, offset, length, mode, strip)
     }
 
     fn set_xattr(&self, node: u64, name: &[u8], value: &[u8], flags: i32) -> Answer<()> {

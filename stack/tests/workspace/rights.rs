@@ -23,7 +23,15 @@ fn set_user_id_goes_for_whom_it_goes_on_a_disk() -> Result<(), String> {
     let script = "cd $D; for n in 1 2 3; do echo x > f$n; chmod 6755 f$n; done
         echo y >> f1; truncate -s 1 f2; printf z | dd of=f3 conv=notrunc status=none; ls -l f1 f2 f3 | cut -c1-10; rm f*";
     same(place.script(Who::Plain, script).fine()?, "-rwxr-xr-x\n-rwxr-xr-x\n-rwxr-xr-x".into())?;
-    // Root of a namespace, too, who keeps them on a disk: the kernel asks in the name of who has mounted it.
-    same(place.script(Who::Range, script).fine()?, "-rwxr-xr-x\n-rwxr-xr-x\n-rwxr-xr-x".into())?;
+    for root in [Who::Range, Who::Root] {
+        same(place.script(root, script).fine()?, "-rwsr-sr-x\n-rwsr-sr-x\n-rwsr-sr-x".into())?;
+    }
+    // Whoever is somebody else there.
+    let others = "cd $D; umask 0; for n in 1 2 3; do echo x > f$n; chmod 6777 f$n; done; chmod 777 .
+        setpriv --clear-groups --reuid 7 --regid 7 sh -c 'echo y >> f1; truncate -s 1 f2; printf z | dd of=f3 conv=notrunc status=none'
+        ls -l f1 f2 f3 | cut -c1-10; rm f*";
+    for root in [Who::Range, Who::Root] {
+        same(place.script(root, others).fine()?, "-rwxrwxrwx\n-rwxrwxrwx\n-rwxrwxrwx".into())?;
+    }
     place.check()
 }
