@@ -5,13 +5,13 @@
 //! privileges, writes an empty file `.wh.NAME` for the first and `.wh..wh..opq` for the second; it understands the kernel's too.
 //! The kernel does not understand the files, and in a user namespace not even its own attribute: there only devices 0/0 count.
 
-use crate::ext::Node;
+use crate::ext::{Node, Stat};
 use crate::file::{FileType, Xattr};
 
 const PREFIX: &[u8] = b".wh.";
 const OPAQUE_NAME: &[u8] = b".wh..wh..opq";
 const OPAQUE_XATTRS: [&[u8]; 3] = [b"trusted.overlay.opaque", b"user.overlay.opaque", b"user.fuseoverlayfs.opaque"];
-/// The attribute that our writer gives a user's own file `.wh.NAME`: it hides nothing, whatever fuse-overlayfs takes it for.
+/// The attribute that our writer gives a user's own file or directory `.wh.NAME`: it hides nothing, whatever fuse-overlayfs takes it for.
 pub const OWN_FILE: &[u8] = b"user.condatainer.own";
 const REDIRECT_XATTRS: [&[u8]; 2] = [b"trusted.overlay.redirect", b"user.overlay.redirect"];
 const METACOPY_XATTRS: [&[u8]; 2] = [b"trusted.overlay.metacopy", b"user.overlay.metacopy"];
@@ -28,7 +28,7 @@ pub enum Meaning<'a> {
     Opaque,
 }
 
-/// Reads a name the way fuse-overlayfs does, whatever kind of file it belongs to.
+/// Reads a name the way fuse-overlayfs does, whatever kind of file it belongs to. What [`is_users`] says is a user's marks nothing.
 #[must_use]
 pub fn meaning(name: &[u8]) -> Meaning<'_> {
     match name.strip_prefix(PREFIX) {
@@ -46,15 +46,64 @@ pub fn is_whiteout(kind: FileType, device: (u32, u32)) -> bool {
     kind == FileType::CharDevice && device == (0, 0)
 }
 
-/// Whether a file with such a name was made by fuse-overlayfs: an empty one with mode 0700, whatever the umask, or a device 0/0.
+/// Whether a file or directory with such a name is a user's, by one of its attributes. Nobody else than our writer lets a user make one,
+/// apart from the kernel, of which nothing tells.
+#[must_use]
+pub fn is_users(xattr: &Xattr) -> bool {
+    xattr.name == OWN_FILE
+}
+
+/// Whether it can be a user's: only these have attributes of users. `None` is what nothing is known of.
+#[must_use]
+pub fn may_be_users(kind: Option<FileType>) -> bool {
+    matches!(kind, None | Some(FileType::Regular | FileType::Directory))
+}
+
+/// Whether a file with such a name can have been made by fuse-overlayfs, unless [it is a user's](is_users): an empty one with mode 0700,
+/// whatever the umask, or a device 0/0.
 ///
 /// Others are somebody's: the files `.wh.NAME` of an OCI layer, unpacked where the image was mounted by the kernel. fuse-overlayfs
 /// takes them for whiteouts, too, but lets nobody make them.
 #[must_use]
-pub fn is_of_fuse(node: &Node) -> bool {
-    let empty = node.kind == FileType::Regular && node.size == 0 && node.mode == 0o700;
-    node.links == 1 && (empty || is_whiteout(node.kind, node.device))
+pub fn is_of_fuse(file: &impl Says) -> bool {
+    let (kind, device) = file.what();
+    let empty = kind == FileType::Regular && file.size() == 0 && file.mode() == 0o700;
+    file.links() == 1 && (empty || is_whiteout(kind, device))
 }
+
+/// What an inode says of itself, as far as it decides about marks.
+pub trait Says {
+    /// What it is, and which device.
+    fn what(&self) -> (FileType, (u32, u32));
+    /// Permission bits (the low twelve).
+    fn mode(&self) -> u16;
+    /// In bytes.
+    fn size(&self) -> u64;
+    /// Number of names.
+    fn links(&self) -> u16;
+}
+
+macro_rules! says {
+    ($inode:ty) => {
+        impl Says for $inode {
+            fn what(&self) -> (FileType, (u32, u32)) {
+                (self.kind, self.device)
+            }
+            fn mode(&self) -> u16 {
+                self.mode
+            }
+            fn size(&self) -> u64 {
+                self.size
+            }
+            fn links(&self) -> u16 {
+                self.links
+            }
+        }
+    };
+}
+
+says!(Node);
+says!(Stat);
 
 /// Whether a directory's attribute makes it opaque.
 #[must_use]
@@ -116,6 +165,10 @@ mod tests {
 
     #[test]
     fn attributes() {
+        assert!(is_users(&Xattr { name: OWN_FILE.into(), value: b"y".into() }));
+        assert!(
+            may_be_users(None) && may_be_users(Some(FileType::Directory)) && !may_be_users(Some(FileType::CharDevice))
+        );
         let xattr = |name: &str, value: &str| Xattr { name: name.into(), value: value.into() };
         assert!(is_opaque(&xattr("user.fuseoverlayfs.opaque", "y")));
         assert!(!is_opaque(&xattr("trusted.overlay.opaque", "n")));

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use condatainer_formats::ext::{ExtError, Name, Node, Tree, Xattr};
-use condatainer_formats::overlayfs::{Meaning, is_opaque, meaning};
+use condatainer_formats::overlayfs::{self, Meaning, is_opaque, may_be_users, meaning};
 
 /// The names of one directory.
 #[derive(Debug, Default)]
@@ -16,12 +16,19 @@ pub(crate) struct Names {
     pub(crate) opaque: bool,
 }
 
+/// Whether what has the name of a mark is a user's and marks nothing. What cannot be read is no user's.
+pub(crate) fn is_users(tree: &Tree<'_>, ino: u32) -> bool {
+    let node = tree.node(ino).ok().filter(|node| may_be_users(Some(node.kind)));
+    node.and_then(|node| tree.xattrs(&node).ok()).is_some_and(|xattrs| xattrs.iter().any(overlayfs::is_users))
+}
+
 impl Names {
     /// Reads `directory`, which has these attributes.
     pub(crate) fn of(tree: &Tree<'_>, directory: &Node, xattrs: &[Xattr]) -> Result<Self, ExtError> {
         let mut names = Self { opaque: xattrs.iter().any(is_opaque), ..Self::default() };
         for Name { name, ino } in tree.names(directory)? {
             match meaning(&name) {
+                Meaning::Opaque | Meaning::Hides(_) if is_users(tree, ino) => names.real.push((ino, name)),
                 Meaning::Opaque => names.opaque = true,
                 Meaning::Hides(hidden) => {
                     names.hidden.insert(hidden.to_vec());

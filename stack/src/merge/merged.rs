@@ -139,11 +139,11 @@ impl Merged {
     fn known(&self, directory: Part, name: &[u8]) -> io::Result<Option<Node>> {
         let stacked = self.layers.get(usize::from(directory.layer)).ok_or(Errno::ESTALE)?;
         let named = |error| stacked.named(error);
-        if meaning(name) != Meaning::Itself {
-            return Ok(None);
-        }
         let Some(key) = stacked.layer.find(directory.key, name).map_err(named)? else { return Ok(None) };
         let says = stacked.layer.attributes(key).map_err(named)?;
+        if meaning(name) != Meaning::Itself && !union::is_users(stacked, Some(says.kind), key) {
+            return Ok(None);
+        }
         let part = Part { key, ..directory };
         Ok((!is_whiteout(says.kind, says.device)).then_some(Node::One(part)))
     }

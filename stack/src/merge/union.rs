@@ -12,7 +12,7 @@ use super::node::{Node, Part};
 use super::stacked::Stacked;
 use crate::layer::Key;
 use condatainer_formats::ext::FileType;
-use condatainer_formats::overlayfs::{Meaning, is_opaque, is_redirect, is_whiteout, meaning};
+use condatainer_formats::overlayfs::{self, Meaning, is_opaque, is_redirect, is_whiteout, may_be_users, meaning};
 
 /// Bytes of names, and of what is noted for each, that one directory may have.
 const MOST: usize = 48 << 20;
@@ -30,6 +30,23 @@ struct Found {
     /// Which of the parts has it.
     part: u16,
     key: Key,
+}
+
+impl Found {
+    /// A mark stands for the name that it hides, which is the end of its own.
+    fn hide(&mut self, bytes: &[u8]) {
+        let name = bytes.get(self.start as usize..).and_then(|rest| rest.get(..self.length.into()));
+        if let Meaning::Hides(hidden) = name.map_or(Meaning::Itself, meaning) {
+            let prefix = self.length - hidden.len() as u8;
+            (self.start, self.length) = (self.start + u32::from(prefix), hidden.len() as u8);
+        }
+    }
+}
+
+/// Whether what has the name of a mark is a user's and marks nothing. Who cannot be asked is no user's.
+pub(super) fn is_users(stacked: &Stacked, kind: Option<FileType>, key: Key) -> bool {
+    let asked = may_be_users(kind) && stacked.layer.may_have_xattrs();
+    asked && stacked.layer.xattrs(key).is_ok_and(|xattrs| xattrs.iter().any(overlayfs::is_users))
 }
 
 /// Everything that was found.
@@ -86,13 +103,14 @@ pub(super) fn lowest(points: Option<u16>) -> u16 {
 impl Pool<'_> {
     /// Reads the names of one part, and returns whether a name among them makes it opaque.
     fn read(&mut self, stacked: &Stacked, part: u16, directory: Key) -> io::Result<bool> {
-        let (mut opaque, mut too_large) = (false, false);
+        let (mut opaque, mut too_large) = (None, false);
+        let before = self.found.len();
         stacked
             .layer
             .entries(directory, &mut |entry| {
                 match meaning(entry.name) {
-                    Meaning::Opaque => opaque = true,
-                    Meaning::Hides(hidden) => self.push(hidden, true, entry.kind, part, entry.key),
+                    Meaning::Opaque => opaque = Some((entry.name.to_vec(), entry.kind, entry.key)),
+                    Meaning::Hides(_) => self.push(entry.name, true, entry.kind, part, entry.key),
                     Meaning::Itself => self.push(entry.name, false, entry.kind, part, entry.key),
                 }
                 let size = self.bytes.len() + self.found.len() * size_of::<Found>();
@@ -107,7 +125,19 @@ impl Pool<'_> {
             let what = "a directory has more names than condatainer shows; split it";
             return Err(stacked.named(io::Error::new(io::ErrorKind::FileTooLarge, what)));
         }
-        Ok(opaque)
+        for mark in self.found.get_mut(before..).unwrap_or_default().iter_mut().filter(|found| found.hides) {
+            mark.hides = !is_users(stacked, mark.kind, mark.key);
+            if mark.hides {
+                mark.hide(&self.bytes);
+            }
+        }
+        match opaque {
+            Some((name, kind, key)) if is_users(stacked, kind, key) => {
+                self.push(&name, false, kind, part, key);
+                Ok(false)
+            }
+            opaque => Ok(opaque.is_some()),
+        }
     }
 
     fn push(&mut self, name: &[u8], hides: bool, kind: Option<FileType>, part: u16, key: Key) {

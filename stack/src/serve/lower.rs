@@ -15,7 +15,7 @@ use crate::ids::Show;
 use crate::layer::{Attributes, Key};
 use crate::merge::{Merged, Named, Node, Part};
 use condatainer_formats::ext::{Ids, Xattr};
-use condatainer_formats::overlayfs::is_private;
+use condatainer_formats::overlayfs::{is_private, is_users};
 
 const KEY_BITS: u32 = 48;
 const KEY: u64 = (1 << KEY_BITS) - 1;
@@ -97,7 +97,7 @@ impl Lower {
     fn visible_xattrs(&self, node: u64) -> Answer<Vec<Xattr>> {
         let node = self.node(node)?;
         let mut xattrs = self.told(self.merged.xattrs(&node))?;
-        xattrs.retain(|xattr| self.show.shows_xattr(&xattr.name));
+        xattrs.retain(|xattr| self.show.shows_xattr(&xattr.name) && !is_users(xattr));
         let acls = xattrs.iter_mut().filter(|xattr| xattr.name.starts_with(b"system.posix_acl_"));
         acls.for_each(|acl| self.show.translate_acl(&mut acl.value));
         Ok(xattrs)
@@ -106,6 +106,11 @@ impl Lower {
     fn told<T>(&self, result: io::Result<T>) -> Answer<T> {
         result.map_err(|error| self.trouble.told(error))
     }
+}
+
+/// Nobody in the container is told of it.
+fn is_hidden(xattr: &Xattr) -> bool {
+    is_private(xattr) || is_users(xattr)
 }
 
 /// The number of a node: its layer and place, and a mark where several layers have it. It is never that of the mount's root.
@@ -197,7 +202,7 @@ impl Tree for Lower {
 
     fn xattr(&self, node: u64, name: &[u8]) -> Answer<Vec<u8>> {
         // The kernel's overlay above asks for its own in every directory.
-        if !self.show.shows_xattr(name) || is_private(&Xattr { name: name.to_vec(), value: Vec::new() }) {
+        if !self.show.shows_xattr(name) || is_hidden(&Xattr { name: name.to_vec(), value: Vec::new() }) {
             return Err(Errno::ENODATA);
         }
         let found = self.visible_xattrs(node)?.into_iter().find(|xattr| xattr.name == name);

@@ -10,8 +10,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use condatainer_formats::ext::{FileType, Stat};
-use condatainer_formats::overlayfs::{Meaning, OWN_FILE, is_whiteout, meaning};
+use condatainer_formats::ext::Stat;
+use condatainer_formats::overlayfs::{self, Meaning, OWN_FILE, may_be_users, meaning};
 use condatainer_writer::{Result, Volume};
 use parking_lot::{Condvar, Mutex};
 
@@ -42,6 +42,24 @@ struct State {
     busy: HashSet<u32>,
     /// The marks of those where nothing can be written.
     left: HashMap<u32, Arc<Left>>,
+    /// The inodes of all of these marks: each has one name.
+    standing: HashSet<u32>,
+}
+
+impl State {
+    fn leave(&mut self, directory: u32, left: &Arc<Left>) {
+        self.standing.extend(left.inodes());
+        self.left.insert(directory, Arc::clone(left));
+    }
+
+    /// Whether there were any.
+    fn forget(&mut self, directory: u32) -> bool {
+        let left = self.left.remove(&directory);
+        for ino in left.iter().flat_map(|left| left.inodes()) {
+            self.standing.remove(&ino);
+        }
+        left.is_some()
+    }
 }
 
 /// The marks of a directory that could not be turned.
@@ -53,6 +71,10 @@ pub(super) struct Left {
 }
 
 impl Left {
+    fn inodes(&self) -> impl Iterator<Item = u32> {
+        self.marks.values().map(|(_, ino)| *ino)
+    }
+
     /// The mark that hides a name, and its inode.
     pub(super) fn of(&self, hidden: &[u8]) -> Option<(&[u8], u32)> {
         self.marks.get(hidden).map(|(mark, ino)| (mark.as_slice(), *ino))
@@ -90,7 +112,7 @@ impl Marks {
         }
         self.left.store(true, Ordering::Relaxed);
         let left = Arc::new(left);
-        state.left.insert(directory, Arc::clone(&left));
+        state.leave(directory, &left);
         Ok(Some(left))
     }
 
@@ -98,7 +120,7 @@ impl Marks {
     pub(super) fn turn_again(&self, volume: &Volume, directory: u32) -> Result<Option<Arc<Left>>> {
         if self.left.load(Ordering::Relaxed) {
             let mut state = self.state.lock();
-            if state.left.remove(&directory).is_some() {
+            if state.forget(directory) {
                 state.seen.remove(&directory);
             }
         }
@@ -109,15 +131,12 @@ impl Marks {
     pub(super) fn is_new(&self, directory: u32) {
         let mut state = self.state.lock();
         state.seen.insert(directory);
-        state.left.remove(&directory);
+        state.forget(directory);
     }
 
     /// Whether something is shown as a device 0/0 that is none yet.
     pub(super) fn stands_for_whiteout(&self, ino: u32) -> bool {
-        self.left.load(Ordering::Relaxed) && {
-            let state = self.state.lock();
-            state.left.values().any(|left| left.marks.values().any(|(_, mark)| *mark == ino))
-        }
+        self.left.load(Ordering::Relaxed) && self.state.lock().standing.contains(&ino)
     }
 
     /// Whether a directory is opaque for the kernel: it asks for that before it looks into the directory.
@@ -161,7 +180,8 @@ fn turn(volume: &Volume, directory: u32) -> Result<Left> {
         if !volume.stat(ino).is_ok_and(|stat| is_of_fuse(volume, ino, &stat)) {
             continue;
         }
-        if volume.turn_into_whiteout(directory, &mark, &hidden).is_err() {
+        // Beside the name itself it hides nothing that would show.
+        if volume.turn_into_whiteout(directory, &mark, &hidden).is_err() && !exists(volume, directory, &hidden) {
             left.marks.insert(hidden, (mark, ino));
         }
     }
@@ -173,8 +193,10 @@ fn turn(volume: &Volume, directory: u32) -> Result<Left> {
     Ok(left)
 }
 
-/// As [`condatainer_formats::overlayfs::is_of_fuse`].
+fn exists(volume: &Volume, directory: u32, name: &[u8]) -> bool {
+    volume.lookup(directory, name).is_ok_and(|named| volume.release(named.ino, 1).is_ok())
+}
+
 fn is_of_fuse(volume: &Volume, ino: u32, stat: &Stat) -> bool {
-    let empty = stat.kind == FileType::Regular && stat.size == 0 && stat.mode == 0o700;
-    stat.links == 1 && (is_whiteout(stat.kind, stat.device) || empty && volume.xattr(ino, OWN_FILE).is_err())
+    overlayfs::is_of_fuse(stat) && !(may_be_users(Some(stat.kind)) && volume.xattr(ino, OWN_FILE).is_ok())
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use condatainer_formats::ext::{FileType, Stat, Time as DiskTime};
-use condatainer_formats::overlayfs::{Meaning, OWN_FILE, meaning};
+use condatainer_formats::overlayfs::{Meaning, OWN_FILE, may_be_users, meaning};
 use condatainer_writer::{Changes as Alter, Error, How, Named, New as Make, Renaming as Rename};
 use nix::errno::Errno;
 
@@ -346,7 +346,7 @@ impl Workspace {
             return Ok(());
         }
         let ino = file()?;
-        if self.answer(self.volume.stat(ino))?.kind != FileType::Regular {
+        if !may_be_users(Some(self.answer(self.volume.stat(ino))?.kind)) {
             return Ok(());
         }
         self.with_room(|| self.volume.set_xattr(ino, OWN_FILE, b"y", How::Any))
@@ -359,5 +359,5 @@ impl Workspace {
 }
 
 fn may_be_taken_for_mark(name: &[u8], kind: FileType) -> bool {
-    kind == FileType::Regular && meaning(name) != Meaning::Itself
+    may_be_users(Some(kind)) && meaning(name) != Meaning::Itself
 }

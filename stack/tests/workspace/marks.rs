@@ -3,6 +3,11 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
+use std::sync::Arc;
+
+use condatainer_formats::ext::Window;
+use condatainer_stack::layer::ext::{ExtLayer, Start};
+use condatainer_stack::merge::{Merged, Stacked};
 
 use super::Test;
 use super::place::{Place, Who, run, same};
@@ -153,15 +158,22 @@ fn files_with_names_of_marks_are_somebodys() -> Result<(), String> {
         }
     });
     let make = "cd $D; install -m 700 /dev/null .wh.x; install -m 700 /dev/null f; mv f .wh.y; install -m 700 /dev/null g; ln g .wh.z; rm g
-        install -m 700 /dev/null .wh..; install -m 700 /dev/null .wh...; ls -A";
-    let all = ".wh..\n.wh...\n.wh.x\n.wh.y\n.wh.z\nx\ny\nz";
+        mkdir .wh.d; install -m 700 /dev/null .wh..; install -m 700 /dev/null .wh...; ls -A";
+    let all = ".wh..\n.wh...\n.wh.d\n.wh.x\n.wh.y\n.wh.z\nx\ny\nz";
     for script in [make, "cd $D; cat x y z > /dev/null; ls -A", "ls -A $D"] {
         let mut names: Vec<_> = place.script(Who::Plain, script).fine()?.lines().map(str::to_owned).collect();
         names.sort_unstable();
         same(names.join("\n"), all.into())?;
         place.check()?;
     }
-    Ok(())
+    // And where it is only read.
+    let (path, bytes) = (place.path("disk/image"), 16 << 20);
+    let file = fs::File::open(&path).unwrap();
+    let layer = Arc::new(ExtLayer::open(file, Window::whole(bytes), Start::Upper, 1 << 20).unwrap());
+    let merged = Merged::new(vec![Stacked { path, bytes, layer }]).unwrap();
+    let listed = merged.list(merged.root()).unwrap();
+    let names: Vec<_> = listed.iter().map(|named| String::from_utf8_lossy(named.name).into_owned()).collect();
+    same(names.join("\n"), all.strip_suffix("\nx\ny\nz").unwrap_or_default().into())
 }
 
 fn directories_are_opaque_for_every_overlay() -> Result<(), String> {

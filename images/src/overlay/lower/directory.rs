@@ -21,7 +21,7 @@ use super::node::{At, LowerNode};
 use crate::overlay::content::upper_of;
 use crate::overlay::path::{join, split};
 use condatainer_formats::ext::{FileType, Ids, Xattr};
-use condatainer_formats::overlayfs::is_opaque;
+use condatainer_formats::overlayfs::{is_opaque, is_users};
 
 const DIRECTORY: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 
@@ -91,11 +91,11 @@ impl LowerDirectory {
         openat(self.enter(directory)?.as_fd(), name.unwrap_or(b"."), flags, Mode::empty()).map(File::from)
     }
 
-    fn opaque(&self, at: &At) -> io::Result<bool> {
-        let directory = self.open_file(at)?;
-        for name in directory.list_xattr().map(Some).or_else(unsupported)?.into_iter().flatten() {
-            let value = directory.get_xattr(&name)?.unwrap_or_default();
-            if is_opaque(&Xattr { name: name.into_vec(), value }) {
+    fn any_xattr(&self, at: &At, wanted: fn(&Xattr) -> bool) -> io::Result<bool> {
+        let open = self.open_file(at)?;
+        for name in open.list_xattr().map(Some).or_else(unsupported)?.into_iter().flatten() {
+            let value = open.get_xattr(&name)?.unwrap_or_default();
+            if wanted(&Xattr { name: name.into_vec(), value }) {
                 return Ok(true);
             }
         }
@@ -165,7 +165,12 @@ impl Layer for LowerDirectory {
     }
 
     fn is_opaque(&self, directory: &At) -> Result<bool, LowerError> {
-        self.with_path(directory, self.opaque(directory))
+        self.with_path(directory, self.any_xattr(directory, is_opaque))
+    }
+
+    fn is_users(&self, at: &At) -> Result<bool, LowerError> {
+        // What cannot be opened is no user's, as far as anybody can tell.
+        Ok(self.any_xattr(at, is_users).unwrap_or(false))
     }
 
     fn read(&self, file: &At, visit: &mut dyn FnMut(&mut dyn Read) -> io::Result<()>) -> Result<(), LowerError> {

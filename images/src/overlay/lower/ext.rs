@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::error::LowerError;
 use super::layer::{Child, Layer};
 use super::node::{At, LowerNode};
+use crate::overlay::upper::is_users;
 use condatainer_formats::ext::raw::ROOT_INO;
 use condatainer_formats::ext::{ExtError, FileType, Node, Tree, Window};
 use condatainer_formats::overlayfs::is_opaque;
@@ -89,6 +90,11 @@ impl Layer for LowerExt {
 
     fn is_opaque(&self, directory: &At) -> Result<bool, LowerError> {
         self.with(|tree| Ok(tree.xattrs(&node(tree, directory)?)?.iter().any(is_opaque)))
+    }
+
+    fn is_users(&self, at: &At) -> Result<bool, LowerError> {
+        let At::Inode(ino) = at else { return Ok(false) };
+        self.with(|tree| Ok(is_users(tree, *ino)))
     }
 
     fn read(&self, file: &At, visit: &mut dyn FnMut(&mut dyn Read) -> io::Result<()>) -> Result<(), LowerError> {

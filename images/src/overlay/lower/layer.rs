@@ -31,6 +31,9 @@ pub(super) trait Layer {
     /// Whether an attribute makes a directory opaque.
     fn is_opaque(&self, directory: &At) -> Result<bool, LowerError>;
 
+    /// Whether an attribute says that a file or directory with the name of a mark is a user's.
+    fn is_users(&self, at: &At) -> Result<bool, LowerError>;
+
     /// Hands the content of a file to `visit`, whose errors are those of reading it.
     fn read(&self, file: &At, visit: &mut dyn FnMut(&mut dyn Read) -> io::Result<()>) -> Result<(), LowerError>;
 }

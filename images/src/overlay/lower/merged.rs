@@ -7,7 +7,7 @@ use super::layer::{Child, Layer};
 use super::names::Names;
 use super::node::{At, LowerNode};
 use condatainer_formats::ext::FileType;
-use condatainer_formats::overlayfs::{Meaning, meaning};
+use condatainer_formats::overlayfs::{Meaning, may_be_users, meaning};
 
 /// The same directory in each layer that shows there, topmost first.
 pub(super) struct Merged {
@@ -120,11 +120,19 @@ fn may_be_whiteout(kind: Option<FileType>) -> bool {
 impl Part {
     fn of(number: usize, layer: &dyn Layer, directory: &At) -> Result<Self, LowerError> {
         let mut part = Self { layer: number, ..Self::default() };
-        layer.list(directory, &mut |Child { name, at, kind }| match meaning(&name) {
-            Meaning::Opaque => part.opaque = true,
-            Meaning::Hides(hidden) => part.hides.push(hidden, at, None),
-            Meaning::Itself => part.names.push(&name, at, kind),
+        let mut marks = Vec::new();
+        layer.list(directory, &mut |child| match meaning(&child.name) {
+            Meaning::Opaque | Meaning::Hides(_) => marks.push(child),
+            Meaning::Itself => part.names.push(&child.name, child.at, child.kind),
         })?;
+        for Child { name, at, kind } in marks {
+            match meaning(&name) {
+                _ if may_be_users(kind) && layer.is_users(&at)? => part.names.push(&name, at, kind),
+                Meaning::Opaque => part.opaque = true,
+                Meaning::Hides(hidden) => part.hides.push(hidden, at, None),
+                Meaning::Itself => {}
+            }
+        }
         part.names.sort();
         part.hides.sort();
         Ok(part)

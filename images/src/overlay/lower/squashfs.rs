@@ -8,7 +8,7 @@ use super::error::LowerError;
 use super::layer::{Child, Layer};
 use super::node::{At, LowerNode};
 use condatainer_formats::ext::Window;
-use condatainer_formats::overlayfs::is_opaque;
+use condatainer_formats::overlayfs::{is_opaque, is_users};
 use condatainer_formats::squashfs::{Inode, Squashfs, SquashfsError};
 
 pub(super) struct LowerSquashfs {
@@ -59,6 +59,11 @@ impl Layer for LowerSquashfs {
     fn is_opaque(&self, directory: &At) -> Result<bool, LowerError> {
         let xattrs = self.inode(directory).and_then(|inode| self.image.xattrs(&inode));
         Ok(self.with_path(xattrs)?.iter().any(is_opaque))
+    }
+
+    fn is_users(&self, at: &At) -> Result<bool, LowerError> {
+        let xattrs = self.inode(at).and_then(|inode| self.image.xattrs(&inode));
+        Ok(self.with_path(xattrs)?.iter().any(is_users))
     }
 
     fn read(&self, file: &At, visit: &mut dyn FnMut(&mut dyn Read) -> io::Result<()>) -> Result<(), LowerError> {

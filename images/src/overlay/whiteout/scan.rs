@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::paths::pack;
 use crate::overlay::path::join;
+use crate::overlay::upper::is_users;
 use condatainer_formats::ext::{Entry, ExtError, FileType, Tree, Walk, Xattr};
 use condatainer_formats::overlayfs::{Meaning, is_of_fuse, is_opaque, is_whiteout, meaning};
 
@@ -130,7 +131,11 @@ impl Search<'_, '_> {
 
     /// True when the name makes its directory opaque.
     fn meet(&mut self, entry: Entry<'_>, below: &mut Vec<(Vec<u8>, u32)>) -> Result<bool, ExtError> {
-        match meaning(entry.name) {
+        let meaning = match meaning(entry.name) {
+            Meaning::Opaque | Meaning::Hides(_) if is_users(self.tree, entry.ino) => Meaning::Itself,
+            meaning => meaning,
+        };
+        match meaning {
             Meaning::Opaque => {
                 self.count(entry);
                 return Ok(true);

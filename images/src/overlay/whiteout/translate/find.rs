@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::overlay::upper::is_users;
 use condatainer_formats::ext::raw::{Entries, block_count, flag};
 use condatainer_formats::ext::{ExtError, FileType, Ids, Node, Tree, Walk};
 use condatainer_formats::overlayfs::{Meaning, is_of_fuse, is_opaque_for_everybody, is_whiteout, meaning};
@@ -104,7 +105,7 @@ impl Findings {
             let (number, block) = tree.directory_block(dir, logical)?;
             for entry in Entries::of(&block, &tree.fs().sb) {
                 let entry = entry?;
-                if meaning(entry.name) != Meaning::Itself {
+                if meaning(entry.name) != Meaning::Itself && !is_users(tree, entry.ino) {
                     let name = entry.name.to_vec();
                     let place = (dir.ino, logical);
                     candidates.push(Candidate { ino: entry.ino, block: number, place, at: entry.at, name });

@@ -174,6 +174,30 @@ fn assert_healed(image: &Path, state: &str) {
     fsck(image, "-n", 0);
 }
 
+/// Made by a user on a mount of ours.
+#[test]
+fn a_users_file_is_no_mark() {
+    let dir = tempfile::tempdir().unwrap();
+    let image = dir.path().join("env.img");
+    fs::write(&image, made(dir.path(), &["-b", "1024"])).unwrap();
+    for mark in [".wh.a", ".wh..wh..opq"] {
+        let words = format!("ea_set /upper/dir/{mark} user.condatainer.own y");
+        e2fsprogs::tool("debugfs").unwrap().args(["-w", "-R", &words]).arg(&image).run(0).unwrap();
+    }
+    let (file, window) = open(&image);
+    let kinds =
+        |file: &File| crate::overlay::whiteout::scan(&Tree::open(file, window).unwrap(), None).unwrap().unwrap().kinds;
+    let found = kinds(&file);
+    assert_eq!((found.fuse, found.ordinary), (hidden().len() as u64 - 1, 0));
+    assert_eq!(translate(&file, window).unwrap().left, 0);
+    let mut expected = hidden();
+    expected.remove("a");
+    expected.extend([".wh.a".to_owned(), ".wh..wh..opq".to_owned()]);
+    assert_eq!(names(&image), expected);
+    assert_eq!((kinds(&file).fuse, kinds(&file).ordinary), (0, 0));
+    fsck(&image, "-n", 0);
+}
+
 /// Without a free block to move to, such names stay as they are; with one, they are moved one after the other.
 #[test]
 fn a_full_image_is_translated_as_far_as_it_can_be() {
