@@ -79,12 +79,21 @@ pub(super) fn lay(place: &Path, of: &str) -> Result<(), Cannot> {
     let options = format!("userxattr,lowerdir={of}/{LOWER},upperdir={of}/{UPPER},workdir={of}/{WORK}");
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     mount(Some(SOURCE), place, Some("overlay"), flags, Some(options.as_str())).map_err(|errno| {
-        let cure = match errno {
-            Errno::ENOSPC => "what is written to is full: it needs room for three files more",
-            _ => "a user's needs Linux 5.11 and the module overlay",
-        };
-        Cannot(format!("{}: the kernel's OverlayFS cannot be mounted: {}: {cure}", place.display(), errno.desc()))
+        let cure = cure(errno).map(|cure| format!(": {cure}")).unwrap_or_default();
+        Cannot(format!("{}: the kernel's OverlayFS cannot be mounted: {}{cure}", place.display(), errno.desc()))
     })
+}
+
+/// What the kernel means by it, where that is one thing. Of the rest the server of what is written to says more.
+fn cure(errno: Errno) -> Option<&'static str> {
+    match errno {
+        Errno::ENOSPC | Errno::EDQUOT => {
+            Some("what is written to, or its disk, is full: it needs room for three files more")
+        }
+        Errno::ENODEV => Some("the kernel's module overlay is missing: as root: modprobe overlay"),
+        Errno::EPERM | Errno::EINVAL => Some("a user's needs Linux 5.11"),
+        _ => None,
+    }
 }
 
 fn open_directory(path: &Path) -> Result<File, Cannot> {
@@ -93,4 +102,17 @@ fn open_directory(path: &Path) -> Result<File, Cannot> {
         .custom_flags(O_PATH | O_DIRECTORY)
         .open(path)
         .map_err(|error| Cannot::because(&path.display().to_string(), error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_an_old_kernel_answers_is_called_that() {
+        assert!(cure(Errno::EINVAL).is_some_and(|cure| cure.contains("5.11")));
+        for other in [Errno::ENOSPC, Errno::EDQUOT, Errno::EIO, Errno::EROFS, Errno::ENOMEM, Errno::ENODEV] {
+            assert!(cure(other).is_none_or(|cure| !cure.contains("5.11")), "{other}");
+        }
+    }
 }

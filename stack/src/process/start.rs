@@ -40,6 +40,7 @@ pub struct Server {
     channel: Channel,
     /// What it has said so far.
     said: Mutex<Vec<String>>,
+    is_left: bool,
 }
 
 /// What is known of a server that has ended.
@@ -70,7 +71,7 @@ impl Server {
         let process = command.spawn().map_err(failed("the server cannot be started"))?;
         // The command holds the child's end of the socket.
         drop(command);
-        let server = Self { process, channel, said: Mutex::default() };
+        let server = Self { process, channel, said: Mutex::default(), is_left: false };
         for (image, file) in images {
             server.send(&ToServer::Image(image), &[file])?;
         }
@@ -100,6 +101,13 @@ impl Server {
                 None => return Err(Cannot("the server has ended".into())),
             }
         }
+    }
+
+    /// Why something cannot be done with its mount: what the kernel has told, and what it has said itself by then.
+    fn explained(&self, why: String) -> Cannot {
+        self.listen(Some(Instant::now()));
+        let said = lock(&self.said);
+        Cannot(std::iter::once(why).chain(said.iter().cloned()).collect::<Vec<_>>().join(": "))
     }
 
     /// What it has said is more than that it is gone.
@@ -154,6 +162,11 @@ impl Server {
         let _ = self.process.kill();
     }
 
+    /// Kills it, and does not wait until it is gone: a disk that does not answer may keep it for ever, and it keeps its locks so long.
+    pub fn leave(mut self) {
+        self.is_left = true;
+    }
+
     /// Whether it has something to say, or has ended, before it is too late and before `engine` is gone.
     fn answers(&self, deadline: Instant, engine: &Channel) -> bool {
         loop {
@@ -184,7 +197,9 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.process.kill();
-        let _ = self.process.wait();
+        if !self.is_left {
+            let _ = self.process.wait();
+        }
     }
 }
 
@@ -228,7 +243,7 @@ impl Entrance {
                     server.serve(&mount, &self.0)?;
                     self.send(&ToEntry::Ready, &[])?;
                 }
-                Some((FromEntry::Failed(why), _)) => return Err(Cannot(why).into()),
+                Some((FromEntry::Failed(why), _)) => return Err(server.explained(why).into()),
                 Some((FromEntry::NoEngine(why), _)) => return Err(LeadError::Engine(why)),
                 // It is the engine now, or has ended: whoever waits for the engine learns that.
                 None => return Ok(()),

@@ -7,6 +7,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("git_works", git_works),
     ("sqlite_works", sqlite_works),
     ("trees_are_copied_and_packed", trees_are_copied_and_packed),
+    ("a_name_is_renamed_over_another_of_its_file", a_name_is_renamed_over_another_of_its_file),
 ];
 
 fn git_works() -> Result<(), String> {
@@ -39,6 +40,13 @@ fn trees_are_copied_and_packed() -> Result<(), String> {
         truncate -s 5G a/sparse; cp -a a b; diff -r a/b b/b; test $(stat -c %h b/c) = 2; test $(stat -c %Y:%a b/b/2) = 1000:644; test $(stat -c %a b/b/3) = 4711
         test $(du -k b/sparse | cut -f1) -lt 100; rm b/sparse; tar -cf t.tar b; rm -r b; tar -xf t.tar; diff -r a/b b/b; test $(stat -c %i b/c) = $(stat -c %i b/b/1)";
     sessions(script, "cd $D; diff -r a/b b/b; rm -r a b t.tar; ls -A")
+}
+
+/// rename(2) leaves both then, and mv(1) sees that they are one file.
+fn a_name_is_renamed_over_another_of_its_file() -> Result<(), String> {
+    let script = "cd $D; echo x > a; ln a b; perl -e 'rename \"a\", \"b\" or die'; test \"$(ls | xargs)\" = 'a b'; echo y >> a; test \"$(xargs < b)\" = 'x y'
+        test $(stat -c %h a) = 2; ! mv a b 2> /dev/null; rm a; test \"$(ls)\" = b; test $(stat -c %h b) = 1; test \"$(xargs < b)\" = 'x y'";
+    sessions(script, "cd $D; test \"$(ls)\" = b; test \"$(xargs < b)\" = 'x y'; rm b; ls -A")
 }
 
 /// What one session makes, another one finds.

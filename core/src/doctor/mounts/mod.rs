@@ -52,7 +52,7 @@ fn mounts(mounts: &MountFacts) -> Check {
         (_, None, Some(why)) => Check::warning(
             ID,
             format!("{own}, but not what is written to (:rw, :tmp): {why}"),
-            "as root: modprobe overlay; Linux 5.11 or later",
+            "see the reason, or set mounts = \"engine\"",
         ),
     }
 }
