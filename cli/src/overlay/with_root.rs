@@ -45,32 +45,31 @@ pub(crate) fn with_root(args: WithRootArgs) -> Result<ExitCode, Failure> {
     let stop = Stop::listen().map_err(Failure::not_started)?;
     let around = Surroundings::look(Path::new(SYSTEM_FILE))?;
     let request = request(&around, &args)?;
-    let command = container::command(&around, args.command);
+    let command = container::command(&around, args.command.clone());
     let image = around.cwd.join(&args.image);
     let preview = || around.preview(&request, command.clone(), Some(&image));
     if let Some(format) = args.start.dry_run {
         return container::show(&preview()?, format);
     }
-    let lent = Waiting::new(around.wait(&request), None).until_free(|| {
-        if stop.signal().is_some() {
-            return Ok(None);
-        }
+    Waiting::new(around.wait(&request), None).until_free(|| {
         preview()?;
-        with_root::lend(&image).map(Some).map_err(not_lent)
-    })?;
-    let Some(lent) = lent else { return Ok(container::exit_code(128 + stop.signal().unwrap_or_default())) };
-    report::repaired(&args.image, lent.replayed).iter().for_each(|line| say::notice(line));
-    if lent.owner.is_some() && !lent.noted {
-        say::notice(&unnoted(&args.image));
-    }
-    let ended = match stop.signal() {
-        Some(signal) => Ok(container::exit_code(128 + signal)),
-        None => around.plan(&request, command).and_then(|plan| container::run_at_prompt(&plan)),
-    };
-    match lent.owner {
-        Some(owner) => give_back(&args.image, owner, ended),
-        None => ended,
-    }
+        if let Some(signal) = stop.signal() {
+            return Err(Failure::by_signal(signal));
+        }
+        let lent = with_root::lend(&image).map_err(not_lent)?;
+        report::repaired(&args.image, lent.replayed).iter().for_each(|line| say::notice(line));
+        if lent.owner.is_some() && !lent.noted {
+            say::notice(&unnoted(&args.image));
+        }
+        let ended = match stop.signal() {
+            Some(signal) => Ok(container::exit_code(128 + signal)),
+            None => around.plan(&request, command.clone()).and_then(|plan| container::run_at_prompt(&plan)),
+        };
+        match lent.owner {
+            Some(owner) => give_back(&args.image, owner, ended),
+            None => ended,
+        }
+    })
 }
 
 fn request(around: &Surroundings, args: &WithRootArgs) -> Result<Request, Failure> {

@@ -10,7 +10,8 @@ use super::lines;
 /// Why a verb ends without success, and the exit code that tells it.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    code: Code,
+    code: u8,
+    /// Empty where there is nothing to say.
     message: String,
     /// Set where somebody uses an image.
     waits_for: Option<String>,
@@ -34,7 +35,13 @@ pub(crate) enum Code {
 
 impl Failure {
     pub(crate) fn new(code: Code, message: impl Display) -> Self {
-        Self { code, message: message.to_string(), waits_for: None }
+        Self { code: code as u8, message: message.to_string(), waits_for: None }
+    }
+
+    /// The user has ended it by a signal, and knows.
+    pub(crate) fn by_signal(signal: i32) -> Self {
+        let code = u8::try_from((128 + signal) & 0xff).unwrap_or(u8::MAX);
+        Self { code, message: String::new(), waits_for: None }
     }
 
     /// A verb that starts nothing has failed.
@@ -49,7 +56,7 @@ impl Failure {
 
     /// The same failure in a verb that starts nothing.
     pub(crate) fn of_a_verb(self) -> Self {
-        Self { code: Code::Failed, ..self }
+        Self { code: Code::Failed as u8, ..self }
     }
 
     /// A command was not started.
@@ -78,9 +85,11 @@ impl Failure {
         self.message
     }
 
-    /// Says why, in one line, and gives the exit code.
+    /// Says why, in one line, if that is not known, and gives the exit code.
     pub(crate) fn report(&self) -> ExitCode {
-        lines::error(&self.message);
-        ExitCode::from(self.code as u8)
+        if !self.message.is_empty() {
+            lines::error(&self.message);
+        }
+        ExitCode::from(self.code)
     }
 }

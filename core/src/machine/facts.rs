@@ -28,6 +28,8 @@ pub struct Facts {
     pub job_variables: Vec<(String, String)>,
     /// Containers of ours around the caller.
     pub nesting: u32,
+    /// The images that they hold, and those from which Slurm's commands were called outside.
+    pub held_around: Vec<PathBuf>,
     /// The base image.
     pub base: BaseFacts,
     /// The layers in the order of the request.
@@ -190,6 +192,8 @@ pub struct ImageFacts {
     pub unwritten: Option<String>,
     /// Who uses it at the moment.
     pub usage: Usage,
+    /// A container from which this start is made has it too.
+    pub held_around: bool,
     /// What is free on its disk, in bytes, where that is little and less than it can still take: fuse2fs tells nobody what it
     /// could not write, but who asks by fsync(2).
     pub short_of_space: Option<u64>,

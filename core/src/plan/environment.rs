@@ -2,12 +2,13 @@
 //!
 //! Later wins: the job, then the layers from the lowest to the topmost, then the caller's own `--env`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::machine::engine::Engine;
 use crate::machine::facts::{Facts, Kind, LayerFacts};
 use crate::plan::layers::Moded;
 use crate::request::Request;
+use crate::request::held::{self, HELD};
 use crate::request::layer::Mode;
 use condatainer_images::module::Module;
 
@@ -44,6 +45,10 @@ pub(crate) fn variables(
         all.extend(name_of_container(&facts.base.path, is_singularity));
     }
     all.push(("IN_CONDATAINER".into(), level(facts).to_string()));
+    let held = held(facts, layers);
+    if !held.is_empty() {
+        all.push((HELD.into(), held::told(facts.job.as_deref(), &held)));
+    }
     if layers.iter().any(|(layer, mode)| *mode == Mode::Rw && layer.image.is_some()) {
         all.push(("CNT_CONDA_PREFIX".into(), "/ext3/env".into()));
     }
@@ -64,6 +69,12 @@ fn name_of_container(base: &Path, is_singularity: bool) -> impl Iterator<Item = 
     let prefixed = |prefix: &str| values.clone().map(|(name, value)| (format!("{prefix}_{name}"), value));
     let apptainer = (!is_singularity).then(|| prefixed("APPTAINER"));
     apptainer.into_iter().chain([prefixed("SINGULARITY")]).flatten()
+}
+
+/// The images that this container holds, and those around it.
+fn held(facts: &Facts, layers: &[Moded<'_>]) -> Vec<PathBuf> {
+    let images = layers.iter().filter(|(layer, _)| layer.image.is_some()).map(|(layer, _)| &layer.path);
+    images.chain(&facts.held_around).cloned().collect()
 }
 
 fn level(facts: &Facts) -> u32 {

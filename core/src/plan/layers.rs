@@ -107,7 +107,7 @@ fn check_image(layer: &LayerFacts, image: &ImageFacts, mode: Mode, job: Option<&
         return Err(Refusal::HeldByOwnBatch { path });
     }
     if let Some(refusal) = in_use(&path, mode, &image.usage) {
-        return Err(refusal);
+        return Err(if image.held_around { Refusal::HeldAround { path } } else { refusal });
     }
     match (image.state, mode) {
         (State::Errors, _) => Err(Refusal::Damaged { path }),

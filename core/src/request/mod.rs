@@ -2,10 +2,12 @@
 //!
 //! [`layer`] and [`bind`] read what users write, [`names`] turns names into paths, [`script`] reads what a script asks for by itself.
 //! All of it becomes a [`Request`], with absolute paths, which travels to the node in an `envelope`.
+//! `held` tells what the containers around a start have.
 
 mod asked;
 pub mod bind;
 mod envelope;
+pub(crate) mod held;
 pub mod layer;
 pub mod names;
 pub mod script;

@@ -19,7 +19,9 @@ use crate::run::images::recheck;
 use crate::run::images::repair;
 use crate::run::images::scan_cache;
 use crate::run::images::scan_cache::CachedScan;
+use crate::run::images::turn;
 use crate::run::mounted_stack::MountedStack;
+use crate::run::mounted_stack::end::{Caller, still_writing};
 use crate::run::scratch::Scratch;
 use crate::run::session::OpenSession;
 use condatainer_formats::ext::Room;
@@ -69,6 +71,8 @@ impl<'a> Container<'a> {
         repair::repair(plan, options.say)?;
         let scratch = Scratch::for_plan(plan, options.say)?;
         let room = plan.holds.as_deref().and_then(after_write::room);
+        // Until the engine has its locks.
+        let _turns = if plan.mounts.own().is_none() { turn::take(plan)? } else { Vec::new() };
         let mut mounted = MountedStack::for_plan(plan)?;
         let mut child = spawn(plan, &scratch, mounted.as_mut(), options, streams)?;
         if let Some(Err(error)) = mounted.as_mut().map(|mounted| mounted.lead(child.number(), &plan.engine, streams)) {
@@ -121,12 +125,13 @@ impl<'a> Container<'a> {
     }
 
     /// Everything that comes after the engine.
-    pub(crate) fn end(self, options: &mut Options<'_>) -> Outcome {
+    pub(crate) fn end(mut self, options: &mut Options<'_>) -> Outcome {
         if let Some(leftovers) = self.leftovers {
             leftovers.end();
         }
-        let slow = || tell_of_slow_disk(self.plan, options);
-        let served = self.mounted.map(|mounted| mounted.end(slow)).unwrap_or_default();
+        let child = &mut self.child;
+        let mut caller = Caller { say: options.say, gives_up: &mut || child.is_hurried() };
+        let served = self.mounted.take().map(|mounted| mounted.end(&mut caller)).unwrap_or_default();
         served.lines.iter().for_each(|line| (options.say)(line));
         self.scans.into_iter().for_each(CachedScan::renew);
         drop(self.note);
@@ -171,7 +176,7 @@ pub enum Outcome {
 /// The command is gone, and its caller's prompt does not come.
 pub(crate) fn tell_of_slow_disk(plan: &Plan, options: &mut Options<'_>) {
     if let Some(image) = &plan.holds {
-        (options.say)(&format!("{}: waiting until what was written is on the disk", image.display()));
+        (options.say)(&still_writing(image));
     }
 }
 

@@ -96,6 +96,10 @@ impl RunError {
         match self {
             Self::Refused(refusal) => refusal.waits_for(),
             Self::Repair(busy) => busy.waits_for(),
+            // Another start, or a verb, had it in between.
+            Self::Changed { path, what } => {
+                Some(format!("{}: {what} while the container was being started: starting again", path.display()))
+            }
             _ => None,
         }
     }

@@ -71,7 +71,8 @@ impl Scratch {
     pub(crate) fn is_in_place(&self) -> Result<(), RunError> {
         match &self.dir {
             Some(dir) if !dir.is_in_place() || !dir.has(self.inside) => {
-                Err(RunError::Changed { path: dir.path().into(), what: "was replaced by somebody" })
+                let what = "was replaced by somebody while the container was being started: start again";
+                Err(system(dir.path().display().to_string())(io::Error::other(what)))
             }
             _ => Ok(()),
         }

@@ -70,7 +70,7 @@ impl LockedImage {
     /// As [`LockedImage::take`], but readers may go on.
     fn share(opened: Opened, window: Window) -> Result<Self, AcquireError> {
         let Opened { image: seen, file } = opened;
-        let guard = lock::take(&file, window, Access::Read).map_err(|error| not_locked(&seen, &file, window, error))?;
+        let guard = lock(&seen, &file, window, Access::Read)?;
         Self::read(&seen.path, file)?.locked(guard, Purpose::Read, &seen, window)
     }
 
@@ -80,7 +80,7 @@ impl LockedImage {
         if let Some(limit) = file_size_limit::get().filter(|limit| *limit < size) {
             return Err(AcquireError::FileLimit { path: seen.path.clone(), size, limit });
         }
-        let guard = lock::take(&file, window, Access::Write).map_err(|error| not_locked(seen, &file, window, error))?;
+        let guard = lock(seen, &file, window, Access::Write)?;
         Self::read(&seen.path, file)?.locked(guard, Purpose::Change, seen, window)
     }
 
@@ -191,11 +191,13 @@ fn open_for_writing(path: &Path) -> Result<File, AcquireError> {
     })
 }
 
-fn not_locked(image: &Image, file: &File, window: Window, error: LockError) -> AcquireError {
-    match error {
+/// A start whose engine is going to lock it is not overtaken.
+fn lock(image: &Image, file: &File, window: Window, wanted: Access) -> Result<Guard, AcquireError> {
+    let taken = lock::take_turn(file, wanted).and_then(|_turn| lock::take(file, window, wanted));
+    taken.map_err(|error| match error {
         LockError::Busy(kind) => busy(image, file, window, kind),
         LockError::Io(error) => AcquireError::NotLockable { path: image.path.clone(), error },
-    }
+    })
 }
 
 /// Names the holder by its own note, else by what this node tells.

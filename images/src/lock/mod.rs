@@ -5,6 +5,6 @@ pub mod range;
 mod users;
 pub mod who;
 
-pub use range::{Access, Availability, Guard, LockError, WHOLE_FILE, query, take};
+pub use range::{Access, Availability, Guard, LockError, WHOLE_FILE, query, take, take_turn};
 pub use users::{Loop, User, loops, users, writers};
 pub use who::who;

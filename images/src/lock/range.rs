@@ -16,6 +16,9 @@ use condatainer_formats::ext::Window;
 /// The whole file, whatever its length will be: a range without length reaches to the end.
 pub const WHOLE_FILE: Window = Window { offset: 0, size: 0 };
 
+/// A place behind every image's end. Who waits until another program has locked an image for him holds this one meanwhile.
+const TURN: Window = Window { offset: 1 << 62, size: 1 };
+
 /// What somebody wants to do with an image, or does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -103,6 +106,18 @@ pub fn take(file: &File, range: Window, wanted: Access) -> Result<Guard, LockErr
     }
 }
 
+/// Takes the turn of an image: until it is dropped nobody else of us locks the image in a way that excludes this access, or lets another
+/// program do so. `None` where there are no such locks: it is no lock on the image, and nothing depends on it.
+///
+/// # Errors
+/// [`LockError::Busy`]: somebody is at it.
+pub fn take_turn(file: &File, wanted: Access) -> Result<Option<Guard>, LockError> {
+    match take(file, TURN, wanted) {
+        Err(LockError::Busy(kind)) => Err(LockError::Busy(kind)),
+        taken => Ok(taken.ok().filter(|guard| guard.unsupported.is_none())),
+    }
+}
+
 /// What kind of lock was in the way; it may be gone by now, then it is taken for the stronger one.
 fn holder_kind(file: &File, range: Window, wanted: Access) -> Access {
     match query(file, range, wanted) {
@@ -169,6 +184,18 @@ mod tests {
         drop(reader);
         let _writer = take(&b, RANGE, Access::Write).unwrap();
         assert_eq!(query(&a, RANGE, Access::Read).unwrap(), Availability::Held(Access::Write));
+    }
+
+    #[test]
+    fn a_turn_is_no_lock_on_the_image_and_keeps_others_waiting() {
+        let (a, b) = two_handles();
+        let turn = take_turn(&a, Access::Write).unwrap().unwrap();
+        assert_eq!(query(&b, RANGE, Access::Write).unwrap(), Availability::Free);
+        assert!(matches!(take_turn(&b, Access::Read), Err(LockError::Busy(Access::Write))));
+        drop(turn);
+        let _reader = take_turn(&a, Access::Read).unwrap().unwrap();
+        assert!(take_turn(&b, Access::Read).unwrap().is_some());
+        assert!(matches!(take_turn(&b, Access::Write), Err(LockError::Busy(Access::Read))));
     }
 
     #[test]

@@ -1,16 +1,16 @@
 //! Being asked to stop: signals that are noted instead of ending the process, so that the work is brought to an end in order.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use signal_hook::SigId;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::system::process::Process;
 
-/// How many are listening.
-static LISTENERS: AtomicUsize = AtomicUsize::new(0);
+/// What those note who are listening.
+static LISTENERS: Mutex<Vec<Weak<AtomicUsize>>> = Mutex::new(Vec::new());
 
 /// Notes SIGINT, SIGTERM and SIGHUP for as long as it lives, each unless it was ignored (`nohup`). What to do about it is its
 /// owner's business: [`crate::temporary::on_signal::remove_on_signals`] keeps still meanwhile.
@@ -19,7 +19,6 @@ pub struct Stop {
     /// The last signal that came; 0 while none did.
     asked: Arc<AtomicUsize>,
     _handlers: Handlers,
-    _listener: Listener,
 }
 
 impl Stop {
@@ -35,8 +34,8 @@ impl Stop {
             handlers.0.push(signal_hook::flag::register_usize(signal, asked.clone(), number)?);
         }
         // Not before: a signal must not find somebody who does not hear it yet.
-        LISTENERS.fetch_add(1, Ordering::SeqCst);
-        Ok(Self { asked, _handlers: handlers, _listener: Listener })
+        listeners(|all| all.push(Arc::downgrade(&asked)));
+        Ok(Self { asked, _handlers: handlers })
     }
 
     /// Whether one of them came.
@@ -48,17 +47,12 @@ impl Stop {
     /// The last of them that came.
     #[must_use]
     pub fn signal(&self) -> Option<i32> {
-        i32::try_from(self.asked.load(Ordering::Relaxed)).ok().filter(|signal| *signal != 0)
+        number(&self.asked)
     }
 }
 
-#[derive(Debug)]
-struct Listener;
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        LISTENERS.fetch_sub(1, Ordering::SeqCst);
-    }
+fn number(asked: &AtomicUsize) -> Option<i32> {
+    i32::try_from(asked.load(Ordering::Relaxed)).ok().filter(|signal| *signal != 0)
 }
 
 #[derive(Debug)]
@@ -74,7 +68,19 @@ impl Drop for Handlers {
 
 /// Whether somebody notes signals and acts on them himself.
 pub(crate) fn is_listened_to() -> bool {
-    LISTENERS.load(Ordering::SeqCst) > 0
+    listeners(|all| !all.is_empty())
+}
+
+/// The signal that somebody has noted who is listening: for who is about to start something that is not wanted any more.
+#[must_use]
+pub fn noted() -> Option<i32> {
+    listeners(|all| all.iter().filter_map(Weak::upgrade).find_map(|asked| number(&asked)))
+}
+
+fn listeners<T>(work: impl FnOnce(&mut Vec<Weak<AtomicUsize>>) -> T) -> T {
+    let mut all = LISTENERS.lock().unwrap_or_else(PoisonError::into_inner);
+    all.retain(|one| one.strong_count() > 0);
+    work(&mut all)
 }
 
 /// The signals that ask a program to end, without those that whoever started it had it ignore.

@@ -59,18 +59,23 @@ pub(crate) fn arguments() -> Result<Vec<std::ffi::OsString>, Failure> {
 
 pub(crate) fn task(args: TaskArgs) -> Result<ExitCode, Failure> {
     let command = with_broadcast_name(args.command, |name| std::env::var(name).ok());
-    match args.channel.map_or(Ok(None), |channel| joined(channel, args.part, &command))? {
+    match args.channel.map_or(Ok(None), |channel| joined(channel, args.part, &command, args.config.as_deref()))? {
         Some(ended) => Ok(ended),
         None => alone(args.part, args.script, args.config, command),
     }
 }
 
 /// Becomes the command in the step's container; `None` where each task starts its own.
-fn joined(channel: i32, part: TaskPart, command: &[String]) -> Result<Option<ExitCode>, Failure> {
+fn joined(
+    channel: i32,
+    part: TaskPart,
+    command: &[String],
+    config: Option<&Path>,
+) -> Result<Option<ExitCode>, Failure> {
     // One task tells what concerns them all.
     let is_first = std::env::var("SLURM_LOCALID").map_or(true, |number| number == "0");
     let late = || {
-        if is_first && waits() {
+        if is_first && waits(config) {
             say::notice(
                 "the container of this step does not stand yet: an image of it may be in use (--condatainer-wait)",
             );
@@ -107,10 +112,10 @@ fn joined(channel: i32, part: TaskPart, command: &[String]) -> Result<Option<Exi
     }
 }
 
-/// Whether this step was asked to wait for images.
-fn waits() -> bool {
-    let request = std::env::var(VARIABLE).ok().and_then(|text| Request::decode(&text).ok());
-    request.and_then(|request| request.wait).is_some_and(|wait| wait != Wait::No)
+/// Whether this step waits for images.
+fn waits(config: Option<&Path>) -> bool {
+    let waits = |around: Surroundings| Ok(around.wait(&asked_for(&around, None, None)?) != Wait::No);
+    Surroundings::look(config.unwrap_or(Path::new(SYSTEM_FILE))).and_then(waits).unwrap_or(false)
 }
 
 pub(crate) fn failure(command: &[String], error: &JoinError) -> Failure {

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, access, getegid, getgroups};
 
@@ -27,21 +27,27 @@ const LITTLE: u64 = 1 << 30;
 ///
 /// # Errors
 /// The first one that is no image.
-pub(super) fn layers_at_start(layers: &[Layer]) -> Result<Vec<LayerFacts>, SurveyError> {
-    layers.iter().map(|layer| Ok(at_start(layer)?)).collect()
+pub(super) fn layers_at_start(layers: &[Layer], held_around: &[PathBuf]) -> Result<Vec<LayerFacts>, SurveyError> {
+    layers.iter().map(|layer| Ok(at_start(layer, held_around)?)).collect()
 }
 
-fn at_start(layer: &Layer) -> Result<LayerFacts, ImageError> {
+fn at_start(layer: &Layer, held_around: &[PathBuf]) -> Result<LayerFacts, ImageError> {
     let opened = image::open(&layer.path)?;
     let probe = opened.probe()?;
     let mut facts = lasting(layer, &opened, probe.as_ref(), Module::read);
     if let (Some(image), Some(probe)) = (&mut facts.image, probe) {
         image.state = state(probe.state);
         image.usage = usage(&opened);
+        image.held_around = is_among(held_around, &layer.path);
         image.short_of_space = short_of_space(&opened.image, &opened.file);
         image.lack = probe.room.lack();
     }
     Ok(facts)
+}
+
+fn is_among(paths: &[PathBuf], path: &Path) -> bool {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.into());
+    !paths.is_empty() && paths.iter().any(|other| real(other) == real(path))
 }
 
 /// Looks at a layer of a request that is carried out later, perhaps elsewhere: locks and states may change until then. It is a way
@@ -75,6 +81,7 @@ fn lasting(
             refused_by_engine: probe.apptainer.clone().err(),
             unwritten: unwritten(probe.features, probe.block_size, probe.inode_size),
             usage: Usage::Free,
+            held_around: false,
             short_of_space: None,
             lack: None,
             end: opened.image.ext_window().map_or(0, |window| window.offset.saturating_add(window.size)),

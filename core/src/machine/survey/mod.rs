@@ -22,6 +22,7 @@ use crate::machine::facts::{BaseFacts, Facts};
 use crate::machine::slurm_job;
 use crate::request::Request;
 use crate::request::bind::Bind;
+use crate::request::held::{self, HELD};
 use condatainer_images::image;
 use condatainer_images::system::file_size_limit;
 use condatainer_images::system::user::Caller;
@@ -56,7 +57,9 @@ pub fn survey(
     let caller = Caller::current().map_err(SurveyError::Caller)?;
     binds(&request.bind)?;
     let base = base_of(request, config.base(request.base.clone()), config)?;
-    let layers = layer::layers_at_start(&request.layers)?;
+    let job = env.get("SLURM_JOB_ID").cloned();
+    let held_around = env.get(HELD).map(|value| held::heard(value, job.as_deref())).unwrap_or_default();
+    let layers = layer::layers_at_start(&request.layers, &held_around)?;
     let engine = engine(config);
     let mounts = mounts::look(config, request, &caller, engine.as_ref().ok(), tried);
     let unsupported = engine.as_ref().ok().and_then(|engine| engine::unsupported(engine, &base, &layers));
@@ -82,8 +85,9 @@ pub fn survey(
         file_limit: file_size_limit::get(),
         hard_links: None,
         mounts,
-        job: env.get("SLURM_JOB_ID").cloned(),
+        job,
         job_variables: slurm_job::variables(env),
+        held_around,
         nesting: env.get("IN_CONDATAINER").and_then(|level| level.parse().ok()).unwrap_or(0),
         caller,
     })

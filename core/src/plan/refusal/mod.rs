@@ -181,6 +181,12 @@ pub enum Refusal {
         /// The layer.
         path: PathBuf,
     },
+    #[error("{}: the container from which this is started has it too, and would be waited for in vain: start it from outside, or submit a batch script with --condatainer-scope=steps, which leaves the image to the steps", path.display())]
+    /// Whoever waits for this start has the image, and it cannot be had beside him.
+    HeldAround {
+        /// The layer.
+        path: PathBuf,
+    },
     #[error("{}: the file system is marked as damaged: run 'condatainer overlay check --fix {}' and look at what it says", path.display(), path.display())]
     /// The error flag is set.
     Damaged {

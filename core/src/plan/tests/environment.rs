@@ -33,7 +33,15 @@ fn later_layers_win_and_the_caller_wins_over_all() {
     let plan = on(facts, &request, layers).unwrap();
     assert_eq!(plan.path, ["/cnt/a/1/bin", "/cnt/b/2/bin", "/cnt/w/bin"]);
     let told: Vec<_> = plan.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    let expected = ["NCPUS=4", "IN_CONDATAINER=2", "CNT_CONDA_PREFIX=/ext3/env", "B=b", "WHO=image", "A=mine, $x"];
+    let expected = [
+        "NCPUS=4",
+        "IN_CONDATAINER=2",
+        "SLURM_CONDATAINER_HELD=:/w.img",
+        "CNT_CONDA_PREFIX=/ext3/env",
+        "B=b",
+        "WHO=image",
+        "A=mine, $x",
+    ];
     assert_eq!(told, expected);
     assert!(plan.workspace && plan.remarks.contains(&"WHO: image".into()));
     assert_eq!(

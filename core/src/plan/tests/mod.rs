@@ -45,6 +45,7 @@ pub(crate) fn machine() -> Facts {
         job: None,
         job_variables: Vec::new(),
         nesting: 0,
+        held_around: Vec::new(),
         base: BaseFacts {
             path: "/base.sqf".into(),
             kind: Kind::Squashfs,
@@ -107,6 +108,7 @@ pub(crate) fn img(path: &str, mode: Option<Mode>, upper: (u32, u32)) -> LayerFac
         refused_by_engine: None,
         unwritten: None,
         usage: Usage::Free,
+        held_around: false,
         short_of_space: None,
         lack: None,
         end: 1 << 30,
@@ -306,6 +308,23 @@ fn a_step_is_told_when_its_own_batch_script_holds_the_image() {
     let in_job = |job: &str| on(Facts { job: Some(job.into()), ..machine() }, &ANY(), busy()).unwrap_err();
     assert!(in_job("7").to_string().contains("--condatainer-scope=steps"));
     assert!(matches!(in_job("8"), Refusal::HasWriter { .. }));
+}
+
+#[test]
+fn nobody_waits_for_a_container_that_waits_for_him() {
+    let readers = Usage::Readers { seen: None };
+    let writer = Usage::Writer { holder: None, seen: None };
+    for (mode, usage, is_in_the_way) in
+        [(Mode::Rw, &readers, true), (Mode::Ro, &writer, true), (Mode::Ro, &readers, false)]
+    {
+        let image = with_image(img("/e.img", Some(mode), ALICE), |image| {
+            (image.usage, image.held_around) = (usage.clone(), true);
+        });
+        match decided(&ANY(), vec![image]) {
+            Err(refusal @ Refusal::HeldAround { .. }) => assert!(is_in_the_way && refusal.waits_for().is_none()),
+            other => assert!(!is_in_the_way && other.is_ok(), "{other:?}"),
+        }
+    }
 }
 
 #[test]

@@ -53,6 +53,7 @@ fn img(mode: Mode, owner: u32, whiteouts: Whiteouts) -> LayerFacts {
             refused_by_engine: None,
             unwritten: None,
             usage,
+            held_around: false,
             short_of_space: None,
             lack: None,
             end: 0,

@@ -22,6 +22,7 @@ use crate::run::engine::daemons::{self, Asked};
 use crate::run::engine::shim_socket::{Report, ShimSocket};
 use crate::run::engine::signals::{Forward, Incoming, Signals};
 use crate::run::error::{Ended, RunError, system};
+use condatainer_images::system::stop;
 use condatainer_stack::process::ENTER;
 
 /// What this program is called where it is not yet another.
@@ -36,6 +37,9 @@ const SLOW: Duration = Duration::from_secs(2);
 /// An engine that was asked to end, and has run no command, has ended by then if it can.
 const LATE: Duration = Duration::from_secs(5);
 
+/// What is not on the disk yet is worth more than one Ctrl-C.
+const OFTEN_ENOUGH: u32 = 3;
+
 /// Signals by which a user says that he does not want to wait.
 const IMPATIENT: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
 
@@ -49,6 +53,8 @@ pub(crate) struct Child {
     socket: ShimSocket,
     signals: Signals,
     interrupted: Option<Signal>,
+    /// How often the user has said since the end that he does not want to wait.
+    hurried: u32,
     ended: Option<WaitStatus>,
 }
 
@@ -88,6 +94,10 @@ impl Child {
         way_in: Option<OwnedFd>,
     ) -> Result<Self, RunError> {
         let signals = Signals::listen(forward)?;
+        // Whoever has waited for an image, or has lent it, was listening before; it is not wanted any more.
+        if let Some(signal) = stop::noted() {
+            return Err(RunError::Interrupted(signal));
+        }
         let (program, arguments) = argv.split_first().ok_or_else(|| system("no engine")(Errno::EINVAL.into()))?;
         let mut command = Command::new(if way_in.is_some() { PROGRAM } else { program });
         if way_in.is_some() {
@@ -121,6 +131,7 @@ impl Child {
             socket,
             signals,
             interrupted: None,
+            hurried: 0,
             ended: None,
         })
     }
@@ -208,6 +219,16 @@ impl Child {
     /// The last of these that has come in.
     pub(crate) fn interrupted(&self) -> Option<Signal> {
         self.interrupted
+    }
+
+    /// After its end: whether the user has said often enough that he does not want to wait for what comes then.
+    pub(crate) fn is_hurried(&mut self) -> bool {
+        let signals = self.signals.take().into_iter().filter_map(|incoming| match incoming {
+            Incoming::PassOn(signal) | Incoming::Known(signal) => Some(signal),
+            Incoming::Child => None,
+        });
+        self.hurried += signals.filter(|signal| IMPATIENT.contains(signal)).map(|_| 1).sum::<u32>();
+        self.hurried >= OFTEN_ENOUGH
     }
 
     /// Whether a signal has ended the engine itself, so that it could not end its FUSE programs.

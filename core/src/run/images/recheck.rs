@@ -12,6 +12,7 @@ use crate::plan::refusal::{Limit, Refusal};
 use crate::plan::{Overlay, Plan};
 use crate::request::layer::Mode;
 use crate::run::error::RunError;
+use crate::run::images::as_planned;
 use condatainer_formats::ext::Stamp;
 use condatainer_images::acquire::holder;
 use condatainer_images::acquire::usage::usage;
@@ -32,15 +33,7 @@ pub(crate) fn unchanged(plan: &Plan) -> Result<(), RunError> {
     plan.watch.iter().try_for_each(|watch| {
         let changed = |what| RunError::Changed { path: watch.path.clone(), what };
         let now = image::open(&watch.path).map_err(|_| changed("was removed or replaced"))?;
-        if (now.image.dev, now.image.ino) != watch.identity {
-            return Err(changed("was replaced by another file"));
-        }
-        let probe = now.probe().ok().flatten();
-        let upper = probe.as_ref().and_then(|probe| probe.upper.owner()).map(|owner| (owner.uid, owner.gid));
-        if upper != watch.upper {
-            return Err(changed("changed its owner"));
-        }
-        match (watch.stamp, probe) {
+        match (watch.stamp, as_planned::probe(&now, watch)?) {
             (Some(before), Some(probe)) if !still_honoured(plan, &now, before, probe.stamp) => {
                 Err(changed("was written to"))
             }

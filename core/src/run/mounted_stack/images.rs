@@ -6,12 +6,13 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
+use crate::plan::Plan;
 use crate::plan::layers::in_use;
 use crate::plan::mounting::OwnMounts;
 use crate::plan::refusal::Refusal;
-use crate::plan::{Plan, Watch};
 use crate::request::layer::Mode;
 use crate::run::error::{RunError, system};
+use crate::run::images::as_planned;
 use condatainer_formats::ext::Window;
 use condatainer_formats::sif::PartitionFs;
 use condatainer_images::acquire::usage::usage;
@@ -38,7 +39,8 @@ pub(super) fn open(plan: &Plan, own: &OwnMounts) -> Result<Vec<Locked>, RunError
     let mut images = vec![base];
     for path in plan.layers() {
         let layer = if own.workspace.as_ref() == Some(path) { to_be_written(path)? } else { opened(path)? };
-        plan.watch.iter().filter(|watch| watch.path == *path).try_for_each(|watch| is_as_planned(&layer, watch))?;
+        let mut watched = plan.watch.iter().filter(|watch| watch.path == *path);
+        watched.try_for_each(|watch| as_planned::probe(&layer.opened, watch).map(drop))?;
         let upper = upper(&layer.opened)?;
         images.push(Locked { upper, ..layer });
     }
@@ -116,7 +118,8 @@ fn written_parts(opened: &Opened) -> Vec<Window> {
 
 /// Where locks do not exist, a writer on another node would not be seen, and what we have read once is believed for as long as we run.
 fn locked(path: &Path, opened: &Opened, window: Window) -> Result<Guard, RunError> {
-    match lock::take(&opened.file, window, Access::Read) {
+    let turn = lock::take_turn(&opened.file, Access::Read);
+    match turn.and_then(|_turn| lock::take(&opened.file, window, Access::Read)) {
         Ok(Guard { unsupported: Some(_), .. }) => Err(unserved(path, "its file system has no locks")),
         Ok(guard) => Ok(guard),
         Err(LockError::Busy(_)) => Err(taken(path, opened, Mode::Ro)),
@@ -128,16 +131,6 @@ fn locked(path: &Path, opened: &Opened, window: Window) -> Result<Guard, RunErro
 fn taken(path: &Path, opened: &Opened, mode: Mode) -> RunError {
     let refusal = in_use(path, mode, &usage(opened));
     refusal.unwrap_or(Refusal::HasWriter { path: path.into(), mode, holder: None, seen: None }).into()
-}
-
-fn is_as_planned(layer: &Locked, watch: &Watch) -> Result<(), RunError> {
-    let image = &layer.opened.image;
-    if (image.dev, image.ino) != watch.identity {
-        return Err(changed(&watch.path, "was replaced by another file"));
-    }
-    let probe = layer.opened.probe().ok().flatten();
-    let upper = probe.as_ref().and_then(|probe| probe.upper.owner()).map(|owner| (owner.uid, owner.gid));
-    if upper == watch.upper { Ok(()) } else { Err(changed(&watch.path, "changed its owner")) }
 }
 
 /// A base's own file system, and the overlays that a SIF brings along, as the engine stacks them.

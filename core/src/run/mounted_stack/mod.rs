@@ -2,8 +2,9 @@
 //! the engine.
 //!
 //! The locks are those that the engine would take, and they are held before anything of the images is read. So what was decided is
-//! looked at once more here, before anything runs, and cannot change any more.
+//! looked at once more here, before anything runs, and cannot change any more. [`end`] is what comes after the engine.
 
+pub(crate) mod end;
 mod images;
 
 use std::fs::File;
@@ -11,7 +12,6 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::libc::O_DIRECTORY;
@@ -25,13 +25,9 @@ use crate::run::engine::leftovers::Leftovers;
 use crate::run::engine::shim_socket::Report;
 use crate::run::engine::stuck::{Look, Stuck};
 use crate::run::error::{RunError, system};
-use crate::run::images::server_end::{self, End};
-use condatainer_formats::ext::raw::{Fs, state_of};
-use condatainer_images::image::Image;
 use condatainer_stack::namespace::Cannot;
-use condatainer_stack::process::start::{Entrance, LeadError, Patience, Server, ServerEnd};
+use condatainer_stack::process::start::{Entrance, LeadError, Server};
 use condatainer_stack::process::{Entry, Point, Stack};
-use condatainer_writer::device::FileDevice;
 use images::Locked;
 
 /// How often is looked for those that cannot end. Whoever is killed ends at once, if nothing is wrong.
@@ -39,10 +35,6 @@ pub(crate) const LOOK: Duration = Duration::from_secs(5);
 /// In so many looks one after another a server is blocked that is not to be waited for any longer. Slurm gives up a node a minute after it
 /// has killed a step's processes (UnkillableStepTimeout).
 const ENOUGH: u32 = 9;
-/// A server that has nothing left to write ends within it.
-const MOMENT: Duration = Duration::from_millis(100);
-/// After this whoever waits wants to know what for.
-const SLOW: Duration = Duration::from_secs(2);
 
 /// See the module.
 pub(crate) struct MountedStack {
@@ -57,6 +49,8 @@ pub(crate) struct MountedStack {
     looked: Instant,
     waits: u32,
     is_killed: bool,
+    /// It was killed because its disk does not answer, which so nobody else is to wait for.
+    disk_hangs: bool,
     // The server has its own descriptors of the same open files; a lock goes with the last one.
     images: Vec<Locked>,
 }
@@ -84,6 +78,7 @@ impl MountedStack {
             looked: Instant::now(),
             waits: 0,
             is_killed: false,
+            disk_hangs: false,
             images,
         }))
     }
@@ -130,7 +125,8 @@ impl MountedStack {
         self.looked = Instant::now();
         let inside = self.inside.as_ref().map(Leftovers::all_inside).unwrap_or_default();
         let now = Look::at(&inside, server.number());
-        self.waits = match now.stuck_since(&self.seen) {
+        let stuck = now.stuck_since(&self.seen);
+        self.waits = match stuck {
             Some(Stuck::Stopped) => ENOUGH,
             // What was accepted of everybody in the container is lost with the server, and a disk may be slow.
             Some(Stuck::Blocked) if self.own.workspace.is_some() => self.waits + 1,
@@ -139,6 +135,7 @@ impl MountedStack {
         };
         if self.waits >= ENOUGH {
             self.kill();
+            self.disk_hangs = stuck == Some(Stuck::Blocked);
         }
         self.seen = now;
     }
@@ -147,64 +144,6 @@ impl MountedStack {
     pub(crate) fn kill(&mut self) {
         self.server.iter_mut().for_each(Server::kill);
         self.is_killed = true;
-    }
-
-    /// After the engine's end: waits for the server's. `slow` is called where that takes long.
-    pub(crate) fn end(mut self, slow: impl FnOnce()) -> ServerEnd {
-        let Some(server) = self.server.take_if(|_| !self.is_killed) else {
-            let why = "what served the layers did not answer a process that was to end, and was killed";
-            return ServerEnd { lines: vec![why.into()], has_failed: true };
-        };
-        if self.own.workspace.is_none() {
-            return server.end(Patience::Short);
-        }
-        if !server.ends_within(MOMENT) {
-            // Somebody whom the command has left behind may keep the mount. He may save what he has; a user of the container's whom we
-            // cannot send a signal loses the files.
-            self.inside.iter().filter(|inside| inside.are_ours()).for_each(Leftovers::end);
-            server.ask_to_end();
-        }
-        if !server.ends_within(SLOW) {
-            slow();
-        }
-        let end = server.end(Patience::UntilWritten);
-        if end.has_failed {
-            self.recover();
-        } else if let Some((image, file)) = self.written()
-            && let Some(window) = image.ext_window()
-            && Fs::open(file, window, u64::MAX).is_ok_and(|fs| state_of(&fs.sb).is_clean())
-        {
-            server_end::note(file, window, End::Whole);
-        }
-        end
-    }
-
-    /// The image that is written.
-    fn written(&self) -> Option<(&Image, &File)> {
-        let is_written = |locked: &&Locked| Some(&locked.opened.image.path) == self.own.workspace.as_ref();
-        self.images.iter().find(is_written).map(|locked| (&locked.opened.image, &locked.opened.file))
-    }
-
-    /// Puts the image of a killed server in order while it is still locked: fuse2fs of Debian 12 crashes on a journal that was not replayed.
-    fn recover(&self) {
-        let Some((image, file)) = self.written() else { return };
-        if let (Some(window), Ok(device)) = (image.ext_window(), file.try_clone()) {
-            // Whoever opens it next does what cannot be done now.
-            let _ = condatainer_writer::recover(Arc::new(FileDevice::new(device, window)));
-            if self.inside.is_some() {
-                server_end::note(file, window, End::Killed);
-            }
-        }
-    }
-}
-
-impl Drop for MountedStack {
-    fn drop(&mut self) {
-        if let Some(server) = self.server.take() {
-            // Killed, and waited for: nothing is replayed while it still writes.
-            drop(server);
-            self.recover();
-        }
     }
 }
 

@@ -28,6 +28,7 @@ use crate::join::shim::job_of;
 use crate::join::system::Below;
 use crate::machine::variables::variables_of;
 use crate::request::VARIABLE as REQUEST;
+use crate::request::held::HELD;
 use crate::step::channel::receive;
 use crate::step::limits;
 use condatainer_images::system::process::Process;
@@ -101,6 +102,8 @@ fn variables(caller: &Process, first: &Process, outside: &Variables, program: &P
     let inside = as_started(first)?;
     let mut variables = unmerged(own, outside, &inside);
     keep_request(&mut variables, outside);
+    // It is held for as long as the container's command waits for this one.
+    variables.extend(inside.get_key_value(HELD.as_bytes()).map(|(name, value)| (name.clone(), value.clone())));
     // Where a shell has found the command.
     if let Some(found) = variables.get_mut(b"_".as_slice()).filter(|found| found.starts_with(SHOWN.as_bytes())) {
         *found = program.as_os_str().as_bytes().to_vec();

@@ -6,7 +6,7 @@ use crate::support::{Desk, Expect, WHERE, tests};
 
 tests! {
     Apptainer, Desk: [
-        a_second_writer_is_told_who_holds_the_image, a_writer_waits_for_readers, who_waits_comes_after, a_step_that_waits_can_be_cancelled, own_batch_holds_the_image,
+        a_second_writer_is_told_who_holds_the_image, a_writer_waits_for_readers, who_waits_comes_after, short_starts_at_once_come_one_after_the_other, who_lends_an_image_waits_for_it, a_step_that_waits_can_be_cancelled, own_batch_holds_the_image,
         the_next_job_finds_the_image_free, a_killed_writer_is_repaired_and_synced_data_is_there, a_reader_of_a_killed_image_is_not_refused,
         left_over_daemons_are_ended, a_full_disk_is_no_success, a_full_image_is_no_success, an_image_without_inodes_is_no_success,
         a_full_tmpdir_is_no_success, a_limit_on_file_sizes_is_refused_at_once, what_is_written_anew_has_no_old_end,
@@ -76,6 +76,28 @@ fn who_waits_comes_after(desk: &Desk) -> Result<()> {
     desk.is_clean("env.img")
 }
 
+/// Whoever is faster may be through before the others look again.
+fn short_starts_at_once_come_one_after_the_other(desk: &Desk) -> Result<()> {
+    desk.image("env.img")?;
+    let text = "for i in 1 2 3 4 5 6; do condatainer exec --wait -o env.img:rw -- sh -c \"echo $i >> /came\" 2> said.$i || echo failed $i & done; wait";
+    let output = desk.script(text)?.success()?;
+    ensure!(output.stdout.is_empty(), "{output:?} {}", desk.script("cat said.*")?.stdout);
+    desk.exec(&["-o", "env.img:ro"], "sort /came | xargs")?.says("1 2 3 4 5 6")?;
+    desk.is_clean("env.img")
+}
+
+/// And a signal ends that at once.
+fn who_lends_an_image_waits_for_it(desk: &Desk) -> Result<()> {
+    desk.image("env.img")?;
+    while_held(desk, "rw", |_| {
+        let with_root = "condatainer overlay with-root --wait env.img -- sh -c 'id -u > /came' 2> said & start=$!; until grep -q 'waiting until' said; do sleep 0.05; done";
+        desk.script(&format!("{with_root}; kill -TERM $start; wait $start"))?.ends_with(143)?;
+        desk.script(&format!("{with_root}; rm held; wait $start; cat said"))?.success().map(drop)
+    })?;
+    desk.exec(&["-o", "env.img:ro"], "cat /came; stat -c %u /came")?.says("0\n1001")?;
+    desk.is_clean("env.img")
+}
+
 /// Its task and its keeper end, although nobody has let go of the image.
 fn a_step_that_waits_can_be_cancelled(desk: &Desk) -> Result<()> {
     desk.image("env.img")?;
@@ -102,6 +124,13 @@ fn own_batch_holds_the_image(desk: &Desk) -> Result<()> {
     ensure!(text.contains("batch\n") && !text.contains("RAN"), "{text}");
     ensure!(
         text.contains("this job's own batch script holds the image") && text.contains("--condatainer-scope=steps"),
+        "{text}"
+    );
+    // Of one who reads it no note tells.
+    let reads = "#!/bin/sh\n#SBATCH --time=2 --condatainer-overlay=env.img --condatainer-wait\necho batch; srun --condatainer-overlay=env.img:rw echo RAN; echo ended $?\n";
+    let (_, text) = desk.batch(&[], reads)?;
+    ensure!(
+        text.contains("ended 125") && text.contains("would be waited for in vain") && !text.contains("RAN"),
         "{text}"
     );
     desk.nodes_are_well()

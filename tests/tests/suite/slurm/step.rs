@@ -140,7 +140,8 @@ fn the_environment_is_what_apptainer_makes_it(desk: &Desk) -> Result<()> {
     let names = |text: &str| {
         let mut names: Vec<String> = text.lines().filter_map(|line| Some(line.split_once('=')?.0.to_owned())).collect();
         names.retain(|name| {
-            let own = name.starts_with("CONDATAINER_") || name == "IN_CONDATAINER" || name == "SLURM_CONDATAINER";
+            let own =
+                name.starts_with("CONDATAINER_") || name == "IN_CONDATAINER" || name.starts_with("SLURM_CONDATAINER");
             !own && !["NCPUS", "NNODES", "NTASKS", "OMP_NUM_THREADS"].contains(&name.as_str())
         });
         names.sort_unstable();

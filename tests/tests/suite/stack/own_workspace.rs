@@ -10,7 +10,7 @@ tests! {
     ApptainerOnce, Desk: [
         every_verb_writes_by_our_server, steps_and_jobs_write_by_our_server, root_and_the_user_write_one_image, names_of_one_file_come_and_go,
         what_is_deleted_is_deleted_on_both_ways, a_sif_is_written_in_place, what_a_command_leaves_behind_holds_nobody,
-        a_full_image_is_the_commands_error, a_full_disk_is_the_commands_error, an_image_that_we_do_not_write_is_the_engines,
+        who_waits_for_the_disk_can_be_ended, a_full_image_is_the_commands_error, a_full_disk_is_the_commands_error, an_image_that_we_do_not_write_is_the_engines,
         whoever_is_killed_the_image_is_whole, a_killed_step_leaves_a_whole_image, a_killed_server_is_no_success_of_a_step, killed_at_any_moment, one_of_many_writes_at_a_time,
         what_lies_beside_the_home_directory_is_shown,
     ];
@@ -168,6 +168,30 @@ fn what_a_command_leaves_behind_holds_nobody(desk: &Desk) -> Result<()> {
     nothing_is_left(desk)
 }
 
+/// A server that somebody has stopped as well is made to go on; after the third signal it is left alone. The process itself may wait on when
+/// it closes the image, until its file server is back.
+fn who_waits_for_the_disk_can_be_ended(desk: &Desk) -> Result<()> {
+    desk.image("env.img")?;
+    let disk = "condatainer o -s 100M disk.img > /dev/null; mkdir net; fuse2fs -o fakeroot,rw disk.img net > /dev/null 2>&1; disk=$(pgrep -u alice -f '^fuse2fs -o fakeroot,rw disk.img' -n); cp env.img net; mkfifo go";
+    let waits = |word: &str| {
+        format!(
+            "condatainer exec -w -o net/env.img -- sh -c 'echo {word} > /{word}; : > there; read word < go' 2> said & start=$!; until [ -e there ]; do sleep 0.05; done
+            rm there; kill -STOP $disk; echo on > go; until grep -q 'waiting until what was written' said; do sleep 0.1; done"
+        )
+    };
+    let text = format!(
+        "{disk}; {}; kill -STOP $(servers); kill -CONT $disk; wait $start || exit 77; cat said
+        {}; for n in 1 2; do kill -TERM $start; sleep 0.3; done; ! grep replays said; kill -TERM $start; until grep replays said; do sleep 0.1; done; kill -CONT $disk; wait $start; code=$?
+        until [ -z \"$(servers)\" ]; do sleep 0.1; done; condatainer exec -w -o net/env.img -- cat /first; condatainer overlay check net/env.img > /dev/null || echo bad; fusermount3 -u net; exit $code",
+        waits("first"),
+        waits("second")
+    );
+    let output = ours(desk, &text)?.ends_with(1)?;
+    ensure!(output.stdout.matches("its next use replays its journal\n").count() == 1, "{output:?}");
+    ensure!(output.stdout.ends_with("\nfirst\n") && output.elapsed.as_secs() < 60, "{output:?}");
+    nothing_is_left(desk)
+}
+
 fn a_full_image_is_the_commands_error(desk: &Desk) -> Result<()> {
     desk.small_image("env.img")?;
     let fill = "head -c 30M /dev/zero > /big && echo RAN; stat -c %s /big | wc -c; perl -e \"open(F, q(>), q(/b)) or die; print F q(x) x 9000; close(F) or exit 3\"; echo $?; \
@@ -201,6 +225,11 @@ fn a_full_disk_is_the_commands_error(desk: &Desk) -> Result<()> {
     let check = "cat /few; while read i sum; do [ \"$(cksum < /d/$i)\" = \"$sum\" ] || echo $i; done < /sums; rm -r /d; echo gone";
     ours(desk, &format!("condatainer exec -w -o small/env.img -- sh -c '{check}'"))?.says("few\ngone")?;
     desk.is_clean("small/env.img")?;
+    desk.image("small/new.img")?;
+    desk.script("! cat /dev/zero > small/ballast 2> /dev/null; df --output=avail small | tail -n1 | tr -d ' '")?
+        .says("0")?;
+    let output = desk.refused(ours(desk, "condatainer exec -w -o small/new.img -- echo RAN")?, "full")?;
+    ensure!(!output.stderr.contains("5.11"), "{output:?}");
     nothing_is_left(desk)?;
     desk.as_root("umount -l small").map(drop)
 }
