@@ -16,7 +16,7 @@ mod surroundings;
 use std::process::ExitCode;
 
 use clap::Parser;
-use condatainer_core::run::engine::daemons;
+use condatainer_core::run::engine_mounts::daemons;
 use condatainer_core::step::relay;
 use condatainer_images::temporary::on_signal;
 

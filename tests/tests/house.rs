@@ -279,3 +279,60 @@ fn at_most_a_dozen_names_stand_side_by_side() {
     }
     assert!(crowded.is_empty(), "{}", crowded.join("\n"));
 }
+
+/// What serves only starts whose layers the engine mounts: by which words it is named, where it lies, and the files that may know of it. It
+/// could be deleted together with these words in them.
+const OF_THE_ENGINES_MOUNTS: [(&str, &str, &[&str]); 3] = [
+    (
+        "engine_mounts::",
+        "core/src/run/engine_mounts",
+        &["core/src/run/container.rs", "core/src/run/engine/child.rs", "cli/src/main.rs", "cli/src/start/container.rs"],
+    ),
+    (
+        "whiteout::",
+        "images/src/overlay/whiteout",
+        &[
+            "core/src/machine/survey/whiteouts.rs",
+            "core/src/run/engine_mounts/after_write.rs",
+            "core/src/run/engine_mounts/scan_cache.rs",
+            "core/src/run/engine_mounts/second_look.rs",
+            "images/src/verbs/check/error.rs",
+            "images/src/verbs/check/ext/whiteouts.rs",
+            "images/src/verbs/info/ext.rs",
+        ],
+    ),
+    (
+        "interposers::",
+        "core/src/machine/interposers.rs",
+        &[
+            "core/src/doctor/engine/read.rs",
+            "core/src/machine/survey/engine.rs",
+            "core/src/machine/survey/hard_links.rs",
+            "core/src/run/engine_mounts/abandoned.rs",
+            "core/src/run/engine_mounts/daemons.rs",
+        ],
+    ),
+];
+
+#[test]
+fn few_know_what_serves_the_engines_mounts() {
+    let sources: Vec<PathBuf> = LIBRARIES.iter().flat_map(|library| rust_files(&top().join(library))).collect();
+    for (words, home, joints) in OF_THE_ENGINES_MOUNTS {
+        let mut found = BTreeSet::new();
+        for path in &sources {
+            let name = path.strip_prefix(top()).unwrap();
+            let is_of_tests = is_of_tests(
+                &name.with_extension("").iter().map(|part| part.to_string_lossy().into_owned()).collect::<Module>(),
+            );
+            if name.starts_with(home) || is_of_tests || name.starts_with("tests") {
+                continue;
+            }
+            let text = fs::read_to_string(path).unwrap();
+            if text.lines().any(|line| !line.trim_start().starts_with("//") && line.contains(words)) {
+                found.insert(name.to_string_lossy().into_owned());
+            }
+        }
+        let expected: BTreeSet<String> = joints.iter().map(|joint| (*joint).to_owned()).collect();
+        assert_eq!(found, expected, "{words}: {home} is known to other files than to these");
+    }
+}

@@ -14,7 +14,7 @@ use condatainer_core::plan::refusal::Refusal;
 use condatainer_core::plan::{self, Command, Plan};
 use condatainer_core::request::bind::Bind;
 use condatainer_core::request::{Request, parse_assignment};
-use condatainer_core::run::engine::abandoned;
+use condatainer_core::run::engine_mounts::abandoned;
 use condatainer_core::run::{self, Ended, Forward, Options, apt};
 use condatainer_core::start;
 use condatainer_images::verbs::with_root;

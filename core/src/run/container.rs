@@ -6,25 +6,18 @@ use std::os::fd::AsRawFd;
 use crate::machine::version::no_engine;
 use crate::plan::Plan;
 use crate::plan::refusal::Refusal;
-use crate::run::engine::abandoned;
 use crate::run::engine::child::{Child, Streams};
 use crate::run::engine::descriptors;
-use crate::run::engine::engine_config;
 use crate::run::engine::leftovers::Leftovers;
 use crate::run::engine::shim_socket::{Report, ShimSocket};
 use crate::run::engine::signals::Forward;
+use crate::run::engine_mounts::EngineMounts;
 use crate::run::error::{Ended, RunError, why_nowhere};
-use crate::run::images::after_write;
-use crate::run::images::recheck;
 use crate::run::images::repair;
-use crate::run::images::scan_cache;
-use crate::run::images::scan_cache::CachedScan;
-use crate::run::images::turn;
 use crate::run::mounted_stack::MountedStack;
 use crate::run::mounted_stack::end::{Caller, still_writing};
 use crate::run::scratch::Scratch;
 use crate::run::session::OpenSession;
-use condatainer_formats::ext::Room;
 use condatainer_images::acquire::holder::{Holder, Published};
 
 /// What the caller wants to be told, and how signals are to be treated.
@@ -45,8 +38,7 @@ pub(crate) struct Container<'a> {
     pub(crate) child: Child,
     /// What the shim has said of its start.
     pub(crate) first: Report,
-    room: Option<Room>,
-    scans: Vec<CachedScan>,
+    engine_mounts: Option<EngineMounts<'a>>,
     leftovers: Option<Leftovers>,
     note: Option<Published>,
 }
@@ -70,11 +62,9 @@ impl<'a> Container<'a> {
     fn start_one_way(plan: &'a Plan, options: &mut Options<'_>, streams: Streams) -> Result<Self, RunError> {
         repair::repair(plan, options.say)?;
         let scratch = Scratch::for_plan(plan, options.say)?;
-        let room = plan.holds.as_deref().and_then(after_write::room);
-        // Until the engine has its locks.
-        let _turns = if plan.mounts.own().is_none() { turn::take(plan)? } else { Vec::new() };
+        let mut engine_mounts = EngineMounts::of(plan)?;
         let mut mounted = MountedStack::for_plan(plan)?;
-        let mut child = spawn(plan, &scratch, mounted.as_mut(), options, streams)?;
+        let mut child = spawn(plan, &scratch, (engine_mounts.as_ref(), mounted.as_mut()), options, streams)?;
         if let Some(Err(error)) = mounted.as_mut().map(|mounted| mounted.lead(child.number(), &plan.engine, streams)) {
             mounted.iter_mut().for_each(MountedStack::kill);
             let _ = child.abandon(|| {});
@@ -87,7 +77,7 @@ impl<'a> Container<'a> {
         match first {
             Report::Silent => {
                 kill();
-                return Err(engine_failed(plan, &mut child));
+                return Err(engine_failed(plan, &mut child, engine_mounts.as_ref()));
             }
             Report::Nowhere(errno) => {
                 child.give_up(kill);
@@ -96,7 +86,7 @@ impl<'a> Container<'a> {
             Report::Started(_) | Report::Failed(_) => {}
         }
         // What we have locked ourselves was looked at then.
-        let unchanged = if mounted.is_some() { Ok(()) } else { recheck::unchanged(plan) };
+        let unchanged = engine_mounts.as_mut().map_or(Ok(()), EngineMounts::stands);
         if let Err(error) = unchanged.and_then(|()| scratch.is_in_place()) {
             child.give_up(|| mounted.iter_mut().for_each(MountedStack::kill));
             return Err(error);
@@ -104,9 +94,8 @@ impl<'a> Container<'a> {
         if let Some(mounted) = &mut mounted {
             mounted.stands(first);
         }
-        let scans = scan_cache::of_layers(plan);
         let leftovers = Leftovers::of(plan, first);
-        Ok(Self { plan, scratch, mounted, child, first, room, scans, leftovers, note: None })
+        Ok(Self { plan, scratch, mounted, child, first, engine_mounts, leftovers, note: None })
     }
 
     /// What other processes of the user need to join.
@@ -133,17 +122,9 @@ impl<'a> Container<'a> {
         let mut caller = Caller { say: options.say, gives_up: &mut || child.is_hurried() };
         let served = self.mounted.take().map(|mounted| mounted.end(&mut caller)).unwrap_or_default();
         served.lines.iter().for_each(|line| (options.say)(line));
-        self.scans.into_iter().for_each(CachedScan::renew);
         drop(self.note);
         let was_killed = self.child.was_killed();
-        let by_engine = self.plan.holds.as_ref().filter(|_| self.plan.mounts.own().is_none());
-        if let Some(image) = by_engine.filter(|_| was_killed) {
-            let _ = abandoned::end(image);
-        }
-        if by_engine.is_some() {
-            settle(self.plan);
-        }
-        let lost = by_engine.and_then(|image| after_write::finish(image, self.room));
+        let lost = self.engine_mounts.and_then(|engine_mounts| engine_mounts.end(was_killed));
         let lost = lost.or_else(|| self.scratch.told_full());
         // Whoever has killed the engine knows, and the command's code tells of it.
         if let Some(line) = lost.as_ref().filter(|_| !was_killed) {
@@ -183,12 +164,12 @@ pub(crate) fn tell_of_slow_disk(plan: &Plan, options: &mut Options<'_>) {
 fn spawn(
     plan: &Plan,
     scratch: &Scratch,
-    mounted: Option<&mut MountedStack>,
+    (engine_mounts, mounted): (Option<&EngineMounts<'_>>, Option<&mut MountedStack>),
     options: &Options<'_>,
     streams: Streams,
 ) -> Result<Child, RunError> {
     let (shim, job) = (descriptors::shim()?, descriptors::job(&plan.job())?);
-    let config = engine_config::for_plan(plan)?;
+    let config = engine_mounts.map(EngineMounts::config).transpose()?.flatten();
     let (link, far_end) = ShimSocket::pair()?;
     let config_path = config.as_ref().map(descriptors::path).unwrap_or_default();
     let mut argv = plan.engine_argv(scratch.path(), &config_path);
@@ -206,34 +187,19 @@ fn nowhere(plan: &Plan, errno: i32) -> RunError {
 }
 
 /// The engine ended without ever reaching the shim: say who was faster, if that is why, and not the user himself.
-fn engine_failed(plan: &Plan, child: &mut Child) -> RunError {
+fn engine_failed(plan: &Plan, child: &mut Child, engine_mounts: Option<&EngineMounts<'_>>) -> RunError {
     let ended = match child.wait(|| {}, || {}, || {}) {
         Ok(Ended::Exited(code)) => format!("exit code {code}"),
         Ok(Ended::Signaled(signal)) => format!("signal {signal}"),
         Ok(_) => "no exit code".into(),
         Err(error) => return error,
     };
-    // What we mount we have locked ourselves, until this process has done with it.
-    let is_engines = plan.mounts.own().is_none();
-    if is_engines {
-        // Our own engine's daemons may still hold the image, and must not be taken for somebody else. Apptainer 1.1 kills the guard
-        // of one that it has waited for too long, and so leaves that one.
-        let _ended = plan.holds.as_ref().and_then(|image| abandoned::end(image));
-        settle(plan);
-    }
+    let faster = engine_mounts.and_then(EngineMounts::failed);
     if let Some(signal) = child.interrupted() {
         return RunError::Interrupted(signal as i32);
     }
-    let faster = if is_engines { recheck::who_was_faster(plan) } else { None };
     match faster.or_else(|| no_engine(&plan.engine).map(Refusal::NoEngine)) {
         Some(refusal) => RunError::Refused(refusal),
         None => RunError::Engine { engine: plan.engine.flavour, ended },
-    }
-}
-
-/// Waits until the engine's FUSE processes have let go of the written image, so that whoever comes next finds it free.
-fn settle(plan: &Plan) {
-    if let Some(image) = &plan.holds {
-        recheck::wait_for_writer(image);
     }
 }

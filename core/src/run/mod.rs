@@ -1,13 +1,14 @@
 //! Carries a plan out: starts a container, lets the command go, waits, and says how it ended.
 //!
 //! [`container`] is the way from the first repair to the last look at what was written. On it lie [`images`] (what is done to them
-//! before and after), [`mounted_stack`] (the layers, where we mount them ourselves), [`engine`] (the program that makes the container, and what it leaves behind) and [`session`] (how others find a
+//! before and after), [`mounted_stack`] (the layers, where we mount them ourselves) or [`engine_mounts`] (where the engine does), [`engine`] (the program that makes the container, and what it leaves behind) and [`session`] (how others find a
 //! container to join it). [`scratch`] is the directory for what `:tmp` layers write, [`zsh_startup`] the one that a zsh in the
 //! container reads in the place of the user's. [`apt`] tells what to do about an apt that fails because only root exists inside.
 
 pub mod apt;
 pub(crate) mod container;
 pub mod engine;
+pub mod engine_mounts;
 pub(crate) mod error;
 pub(crate) mod images;
 pub(crate) mod mounted_stack;

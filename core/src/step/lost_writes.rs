@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::machine::survey;
 use crate::request::layer::Mode;
 use crate::request::{Part, Request};
-use crate::run::images::after_write::lost;
+use crate::run::images::lost::lost;
 use crate::run::images::server_end::{self, End, Note};
 use condatainer_formats::ext::{Room, Stamp};
 use condatainer_images::acquire::usage::Usage;

@@ -49,7 +49,7 @@ pub(crate) struct Helper {
     pub(super) takes_preload: bool,
 }
 
-/// See [`crate::run::engine::daemons`].
+/// See [`crate::run::engine_mounts::daemons`].
 #[derive(Clone, Debug)]
 pub(crate) struct Interposers {
     pub(super) directory: Option<PathBuf>,

@@ -14,9 +14,19 @@ use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::origin::WithOrigin;
 use signal_hook::low_level::siginfo::Cause;
 
-use crate::run::engine::daemons::BLOCKED;
 use crate::run::error::{RunError, system};
 use condatainer_images::system::stop;
+
+/// What a process may be sent for the command's sake, but for SIGHUP.
+pub(crate) const MEANT_FOR_COMMANDS: [Signal; 7] = [
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGALRM,
+    Signal::SIGTERM,
+    Signal::SIGXCPU,
+];
 
 /// Which signals are passed on to the command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +60,7 @@ impl Signals {
     /// (`nohup`) is not meant for the command, and the engine inherits it.
     pub(crate) fn listen(forward: Forward) -> Result<Self, RunError> {
         let (read, write) = UnixStream::pair().map_err(system("cannot listen for signals"))?;
-        let commands = BLOCKED.iter().chain(&[Signal::SIGHUP]).map(|signal| *signal as i32);
+        let commands = MEANT_FOR_COMMANDS.iter().chain(&[Signal::SIGHUP]).map(|signal| *signal as i32);
         let wanted = stop::not_ignored(commands).chain([Signal::SIGCHLD as i32]);
         let delivery = SignalDelivery::with_pipe(read, write, WithOrigin::default(), wanted);
         Ok(Self { delivery: delivery.map_err(system("cannot listen for signals"))?, forward })

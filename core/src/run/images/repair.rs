@@ -3,11 +3,18 @@
 //! Our own writer leaves a journal, which is replayed. fuse2fs keeps none: after a SIGKILL the free counts and bitmaps on disk are stale, and writing on would let two files
 //! share a block. `e2fsck -p` makes only repairs that lose nothing, and gives up otherwise.
 
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::machine::survey;
 use crate::plan::Plan;
-use crate::run::images::recheck::wait_for_writer;
 use condatainer_formats::ext::State;
-use condatainer_images::acquire::{AcquireError, LockedImage, Purpose};
-use condatainer_images::overlay::whiteout;
+use condatainer_images::acquire::{AcquireError, LockedImage, Purpose, holder};
+use condatainer_images::lock::Access;
+
+/// The engine's FUSE processes end within milliseconds; a slow disk may keep them syncing.
+const PATIENCE: Duration = Duration::from_secs(10);
+const INTERVAL: Duration = Duration::from_millis(1);
 
 /// Replays the journal of every image of the plan that needs it, and runs `e2fsck -p` where that is not all, while holding the image's lock.
 ///
@@ -21,10 +28,6 @@ pub(crate) fn repair(plan: &Plan, say: &mut dyn FnMut(&str)) -> Result<(), Acqui
                     say(&format!("{}: {}", path.display(), why(state)));
                 }
                 locked.make_clean(true)?;
-                if plan.engine.is_singularity() {
-                    // What is not understood stays as it is: the second look finds it.
-                    let _ = whiteout::translate(&locked.file, locked.window);
-                }
             }
             Err(AcquireError::Busy { .. }) if plan.holds.as_ref() != Some(path) => wait_for_writer(path),
             Err(error) => return Err(error),
@@ -43,5 +46,14 @@ fn why(state: State) -> &'static str {
     match state.needs_recovery {
         true => "its journal was not replayed after a crash: replaying it",
         false => "its last user was killed, or found the disk full: repairing it (e2fsck -p)",
+    }
+}
+
+/// Waits until an unnamed writer (our own engine's FUSE processes, another task's repair) has let go of the image. Readers, and a
+/// writer who has left his note, have come after that.
+pub(crate) fn wait_for_writer(image: &Path) {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline && survey::is_taken(image, Access::Read) && holder::read(image).is_none() {
+        std::thread::sleep(INTERVAL);
     }
 }

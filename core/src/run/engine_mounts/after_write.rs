@@ -4,18 +4,15 @@
 //! between. All of this is a service: whatever fails here, the next start finds out by itself. But a disk that was full has cost data,
 //! and nobody else will say so.
 
-use std::fs::File;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::machine::survey;
-use crate::run::scratch::NOTHING;
+use crate::plan::Plan;
+use crate::run::images::lost::lost;
 use condatainer_formats::ext::{self, Room};
 use condatainer_images::acquire::{AcquireError, LockedImage, Purpose};
-use condatainer_images::image::{self, Image};
+use condatainer_images::image;
 use condatainer_images::overlay::whiteout;
-use condatainer_images::verbs::create;
 
 /// A writer may end this much later than its command; a search that takes longer is left to `overlay info --scan`.
 const SEARCH: Duration = Duration::from_millis(300);
@@ -36,35 +33,14 @@ pub(crate) fn finish(image: &Path, before: Option<Room>) -> Option<String> {
     lost(&locked.image, &locked.file, is_dirty, before, room)
 }
 
-/// A line for the user where an image that a writer has left is not as the writer believes.
-pub(crate) fn lost(
-    image: &Image,
-    file: &File,
-    is_dirty: bool,
-    before: Option<Room>,
-    after: Option<Room>,
-) -> Option<String> {
-    let path = image.path.display();
-    let why = if is_dirty {
-        "it could not be unmounted cleanly"
-    } else if is_out_of_space(image, file) {
-        "its disk is full"
-    } else {
-        // An image that was as full before was told of at the start, and nothing was added.
-        let lack = after.filter(|_| after != before)?.lack()?;
-        let (what, cure) = (lack.words(), lack.cure());
-        return Some(format!(
-            "{path}: {what}: what was written last may be lost: run 'condatainer overlay resize {cure} {path}'"
-        ));
-    };
-    let first = survey::short_of_space(image, file).map_or("", |_| "make room, then ");
-    Some(format!("{path}: {why}: what was written last may be lost: {first}run 'condatainer overlay check {path}'"))
-}
-
-/// fuse2fs answers for what it has not written yet. What then finds no room is told to nobody but who asks by fsync(2).
-fn is_out_of_space(image: &Image, file: &File) -> bool {
-    let has_holes = file.metadata().is_ok_and(|meta| meta.blocks().saturating_mul(512) < image.content.size);
-    has_holes && image.path.parent().and_then(create::free_space).is_some_and(|free| free < NOTHING)
+/// The same in images that were just repaired, for an engine whose overlay knows no other language. What is not understood stays as it is:
+/// the second look finds it.
+pub(crate) fn translate_repaired(plan: &Plan) {
+    for path in plan.repair.iter().filter(|_| plan.engine.is_singularity()) {
+        if let Ok(locked) = LockedImage::open(path, Purpose::Change) {
+            let _ = whiteout::translate(&locked.file, locked.window);
+        }
+    }
 }
 
 fn translate(locked: &LockedImage) -> Result<(), AcquireError> {

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::machine::interposers::FUSE_PROGRAMS;
-use crate::run::engine::daemons;
 use crate::run::engine::leftovers::has_engine;
+use crate::run::engine_mounts::daemons;
 use condatainer_images::image;
 use condatainer_images::lock;
 use condatainer_images::system::process::Process;

@@ -1,12 +1,10 @@
 //! The second look: between the probe and the engine's lock a file can be replaced or taken. What was decided must still hold
-//! once the lock is held, before any command runs; and after the end the lock must be gone.
+//! once the lock is held, before any command runs.
 
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
-use crate::machine::survey;
 use crate::plan::layers::in_use;
 use crate::plan::refusal::{Limit, Refusal};
 use crate::plan::{Overlay, Plan};
@@ -14,15 +12,9 @@ use crate::request::layer::Mode;
 use crate::run::error::RunError;
 use crate::run::images::as_planned;
 use condatainer_formats::ext::Stamp;
-use condatainer_images::acquire::holder;
 use condatainer_images::acquire::usage::usage;
 use condatainer_images::image::{self, Opened};
-use condatainer_images::lock::Access;
 use condatainer_images::overlay::whiteout::{self, Mounter};
-
-/// The engine's FUSE processes end within milliseconds; a slow disk may keep them syncing.
-const PATIENCE: Duration = Duration::from_secs(10);
-const INTERVAL: Duration = Duration::from_millis(1);
 
 /// Compares the base and every layer with what the plan was made for.
 pub(crate) fn unchanged(plan: &Plan) -> Result<(), RunError> {
@@ -78,13 +70,4 @@ pub(crate) fn who_was_faster(plan: &Plan) -> Option<Refusal> {
 
 fn in_use_now(path: &Path, mode: Mode) -> Option<Refusal> {
     in_use(path, mode, &usage(&image::open(path).ok()?))
-}
-
-/// Waits until an unnamed writer (our own engine's FUSE processes, another task's repair) has let go of the image. Readers, and a
-/// writer who has left his note, have come after that.
-pub(crate) fn wait_for_writer(image: &Path) {
-    let deadline = Instant::now() + PATIENCE;
-    while Instant::now() < deadline && survey::is_taken(image, Access::Read) && holder::read(image).is_none() {
-        std::thread::sleep(INTERVAL);
-    }
 }

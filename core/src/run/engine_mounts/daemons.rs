@@ -7,7 +7,7 @@
 //! in front of them in the engine's PATH. Behind the links is the interposer (`programs/interposer/`), which blocks the signals
 //! and becomes the daemon, and that inherits the mask. In front of a fuse2fs it stays, as its guard, so that an engine which loses
 //! patience with a slow disk kills the guard and not the daemon. An engine that brings its own daemons in its libexec directory looks
-//! there before PATH: its configuration then names the links first (see [`super::engine_config`]), where the interposer knows that
+//! there before PATH: its configuration then names the links first (see [`super::config`]), where the interposer knows that
 //! directory. Its environment does not tell: the starter empties it.
 
 use std::ffi::OsString;
@@ -21,16 +21,6 @@ use condatainer_images::system::process::Process;
 
 pub use condatainer_programs::INTERPOSER;
 pub use condatainer_programs::PRELOAD;
-/// What a daemon does not get to see, by the interposer's own list. SIGHUP is not among it: it is how a daemon can be asked to end.
-pub(crate) const BLOCKED: [Signal; 7] = [
-    Signal::SIGINT,
-    Signal::SIGQUIT,
-    Signal::SIGUSR1,
-    Signal::SIGUSR2,
-    Signal::SIGALRM,
-    Signal::SIGTERM,
-    Signal::SIGXCPU,
-];
 
 /// The interposer that has stayed in front of a fuse2fs, by its own name for itself.
 pub(crate) const GUARD: &str = "fuse2fs-guard";
@@ -87,6 +77,7 @@ pub(crate) fn ask(processes: &[Process]) {
 mod tests {
     use super::*;
     use crate::machine::interposers::INTERPOSER_FILE;
+    use crate::run::engine::signals::MEANT_FOR_COMMANDS;
     use std::ffi::OsStr;
     use std::fs;
 
@@ -104,14 +95,15 @@ mod tests {
         std::process::Command::new(link).args(arguments).env("PATH", path).output().unwrap()
     }
 
-    /// It becomes the program of its own name that comes next in PATH.
+    /// It becomes the program of its own name that comes next in PATH. What is meant for the command its daemons do not get to see; SIGHUP is
+    /// how they are asked to end.
     #[test]
     fn the_interposer_blocks_what_it_should() {
         let dir = installed(&["grep"]);
         let output = called(&dir.path().join("grep"), &["SigBlk", "/proc/self/status"], &path_with(dir.path(), &[]));
         let said = String::from_utf8(output.stdout).unwrap();
         let mask = said.trim().rsplit('\t').next().and_then(|hex| u64::from_str_radix(hex, 16).ok()).unwrap();
-        let expected: u64 = BLOCKED.iter().map(|signal| 1 << (*signal as u64 - 1)).sum();
+        let expected: u64 = MEANT_FOR_COMMANDS.iter().map(|signal| 1 << (*signal as u64 - 1)).sum();
         assert_eq!(mask & expected, expected, "{said}");
         assert_eq!(mask & (1 << (Signal::SIGHUP as u64 - 1)), 0, "{said}");
     }
