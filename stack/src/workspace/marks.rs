@@ -175,18 +175,23 @@ fn turn(volume: &Volume, directory: u32) -> Result<Left> {
         true
     })?;
     let mut left = Left::default();
+    let forms = [OPAQUE, OPAQUE_FOR_ROOT].map(|name| says(volume, directory, name));
+    let is_opaque = forms[0] || is_opaque_for_others(volume, directory)?;
     for (mark, hidden, ino) in found {
         // One that cannot be read marks nothing.
         if !volume.stat(ino).is_ok_and(|stat| is_of_fuse(volume, ino, &stat)) {
             continue;
         }
+        // Nothing lies below an opaque directory, and the kernel would list a device 0/0 there. fuse-overlayfs makes a `.wh..opq` in each.
+        let turned = match is_opaque {
+            true => volume.make_opaque(directory, &mark, &[]),
+            false => volume.turn_into_whiteout(directory, &mark, &hidden),
+        };
         // Beside the name itself it hides nothing that would show.
-        if volume.turn_into_whiteout(directory, &mark, &hidden).is_err() && !exists(volume, directory, &hidden) {
+        if turned.is_err() && !exists(volume, directory, &hidden) {
             left.marks.insert(hidden, (mark, ino));
         }
     }
-    let forms = [OPAQUE, OPAQUE_FOR_ROOT].map(|name| says(volume, directory, name));
-    let is_opaque = forms[0] || is_opaque_for_others(volume, directory)?;
     if is_opaque && (forms != [true; 2] || has_file(volume, directory)?) {
         left.is_opaque = volume.make_opaque(directory, OPAQUE_FILE, &[OPAQUE, OPAQUE_FOR_ROOT]).is_err();
     }
