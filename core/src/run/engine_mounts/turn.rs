@@ -7,6 +7,8 @@
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::libc::O_NONBLOCK;
 
@@ -20,8 +22,24 @@ use condatainer_images::acquire::usage::usage;
 use condatainer_images::image::{self, Opened};
 use condatainer_images::lock::{self, Access, Guard, LockError};
 
+/// Who is at it leaves his note soon, or is through.
+const PATIENCE: Duration = Duration::from_secs(3);
+const INTERVAL: Duration = Duration::from_millis(20);
+
 /// Takes the turn of every image that the engine is going to lock, and looks whether it can be had as it was planned.
 pub(crate) fn take(plan: &Plan) -> Result<Vec<Guard>, RunError> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match take_at_once(plan) {
+            Err(RunError::Refused(refusal)) if refusal.may_be_momentary() && Instant::now() < deadline => {
+                thread::sleep(INTERVAL);
+            }
+            taken => return taken,
+        }
+    }
+}
+
+fn take_at_once(plan: &Plan) -> Result<Vec<Guard>, RunError> {
     let images = plan.stack.iter().filter_map(|overlay| match overlay {
         Overlay::Rw(path) => Some((path, Mode::Rw)),
         Overlay::Ro(path) => Some((path, Mode::Ro)),
