@@ -65,12 +65,22 @@ pub(crate) struct Processors {
     reads_on: AtomicU32,
 }
 
+impl Turn<'_> {
+    /// Whether others are answered at the same time.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.is_crowded
+    }
+}
+
 /// A request that is being answered.
-pub(crate) struct Turn<'a>(&'a Processors);
+pub(crate) struct Turn<'a> {
+    processors: &'a Processors,
+    is_crowded: bool,
+}
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.0.in_hand.fetch_sub(1, Ordering::Relaxed);
+        self.processors.in_hand.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -89,15 +99,25 @@ impl Processors {
         }
     }
 
-    /// This thread has begun to answer the process or thread `asker`.
-    pub(crate) fn turn(&self, asker: u32) -> Turn<'_> {
+    /// Whether there is more than one processor.
+    pub(crate) fn have_a_choice(&self) -> bool {
+        self.all.is_some()
+    }
+
+    /// This thread has begun to answer the process or thread `asker`; `alone`, if it looks for the next request itself, for which it needs another
+    /// processor than his.
+    pub(crate) fn turn(&self, asker: u32, alone: bool) -> Turn<'_> {
         let others = self.in_hand.fetch_add(1, Ordering::Relaxed);
-        let turn = Turn(self);
+        let turn = Turn { processors: self, is_crowded: others > 0 };
         let Some(all) = self.all else { return turn };
         if !KNOWN.replace(true) {
             self.introduce();
         }
-        if others > 0 {
+        if alone {
+            if self.place.load(Ordering::Relaxed) != NOWHERE {
+                self.put(NOWHERE, all);
+            }
+        } else if others > 0 {
             self.go_apart(all);
         } else if self.asked.fetch_add(1, Ordering::Relaxed).is_multiple_of(SELDOM) && self.may_come_together() {
             self.look(all, asker);
@@ -206,7 +226,7 @@ mod tests {
         let deadline = Instant::now() + Duration::from_secs(60);
         while was_at(asker).is_none_or(|place| own() != only(place)) {
             assert!(Instant::now() < deadline, "{:?} is not where the asker is", own());
-            drop(processors.turn(asker));
+            drop(processors.turn(asker, false));
         }
     }
 
@@ -217,11 +237,11 @@ mod tests {
         let Some(all) = processors.all else { return };
         let asker = Asker::new();
         let of_asker = asker.0.id();
-        let many = || (0..APART + 2 * SELDOM).for_each(|_| drop(processors.turn(of_asker)));
+        let many = || (0..APART + 2 * SELDOM).for_each(|_| drop(processors.turn(of_asker, false)));
         let answer = || {
             come_together(&processors, of_asker);
-            let first = processors.turn(of_asker);
-            drop(processors.turn(of_asker));
+            let first = processors.turn(of_asker, false);
+            drop(processors.turn(of_asker, false));
             assert_eq!(own(), *all, "two ask at once");
             drop(first);
             many();
@@ -245,10 +265,10 @@ mod tests {
         let Some(all) = processors.all else { return };
         let asker = Asker::new();
         let answer = || {
-            (0..100).for_each(|_| drop(processors.turn(0)));
+            (0..100).for_each(|_| drop(processors.turn(0, false)));
             assert_eq!(own(), *all);
             come_together(&processors, asker.0.id());
-            (0..100).for_each(|_| drop(processors.turn(0)));
+            (0..100).for_each(|_| drop(processors.turn(0, false)));
             assert_eq!(own(), *all, "the threads stayed where somebody else was");
         };
         thread::scope(|scope| scope.spawn(answer).join()).unwrap();

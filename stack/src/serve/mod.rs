@@ -1,22 +1,17 @@
 //! The FUSE server: it answers the kernel's requests about the trees below the mount's root.
 //!
 //! The root has a fixed directory for each [`tree`]: `lower`, the layers as one tree, and, where something is written, `upper` and
-//! `work`. `requests` is what each request comes to, and can be asked without a kernel; `kernel` brings the requests and carries the answers,
-//! in the words of `wire` and `answers`, after what is `agreed`, and says how long the kernel may keep what (`kept`). `lower` is the layers as a tree, and `trouble` tells what is wrong with
-//! an image. `guarded` keeps a mistake of ours from ending the mount. `privilege` is what
-//! the kernel does not tell of who asks.
+//! `work`. `requests` is what each request comes to, and can be asked without a kernel; `kernel` brings the requests and carries the answers.
+//! `lower` is the layers as a tree, and `trouble` tells what is wrong with an image. `guarded` keeps a mistake of ours from ending the mount. `privilege` is
+//! what the kernel does not tell of who asks.
 
-mod agreed;
-mod answers;
 mod guarded;
-mod kept;
 mod kernel;
 mod lower;
 mod privilege;
 mod requests;
 pub mod tree;
 mod trouble;
-mod wire;
 
 use std::fs::OpenOptions;
 use std::io;
@@ -31,8 +26,6 @@ use kernel::Kernel;
 pub use lower::Lower;
 pub use requests::{Requests, Top};
 pub use trouble::Trouble;
-
-use crate::processors::Processors;
 
 /// How requests are answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +48,7 @@ pub fn run(requests: Requests, device: OwnedFd, options: Options, ready: impl Fn
     // Each thread reads its own descriptor, so that none waits for another's lock; without that they share one.
     config.clone_fd = OpenOptions::new().read(true).write(true).open("/dev/fuse").is_ok();
     let acls = options.acls || requests.can_be_written();
-    let kernel = Kernel { requests, acls, processors: Processors::new() };
+    let kernel = Kernel::new(requests, acls, &device, options.threads)?;
     let session = Session::from_fd(kernel, device, SessionACL::All, config)?;
     ready();
     until_the_end(session.run())

@@ -4,6 +4,16 @@
 //! what lies in a directory of the host, of which it keeps content as long as the time of its last change stays, no listings and no missing names. Where
 //! there are none, opening and closing need no message: `ENOSYS` tells it so, and it keeps content and listings all the same
 //! (`FOPEN_KEEP_CACHE` and `FOPEN_CACHE_DIR` are what it takes then). A file of the host is held while a program has it open.
+//!
+//! What is said is in the words of `wire` and `answers`, after what is `agreed`, and `kept` says how long it counts. `asked` is what
+//! answers, and `waiting` how its threads wait for the next request.
+
+mod agreed;
+mod answers;
+mod asked;
+mod kept;
+mod waiting;
+mod wire;
 
 use std::ffi::OsStr;
 use std::io;
@@ -19,39 +29,13 @@ use fuser::{
 };
 use nix::errno::Errno;
 
-use super::agreed::agree;
-use super::answers::{answer_attributes, answer_empty, answer_entry, answer_opening, answer_read, answer_xattr};
-use super::kept::{KEPT, kept, kept_listing, kept_names, kept_of};
-use super::privilege;
-use super::requests::Requests;
 use super::tree::{Changes, Listed, New, Renaming};
-use super::wire::{attributes, device, error, from_system, ids, kind, missing, moment, only_a_name, permissions};
-use crate::processors::Processors;
+use agreed::agree;
+use answers::{answer_attributes, answer_empty, answer_entry, answer_opening, answer_read, answer_room, answer_xattr};
+pub(super) use asked::Kernel;
 use condatainer_formats::ext::FileType;
-
-/// [`Requests`], as fuser calls them.
-pub(super) struct Kernel {
-    pub(super) requests: Requests,
-    /// Whether lists of access rights are obeyed.
-    pub(super) acls: bool,
-    /// Where the threads that answer run.
-    pub(super) processors: Processors,
-}
-
-impl Kernel {
-    /// What comes to an answer; that it is given is not part of it, since then the next request may be there before the call has returned.
-    fn asked<T>(&self, request: &Request, answer: impl FnOnce(&Requests) -> T) -> T {
-        let _turn = self.processors.turn(request.pid());
-        answer(&self.requests)
-    }
-
-    /// Whether who writes to a file takes its set-user-ID and set-group-ID away. The kernel asks for it in the name of who has mounted the
-    /// overlay above, and not of who writes.
-    fn strips(&self, request: &Request, node: INodeNo) -> bool {
-        let has = self.requests.attributes(node.0).is_ok_and(|says| says.mode & 0o6000 != 0);
-        has && !privilege::keeps_set_ids(request.pid())
-    }
-}
+use kept::{KEPT, kept, kept_listing, kept_names, kept_of};
+use wire::{attributes, device, error, from_system, kind, missing, moment, new, only_a_name, permissions};
 
 impl Filesystem for Kernel {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
@@ -60,6 +44,7 @@ impl Filesystem for Kernel {
     }
 
     fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let _taken = self.taken(request);
         match self.asked(request, |requests| requests.lookup(parent.0, name.as_bytes())) {
             // Node 0 is a name that does not exist, which the kernel keeps as well.
             Err(Errno::ENOENT) if !self.requests.may_change(parent.0) => reply.entry(&KEPT, &missing(), Generation(0)),
@@ -71,10 +56,12 @@ impl Filesystem for Kernel {
     }
 
     fn forget(&self, _request: &Request, node: INodeNo, count: u64) {
+        let _taken = self.forgets();
         self.requests.forget(node.0, count);
     }
 
-    fn getattr(&self, _request: &Request, node: INodeNo, _file: Option<FileHandle>, reply: ReplyAttr) {
+    fn getattr(&self, request: &Request, node: INodeNo, _file: Option<FileHandle>, reply: ReplyAttr) {
+        let _taken = self.taken(request);
         let answer = self.requests.attributes(node.0);
         answer_attributes(reply, node, self.requests.shared(node.0), kept_of(&self.requests, node.0), answer);
     }
@@ -97,6 +84,7 @@ impl Filesystem for Kernel {
         _flags: Option<BsdFileFlags>,
         reply: ReplyAttr,
     ) {
+        let _taken = self.taken(request);
         let changes = Changes {
             mode: mode.map(permissions),
             uid,
@@ -111,7 +99,8 @@ impl Filesystem for Kernel {
         answer_attributes(reply, node, self.requests.shared(node.0), kept_of(&self.requests, node.0), answer);
     }
 
-    fn readlink(&self, _request: &Request, node: INodeNo, reply: ReplyData) {
+    fn readlink(&self, request: &Request, node: INodeNo, reply: ReplyData) {
+        let _taken = self.taken(request);
         match self.requests.target(node.0) {
             Ok(target) => reply.data(&target),
             Err(code) => reply.error(error(code)),
@@ -128,47 +117,39 @@ impl Filesystem for Kernel {
         number: u32,
         reply: ReplyEntry,
     ) {
-        let new = New {
-            kind: FileType::from_mode((mode & 0xFFFF) as u16),
-            mode: permissions(mode),
-            umask: permissions(umask),
-            ids: ids(request),
-            device: device(number),
-            target: &[],
-        };
+        let _taken = self.taken(request);
+        let kind = FileType::from_mode((mode & 0xFFFF) as u16);
+        let new = New { device: device(number), ..new(request, kind, mode, umask) };
         let answer = self.asked(request, |requests| requests.make(parent.0, name.as_bytes(), &new));
         answer_entry(reply, KEPT, KEPT, answer);
     }
 
     fn mkdir(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, reply: ReplyEntry) {
-        let new = New {
-            kind: FileType::Directory,
-            mode: permissions(mode),
-            umask: permissions(umask),
-            ids: ids(request),
-            device: (0, 0),
-            target: &[],
-        };
+        let _taken = self.taken(request);
+        let new = new(request, FileType::Directory, mode, umask);
         answer_entry(reply, KEPT, KEPT, self.requests.make(parent.0, name.as_bytes(), &new));
     }
 
     fn symlink(&self, request: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
+        let _taken = self.taken(request);
         let target = target.as_os_str().as_bytes();
-        let new = New { kind: FileType::Symlink, mode: 0o777, umask: 0, ids: ids(request), device: (0, 0), target };
+        let new = New { target, ..new(request, FileType::Symlink, 0o777, 0) };
         answer_entry(reply, KEPT, KEPT, self.requests.make(parent.0, name.as_bytes(), &new));
     }
 
-    fn unlink(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+    fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let _taken = self.taken(request);
         answer_empty(reply, self.requests.remove(parent.0, name.as_bytes(), false));
     }
 
-    fn rmdir(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+    fn rmdir(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let _taken = self.taken(request);
         answer_empty(reply, self.requests.remove(parent.0, name.as_bytes(), true));
     }
 
     fn rename(
         &self,
-        _request: &Request,
+        request: &Request,
         parent: INodeNo,
         name: &OsStr,
         new_parent: INodeNo,
@@ -176,6 +157,7 @@ impl Filesystem for Kernel {
         flags: RenameFlags,
         reply: ReplyEmpty,
     ) {
+        let _taken = self.taken(request);
         let how = Renaming {
             no_replace: flags.contains(RenameFlags::RENAME_NOREPLACE),
             exchange: flags.contains(RenameFlags::RENAME_EXCHANGE),
@@ -185,20 +167,22 @@ impl Filesystem for Kernel {
         answer_empty(reply, self.requests.rename(from, to, how));
     }
 
-    fn link(&self, _request: &Request, node: INodeNo, new_parent: INodeNo, new_name: &OsStr, reply: ReplyEntry) {
+    fn link(&self, request: &Request, node: INodeNo, new_parent: INodeNo, new_name: &OsStr, reply: ReplyEntry) {
+        let _taken = self.taken(request);
         let answer = self.requests.link(node.0, new_parent.0, new_name.as_bytes());
         let kept = kept(&self.requests, &answer);
         answer_entry(reply, kept, kept, answer);
     }
 
-    fn open(&self, _request: &Request, node: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+    fn open(&self, request: &Request, node: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        let _taken = self.taken(request);
         let opened = self.requests.any_may_change().then(|| self.requests.open(node.0));
         answer_opening(reply, opened, FopenFlags::FOPEN_KEEP_CACHE);
     }
 
     fn release(
         &self,
-        _request: &Request,
+        request: &Request,
         node: INodeNo,
         _file: FileHandle,
         _flags: OpenFlags,
@@ -206,18 +190,20 @@ impl Filesystem for Kernel {
         _flush: bool,
         reply: ReplyEmpty,
     ) {
+        let _taken = self.taken(request);
         self.requests.close(node.0);
         reply.ok();
     }
 
-    fn opendir(&self, _request: &Request, node: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+    fn opendir(&self, request: &Request, node: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        let _taken = self.taken(request);
         let opened = self.requests.any_may_change().then_some(Ok(()));
         answer_opening(reply, opened, kept_listing(&self.requests, node.0));
     }
 
     fn create(
         &self,
-        _request: &Request,
+        request: &Request,
         _parent: INodeNo,
         _name: &OsStr,
         _mode: u32,
@@ -225,11 +211,13 @@ impl Filesystem for Kernel {
         _flags: i32,
         reply: ReplyCreate,
     ) {
+        let _taken = self.taken(request);
         // MKNOD does it, and opening needs no message.
         reply.error(Code::ENOSYS);
     }
 
-    fn flush(&self, _request: &Request, _node: INodeNo, _file: FileHandle, _owner: LockOwner, reply: ReplyEmpty) {
+    fn flush(&self, request: &Request, _node: INodeNo, _file: FileHandle, _owner: LockOwner, reply: ReplyEmpty) {
+        let _taken = self.taken(request);
         reply.error(Code::ENOSYS);
     }
 
@@ -244,7 +232,8 @@ impl Filesystem for Kernel {
         _owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        self.processors.reads(node.0, offset, size);
+        let _taken = self.taken(request);
+        self.reads(node.0, offset, size);
         answer_read(reply, size, |room| self.asked(request, |requests| requests.read(node.0, offset, room)));
     }
 
@@ -260,6 +249,7 @@ impl Filesystem for Kernel {
         _owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
+        let _taken = self.taken(request);
         let strip = self.strips(request, node);
         let whole = how.contains(WriteFlags::FUSE_WRITE_CACHE);
         match self.asked(request, |requests| requests.write(node.0, offset, data, strip, whole)) {
@@ -268,11 +258,13 @@ impl Filesystem for Kernel {
         }
     }
 
-    fn fsync(&self, _request: &Request, node: INodeNo, _file: FileHandle, only_data: bool, reply: ReplyEmpty) {
+    fn fsync(&self, request: &Request, node: INodeNo, _file: FileHandle, only_data: bool, reply: ReplyEmpty) {
+        let _taken = self.taken(request);
         answer_empty(reply, self.requests.sync(node.0, only_data));
     }
 
-    fn fsyncdir(&self, _request: &Request, node: INodeNo, _file: FileHandle, only_data: bool, reply: ReplyEmpty) {
+    fn fsyncdir(&self, request: &Request, node: INodeNo, _file: FileHandle, only_data: bool, reply: ReplyEmpty) {
+        let _taken = self.taken(request);
         answer_empty(reply, self.requests.sync(node.0, only_data));
     }
 
@@ -286,10 +278,12 @@ impl Filesystem for Kernel {
         mode: i32,
         reply: ReplyEmpty,
     ) {
+        let _taken = self.taken(request);
         answer_empty(reply, self.requests.allocate(node.0, offset, length, mode, self.strips(request, node)));
     }
 
-    fn lseek(&self, _request: &Request, node: INodeNo, _file: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
+    fn lseek(&self, request: &Request, node: INodeNo, _file: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
+        let _taken = self.taken(request);
         let hole = match whence {
             libc::SEEK_DATA => false,
             libc::SEEK_HOLE => true,
@@ -304,6 +298,7 @@ impl Filesystem for Kernel {
     }
 
     fn readdir(&self, request: &Request, node: INodeNo, _file: FileHandle, from: u64, mut reply: ReplyDirectory) {
+        let _taken = self.taken(request);
         let mut add = |listed: &Listed<'_>| {
             !reply.add(INodeNo(listed.node), listed.next, kind(listed.kind), OsStr::from_bytes(listed.name))
         };
@@ -322,6 +317,7 @@ impl Filesystem for Kernel {
         from: u64,
         mut reply: ReplyDirectoryPlus,
     ) {
+        let _taken = self.taken(request);
         let names = kept_names(&self.requests, node.0);
         let mut add = |listed: &Listed<'_>| {
             let name = OsStr::from_bytes(listed.name);
@@ -342,30 +338,21 @@ impl Filesystem for Kernel {
         }
     }
 
-    fn statfs(&self, _request: &Request, node: INodeNo, reply: ReplyStatfs) {
-        match self.requests.room(node.0) {
-            Ok(room) => reply.statfs(
-                room.blocks,
-                room.free,
-                room.free,
-                room.inodes,
-                room.free_inodes,
-                room.block,
-                255,
-                room.block,
-            ),
-            Err(code) => reply.error(error(code)),
-        }
+    fn statfs(&self, request: &Request, node: INodeNo, reply: ReplyStatfs) {
+        let _taken = self.taken(request);
+        answer_room(reply, self.requests.room(node.0));
     }
 
-    fn getxattr(&self, _request: &Request, node: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+    fn getxattr(&self, request: &Request, node: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        let _taken = self.taken(request);
         if !self.requests.may_have_xattrs() {
             return reply.error(Code::ENOSYS);
         }
         answer_xattr(reply, size, self.requests.xattr(node.0, name.as_bytes()));
     }
 
-    fn listxattr(&self, _request: &Request, node: INodeNo, size: u32, reply: ReplyXattr) {
+    fn listxattr(&self, request: &Request, node: INodeNo, size: u32, reply: ReplyXattr) {
+        let _taken = self.taken(request);
         if !self.requests.may_have_xattrs() {
             return reply.error(Code::ENOSYS);
         }
@@ -374,7 +361,7 @@ impl Filesystem for Kernel {
 
     fn setxattr(
         &self,
-        _request: &Request,
+        request: &Request,
         node: INodeNo,
         name: &OsStr,
         value: &[u8],
@@ -382,16 +369,18 @@ impl Filesystem for Kernel {
         _position: u32,
         reply: ReplyEmpty,
     ) {
+        let _taken = self.taken(request);
         answer_empty(reply, self.requests.set_xattr(node.0, name.as_bytes(), value, flags));
     }
 
-    fn removexattr(&self, _request: &Request, node: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+    fn removexattr(&self, request: &Request, node: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let _taken = self.taken(request);
         answer_empty(reply, self.requests.remove_xattr(node.0, name.as_bytes()));
     }
 
     fn ioctl(
         &self,
-        _request: &Request,
+        request: &Request,
         _node: INodeNo,
         _file: FileHandle,
         _flags: IoctlFlags,
@@ -400,6 +389,7 @@ impl Filesystem for Kernel {
         _size: u32,
         reply: ReplyIoctl,
     ) {
+        let _taken = self.taken(request);
         // What the kernel's overlay takes for "has no such flags"; ENOSYS would stop it.
         reply.error(Code::ENOTTY);
     }

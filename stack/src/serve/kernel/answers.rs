@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use fuser::{
     Errno as Code, FileHandle, FopenFlags, Generation, INodeNo, ReplyAttr, ReplyData, ReplyEmpty, ReplyEntry,
-    ReplyOpen, ReplyXattr,
+    ReplyOpen, ReplyStatfs, ReplyXattr,
 };
 
+use super::super::tree::{Answer, Entry, Room};
 use super::agreed::LARGEST;
-use super::tree::{Answer, Entry};
 use super::wire::{attributes, error};
 use crate::layer::Attributes;
 
@@ -61,6 +61,15 @@ pub(super) fn answer_xattr(reply: ReplyXattr, size: u32, answer: Answer<Vec<u8>>
         Ok(value) if size == 0 => reply.size(u32::try_from(value.len()).unwrap_or(u32::MAX)),
         Ok(value) if value.len() > size as usize => reply.error(Code::ERANGE),
         Ok(value) => reply.data(&value),
+        Err(code) => reply.error(error(code)),
+    }
+}
+
+pub(super) fn answer_room(reply: ReplyStatfs, answer: Answer<Room>) {
+    match answer {
+        Ok(Room { blocks, free, inodes, free_inodes, block }) => {
+            reply.statfs(blocks, free, free, inodes, free_inodes, block, 255, block);
+        }
         Err(code) => reply.error(error(code)),
     }
 }

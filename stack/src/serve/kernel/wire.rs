@@ -6,7 +6,7 @@ use fuser::{FileAttr, INodeNo, Request, TimeOrNow};
 use nix::errno::Errno;
 use nix::sys::stat::{major, makedev, minor};
 
-use super::tree::{Entry, Listed, Moment};
+use super::super::tree::{Entry, Listed, Moment, New};
 use crate::layer::Time;
 use condatainer_formats::ext::{FileType, Ids};
 
@@ -59,8 +59,10 @@ pub(super) fn device(number: u32) -> (u32, u32) {
     (part(major(number.into())), part(minor(number.into())))
 }
 
-pub(super) fn ids(request: &Request) -> Ids {
-    Ids { uid: request.uid(), gid: request.gid() }
+/// What `request` asks to be made.
+pub(super) fn new(request: &Request, kind: FileType, mode: u32, umask: u32) -> New<'static> {
+    let ids = Ids { uid: request.uid(), gid: request.gid() };
+    New { kind, mode: permissions(mode), umask: permissions(umask), ids, device: (0, 0), target: &[] }
 }
 
 pub(super) fn permissions(mode: u32) -> u16 {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use fuser::FopenFlags;
 
-use super::requests::Requests;
-use super::tree::{Answer, Entry};
+use super::super::requests::Requests;
+use super::super::tree::{Answer, Entry};
 
 /// A day; longer than most jobs, and asked for again after it.
 pub(super) const KEPT: Duration = Duration::from_secs(86_400);
