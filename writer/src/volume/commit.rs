@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use condatainer_formats::ext::FileType;
 use parking_lot::MutexGuard;
 
 use super::base::Volume;
@@ -36,10 +37,14 @@ impl Volume {
     /// The journal cannot be written.
     pub fn sync(&self, ino: u32, only_data: bool) -> Result<()> {
         let begun = self.flusher.begun();
+        let has_data = self.stat(ino).map_or(true, |stat| stat.kind != FileType::Directory);
         let wanted = self.store.lock().uncommitted_of(ino, only_data);
         let mut journal = self.journal.lock();
         if wanted.is_some_and(|tid| !journal.has_committed(tid)) {
             self.commit_with(&mut journal)?;
+        } else if !has_data {
+            // All that it has was in a transaction, and lasts since that was committed.
+            return journal.check();
         }
         self.flush_since(&mut journal, begun)
     }

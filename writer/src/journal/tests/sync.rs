@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
+use condatainer_formats::ext::raw::ROOT_INO;
 use condatainer_formats::source::ReadAt;
 use condatainer_writer::device::Device;
 use parking_lot::{Mutex, RwLock};
@@ -64,6 +65,19 @@ fn a_commit_is_made_for_who_needs_it() {
     volume.close().unwrap();
     volume.close().unwrap();
     assert_eq!(done(&recorder, before), (2, 3));
+}
+
+#[test]
+fn a_directory_that_is_committed_needs_no_flush() {
+    let (recorder, volume) = open();
+    volume.sync(ROOT_INO, false).unwrap();
+    assert_eq!(recorder.len(), 0, "it was not changed");
+    change(&volume, SMALL.free()[0], ROOT_INO, true);
+    volume.sync(ROOT_INO, false).unwrap();
+    let before = recorder.len();
+    assert_eq!(done(&recorder, 0).1, 2, "a commit");
+    volume.sync(ROOT_INO, false).unwrap();
+    assert_eq!(recorder.len(), before);
 }
 
 /// A device whose flushes wait for a gate.
