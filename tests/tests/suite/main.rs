@@ -74,6 +74,7 @@ fn suite() -> Suite {
             Theme { name: "own_directories", tests: stack::own_directories::tests() },
             Theme { name: "own_engines", tests: stack::own_engines::tests() },
             Theme { name: "own_steps", tests: stack::own_steps::tests() },
+            Theme { name: "foreign", tests: stack::foreign::tests() },
             Theme { name: "own_workspace", tests: stack::own_workspace::tests() },
             Theme { name: "own_network", tests: stack::own_network::tests() },
             Theme { name: "tmp", tests: stack::tmp::tests() },

@@ -1,5 +1,6 @@
 //! The mounted stack: what holds where condatainer mounts the layers itself (`mounts = "own"`).
 
+pub(crate) mod foreign;
 pub(crate) mod own_directories;
 pub(crate) mod own_engines;
 pub(crate) mod own_mounts;

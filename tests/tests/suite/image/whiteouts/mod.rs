@@ -189,12 +189,12 @@ fn random_work_is_the_same_for_everybody(desk: &Desk) -> Result<()> {
 }
 
 /// Something to change, delete and replace in every way.
-const LOW: &str = "cd opt; mkdir -p dir/sub/deep keep gone/sub to-file/x a/b/c moved/sub emptied old/new/x
+pub(crate) const LOW: &str = "cd opt; mkdir -p dir/sub/deep keep gone/sub to-file/x a/b/c moved/sub emptied old/new/x
     for f in file single dir/old dir/sub/old dir/sub/deep/old gone/sub/x to-dir moved/sub/x emptied/a emptied/b keep/a \
         a/b/c/x a/x a/b/old old/new/x/deep 'od d'; do echo low-$f > \"$f\"; done
     ln -s file link; : > empty; : > dir/empty";
 
-fn seed() -> Result<u64> {
+pub(crate) fn seed() -> Result<u64> {
     match std::env::var("CONDATAINER_SEED") {
         Ok(seed) => seed.parse().context("CONDATAINER_SEED is no number"),
         Err(_) => Ok(std::time::UNIX_EPOCH.elapsed()?.as_secs()),
@@ -224,12 +224,12 @@ fn random_round(desk: &Desk, seed: u64) -> Result<()> {
 }
 
 /// Apptainer by hand, with the layer below the image.
-fn stacked(desk: &Desk, options: &[&str], image: &str, shell: &str) -> Result<cluster::Output> {
+pub(crate) fn stacked(desk: &Desk, options: &[&str], image: &str, shell: &str) -> Result<cluster::Output> {
     let stack = ["exec", "--overlay", "low.sqf:ro", "--overlay", image, "/srv/base/base.sqf", "sh", "-c", shell];
     desk.run(&[&["apptainer", "-q"], options, &stack].concat())?.success()
 }
 
-fn same(who: &str, expected: &str, found: &str) -> Result<()> {
+pub(crate) fn same(who: &str, expected: &str, found: &str) -> Result<()> {
     let lines = |text: &str| text.lines().map(String::from).collect::<std::collections::BTreeSet<_>>();
     let (expected, found) = (lines(expected), lines(found));
     let (lacks, has): (Vec<_>, Vec<_>) = (expected.difference(&found).collect(), found.difference(&expected).collect());
