@@ -101,6 +101,10 @@ impl Tree for Guarded {
         self.ask(|tree| tree.attributes(node))
     }
 
+    fn has_set_ids(&self, node: u64) -> Answer<bool> {
+        self.ask(|tree| tree.has_set_ids(node))
+    }
+
     fn list(&self, directory: u64, from: u64, visit: &mut dyn FnMut(&Listed<'_>) -> bool) -> Answer<()> {
         self.ask(|tree| tree.list(directory, from, visit))
     }

@@ -151,6 +151,11 @@ impl Requests {
         if node == ROOT { Ok(self.root) } else { self.tree(node)?.attributes(node) }
     }
 
+    /// What a write asks before it: see [`Tree::has_set_ids`].
+    pub(super) fn has_set_ids(&self, node: u64) -> bool {
+        self.tree(node).and_then(|tree| tree.has_set_ids(node)).unwrap_or(false)
+    }
+
     /// READDIR: calls `visit` with the names from `from` on, until that returns `false`.
     ///
     /// # Errors

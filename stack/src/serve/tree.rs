@@ -168,6 +168,14 @@ pub trait Tree: Send + Sync {
     /// It is not known, or cannot be read.
     fn attributes(&self, node: u64) -> Answer<Attributes>;
 
+    /// Whether it is set-user-ID or set-group-ID. Each write asks for it.
+    ///
+    /// # Errors
+    /// As [`Tree::attributes`].
+    fn has_set_ids(&self, node: u64) -> Answer<bool> {
+        Ok(self.attributes(node)?.mode & 0o6000 != 0)
+    }
+
     /// Calls `visit` with each name of a directory from place `from` on (0 is the beginning), until that returns `false`.
     ///
     /// # Errors

@@ -112,6 +112,10 @@ impl Tree for Workspace {
         if stat.kind == FileType::Unknown { Err(Errno::ESTALE) } else { Ok(self.shown(number::ino(node)?, &stat)) }
     }
 
+    fn has_set_ids(&self, node: u64) -> Answer<bool> {
+        Ok(self.answer(self.volume.stat(number::ino(node)?))?.mode & 0o6000 != 0)
+    }
+
     fn list(&self, directory: u64, from: u64, visit: &mut dyn FnMut(&Listed<'_>) -> bool) -> Answer<()> {
         let (ino, left) = self.directory(directory)?;
         let listed = self.volume.list(ino, from, &mut |listed| {

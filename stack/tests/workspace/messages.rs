@@ -175,6 +175,11 @@ impl Tree for Counted {
         self.count("GETATTR").attributes(node)
     }
 
+    // No message, but a part of the answer to others.
+    fn has_set_ids(&self, node: u64) -> Answer<bool> {
+        self.tree.has_set_ids(node)
+    }
+
     fn list(&self, directory: u64, from: u64, visit: &mut dyn FnMut(&Listed<'_>) -> bool) -> Answer<()> {
         self.count("READDIR").list(directory, from, visit)
     }

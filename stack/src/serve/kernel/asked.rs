@@ -56,7 +56,6 @@ impl Kernel {
     /// Whether who writes to a file takes its set-user-ID and set-group-ID away. The kernel asks for it in the name of who has mounted the
     /// overlay above, and not of who writes.
     pub(super) fn strips(&self, request: &Request, node: INodeNo) -> bool {
-        let has = self.requests.attributes(node.0).is_ok_and(|says| says.mode & 0o6000 != 0);
-        has && !privilege::keeps_set_ids(request.pid())
+        self.requests.has_set_ids(node.0) && !privilege::keeps_set_ids(request.pid())
     }
 }
