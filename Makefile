@@ -64,8 +64,9 @@ check:
 	$(CARGO) test --locked --workspace --exclude condatainer-tests --lib --bins
 	$(CARGO) check --locked -p spank_condatainer
 
-# Unit, property and image tests; the plugin's interface against the spank.h of every release. All of them are built at once: with other
-# packages beside it a library has other features, and would be built once more. cargo must not look for make's job server, which it is not given.
+# Unit, property and image tests; the plugin's interface against the spank.h of every release; the clusters themselves and the house's rules.
+# All packages but the suite's are built at once: with others beside it a library has other features, and would be built once more. cargo must not
+# look for make's job server, which it is not given.
 UNIT := MAKEFLAGS= $(CARGO) test -q --locked --workspace --exclude condatainer-tests
 SUITE := MAKEFLAGS= $(SHIPPED) $(CARGO) test --locked -p condatainer-tests
 unit-built: stage test-packages
@@ -75,11 +76,12 @@ unit-built: stage test-packages
 unit-run:
 	@mkdir -p $(TARGET_DIR)/unit
 	@$(UNIT) --no-run --message-format=json > $(TARGET_DIR)/unit/messages
+	@$(SUITE) -q --lib --bins --test cluster_smoke --test documents --test house --no-run --message-format=json >> $(TARGET_DIR)/unit/messages
 	SPANK_INCLUDE_DIRS=$$($(BUILT)/cluster roots | awk '/ slurmd / { print $$1 "/usr/include" }' | paste -sd:) $(SHIPPED) \
 	    tests/unit/run $(TARGET_DIR)/unit < $(TARGET_DIR)/unit/messages
 	$(UNIT) --doc
 
-unit: unit-built
+unit: unit-built suite-built
 	@$(MAKE) --no-print-directory unit-run
 
 suite-built: stage
@@ -87,7 +89,7 @@ suite-built: stage
 
 # Real clusters of every release.
 suite-run:
-	$(SUITE)
+	$(SUITE) --test suite
 
 suite: suite-built
 	@$(MAKE) --no-print-directory suite-run

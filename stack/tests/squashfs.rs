@@ -167,7 +167,9 @@ fn every_way_to_lay_things_down() {
 
 #[test]
 fn a_directory_of_fifty_thousand_names_and_a_file_longer_than_four_gibibytes() {
-    let source = tempfile::tempdir().unwrap();
+    // In memory a hole is read without a page for each of its blocks.
+    let shared = Path::new("/dev/shm");
+    let source = if shared.is_dir() { tempfile::tempdir_in(shared).unwrap() } else { tempfile::tempdir().unwrap() };
     let many = source.path().join("many");
     fs::create_dir(&many).unwrap();
     for i in 0..50_000 {
