@@ -73,12 +73,13 @@ unit-built: stage test-packages
 	$(BUILT)/cluster prepare
 	$(UNIT) --no-run
 
+# FIRST is what runs before, with the patient tests beside it.
 unit-run:
 	@mkdir -p $(TARGET_DIR)/unit
 	@$(UNIT) --no-run --message-format=json > $(TARGET_DIR)/unit/messages
 	@$(SUITE) -q --lib --bins --test cluster_smoke --test documents --test house --no-run --message-format=json >> $(TARGET_DIR)/unit/messages
 	SPANK_INCLUDE_DIRS=$$($(BUILT)/cluster roots | awk '/ slurmd / { print $$1 "/usr/include" }' | paste -sd:) $(SHIPPED) \
-	    tests/unit/run $(TARGET_DIR)/unit < $(TARGET_DIR)/unit/messages
+	    tests/unit/run $(TARGET_DIR)/unit $(FIRST) < $(TARGET_DIR)/unit/messages
 	$(UNIT) --doc
 
 unit: unit-built suite-built
@@ -94,10 +95,9 @@ suite-run:
 suite: suite-built
 	@$(MAKE) --no-print-directory suite-run
 
-# One after the other: tests that kill something at a chosen instant know how long it takes alone.
+# One after the other but for the patient ones: tests that kill something at a chosen instant know how long it takes alone.
 test: unit-built suite-built
-	@$(MAKE) --no-print-directory suite-run
-	@$(MAKE) --no-print-directory unit-run
+	@$(MAKE) --no-print-directory unit-run FIRST='$(MAKE) --no-print-directory suite-run'
 
 # The proofs in full: what 'make test' does fifty times, a thousand times. It takes the better part of an hour.
 soak: stage
