@@ -77,7 +77,7 @@ unit-built: stage test-packages
 unit-run:
 	@mkdir -p $(TARGET_DIR)/unit
 	@$(UNIT) --no-run --message-format=json > $(TARGET_DIR)/unit/messages
-	@$(SUITE) -q --lib --bins --test cluster_smoke --test documents --test house --no-run --message-format=json >> $(TARGET_DIR)/unit/messages
+	@$(SUITE) -q --lib --test cluster_smoke --test documents --test house --no-run --message-format=json >> $(TARGET_DIR)/unit/messages
 	SPANK_INCLUDE_DIRS=$$($(BUILT)/cluster roots | awk '/ slurmd / { print $$1 "/usr/include" }' | paste -sd:) $(SHIPPED) \
 	    tests/unit/run $(TARGET_DIR)/unit $(FIRST) < $(TARGET_DIR)/unit/messages
 	$(UNIT) --doc
