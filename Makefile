@@ -99,9 +99,10 @@ suite: suite-built
 test: unit-built suite-built
 	@$(MAKE) --no-print-directory unit-run FIRST='$(MAKE) --no-print-directory suite-run'
 
-# The proofs in full: what 'make test' does fifty times, a thousand times. It takes the better part of an hour.
+# The proofs in full: what 'make test' does some dozens of times, a thousand times. It takes the better part of an hour.
 soak: stage
 	CONDATAINER_SOAK=1 $(CARGO) test --locked -p condatainer-images --test killed --test killed_resize --test killed_check --test killed_with_root --test create_killed --test whiteout -- --nocapture
+	CONDATAINER_FUZZ_RUNS=1000000 $(CARGO) test --locked -p condatainer-core --test fuzz
 	CONDATAINER_FUZZ_RUNS=1000000 $(CARGO) test --locked -p condatainer-stack --test requests --test squashfs_hostile
 	CONDATAINER_FUZZ_RUNS=1000 $(CARGO) test --locked -p condatainer-stack --test merge --test squashfs --test scratch
 	CONDATAINER_FUZZ_RUNS=200 $(CARGO) test --locked -p condatainer-stack --test written

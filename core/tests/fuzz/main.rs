@@ -36,7 +36,7 @@ fn number(variable: &str, usual: u64) -> u64 {
 fn fuzz(target: &str) {
     let run = TARGETS.iter().find(|(name, _)| *name == target).unwrap().1;
     let inputs = corpus::corpus(target);
-    let (runs, seed) = (number("CONDATAINER_FUZZ_RUNS", 100_000), number("CONDATAINER_FUZZ_SEED", 0x00C0_FFEE));
+    let (runs, seed) = (number("CONDATAINER_FUZZ_RUNS", 50_000), number("CONDATAINER_FUZZ_SEED", 0x00C0_FFEE));
     let before = MEMORY.current_usage();
     for (name, input) in &inputs {
         attempt(target, run, input, name);

@@ -1,6 +1,6 @@
 //! A loan that is killed at any instant leaves a sound image, and the next use of it finishes the way back.
 //!
-//! Fifty instants in every run of the tests, a thousand with CONDATAINER_SOAK set.
+//! Thirty instants in every run of the tests, a thousand with CONDATAINER_SOAK set.
 
 // A failing preparation is a failing test.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 
 /// How often a process is killed in all: in every run of the tests, and with CONDATAINER_SOAK set.
 pub fn instants() -> u32 {
-    if env::var_os("CONDATAINER_SOAK").is_some() { 1000 } else { 50 }
+    if env::var_os("CONDATAINER_SOAK").is_some() { 1000 } else { 30 }
 }
 
 /// A part of `whole`, by chance.

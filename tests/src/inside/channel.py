@@ -70,7 +70,7 @@ def package(directory, name, version, files, depends=(), links=None, subdir="noa
     # Small blocks are unpacked in half the time.
     with tarfile.open(fileobj=buffer, mode="w:bz2", compresslevel=1) as archive:
         for path, (mode, text) in files.items():
-            data = text.encode() if text is not None else random.Random(1).randbytes(32 << 20)
+            data = text.encode() if text is not None else random.Random(1).randbytes(20 << 20)
             entry = dict(_path=path, path_type="hardlink", sha256=hashlib.sha256(data).hexdigest(), size_in_bytes=len(data))
             if text is not None and PLACEHOLDER in text:
                 entry.update(prefix_placeholder=PLACEHOLDER, file_mode="text")

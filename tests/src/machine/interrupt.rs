@@ -2,27 +2,34 @@
 //! ordinary way out instead of leaving that to the next start.
 
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 
 use anyhow::{Context, Result};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 static RUNNING: Mutex<Vec<i32>> = Mutex::new(Vec::new());
 static RECEIVED: AtomicI32 = AtomicI32::new(0);
 
 /// Makes SIGINT, SIGTERM and SIGHUP end all machines of this process, each unless it was ignored (`nohup`); a second one ends the
-/// process at once (its machines then die with it). By handlers, not by blocking: what we start would inherit a mask.
+/// process at once (its machines then die with it). By handlers, not by blocking: what we start would inherit a mask. What was ignored
+/// gets a handler that does nothing: what we start would inherit that, too.
 ///
 /// # Errors
 /// When the handlers cannot be installed.
 pub fn stop_on_signals() -> Result<()> {
     let ignored = ignored();
-    let ours = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| ignored & (1 << (signal - 1)) == 0);
-    let mut signals = Signals::new(ours).context("cannot handle signals")?;
+    let is_ignored = |signal: i32| ignored & (1 << (signal - 1)) != 0;
+    let (inherited, ours): (Vec<i32>, Vec<i32>) =
+        [SIGINT, SIGTERM, SIGHUP, SIGQUIT].into_iter().partition(|signal| is_ignored(*signal));
+    for signal in inherited {
+        signal_hook::flag::register(signal, Arc::default()).context("cannot handle signals")?;
+    }
+    let ends = ours.into_iter().filter(|signal| *signal != SIGQUIT);
+    let mut signals = Signals::new(ends).context("cannot handle signals")?;
     thread::spawn(move || {
         for signal in signals.forever() {
             if RECEIVED.swap(signal, Ordering::SeqCst) != 0 {
