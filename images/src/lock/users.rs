@@ -3,8 +3,9 @@
 //! The kernel does not tell who holds an open-file-description lock, so this is how a holder gets a name.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, StatxFlags, makedev, statx};
 
 use crate::system::process::Process;
 use condatainer_formats::ext::Window;
@@ -95,8 +96,11 @@ fn is_writable(pid: u32, fd: &str) -> bool {
     flags & nix::libc::O_ACCMODE != nix::libc::O_RDONLY
 }
 
+/// What the kernel knows of the file is enough: a file server that answers nobody must not keep those waiting who ask for another file, which a
+/// process happens to hold open beside one of that server's.
 fn is_file(path: &Path, dev: u64, ino: u64) -> bool {
-    fs::metadata(path).is_ok_and(|meta| meta.dev() == dev && meta.ino() == ino)
+    let says = statx(CWD, path, AtFlags::STATX_DONT_SYNC, StatxFlags::INO);
+    says.is_ok_and(|says| makedev(says.stx_dev_major, says.stx_dev_minor) == dev && says.stx_ino == ino)
 }
 
 /// The loop devices that stand on the file (`st_dev`, `st_ino`), those of other mount namespaces too where the caller may look
@@ -168,6 +172,7 @@ fn names_in(directory: &Path) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::MetadataExt;
     use std::process::{Command, Stdio};
 
     #[test]

@@ -175,13 +175,13 @@ fn who_waits_for_the_disk_can_be_ended(desk: &Desk) -> Result<()> {
     let disk = "condatainer o -s 100M disk.img > /dev/null; mkdir net; fuse2fs -o fakeroot,rw disk.img net > /dev/null 2>&1; disk=$(pgrep -u alice -f '^fuse2fs -o fakeroot,rw disk.img' -n); cp env.img net; mkfifo go";
     let waits = |word: &str| {
         format!(
-            "condatainer exec -w -o net/env.img -- sh -c 'echo {word} > /{word}; : > there; read word < go' 2> said & start=$!; until [ -e there ]; do sleep 0.05; done
+            "condatainer exec -w -o net/env.img -- sh -c 'echo {word} > /{word}; : > there; read word < go' 2> said & start=$!; until [ -e there ] && [ -e net/.env.img.holder ]; do sleep 0.05; done
             rm there; kill -STOP $disk; echo on > go; until grep -q 'waiting until what was written' said; do sleep 0.1; done"
         )
     };
     let text = format!(
         "{disk}; {}; kill -STOP $(servers); kill -CONT $disk; wait $start || exit 77; cat said
-        {}; for n in 1 2; do kill -TERM $start; sleep 0.3; done; ! grep replays said; kill -TERM $start; until grep replays said; do sleep 0.1; done; kill -CONT $disk; wait $start; code=$?
+        {}; timeout -s KILL 20 condatainer e env.img -- true || exit 78; for n in 1 2; do kill -TERM $start; sleep 0.3; done; ! grep replays said; kill -TERM $start; until grep replays said; do sleep 0.1; done; kill -CONT $disk; wait $start; code=$?
         until [ -z \"$(servers)\" ]; do sleep 0.1; done; condatainer exec -w -o net/env.img -- cat /first; condatainer overlay check net/env.img > /dev/null || echo bad; fusermount3 -u net; exit $code",
         waits("first"),
         waits("second")
