@@ -15,7 +15,7 @@ use crate::run::engine_mounts::EngineMounts;
 use crate::run::error::{Ended, RunError, why_nowhere};
 use crate::run::images::repair;
 use crate::run::mounted_stack::MountedStack;
-use crate::run::mounted_stack::end::{Caller, still_writing};
+use crate::run::mounted_stack::end::{Waiter, still_writing};
 use crate::run::scratch::Scratch;
 use crate::run::session::OpenSession;
 use condatainer_images::acquire::holder::{Holder, Published};
@@ -119,8 +119,8 @@ impl<'a> Container<'a> {
             leftovers.end();
         }
         let child = &mut self.child;
-        let mut caller = Caller { say: options.say, gives_up: &mut || child.is_hurried() };
-        let served = self.mounted.take().map(|mounted| mounted.end(&mut caller)).unwrap_or_default();
+        let mut waiter = Waiter { say: options.say, gives_up: &mut || child.is_hurried() };
+        let served = self.mounted.take().map(|mounted| mounted.end(&mut waiter)).unwrap_or_default();
         served.lines.iter().for_each(|line| (options.say)(line));
         drop(self.note);
         let was_killed = self.child.was_killed();

@@ -32,7 +32,7 @@ const SLOW: Duration = Duration::from_secs(2);
 const LONGEST: Duration = Duration::from_secs(30);
 
 /// Who waits.
-pub(crate) struct Caller<'a> {
+pub(crate) struct Waiter<'a> {
     /// Tells him something.
     pub(crate) say: &'a mut dyn FnMut(&str),
     /// Whether he does not want to wait any longer.
@@ -46,10 +46,10 @@ pub(crate) fn still_writing(image: &Path) -> String {
 
 impl MountedStack {
     /// After the engine's end: waits for the server's.
-    pub(crate) fn end(mut self, caller: &mut Caller<'_>) -> ServerEnd {
+    pub(crate) fn end(mut self, waiter: &mut Waiter<'_>) -> ServerEnd {
         let Some(server) = self.server.take() else { return ServerEnd::default() };
         if self.is_killed {
-            return self.end_of_killed(server, caller);
+            return self.end_of_killed(server, waiter);
         }
         if self.own.workspace.is_none() {
             return server.end(Patience::Short);
@@ -61,13 +61,13 @@ impl MountedStack {
             server.ask_to_end();
         }
         let path = self.own.workspace.clone().unwrap_or_default();
-        if !has_ended(&server, &path, caller) {
+        if !has_ended(&server, &path, waiter) {
             server.leave();
             return self.left("it was not waited for until what was written was on the disk", Vec::new());
         }
         let end = server.end(Patience::UntilWritten);
         if end.has_failed {
-            if !self.recover(caller) {
+            if !self.recover(waiter) {
                 return self.left("it was not waited for until its journal was replayed", end.lines);
             }
         } else if let Some((image, file)) = self.written().map(|at| parts(&self.images[at]))
@@ -80,13 +80,13 @@ impl MountedStack {
     }
 
     /// It did not answer somebody who was to end.
-    fn end_of_killed(mut self, server: Server, caller: &mut Caller<'_>) -> ServerEnd {
+    fn end_of_killed(mut self, server: Server, waiter: &mut Waiter<'_>) -> ServerEnd {
         let lines = vec!["what served the layers did not answer a process that was to end, and was killed".into()];
         let is_gone = server.ends_within(SLOW);
         if !is_gone {
             server.leave();
         }
-        if self.own.workspace.is_none() || is_gone && !self.disk_hangs && self.recover(caller) {
+        if self.own.workspace.is_none() || is_gone && !self.disk_hangs && self.recover(waiter) {
             return ServerEnd { lines, has_failed: true };
         }
         self.left("its disk does not answer", lines)
@@ -109,7 +109,7 @@ impl MountedStack {
 
     /// Puts the image of a killed server in order while it is still locked: fuse2fs of Debian 12 crashes on a journal that was not replayed.
     /// `false` where that was not waited for; its locks end with this process then.
-    fn recover(&mut self, caller: &mut Caller<'_>) -> bool {
+    fn recover(&mut self, waiter: &mut Waiter<'_>) -> bool {
         let Some(at) = self.written() else { return true };
         let (images, has_stood) = (mem::take(&mut self.images), self.inside.is_some());
         let path = images[at].opened.image.path.clone();
@@ -125,10 +125,10 @@ impl MountedStack {
         loop {
             match done.recv_timeout(MOMENT) {
                 Ok(images) => self.images = images,
-                Err(RecvTimeoutError::Timeout) if (caller.gives_up)() => return false,
+                Err(RecvTimeoutError::Timeout) if (waiter.gives_up)() => return false,
                 Err(RecvTimeoutError::Timeout) => {
                     if start.elapsed() >= SLOW && !mem::replace(&mut told, true) {
-                        (caller.say)(&format!("{}: its journal is being replayed", path.display()));
+                        (waiter.say)(&format!("{}: its journal is being replayed", path.display()));
                     }
                     continue;
                 }
@@ -141,17 +141,17 @@ impl MountedStack {
 }
 
 /// Waits until it has ended; `false` where that is not wanted any longer.
-fn has_ended(server: &Server, image: &Path, caller: &mut Caller<'_>) -> bool {
+fn has_ended(server: &Server, image: &Path, waiter: &mut Waiter<'_>) -> bool {
     let (start, mut told) = (Instant::now(), false);
     while !server.ends_within(MOMENT) {
-        if (caller.gives_up)() {
+        if (waiter.gives_up)() {
             return false;
         }
         if start.elapsed() < SLOW {
             continue;
         }
         if !mem::replace(&mut told, true) {
-            (caller.say)(&still_writing(image));
+            (waiter.say)(&still_writing(image));
         }
         let process = Process::numbered(server.number());
         if let Some(pid) = process.pid().filter(|_| process.state() == Some('T')) {
@@ -185,7 +185,7 @@ impl Drop for MountedStack {
             drop(server);
             let start = Instant::now();
             let (mut say, mut gives_up) = (|_: &str| {}, || start.elapsed() >= LONGEST);
-            self.recover(&mut Caller { say: &mut say, gives_up: &mut gives_up });
+            self.recover(&mut Waiter { say: &mut say, gives_up: &mut gives_up });
         } else {
             server.leave();
         }
