@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{UsageWho, getrusage};
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 /// When nothing comes for so long, all wait asleep, in milliseconds.
 const IDLE: u16 = 20;
@@ -260,32 +260,35 @@ impl Waiting {
     /// Until all wait, or until the first does not get on.
     fn stand_aside(&self, device: &OwnedFd) {
         let mut aside = self.aside.lock();
-        while self.is_alone() {
-            if aside.is_watched {
-                self.changed.wait(&mut aside);
-                continue;
-            }
+        while self.is_alone() && aside.is_watched {
+            self.changed.wait(&mut aside);
+        }
+        if self.is_alone() {
             aside.is_watched = true;
-            let (mut steps, mut unchanged) = (self.steps.load(Ordering::Relaxed), 0);
-            while self.is_alone() {
-                if !self.changed.wait_for(&mut aside, WATCH).timed_out() {
-                    continue;
-                }
-                let now = self.steps.load(Ordering::Relaxed);
-                unchanged = if now == steps { unchanged + 1 } else { 0 };
-                steps = now;
-                let found = look(device, PollTimeout::ZERO);
-                if found == Found::End || unchanged >= UNCHANGED {
-                    self.needed.store(self.measures.few, Ordering::Relaxed);
-                    self.alone.store(false, Ordering::SeqCst);
-                    self.changed.notify_all();
-                } else if unchanged > 0 && (found == Found::Request || self.reading.load(Ordering::SeqCst) == 0) {
-                    break;
-                }
-            }
+            self.look_after_the_first(device, &mut aside);
             aside.is_watched = false;
             self.changed.notify_one();
-            return;
+        }
+    }
+
+    /// Until all wait, or until it has a request in hand and does not get on.
+    fn look_after_the_first(&self, device: &OwnedFd, aside: &mut MutexGuard<'_, Aside>) {
+        let (mut steps, mut unchanged) = (self.steps.load(Ordering::Relaxed), 0);
+        while self.is_alone() {
+            if !self.changed.wait_for(aside, WATCH).timed_out() {
+                continue;
+            }
+            let now = self.steps.load(Ordering::Relaxed);
+            unchanged = if now == steps { unchanged + 1 } else { 0 };
+            steps = now;
+            let found = look(device, PollTimeout::ZERO);
+            if found == Found::End || unchanged >= UNCHANGED {
+                self.needed.store(self.measures.few, Ordering::Relaxed);
+                self.alone.store(false, Ordering::SeqCst);
+                self.changed.notify_all();
+            } else if unchanged > 0 && (found == Found::Request || self.reading.load(Ordering::SeqCst) == 0) {
+                return;
+            }
         }
     }
 }
