@@ -3,8 +3,8 @@
 use anyhow::{Context, Result, ensure};
 
 use super::servers::{nothing_is_left, ours};
-use crate::image::whiteouts::{LOW, by_hand, same, seed, stacked};
-use crate::support::{Desk, Expect, tests, times};
+use crate::image::whiteouts::{by_hand, rounds_of_random_work, same, stacked};
+use crate::support::{Desk, Expect, tests};
 
 tests! {
     ApptainerOnce, Desk: [
@@ -69,17 +69,7 @@ fn images_of_others_are_written(desk: &Desk) -> Result<()> {
 
 /// As in the theme `whiteouts`, with our server as the writer.
 fn our_random_work_is_the_same_for_everybody(desk: &Desk) -> Result<()> {
-    let seed = seed()?;
-    eprintln!("foreign: CONDATAINER_SEED={seed}");
-    desk.write("work.py", include_str!("../image/whiteouts/work.py"))?;
-    desk.script("sed '/^enable overlay *=/d; $a enable overlay = driver' /etc/apptainer/apptainer.conf > driver.conf")?
-        .success()?;
-    desk.squashfs("low.sqf", LOW)?;
-    desk.image("env.img")?;
-    for round in 0..u64::from(times(2, 50)) {
-        one_round(desk, seed + round).with_context(|| format!("CONDATAINER_SEED={seed}, round {round}"))?;
-    }
-    Ok(())
+    rounds_of_random_work(desk, "foreign", one_round)
 }
 
 fn one_round(desk: &Desk, seed: u64) -> Result<()> {

@@ -174,27 +174,32 @@ fn names_that_tell_no_type(desk: &Desk) -> Result<()> {
 /// What fuse-overlayfs itself does wrong in a session (a lower file shows again when the directory in its place is renamed) is the
 /// same before and after, and no matter here.
 fn random_work_is_the_same_for_everybody(desk: &Desk) -> Result<()> {
-    let desk = &desk.with_mounts("engine");
+    rounds_of_random_work(&desk.with_mounts("engine"), "whiteouts", random_round)
+}
+
+/// Rounds of random work in `env.img` on `low.sqf`, each from a seed of its own, which is told. `work.py` does it, and lists what it sees; with
+/// `driver.conf` an Apptainer by hand reads by fuse-overlayfs.
+pub(crate) fn rounds_of_random_work(desk: &Desk, theme: &str, round: fn(&Desk, u64) -> Result<()>) -> Result<()> {
     let seed = seed()?;
-    eprintln!("whiteouts: CONDATAINER_SEED={seed}");
+    eprintln!("{theme}: CONDATAINER_SEED={seed}");
     desk.write("work.py", include_str!("work.py"))?;
     desk.script("sed '/^enable overlay *=/d; $a enable overlay = driver' /etc/apptainer/apptainer.conf > driver.conf")?
         .success()?;
     desk.squashfs("low.sqf", LOW)?;
     desk.image("env.img")?;
-    for round in 0..u64::from(times(2, 50)) {
-        random_round(desk, seed + round).with_context(|| format!("CONDATAINER_SEED={seed}, round {round}"))?;
+    for number in 0..u64::from(times(2, 50)) {
+        round(desk, seed + number).with_context(|| format!("CONDATAINER_SEED={seed}, round {number}"))?;
     }
     Ok(())
 }
 
 /// Something to change, delete and replace in every way.
-pub(crate) const LOW: &str = "cd opt; mkdir -p dir/sub/deep keep gone/sub to-file/x a/b/c moved/sub emptied old/new/x
+const LOW: &str = "cd opt; mkdir -p dir/sub/deep keep gone/sub to-file/x a/b/c moved/sub emptied old/new/x
     for f in file single dir/old dir/sub/old dir/sub/deep/old gone/sub/x to-dir moved/sub/x emptied/a emptied/b keep/a \
         a/b/c/x a/x a/b/old old/new/x/deep 'od d'; do echo low-$f > \"$f\"; done
     ln -s file link; : > empty; : > dir/empty";
 
-pub(crate) fn seed() -> Result<u64> {
+fn seed() -> Result<u64> {
     match std::env::var("CONDATAINER_SEED") {
         Ok(seed) => seed.parse().context("CONDATAINER_SEED is no number"),
         Err(_) => Ok(std::time::UNIX_EPOCH.elapsed()?.as_secs()),
