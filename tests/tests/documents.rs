@@ -1,5 +1,5 @@
-//! The documents keep to what is there: every test that docs/security.md names exists, every link leads somewhere, every
-//! command of make is a target, and the sample configuration has every key.
+//! The documents keep to what is there: every test that docs/security.md names exists, every message of docs/messages.md is one of ours,
+//! every link leads somewhere, every command of make is a target, and the sample configuration has every key.
 
 // Tests and their helpers: what does not hold, fails the test.
 #![allow(clippy::unwrap_used, clippy::panic)]
@@ -85,6 +85,34 @@ fn every_promise_has_its_test() {
         wrong.extend(tests.iter().filter(|test| !exists(test, &sources)).map(|test| format!("no such test: {test}")));
     }
     assert!(wrong.is_empty(), "docs/security.md:\n{}", wrong.join("\n"));
+}
+
+/// Of a message, what stands between its placeholders is in the source. Rows of other programs' words say so in brackets.
+#[test]
+fn every_message_is_one_of_ours() {
+    let ours = sources().into_iter().filter(|(path, _)| !path.starts_with(top().join("tests")));
+    // A text may go on after a break of the line.
+    let source: String = ours
+        .flat_map(|(_, text)| text.split("\\\n").map(str::trim_start).map(str::to_owned).collect::<Vec<_>>())
+        .collect();
+    let text = read(&top().join("docs/messages.md"));
+    let cells = text.lines().filter(|line| line.starts_with("| `")).filter_map(|line| line.split('|').nth(1));
+    let ours: Vec<&str> = cells
+        .filter(|cell| !cell.contains("(Slurm's words)") && !cell.contains("(from a ") && !cell.contains("(in a "))
+        .collect();
+    assert!(ours.len() > 50, "{}", ours.len());
+    for message in ours.into_iter().flat_map(code) {
+        let words: Vec<&str> = message.split(' ').collect();
+        for part in words.split(|word| is_placeholder(word)).map(|part| part.join(" ")).filter(|part| part.len() > 7) {
+            assert!(source.contains(&part), "docs/messages.md: {message}: '{part}' is in no message");
+        }
+    }
+}
+
+/// `PATH`, `N:` or `…`.
+fn is_placeholder(word: &str) -> bool {
+    let word = word.trim_end_matches([':', ',', ';']);
+    matches!(word, "N" | "…") || word.len() > 1 && word.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
 }
 
 #[test]
