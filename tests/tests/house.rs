@@ -282,7 +282,7 @@ fn at_most_a_dozen_names_stand_side_by_side() {
 
 /// What serves only starts whose layers the engine mounts: by which words it is named, where it lies, and the files that may know of it. It
 /// could be deleted together with these words in them.
-const OF_THE_ENGINES_MOUNTS: [(&str, &str, &[&str]); 3] = [
+const OF_THE_ENGINES_MOUNTS: [(&str, &str, &[&str]); 4] = [
     (
         "engine_mounts::",
         "core/src/run/engine_mounts",
@@ -310,6 +310,16 @@ const OF_THE_ENGINES_MOUNTS: [(&str, &str, &[&str]); 3] = [
             "core/src/machine/survey/hard_links.rs",
             "core/src/run/engine_mounts/abandoned.rs",
             "core/src/run/engine_mounts/daemons.rs",
+        ],
+    ),
+    (
+        "machine::hard_links::",
+        "core/src/machine/hard_links.rs",
+        &[
+            "core/src/doctor/engine/fuse.rs",
+            "core/src/machine/facts.rs",
+            "core/src/machine/survey/hard_links.rs",
+            "core/src/plan/mod.rs",
         ],
     ),
 ];
