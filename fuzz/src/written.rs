@@ -116,7 +116,12 @@ impl Work {
             5 => drop(volume.link(ino, other, name(c)).map(|named| self.knows(named.ino))),
             6 | 7 => drop(volume.remove(ino, name(c), d % 2 == 0)),
             8 => {
-                let how = Renaming { no_replace: d & 3 == 1, exchange: d & 3 == 2, whiteout: d & 3 == 3 };
+                let how = Renaming {
+                    no_replace: d & 3 == 1,
+                    exchange: d & 3 == 2,
+                    whiteout: d & 3 == 3,
+                    over_whiteout: false,
+                };
                 drop(volume.rename((ino, name(c)), (other, name(d / 4)), how));
             }
             9 | 10 => {

@@ -45,5 +45,5 @@ mod xattr;
 
 pub use error::{Error, Result};
 pub use journal::{Replayed, replay};
-pub use volume::{Changes, Listed, Named, New, Renaming, Room, Volume, now, recover, unwritten};
+pub use volume::{Changes, Copied, Listed, Named, New, Renaming, Room, Volume, now, recover, unwritten};
 pub use xattr::How;

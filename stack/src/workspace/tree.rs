@@ -238,7 +238,8 @@ impl Tree for Workspace {
         if how.exchange {
             self.keep_own(from.1, || self.ino_of(target, to.1))?;
         }
-        let how = Rename { no_replace: how.no_replace, exchange: how.exchange, whiteout: how.whiteout };
+        let Renaming { no_replace, exchange, whiteout } = how;
+        let how = Rename { no_replace, exchange, whiteout, over_whiteout: false };
         self.with_room(|| self.volume.rename((source, from.1), (target, to.1), how))?;
         self.numbers.is_renamed((source, from.1), (target, to.1), how.exchange);
         Ok(())

@@ -11,15 +11,13 @@ mod names;
 mod open;
 pub(crate) mod orphan;
 mod recover;
-mod rename;
 mod says;
 #[cfg(test)]
 mod tests;
 mod trouble;
 
 pub use base::{Volume, now};
-pub use names::{Listed, Named, New};
+pub use names::{Copied, Listed, Named, New, Renaming};
 pub use open::unwritten;
 pub use recover::recover;
-pub use rename::Renaming;
 pub use says::{Changes, Room};

@@ -5,6 +5,7 @@
 // Tests and their helpers: what does not hold, fails the test.
 #![allow(missing_docs, unreachable_pub, dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod copied;
 mod hand;
 mod install;
 #[path = "../support/place.rs"]

@@ -129,7 +129,8 @@ impl Side for Ours {
                 self.volume.remove(parent, last(path).as_bytes(), true).map_err(code)?;
             }
             Op::Rename(from, to, how) => {
-                let how = Renaming { no_replace: *how == 1, exchange: *how == 2, whiteout: *how == 3 };
+                let how =
+                    Renaming { no_replace: *how == 1, exchange: *how == 2, whiteout: *how == 3, over_whiteout: false };
                 let (source, target) = (self.parent(from)?, self.parent(to)?);
                 let (from, to) = ((source, last(from).as_bytes()), (target, last(to).as_bytes()));
                 self.volume.rename(from, to, how).map_err(code)?;

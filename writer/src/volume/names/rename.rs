@@ -6,9 +6,11 @@ use condatainer_formats::ext::raw::ROOT_INO;
 use condatainer_formats::ext::{FileType, Ids};
 use nix::errno::Errno;
 
-use super::base::{Volume, now};
-use super::flags::{may_change, may_gain};
-use super::names::{MOST_LINKS, New, check, close, directory_of, live, make_node, names_changed, one_name_fewer};
+use super::super::base::{Volume, now};
+use super::super::flags::{may_change, may_gain};
+use super::plain::{
+    MOST_LINKS, New, check, close, directory_of, is_a_whiteout, live, make_node, names_changed, one_name_fewer,
+};
 use crate::directory::{self, Found};
 use crate::error::{Error, Result};
 use crate::inode::Node;
@@ -24,13 +26,15 @@ pub struct Renaming {
     pub exchange: bool,
     /// A device 0/0 takes the old name.
     pub whiteout: bool,
+    /// A device 0/0 that has the new name goes, also for a directory: nothing has the name then.
+    pub over_whiteout: bool,
 }
 
 /// A name that is there.
-struct There {
-    found: Found,
-    node: Node,
-    is_directory: bool,
+pub(super) struct There {
+    pub(super) found: Found,
+    pub(super) node: Node,
+    pub(super) is_directory: bool,
 }
 
 impl Volume {
@@ -76,7 +80,7 @@ impl Volume {
                     exchange(handle, (source, moved), (target, other)).map(|()| None)
                 }
                 replaced => {
-                    let gone = move_over(handle, (source, from.1, moved), (target, to.1, replaced), how.whiteout)?;
+                    let gone = move_over(handle, (source, from.1, moved), (target, to.1, replaced), how)?;
                     Ok(gone.filter(|ino| !self.users.has(*ino)))
                 }
             }
@@ -168,11 +172,15 @@ fn move_over(
     handle: &mut Handle<'_>,
     (source, old_name, mut moved): (Node, &[u8], There),
     (target, new_name, replaced): (Node, &[u8], Option<There>),
-    leaves_whiteout: bool,
+    how: Renaming,
 ) -> Result<Option<u32>> {
     let mut pair = Pair::of(source, target);
     let kind = moved.node.inode()?.file_type();
-    if moved.is_directory && !pair.is_one() && replaced.is_none() && pair.target().links()? >= MOST_LINKS {
+    let is_more = match &replaced {
+        None => true,
+        Some(there) => how.over_whiteout && is_a_whiteout(handle, &there.node)?,
+    };
+    if moved.is_directory && !pair.is_one() && is_more && pair.target().links()? >= MOST_LINKS {
         return Err(Errno::EMLINK.into());
     }
     let mut gone = None;
@@ -180,12 +188,12 @@ fn move_over(
         Some(mut there) => {
             match (moved.is_directory, there.is_directory) {
                 (false, true) => return Err(Errno::EISDIR.into()),
-                (true, false) => return Err(Errno::ENOTDIR.into()),
+                (true, false) if !is_more => return Err(Errno::ENOTDIR.into()),
                 (true, true) => {
                     close(handle, &there.node)?;
                     pair.target().fewer_links()?;
                 }
-                (false, false) => {}
+                (true | false, false) => {}
             }
             directory::replace(handle, &there.found.place, moved.node.ino, kind)?;
             let is_gone = one_name_fewer(handle, &mut there.node)?;
@@ -196,7 +204,7 @@ fn move_over(
     }
     // The insertion may have moved entries of the same directory to other blocks.
     let old = directory::find(handle, pair.source(), old_name)?.ok_or(Errno::ENOENT)?;
-    if leaves_whiteout {
+    if how.whiteout {
         let ids = pair.source().inode()?.ids();
         let whiteout = make_node(handle, pair.source(), &whiteout(ids))?;
         directory::replace(handle, &old.place, whiteout.ino, FileType::CharDevice)?;
@@ -299,7 +307,7 @@ impl Pair {
     }
 }
 
-fn there(handle: &mut Handle<'_>, directory: &Node, name: &[u8]) -> Result<Option<There>> {
+pub(super) fn there(handle: &mut Handle<'_>, directory: &Node, name: &[u8]) -> Result<Option<There>> {
     let Some(found) = directory::find(handle, directory, name)? else { return Ok(None) };
     let node = live(handle, found.ino)?;
     let is_directory = node.inode()?.file_type() == FileType::Directory;
@@ -307,7 +315,7 @@ fn there(handle: &mut Handle<'_>, directory: &Node, name: &[u8]) -> Result<Optio
 }
 
 /// What the kernel's OverlayFS leaves where something was.
-fn whiteout(ids: Ids) -> New<'static> {
+pub(super) fn whiteout(ids: Ids) -> New<'static> {
     New { kind: FileType::CharDevice, mode: 0, ids, device: (0, 0), target: &[], xattrs: &[] }
 }
 

@@ -1,12 +1,13 @@
 //! Names come and go.
 
 use condatainer_formats::ext::{FileType, Ids, Stat};
+use condatainer_formats::overlayfs::is_whiteout;
 use nix::errno::Errno;
 
-use super::base::{Volume, now};
-use super::flags::{may_change, may_gain};
-use super::orphan;
-use crate::directory;
+use super::super::base::{Volume, now};
+use super::super::flags::{may_change, may_gain};
+use super::super::orphan;
+use crate::directory::{self, Found};
 use crate::error::{Error, Result};
 use crate::inode::{self, Node};
 use crate::map;
@@ -14,7 +15,7 @@ use crate::store::Handle;
 use crate::xattr;
 
 /// So many names a file may have, and so many directories a directory.
-pub(super) const MOST_LINKS: u16 = 65_000;
+pub(crate) const MOST_LINKS: u16 = 65_000;
 /// The longest name.
 const LONGEST_NAME: usize = 255;
 /// What is read of a listing at once: whoever looks at it may ask for something else meanwhile.
@@ -116,15 +117,20 @@ impl Volume {
     /// # Errors
     /// The name exists, there is no room, …
     pub fn make(&self, directory: u32, name: &[u8], new: &New<'_>) -> Result<Named> {
+        self.make_at(directory, name, new, false)
+    }
+
+    /// As [`Self::make`], and where a whiteout has the name it goes, in the same change.
+    pub(super) fn make_at(&self, directory: u32, name: &[u8], new: &New<'_>, over_whiteout: bool) -> Result<Named> {
         check(name)?;
-        self.change_with_room(|handle| {
-            let mut parent = without(handle, directory, name)?;
-            let node = make_node(handle, &mut parent, new)?;
-            directory::insert(handle, &mut parent, name, node.ino, new.kind)?;
-            names_changed(&mut parent)?;
-            parent.write(handle)?;
-            self.named(handle, node.ino)
-        })
+        let (named, gone) = self.change_with_room(|handle| {
+            let mut free = Free::find(handle, directory, name, over_whiteout)?;
+            let node = make_node(handle, &mut free.parent, new)?;
+            let gone = free.put(handle, name, node.ino, new.kind)?;
+            Ok((self.named(handle, node.ino)?, gone))
+        })?;
+        self.free_unused(gone);
+        Ok(named)
     }
 
     /// Gives a file one name more; it is in use once more then.
@@ -132,9 +138,14 @@ impl Volume {
     /// # Errors
     /// The name exists, it is a directory (`EPERM`), it has 65,000 names (`EMLINK`), there is no room, …
     pub fn link(&self, ino: u32, directory: u32, name: &[u8]) -> Result<Named> {
+        self.link_at(ino, directory, name, false)
+    }
+
+    /// As [`Self::link`], and where a whiteout has the name it goes, in the same change.
+    pub(super) fn link_at(&self, ino: u32, directory: u32, name: &[u8], over_whiteout: bool) -> Result<Named> {
         check(name)?;
-        self.change_with_room(|handle| {
-            let mut parent = without(handle, directory, name)?;
+        let (named, gone) = self.change_with_room(|handle| {
+            let free = Free::find(handle, directory, name, over_whiteout)?;
             let mut node = Node::read(handle, ino)?;
             may_change(&node)?;
             let kind = node.inode()?.file_type();
@@ -148,11 +159,18 @@ impl Volume {
             }
             node.set_changed(now())?;
             node.write(handle)?;
-            directory::insert(handle, &mut parent, name, ino, kind)?;
-            names_changed(&mut parent)?;
-            parent.write(handle)?;
-            self.named(handle, ino)
-        })
+            let gone = free.put(handle, name, ino, kind)?;
+            Ok((self.named(handle, ino)?, gone))
+        })?;
+        self.free_unused(gone);
+        Ok(named)
+    }
+
+    /// What has lost its last name goes, unless somebody uses it.
+    pub(super) fn free_unused(&self, gone: Option<u32>) {
+        if let Some(ino) = gone.filter(|ino| !self.users.has(*ino)) {
+            self.free(ino);
+        }
     }
 
     /// Takes a name away: of anything but a directory, or of an empty directory where `directory_wanted`.
@@ -217,14 +235,51 @@ impl Volume {
     }
 }
 
-/// A directory that gets this name, which it has not got yet.
-fn without(handle: &mut Handle<'_>, directory: u32, name: &[u8]) -> Result<Node> {
-    let parent = directory_of(handle, directory)?;
-    if directory::find(handle, &parent, name)?.is_some() {
-        return Err(Errno::EEXIST.into());
+/// A directory that gets a name, which it has not got yet, or a whiteout has.
+struct Free {
+    parent: Node,
+    whiteout: Option<(Found, Node)>,
+}
+
+impl Free {
+    fn find(handle: &mut Handle<'_>, directory: u32, name: &[u8], over_whiteout: bool) -> Result<Self> {
+        let parent = directory_of(handle, directory)?;
+        let whiteout = match directory::find(handle, &parent, name)? {
+            None => None,
+            Some(found) => {
+                let node = live(handle, found.ino)?;
+                if !over_whiteout || !is_a_whiteout(handle, &node)? {
+                    return Err(Errno::EEXIST.into());
+                }
+                Some((found, node))
+            }
+        };
+        may_gain(&parent)?;
+        Ok(Self { parent, whiteout })
     }
-    may_gain(&parent)?;
-    Ok(parent)
+
+    /// The name stands for an inode. Returns what stood there, if it has no name any more.
+    fn put(mut self, handle: &mut Handle<'_>, name: &[u8], ino: u32, kind: FileType) -> Result<Option<u32>> {
+        let mut gone = None;
+        match self.whiteout {
+            None => directory::insert(handle, &mut self.parent, name, ino, kind)?,
+            Some((found, mut node)) => {
+                directory::replace(handle, &found.place, ino, kind)?;
+                let is_gone = one_name_fewer(handle, &mut node)?;
+                node.write(handle)?;
+                gone = is_gone.then_some(node.ino);
+            }
+        }
+        names_changed(&mut self.parent)?;
+        self.parent.write(handle)?;
+        Ok(gone)
+    }
+}
+
+/// Whether something is what the kernel's OverlayFS leaves where something was.
+pub(super) fn is_a_whiteout(handle: &mut Handle<'_>, node: &Node) -> Result<bool> {
+    let stat = node.stat(&handle.geometry())?;
+    Ok(is_whiteout(stat.kind, stat.device))
 }
 
 /// An inode of a directory that takes names.
