@@ -78,8 +78,8 @@ pub struct MountFacts {
     pub place: PathBuf,
     /// Why this machine does not let us, if it was asked; a trial.
     pub why_not: Option<String>,
-    /// Why it does not let us mount what is written to.
-    pub not_written: Option<String>,
+    /// Why it does not let us mount what `:tmp` writes to.
+    pub no_overlay: Option<String>,
     /// Why the engine would not take a directory for its container.
     pub no_directory: Option<String>,
     /// The caller's subordinate user and group ids: the first, and how many.

@@ -74,6 +74,12 @@ pub(crate) fn overlay(place: &Path) -> Result<(), Cannot> {
     lay(place, &format!("/proc/self/fd/{}", served.as_raw_fd()))
 }
 
+/// The server's tree, which is below one name of its mount, is where the mount is.
+pub(crate) fn uncover(place: &Path) -> Result<(), Cannot> {
+    mount(Some(&place.join(LOWER)), place, None::<&str>, MsFlags::MS_BIND, None::<&str>)
+        .map_err(cannot(&format!("{}: cannot be mounted", place.display())))
+}
+
 /// As [`overlay`], on the directories below `of`.
 pub(super) fn lay(place: &Path, of: &str) -> Result<(), Cannot> {
     let options = format!("userxattr,lowerdir={of}/{LOWER},upperdir={of}/{UPPER},workdir={of}/{WORK}");

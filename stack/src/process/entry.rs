@@ -43,10 +43,12 @@ fn prepare(channel: &Channel) -> Result<(), Cannot> {
     drop(both);
     drop(device);
     let (ToEntry::Ready, _) = next(channel)? else { return Err(out_of_order()) };
-    if entry.is_overlaid {
-        mounts::overlay(&entry.place)?;
+    match (entry.is_written, entry.is_overlaid) {
+        (_, true) => mounts::overlay(&entry.place)?,
+        (true, false) => mounts::uncover(&entry.place)?,
+        (false, false) => {}
     }
-    look(&mounts::merged(&entry.place, entry.is_overlaid))
+    look(&mounts::merged(&entry.place, entry.is_written))
 }
 
 /// A server that has ended after its first answer is found here, where the caller can still do without it.

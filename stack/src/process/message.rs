@@ -49,7 +49,7 @@ pub enum Format {
     Ext,
     /// The whole of an ext2, ext3 or ext4.
     ExtRoot,
-    /// The directories `upper` and `work` of an ext3 that is written.
+    /// The directory `upper` of an ext3 that is written: it is laid over the others.
     Workspace,
     /// A directory of the host.
     Directory,
@@ -64,7 +64,7 @@ pub struct Entry {
     pub place: PathBuf,
     /// Whether something can be written. Where nothing can, the mount itself refuses it.
     pub is_written: bool,
-    /// Whether the kernel's OverlayFS lies on it.
+    /// Whether the kernel's OverlayFS lies on it; where it does not, and something can be written, the server has laid one over the other.
     pub is_overlaid: bool,
 }
 

@@ -18,6 +18,7 @@ use crate::layer::{Layer, Time};
 use crate::merge::{self, Stacked};
 use crate::namespace::mounts::{UPPER, WORK};
 use crate::namespace::user::Users;
+use crate::overlay::Overlay;
 use crate::scratch::{Backing, Scratch};
 use crate::serve::{self, Guarded, Lower, Options, Requests, Top, Trouble};
 use crate::workspace::{Committer, Owners, Workspace};
@@ -69,19 +70,25 @@ pub fn open_on(
     let trouble = Arc::new(Trouble::with(say));
     let lower = Lower::new(merged, show, Arc::clone(&trouble));
     let root = lower.root();
-    let guarded = |tree| Arc::new(Guarded::new(tree, Arc::clone(&trouble)));
-    let backing = match (scratch, stack.memory) {
-        (Some(directory), _) => Some(Backing::beneath(directory.as_fd())?),
-        (None, Some(_)) => Some(Backing::in_memory()?),
-        (None, None) => None,
-    };
+    let guarded = |tree| Arc::new(Guarded::new(tree, Arc::clone(&trouble))) as Arc<dyn serve::tree::Tree>;
     let workspace = written.map(|image| workspace(image, device, &stack.users, &trouble)).transpose()?;
-    let (image, written) = match workspace {
-        Some((image, written)) => (Some(image), Some(written)),
-        None => (None, backing.map(|backing| writable(backing, stack.memory, ids))),
+    let (image, requests) = match workspace {
+        Some((image, tree)) => {
+            let tree = Overlay::new(tree, lower);
+            let root = tree.root();
+            (Some(image), Requests::one(&guarded(Arc::new(tree)), root, ids, made))
+        }
+        None => {
+            let backing = match (scratch, stack.memory) {
+                (Some(directory), _) => Some(Backing::beneath(directory.as_fd())?),
+                (None, Some(_)) => Some(Backing::in_memory()?),
+                (None, None) => None,
+            };
+            let scratch = backing.map(|backing| writable(backing, stack.memory, ids));
+            let scratch = scratch.map(|(tree, tops)| (guarded(tree), tops));
+            (None, Requests::new((guarded(Arc::new(lower)), root), scratch, ids, made))
+        }
     };
-    let written = written.map(|(tree, tops)| (guarded(tree) as _, tops));
-    let requests = Requests::new((guarded(Arc::new(lower)), root), written, ids, made);
     Ok(Box::new(Tree { requests, acls, image }))
 }
 
@@ -110,14 +117,13 @@ fn workspace(
     device: impl FnOnce(FileDevice) -> Arc<dyn Device>,
     users: &Users,
     trouble: &Arc<Trouble>,
-) -> io::Result<(WrittenImage, Written)> {
+) -> io::Result<(WrittenImage, Workspace)> {
     let name = image.path.display().to_string();
     let named = |error: condatainer_writer::Error| io::Error::other(format!("{name}: {error}"));
     let device = device(FileDevice::new(file, Window { offset: image.offset, size: image.size }));
     let volume = Arc::new(Volume::open(device).map_err(named)?);
     let tree = Workspace::new(Arc::clone(&volume), owners(users), Arc::clone(trouble), name.clone()).map_err(named)?;
-    let tops = vec![Top { name: UPPER, node: tree.upper() }, Top { name: WORK, node: tree.work() }];
-    Ok((WrittenImage { volume, trouble: Arc::clone(trouble), name, ending: Arc::default() }, (Arc::new(tree), tops)))
+    Ok((WrittenImage { volume, trouble: Arc::clone(trouble), name, ending: Arc::default() }, tree))
 }
 
 /// The image that is written, and who is told of it.

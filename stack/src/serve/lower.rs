@@ -14,7 +14,7 @@ use super::trouble::Trouble;
 use crate::ids::Show;
 use crate::layer::{Attributes, Key};
 use crate::merge::{Merged, Named, Node, Part};
-use condatainer_formats::ext::{Ids, Xattr};
+use condatainer_formats::ext::{FileType, Ids, Xattr};
 use condatainer_formats::overlayfs::{is_private, is_users};
 
 const KEY_BITS: u32 = 48;
@@ -221,6 +221,20 @@ impl Tree for Lower {
 }
 
 impl Lower {
+    /// What the layers have under a name of a directory: its number, which is not counted, and what it is.
+    pub(crate) fn find(&self, directory: u64, name: &[u8]) -> Answer<Option<(u64, FileType)>> {
+        let Some(node) = self.told(self.merged.lookup(&self.node(directory)?, name))? else { return Ok(None) };
+        let node = self.told(self.merged.inode(&node))?;
+        let says = self.told(self.merged.attributes(&node))?;
+        Ok(Some((number(&node), says.kind)))
+    }
+
+    /// Whether a directory's listing has a name, and how many there are in it.
+    pub(crate) fn listed(&self, directory: u64, name: &[u8]) -> Answer<(bool, u64)> {
+        let listing = self.told(self.merged.list_on(&self.node(directory)?))?;
+        Ok((listing.find(name).is_some(), listing.len() as u64))
+    }
+
     /// Whose the mount's own directories are shown to be.
     #[must_use]
     pub fn ids_of_root(&self) -> Ids {

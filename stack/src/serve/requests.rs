@@ -34,6 +34,8 @@ pub struct Requests {
     writable: Option<Arc<dyn Tree>>,
     tops: Vec<Top>,
     root: Attributes,
+    /// Whether what is read and what is written are one tree.
+    is_one: bool,
 }
 
 impl Requests {
@@ -58,7 +60,20 @@ impl Requests {
             modified: made,
             changed: made,
         };
-        Self { lower, writable, tops, root }
+        Self { lower, writable, tops, root, is_one: false }
+    }
+
+    /// Serves one tree that can be written to, with its root as `lower`: nothing lies above it.
+    #[must_use]
+    pub fn one(tree: &Arc<dyn Tree>, node: u64, ids: Ids, made: Time) -> Self {
+        let both = || Arc::clone(tree);
+        Self { is_one: true, ..Self::new((both(), node), Some((both(), Vec::new())), ids, made) }
+    }
+
+    /// Whether the kernel's overlay is above what is written.
+    #[must_use]
+    pub fn are_below_an_overlay(&self) -> bool {
+        self.writable.is_some() && !self.is_one
     }
 
     /// Whether anything can be written.
@@ -349,7 +364,7 @@ impl Requests {
     /// As [`Tree::sync`].
     pub fn sync(&self, node: u64, only_data: bool) -> Answer<()> {
         match &self.writable {
-            Some(tree) if node & WRITABLE != 0 => tree.sync(node, only_data),
+            Some(tree) if node & WRITABLE != 0 || self.is_one && node != ROOT => tree.sync(node, only_data),
             // Not what would tell the kernel that nothing ever needs it.
             Some(_) => Ok(()),
             None => Err(Errno::ENOSYS),
@@ -362,7 +377,7 @@ impl Requests {
 
     fn same_tree(&self, one: u64, other: u64) -> Answer<&dyn Tree> {
         let tree = self.writer(one)?;
-        if other == ROOT || (one ^ other) & WRITABLE != 0 {
+        if other == ROOT || !self.is_one && (one ^ other) & WRITABLE != 0 {
             return Err(Errno::EXDEV);
         }
         Ok(tree)

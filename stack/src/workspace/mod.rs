@@ -1,10 +1,12 @@
 //! The tree that lives in a workspace image: what is written in a `:rw` layer.
 //!
-//! The kernel's OverlayFS has its `upper` and its `work` in the image's directories of these names. The image itself is read and written by
-//! [`condatainer_writer`]. Here is what the kernel is shown of it: `number` tells the nodes by which it knows inodes, `owners` whose something
-//! is shown to be and whose it is on disk, `rights` what its lists of access rights say, `marks` turns the marks of fuse-overlayfs for what is deleted into the kernel's, [`tree`] is how
-//! the server asks, and `committer` the thread that makes changes last.
+//! It is the directory `upper` of the image, which is read and written by [`condatainer_writer`]. [`crate::overlay`] lays it over the layers.
+//! Here is what is shown of it: `number` tells the numbers by which inodes are known, `owners` whose something is shown to be and whose it is
+//! on disk, `rights` what its lists of access rights say, `marks` turns the marks of fuse-overlayfs for what is deleted into the kernel's,
+//! `tree` is how it is looked at and how what it has is changed, `above` what the overlay does to its names, and `committer` the thread that makes
+//! changes last.
 
+pub(crate) mod above;
 mod committer;
 mod marks;
 mod number;
@@ -26,7 +28,7 @@ use crate::serve::Trouble;
 use crate::serve::tree::Answer;
 pub use committer::Committer;
 use marks::Marks;
-use number::Numbers;
+pub(crate) use number::{ino as ino_of, of as number_of};
 pub use owners::Owners;
 
 /// Nobody answers a FORGET, so a program that has just removed a file may write again before another thread has freed its room.
@@ -37,16 +39,12 @@ pub struct Workspace {
     volume: Arc<Volume>,
     owners: Owners,
     marks: Marks,
-    numbers: Numbers,
     trouble: Arc<Trouble>,
     /// What messages call the image.
     name: String,
-    /// Whether the disk has parts of seconds.
-    has_fine_times: bool,
     upper: u32,
-    work: u32,
-    /// The directory in `work` that the kernel's overlay has made for itself.
-    work_of_now: AtomicU32,
+    /// A whiteout, of which others are further names.
+    whiteout: AtomicU32,
 }
 
 impl Workspace {
@@ -56,25 +54,20 @@ impl Workspace {
     /// # Errors
     /// They are no directories, or it cannot be read, or written.
     pub fn new(volume: Arc<Volume>, owners: Owners, trouble: Arc<Trouble>, name: String) -> Result<Self> {
-        let (upper, work) = (top(&volume, b"upper")?, top(&volume, b"work")?);
-        let (marks, numbers, work_of_now) = Default::default();
-        let has_fine_times = volume.has_fine_times();
-        Ok(Self { volume, owners, marks, numbers, trouble, name, has_fine_times, upper, work, work_of_now })
+        let upper = top(&volume, b"upper")?;
+        // For whoever lays the kernel's overlay, or fuse-overlayfs, over the image.
+        top(&volume, b"work")?;
+        let (marks, whiteout) = Default::default();
+        Ok(Self { volume, owners, marks, trouble, name, upper, whiteout })
     }
 
-    /// The number of the directory for `upperdir=`.
+    /// The number of the directory with what was written.
     #[must_use]
     pub fn upper(&self) -> u64 {
         number::of(self.upper)
     }
 
-    /// The number of the directory for `workdir=`.
-    #[must_use]
-    pub fn work(&self) -> u64 {
-        number::of(self.work)
-    }
-
-    fn answer<T>(&self, result: Result<T>) -> Answer<T> {
+    pub(crate) fn answer<T>(&self, result: Result<T>) -> Answer<T> {
         result.map_err(|error| match error {
             Error::Refused(errno) => errno,
             error => {
@@ -85,7 +78,7 @@ impl Workspace {
     }
 
     /// Tries what needs room, and again where there is none.
-    fn with_room<T>(&self, attempt: impl Fn() -> Result<T>) -> Answer<T> {
+    pub(crate) fn with_room<T>(&self, attempt: impl Fn() -> Result<T>) -> Answer<T> {
         let mut result = attempt();
         for pause in FORGETTING {
             if !matches!(&result, Err(Error::Refused(Errno::ENOSPC))) {

@@ -1,24 +1,24 @@
-//! What the server asks of a workspace image.
+//! What is asked of a workspace image; its names are changed by `above`.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use condatainer_formats::ext::{FileType, Stat, Time as DiskTime};
 use condatainer_formats::overlayfs::{Meaning, OWN_FILE, may_be_users, meaning};
-use condatainer_writer::{Changes as Alter, Error, How, Named, New as Make, Renaming as Rename};
+use condatainer_writer::{Changes as Alter, Error, How, Named, New as Make};
 use nix::errno::Errno;
 
 use super::marks::{Left, OPAQUE, OPAQUE_FOR_ROOT};
 use super::{Workspace, number};
 use crate::layer::{Attributes, Time};
 use crate::posix_acl::{ACCESS, DEFAULT};
-use crate::serve::tree::{Answer, Changes, Entry, Listed, Moment, New, Renaming, Room, Tree};
+use crate::serve::tree::{Answer, Changes, Entry, Listed, Moment, New, Room, Tree};
 
 /// What a symbolic link leads to is shorter than a page, as everywhere.
 const LONGEST_TARGET: usize = 4095;
 
-/// So many inodes are kept for the kernel's overlay: it makes some when it is mounted, and one where something below is removed.
-const KEPT_INODES: u64 = 4;
+/// So many inodes are kept for what hides a name, and for the directories that those are in: where nothing more can be made, something can
+/// still be removed.
+const KEPT_INODES: u64 = 8;
 
 impl Workspace {
     /// The inode of a directory that is looked into, and what is hidden there without the kernel's marks.
@@ -28,7 +28,7 @@ impl Workspace {
     }
 
     /// The inode of a directory in which something gets another name.
-    fn directory_to_change(&self, directory: u64) -> Answer<u32> {
+    pub(super) fn directory_to_change(&self, directory: u64) -> Answer<u32> {
         let ino = number::ino(directory)?;
         match self.answer(self.marks.turn_again(&self.volume, ino))? {
             None => Ok(ino),
@@ -36,18 +36,12 @@ impl Workspace {
         }
     }
 
-    fn is_in_work(&self, directory: u32) -> bool {
-        directory == self.work || directory == self.work_of_now.load(Ordering::Relaxed)
-    }
-
-    fn shown(&self, ino: u32, stat: &Stat) -> Attributes {
+    pub(super) fn shown(&self, ino: u32, stat: &Stat) -> Attributes {
         let time = |time: DiskTime| Time { seconds: time.seconds, nanoseconds: time.nanoseconds };
         let stat = match self.marks.stands_for_whiteout(ino) {
             true => &Stat { kind: FileType::CharDevice, mode: 0, device: (0, 0), ..*stat },
             false => stat,
         };
-        // By the time the kernel sees that a file was written under another of its names, also where the disk has whole seconds only.
-        let part = if self.has_fine_times { stat.modified.nanoseconds } else { self.numbers.writes(ino) };
         Attributes {
             kind: stat.kind,
             mode: stat.mode,
@@ -57,14 +51,13 @@ impl Workspace {
             links: stat.links.into(),
             device: stat.device,
             accessed: time(stat.accessed),
-            modified: Time { nanoseconds: part, ..time(stat.modified) },
+            modified: time(stat.modified),
             changed: time(stat.changed),
         }
     }
 
-    fn under(&self, directory: u32, name: &[u8], named: &Named) -> Entry {
-        let node = self.numbers.under((directory, name), named.ino, &named.stat);
-        Entry { node, attributes: self.shown(named.ino, &named.stat) }
+    pub(super) fn entry_of(&self, named: &Named) -> Entry {
+        Entry { node: number::of(named.ino), attributes: self.shown(named.ino, &named.stat) }
     }
 }
 
@@ -74,37 +67,21 @@ impl Tree for Workspace {
         if let Some(left) = left {
             match left.of(name) {
                 Some((_, mark)) => {
-                    return self.answer(self.volume.take(mark)).map(|named| self.under(ino, name, &named));
+                    return self.answer(self.volume.take(mark)).map(|named| self.entry_of(&named));
                 }
                 None if left.hidden(name).is_some() => return Err(Errno::ENOENT),
                 None => {}
             }
         }
         let named = self.answer(self.volume.lookup(ino, name))?;
-        Ok(self.under(ino, name, &named))
-    }
-
-    fn entry(&self, directory: u64, listed: &Listed<'_>) -> Answer<Entry> {
-        let named = self.answer(self.volume.take(number::ino(listed.node)?))?;
-        // The node itself is meant, where the kernel has it by its handle.
-        if listed.node == directory {
-            return Ok(Entry { node: directory, attributes: self.shown(named.ino, &named.stat) });
-        }
-        // The kernel lets nobody change a directory's names while it lists them.
-        Ok(self.under(number::ino(directory)?, listed.name, &named))
+        Ok(self.entry_of(&named))
     }
 
     fn forget(&self, node: u64, count: u64) {
         if let Ok(ino) = number::ino(node) {
             // What cannot be freed now is freed when the image is opened next.
             let _ = self.answer(self.volume.release(ino, count));
-            self.numbers.forget(ino, || self.volume.is_used(ino));
         }
-    }
-
-    fn shared(&self, node: u64) -> Option<u64> {
-        let ino = number::ino(node).ok()?;
-        self.numbers.has_several(ino).then(|| number::of(ino))
     }
 
     fn attributes(&self, node: u64) -> Answer<Attributes> {
@@ -174,52 +151,8 @@ impl Tree for Workspace {
             blocks: room.blocks,
             free: room.free,
             inodes: room.inodes.into(),
-            free_inodes: room.free_inodes.into(),
+            free_inodes: u64::from(room.free_inodes).saturating_sub(KEPT_INODES),
         }
-    }
-
-    fn make(&self, directory: u64, name: &[u8], new: &New<'_>) -> Answer<Entry> {
-        let parent = self.directory_to_change(directory)?;
-        if new.kind == FileType::Symlink && new.target.len() > LONGEST_TARGET {
-            return Err(Errno::ENAMETOOLONG);
-        }
-        if new.kind == FileType::Unknown {
-            return Err(Errno::EINVAL);
-        }
-        let stat = self.answer(self.volume.stat(parent))?;
-        let passed = self.passed_on(parent, &stat, new)?;
-        let own: Option<(&[u8], &[u8])> = may_be_taken_for_mark(name, new.kind).then_some((OWN_FILE, b"y"));
-        let passed_on = passed.xattrs.iter().map(|(name, value)| (*name, value.as_slice()));
-        let xattrs: Vec<_> = passed_on.chain(own).collect();
-        let make = Make {
-            kind: new.kind,
-            mode: passed.mode,
-            ids: passed.ids,
-            device: new.device,
-            target: new.target,
-            xattrs: &xattrs,
-        };
-        if !self.is_in_work(parent) && self.room().free_inodes <= KEPT_INODES {
-            return Err(Errno::ENOSPC);
-        }
-        let named = self.with_room(|| self.volume.make(parent, name, &make))?;
-        if new.kind == FileType::Directory {
-            self.marks.is_new(named.ino);
-            if parent == self.work {
-                self.work_of_now.store(named.ino, Ordering::Relaxed);
-            }
-        }
-        Ok(self.under(parent, name, &named))
-    }
-
-    fn link(&self, node: u64, directory: u64, name: &[u8]) -> Answer<Entry> {
-        let (ino, directory) = (number::ino(node)?, self.directory_to_change(directory)?);
-        self.keep_own(name, || Ok(ino))?;
-        let linked = self.numbers.is_linked(node, (directory, name));
-        let named = self.with_room(|| self.volume.link(ino, directory, name));
-        let named = named.inspect_err(|_| self.numbers.not_linked(linked))?;
-        // For now the kernel wants the file that it has asked with; it will look the name up.
-        Ok(Entry { node, attributes: self.shown(ino, &named.stat) })
     }
 
     fn remove(&self, directory: u64, name: &[u8], directory_wanted: bool) -> Answer<()> {
@@ -227,31 +160,14 @@ impl Tree for Workspace {
         // Also where there is no room for anything: that is how there is some again.
         let left = self.answer(self.marks.turn_again(&self.volume, directory))?;
         let on_disk = left.as_ref().and_then(|left| left.of(name)).map_or(name, |(mark, _)| mark);
-        self.with_room(|| self.volume.remove(directory, on_disk, directory_wanted))?;
-        self.numbers.is_removed((directory, name));
-        Ok(())
-    }
-
-    fn rename(&self, from: (u64, &[u8]), to: (u64, &[u8]), how: Renaming) -> Answer<()> {
-        let (source, target) = (self.directory_to_change(from.0)?, self.directory_to_change(to.0)?);
-        self.keep_own(to.1, || self.ino_of(source, from.1))?;
-        if how.exchange {
-            self.keep_own(from.1, || self.ino_of(target, to.1))?;
-        }
-        let Renaming { no_replace, exchange, whiteout } = how;
-        let how = Rename { no_replace, exchange, whiteout, over_whiteout: false };
-        self.with_room(|| self.volume.rename((source, from.1), (target, to.1), how))?;
-        self.numbers.is_renamed((source, from.1), (target, to.1), how.exchange);
-        Ok(())
+        self.with_room(|| self.volume.remove(directory, on_disk, directory_wanted))
     }
 
     fn change(&self, node: u64, changes: &Changes) -> Answer<Attributes> {
         let ino = number::ino(node)?;
         let stat = self.answer(self.volume.stat(ino))?;
         if let Some(size) = changes.size {
-            self.numbers.is_written(ino);
             self.with_room(|| self.volume.truncate(ino, size, !changes.keeps))?;
-            self.numbers.is_written(ino);
         }
         let (uid, gid) = self.owners.given(stat.ids, changes.uid, changes.gid);
         let gets_owner = changes.uid.is_some() || changes.gid.is_some();
@@ -279,18 +195,13 @@ impl Tree for Workspace {
 
     fn write(&self, file: u64, offset: u64, data: &[u8], strip: bool) -> Answer<usize> {
         let ino = number::ino(file)?;
-        self.numbers.is_written(ino);
-        let written = self.with_room(|| self.volume.write(ino, offset, data, strip));
-        // Who has read the old bytes meanwhile, by another name, is to see another time after this.
-        self.numbers.is_written(ino);
-        written
+        self.with_room(|| self.volume.write(ino, offset, data, strip))
     }
 
     fn allocate(&self, file: u64, offset: u64, length: u64, mode: i32, strip: bool) -> Answer<()> {
         let ino = number::ino(file)?;
         let end = offset.checked_add(length).filter(|end| i64::try_from(*end).is_ok()).ok_or(Errno::EFBIG)?;
         let keep = mode & libc::FALLOC_FL_KEEP_SIZE != 0;
-        self.numbers.is_written(ino);
         match mode & !libc::FALLOC_FL_KEEP_SIZE {
             // Blocks behind the end of a file are not ext3's.
             0 if keep && end > self.answer(self.volume.stat(ino))?.size => Err(Errno::EOPNOTSUPP),
@@ -339,14 +250,50 @@ impl Tree for Workspace {
 }
 
 impl Workspace {
-    fn ino_of(&self, directory: u32, name: &[u8]) -> Answer<u32> {
+    /// What `make` makes of something new in a directory, with what the directory passes on to it and `more` attributes.
+    pub(super) fn make_in(
+        &self,
+        parent: u32,
+        name: &[u8],
+        new: &New<'_>,
+        more: &[(&[u8], &[u8])],
+        make: impl Fn(&Make<'_>) -> Result<Named, Error>,
+    ) -> Answer<Named> {
+        if new.kind == FileType::Symlink && new.target.len() > LONGEST_TARGET {
+            return Err(Errno::ENAMETOOLONG);
+        }
+        // No kernel asks for that.
+        if new.kind == FileType::Unknown || new.kind == FileType::Symlink && new.target.is_empty() {
+            return Err(Errno::EINVAL);
+        }
+        self.keep_inodes()?;
+        let stat = self.answer(self.volume.stat(parent))?;
+        let passed = self.passed_on(parent, &stat, new)?;
+        let own: Option<(&[u8], &[u8])> = may_be_taken_for_mark(name, new.kind).then_some((OWN_FILE, b"y"));
+        let passed_on = passed.xattrs.iter().map(|(name, value)| (*name, value.as_slice()));
+        let xattrs: Vec<_> = passed_on.chain(own).chain(more.iter().copied()).collect();
+        let (kind, mode, ids) = (new.kind, passed.mode, passed.ids);
+        let new = Make { kind, mode, ids, device: new.device, target: new.target, xattrs: &xattrs };
+        let named = self.with_room(|| make(&new))?;
+        if kind == FileType::Directory {
+            self.marks.is_new(named.ino);
+        }
+        Ok(named)
+    }
+
+    /// Refuses the last ones.
+    pub(super) fn keep_inodes(&self) -> Answer<()> {
+        if self.room().free_inodes == 0 { Err(Errno::ENOSPC) } else { Ok(()) }
+    }
+
+    pub(super) fn ino_of(&self, directory: u32, name: &[u8]) -> Answer<u32> {
         let named = self.answer(self.volume.lookup(directory, name))?;
         self.answer(self.volume.release(named.ino, 1))?;
         Ok(named.ino)
     }
 
     /// A file that gets a name by which fuse-overlayfs hides another one stays a file in the next session.
-    fn keep_own(&self, name: &[u8], file: impl FnOnce() -> Answer<u32>) -> Answer<()> {
+    pub(super) fn keep_own(&self, name: &[u8], file: impl FnOnce() -> Answer<u32>) -> Answer<()> {
         if !may_be_taken_for_mark(name, FileType::Regular) {
             return Ok(());
         }
@@ -363,6 +310,6 @@ impl Workspace {
     }
 }
 
-fn may_be_taken_for_mark(name: &[u8], kind: FileType) -> bool {
+pub(super) fn may_be_taken_for_mark(name: &[u8], kind: FileType) -> bool {
     may_be_users(Some(kind)) && meaning(name) != Meaning::Itself
 }

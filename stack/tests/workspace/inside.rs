@@ -8,10 +8,13 @@ use rustix::fs::{XattrFlags, getxattr, setxattr};
 use rustix::io::Errno;
 
 use super::mapping::Mapping;
-use super::model::{Allowed, compare};
+use super::model::{Allowed, compare, tree};
 
 const ACCESS: &str = "system.posix_acl_access";
 const DEFAULT: &str = "system.posix_acl_default";
+
+/// What random runs do; the kernel's overlay does not count the directories in one.
+const ALLOWED: Allowed = Allowed { root: false, overlay: true, allocates: false, keeps: false, numbers: true };
 
 /// One of the functions below.
 pub(crate) fn run(name: &str, words: &[&str]) {
@@ -19,8 +22,20 @@ pub(crate) fn run(name: &str, words: &[&str]) {
     let place = PathBuf::from(std::env::var_os("PLACE").unwrap());
     match name {
         "compare" => {
-            let allowed = Allowed { root: false, overlay: true, allocates: false };
-            compare(&d, &place.join("oracle"), words[0].parse().unwrap(), allowed);
+            compare(
+                &d,
+                &place.join("oracle"),
+                words[0].parse().unwrap(),
+                Allowed { keeps: words.len() > 1, ..ALLOWED },
+            );
+        }
+        "same" => {
+            let allowed = Allowed { numbers: words.len() < 2, ..ALLOWED };
+            for number in 1..=words[0].parse::<u64>().unwrap() {
+                let run = format!("run{number}");
+                let [ours, oracle] = [&d, &place.join("oracle")].map(|root| tree(&root.join(&run), allowed));
+                assert_eq!(ours, oracle, "{run}");
+            }
         }
         "ground" => super::ground::make(&d, words[0]),
         "one" => println!("{}", super::ground::one(words[0])),
@@ -32,6 +47,8 @@ pub(crate) fn run(name: &str, words: &[&str]) {
         "unlisted" => use_what_has_lists(&d),
         "fsx" => super::fsx::run(&d.join("f"), words[0].parse().unwrap(), words[1].parse().unwrap()),
         "work" => super::killed::work(&d, &place.join("oracle"), words[0].parse().unwrap()),
+        "threads" => super::layers::threads(&d),
+        "layers" => super::layers::inside(&d),
         other => panic!("no such function: {other}"),
     }
 }

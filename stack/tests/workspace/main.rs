@@ -1,4 +1,4 @@
-//! A workspace image below the kernel's OverlayFS: by a user in a namespace of his own, by one with subordinate ids, and by root; what it is
+//! A workspace image that the server lays over layers: by a user in a namespace of his own, by one with subordinate ids, and by root; what it is
 //! to programs there, and what is in the image afterwards. The kernel's own ext3 is the oracle.
 //!
 //! This program is also the server and what enters the namespaces, as condatainer is; what runs in there is a shell, or this program again.
@@ -15,6 +15,7 @@ mod fsx;
 mod ground;
 mod inside;
 mod killed;
+mod layers;
 #[path = "ffi/mapping.rs"]
 mod mapping;
 mod marks;
@@ -70,15 +71,16 @@ fn main() -> ExitCode {
                 faults::TESTS,
                 ground::TESTS,
                 killed::TESTS,
+                layers::TESTS,
                 marks::TESTS,
                 messages::TESTS,
                 programs::TESTS,
                 recorded::TESTS,
                 rights::TESTS,
             ];
-            let trials =
-                tests.concat().into_iter().map(|(name, test)| Trial::test(name, move || test().map_err(Failed::from)));
-            libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code()
+            let trial = |(name, test): Test| Trial::test(name, move || test().map_err(Failed::from));
+            let trials = tests.concat().into_iter().map(trial).collect();
+            libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
         }
     }
 }

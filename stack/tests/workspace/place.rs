@@ -92,6 +92,13 @@ impl Place {
         mount(None::<&str>, &self.path("disk"), None::<&str>, MsFlags::MS_REMOUNT, Some(options.as_str())).unwrap();
     }
 
+    /// What is in a directory is a layer from now on, and no directory of the host's.
+    pub(crate) fn pack(&self, directory: &str, layer: &str) {
+        let mut pack = Command::new("mksquashfs");
+        pack.args([self.path(directory), self.path(layer)]).args(["-quiet", "-no-progress", "-comp", "gzip"]);
+        run(pack.args(["-processors", "1", "-mem", "64M"]));
+    }
+
     /// Gives the user a directory of it.
     pub(crate) fn own(&self, name: &str) {
         chown(self.path(name), Some(NOBODY), Some(NOBODY)).unwrap();

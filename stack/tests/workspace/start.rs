@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::thread;
@@ -24,6 +24,14 @@ use super::place::RANGE;
 /// What a server that was killed has left was replayed; as a status.
 pub(crate) const KILLED: u8 = 77;
 
+/// What lies below: a directory, or images of layers, lowest first.
+fn lower(place: &Path) -> Vec<(Format, u64, File)> {
+    let opened = ["lower.sqf", "higher.sqf"].map(|name| File::open(place.join(name)));
+    let layers = opened.into_iter().flatten().map(|file| (Format::Squashfs, file.metadata().unwrap().len(), file));
+    let layers: Vec<_> = layers.collect();
+    if layers.is_empty() { vec![(Format::Directory, 0, File::open(place.join("lower")).unwrap())] } else { layers }
+}
+
 /// Runs `words` in the namespaces; `$D` is the overlay. `KILL` says after how many microseconds the server is killed.
 pub(crate) fn start(words: &[OsString]) -> ExitCode {
     let place = PathBuf::from(env::var_os("PLACE").unwrap());
@@ -35,17 +43,18 @@ pub(crate) fn start(words: &[OsString]) -> ExitCode {
     };
     let program = env::current_exe().unwrap();
     let stack = Stack { users: users.clone(), points: Vec::new(), memory: None };
-    let lower = File::open(place.join("lower")).unwrap();
+    let lower = lower(&place);
     let file = File::options().read(true).write(true).open(place.join("disk/image")).unwrap();
     let size = file.metadata().unwrap().len();
     // By its name the server, which gets no variables, knows what is tried.
     let name = env::var("TRIED").unwrap_or_else(|_| "image".into());
     let image = |format, size| Image { path: name.clone().into(), format, offset: 0, size };
-    let images = [(image(Format::Directory, 0), lower.as_fd()), (image(Format::Workspace, size), file.as_fd())];
+    let layers = lower.iter().map(|(format, size, file)| (image(*format, *size), file.as_fd()));
+    let images = layers.chain([(image(Format::Workspace, size), file.as_fd())]);
     let mut server = Server::start(&program, images, &stack, None).unwrap();
     let at = place.join("place");
     let (entrance, stdin) = Entrance::pair().unwrap();
-    let entry = Entry { users, place: at.clone(), is_written: true, is_overlaid: true };
+    let entry = Entry { users, place: at.clone(), is_written: true, is_overlaid: false };
     let mut command = Command::new(&program);
     command.arg(ENTER).args(words).stdin(Stdio::from(stdin)).env("D", mounts::merged(&at, true));
     let mut engine = command.spawn().unwrap();

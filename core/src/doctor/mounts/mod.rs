@@ -33,7 +33,7 @@ pub(crate) fn judge(facts: &Facts) -> Vec<Check> {
 
 fn mounts(mounts: &MountFacts) -> Check {
     let own = format!("condatainer mounts the layers on {}", mounts.place.display());
-    match (mounts.asked, mounts.obstacle(), mounts.not_written.clone()) {
+    match (mounts.asked, mounts.obstacle(), mounts.no_overlay.clone()) {
         (Mounts::Engine, None, None) => Check::ok(ID, "the engine mounts the layers; condatainer could do it here"),
         (Mounts::Engine, Some(why), _) | (Mounts::Engine, None, Some(why)) => {
             Check::ok(ID, format!("the engine mounts the layers; condatainer could not do it all here: {why}"))
@@ -51,7 +51,7 @@ fn mounts(mounts: &MountFacts) -> Check {
         ),
         (_, None, Some(why)) => Check::warning(
             ID,
-            format!("{own}, but not what is written to (:rw, :tmp): {why}"),
+            format!("{own}, but not what :tmp writes to: {why}"),
             "see the reason, or set mounts = \"engine\"",
         ),
     }
@@ -69,7 +69,7 @@ mod tests {
             origin: None,
             place: "/p".into(),
             why_not: fuse.map(Into::into),
-            not_written: overlay.map(Into::into),
+            no_overlay: overlay.map(Into::into),
             no_directory: forbidden.map(Into::into),
             subordinate: None,
         };
@@ -84,8 +84,7 @@ mod tests {
         }
         let check = of(Mounts::Own, None, Some("no overlay"), None);
         assert!(
-            check.status == Status::Warning
-                && check.found.ends_with("but not what is written to (:rw, :tmp): no overlay"),
+            check.status == Status::Warning && check.found.ends_with("but not what :tmp writes to: no overlay"),
             "{check:?}"
         );
     }

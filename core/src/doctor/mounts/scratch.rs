@@ -12,7 +12,7 @@ const ON_DISK: &str = "set scratch = \"disk\"";
 pub(super) fn judge(scratch: &ScratchFacts, mounts: &MountFacts) -> Check {
     let not_ours = match mounts.asked {
         Mounts::Engine => Some("the engine mounts the layers".into()),
-        _ => mounts.obstacle().or_else(|| mounts.not_written.clone()),
+        _ => mounts.obstacle().or_else(|| mounts.no_overlay.clone()),
     };
     match (scratch.asked, not_ours) {
         (Scratch::Disk, None) => Check::ok(ID, "disk: what :tmp writes is a file without a name in tmpdir"),
@@ -60,13 +60,13 @@ mod tests {
     use super::*;
     use crate::doctor::check::Status;
 
-    fn of(asked: Scratch, memory: u64, mounts: Mounts, not_written: Option<&str>) -> Check {
+    fn of(asked: Scratch, memory: u64, mounts: Mounts, no_overlay: Option<&str>) -> Check {
         let mounts = MountFacts {
             asked: mounts,
             origin: None,
             place: "/p".into(),
             why_not: None,
-            not_written: not_written.map(Into::into),
+            no_overlay: no_overlay.map(Into::into),
             no_directory: None,
             subordinate: None,
         };
@@ -98,13 +98,13 @@ mod tests {
     #[test]
     fn who_can_keep_it_there() {
         let memory = Scratch::Memory(None);
-        for (mounts, not_written, status) in [
+        for (mounts, no_overlay, status) in [
             (Mounts::Auto, None, Status::Ok),
             (Mounts::Auto, Some("no overlay"), Status::Failed),
             (Mounts::Engine, None, Status::Failed),
         ] {
-            assert_eq!(of(memory, 8 << 30, mounts, not_written).status, status);
-            assert_eq!(of(Scratch::Disk, 0, mounts, not_written).status, Status::Ok);
+            assert_eq!(of(memory, 8 << 30, mounts, no_overlay).status, status);
+            assert_eq!(of(Scratch::Disk, 0, mounts, no_overlay).status, Status::Ok);
         }
         assert!(of(memory, 8 << 30, Mounts::Auto, Some("no overlay")).found.ends_with(": no overlay"));
         assert!(of(Scratch::Disk, 0, Mounts::Own, None).found.contains("without a name in tmpdir"));

@@ -54,7 +54,7 @@ pub(crate) fn look_as(asked: Mounts, is_root: bool, engine: Option<&Engine>) -> 
 fn facts(asked: Mounts, origin: Option<Origin>, found: Found, engine: Option<&Engine>) -> MountFacts {
     MountFacts {
         why_not: found.fuse,
-        not_written: found.overlay,
+        no_overlay: found.overlay,
         no_directory: engine.and_then(no_directory),
         subordinate: None,
         place: place(),

@@ -268,8 +268,9 @@ fn users(facts: &Facts, layers: &[Moded<'_>], fakeroot: Option<Fakeroot>, is_wri
     if let Some((layer, _)) = layers.iter().find(|(layer, _)| is_unlocked(layer)) {
         return Err(format!("{}: its file system has no locks", layer.path.display()));
     }
-    let not_written = facts.mounts.not_written.clone().filter(|_| is_written);
-    if let Some(why) = facts.mounts.obstacle().or(not_written) {
+    // An image is laid over the layers by our server.
+    let no_overlay = facts.mounts.no_overlay.clone().filter(|_| is_written && written(layers).is_none());
+    if let Some(why) = facts.mounts.obstacle().or(no_overlay) {
         return Err(why);
     }
     let (uid, gid) = (facts.caller.uid, facts.caller.gid);

@@ -74,7 +74,7 @@ pub(crate) fn machine() -> Facts {
             origin: None,
             place: "/libexec/stack".into(),
             why_not: None,
-            not_written: None,
+            no_overlay: None,
             no_directory: None,
             subordinate: Some([(100_000, 65_536); 2]),
         },

@@ -173,8 +173,9 @@ fn what_is_tmp_has_a_place_to_be_written_to_and_mount_points() {
     let points = &plan.mounts.own().unwrap().points;
     let wanted = [("/.singularity.d/libs", What::Directory), ("/usr/bin/nvidia-smi", What::File)];
     assert!(wanted.iter().all(|(path, what)| points.contains(&Point { path: path.into(), what: what.clone() })));
-    facts.mounts.not_written = Some("no overlay".into());
+    facts.mounts.no_overlay = Some("no overlay".into());
     assert!(on(facts.clone(), &ANY(), vec![img("/e.img", Some(Mode::Tmp), ALICE)]).is_err());
+    assert!(on(facts.clone(), &ANY(), vec![img("/e.img", Some(Mode::Rw), ALICE)]).is_ok());
     // Where nothing is written, what is in every container: the engine makes the rest.
     let plan = on(facts, &ANY(), vec![img("/e.img", None, ALICE)]).unwrap();
     let points: Vec<_> = plan.mounts.own().unwrap().points.iter().map(|point| point.path.as_path()).collect();
@@ -277,7 +278,7 @@ fn what_we_do_not_write_is_the_engines_business() {
 fn what_tmp_writes_is_no_reason_to_say_nothing() {
     let tmp = || vec![img("/e.img", Some(Mode::Tmp), ALICE)];
     let mut facts = asked(Mounts::Auto);
-    facts.mounts.not_written = Some("no overlay".into());
+    facts.mounts.no_overlay = Some("no overlay".into());
     let line = "the engine mounts the layers of this start: ";
     assert_eq!(on(facts, &ANY(), tmp()).unwrap().notices, [format!("{line}no overlay")]);
     let gpu_files = GpuFiles { by_program: true, ..GpuFiles::default() };

@@ -29,7 +29,7 @@ pub(super) fn kept_of(requests: &Requests, node: u64) -> Duration {
 /// The names in a directory. The kernel's overlay, which is above where something is written, looks once whatever we say, and takes a name that
 /// leads elsewhere since for an error.
 pub(super) fn kept_names(requests: &Requests, directory: u64) -> Duration {
-    if requests.may_change(directory) && !requests.can_be_written() { FLEETING } else { KEPT }
+    if requests.may_change(directory) && !requests.are_below_an_overlay() { FLEETING } else { KEPT }
 }
 
 /// The listing of a directory: not of one that several layers may share with a directory of the host, of which the kernel sees one time only.

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 
-use super::servers::{nothing_is_left, ours};
+use super::servers::{BY, OURS, nothing_is_left, ours};
 use crate::image::whiteouts::{by_hand, rounds_of_random_work, same, stacked};
 use crate::support::{Desk, Expect, tests};
 
@@ -11,9 +11,6 @@ tests! {
         images_of_others_are_written, our_random_work_is_the_same_for_everybody, a_gzipped_image_is_told_to_gunzip, fuse2fs_replays_our_journal,
     ];
 }
-
-/// Only where we mount it is the container's root the kernel's own overlay.
-const BY: &str = "stat -f -c %T /";
 
 /// How images are made: by Apptainer, as the original CondaTainer and NYU's computing centre make them, and with what older mke2fs knew.
 const MAKERS: [(&str, &str); 8] = [
@@ -45,7 +42,7 @@ fn images_of_others_are_written(desk: &Desk) -> Result<()> {
                 rm /d/hand; echo ours > /d/ours; rm -r /usr/share/doc; mkdir /usr/share/doc; : > /usr/share/doc/new; truncate -s 3G /d/large; echo end >> /d/large
                 setfattr -n user.a -v b /d/ours 2> /dev/null; chmod 4711 /d/ours; cp -a /etc/debian_version /etc/version; mv /etc/version /d"
             );
-            own.exec(&["-w", "-o", name], &write)?.says("overlayfs\nhand")?;
+            own.exec(&["-w", "-o", name], &write)?.says(&format!("{OURS}\nhand"))?;
             desk.is_clean(name)?;
             let look = "ls /d /usr/share/doc | xargs; ls /gone | wc -l; ls /etc/condatainer-base 2> /dev/null; cat /d/ours /d/link; stat -c '%a %s' /d/ours /d/large; tail -c 4 /d/large";
             let seen = "/d: large link ours version /usr/share/doc: new\n400\nours\nhand\n4711 5\n644 3221225476\nend";

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 
-use super::servers::{MARK, nothing_is_left, ours, two_layers};
+use super::servers::{BY, MARK, OURS, nothing_is_left, ours, two_layers};
 use crate::image::whiteouts::by_hand;
 use crate::support::{Desk, Expect, tests, times};
 
@@ -16,9 +16,6 @@ tests! {
     ];
 }
 
-/// Only where we mount it is the container's root the kernel's own overlay.
-const BY: &str = "stat -f -c %T /";
-
 fn every_verb_writes_by_our_server(desk: &Desk) -> Result<()> {
     desk.image("env.img")?;
     desk.write("script.sh", &format!("#!/bin/sh\n#DEP: {}:rw\n{BY}; echo run >> /verbs\n", desk.path("env.img")))?;
@@ -28,7 +25,7 @@ fn every_verb_writes_by_our_server(desk: &Desk) -> Result<()> {
         "condatainer run --no-submit script.sh",
         &format!("condatainer overlay with-root env.img -- sh -c '{BY}; echo root >> /verbs'"),
     ] {
-        desk.script(verb)?.says("overlayfs").with_context(|| verb.to_owned())?;
+        desk.script(verb)?.says(OURS).with_context(|| verb.to_owned())?;
         desk.is_clean("env.img")?;
     }
     desk.with_mounts("engine")
@@ -43,11 +40,11 @@ fn steps_and_jobs_write_by_our_server(desk: &Desk) -> Result<()> {
     let step = format!(
         "srun -n4 -O --condatainer-overlay=env.img:rw sh -c '{task}' | sort | uniq -c | awk '{{ print $1, $2 }}'"
     );
-    desk.script(&step)?.says("4 overlayfs")?.without_a_word()?;
+    desk.script(&step)?.says(&format!("4 {OURS}"))?.without_a_word()?;
     desk.is_clean("env.img")?;
     let (job, said) =
         desk.batch(&["--condatainer-overlay=env.img:rw"], &format!("#!/bin/sh\n{BY}; echo batch > /batch\n"))?;
-    ensure!(job.code == 0 && said == "overlayfs\n", "{job:?} {said}");
+    ensure!(job.code == 0 && said == format!("{OURS}\n"), "{job:?} {said}");
     let steps = "#!/bin/sh\n#SBATCH --condatainer-overlay=env.img:rw --condatainer-scope=steps\nsrun sh -c 'cat /batch > /copy'\nsrun cat /copy\n";
     let (job, said) = desk.batch(&[], steps)?;
     ensure!(job.code == 0 && said == "batch\n", "{job:?} {said}");
@@ -144,7 +141,7 @@ fn a_sif_is_written_in_place(desk: &Desk) -> Result<()> {
     desk.script(add)?.success()?;
     let own = desk.with_mounts("own");
     own.exec(&["-w", "-o", "own.sif"], &format!("{BY}; echo written > /written; rm /etc/condatainer-base"))?
-        .says("overlayfs")?;
+        .says(OURS)?;
     let look =
         "cat /written; ls /etc/condatainer-base 2>&1 | wc -l; ls /etc/condatainer-base > /dev/null 2>&1 || echo gone";
     for who in ["own", "engine"] {
@@ -241,7 +238,7 @@ fn an_image_that_we_do_not_write_is_the_engines(desk: &Desk) -> Result<()> {
     let line = format!("the engine mounts the layers of this start: {} has inodes of 512 bytes", desk.path("env.img"));
     let output =
         desk.exec(&["-w", "-o", "env.img"], &format!("{BY}; echo written > /file"))?.success()?.complains(&line)?;
-    ensure!(output.stdout != "overlayfs\n", "{output:?}");
+    ensure!(output.stdout == "engine\n", "{output:?}");
     desk.refused(ours(desk, "condatainer exec -w -o env.img -- echo RAN")?, "has inodes of 512 bytes")?;
     ours(desk, "condatainer exec -o env.img -- cat /file")?.says("written").map(drop)
 }

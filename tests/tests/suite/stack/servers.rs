@@ -8,6 +8,10 @@ use crate::support::{Desk, Expect};
 /// Nobody can look into a server. The limit of resident memory does nothing in Linux, goes from a process to its children and with Slurm to a
 /// step's node, and everybody may read it: it marks what was started here.
 pub(super) const MARK: &str = "mark=$(echo $PWD | cksum | cut -c1-6); ulimit -S -m $mark; ";
+/// What [`BY`] says where we mount the layers.
+pub(super) const OURS: &str = "ours";
+/// Says who has mounted the container's root.
+pub(super) const BY: &str = "if grep -q \" / fuse.condatainer \" /proc/mounts; then echo ours; else echo engine; fi";
 /// The servers of what was started here.
 const SERVERS: &str = "servers() { for s in $(pgrep -u alice -f '[s]erve-stack'); do \
     awk '/^Max resident set/ { print $4 / 1024 }' /proc/$s/limits 2> /dev/null | grep -qx \"$mark\" && echo $s; done; }; ";

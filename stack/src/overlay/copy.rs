@@ -1,0 +1,246 @@
+//! Copying what the layers have into the image, before it is changed there.
+
+use std::cell::RefCell;
+
+use condatainer_formats::ext::FileType;
+use nix::errno::Errno;
+
+use super::Overlay;
+use super::decide::Shows;
+use crate::layer::Attributes;
+use crate::serve::tree::{Answer, Tree};
+use crate::workspace::above::Xattrs;
+use crate::workspace::{ino_of, number_of};
+
+/// Bytes that are copied at once.
+const PIECE: usize = 1 << 20;
+
+thread_local! {
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A name in a directory that the image has.
+pub(super) struct Place {
+    pub(super) directory: u32,
+    pub(super) name: Vec<u8>,
+}
+
+impl Place {
+    fn borrowed(&self) -> (u32, &[u8]) {
+        (self.directory, &self.name)
+    }
+}
+
+impl Overlay {
+    /// The inode of what the kernel has by a number; it is copied into the image if it is not there yet.
+    pub(super) fn up(&self, number: u64) -> Answer<u32> {
+        self.up_to(number, u64::MAX)
+    }
+
+    /// The same, of a file of which no more than `length` bytes are needed.
+    pub(super) fn up_to(&self, number: u64, length: u64) -> Answer<u32> {
+        if let Some(ino) = self.in_image(number) {
+            self.keep_name(number)?;
+            return Ok(ino);
+        }
+        let _turn = self.turns.take(number);
+        if let Some(ino) = self.in_image(number) {
+            return Ok(ino);
+        }
+        let place = self.place(number)?;
+        self.copy(number, place.as_ref(), length)
+    }
+
+    /// A copy that has lost its last name in the image, and has others in the layers, gets one of those: what is changed of it is to last.
+    pub(super) fn keep_name(&self, number: u64) -> Answer<()> {
+        if !self.known.has_several(number) || self.names_below(number) == 0 {
+            return Ok(());
+        }
+        let _turn = self.turns.take(number);
+        let Some(ino) = self.known.copy(number) else { return Ok(()) };
+        if self.upper.attributes(number_of(ino))?.links > 0 {
+            return Ok(());
+        }
+        match self.place(number)? {
+            Some(place) => self.name_again(number, ino, &place),
+            None => Ok(()),
+        }
+    }
+
+    /// A copy gets a name that is the layers' so far. It is this thread's turn.
+    pub(super) fn name_again(&self, number: u64, ino: u32, place: &Place) -> Answer<()> {
+        let says = self.upper.attributes(number_of(ino))?;
+        let _naming = self.naming.write();
+        if says.links == 0 {
+            self.upper.end_copy(ino, Some(place.borrowed()), &says, &Vec::new())?;
+        } else {
+            let entry = self.upper.link_over(ino, place.borrowed())?;
+            self.upper.forget(entry.node, 1);
+        }
+        self.known.loses_name(number);
+        Ok(())
+    }
+
+    /// Where something of the layers shows, in a directory that the image has; nowhere if all its names are gone.
+    fn place(&self, number: u64) -> Answer<Option<Place>> {
+        for parent in self.known.parents(number) {
+            if let Some(name) = self.name(parent, number)? {
+                return Ok(Some(Place { directory: self.up(parent)?, name }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// A name by which a directory shows something of the layers.
+    fn name(&self, directory: u64, number: u64) -> Answer<Option<Vec<u8>>> {
+        if !self.shows_layers(directory) {
+            return Ok(None);
+        }
+        let mut names = Vec::new();
+        // What a directory of the host lists has its number only when it is looked up.
+        let is_fixed = !self.lower.may_change(directory);
+        self.lower.list(directory, 0, &mut |listed| {
+            if listed.node == number || !is_fixed {
+                names.push(listed.name.to_vec());
+            }
+            true
+        })?;
+        for name in names {
+            let found = self.find(directory, &name)?;
+            if found.shows == Shows::Below && found.number_below() == Some(number) {
+                return Ok(Some(name));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Copies something of the layers, under a name if it has one. It is this thread's turn.
+    pub(super) fn copy(&self, number: u64, place: Option<&Place>, length: u64) -> Answer<u32> {
+        let says = self.lower.attributes(number)?;
+        let xattrs = self.xattrs_below(number)?;
+        if says.links > 1 && says.kind != FileType::Directory {
+            self.known.has_now_several(number);
+        }
+        match (says.kind, place) {
+            (FileType::Regular, _) => self.copy_file(number, place, &says, &xattrs, length),
+            (kind, Some(place)) => {
+                let target = if kind == FileType::Symlink { self.lower.target(number)? } else { Vec::new() };
+                // Where a layer is damaged, the image is not to be.
+                if kind == FileType::Unknown || (kind == FileType::Symlink) == target.is_empty() {
+                    return Err(Errno::EIO);
+                }
+                let _naming = self.naming.write();
+                let ino = self.upper.copy(place.borrowed(), &says, &target, &xattrs).map_err(gone)?;
+                self.is_copied(number, ino, kind);
+                Ok(ino)
+            }
+            // Nobody can tell where it would be looked for.
+            (_, None) => Err(Errno::ENOENT),
+        }
+    }
+
+    /// Under one of its names.
+    fn is_copied(&self, number: u64, ino: u32, kind: FileType) {
+        self.known.is_copied(number, ino);
+        if kind != FileType::Directory {
+            self.known.loses_name(number);
+        }
+    }
+
+    fn copy_file(
+        &self,
+        number: u64,
+        place: Option<&Place>,
+        says: &Attributes,
+        xattrs: &Xattrs,
+        length: u64,
+    ) -> Answer<u32> {
+        let near = place.map_or_else(|| ino_of(self.upper.upper()), |place| Ok(place.directory))?;
+        let ino = self.upper.begin_copy(near, says)?;
+        let done = self.copy_content(number, ino, says.size.min(length)).and_then(|()| {
+            let _naming = self.naming.write();
+            match place {
+                None => self.upper.end_copy(ino, None, says, xattrs)?,
+                Some(place) => match self.upper.end_copy(ino, Some(place.borrowed()), says, xattrs) {
+                    // It has lost that name meanwhile.
+                    Err(Errno::EEXIST | Errno::ENOENT) => {
+                        self.upper.end_copy(ino, None, says, xattrs)?;
+                        self.known.is_copied(number, ino);
+                        return Ok(());
+                    }
+                    done => done?,
+                },
+            }
+            match place {
+                Some(_) => self.is_copied(number, ino, FileType::Regular),
+                None => self.known.is_copied(number, ino),
+            }
+            Ok(())
+        });
+        match done {
+            Ok(()) => Ok(ino),
+            Err(error) => {
+                self.upper.forget(number_of(ino), 1);
+                Err(error)
+            }
+        }
+    }
+
+    /// Holes stay holes.
+    fn copy_content(&self, number: u64, ino: u32, size: u64) -> Answer<()> {
+        let to = number_of(ino);
+        let mut at = 0;
+        while at < size {
+            let start = match self.lower.seek(number, at, false) {
+                Ok(start) => start,
+                Err(Errno::ENXIO) => break,
+                Err(error) => return Err(error),
+            };
+            let end = self.lower.seek(number, start, true)?.min(size);
+            at = start;
+            while at < end {
+                at += BUFFER.with_borrow_mut(|buffer| {
+                    buffer.resize(PIECE, 0);
+                    let wanted = usize::try_from(end - at).unwrap_or(PIECE).min(PIECE);
+                    let room = buffer.get_mut(..wanted).unwrap_or_default();
+                    let length = self.lower.read(number, at, room)?;
+                    // Shorter than it says it is.
+                    if length == 0 {
+                        return Err(Errno::EIO);
+                    }
+                    self.write_all(to, at, room.get(..length).unwrap_or_default())?;
+                    Ok(length as u64)
+                })?;
+            }
+        }
+        if self.upper.attributes(to)?.size < size {
+            self.upper.answer(self.upper.volume().truncate(ino, size, false))?;
+        }
+        Ok(())
+    }
+
+    fn write_all(&self, to: u64, at: u64, data: &[u8]) -> Answer<()> {
+        let mut done = 0;
+        while let Some(rest) = data.get(done..).filter(|rest| !rest.is_empty()) {
+            match self.upper.write(to, at + done as u64, rest, false)? {
+                0 => return Err(Errno::ENOSPC),
+                more => done += more,
+            }
+        }
+        Ok(())
+    }
+
+    fn xattrs_below(&self, number: u64) -> Answer<Xattrs> {
+        if !self.lower.may_have_xattrs() {
+            return Ok(Vec::new());
+        }
+        let names = self.lower.xattrs(number)?;
+        let names = names.split(|byte| *byte == 0).filter(|name| !name.is_empty());
+        names.map(|name| Ok((name.to_vec(), self.lower.xattr(number, name)?))).collect()
+    }
+}
+
+/// Something else has the name by now.
+fn gone(error: Errno) -> Errno {
+    if error == Errno::EEXIST { Errno::ENOENT } else { error }
+}

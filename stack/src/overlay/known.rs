@@ -1,0 +1,163 @@
+//! What the kernel has of the layers, and what of them was copied into the image.
+//!
+//! By a number alone nobody could tell where something has to be copied to, so it is kept in which directories it was found, for as long as
+//! the kernel has it. What was copied keeps the number that the kernel has it by.
+
+use std::collections::HashMap;
+
+use parking_lot::Mutex;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// By the layers' numbers.
+    things: HashMap<u64, Thing>,
+    /// By the inodes that they were copied to.
+    copies: HashMap<u32, u64>,
+    /// In which other directories files were found that have several names.
+    others: HashMap<u64, Vec<u64>>,
+}
+
+/// Something in the layers. There may be a million, so each is small.
+#[derive(Debug, Clone, Copy, Default)]
+struct Thing {
+    /// The directory that it was found in last.
+    parent: u64,
+    /// How often the kernel has it.
+    count: u32,
+    /// How many of its names are not the layers' any more: they are the image's, or gone.
+    gone: u32,
+    /// The inode that it was copied to; 0 if it was not.
+    copy: u32,
+    /// A directory of which the image has all.
+    is_whole: bool,
+    /// It was copied, and has several names in the layers.
+    has_several: bool,
+}
+
+impl Known {
+    /// The kernel is given something that was found in a directory.
+    pub(super) fn is_given(&self, number: u64, parent: u64) {
+        let mut state = self.state.lock();
+        let thing = state.things.entry(number).or_default();
+        let before = std::mem::replace(&mut thing.parent, parent);
+        thing.count = thing.count.saturating_add(1);
+        if before != 0 && before != parent {
+            let others = state.others.entry(number).or_default();
+            others.retain(|other| *other != parent && *other != before);
+            others.push(before);
+        }
+    }
+
+    /// The kernel is given once more what it has, or what was copied.
+    pub(super) fn is_given_again(&self, number: u64) {
+        let mut state = self.state.lock();
+        let thing = state.things.entry(number).or_default();
+        thing.count = thing.count.saturating_add(1);
+    }
+
+    /// The directories that something may be in, the last one first.
+    pub(super) fn parents(&self, number: u64) -> Vec<u64> {
+        let state = self.state.lock();
+        let Some(thing) = state.things.get(&number) else { return Vec::new() };
+        let others = state.others.get(&number).into_iter().flatten().rev().copied();
+        std::iter::once(thing.parent).chain(others).filter(|parent| *parent != 0).collect()
+    }
+
+    /// The inode that something was copied to.
+    pub(super) fn copy(&self, number: u64) -> Option<u32> {
+        self.state.lock().things.get(&number).map(|thing| thing.copy).filter(|ino| *ino != 0)
+    }
+
+    /// What was copied to an inode.
+    pub(super) fn original(&self, ino: u32) -> Option<u64> {
+        self.state.lock().copies.get(&ino).copied()
+    }
+
+    /// Something was copied to an inode, which stays in use for as long as this is known.
+    pub(super) fn is_copied(&self, number: u64, ino: u32) {
+        let mut state = self.state.lock();
+        state.things.entry(number).or_default().copy = ino;
+        state.copies.insert(ino, number);
+    }
+
+    /// What was copied has several names in the layers.
+    pub(super) fn has_now_several(&self, number: u64) {
+        self.state.lock().things.entry(number).or_default().has_several = true;
+    }
+
+    pub(super) fn has_several(&self, number: u64) -> bool {
+        self.state.lock().things.get(&number).is_some_and(|thing| thing.has_several)
+    }
+
+    /// One of its names is not the layers' any more.
+    pub(super) fn loses_name(&self, number: u64) {
+        let mut state = self.state.lock();
+        let thing = state.things.entry(number).or_default();
+        thing.gone = thing.gone.saturating_add(1);
+    }
+
+    /// How many are not.
+    pub(super) fn gone(&self, number: u64) -> u32 {
+        self.state.lock().things.get(&number).map_or(0, |thing| thing.gone)
+    }
+
+    /// The image has all of a directory.
+    pub(super) fn is_now_whole(&self, number: u64) {
+        self.state.lock().things.entry(number).or_default().is_whole = true;
+    }
+
+    pub(super) fn is_whole(&self, number: u64) -> bool {
+        self.state.lock().things.get(&number).is_some_and(|thing| thing.is_whole)
+    }
+
+    /// The kernel has something so often less. Once it has it no more, `is_needed` says whether it is to be known on: of something of which so
+    /// many names are gone, and that was perhaps copied to an inode. Returns that inode if it is not.
+    pub(super) fn forget(
+        &self,
+        number: u64,
+        count: u64,
+        is_needed: impl FnOnce(u32, Option<u32>) -> bool,
+    ) -> Option<u32> {
+        let mut state = self.state.lock();
+        let thing = state.things.get_mut(&number)?;
+        thing.count = thing.count.saturating_sub(u32::try_from(count).unwrap_or(u32::MAX));
+        let thing = *thing;
+        let copy = Some(thing.copy).filter(|ino| *ino != 0);
+        if thing.count > 0 || thing.is_whole && copy.is_some() || is_needed(thing.gone, copy) {
+            return None;
+        }
+        state.things.remove(&number);
+        state.others.remove(&number);
+        if let Some(ino) = copy {
+            state.copies.remove(&ino);
+        }
+        copy
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_copied_keeps_its_number_until_it_is_forgotten() {
+        let known = Known::default();
+        known.is_given(7, 3);
+        known.is_given(7, 4);
+        known.is_given(7, 3);
+        assert_eq!((known.parents(7), known.parents(8)), (vec![3, 4], vec![]));
+        known.is_copied(7, 12);
+        known.loses_name(7);
+        assert_eq!((known.copy(7), known.original(12), known.gone(7)), (Some(12), Some(7), 1));
+        assert_eq!(known.forget(7, 2, |_, _| panic!("the kernel has it")), None);
+        assert_eq!(known.forget(7, 1, |gone, copy| (gone, copy) == (1, Some(12))), None);
+        assert_eq!(known.forget(7, 1, |_, _| false), Some(12));
+        assert_eq!((known.copy(7), known.original(12), known.parents(7)), (None, None, vec![]));
+    }
+}
