@@ -8,6 +8,7 @@ mod chance;
 
 mod images;
 mod mad;
+mod over;
 mod protocol;
 #[path = "../../../images/tests/support/tool.rs"]
 #[allow(unreachable_pub)]
@@ -105,7 +106,7 @@ fn messages_in_any_order_have_an_answer() {
         let writable = random.bool().then(|| (scratch as _, tops.into()));
         let root = lower.root();
         let requests = Requests::new((Arc::clone(&lower) as _, root), writable, Ids::ROOT, Time::default());
-        let mut kernel = Kernel::mount(requests);
+        let mut kernel = Kernel::mount(requests, WRITABLE);
         (0..MANY).for_each(|_| kernel.ask(&mut random));
         nodes += kernel.unmount();
         assert_eq!(lower.remembered(), 0, "all that was given is forgotten");

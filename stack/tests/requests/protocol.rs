@@ -41,6 +41,8 @@ pub(crate) struct Kernel {
     /// What it has, and how often.
     known: BTreeMap<u64, u64>,
     answer: Vec<u8>,
+    /// From which number on something can be changed.
+    writable: u64,
 }
 
 /// A message; `most` is how long the answer may be.
@@ -52,14 +54,14 @@ struct Message {
 }
 
 impl Kernel {
-    /// Mounts it, as a kernel that can do everything.
-    pub(crate) fn mount(requests: Requests) -> Self {
+    /// Mounts it, as a kernel that can do everything. What has numbers from `writable` on can be changed.
+    pub(crate) fn mount(requests: Requests, writable: u64) -> Self {
         let (socket, device) = UnixDatagram::pair().unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
         let options = Options { threads: 1, acls: true };
         let server = thread::spawn(move || serve::run(requests, device.into(), options, || ()));
         let known = BTreeMap::from([(ROOT, 0)]);
-        let mut kernel = Self { socket, server, unique: 0, known, answer: vec![0; 2 * MOST as usize] };
+        let mut kernel = Self { socket, server, unique: 0, known, answer: vec![0; 2 * MOST as usize], writable };
         let mut body = Vec::new();
         for word in [7, 40, 1 << 20, u32::MAX, u32::MAX] {
             put(&mut body, u64::from(word), 4);
@@ -161,9 +163,9 @@ impl Kernel {
 
     /// One where something can be changed, mostly.
     fn some_writable_node(&self, random: &mut Rng) -> u64 {
-        let count = self.known.range(WRITABLE..).count();
+        let count = self.known.range(self.writable..).count();
         let nth = if random.u8(0..5) == 0 || count == 0 { None } else { Some(random.usize(..count)) };
-        nth.and_then(|nth| self.known.range(WRITABLE..).nth(nth))
+        nth.and_then(|nth| self.known.range(self.writable..).nth(nth))
             .map_or_else(|| self.some_node(random), |(node, _)| *node)
     }
 
