@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Times what a program writes in a workspace image: with condatainer, with the apptainer command that one would write by hand, and in a directory
 # of the host's that the container shows, on the same disk in the same run. As alice, where pip reaches an index, with 16 GB of room. The
-# medians of RUNS (3) rounds, in seconds. TREES files are unpacked, PACKAGES installed.
+# medians of RUNS (3) rounds, in seconds. TREES files are unpacked, PACKAGES installed; 200,000 names in one directory are made in tenths, not by
+# hand, which would take minutes.
 set -euo pipefail
 cd "$HOME"
 runs=${RUNS:-3} base=/srv/base/base.sqf
@@ -39,6 +40,13 @@ def sqlite():
             db.execute('insert into t values (?, ?)', (n, 'x' * 100)); db.commit()
 def pip():
     subprocess.run(['tool/bin/pip', 'install', '-q', '--no-index', '--no-compile', '--find-links', 'wheels', '--target', f'{place}/site', *os.environ['PACKAGES'].split()], check=True)
+def names():
+    os.mkdir(f'{place}/names'); took = []
+    for tenth in range(10):
+        before = time.monotonic()
+        for n in range(20000 * tenth, 20000 * (tenth + 1)): os.close(os.open(f'{place}/names/a-name-of-some-length-{n:06}', os.O_CREAT | os.O_WRONLY))
+        took.append(time.monotonic() - before)
+    print('names_first_tenth', took[0]); print('names_last_tenth', took[9], flush=True)
 for name in what:
     before = time.monotonic(); globals()[name](); print(name, time.monotonic() - before, flush=True)
 P
@@ -61,9 +69,9 @@ export PACKAGES=$packages
 # NAME FILE COMMAND...: runs it, and keeps `what seconds` in FILE
 row() { local file=$1; shift; "$@" | tee -a "$file" | sed "s/^/${file%.*} /" >&2; }
 one() { # FILE-SUFFIX PIN: all three once, one after the other
-    rm -rf bare; mkdir bare; row "bare.$1" $2 condatainer -q exec --bind "$PWD/bare:/bare" -- python3 work.py /bare $what
+    rm -rf bare; mkdir bare; row "bare.$1" $2 condatainer -q exec --bind "$PWD/bare:/bare" -- python3 work.py /bare $what names
     rm -f a.img b.img; condatainer -q o -s 4G a.img; apptainer overlay create --size 4096 b.img
-    row "ours.$1" $2 condatainer -q exec -o a.img:rw -- python3 work.py /ext3 $what
+    row "ours.$1" $2 condatainer -q exec -o a.img:rw -- python3 work.py /ext3 $what names
     row "hand.$1" $2 apptainer -q exec --overlay b.img "$base" sh -c "mkdir -p /ext3 && exec python3 work.py /ext3 $what"
 }
 table() { # SUFFIX
@@ -75,7 +83,8 @@ table() { # SUFFIX
             return v[int((n + 1) / 2)] }
         END { print "| | a directory | condatainer | by hand | of a directory | as fast as by hand |"; print "|:---|---:|---:|---:|---:|---:|"
             for (i = 1; i <= rows; i++) { name = names[i]; b = median("bare", name); o = median("ours", name); h = median("hand", name)
-                printf "| %s | %.2f | %.2f | %.2f | %.1f | %.1f |\n", name, b, o, h, o / b, h / o } }' "bare.$1" "ours.$1" "hand.$1"
+                if (h) printf "| %s | %.2f | %.2f | %.2f | %.1f | %.1f |\n", name, b, o, h, o / b, h / o
+                else if (name != "names") printf "| %s | %.2f | %.2f | – | %.1f | – |\n", name, b, o, o / b } }' "bare.$1" "ours.$1" "hand.$1"
 }
 for how in free one; do
     pin=; [ "$how" = free ] || pin='taskset -c 0'
