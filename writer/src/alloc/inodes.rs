@@ -58,13 +58,25 @@ fn take_in(handle: &mut Handle<'_>, geometry: &Geometry, group: usize, is_direct
     let Some(free) = clear_run(&handle.block(block)?, reserved..geometry.sb.inodes_per_group) else { return Ok(None) };
     let ino = first.saturating_add(free.start).saturating_add(1);
     let (table, within) = geometry.inode_place(ino)?;
-    if !set_bit(handle.change(block)?, free.start) {
+    let bitmap = handle.change(block)?;
+    let is_first = is_first_of_its_block(geometry, bitmap, free.start, reserved);
+    if !set_bit(bitmap, free.start) {
         return Err(Error::corrupt(format!("inode {ino} is free and in use")));
     }
     groups::count(handle, group, Change { free_blocks: 0, free_inodes: -1, directories: is_directory.into() })?;
-    let record = handle.change(table)?.get_mut(within..within + usize::from(geometry.sb.inode_size));
+    // Nobody needs what a block says of which no inode is in use: it is not read, as in the kernel.
+    let records = if is_first { handle.fresh(table)? } else { handle.change(table)? };
+    let record = records.get_mut(within..within + usize::from(geometry.sb.inode_size));
     record.ok_or_else(|| Error::corrupt(format!("inode {ino} is too short")))?.fill(0);
     Ok(Some(ino))
+}
+
+/// Whether no inode is in use that shares a block of the table with this one, which is free. Reserved ones always are.
+fn is_first_of_its_block(geometry: &Geometry, bitmap: &[u8], bit: u32, reserved: u32) -> bool {
+    let in_block = geometry.inodes_per_block();
+    let first = bit - bit % in_block;
+    let end = first.saturating_add(in_block).min(geometry.sb.inodes_per_group);
+    first >= reserved && clear_run(bitmap, first..end) == Some(first..end)
 }
 
 /// Where a file goes: to its directory's group; if that is full, to another one that all files of this directory choose alike.

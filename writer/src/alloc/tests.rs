@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use condatainer_formats::ext::{Ids, Time};
+use condatainer_formats::source::ReadAt;
 use nix::errno::Errno;
 
 use crate::alloc;
+use crate::device::Device;
 use crate::inode::{self, New, Node};
 use crate::map;
 use crate::store::Store;
@@ -112,6 +114,32 @@ fn every_inode_can_be_had_and_none_twice() {
             assert_eq!(image.free(), free);
         }
     }
+}
+
+/// Nobody needs what a block of the table says of which no inode is in use. Those that are reserved are in use, whatever the bitmap says.
+#[test]
+fn a_block_of_the_table_without_inodes_in_use_is_not_read() {
+    let image = Image::new(8 << 10, &["-b", "1024", "-I", "256"], &[]);
+    let place = |store: &Store, ino| store.geometry.inode_place(ino).unwrap().0 * 1024;
+    let mut store = image.store();
+    let after_the_first = place(&store, 13);
+    image.device().write_at(&[0x77; 1024], after_the_first).unwrap();
+    assert_eq!([12, 13].map(|ino| make(&mut store, 2, FILE).unwrap() == ino), [true, true]);
+    commit(&mut store);
+    let mut block = [0; 1024];
+    image.device().read_at(&mut block, after_the_first).unwrap();
+    assert!(block[..256].contains(&0x81) && block[256..] == [0; 768]);
+    drop(store);
+    for request in ["freei <9>", "freei <10>", "freei <11>", "freei <12>"] {
+        image.spoil(request);
+    }
+    let mut store = image.store();
+    let with_reserved = place(&store, 9);
+    image.device().write_at(&[0x77; 512], with_reserved).unwrap();
+    assert_eq!(make(&mut store, 2, FILE).unwrap(), 11);
+    commit(&mut store);
+    image.device().read_at(&mut block, with_reserved).unwrap();
+    assert_eq!(block[..512], [0x77; 512]);
 }
 
 #[test]

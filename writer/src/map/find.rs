@@ -40,7 +40,7 @@ fn piece(handle: &mut Handle<'_>, node: &Node, logical: u64, most: u64) -> Resul
     let inode = node.inode()?;
     let run = |physical, blocks: u64| Run { logical, physical, blocks: blocks.min(most) };
     let (physical, blocks) = if path.level == 0 {
-        together(inode.i_block.get(path.slot..DIRECT as usize).unwrap_or_default())
+        together(inode.i_block.get(path.slot..DIRECT as usize).unwrap_or_default(), most)
     } else {
         let mut block = path::top(inode, path.slot)?;
         for level in (1..path.level).rev() {
@@ -52,7 +52,7 @@ fn piece(handle: &mut Handle<'_>, node: &Node, logical: u64, most: u64) -> Resul
         if block == 0 {
             return Ok(run(None, path.span(1) - path.before(1)));
         }
-        together(pointers(&read(handle, block)?).get(path.index(1)..).unwrap_or_default())
+        together(pointers(&read(handle, block)?).get(path.index(1)..).unwrap_or_default(), most)
     };
     let run = run(physical, blocks);
     if let Some(first) = run.physical {
@@ -67,14 +67,14 @@ pub(super) fn read(handle: &mut Handle<'_>, block: u64) -> Result<crate::store::
     handle.block(block)
 }
 
-/// How many of the first pointers lead to blocks that lie together, and where; or how many lead nowhere.
-fn together(pointers: &[U32]) -> (Option<u64>, u64) {
+/// How many of the first pointers, at most `most`, lead to blocks that lie together, and where; or how many lead nowhere.
+fn together(pointers: &[U32], most: u64) -> (Option<u64>, u64) {
     let first = pointers.first().map_or(0, |pointer| u64::from(pointer.get()));
     let is_next = |(distance, pointer): &(u64, &U32)| {
         let pointer = u64::from(pointer.get());
         if first == 0 { pointer == 0 } else { pointer == first + distance }
     };
-    let blocks = (0..).zip(pointers).take_while(is_next).count() as u64;
+    let blocks = (0..most).zip(pointers).take_while(is_next).count() as u64;
     ((first != 0).then_some(first), blocks)
 }
 

@@ -16,6 +16,9 @@ use super::room::Room;
 use crate::error::{Error, Result};
 use crate::geometry::Geometry;
 
+/// So much memory for blocks is kept at most to be used again, in blocks: a change needs some for as long as it lasts.
+const SPARE: usize = 64;
+
 /// A change that is being made.
 pub(crate) struct Handle<'a> {
     store: &'a mut Store,
@@ -47,6 +50,9 @@ impl<'a> Handle<'a> {
             self.store.pending.add(blocks, tid);
         }
         self.is_done = true;
+        let before = mem::take(&mut self.before).into_iter().filter_map(|(_, bytes)| Arc::into_inner(bytes?));
+        self.store.spare.extend(before.take(SPARE));
+        self.store.spare.truncate(SPARE);
     }
 
     /// An inode is changed. Who asks for its data only must wait for that if it `matters_to_data`.
@@ -84,9 +90,14 @@ impl<'a> Handle<'a> {
         if !self.changed.contains(&block) {
             self.store.prepare(block)?;
             self.count_again(block);
-            let bytes = self.store.block(block)?;
+            let first =
+                if self.store.running.blocks.contains_key(&block) { None } else { Some(self.store.block(block)?) };
             self.note(block);
-            self.store.running.blocks.insert(block, bytes);
+            if let Some(bytes) = first {
+                // What nobody else has need not be copied. If this comes to nothing, it is read again.
+                self.store.kept.forget(block);
+                self.store.running.blocks.insert(block, bytes);
+            }
         }
         self.open(block)
     }
@@ -140,8 +151,16 @@ impl<'a> Handle<'a> {
     }
 
     fn open(&mut self, block: u64) -> Result<&mut [u8]> {
-        let bytes = self.store.running.blocks.get_mut(&block);
-        bytes.map(|bytes| Arc::make_mut(bytes).as_mut_slice()).ok_or_else(|| Error::corrupt("a block is gone"))
+        let gone = || Error::corrupt("a block is gone");
+        let Store { running, spare, .. } = &mut *self.store;
+        let bytes = running.blocks.get_mut(&block).ok_or_else(gone)?;
+        if Arc::get_mut(bytes).is_none() {
+            let mut copy = spare.pop().unwrap_or_default();
+            copy.clear();
+            copy.extend_from_slice(bytes);
+            *bytes = Arc::new(copy);
+        }
+        Arc::get_mut(bytes).map(Vec::as_mut_slice).ok_or_else(gone)
     }
 
     fn note(&mut self, block: u64) {

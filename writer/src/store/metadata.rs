@@ -34,6 +34,8 @@ pub(crate) struct Store {
     /// What is being written to the journal now; it does not change any more.
     committing: Option<Arc<Transaction>>,
     pub(super) kept: Kept,
+    /// Memory for blocks that is used again.
+    pub(super) spare: Vec<Vec<u8>>,
     /// Blocks that are free on paper.
     pub(super) pending: Pending,
     /// Blocks that are free and held for somebody.
@@ -59,6 +61,7 @@ impl Store {
             running,
             committing: None,
             kept: Kept::new(KEPT),
+            spare: Vec::new(),
             pending: Pending::default(),
             room: Arc::default(),
             orphans: OrphanHints::default(),
