@@ -76,6 +76,7 @@ fn suite() -> Suite {
             Theme { name: "own_steps", tests: stack::own_steps::tests() },
             Theme { name: "foreign", tests: stack::foreign::tests() },
             Theme { name: "own_workspace", tests: stack::own_workspace::tests() },
+            Theme { name: "own_disk", tests: stack::own_disk::tests() },
             Theme { name: "own_network", tests: stack::own_network::tests() },
             Theme { name: "tmp", tests: stack::tmp::tests() },
             Theme { name: "modes", tests: start::modes::tests() },

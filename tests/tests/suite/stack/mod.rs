@@ -2,6 +2,7 @@
 
 pub(crate) mod foreign;
 pub(crate) mod own_directories;
+pub(crate) mod own_disk;
 pub(crate) mod own_engines;
 pub(crate) mod own_mounts;
 pub(crate) mod own_network;
