@@ -39,7 +39,7 @@ use wire::{attributes, device, error, from_system, kind, missing, moment, new, o
 
 impl Filesystem for Kernel {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        agree(config, self.acls);
+        agree(config, self.acls, self.requests.any_may_change());
         Ok(())
     }
 
