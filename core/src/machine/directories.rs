@@ -38,6 +38,8 @@ pub struct HostDirectories {
     pub home: Option<Bind>,
     /// Whether it shows the working directory.
     pub shows_working_directory: bool,
+    /// Whether it mounts something more, of which it is not known where.
+    pub shows_more: bool,
 }
 
 /// A directory that exists.

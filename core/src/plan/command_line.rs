@@ -84,7 +84,8 @@ impl Plan {
         let home = own.and_then(|own| own.home.as_ref());
         argv.extend(home.iter().flat_map(|home| ["--no-home".into(), "--mount".into(), mount_value(home)]));
         argv.extend(self.bind.iter().flat_map(|bind| ["--mount".into(), mount_value(bind)]));
-        argv.extend(own.filter(|own| own.is_written()).map(|_| "--writable".into()));
+        // The engine takes the tree as it is then; where nothing is written, the kernel refuses every change.
+        argv.extend(own.filter(|own| !own.session_layer).map(|_| "--writable".into()));
         argv.extend(self.workdir.iter().flat_map(|dir| ["--pwd".into(), dir.display().to_string()]));
         argv.push(own.map_or(&self.base, |own| &own.root).display().to_string());
         argv

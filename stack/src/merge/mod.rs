@@ -19,5 +19,5 @@ mod whole;
 pub use listing::{Listing, Named};
 pub use merged::Merged;
 pub use node::{Node, Part};
-pub use points::{Point, Unmade, with_points};
+pub use points::{Mounted, Point, Unmade, with_points};
 pub use stacked::Stacked;

@@ -3,6 +3,8 @@
 use std::io;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::merged::Merged;
 use super::node::Node;
 use super::stacked::Stacked;
@@ -18,12 +20,24 @@ const MOST_LINKS: usize = 40;
 pub struct Point<'a> {
     /// An absolute path in the container.
     pub path: &'a [u8],
-    /// Whether a file is mounted there.
-    pub file: bool,
+    /// What it is for.
+    pub mounted: Mounted,
     /// Permission bits, where it is made.
     pub mode: u16,
     /// Whose it is, where it is made.
     pub ids: Ids,
+}
+
+/// What is mounted on a point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mounted {
+    /// A directory.
+    Directory,
+    /// A file.
+    File,
+    /// A file, also where an image has a symbolic link: what that leads to is not covered.
+    FileForLink,
 }
 
 /// A mount point that cannot be made.
@@ -57,7 +71,7 @@ fn missing(above: Option<&Merged>, wanted: &[Point<'_>], ids: Ids, made: Time) -
     for point in wanted {
         let made = resolve(above, point).and_then(|place| match place {
             Some(place) => {
-                let kind = if point.file { FileType::Regular } else { FileType::Directory };
+                let kind = if point.mounted.is_file() { FileType::Regular } else { FileType::Directory };
                 points.add(&place, kind, point.mode, point.ids).map_err(|_| "another mount point is in the way".into())
             }
             None => Ok(()),
@@ -96,6 +110,10 @@ fn resolve(above: Option<&Merged>, point: &Point<'_>) -> Result<Option<Vec<Vec<u
                 continue;
             }
         };
+        if kind == FileType::Symlink && ahead.is_empty() && point.mounted == Mounted::FileForLink {
+            way.down(name, None);
+            return Ok(Some(way.names));
+        }
         if kind == FileType::Symlink {
             links += 1;
             let target = way.target(&node).map_err(|error| error.to_string())?;
@@ -117,10 +135,18 @@ fn resolve(above: Option<&Merged>, point: &Point<'_>) -> Result<Option<Vec<Vec<u
     }
     match there {
         None if !way.names.is_empty() => Ok(Some(way.names)),
-        Some(kind) if (kind == FileType::Directory) == point.file => {
+        Some(kind) if (kind == FileType::Directory) == point.mounted.is_file() => {
             Err(format!("the image has {} there", kind.describe()))
         }
         _ => Ok(None),
+    }
+}
+
+impl Mounted {
+    /// Whether it is a file, whatever is in its place.
+    #[must_use]
+    pub fn is_file(self) -> bool {
+        self != Self::Directory
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! The decisions are those of the kernel's OverlayFS, with fuse-overlayfs's marks understood as well: the topmost layer that knows a name
 //! decides; directories of the same name are one, down to the first that is opaque or that something hides; a whiteout beside the
-//! name itself hides only what is below; a file below a directory does not show. No mark hides a mount point.
+//! name itself hides only what is below; a file below a directory does not show. No mark hides a mount point. Of these a file is made only where
+//! the images have none, or in place of a link of theirs, so it shows.
 
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -169,6 +170,12 @@ impl Pool<'_> {
 
 /// What shows of all that one name stands for, topmost first.
 fn decide(layers: &[Stacked], points: Option<u16>, parts: &[Part], group: &[Found]) -> Option<(Node, FileType)> {
+    let is_point = |found: &&Found| parts.get(usize::from(found.part)).is_some_and(|part| Some(part.layer) == points);
+    if let (Some(found), Some(layer)) = (group.last().filter(is_point), points)
+        && found.kind == Some(FileType::Regular)
+    {
+        return Some((Node::One(Part { layer, key: found.key }), FileType::Regular));
+    }
     let (mut shown, mut kind, mut hidden, mut last) = (Vec::new(), FileType::Unknown, false, None);
     for found in group {
         let Some(part) = parts.get(usize::from(found.part)) else { continue };

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::merge::Mounted;
 use crate::namespace::user::Users;
 
 /// What a server serves besides the images.
@@ -22,8 +23,8 @@ pub struct Stack {
 pub struct Point {
     /// In the container.
     pub path: PathBuf,
-    /// Whether a file is mounted there.
-    pub is_file: bool,
+    /// What is mounted there.
+    pub mounted: Mounted,
 }
 
 /// One image or directory, whose descriptor comes along.

@@ -16,6 +16,7 @@ pub mod server;
 pub mod start;
 pub mod tree;
 
+pub use crate::merge::Mounted;
 pub use message::{Entry, Format, Image, Point, Stack};
 
 /// The verb of the server.

@@ -94,8 +94,8 @@ pub fn open_on(
 
 /// A file that nothing is mounted on is no program: a shell would run it, and do nothing without an error.
 fn wanted(point: &Point, ids: Ids) -> merge::Point<'_> {
-    let mode = if point.is_file { 0o644 } else { 0o755 };
-    merge::Point { path: point.path.as_os_str().as_bytes(), file: point.is_file, mode, ids }
+    let mode = if point.mounted.is_file() { 0o644 } else { 0o755 };
+    merge::Point { path: point.path.as_os_str().as_bytes(), mounted: point.mounted, mode, ids }
 }
 
 /// A tree that is gone with the mount, below its two names.
@@ -262,12 +262,13 @@ fn shown(users: &Users) -> (Show, Ids) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::merge::Mounted;
     use std::iter::repeat_n;
 
     #[test]
     fn a_file_to_mount_on_is_no_program() {
-        let mode = |is_file| wanted(&Point { path: "/usr/bin/nvidia-smi".into(), is_file }, Ids::ROOT).mode;
-        assert_eq!([mode(true), mode(false)], [0o644, 0o755]);
+        let mode = |mounted| wanted(&Point { path: "/usr/bin/nvidia-smi".into(), mounted }, Ids::ROOT).mode;
+        assert_eq!([Mounted::File, Mounted::FileForLink, Mounted::Directory].map(mode), [0o644, 0o644, 0o755]);
     }
 
     #[test]

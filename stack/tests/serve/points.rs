@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use condatainer_formats::ext::Ids;
 use condatainer_stack::ids::Show;
 use condatainer_stack::layer::Time;
-use condatainer_stack::merge::{Point, with_points};
+use condatainer_stack::merge::{Mounted, Point, with_points};
 
 use super::names;
 use super::support::overlay::{Tmpfs, put, whiteout};
@@ -23,13 +23,18 @@ fn mount_points_are_made_where_the_images_lead() {
     symlink("data/home", base.join("home")).unwrap();
     symlink("../../run/systemd/stub", base.join("etc/resolv.conf")).unwrap();
     symlink("loop", base.join("loop")).unwrap();
+    put(&base, "zones/here", "of the image");
+    symlink("../zones/here", base.join("etc/localtime")).unwrap();
+    symlink("../zones/here", base.join("etc/zone")).unwrap();
     put(&base, "gone/old", "");
     put(&base, "opt/old", "");
     put(&module, "run/module", "");
     whiteout(&module.join("gone"));
     put(&module, "opt/.wh..wh..opq", "");
     let user = Ids { uid: 1234, gid: 99 };
-    let point = |path: &'static str, file, mode| Point { path: path.as_bytes(), file, mode, ids: user };
+    let of = |path: &'static str, mounted, mode| Point { path: path.as_bytes(), mounted, mode, ids: user };
+    let point =
+        |path, file, mode| of(path, if file { Mounted::File } else { Mounted::Directory }, mode);
     let wanted = [
         point("/proc", false, 0o555),
         point("/tmp", false, 0o1777),
@@ -44,6 +49,8 @@ fn mount_points_are_made_where_the_images_lead() {
         point("/run/there", false, 0o755),
         point("/loop/x", false, 0o755),
         point("/etc/../etc/./hosts", true, 0o644),
+        of("/etc/localtime", Mounted::FileForLink, 0o644),
+        of("/etc/zone", Mounted::File, 0o644),
     ];
     let (merged, unmade) =
         with_points(vec![stacked(&base), stacked(&module)], &wanted, Ids::ROOT, Time::default()).unwrap();
@@ -58,13 +65,17 @@ fn mount_points_are_made_where_the_images_lead() {
     );
     let mount = Mount::of(merged, Show::everything());
     let at = mount.path();
-    assert_eq!(names(&at), ["data", "etc", "gone", "home", "loop", "opt", "proc", "run", "tmp", "var"]);
+    assert_eq!(names(&at), ["data", "etc", "gone", "home", "loop", "opt", "proc", "run", "tmp", "var", "zones"]);
     assert_eq!(names(&at.join("run")), ["module", "systemd", "there", "user"]);
-    assert_eq!(names(&at.join("etc")), ["group", "hosts", "passwd", "resolv.conf"]);
+    assert_eq!(names(&at.join("etc")), ["group", "hosts", "localtime", "passwd", "resolv.conf", "zone"]);
     assert_eq!((names(&at.join("gone")).len(), names(&at.join("opt"))), (0, vec!["new".into()]));
     let says = at.join("data/home/alice").metadata().unwrap();
     assert_eq!((says.mode() & 0o7777, says.uid(), says.gid()), (0o700, 1234, 99));
     assert_eq!(at.join("tmp").metadata().unwrap().mode() & 0o7777, 0o1777);
     assert_eq!(fs::read_to_string(at.join("etc/passwd")).unwrap(), "of the image");
     assert!(at.join("run/systemd/stub").is_file());
+    // A mount there covers nothing else.
+    let says = at.join("etc/localtime").symlink_metadata().unwrap();
+    assert!(says.is_file() && says.len() == 0 && at.join("etc/zone").is_symlink());
+    assert_eq!(fs::read_to_string(at.join("zones/here")).unwrap(), "of the image");
 }

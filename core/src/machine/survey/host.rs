@@ -13,6 +13,8 @@ use crate::machine::engine::Engine;
 use crate::request::bind::Bind;
 
 const PREFIXES: [&str; 2] = ["APPTAINER", "SINGULARITY"];
+/// Variables by which a user has directories or files mounted that are named nowhere else.
+const MORE: [&str; 7] = ["CONTAIN", "CONTAINALL", "HOME", "HOSTNAME", "NET", "NETWORK", "UTS"];
 /// What `mount tmp` means.
 const TEMPORARY: [&str; 2] = ["/tmp", "/var/tmp"];
 
@@ -53,7 +55,12 @@ pub(super) fn look(
     let mounts = |what: &str| {
         !is_contained && !left_out.contains(&what) && directive(&config, &format!("mount {what}")) != Some("no")
     };
-    let own_home = home.filter(|_| mounts("home") && of_engine(env, &["HOME", "NO_HOME"]).next().is_none());
+    let shows_home = mounts("home") && of_engine(env, &["HOME", "NO_HOME"]).next().is_none();
+    let home = home.filter(|home| shows_home && home.parent().is_some()).and_then(|home| real(home, home.into()));
+    let shows_more = of_engine(env, &MORE).next().is_some()
+        || shows_home && home.is_none()
+        || directive(&config, "mount hostfs") == Some("yes")
+        || directive(&config, "user bind control") == Some("no");
     let temporary = TEMPORARY.iter().filter(|_| mounts("tmp")).map(|dir| String::from(*dir));
     let of_variables = of_engine(env, &["BIND", "BINDPATH"]).flat_map(|list| {
         let images: Vec<&str> = of_images(list).collect();
@@ -73,8 +80,9 @@ pub(super) fn look(
         offers: offers(wanted, env),
         shown: written.iter().filter_map(|text| parse(text)).chain(mounted).chain(named).collect(),
         made: made.filter(|path| path.is_absolute()).collect(),
-        home: own_home.and_then(|home| real(home, home.into())),
+        home,
         shows_working_directory: !is_contained && !left_out.contains(&"cwd"),
+        shows_more,
     }
 }
 
@@ -219,6 +227,7 @@ mod tests {
         assert_eq!(plain.offers, [Offer { written: link.clone().into(), path: real.clone() }]);
         let contained = of(&[("SINGULARITY_CONTAIN", "1")]);
         assert_eq!((contained.shown.len(), contained.home, contained.shows_working_directory), (0, None, false));
+        assert!(contained.shows_more && !plain.shows_more && of(&[("APPTAINER_HOME", "/x:/y")]).shows_more);
         assert!(
             !of(&[("APPTAINER_NO_MOUNT", "cwd,tmp")]).shows_working_directory
                 && of(&[("APPTAINER_CONTAIN", "0")]).shows_working_directory

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::config::{Mounts, Scratch};
+use crate::machine::engine::Engine;
 use crate::machine::facts::{Facts, ImageFacts, Kind, LayerFacts};
 use crate::plan::layers::Moded;
 use crate::plan::refusal::Refusal;
@@ -48,6 +49,8 @@ pub struct OwnMounts {
     /// The image that is written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workspace: Option<PathBuf>,
+    /// Whether the engine lays its session layer on the tree, to make mount points in it. Where it does not, all that it mounts on are points.
+    pub session_layer: bool,
     /// The engine would warn of mount points that it does not make, and here it finds them.
     pub silent: bool,
     /// The home directory, where the engine is not to show it by itself: it would hide what lies beside it.
@@ -88,6 +91,8 @@ pub enum What {
     Directory,
     /// A file.
     File,
+    /// A file, also where an image has a symbolic link.
+    FileForLink,
     /// Whatever this path of the host leads to.
     Like(PathBuf),
 }
@@ -103,7 +108,8 @@ impl OwnMounts {
 /// What the engine mounts on in every container.
 const DIRECTORIES: [&str; 9] =
     ["/proc", "/sys", "/dev", "/tmp", "/var/tmp", "/root", "/ext3", "/cnt", "/.singularity.d/libs"];
-const FILES: [&str; 5] = ["/etc/passwd", "/etc/group", "/etc/resolv.conf", "/etc/hosts", "/etc/localtime"];
+const FILES: [&str; 4] = ["/etc/passwd", "/etc/group", "/etc/resolv.conf", "/etc/hosts"];
+const LOCALTIME: &str = "/etc/localtime";
 
 impl Mounting {
     /// How we mount, if we do.
@@ -115,10 +121,10 @@ impl Mounting {
         }
     }
 
-    /// The engine will mount something more there, which it cannot make a mount point for where something is written.
+    /// The engine will mount something more there, which it cannot make a mount point for without its session layer.
     pub(crate) fn also_mount_on(&mut self, directory: &Path) {
         if let Self::Own(own) = self
-            && own.is_written()
+            && !own.session_layer
         {
             own.points.push(Point { path: directory.into(), what: What::Directory });
         }
@@ -154,15 +160,17 @@ pub(crate) fn decide(
     match (users(facts, layers, fakeroot, is_written), facts_of_mounts.asked) {
         (Ok(users), _) => {
             let place = place(facts, binds);
+            let session_layer = !is_written && needs_session_layer(facts, &users);
             Ok(Mounting::Own(OwnMounts {
                 root: mounts::merged(&place, is_written),
                 place,
                 users,
                 scratch: tmp.then(|| kept(facts)),
                 workspace: written(layers).map(|layer| layer.path.clone()),
-                silent: is_written && !facts.gpu_files.mounted_on.is_empty(),
-                home: facts.host.home.clone().filter(|home| is_written && hides(facts, fakeroot, home, binds)),
-                points: points(facts, binds, is_written),
+                session_layer,
+                silent: !session_layer && !facts.gpu_files.mounted_on.is_empty(),
+                home: home(facts, fakeroot, binds, is_written).filter(|_| !session_layer),
+                points: points(facts, binds, session_layer),
             }))
         }
         (Err(why), Mounts::Own) => Err(Refusal::NotOurs { why, origin: facts_of_mounts.origin.clone() }),
@@ -192,8 +200,20 @@ fn place(facts: &Facts, binds: &[Bind]) -> PathBuf {
     if is_shown { mounts::FALLBACK.into() } else { place.clone() }
 }
 
-/// Whether something is to be shown beside the home directory. Where something can be written, the engine shows an empty `/home` with that
-/// one directory in it, and makes no mount point there.
+/// Whether the engine mounts something of which only itself knows where. Apart from that, a namespace's root gets its names of users and groups in
+/// that layer only, and SingularityCE was not tried without it.
+fn needs_session_layer(facts: &Facts, users: &Users) -> bool {
+    let is_singularity = facts.engine.as_ref().is_ok_and(Engine::is_singularity);
+    facts.host.shows_more || facts.gpu_files.by_program || is_singularity || users.inside().0 == 0
+}
+
+/// The home directory, where we name it to the engine. Without a session layer it shows an empty `/home` with that one directory in it: nothing of
+/// the image's, and no mount point for what lies beside.
+fn home(facts: &Facts, fakeroot: Option<Fakeroot>, binds: &[Bind], is_written: bool) -> Option<Bind> {
+    facts.host.home.clone().filter(|home| !is_written || hides(facts, fakeroot, home, binds))
+}
+
+/// Whether something is to be shown beside the home directory.
 fn hides(facts: &Facts, fakeroot: Option<Fakeroot>, home: &Bind, binds: &[Bind]) -> bool {
     if fakeroot.is_some_and(|fakeroot| fakeroot != Fakeroot::Root) {
         return false;
@@ -205,20 +225,26 @@ fn hides(facts: &Facts, fakeroot: Option<Fakeroot>, home: &Bind, binds: &[Bind])
     of_binds.chain(made).chain([facts.working_directory.path.as_path()]).any(is_beside)
 }
 
-/// What is in every container. Where something can be written, Apptainer makes no mount point itself for the rest either.
-fn points(facts: &Facts, binds: &[Bind], is_written: bool) -> Vec<Point> {
+/// What is in every container. Without its session layer Apptainer makes no mount point itself for the rest either.
+fn points(facts: &Facts, binds: &[Bind], session_layer: bool) -> Vec<Point> {
     let point = |path: &str, what: What| Point { path: path.into(), what };
     let directories = DIRECTORIES.iter().map(|path| point(path, What::Directory));
     let files = FILES.iter().map(|path| point(path, What::File));
-    if !is_written {
+    if session_layer {
         return directories.chain(files).collect();
     }
     let of_gpus = facts.gpu_files.mounted_on.iter().map(|path| Point { path: path.clone(), what: What::File });
     let of_host = facts.host.shown.iter().chain(&facts.host.home).chain(binds);
-    let of_host = of_host.map(|bind| Point { path: bind.destination.clone(), what: What::Like(bind.source.clone()) });
+    // Images have a link there, to the very file that stands for their own time zone.
+    let what = |bind: &Bind| match bind.destination == Path::new(LOCALTIME) {
+        true => What::FileForLink,
+        false => What::Like(bind.source.clone()),
+    };
+    let of_host = of_host.map(|bind| Point { path: bind.destination.clone(), what: what(bind) });
     let made = facts.host.made.iter().map(|path| Point { path: path.clone(), what: What::Directory });
     let current = Point { path: facts.working_directory.path.clone(), what: What::Directory };
-    let current = Some(current).filter(|current| !is_the_containers(&current.path));
+    let current =
+        Some(current).filter(|current| facts.host.shows_working_directory && !is_the_containers(&current.path));
     directories.chain(files).chain(of_gpus).chain(of_host).chain(made).chain(current).collect()
 }
 

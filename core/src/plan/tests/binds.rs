@@ -14,6 +14,7 @@ fn host(offers: &[(&str, &str)]) -> HostDirectories {
         made: Vec::new(),
         home: Some(bind("/net/alice", "/home/alice")),
         shows_working_directory: true,
+        shows_more: false,
     }
 }
 

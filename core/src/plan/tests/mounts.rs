@@ -28,7 +28,7 @@ fn the_engine_gets_one_directory_and_nothing_is_searched_or_repaired() {
     let plan = on(asked(Mounts::Own), &ANY(), vec![dirty, sqf("/a.sqf")]).unwrap();
     assert_eq!(
         line(&plan),
-        "/usr/bin/apptainer -q exec /libexec/stack/lower true # /libexec/stack/lower: /base.sqf /a.sqf /e.img"
+        "/usr/bin/apptainer -q exec --writable /libexec/stack/lower true # /libexec/stack/lower: /base.sqf /a.sqf /e.img"
     );
     assert!(!plan.overlay_driver && plan.repair.is_empty() && plan.notices.is_empty());
     assert_eq!(*users(&plan), Users::Caller { uid: 1001, gid: 1001 });
@@ -110,7 +110,7 @@ fn a_setuid_engine_makes_one_more_namespace_only_for_a_user() {
         let request = Request { fakeroot: Some(fakeroot), ..ANY() };
         line(&on(facts.clone(), &request, vec![sqf("/a.sqf")]).unwrap())
     };
-    assert!(on(&setuid, false).starts_with("/usr/bin/apptainer -q exec --userns /libexec"));
+    assert!(on(&setuid, false).starts_with("/usr/bin/apptainer -q exec --userns --writable /libexec"));
     assert!(on(&setuid, true).starts_with("/usr/bin/apptainer -q exec /libexec"));
     let alone = Facts { caller: caller(1001, false), ..setuid.clone() };
     assert!(on(&alone, true).starts_with("/usr/bin/apptainer -q exec --fakeroot /libexec"));
@@ -154,6 +154,7 @@ fn what_is_tmp_has_a_place_to_be_written_to_and_mount_points() {
     let mut facts = asked(Mounts::Own);
     let bind = |path: &str| Bind { source: "/somewhere".into(), destination: path.into(), read_only: false };
     facts.host.shown = vec![bind("/lustre")];
+    facts.host.shows_working_directory = true;
     facts.working_directory.path = "/work/here".into();
     let request = Request { bind: vec![bind("/data")], ..ANY() };
     let plan = on(facts.clone(), &request, vec![img("/e.img", Some(Mode::Tmp), ALICE)]).unwrap();
@@ -176,11 +177,54 @@ fn what_is_tmp_has_a_place_to_be_written_to_and_mount_points() {
     facts.mounts.no_overlay = Some("no overlay".into());
     assert!(on(facts.clone(), &ANY(), vec![img("/e.img", Some(Mode::Tmp), ALICE)]).is_err());
     assert!(on(facts.clone(), &ANY(), vec![img("/e.img", Some(Mode::Rw), ALICE)]).is_ok());
-    // Where nothing is written, what is in every container: the engine makes the rest.
-    let plan = on(facts, &ANY(), vec![img("/e.img", None, ALICE)]).unwrap();
-    let points: Vec<_> = plan.mounts.own().unwrap().points.iter().map(|point| point.path.as_path()).collect();
-    assert!(["/tmp", "/etc/passwd", "/ext3", "/cnt"].iter().all(|path| points.contains(&Path::new(path))));
-    assert!(!points.contains(&Path::new("/lustre")) && !points.contains(&Path::new("/usr/bin/nvidia-smi")));
+}
+
+/// The engine takes the tree as it is, unless it mounts what only itself knows.
+#[test]
+fn what_is_only_read_has_no_layer_of_the_engines_and_every_mount_point() {
+    let bind = |path: &str| Bind { source: path.into(), destination: path.into(), read_only: false };
+    let facts = |change: fn(&mut Facts)| {
+        let mut facts = asked(Mounts::Own);
+        facts.host.shown = vec![bind("/lustre"), bind("/etc/localtime")];
+        facts.host.home = Some(bind("/home/alice"));
+        facts.gpus = vec![Gpu::Nvidia];
+        facts.gpu_files.mounted_on = vec!["/usr/bin/nvidia-smi".into()];
+        change(&mut facts);
+        facts
+    };
+    let of = |change: fn(&mut Facts), fakeroot| {
+        let request = Request { fakeroot: Some(fakeroot), ..ANY() };
+        let mut plan = on(facts(change), &request, vec![img("/e.img", None, ALICE)]).unwrap();
+        plan.mounts.also_mount_on(Path::new("/relay"));
+        plan
+    };
+    let has = |plan: &Plan, path: &str, what: What| {
+        plan.mounts.own().unwrap().points.contains(&Point { path: path.into(), what })
+    };
+    let plan = of(|_| (), false);
+    let home = "--no-home --mount 'type=bind,source=/home/alice,destination=/home/alice'";
+    let expected = format!("/usr/bin/apptainer -s exec --nv {home} --writable /libexec/stack/lower true # ");
+    assert!(line(&plan).starts_with(&expected), "{}", line(&plan));
+    assert!(has(&plan, "/lustre", What::Like("/lustre".into())) && has(&plan, "/usr/bin/nvidia-smi", What::File));
+    // What an image's link leads to is its own time zone.
+    assert!(has(&plan, "/etc/localtime", What::FileForLink) && has(&plan, "/relay", What::Directory));
+    type Change = fn(&mut Facts);
+    let cases: [(Change, bool); 4] = [
+        (|_| (), true),
+        (|facts| facts.host.shows_more = true, false),
+        (|facts| facts.gpu_files.by_program = true, false),
+        (|facts| facts.caller = caller(0, false), false),
+    ];
+    for (change, fakeroot) in cases {
+        let plan = of(change, fakeroot);
+        assert!(line(&plan).starts_with("/usr/bin/apptainer -q exec --nv /libexec/stack/lower true # "), "{}", line(&plan));
+        let of_every_container = ["/tmp", "/ext3", "/cnt", "/etc/passwd"];
+        let kind = |path: &str| if path == "/etc/passwd" { What::File } else { What::Directory };
+        assert!(of_every_container.iter().all(|path| has(&plan, path, kind(path))));
+        let rest = ["/lustre", "/usr/bin/nvidia-smi", "/relay", "/etc/localtime"];
+        let points = &plan.mounts.own().unwrap().points;
+        assert!(!points.iter().any(|point| rest.iter().any(|path| point.path == Path::new(path))));
+    }
 }
 
 /// The engine's own `/home` has one directory.
@@ -198,10 +242,11 @@ fn what_lies_beside_the_home_directory_is_shown() {
     let home = "exec --no-home --mount 'type=bind,source=/home/alice,destination=/home/alice' --";
     assert!(shown("/home/lab", &[], false, Mode::Rw).contains(home));
     assert!(shown("/work", &["/home/lab/data"], false, Mode::Tmp).contains(home));
+    // As with the session layer what an image has there is seen.
+    assert!(shown("/work", &[], false, Mode::Ro).contains(home));
     for (current, binds, fakeroot, mode) in [
         ("/home/alice/x", vec!["/data", "/home/alice/y"], false, Mode::Rw),
         ("/home/lab", vec![], true, Mode::Rw),
-        ("/home/lab", vec![], false, Mode::Ro),
     ] {
         let line = shown(current, &binds, fakeroot, mode);
         assert!(!line.contains("--no-home"), "{line}");

@@ -27,7 +27,7 @@ use crate::run::engine::stuck::{Look, Stuck};
 use crate::run::error::{RunError, system};
 use condatainer_stack::namespace::Cannot;
 use condatainer_stack::process::start::{Entrance, LeadError, Server};
-use condatainer_stack::process::{Entry, Point, Stack};
+use condatainer_stack::process::{Entry, Mounted, Point, Stack};
 use images::Locked;
 
 /// How often is looked for those that cannot end. Whoever is killed ends at once, if nothing is wrong.
@@ -162,11 +162,13 @@ fn directory(path: &Path) -> Result<File, RunError> {
 
 /// `None` for what is not there, and for a name that is no text: the engine says what it misses.
 fn point(point: &planned::Point) -> Option<Point> {
-    let is_file = match &point.what {
-        What::Directory => false,
-        What::File => true,
-        What::Like(path) => !std::fs::metadata(path).ok()?.is_dir(),
+    let mounted = match &point.what {
+        What::Directory => Mounted::Directory,
+        What::File => Mounted::File,
+        What::FileForLink => Mounted::FileForLink,
+        What::Like(path) if std::fs::metadata(path).ok()?.is_dir() => Mounted::Directory,
+        What::Like(_) => Mounted::File,
     };
     point.path.to_str()?;
-    Some(Point { path: point.path.clone(), is_file })
+    Some(Point { path: point.path.clone(), mounted })
 }

@@ -8,7 +8,9 @@ use crate::support::{Desk, Expect, Setup, World, tests};
 
 tests! {
     Apptainer, Desk: [without_a_range_root_has_what_it_has_by_hand, further_groups_stay_in_force, a_base_of_nothing_has_what_is_mounted_on];
-    ApptainerOnce, Desk: [what_variables_of_the_engine_show_is_there];
+    ApptainerOnce, Desk: [
+        what_variables_of_the_engine_show_is_there, what_is_only_read_is_taken_as_it_is, a_time_zone_of_an_image_stays_its_own,
+    ];
     Apptainer, OwnCluster: [tmp_has_a_gpus_files, an_engine_called_singularity_gets_one_directory];
     SetuidApptainer, OwnCluster: [a_setuid_engine_is_started_as_any_other];
 }
@@ -48,6 +50,41 @@ fn what_variables_of_the_engine_show_is_there(desk: &Desk) -> Result<()> {
     for mode in ["", ":tmp"] {
         ours(desk, &format!("{mount}; condatainer exec -o env.img{mode} -- sh -c '{look}'"))?
             .says("shown\nshown\nwritten")?;
+    }
+    nothing_is_left(desk)
+}
+
+/// No layer of the engine's lies on it, unless the engine mounts what only itself knows. In both ways the same is seen.
+fn what_is_only_read_is_taken_as_it_is(desk: &Desk) -> Result<()> {
+    two_layers(desk)?;
+    desk.squashfs("homes.sqf", "mkdir -p home/lab; echo image > home/lab/file")?;
+    let look = "cat /home/lab/file /opt/new/hosts > /dev/null && echo seen; touch ~/x && rm ~/x; getent passwd $(id -u) | cut -d: -f1; touch /opt/x";
+    let root = r#"awk '$2 == "/" { print $3 }' /proc/mounts"#;
+    for (before, options, wanted) in [
+        ("", "", "fuse.condatainer\nseen\nalice"),
+        ("", "-f", "overlay\nseen\nroot"),
+        ("export APPTAINER_HOSTNAME=other;", "", "overlay\nseen\nalice"),
+        ("export APPTAINER_HOME=$PWD:/else/where;", "", "overlay\nseen\nalice"),
+    ] {
+        let typed = format!(
+            "{before} condatainer exec {options} --bind /etc/hosts:/opt/new/hosts -o homes.sqf -o env.img -- sh -c '{}; {look}'",
+            root.replace('\'', r"'\''")
+        );
+        let output = ours(desk, &typed)?.ends_with(1)?;
+        ensure!(output.stdout.trim_end() == wanted && output.stderr.contains("Read-only file system"), "{typed}: {output:?}");
+    }
+    nothing_is_left(desk)
+}
+
+/// The host's is mounted on /etc/localtime, which in images is a link to theirs.
+fn a_time_zone_of_an_image_stays_its_own(desk: &Desk) -> Result<()> {
+    two_layers(desk)?;
+    let link = "mkdir -p etc zones; echo zone > zones/here; ln -s ../zones/here etc/localtime";
+    desk.squashfs("zone.sqf", link)?;
+    let look = "cat /zones/here; cmp /etc/localtime hosts && echo hosts";
+    for options in ["-o env.img", "-o env.img:tmp", "-w -o env.img"] {
+        let typed = format!("cat /etc/localtime > hosts; condatainer exec -o zone.sqf {options} -- sh -c '{look}'");
+        ours(desk, &typed)?.says("zone\nhosts")?;
     }
     nothing_is_left(desk)
 }

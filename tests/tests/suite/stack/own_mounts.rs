@@ -17,7 +17,7 @@ tests! {
     ApptainerOnce, Desk: [
         exec_e_and_run_show_what_the_engine_shows, everybody_has_the_ids_that_the_engine_gives, the_container_is_named_as_by_hand,
         others_join, a_dirty_image_is_read_as_it_is, a_reader_by_hand_is_in_nobodys_way, what_was_deleted_stays_deleted,
-        what_tmp_writes_is_seen_and_gone, tmp_works_as_the_namespaces_root, tmp_has_every_mount_point, nothing_is_left_whoever_is_killed,
+        what_tmp_writes_is_seen_and_gone, tmp_works_as_the_namespaces_root, there_is_every_mount_point, nothing_is_left_whoever_is_killed,
         a_killed_server_is_an_error, what_the_engine_cannot_mount_is_read,
     ];
     Apptainer, OwnCluster: [a_site_that_forbids_directories];
@@ -211,12 +211,16 @@ fn tmp_works_as_the_namespaces_root(desk: &Desk) -> Result<()> {
     nothing_is_left(desk)
 }
 
-fn tmp_has_every_mount_point(desk: &Desk) -> Result<()> {
+fn there_is_every_mount_point(desk: &Desk) -> Result<()> {
     two_layers(desk)?;
-    let text = "ln -s /var/tmp link; cd link; export TMPDIR=$OLDPWD/tmp; mkdir $TMPDIR; \
-        APPTAINER_BIND=/etc/hostname:/opt/of/variable condatainer exec --bind /etc/hostname:/opt/new/file --bind $OLDPWD:/opt/here \
-        -o $OLDPWD/env.img:tmp -- sh -c 'cat /opt/new/file /opt/of/variable | uniq | wc -l; ls /opt/here/env.img; pwd -P; touch $TMPDIR/x ~/x && rm ~/x; cat /etc/passwd > /dev/null && echo passwd'";
-    ours(desk, text)?.says("1\n/opt/here/env.img\n/var/tmp\npasswd")?;
+    for mode in ["", ":tmp"] {
+        let text = format!(
+            "ln -sfn /var/tmp link; cd link; export TMPDIR=$OLDPWD/tmp; mkdir -p $TMPDIR; \
+            APPTAINER_BIND=/etc/hostname:/opt/of/variable condatainer exec --bind /etc/hostname:/opt/new/file --bind $OLDPWD:/opt/here -o $OLDPWD/env.img{mode} -- \
+            sh -c 'cat /opt/new/file /opt/of/variable | uniq | wc -l; ls /opt/here/env.img; pwd -P; touch $TMPDIR/x ~/x && rm ~/x; cat /etc/passwd > /dev/null && echo passwd'"
+        );
+        ours(desk, &text)?.says("1\n/opt/here/env.img\n/var/tmp\npasswd")?;
+    }
     nothing_is_left(desk)
 }
 
