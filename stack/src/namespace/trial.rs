@@ -2,10 +2,10 @@
 //! is no answer: distributions add restrictions of their own.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 
 use nix::mount::{MsFlags, mount};
 use nix::unistd::{getegid, geteuid};
@@ -30,19 +30,47 @@ pub struct Found {
 /// What root borrows to try it as a user.
 const NOBODY: u32 = 65_534;
 
-/// Asks a process of this program's, started by `program` and [`VERB`], to try it at `place`; `as_user` where root asks for users.
-#[must_use]
-pub fn can(program: &Path, place: &Path, as_user: bool) -> Found {
-    let failed = |why: String| Found { fuse: Some(why), overlay: None };
-    let mut command = Command::new(program);
-    command.arg(VERB).arg(place).env_clear().stdin(Stdio::null()).stderr(Stdio::null());
-    if as_user {
-        command.uid(NOBODY).gid(NOBODY);
+/// A process that tries it. It takes some milliseconds, in which its caller may do something else.
+#[derive(Debug)]
+pub struct Trial(io::Result<Child>);
+
+impl Trial {
+    /// Starts a process of this program's, by `program` and [`VERB`], that tries it at `place`; `as_user` where root asks for users.
+    #[must_use]
+    pub fn start(program: &Path, place: &Path, as_user: bool) -> Self {
+        let mut command = Command::new(program);
+        command.arg(VERB).arg(place).env_clear();
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        if as_user {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        Self(command.spawn())
     }
-    match command.output() {
-        Ok(output) => serde_json::from_slice(&output.stdout)
-            .unwrap_or_else(|_| failed(format!("the process that tries it has ended: {}", output.status))),
-        Err(error) => failed(format!("the process that tries it cannot be started: {error}")),
+
+    /// What it has found. That is known before its mounts are gone, and with them the process.
+    #[must_use]
+    pub fn found(&mut self) -> Found {
+        let failed = |why: String| Found { fuse: Some(why), overlay: None };
+        let process = match &mut self.0 {
+            Ok(process) => process,
+            Err(error) => return failed(format!("the process that tries it cannot be started: {error}")),
+        };
+        let mut said = Vec::new();
+        let read = process.stdout.take().map(|mut out| out.read_to_end(&mut said));
+        match (read, serde_json::from_slice(&said)) {
+            (Some(Ok(_)), Ok(found)) => found,
+            _ => failed(match process.wait() {
+                Ok(status) => format!("the process that tries it has ended: {status}"),
+                Err(error) => format!("the process that tries it: {error}"),
+            }),
+        }
+    }
+}
+
+impl Drop for Trial {
+    fn drop(&mut self) {
+        // It ends by itself.
+        let _ = self.0.as_mut().map(Child::wait);
     }
 }
 

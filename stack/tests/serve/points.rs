@@ -33,8 +33,7 @@ fn mount_points_are_made_where_the_images_lead() {
     put(&module, "opt/.wh..wh..opq", "");
     let user = Ids { uid: 1234, gid: 99 };
     let of = |path: &'static str, mounted, mode| Point { path: path.as_bytes(), mounted, mode, ids: user };
-    let point =
-        |path, file, mode| of(path, if file { Mounted::File } else { Mounted::Directory }, mode);
+    let point = |path, file, mode| of(path, if file { Mounted::File } else { Mounted::Directory }, mode);
     let wanted = [
         point("/proc", false, 0o555),
         point("/tmp", false, 0o1777),

@@ -56,24 +56,27 @@ pub fn survey(
 ) -> Result<Facts, SurveyError> {
     let caller = Caller::current().map_err(SurveyError::Caller)?;
     binds(&request.bind)?;
+    // While that works we look at the rest.
+    tried.begin(config, request);
     let base = base_of(request, config.base(request.base.clone()), config)?;
     let job = env.get("SLURM_JOB_ID").cloned();
     let held_around = env.get(HELD).map(|value| held::heard(value, job.as_deref())).unwrap_or_default();
     let layers = layer::layers_at_start(&request.layers, &held_around)?;
     let engine = engine(config);
-    let mounts = mounts::look(config, request, &caller, engine.as_ref().ok(), tried);
     let unsupported = engine.as_ref().ok().and_then(|engine| engine::unsupported(engine, &base, &layers));
     let (tmpdir, tmpdir_problem) = scratch_place(config, env);
     let working_directory = working_directory(env.get("PWD").map(Path::new)).map_err(SurveyError::WorkingDirectory)?;
     let host = host::look(engine.as_ref().ok(), caller.home.as_deref(), &request.bind, &config.bind_dirs(), env);
     let gpus = gpus::given(env);
+    let gpu_files = gpus::files(&gpus, engine.as_ref().ok(), env);
+    let mounts = mounts::look(config, request, &caller, engine.as_ref().ok(), tried);
     Ok(Facts {
         working_directory,
         host,
         base,
         layers,
         unsupported,
-        gpu_files: gpus::files(&gpus, engine.as_ref().ok(), env),
+        gpu_files,
         gpus,
         engine,
         user_namespaces: user_namespaces(),

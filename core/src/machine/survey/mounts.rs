@@ -1,6 +1,6 @@
 //! Whether we can mount the layers of a start ourselves. Tried only where that is asked for: it takes a process.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use crate::machine::libexec;
 use crate::request::Request;
 use condatainer_images::system::user::{Caller, subordinate_ids};
 use condatainer_stack::namespace::mounts;
-use condatainer_stack::namespace::trial::{self, Found};
+use condatainer_stack::namespace::trial::{Found, Trial};
 
 /// The directory that `make install` makes for us to mount on, beside the links.
 const PLACE: &str = "stack";
@@ -21,12 +21,29 @@ pub(crate) const PROGRAM: &str = "/proc/self/exe";
 
 /// What a trial has found. It is the machine's answer, so a start that waits and looks at its images again keeps it.
 #[derive(Debug, Default)]
-pub struct Tried(OnceCell<Found>);
+pub struct Tried {
+    found: OnceCell<Found>,
+    trial: RefCell<Option<Trial>>,
+}
 
 impl Tried {
+    /// Starts the trial, if what it finds will be asked for and is not known.
+    pub(super) fn begin(&self, config: &Config, request: &Request) {
+        if config.mounts(request.mounts) != Mounts::Engine {
+            self.begin_by(Path::new(PROGRAM));
+        }
+    }
+
     /// By a process of `program`.
-    fn found(&self, program: &Path) -> Found {
-        self.0.get_or_init(|| trial::can(program, &place(), false)).clone()
+    fn begin_by(&self, program: &Path) {
+        if self.found.get().is_none() {
+            self.trial.borrow_mut().get_or_insert_with(|| Trial::start(program, &place(), false));
+        }
+    }
+
+    fn found(&self) -> Found {
+        let mut trial = self.trial.borrow_mut();
+        self.found.get_or_init(|| trial.as_mut().map(Trial::found).unwrap_or_default()).clone()
     }
 }
 
@@ -42,13 +59,13 @@ pub(super) fn look(
     if asked == Mounts::Engine {
         return facts(asked, origin, Found::default(), None);
     }
-    let found = tried.found(Path::new(PROGRAM));
-    MountFacts { subordinate: subordinate_ids(caller), ..facts(asked, origin, found, engine) }
+    let subordinate = subordinate_ids(caller);
+    MountFacts { subordinate, ..facts(asked, origin, tried.found(), engine) }
 }
 
 /// The same for the doctor, who asks whether or not it was asked for.
 pub(crate) fn look_as(asked: Mounts, is_root: bool, engine: Option<&Engine>) -> MountFacts {
-    facts(asked, None, trial::can(Path::new(PROGRAM), &place(), is_root), engine)
+    facts(asked, None, Trial::start(Path::new(PROGRAM), &place(), is_root).found(), engine)
 }
 
 fn facts(asked: Mounts, origin: Option<Origin>, found: Found, engine: Option<&Engine>) -> MountFacts {
@@ -106,7 +123,10 @@ mod tests {
         fs::write(&program, text).unwrap();
         fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         let tried = Tried::default();
-        let found = [tried.found(&program), tried.found(&program), tried.found(&program)];
+        let found = [(); 3].map(|()| {
+            tried.begin_by(&program);
+            tried.found()
+        });
         assert_eq!(found.map(|found| found.fuse), [(); 3].map(|()| Some("no".into())));
         assert_eq!(fs::read_to_string(&log).unwrap(), "ran\n");
     }

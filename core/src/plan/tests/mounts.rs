@@ -217,7 +217,11 @@ fn what_is_only_read_has_no_layer_of_the_engines_and_every_mount_point() {
     ];
     for (change, fakeroot) in cases {
         let plan = of(change, fakeroot);
-        assert!(line(&plan).starts_with("/usr/bin/apptainer -q exec --nv /libexec/stack/lower true # "), "{}", line(&plan));
+        assert!(
+            line(&plan).starts_with("/usr/bin/apptainer -q exec --nv /libexec/stack/lower true # "),
+            "{}",
+            line(&plan)
+        );
         let of_every_container = ["/tmp", "/ext3", "/cnt", "/etc/passwd"];
         let kind = |path: &str| if path == "/etc/passwd" { What::File } else { What::Directory };
         assert!(of_every_container.iter().all(|path| has(&plan, path, kind(path))));
@@ -244,10 +248,9 @@ fn what_lies_beside_the_home_directory_is_shown() {
     assert!(shown("/work", &["/home/lab/data"], false, Mode::Tmp).contains(home));
     // As with the session layer what an image has there is seen.
     assert!(shown("/work", &[], false, Mode::Ro).contains(home));
-    for (current, binds, fakeroot, mode) in [
-        ("/home/alice/x", vec!["/data", "/home/alice/y"], false, Mode::Rw),
-        ("/home/lab", vec![], true, Mode::Rw),
-    ] {
+    for (current, binds, fakeroot, mode) in
+        [("/home/alice/x", vec!["/data", "/home/alice/y"], false, Mode::Rw), ("/home/lab", vec![], true, Mode::Rw)]
+    {
         let line = shown(current, &binds, fakeroot, mode);
         assert!(!line.contains("--no-home"), "{line}");
     }

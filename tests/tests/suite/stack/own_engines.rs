@@ -71,7 +71,10 @@ fn what_is_only_read_is_taken_as_it_is(desk: &Desk) -> Result<()> {
             root.replace('\'', r"'\''")
         );
         let output = ours(desk, &typed)?.ends_with(1)?;
-        ensure!(output.stdout.trim_end() == wanted && output.stderr.contains("Read-only file system"), "{typed}: {output:?}");
+        ensure!(
+            output.stdout.trim_end() == wanted && output.stderr.contains("Read-only file system"),
+            "{typed}: {output:?}"
+        );
     }
     nothing_is_left(desk)
 }
