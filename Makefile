@@ -128,7 +128,7 @@ bench: stage
 
 # A node may start tasks while this runs, so programs are put beside the old ones and renamed.
 install:
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/condatainer/stack $(DESTDIR)$(PREFIX)/libexec/condatainer/slurm $(DESTDIR)$(PREFIX)/libexec/condatainer/zsh $(DESTDIR)$(PREFIX)/lib/slurm $(DESTDIR)$(PREFIX)/share/condatainer \
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/condatainer/stack $(DESTDIR)$(PREFIX)/libexec/condatainer/slurm $(DESTDIR)$(PREFIX)/libexec/condatainer/zsh $(DESTDIR)$(PREFIX)/libexec/condatainer/no-images $(DESTDIR)$(PREFIX)/lib/slurm $(DESTDIR)$(PREFIX)/share/condatainer \
 	    $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions \
 	    $(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 	for program in interposer:interposer preload:fuse-overlayfs.so relay:slurm/.relay; do \
@@ -140,6 +140,7 @@ install:
 	for f in fuse2fs fuse-overlayfs squashfuse squashfuse_ll; do \
 	    ln -sfn interposer $(DESTDIR)$(PREFIX)/libexec/condatainer/$$f; \
 	done
+	ln -sfn ../interposer $(DESTDIR)$(PREFIX)/libexec/condatainer/no-images/squashfuse_ll
 	$(BUILT)/condatainer zshenv > $(DESTDIR)$(PREFIX)/libexec/condatainer/zsh/.zshenv.new
 	chmod 0644 $(DESTDIR)$(PREFIX)/libexec/condatainer/zsh/.zshenv.new
 	mv -f $(DESTDIR)$(PREFIX)/libexec/condatainer/zsh/.zshenv.new $(DESTDIR)$(PREFIX)/libexec/condatainer/zsh/.zshenv

@@ -3,7 +3,8 @@
 //!
 //! Links with the programs' names point to it, first in the engine's PATH (see `run::engine::daemons`). Apptainer calls its FUSE programs
 //! up to eight times in a start, mostly to see whether they are there. So this is a program of its own, and one without a C
-//! library, whose start alone takes eight times as long as all that is done here.
+//! library, whose start alone takes eight times as long as all that is done here. In a start in which it mounts no image it asks squashfuse_ll three
+//! times all the same what options that has. The link in the directory `no-images` answers in its stead, with nothing.
 
 #![no_std]
 #![no_main]
@@ -29,6 +30,8 @@ use start::Started;
 /// It ends only where it cannot become the program, or after the program.
 const FAILED: u8 = 1;
 const BROKEN: u8 = 1;
+/// The directory of links for starts in which the engine mounts no image. Also in `run::engine_mounts::daemons`.
+const NO_IMAGES: &[u8] = b"/no-images";
 const CANNOT: &[u8] = b"cannot be started: ";
 
 /// What the program does not get to see: SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM, SIGTERM, SIGXCPU (signal(7)). SIGHUP is not
@@ -39,6 +42,9 @@ fn main(started: &mut Started) -> u8 {
     let called = started.arguments().next().unwrap_or_default();
     let name = called.rsplit(is_slash).next().unwrap_or_default();
     let own = trimmed(called.strip_suffix(name).unwrap_or_default());
+    if own.ends_with(NO_IMAGES) && started.arguments().nth(1).is_none() {
+        return 0;
+    }
     signals::change_mask(Change::Block, set_of(BLOCKED.into_iter()));
     if writes_late(name, started)
         && let Some(program) = kernel::fork()

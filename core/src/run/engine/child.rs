@@ -108,7 +108,7 @@ impl Child {
             command.env_remove(name);
         });
         if let Some(dir) = &engine.interposers {
-            command.env("PATH", daemons::path_with(dir, &engine.own_programs));
+            command.env("PATH", daemons::path_with(dir, &engine.own_programs, way_in.is_none()));
         }
         // It believes PWD, and would follow a link that the container has not got.
         if let Some(directory) = directory {

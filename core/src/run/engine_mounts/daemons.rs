@@ -25,9 +25,28 @@ pub use condatainer_programs::PRELOAD;
 /// The interposer that has stayed in front of a fuse2fs, by its own name for itself.
 pub(crate) const GUARD: &str = "fuse2fs-guard";
 
-/// PATH for the engine: the links in front of everything, and behind them what it prefers to PATH.
-pub(crate) fn path_with(dir: &Path, own_programs: &[PathBuf]) -> OsString {
-    let mut path = dir.as_os_str().to_owned();
+/// Links for starts in which the engine mounts no image, and asks its FUSE programs what they can all the same. Also in `programs/interposer`.
+const NO_IMAGES: &str = "no-images";
+
+/// Whether the user has the engine mount an image that is none of the stack's.
+fn brings_images(mut variables: impl Iterator<Item = (OsString, OsString)>) -> bool {
+    let names = ["BIND", "BINDPATH", "MOUNT"];
+    variables.any(|(name, value)| {
+        let (name, value) = (name.to_string_lossy(), value.to_string_lossy());
+        let rest = ["APPTAINER_", "SINGULARITY_"].iter().find_map(|prefix| name.strip_prefix(prefix));
+        rest.is_some_and(|rest| names.contains(&rest)) && ["image-src=", "id="].iter().any(|key| value.contains(key))
+    })
+}
+
+/// PATH for the engine: the links in front of everything, and behind them what it prefers to PATH. Where it does not mount the layers, nobody
+/// needs to know what its FUSE programs can.
+pub(crate) fn path_with(dir: &Path, own_programs: &[PathBuf], mounts_layers: bool) -> OsString {
+    let mut path = OsString::new();
+    if !mounts_layers && !brings_images(std::env::vars_os()) {
+        path.push(dir.join(NO_IMAGES));
+        path.push(":");
+    }
+    path.push(dir);
     for own in own_programs {
         path.push(":");
         path.push(own);
@@ -95,12 +114,31 @@ mod tests {
         std::process::Command::new(link).args(arguments).env("PATH", path).output().unwrap()
     }
 
+    /// Where the engine mounts no image, and asks what squashfuse_ll can, it hears nothing at once; a program that mounts is what it was.
+    #[test]
+    fn what_need_not_be_known_is_not_asked() {
+        let dir = installed(&[]);
+        let none = dir.path().join(NO_IMAGES);
+        fs::create_dir(&none).unwrap();
+        std::os::unix::fs::symlink(format!("../{INTERPOSER_FILE}"), none.join("echo")).unwrap();
+        let path = path_with(dir.path(), &[], false);
+        assert!(path.to_str().unwrap().starts_with(&format!("{}:{}:", none.display(), dir.path().display())));
+        let said = |arguments: &[&str]| String::from_utf8(called(&none.join("echo"), arguments, &path).stdout).unwrap();
+        assert_eq!((said(&[]).as_str(), said(&["-o", "uid=7"]).as_str()), ("", "-o uid=7\n"));
+        let of = |name: &str, value: &str| brings_images([(name.into(), value.into())].into_iter());
+        assert!(
+            of("APPTAINER_BIND", "/x.sqf:/data:image-src=/") && of("SINGULARITY_MOUNT", "type=bind,src=/x,dst=/y,id=1")
+        );
+        assert!(!of("APPTAINER_BIND", "/x:/y") && !of("MY_BIND", "image-src=") && !of("APPTAINER_BINDING", "id=1"));
+    }
+
     /// It becomes the program of its own name that comes next in PATH. What is meant for the command its daemons do not get to see; SIGHUP is
     /// how they are asked to end.
     #[test]
     fn the_interposer_blocks_what_it_should() {
         let dir = installed(&["grep"]);
-        let output = called(&dir.path().join("grep"), &["SigBlk", "/proc/self/status"], &path_with(dir.path(), &[]));
+        let output =
+            called(&dir.path().join("grep"), &["SigBlk", "/proc/self/status"], &path_with(dir.path(), &[], true));
         let said = String::from_utf8(output.stdout).unwrap();
         let mask = said.trim().rsplit('\t').next().and_then(|hex| u64::from_str_radix(hex, 16).ok()).unwrap();
         let expected: u64 = MEANT_FOR_COMMANDS.iter().map(|signal| 1 << (*signal as u64 - 1)).sum();

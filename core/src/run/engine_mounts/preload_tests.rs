@@ -81,7 +81,7 @@ fn the_interposer_loads_it_into_fuse_overlayfs() {
     }
     let said = |name: &str, before: Option<&str>| {
         let mut command = Command::new(ours.path().join(name));
-        command.env("PATH", path_with(ours.path(), &[])).env("OTHER", "other").env_remove("LD_PRELOAD");
+        command.env("PATH", path_with(ours.path(), &[], true)).env("OTHER", "other").env_remove("LD_PRELOAD");
         let path = format!("{}:{}", ours.path().display(), theirs.path().display());
         command.env("PATH", path).envs(before.map(|before| ("LD_PRELOAD", before)));
         String::from_utf8(command.output().unwrap().stdout).unwrap().trim().to_string()
