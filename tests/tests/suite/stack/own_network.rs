@@ -27,9 +27,10 @@ fn readers(word: &str) -> String {
     format!("-u alice -f '^(cat|ls -l) /opt/{word}'")
 }
 
+/// Names that cannot be packed: those of a listing are more than the system reads ahead.
 fn make(desk: &Desk, word: &str) -> Result<()> {
     let module = format!(
-        "mkdir -p tree/opt/{word}/names; head -c 24M /dev/urandom > tree/opt/{word}/large; for n in $(seq 20000); do echo > tree/opt/{word}/names/$n; done; \
+        "mkdir -p tree/opt/{word}/names; head -c 24M /dev/urandom > tree/opt/{word}/large; for n in $(head -c 160000 /dev/urandom | od -An -v -tx8 -w8); do echo > tree/opt/{word}/names/$n; done; \
         mksquashfs tree far.sqf -quiet -no-progress; rm -r tree; mkdir tree; mv far.sqf tree"
     );
     desk.script(&module)?.success()?;
