@@ -30,7 +30,7 @@ use crate::start::slurm::task::TaskArgs;
 
 /// Run commands in overlay images, and make and maintain such images.
 #[derive(Debug, Parser)]
-#[command(name = "condatainer", version, propagate_version = true, max_term_width = 100)]
+#[command(name = "condatainer", version, max_term_width = 100)]
 pub(crate) struct Cli {
     /// Say errors only
     #[arg(short, long, global = true, conflicts_with = "verbose")]

@@ -1,11 +1,13 @@
 //! The command line `condatainer`: reads the arguments and hands them to the verb.
 //!
 //! [`cli`] defines the verbs. [`start`] runs containers, [`overlay`] works on images, [`library`] on layers, [`machine`] shows settings
-//! and checks. [`say`] prints, [`complete`] serves the Tab key, [`surroundings`] knows where and as whom we were called.
+//! and checks. [`say`] prints, [`complete`] serves the Tab key, [`surroundings`] knows where and as whom we were called,
+//! and [`habits`] what other tools call things.
 
 mod arguments;
 mod cli;
 mod complete;
+mod habits;
 mod library;
 mod machine;
 mod overlay;
@@ -15,12 +17,11 @@ mod surroundings;
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use condatainer_core::run::engine_mounts::daemons;
 use condatainer_core::step::relay;
 use condatainer_images::temporary::on_signal;
 
-use crate::cli::{Cli, OverlayVerb, Verb};
+use crate::cli::{OverlayVerb, Verb};
 use crate::complete::shell;
 use crate::library::{check, create, info, list, remove};
 use crate::machine::{config, doctor};
@@ -34,8 +35,8 @@ fn main() -> ExitCode {
         return code;
     }
     shell::answer();
-    let cli = match task::arguments() {
-        Ok(arguments) => Cli::parse_from(arguments),
+    let cli = match task::arguments().and_then(habits::parse) {
+        Ok(cli) => cli,
         Err(failure) => return failure.report(),
     };
     say::set_level(cli.quiet, cli.verbose);

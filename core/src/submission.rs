@@ -90,8 +90,8 @@ fn here<T>(found: Result<T, SurveyError>, config: &Config) -> Result<Option<T>, 
     match found {
         Ok(found) => Ok(Some(found)),
         Err(
-            SurveyError::Image(ImageError::NotFound { path })
-            | SurveyError::Base { error: ImageError::NotFound { path }, .. },
+            SurveyError::Image(ImageError::NotFound { path, .. })
+            | SurveyError::Base { error: ImageError::NotFound { path, .. }, .. },
         ) if config.is_node_path(&path) => Ok(None),
         Err(SurveyError::Bind { path, error }) if error == Errno::ENOENT && config.is_node_path(&path) => Ok(None),
         Err(error) => Err(error),

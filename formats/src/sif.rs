@@ -1,6 +1,7 @@
 //! SIF, Apptainer's container file: a header, a table of descriptors, and the partitions they point to.
 
 use crate::bytes::{array_at, text, u32_at, u64_at};
+use crate::size::Size;
 use crate::source::Window;
 
 /// The length of the header, in bytes.
@@ -90,7 +91,7 @@ impl Sif {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SifError {
     /// The file ends before its partitions do.
-    #[error("is truncated: the SIF needs {needed} bytes, the file has {present}")]
+    #[error("is truncated: {} are missing at the end of the SIF", Size(needed.saturating_sub(*present)))]
     Truncated {
         /// What the header says, in bytes.
         needed: u64,

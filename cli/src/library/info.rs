@@ -11,6 +11,7 @@ use clap::Args;
 use clap_complete::engine::ArgValueCompleter;
 use condatainer_core::config::SYSTEM_FILE;
 use condatainer_core::request::layer::Layer;
+use condatainer_formats::size::Size;
 use condatainer_images::image::SquashfsInfo;
 use condatainer_images::module::Module;
 use condatainer_images::system::escape::one_line;
@@ -196,5 +197,5 @@ fn style_of(state: &str) -> Style {
 
 /// Bytes in binary units.
 fn bytes(count: u64) -> String {
-    indicatif::BinaryBytes(count).to_string()
+    Size(count).to_string()
 }

@@ -8,6 +8,7 @@ use anstyle::{AnsiColor, Style};
 use clap::Args;
 use condatainer_core::config::SYSTEM_FILE;
 use condatainer_core::request::names::{Found, Library};
+use condatainer_formats::size::Size;
 use condatainer_images::image;
 use condatainer_images::module::Module;
 use condatainer_images::system::escape::one_line;
@@ -104,7 +105,7 @@ fn text(library: &Library, found: &[Found], whatis: bool) -> String {
         let _ = writeln!(text, "{bold}{}{bold:#}", one_line(&dir.path.display().to_string()));
         for found in here {
             let listed = listed(found, whatis);
-            let size = indicatif::BinaryBytes(listed.size_bytes).to_string();
+            let size = Size(listed.size_bytes).to_string();
             let style = if found.hidden { dim } else { Style::new() };
             let remark = match (found.hidden, listed.whatis) {
                 (true, _) => "  (hidden by the one above)".into(),

@@ -10,6 +10,7 @@ use condatainer_core::config::SYSTEM_FILE;
 use condatainer_core::machine::survey;
 use condatainer_core::request::layer::Layer;
 use condatainer_core::request::names::is_path;
+use condatainer_formats::size::Size;
 use condatainer_images::acquire::usage::Usage;
 use condatainer_images::image;
 use condatainer_images::system::escape::one_line;
@@ -92,7 +93,7 @@ fn agreed(files: &[PathBuf]) -> Result<bool, Failure> {
     for file in files {
         let size = std::fs::metadata(file).map_or(0, |meta| meta.len());
         let name = one_line(&file.display().to_string());
-        writeln!(out, "  {name}  {}", indicatif::BinaryBytes(size)).map_err(failed)?;
+        writeln!(out, "  {name}  {}", Size(size)).map_err(failed)?;
     }
     write!(out, "Remove {}? [y/N] ", if files.len() == 1 { "it" } else { "all of these" }).map_err(failed)?;
     out.flush().map_err(failed)?;

@@ -10,11 +10,11 @@ use condatainer_core::config::{Given, SYSTEM_FILE};
 use condatainer_core::machine::survey;
 use condatainer_core::plan::fakeroot;
 use condatainer_formats::ext::Ids;
+use condatainer_formats::size::Size;
 use condatainer_images::system::fakeroot::Fakeroot;
 use condatainer_images::system::user::Caller;
 use condatainer_images::verbs::create::{self, Made, Spec};
 use condatainer_images::verbs::seal::Compression;
-use indicatif::BinaryBytes;
 use serde::Serialize;
 
 use crate::arguments::parse_size;
@@ -234,13 +234,13 @@ fn described<'a>(
 }
 
 fn lines(made: &Made, caller: &Caller, fakeroot: Option<&Result<Fakeroot, String>>) -> Vec<String> {
-    let (image, size) = (made.image.path.display(), BinaryBytes(made.image.size_bytes));
+    let (image, size) = (made.image.path.display(), Size(made.image.size_bytes));
     let swept =
         made.swept.iter().map(|path| format!("{}: removed, left behind by a killed condatainer", path.display()));
     let mut lines: Vec<String> = swept.collect();
     lines.push(format!("{image}: made, {size}, belongs to {}", owner(caller, fakeroot)));
     if let Some(free) = made.free_bytes.filter(|_| made.is_larger_than_free()) {
-        let free = BinaryBytes(free);
+        let free = Size(free);
         lines.push(format!("{image}: only {free} are free there now: it cannot be filled before there is more space"));
     }
     lines

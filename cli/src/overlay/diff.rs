@@ -12,12 +12,12 @@ use condatainer_core::machine::survey::{self, SurveyError};
 use condatainer_core::plan::refusal::Refusal;
 use condatainer_core::request::layer::Mode;
 use condatainer_formats::ext::FileType;
+use condatainer_formats::size::Size;
 use condatainer_images::acquire::usage::Usage;
 use condatainer_images::image::{self, Kind, Opened};
 use condatainer_images::overlay::lower::Lower;
 use condatainer_images::system::escape::escape;
 use condatainer_images::verbs::diff::{self, Aspect, Change, Changes, Count, Entry, Facts, Summary, Totals};
-use indicatif::BinaryBytes;
 use serde::Serialize;
 
 use crate::complete::candidates;
@@ -249,5 +249,5 @@ fn notices(args: &DiffArgs, changes: &Changes) -> Vec<String> {
 }
 
 fn bytes(count: u64) -> String {
-    BinaryBytes(count).to_string()
+    Size(count).to_string()
 }

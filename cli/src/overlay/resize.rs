@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 use clap_complete::engine::ArgValueCompleter;
+use condatainer_formats::size::Size;
 use condatainer_images::verbs::resize::{self, Report, Request, Stage, Wish};
-use indicatif::BinaryBytes;
 
 use crate::arguments::parse_size;
 use crate::complete::candidates;
@@ -86,8 +86,8 @@ fn lines(args: &ResizeArgs, wish: Wish, report: &Report) -> Vec<String> {
 }
 
 fn summary(dry_run: bool, wish: Wish, report: &Report) -> String {
-    let free = BinaryBytes(report.blocks_free.saturating_mul(report.block_size.into()));
-    let (before, after) = (BinaryBytes(report.before_bytes), BinaryBytes(report.after_bytes));
+    let free = Size(report.blocks_free.saturating_mul(report.block_size.into()));
+    let (before, after) = (Size(report.before_bytes), Size(report.after_bytes));
     let verb = match (dry_run, report.after_bytes.cmp(&report.before_bytes)) {
         (_, std::cmp::Ordering::Equal) if matches!(wish, Wish::Free(_)) => {
             return format!("already has {free} free, nothing to do");

@@ -9,9 +9,9 @@ use std::process::ExitCode;
 use clap::Args;
 use clap_complete::engine::ArgValueCompleter;
 use condatainer_core::config::SYSTEM_FILE;
+use condatainer_formats::size::Size;
 use condatainer_images::system::stop::Stop;
 use condatainer_images::verbs::seal::{self, Report, Request};
-use indicatif::BinaryBytes;
 
 use crate::arguments::{Compression, compression, parse_size};
 use crate::complete::candidates;
@@ -136,7 +136,7 @@ fn closed(layer: &Path) -> Option<String> {
 }
 
 fn summary(report: &Report) -> String {
-    let (layer, size, inodes) = (report.layer.display(), BinaryBytes(report.size_bytes), report.inodes);
+    let (layer, size, inodes) = (report.layer.display(), Size(report.size_bytes), report.inodes);
     let hidden = report.whiteouts + report.opaque_whiteouts;
     let hides = if hidden > 0 { format!(", {hidden} names below are hidden") } else { String::new() };
     let beside = report.environment.as_ref().map(|path| format!(", variables in {}", path.display()));

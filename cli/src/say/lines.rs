@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use condatainer_images::system::escape::one_line;
+use condatainer_images::system::escape::{message, one_line};
 
 const QUIET: u8 = 0;
 const NORMAL: u8 = 1;
@@ -39,20 +39,20 @@ pub(crate) fn foreign(line: &str) {
 
 /// A failure: always said.
 pub(crate) fn error(line: &str) {
-    write(&one_line(line));
+    write(&message(line));
 }
 
 /// Something worth knowing: said unless `-q`.
 pub(crate) fn notice(line: &str) {
     if LEVEL.load(Ordering::Relaxed) >= NORMAL {
-        write(&one_line(line));
+        write(&message(line));
     }
 }
 
 /// What is being done: said with `-v`.
 pub(crate) fn detail(line: &str) {
     if is_verbose() {
-        write(&one_line(line));
+        write(&message(line));
     }
 }
 

@@ -21,8 +21,11 @@ pub(crate) struct StartArgs {
     #[arg(short, long, alias = "base-image", value_name = "IMAGE", add = ArgValueCompleter::new(candidates::bases))]
     pub(crate) base: Option<PathBuf>,
     /// Show a host path inside; a list, repeatable
-    #[arg(long, value_name = "SOURCE[:DEST[:ro]]")]
+    #[arg(long, short_alias = 'B', value_name = "SOURCE[:DEST[:ro]]")]
     pub(crate) bind: Vec<String>,
+    /// As Apptainer's users type it: a container shows the machine's GPUs in any case
+    #[arg(long = "nv", alias = "rocm", hide = true, overrides_with = "gpus")]
+    pub(crate) gpus: bool,
     /// Set a variable inside, taken literally; repeatable
     #[arg(long, value_name = "NAME=VALUE")]
     pub(crate) env: Vec<String>,

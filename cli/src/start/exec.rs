@@ -9,6 +9,7 @@ use condatainer_core::config::SYSTEM_FILE;
 use condatainer_core::request::Request;
 
 use crate::complete::candidates;
+use crate::habits::image_as_command;
 use crate::say::failure::Failure;
 use crate::start::args::StartArgs;
 use crate::start::container::command;
@@ -34,6 +35,9 @@ pub(crate) struct ExecArgs {
 
 pub(crate) fn exec(args: ExecArgs) -> Result<ExitCode, Failure> {
     let around = Surroundings::look(Path::new(SYSTEM_FILE))?;
+    if let Some(hint) = image_as_command(&around.cwd, &args.command) {
+        return Err(Failure::not_started(hint));
+    }
     let request = Request {
         layers: around.layers(&args.overlays)?,
         write: args.writable,

@@ -8,6 +8,7 @@ use super::recipe::flaw::Flaw;
 use super::work_dir::other_tmpdir;
 use crate::config::Origin;
 use crate::machine::engine::MissingEngine;
+use condatainer_formats::size::Size;
 use condatainer_images::image::ImageError;
 use condatainer_images::trust::open_dir::directory_of;
 
@@ -203,7 +204,9 @@ fn no_space(directory: &Path, needed: Option<u64>, available: u64) -> String {
     let directory = directory.display();
     match needed {
         Some(needed) => format!(
-            "{needed} bytes are needed in {directory}, {available} are free; make room, or build elsewhere (--tmpdir for the work, -p for the layer)"
+            "{} are needed in {directory}, {} are free; make room, or build elsewhere (--tmpdir for the work, -p for the layer)",
+            Size(needed),
+            Size(available)
         ),
         None => format!(
             "the disk of {directory} or your quota there is full; make room, or name another directory for the work with --tmpdir"

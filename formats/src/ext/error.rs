@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::file::FileType;
+use crate::size::Size;
 
 /// Why an ext file system could not be read. The path is added by the caller, who knows it.
 #[derive(Debug, thiserror::Error)]
@@ -14,7 +15,7 @@ pub enum ExtError {
     #[error("is not an ext2, ext3 or ext4 file system")]
     NotExt,
     /// The file ends before the file system does. Both in bytes.
-    #[error("is truncated: the file system needs {needed} bytes, the file has {present}")]
+    #[error("is truncated: {} are missing at the end of the file system", Size(needed.saturating_sub(*present)))]
     Truncated {
         /// What the superblock says, in bytes.
         needed: u64,

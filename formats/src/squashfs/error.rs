@@ -2,6 +2,8 @@
 
 use std::io;
 
+use crate::size::Size;
+
 /// Why a squashfs could not be read. The path is added by the caller, who knows it.
 #[derive(Debug, thiserror::Error)]
 pub enum SquashfsError {
@@ -9,7 +11,7 @@ pub enum SquashfsError {
     #[error("cannot be read: {0}")]
     Io(#[from] io::Error),
     /// The file ends before the image does, in bytes.
-    #[error("is truncated: the squashfs needs {needed} bytes, the file has {present}")]
+    #[error("is truncated: {} are missing at the end of the squashfs", Size(needed.saturating_sub(*present)))]
     Truncated {
         /// What the superblock says.
         needed: u64,

@@ -4,6 +4,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use condatainer_formats::size::Size;
 use nix::errno::Errno;
 use nix::unistd::Uid;
 
@@ -33,7 +34,7 @@ pub enum AcquireError {
         error: io::Error,
     },
     /// A write behind the limit on file sizes would end this process in the middle of its work.
-    #[error("{}: your limit on file sizes is {limit} bytes and the image has {size}; raise it (ulimit -f)", path.display())]
+    #[error("{}: your limit on file sizes is {} and the image has {}; raise it (ulimit -f)", path.display(), Size(*limit), Size(*size))]
     FileLimit {
         /// The image.
         path: PathBuf,

@@ -186,7 +186,7 @@ fn open_for_writing(path: &Path) -> Result<File, AcquireError> {
     let mut options = OpenOptions::new();
     let file = options.read(true).write(true).custom_flags(O_CLOEXEC | O_NONBLOCK).open(path);
     file.map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => AcquireError::Image(ImageError::NotFound { path: path.into() }),
+        io::ErrorKind::NotFound => AcquireError::Image(ImageError::io(path, error)),
         _ => AcquireError::NotWritable { path: path.into(), error },
     })
 }

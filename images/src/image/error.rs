@@ -6,16 +6,21 @@ use std::path::{Path, PathBuf};
 use condatainer_formats::ext::ExtError;
 use condatainer_formats::kind::KindError;
 use condatainer_formats::sif::SifError;
+use condatainer_formats::size::Size;
 use condatainer_formats::squashfs::SquashfsError;
+
+use crate::system::likeness::neighbour;
 
 /// Why a path could not be identified as an image.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
     /// There is nothing at the path.
-    #[error("{}: no such file or directory", path.display())]
+    #[error("{}: no such file or directory{}", path.display(), did_you_mean(near.as_deref()))]
     NotFound {
         /// As given.
         path: PathBuf,
+        /// A name in that directory which is like it.
+        near: Option<String>,
     },
     /// The caller may not read it.
     #[error("{}: permission denied (it must be readable by you)", path.display())]
@@ -38,7 +43,7 @@ pub enum ImageError {
         path: PathBuf,
     },
     /// The header promises more than the file has.
-    #[error("{}: is truncated: its {what} needs {needed} bytes, the file has {present}; copy it again", path.display())]
+    #[error("{}: is truncated: {} are missing at the end of its {what}; copy it again", path.display(), Size(needed.saturating_sub(*present)))]
     Truncated {
         /// As given.
         path: PathBuf,
@@ -91,16 +96,25 @@ fn unknown(found: Option<&str>) -> String {
     }
 }
 
+fn did_you_mean(near: Option<&str>) -> String {
+    near.map_or_else(String::new, |near| format!(": did you mean {near}?"))
+}
+
 impl ImageError {
     /// What the system answered about `path`.
     #[must_use]
     pub fn io(path: &Path, error: io::Error) -> Self {
         let path = path.to_owned();
         match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Self::NotFound { path },
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Self::not_found(path),
             io::ErrorKind::PermissionDenied => Self::PermissionDenied { path },
             _ => Self::Io { path, error },
         }
+    }
+
+    fn not_found(path: PathBuf) -> Self {
+        let near = neighbour(&path);
+        Self::NotFound { path, near }
     }
 
     /// Puts the path in front of why a file is no image.
@@ -153,7 +167,7 @@ impl ImageError {
     #[must_use]
     pub fn path(&self) -> &Path {
         match self {
-            Self::NotFound { path }
+            Self::NotFound { path, .. }
             | Self::PermissionDenied { path }
             | Self::NotAFile { path, .. }
             | Self::Empty { path }

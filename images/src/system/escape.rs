@@ -17,6 +17,20 @@ pub fn escape(name: &[u8]) -> String {
     text
 }
 
+/// A message: on one line, and without the numbers that Rust writes behind the system's words, as in `Permission denied (os error 13)`.
+#[must_use]
+pub fn message(text: &str) -> String {
+    let mut parts = text.split(" (os error ");
+    let mut said = String::from(parts.next().unwrap_or_default());
+    for part in parts {
+        match part.split_once(')') {
+            Some((number, rest)) if number.bytes().all(|byte| byte.is_ascii_digit()) => said.push_str(rest),
+            _ => said.extend([" (os error ", part]),
+        }
+    }
+    one_line(&said)
+}
+
 /// Text that has a stranger's names in it, on one line: what a terminal would obey is escaped, anything else stays as it is.
 #[must_use]
 pub fn one_line(text: &str) -> String {
@@ -79,7 +93,7 @@ fn changes_the_order(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{escape, one_line, shell_word, shell_words};
+    use super::{escape, message, one_line, shell_word, shell_words};
 
     #[test]
     fn text_stays_and_everything_else_is_visible() {
@@ -103,6 +117,16 @@ mod tests {
     fn words_are_quoted_where_they_need_it() {
         assert_eq!(shell_words(&["ls", "-l", "a b", ""]), "ls -l 'a b' ''");
         assert_eq!(shell_words(&[String::from("a b\0")]), "a b\0");
+    }
+
+    #[test]
+    fn a_message_has_the_systems_words_and_no_numbers() {
+        let error = std::io::Error::from_raw_os_error(13);
+        assert_eq!(
+            message(&format!("a.img: {error}: and\n{error}")),
+            "a.img: Permission denied: and\\nPermission denied"
+        );
+        assert_eq!(message("a (os error x).img (os error 2"), "a (os error x).img (os error 2");
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub mod escape;
 pub mod fakeroot;
 pub mod file_size_limit;
 pub mod json_paths;
+pub mod likeness;
 pub mod mounts;
 pub mod process;
 pub mod stop;

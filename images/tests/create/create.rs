@@ -198,7 +198,7 @@ fn made_elsewhere_and_moved() {
 
 #[test]
 fn a_disk_with_too_little_room_is_told_before_anything_is_done() {
-    for (options, reason) in [("size=4m", "bytes are needed at once, "), ("nr_inodes=1", "0 inodes are free in ")] {
+    for (options, reason) in [("size=4m", " are needed at once, "), ("nr_inodes=1", "0 inodes are free in ")] {
         let disk = Disk::tmpfs(options);
         let error = create(&Spec::new(disk.0.path().join("env.img"), 1 << 30, USER)).unwrap_err().to_string();
         assert!(error.contains(reason) && !error.contains('\n'), "{error}");
@@ -250,7 +250,7 @@ fn a_file_system_without_such_large_files_is_said() {
     // With blocks of 1 KiB and no extents a file ends at 16 GiB.
     let mounted = Mounted::new(&bench.image("disk", &["-t", "ext3", "-b", "1024"], 64), "rw");
     let error = create(&Spec::new(mounted.at.path().join("env.img"), 20 << 30, USER)).unwrap_err().to_string();
-    assert!(error.contains("cannot hold a file of 21474836480 bytes; make it smaller (-s), or elsewhere"), "{error}");
+    assert!(error.contains("cannot hold a file of 20.00 GiB; make it smaller (-s), or elsewhere"), "{error}");
 }
 
 /// Not a test of its own, but a create in a process that a test has prepared.

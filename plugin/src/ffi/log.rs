@@ -2,13 +2,13 @@
 
 use std::ffi::CString;
 
-use condatainer_images::system::escape::one_line;
+use condatainer_images::system::escape::message;
 
 use super::abi;
 
 /// An error: `srun: error: condatainer: …`.
 pub(crate) fn error(line: &str) {
-    let line = CString::new(format!("condatainer: {}", one_line(line))).unwrap_or_default();
+    let line = CString::new(format!("condatainer: {}", message(line))).unwrap_or_default();
     // SAFETY: the format takes exactly one string, which lives until the call returns.
     unsafe { abi::slurm_error(c"%s".as_ptr(), line.as_ptr()) };
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use condatainer_core::build::conda::{self, CondaError, Report, Request, Spec};
 use condatainer_core::config::Given;
-use indicatif::BinaryBytes;
+use condatainer_formats::size::Size;
 
 use super::args::BuildArgs;
 use super::place;
@@ -54,7 +54,7 @@ pub(crate) fn create(args: BuildArgs, around: &Surroundings, spec: Spec) -> Resu
 }
 
 fn lines(report: &Report) -> Vec<String> {
-    let (path, size, prefix) = (report.path.display(), BinaryBytes(report.size_bytes), &report.prefix);
+    let (path, size, prefix) = (report.path.display(), Size(report.size_bytes), &report.prefix);
     let done = if report.replaced { "rebuilt" } else { "made" };
     let (packages, seconds) = (report.packages, report.seconds.round());
     let made = format!("{path}: {done}, {size}, {packages} packages in {prefix}, in {seconds} s");

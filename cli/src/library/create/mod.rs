@@ -10,8 +10,8 @@ use std::process::ExitCode;
 use condatainer_core::build::conda::Spec;
 use condatainer_core::build::{self, Recipe, Report, Request, Source, Told};
 use condatainer_core::config::{Given, SYSTEM_FILE};
+use condatainer_formats::size::Size;
 use condatainer_images::temporary::on_signal;
-use indicatif::BinaryBytes;
 
 use args::BuildArgs;
 
@@ -97,7 +97,7 @@ fn flag(args: &BuildArgs) -> Option<bool> {
 }
 
 fn lines(report: &Report) -> Vec<String> {
-    let (path, size) = (report.path.display(), BinaryBytes(report.size_bytes));
+    let (path, size) = (report.path.display(), Size(report.size_bytes));
     let done = if report.replaced { "rebuilt" } else { "made" };
     let (seconds, owner) = (report.seconds.round(), if report.root_owned { ", all of it belongs to root" } else { "" });
     let made = format!("{path}: {done}, {size}, {}{owner}, in {seconds} s", report.compression);

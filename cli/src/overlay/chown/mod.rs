@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use condatainer_formats::ext::Ids;
 use condatainer_images::system::user::Caller;
 use condatainer_images::verbs::chown::{self, Request};
+use nix::unistd::{Uid, User};
 
 use crate::overlay::chown::args::ChownArgs;
 use crate::say::failure::Failure;
@@ -27,7 +28,11 @@ pub(crate) fn chown(args: &ChownArgs) -> Result<ExitCode, Failure> {
 fn request(args: &ChownArgs) -> Result<Request, Failure> {
     let caller = Caller::current().map_err(Failure::failed)?;
     let caller = Ids { uid: caller.uid, gid: caller.gid };
-    let user = args.uid.zip(args.gid).map_or(caller, |(uid, gid)| Ids { uid, gid });
+    let user = match (args.uid, args.gid) {
+        (None, _) => caller,
+        (Some(uid), Some(gid)) => Ids { uid, gid },
+        (Some(uid), None) => own_group(uid)?,
+    };
     Ok(Request {
         from: args.from.map(|(uid, gid)| Ids { uid, gid }),
         all: args.all,
@@ -37,4 +42,18 @@ fn request(args: &ChownArgs) -> Result<Request, Failure> {
         replay: true,
         ..Request::new(if args.root { Ids::ROOT } else { user }, user)
     })
+}
+
+/// A user with the group that the account has.
+fn own_group(uid: u32) -> Result<Ids, Failure> {
+    match User::from_uid(Uid::from_raw(uid)) {
+        Ok(Some(user)) => Ok(Ids { uid, gid: user.gid.as_raw() }),
+        Ok(None) => {
+            Err(Failure::usage(format!("-u {uid}: this machine knows no such user, so name the group too (-g)")))
+        }
+        Err(error) => Err(Failure::usage(format!(
+            "-u {uid}: the group of that user cannot be read ({}): name it (-g)",
+            error.desc()
+        ))),
+    }
 }

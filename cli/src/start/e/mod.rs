@@ -13,6 +13,7 @@ use condatainer_core::plan::Plan;
 use condatainer_core::request::Request;
 use condatainer_core::request::layer::{Layer, Mode};
 use condatainer_images::image::{self, Kind};
+use condatainer_images::system::escape::shell_words;
 use condatainer_images::trust::strangers_directory;
 use condatainer_images::verbs::seal;
 use first_line::Images;
@@ -51,7 +52,7 @@ const WORKSPACES: [&str; 3] = ["", "overlay", "src/overlay"];
 
 pub(crate) fn edit(args: EditArgs) -> Result<ExitCode, Failure> {
     let around = Surroundings::look(Path::new(SYSTEM_FILE))?;
-    let mut layers = around.layers(&args.layers)?;
+    let mut layers = around.layers(&args.layers).map_err(|failure| command_as_layer(&around, &args, failure))?;
     let named = layers.iter().rfind(|layer| is_image(layer)).map(|layer| layer.path.clone());
     let wants_workspace = !args.no_autoload && named.is_none();
     let found = if wants_workspace { workspace(&around, layers.is_empty() && !args.tmp)? } else { None };
@@ -74,6 +75,18 @@ pub(crate) fn edit(args: EditArgs) -> Result<ExitCode, Failure> {
             Ok(code)
         }),
     }
+}
+
+/// Where a command was given like a layer: how it is given.
+fn command_as_layer(around: &Surroundings, args: &EditArgs, failure: Failure) -> Failure {
+    let is_layer = |written: &String| around.layers(std::slice::from_ref(written)).is_ok();
+    let count = args.layers.iter().take_while(|written| is_layer(written)).count();
+    let (layers, command) = args.layers.split_at(count);
+    if layers.is_empty() || command.is_empty() || !args.command.is_empty() {
+        return failure;
+    }
+    let line = format!("condatainer e {} -- {}", shell_words(layers), shell_words(command));
+    Failure::not_started(format!("{}; a command comes after '--': '{line}'", failure.message()))
 }
 
 /// After work in an image: whether it would be better sealed.

@@ -11,6 +11,7 @@ use crate::config::{Origin, drop_option};
 use crate::machine::directories::ImageDirectory;
 use crate::machine::engine::{Flavour, MissingEngine};
 use crate::request::layer::Mode;
+use condatainer_formats::size::Size;
 use condatainer_images::acquire::holder::Holder;
 use condatainer_images::system::fakeroot::Fakeroot;
 use words::{closed, ext_base, instead_of_squashfs, on_disk, readers, wait, who, wrong_owner};
@@ -139,7 +140,7 @@ pub enum Refusal {
         /// What to do.
         cure: String,
     },
-    #[error("{}: your limit on file sizes is {limit} bytes and the image has {size}; raise it (ulimit -f), or make the image smaller ('condatainer overlay resize -s')", path.display())]
+    #[error("{}: your limit on file sizes is {} and the image has {}; raise it (ulimit -f), or make the image smaller ('condatainer overlay resize -s')", path.display(), Size(*limit), Size(*size))]
     /// A write behind the limit would end fuse2fs.
     FileLimit {
         /// The layer.

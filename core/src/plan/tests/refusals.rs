@@ -122,7 +122,7 @@ fn a_limit_on_file_sizes_is_for_writers() {
     let said = limited(Mode::Rw, Some(50 << 20)).unwrap_err().to_string();
     assert!(
         said.starts_with(
-            "/e.img: your limit on file sizes is 52428800 bytes and the image has 1073741824; raise it (ulimit -f)"
+            "/e.img: your limit on file sizes is 50.00 MiB and the image has 1.00 GiB; raise it (ulimit -f)"
         ),
         "{said}"
     );

@@ -15,9 +15,8 @@ use super::name::Name;
 use super::suffix::SUFFIXES;
 use super::version;
 use crate::config::Config;
+use condatainer_images::system::likeness::{ALIKE, likeness};
 
-/// Names that are this much alike (0 to 1) are offered; less alike ones are noise.
-const ALIKE: f64 = 0.8;
 const MOST_OFFERED: usize = 3;
 
 /// The image directories, in the order in which they are searched, and what may be left out of a name.
@@ -104,7 +103,7 @@ impl Library {
         for found in self.all().into_iter().filter(|found| !found.hidden) {
             let this = found.name.as_str().rsplit_once('/').map_or(found.name.as_str(), |(program, _)| program);
             if this != program || self.is_short(this) {
-                (program, alike) = (this.into(), likeness(name.as_str(), found.name.as_str()));
+                (program, alike) = (this.into(), layers_likeness(name.as_str(), found.name.as_str()));
             }
             if alike >= ALIKE {
                 let name = found.name.as_str();
@@ -165,21 +164,12 @@ fn version_of(name: &str) -> &str {
 }
 
 /// How much two names are alike: another version of the same program is the next best thing, then a slip of the finger.
-fn likeness(asked: &str, there: &str) -> f64 {
+fn layers_likeness(asked: &str, there: &str) -> f64 {
     let asked = asked.split('/').next().unwrap_or_default();
     let first = there.split('/').next().unwrap_or_default();
     // The last part too: it is the program where the first one is a distro.
     let last = there.rsplit('/').next().unwrap_or_default();
-    alike(asked, first).max(if last == first { 0.0 } else { alike(asked, last) })
-}
-
-fn alike(a: &str, b: &str) -> f64 {
-    let (longer, shorter) = (a.len().max(b.len()), a.len().min(b.len()));
-    // Each letter that one has more is an edit: most names need not be looked at.
-    if longer == 0 || (shorter as f64 / longer as f64) < ALIKE {
-        return 0.0;
-    }
-    strsim::normalized_damerau_levenshtein(&a.to_lowercase(), &b.to_lowercase())
+    likeness(asked, first).max(if last == first { 0.0 } else { likeness(asked, last) })
 }
 
 /// A directory, with the reason if it cannot be read.

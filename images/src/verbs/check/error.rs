@@ -10,6 +10,7 @@ use crate::overlay::whiteout::TranslateError;
 use crate::replace::ReplaceError;
 use crate::tools::ToolError;
 use crate::verbs::chown::ChownError;
+use condatainer_formats::size::Size;
 
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +57,7 @@ pub enum CheckError {
         links: u64,
     },
     /// Not enough space for a copy.
-    #[error("{}: the repair works on a copy beside it, which needs {needed} bytes; {available} are free in {}: make room, then run this again", path.display(), directory.display())]
+    #[error("{}: the repair works on a copy beside it, which needs {}; {} are free in {}: make room, then run this again", path.display(), Size(*needed), Size(*available), directory.display())]
     NoSpace {
         /// The image.
         path: PathBuf,

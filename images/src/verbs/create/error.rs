@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use condatainer_formats::size::Size;
 use nix::errno::Errno;
 
 use super::spec::MAX_SIZE;
@@ -34,7 +35,7 @@ impl Limit {
 #[derive(Debug, thiserror::Error)]
 pub enum CreateError {
     /// Too small for a file system with a journal.
-    #[error("{}: {size} bytes are too few for an image; the least is 64 MiB (-s 64M)", path.display())]
+    #[error("{}: {} are too few for an image; the least is 64 MiB (-s 64M)", path.display(), Size(*size))]
     TooSmall {
         /// The target.
         path: PathBuf,
@@ -42,7 +43,7 @@ pub enum CreateError {
         size: u64,
     },
     /// Larger than ext3 can be.
-    #[error("{}: {size} bytes are too many for an image; the most is {} bytes", path.display(), MAX_SIZE)]
+    #[error("{}: {} are too many for an image; the most is {}", path.display(), Size(*size), Size(MAX_SIZE))]
     TooLarge {
         /// The target.
         path: PathBuf,
@@ -64,7 +65,7 @@ pub enum CreateError {
         directory: PathBuf,
     },
     /// The file system is full.
-    #[error("{}: what it is to hold does not fit into {size} bytes; make it larger (-s)", path.display())]
+    #[error("{}: what it is to hold does not fit into {}; make it larger (-s)", path.display(), Size(*size))]
     ContentsTooLarge {
         /// The image.
         path: PathBuf,
@@ -80,7 +81,7 @@ pub enum CreateError {
         label: String,
     },
     /// Not enough space for what is written at once.
-    #[error("{}: {needed} bytes are needed at once, {available} {} in {}; {}", path.display(), limit.words(), directory.display(), less(*allocate))]
+    #[error("{}: {} are needed at once, {} {} in {}; {}", path.display(), Size(*needed), Size(*available), limit.words(), directory.display(), less(*allocate))]
     NoSpace {
         /// The target.
         path: PathBuf,
@@ -106,7 +107,7 @@ pub enum CreateError {
         limit: Limit,
     },
     /// The process may not write files of that size.
-    #[error("{}: your limit on file sizes is {limit} bytes and the image has {size}; raise it (ulimit -f), or make the image smaller (-s)", path.display())]
+    #[error("{}: your limit on file sizes is {} and the image has {}; raise it (ulimit -f), or make the image smaller (-s)", path.display(), Size(*limit), Size(*size))]
     FileLimit {
         /// The target.
         path: PathBuf,
@@ -116,7 +117,7 @@ pub enum CreateError {
         limit: u64,
     },
     /// The file system has no files of that size.
-    #[error("{}: the file system of {} cannot hold a file of {size} bytes; make it smaller (-s), or elsewhere", path.display(), directory.display())]
+    #[error("{}: the file system of {} cannot hold a file of {}; make it smaller (-s), or elsewhere", path.display(), directory.display(), Size(*size))]
     FileTooLarge {
         /// The target.
         path: PathBuf,
@@ -223,7 +224,7 @@ mod tests {
             CreateError::NoSpace { path, directory, needed: 9, available: 5, limit, allocate: false }.to_string()
         };
         let end = "in /d; free some space, or make it elsewhere";
-        assert_eq!(said(Limit::FileSystem), format!("a.img: 9 bytes are needed at once, 5 are free {end}"));
+        assert_eq!(said(Limit::FileSystem), format!("a.img: 9 B are needed at once, 5 B are free {end}"));
         assert!(said(Limit::User).contains("5 does your disk quota leave in /d"));
         assert!(said(Limit::Group).contains("5 does your group's disk quota leave in /d"));
     }

@@ -9,12 +9,13 @@ use crate::replace::ReplaceError;
 use crate::temporary::attributes::Unequal;
 use crate::tools::ToolError;
 use condatainer_formats::ext::ExtError;
+use condatainer_formats::size::Size;
 
 /// Why a resize was refused or stopped. Unless the variant says otherwise, the image is as it was.
 #[derive(Debug, thiserror::Error)]
 pub enum ResizeError {
     /// A write behind the limit on file sizes would end this process in the middle of its work.
-    #[error("{}: your limit on file sizes is {limit} bytes and the image would have {size}; raise it (ulimit -f), or ask for less", path.display())]
+    #[error("{}: your limit on file sizes is {} and the image would have {}; raise it (ulimit -f), or ask for less", path.display(), Size(*limit), Size(*size))]
     FileLimit {
         /// The image.
         path: PathBuf,
@@ -46,7 +47,7 @@ pub enum ResizeError {
         what: &'static str,
     },
     /// Smaller than any image.
-    #[error("{}: {size} bytes are too few for an image; the least is 64 MiB (-s 64M)", path.display())]
+    #[error("{}: {} are too few for an image; the least is 64 MiB (-s 64M)", path.display(), Size(*size))]
     TooSmall {
         /// The image.
         path: PathBuf,
@@ -54,7 +55,7 @@ pub enum ResizeError {
         size: u64,
     },
     /// Smaller than what is in it.
-    #[error("{}: {size} bytes are too few for what it holds; the least is {least_mib} MiB (-s {least_mib}M)", path.display())]
+    #[error("{}: {} are too few for what it holds; the least is {least_mib} MiB (-s {least_mib}M)", path.display(), Size(*size))]
     Full {
         /// The image.
         path: PathBuf,
@@ -70,7 +71,7 @@ pub enum ResizeError {
         path: PathBuf,
     },
     /// Larger than ext3 can be.
-    #[error("{}: {size} bytes are too many for this image; the most is {most} bytes", path.display())]
+    #[error("{}: {} are too many for this image; the most is {}", path.display(), Size(*size), Size(*most))]
     TooLarge {
         /// The image.
         path: PathBuf,
@@ -98,7 +99,7 @@ pub enum ResizeError {
         error: io::Error,
     },
     /// Not enough space for a copy.
-    #[error("{}: a copy of it needs {needed} bytes, {available} are free in {}; make room, or use --in-place, which a crash can damage", path.display(), directory.display())]
+    #[error("{}: a copy of it needs {}, {} are free in {}; make room, or use --in-place, which a crash can damage", path.display(), Size(*needed), Size(*available), directory.display())]
     NoSpace {
         /// The image.
         path: PathBuf,

@@ -92,7 +92,7 @@ const STATES: &[(&str, Spoil, Outcome)] = &[
     (
         "truncated by a block",
         |image| cut(image, |size| size - 4096),
-        Refused("is truncated: its ext file system needs 50331648 bytes, the file has 50327552"),
+        Refused("is truncated: 4.00 KiB are missing at the end of its ext file system"),
     ),
     ("truncated to its superblock", |image| cut(image, |_| 4096), Refused("is truncated")),
     ("without any content", |image| cut(image, |_| 0), Refused("is empty")),

@@ -318,7 +318,7 @@ fn what_is_written_anew_has_no_old_end(desk: &Desk) -> Result<()> {
 
 fn a_limit_on_file_sizes_is_refused_at_once(desk: &Desk) -> Result<()> {
     desk.image("env.img")?;
-    let why = "env.img: your limit on file sizes is 51200000 bytes and the image has 67108864; raise it (ulimit -f)";
+    let why = "env.img: your limit on file sizes is 48.83 MiB and the image has 64.00 MiB; raise it (ulimit -f)";
     let limited = |text: &str| desk.script(&format!("ulimit -f 50000; {text}"));
     limited("condatainer exec -w -o env.img -- echo RAN")?.ends_with(125)?.without_stdout()?.complains(why)?;
     limited("condatainer exec -o env.img -- echo RAN")?.says("RAN")?;
@@ -330,8 +330,8 @@ fn a_limit_on_file_sizes_is_refused_at_once(desk: &Desk) -> Result<()> {
     // The copy and the image may not grow beyond it either.
     for how in ["", "--in-place"] {
         let output = desk.script(&format!("ulimit -f 70000; condatainer overlay resize {how} -s 1G env.img; ls -A"))?;
-        let output = output
-            .complains("your limit on file sizes is 71680000 bytes and the image would have 1073741824; raise it")?;
+        let output =
+            output.complains("your limit on file sizes is 68.36 MiB and the image would have 1.00 GiB; raise it")?;
         ensure!(!output.stdout.contains("resizing"), "{}", output.stdout);
     }
     desk.exec(&["-o", "env.img"], "stat -c %u /opt/layers/env")?.says("1001")?;

@@ -373,8 +373,9 @@ fn auto_leaves_a_start_to_the_engine_late(desk: &Desk) -> Result<()> {
     };
     let auto = start("auto")?.says("10")?;
     let lines: Vec<_> = auto.stderr.lines().collect();
-    let is_said =
-        |line: &str| line.contains("the engine mounts the layers of this start: ") && line.ends_with("(os error 24)");
+    let is_said = |line: &str| {
+        line.contains("the engine mounts the layers of this start: ") && line.ends_with("Too many open files")
+    };
     ensure!(lines.len() == 1 && is_said(lines[0]), "{auto:?}");
     desk.refused(start("own")?, "Too many open files")?;
     nothing_is_left(desk)

@@ -107,7 +107,7 @@ pub(super) fn a_full_disk_is_said(desk: &Desk) -> Result<()> {
     output.complains("a disk is full or your quota is: make room in small, or name another directory with --tmpdir")?;
     ensure!(desk.script("ls -A small")?.stdout.is_empty());
     let output = create(desk, &["-f", "a.def", "-p", "small/a"])?.ends_with(1)?;
-    output.complains("small/a.sqf: ")?.complains(" bytes are needed in small, ")?;
+    output.complains("small/a.sqf: ")?.complains(" are needed in small, ")?;
     ensure!(desk.script("ls -A small")?.stdout.is_empty());
     let fill = "head -c 12M /dev/zero > small/fill 2> /dev/null; true";
     desk.script(fill)?.success()?;

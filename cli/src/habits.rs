@@ -1,0 +1,122 @@
+//! What people type who come from Apptainer, conda, pyxis or an earlier tool, and what it is called here.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use clap::Parser;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use condatainer_images::image::{self, Kind};
+use condatainer_images::system::escape::shell_words;
+
+use crate::cli::Cli;
+use crate::say::failure::Failure;
+
+/// Verbs of others.
+const VERBS: [(&[&str], &str); 9] = [
+    (
+        &["shell", "bash", "sh"],
+        "'condatainer e' opens a shell in an image, 'condatainer exec -o LAYER' in a stack of layers",
+    ),
+    (&["pull"], "'condatainer create -s docker://IMAGE -n NAME' makes a layer of an image from a registry"),
+    (&["build"], "'condatainer create -f FILE.def' builds a layer from a definition"),
+    (&["inspect"], "'condatainer info LAYER' says what a layer is"),
+    (&["instance", "start"], "a job or 'condatainer e' holds a container, and 'condatainer join' enters it"),
+    (
+        &["activate", "env"],
+        "nothing is activated: 'condatainer e' opens a shell in ./env.img, and what is in /ext3/env/bin is found first",
+    ),
+    (
+        &["install", "pip", "conda", "mamba", "micromamba"],
+        "'condatainer e -- pip install PACKAGE' installs into ./env.img, 'condatainer o env.img -- PACKAGE' makes one with conda packages",
+    ),
+    (&["avail", "search"], "'condatainer list' shows the layers that you have"),
+    (&["import"], "'condatainer create -s FILE -n NAME' makes a layer of an archive or an image"),
+];
+
+/// Options of Apptainer's exec and of pyxis.
+const OPTIONS: [(&[&str], &str); 12] = [
+    (&["--cleanenv", "-e"], "set APPTAINER_CLEANENV=1 for it"),
+    (&["--contain", "-c"], "set APPTAINER_CONTAIN=1 for it"),
+    (&["--containall", "-C"], "set APPTAINER_CONTAINALL=1 for it"),
+    (&["--home", "-H"], "set APPTAINER_HOME for it"),
+    (&["--no-home"], "set APPTAINER_NO_HOME=1 for it"),
+    (&["--no-mount"], "set APPTAINER_NO_MOUNT for it"),
+    (&["--writable-tmpfs"], "--tmp makes everything writable for one run"),
+    (&["--cwd", "--container-workdir"], "it is --pwd DIR here"),
+    (&["--mount", "--container-mounts"], "it is --bind SOURCE[:DEST[:ro]] here"),
+    (&["--env-file"], "write the variables into LAYER.env beside the layer, or use --env"),
+    (&["--container-image", "--image"], "it is --base IMAGE here, and -o LAYER for what lies on it"),
+    (&["--net", "--network", "--pid", "--ipc"], "a container shares the network and the processes of the machine"),
+];
+
+/// The arguments, as [`Cli`] understands them, or our word for what it does not. For `--help` and all other slips this ends the program.
+pub(crate) fn parse(arguments: Vec<OsString>) -> Result<Cli, Failure> {
+    Cli::try_parse_from(arguments).map_err(|error| match answer(&error) {
+        Some(line) => Failure::usage(line),
+        None => error.exit(),
+    })
+}
+
+fn answer(error: &clap::Error) -> Option<String> {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    let (word, habits) = match error.kind() {
+        ErrorKind::InvalidSubcommand => (text(ContextKind::InvalidSubcommand)?, &VERBS[..]),
+        ErrorKind::UnknownArgument => (text(ContextKind::InvalidArg)?, &OPTIONS[..]),
+        _ => return None,
+    };
+    let name = word.split('=').next()?;
+    let (_, ours) = habits.iter().find(|(theirs, _)| theirs.contains(&name))?;
+    Some(format!("{name}: no such {}: {ours}", if name.starts_with('-') { "option" } else { "verb" }))
+}
+
+/// Where the command begins with an image: what was probably meant.
+pub(crate) fn image_as_command(cwd: &Path, command: &[String]) -> Option<String> {
+    let (first, rest) = command.split_first()?;
+    let image = image::identify(&cwd.join(first)).ok()?;
+    let is_layer = matches!(image.kind, Kind::Squashfs | Kind::Ext(_));
+    let rest = if rest.is_empty() { String::new() } else { format!(" {}", shell_words(rest)) };
+    is_layer.then(|| format!("{first}: is an image, not a command: 'condatainer exec -o {first}{rest}'"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(line: &str) -> Option<String> {
+        answer(&Cli::try_parse_from(line.split(' ')).err()?)
+    }
+
+    #[test]
+    fn words_of_others_are_answered_with_ours() {
+        assert!(said("condatainer shell env.img").unwrap().starts_with("shell: no such verb: 'condatainer e' opens"));
+        assert_eq!(
+            said("condatainer exec --writable-tmpfs -o a.img true").unwrap(),
+            "--writable-tmpfs: no such option: --tmp makes everything writable for one run"
+        );
+        assert!(said("condatainer e --home=/x").unwrap().contains("APPTAINER_HOME"));
+        assert_eq!((said("condatainer nonsense"), said("condatainer exec --nonsense true")), (None, None));
+    }
+
+    /// A word that becomes one of ours must leave the list.
+    #[test]
+    fn none_of_them_is_a_word_of_ours() {
+        for verb in VERBS.iter().flat_map(|(theirs, _)| *theirs) {
+            assert!(said(&format!("condatainer {verb}")).is_some(), "{verb}");
+        }
+        for option in OPTIONS.iter().flat_map(|(theirs, _)| *theirs) {
+            assert!(said(&format!("condatainer exec {option}")).is_some(), "{option}");
+        }
+    }
+
+    #[test]
+    fn gpus_and_binds_are_asked_for_as_by_apptainer() {
+        for line in
+            ["condatainer exec --nv --rocm -B /data:/data true", "condatainer e --nv", "condatainer run -B /a job.sh"]
+        {
+            assert!(Cli::try_parse_from(line.split(' ')).is_ok(), "{line}");
+        }
+    }
+}
