@@ -1,5 +1,6 @@
 //! Why an image could not be made.
 
+use std::fmt::Display;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -22,11 +23,11 @@ pub enum Limit {
 }
 
 impl Limit {
-    pub(super) fn words(self) -> &'static str {
+    fn leaves(self, available: impl Display) -> String {
         match self {
-            Self::FileSystem => "are free",
-            Self::User => "does your disk quota leave",
-            Self::Group => "does your group's disk quota leave",
+            Self::FileSystem => format!("{available} are free"),
+            Self::User => format!("your disk quota leaves {available}"),
+            Self::Group => format!("your group's disk quota leaves {available}"),
         }
     }
 }
@@ -81,7 +82,7 @@ pub enum CreateError {
         label: String,
     },
     /// Not enough space for what is written at once.
-    #[error("{}: {} are needed at once, {} {} in {}; {}", path.display(), Size(*needed), Size(*available), limit.words(), directory.display(), less(*allocate))]
+    #[error("{}: {} are needed at once, {} in {}; {}", path.display(), Size(*needed), limit.leaves(Size(*available)), directory.display(), less(*allocate))]
     NoSpace {
         /// The target.
         path: PathBuf,
@@ -97,7 +98,7 @@ pub enum CreateError {
         allocate: bool,
     },
     /// No more files, however small.
-    #[error("{}: 0 inodes {} in {}; remove some files, or make it elsewhere", path.display(), limit.words(), directory.display())]
+    #[error("{}: {} in {}; remove some files, or make it elsewhere", path.display(), limit.leaves("0 inodes"), directory.display())]
     NoFiles {
         /// The target.
         path: PathBuf,
@@ -225,7 +226,7 @@ mod tests {
         };
         let end = "in /d; free some space, or make it elsewhere";
         assert_eq!(said(Limit::FileSystem), format!("a.img: 9 B are needed at once, 5 B are free {end}"));
-        assert!(said(Limit::User).contains("5 does your disk quota leave in /d"));
-        assert!(said(Limit::Group).contains("5 does your group's disk quota leave in /d"));
+        assert!(said(Limit::User).contains("your disk quota leaves 5 B in /d"));
+        assert!(said(Limit::Group).contains("your group's disk quota leaves 5 B in /d"));
     }
 }
