@@ -139,8 +139,16 @@ fn every_compression_and_block_size() {
             if block != "128K" && compression.starts_with("xz -X") {
                 continue;
             }
+            // How hard it tries to pack makes no other format; each tries as hard as it does by itself once.
+            let quick = match compression {
+                _ if block == "128K" => "",
+                "gzip" => "-Xcompression-level 1",
+                "lzo" => "-Xalgorithm lzo1x_1",
+                "zstd" => "-Xcompression-level 3",
+                _ => "",
+            };
             // What is kept in memory is the same whatever it was packed by.
-            let seen = compare_with(source.path(), &format!("-comp {compression} -b {block}"), &[SCARCE]);
+            let seen = compare_with(source.path(), &format!("-comp {compression} -b {block} {quick}"), &[SCARCE]);
             assert!(seen.names > 730 && seen.kinds.len() == 7 && seen.links >= 2, "{seen:?}");
             assert!(seen.xattrs > 20 && seen.holes >= 3, "{seen:?}");
         }

@@ -27,15 +27,19 @@ fn readers(word: &str) -> String {
     format!("-u alice -f '^(cat|ls -l) /opt/{word}'")
 }
 
+/// Random bytes cannot be packed, and to try it takes longer than all else here.
+const UNPACKED: &str = "-quiet -no-progress -noD -noF";
+
 /// Names that cannot be packed: those of a listing are more than the system reads ahead.
 fn make(desk: &Desk, word: &str) -> Result<()> {
     let module = format!(
-        "mkdir -p tree/opt/{word}/names; head -c 24M /dev/urandom > tree/opt/{word}/large; for n in $(head -c 160000 /dev/urandom | od -An -v -tx8 -w8); do echo > tree/opt/{word}/names/$n; done; \
-        mksquashfs tree far.sqf -quiet -no-progress; rm -r tree; mkdir tree; mv far.sqf tree"
+        "t=$(mktemp -d); chmod 755 $t; mkdir -p $t/opt/{word}/names; head -c 24M /dev/urandom > $t/opt/{word}/large
+        (cd $t/opt/{word}/names; head -c 160000 /dev/urandom | od -An -v -tx8 -w8 | xargs touch)
+        mkdir tree; mksquashfs $t tree/far.sqf {UNPACKED}; rm -r $t"
     );
     desk.script(&module)?.success()?;
     desk.image_with("env.img", "1001:1001", "mkdir own; echo image > own/file")?;
-    desk.script("mv env.img tree; mksquashfs tree net.sqf -quiet -no-progress -noD -noF; rm -r tree")?
+    desk.script(&format!("mv env.img tree; mksquashfs tree net.sqf {UNPACKED}; rm -r tree"))?
         .success()
         .map(drop)
 }
@@ -127,7 +131,7 @@ fn an_image_that_somebody_takes_away(desk: &Desk) -> Result<()> {
     for start in ["condatainer exec -o far.sqf --", "srun --condatainer-overlay=far.sqf"] {
         for (what, is_read) in [("rm far.sqf", true), ("truncate -s 8192 far.sqf", false)] {
             let module = format!(
-                "mkdir -p tree/opt/{word}; head -c 24M /dev/urandom > tree/opt/{word}/large; mksquashfs tree far.sqf -quiet -no-progress; rm -r tree"
+                "t=$(mktemp -d); chmod 755 $t; mkdir -p $t/opt/{word}; head -c 24M /dev/urandom > $t/opt/{word}/large; mksquashfs $t far.sqf {UNPACKED}; rm -r $t"
             );
             desk.script(&module)?.success()?;
             let text = format!(
