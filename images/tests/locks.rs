@@ -45,7 +45,7 @@ fn a_signal_takes_the_note_away() {
     let image = bench.image("env.img", &["-t", "ext3"], 16);
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let mut child = victim_command().env(IMAGE, &image).env(HALT, "").spawn().unwrap();
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_secs(120);
         while holder::read(&image).is_none() {
             assert!(child.try_wait().unwrap().is_none() && Instant::now() < deadline, "there is no note");
             std::thread::sleep(Duration::from_millis(5));
@@ -207,7 +207,7 @@ fn elsewhere(script: &str, ready: &Path) -> Child {
     let script = format!("set -e; {script}; touch {}; read -r _", ready.display());
     let mut command = Command::new("unshare");
     let mut child = command.args(["-m", "sh", "-c", &script]).stdin(Stdio::piped()).spawn().unwrap();
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(120);
     while !ready.exists() {
         assert!(child.try_wait().unwrap().is_none() && Instant::now() < deadline, "{script}");
         std::thread::sleep(Duration::from_millis(10));
@@ -234,7 +234,7 @@ fn a_loop_device_of_another_mount_namespace_is_found() {
     drop(child.stdin.take());
     child.wait().unwrap();
     assert!(told.contains("attached to /dev/loop"), "{told}");
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(120);
     while chown(&image, &Request::new(Ids::ROOT, USER), &mut |_, _| {}).is_err() {
         assert!(Instant::now() < deadline, "the image stays busy: {}", refusal(&image));
         std::thread::sleep(Duration::from_millis(20));

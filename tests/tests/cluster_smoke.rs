@@ -228,7 +228,7 @@ fn time_limits_end_everything_that_was_started() {
         let text = "echo before; trap '' TERM; setsid sleep 4321 & srun sleep 4321";
         let error = limited.script(text).unwrap_err().to_string();
         assert!(error.contains("time is up after 5 s") && error.contains("before"), "{error}");
-        assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
         let asleep = || cluster.root_exec(&["pgrep", "-f", "sleep 4321"]).unwrap().stdout;
         wait_until_empty(|| asleep().lines().map(str::to_owned).collect());
         // What is left in the background on purpose neither blocks nor dies.
@@ -315,7 +315,7 @@ fn the_tool_gives_the_exit_code_and_leaves_nothing_when_it_is_interrupted_or_kil
 fn wait_until_empty(left: impl Fn() -> Vec<String>) {
     let start = Instant::now();
     while !left().is_empty() {
-        assert!(start.elapsed() < Duration::from_secs(20), "left after 20 s: {:?}", left());
+        assert!(start.elapsed() < Duration::from_secs(120), "left after two minutes: {:?}", left());
         sleep(Duration::from_millis(50));
     }
 }

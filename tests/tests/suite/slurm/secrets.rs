@@ -55,7 +55,7 @@ fn nobody_else_reads_the_variables_of_a_step(desk: &Desk) -> Result<()> {
 /// The command's own arguments are shown by the command, and by nothing that is started for it.
 fn nobody_else_reads_the_variables_of_a_command(desk: &Desk) -> Result<()> {
     with_a_token(desk)?;
-    let text = "condatainer exec -o env.img bash -c 'echo $TOKEN; sleep 0.5'; \
+    let text = "condatainer exec -o env.img bash -c 'echo $TOKEN; sleep 1'; \
         condatainer exec -o env.img sh -c 'for file in /proc/[0-9]*/cmdline; do tr \"\\0\" \" \" < $file; echo; done' of-the-user \
         | grep -c '^[^ ]*apptainer .*of-the-user'";
     let said = watched(desk, || Ok(desk.script(&format!("{text}; true"))?.success()?.stdout))?;

@@ -39,9 +39,7 @@ fn make(desk: &Desk, word: &str) -> Result<()> {
     );
     desk.script(&module)?.success()?;
     desk.image_with("env.img", "1001:1001", "mkdir own; echo image > own/file")?;
-    desk.script(&format!("mv env.img tree; mksquashfs tree net.sqf {UNPACKED}; rm -r tree"))?
-        .success()
-        .map(drop)
+    desk.script(&format!("mv env.img tree; mksquashfs tree net.sqf {UNPACKED}; rm -r tree"))?.success().map(drop)
 }
 
 /// Nobody waits any more, in the kernel neither.

@@ -159,7 +159,7 @@ fn what_a_command_leaves_behind_holds_nobody(desk: &Desk) -> Result<()> {
         "condatainer exec -w -o env.img -- sh -c 'setsid sh -c \"{daemon}\" > /dev/null 2>&1 & until [ -s /log ]; do :; done'"
     );
     let output = ours(desk, &text)?.ends_with(0)?;
-    ensure!(output.elapsed.as_secs() < 20, "{output:?}");
+    ensure!(output.elapsed.as_secs() < 100, "{output:?}");
     desk.is_clean("env.img")?;
     ours(desk, "condatainer exec -w -o env.img -- head -n1 /log")?.says("beat")?.without_a_word()?;
     nothing_is_left(desk)
@@ -178,14 +178,14 @@ fn who_waits_for_the_disk_can_be_ended(desk: &Desk) -> Result<()> {
     };
     let text = format!(
         "{disk}; {}; kill -STOP $(servers); kill -CONT $disk; wait $start || exit 77; cat said
-        {}; timeout -s KILL 20 condatainer e env.img -- true || exit 78; for n in 1 2; do kill -TERM $start; sleep 0.3; done; ! grep replays said; kill -TERM $start; until grep replays said; do sleep 0.1; done; kill -CONT $disk; wait $start; code=$?
+        {}; timeout -s KILL 60 condatainer e env.img -- true || exit 78; for n in 1 2; do kill -TERM $start; sleep 0.3; done; ! grep replays said; kill -TERM $start; until grep replays said; do sleep 0.1; done; kill -CONT $disk; wait $start; code=$?
         until [ -z \"$(servers)\" ]; do sleep 0.1; done; condatainer exec -w -o net/env.img -- cat /first; condatainer overlay check net/env.img > /dev/null || echo bad; fusermount3 -u net; exit $code",
         waits("first"),
         waits("second")
     );
     let output = ours(desk, &text)?.ends_with(1)?;
     ensure!(output.stdout.matches("its next use replays its journal\n").count() == 1, "{output:?}");
-    ensure!(output.stdout.ends_with("\nfirst\n") && output.elapsed.as_secs() < 60, "{output:?}");
+    ensure!(output.stdout.ends_with("\nfirst\n") && output.elapsed.as_secs() < 120, "{output:?}");
     nothing_is_left(desk)
 }
 

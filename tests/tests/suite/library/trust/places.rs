@@ -109,7 +109,8 @@ fn another_directory_in_its_place_stops_the_start(desk: &Desk) -> Result<()> {
     desk.image("env.img")?;
     desk.run(&["mkdir", "bin", "scratch"])?.success()?;
     let swap = "mv $dir aside; mkdir $dir";
-    let swap_back = format!("{swap}; (sleep 5.76402; mv $dir theirs; mv aside $dir) > /dev/null 2>&1 &");
+    // Until then the start is refused: the sleep is ended when it was.
+    let swap_back = format!("{swap}; (sleep 576.402; mv $dir theirs; mv aside $dir) > /dev/null 2>&1 &");
     for swap in [swap, &swap_back] {
         let engine = format!(
             "#!/bin/bash\nif [[ \" $* \" == *' exec '* ]]; then cd {}; for dir in condatainer-*; do {swap}\ndone; cd \"$OLDPWD\"; fi\nexec /usr/bin/apptainer \"$@\"\n",
@@ -121,7 +122,8 @@ fn another_directory_in_its_place_stops_the_start(desk: &Desk) -> Result<()> {
         let output = command.run(&["condatainer", "exec", "-o", "env.img:tmp", "echo", "RAN"])?;
         let output = desk.refused(output, "was replaced by somebody while the container was being started")?;
         output.ends_with(125)?;
-        desk.wait_until("! pgrep -u alice -f '^sleep 5.76402$'")?;
+        desk.run(&["pkill", "-u", "alice", "-f", "^sleep 576.402$"])?;
+        desk.wait_until(&format!("! pgrep -u alice -f '^/bin/bash {}/[b]in/apptainer'", desk.dir))?;
         desk.script("ls -d scratch/*/* 2> /dev/null | grep -v /upper$ | grep -v /work$; rm -rf scratch/*")?;
     }
     Ok(())
