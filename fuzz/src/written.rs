@@ -120,7 +120,7 @@ impl Work {
                     no_replace: d & 3 == 1,
                     exchange: d & 3 == 2,
                     whiteout: d & 3 == 3,
-                    over_whiteout: false,
+                    ..Renaming::default()
                 };
                 drop(volume.rename((ino, name(c)), (other, name(d / 4)), how));
             }

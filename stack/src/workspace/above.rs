@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use condatainer_formats::ext::FileType;
 use condatainer_formats::overlayfs::{OWN_FILE, is_whiteout};
-use condatainer_writer::{Changes, Copied, How, New as Make, Renaming as Rename, Volume};
+use condatainer_writer::{Copied, How, New as Make, Renaming as Rename, Volume};
 
 use super::marks::{OPAQUE, OPAQUE_FOR_ROOT};
 use super::tree::may_be_taken_for_mark;
@@ -60,7 +60,8 @@ impl Workspace {
         if exchange {
             self.keep_own(from.1, || self.ino_of(target, to.1))?;
         }
-        let how = Rename { no_replace: false, exchange, whiteout, over_whiteout: true };
+        let like = self.whiteout.load(Ordering::Relaxed);
+        let how = Rename { no_replace: false, exchange, whiteout, like, over_whiteout: true };
         self.with_room(|| self.volume.rename((source, from.1), (target, to.1), how))
     }
 
@@ -75,24 +76,7 @@ impl Workspace {
 
     /// Takes the whiteouts out of a directory, which keeps its times.
     pub(crate) fn clear_whiteouts(&self, directory: u32) -> Answer<()> {
-        let mut names = Vec::new();
-        self.answer(self.volume.list(directory, 0, &mut |listed| {
-            let is_device = listed.kind.is_none_or(|kind| kind == FileType::CharDevice);
-            if is_device && self.volume.stat(listed.ino).is_ok_and(|stat| is_whiteout(stat.kind, stat.device)) {
-                names.push(listed.name.clone());
-            }
-            true
-        }))?;
-        if names.is_empty() {
-            return Ok(());
-        }
-        let before = self.answer(self.volume.stat(directory))?;
-        for name in names {
-            self.with_room(|| self.volume.remove(directory, &name, false))?;
-        }
-        // No name that anybody has seen is gone.
-        let times = Changes { accessed: Some(before.accessed), modified: Some(before.modified), ..Changes::default() };
-        self.with_room(|| self.volume.alter(directory, &times)).map(drop)
+        self.with_room(|| self.volume.clear_whiteouts(directory))
     }
 
     /// Whether a directory has any name.

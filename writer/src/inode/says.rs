@@ -7,9 +7,6 @@ use super::node::Node;
 use crate::error::Result;
 use crate::geometry::Geometry;
 
-/// In nanoseconds.
-const SECOND: i128 = 1_000_000_000;
-
 impl Node {
     /// As stat(2) would show it.
     pub(crate) fn stat(&self, geometry: &Geometry) -> Result<Stat> {
@@ -42,21 +39,6 @@ impl Node {
         record.set_mtime((time.seconds, time.nanoseconds));
         record.set_ctime((time.seconds, time.nanoseconds));
         Ok(())
-    }
-
-    /// `time`, or one that is a little later than when its content was last changed, where that was in the same tick of the clock.
-    pub(crate) fn later(&self, time: Time) -> Result<Time> {
-        let nanoseconds = |seconds: i64, rest: u32| i128::from(seconds) * SECOND + i128::from(rest);
-        let (seconds, rest) = self.record()?.mtime();
-        let (before, now) = (nanoseconds(seconds, rest), nanoseconds(time.seconds, time.nanoseconds));
-        // One that a program has set lies anywhere.
-        if !(now..now + SECOND).contains(&before) {
-            return Ok(time);
-        }
-        let (seconds, rest) = ((before + 1).div_euclid(SECOND), (before + 1).rem_euclid(SECOND));
-        let out_of_range = |_| self.too_short();
-        let seconds = i64::try_from(seconds).map_err(out_of_range)?;
-        Ok(Time { seconds, nanoseconds: u32::try_from(rest).map_err(out_of_range)? })
     }
 
     /// Something of it has changed.

@@ -323,10 +323,7 @@ impl Volume {
 
     /// The content is another. The node is not written.
     fn content_changed(&self, handle: &mut Handle<'_>, node: &mut Node, strips: bool) -> Result<()> {
-        let time = now();
-        // The kernel keeps a file's content for each of its names, and sees by its time that it was written under another one.
-        let has_several = node.links()? > 1 || self.users.had_several_names(node.ino);
-        node.set_modified(if has_several { node.later(time)? } else { time })?;
+        node.set_modified(now())?;
         if strips { strip(handle, node) } else { drop_capabilities(handle, node) }
     }
 

@@ -58,12 +58,6 @@ impl Volume {
         self.look(|handle| Node::read(handle, ino)?.stat(&handle.geometry()))
     }
 
-    /// Whether times have parts of seconds.
-    #[must_use]
-    pub fn has_fine_times(&self) -> bool {
-        self.geometry.sb.inode_size > 128
-    }
-
     /// Where a symbolic link leads.
     ///
     /// # Errors

@@ -130,7 +130,7 @@ impl Side for Ours {
             }
             Op::Rename(from, to, how) => {
                 let how =
-                    Renaming { no_replace: *how == 1, exchange: *how == 2, whiteout: *how == 3, over_whiteout: false };
+                    Renaming { no_replace: *how == 1, exchange: *how == 2, whiteout: *how == 3, ..Renaming::default() };
                 let (source, target) = (self.parent(from)?, self.parent(to)?);
                 let (from, to) = ((source, last(from).as_bytes()), (target, last(to).as_bytes()));
                 self.volume.rename(from, to, how).map_err(code)?;

@@ -57,7 +57,7 @@ impl Volume {
             node.set_links(0)?;
             orphan::add(handle, &mut node)?;
             node.write(handle)?;
-            self.users.add(node.ino, false);
+            self.users.add(node.ino);
             Ok(Named { ino: node.ino, stat: node.stat(&handle.geometry())? })
         })
     }
@@ -72,7 +72,8 @@ impl Volume {
         }
         self.change_with_room(|handle| {
             let mut node = Node::read(handle, ino)?;
-            if node.links()? != 0 {
+            // A directory that has lost its name has lost what is in it.
+            if node.links()? != 0 || node.inode()?.file_type() == FileType::Directory {
                 return Err(Errno::EEXIST.into());
             }
             for (name, value) in copied.new.xattrs {

@@ -4,6 +4,7 @@ mod copy;
 mod over;
 mod plain;
 mod rename;
+mod whiteout;
 
 pub use copy::Copied;
 #[cfg(test)]

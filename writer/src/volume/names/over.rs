@@ -5,14 +5,14 @@ use nix::errno::Errno;
 
 use super::super::base::Volume;
 use super::super::flags::may_change;
-use super::plain::{
-    MOST_LINKS, Named, New, check, close, directory_of, is_a_whiteout, make_node, names_changed, one_name_fewer,
-};
-use super::rename::{there, whiteout};
+use super::plain::{Named, New, check, close, directory_of, is_a_whiteout, names_changed, one_name_fewer};
+use super::rename::there;
+use super::whiteout::another;
 use crate::directory;
 use crate::error::Result;
-use crate::inode::Node;
-use crate::store::Handle;
+
+/// So many whiteouts are taken away in one change.
+const AT_ONCE: usize = 64;
 
 impl Volume {
     /// As [`Self::make`], also where a whiteout has the name.
@@ -71,19 +71,37 @@ impl Volume {
         self.free_unused(gone);
         Ok(hides)
     }
-}
 
-/// A whiteout with one name more. All share an inode, as far as that has names: what is deleted is to take no room.
-fn another(handle: &mut Handle<'_>, parent: &mut Node, like: u32) -> Result<u32> {
-    if like != 0 {
-        let mut node = Node::read(handle, like)?;
-        let links = node.links()?;
-        if (1..MOST_LINKS).contains(&links) && is_a_whiteout(handle, &node)? {
-            node.set_links(links + 1)?;
-            node.write(handle)?;
-            return Ok(like);
+    /// Takes the whiteouts out of a directory, which keeps its times: no name that anybody has seen is gone.
+    ///
+    /// # Errors
+    /// Not a directory, or it cannot be written.
+    pub fn clear_whiteouts(&self, directory: u32) -> Result<()> {
+        let mut names = Vec::new();
+        self.list(directory, 0, &mut |listed| {
+            if listed.kind.is_none_or(|kind| kind == FileType::CharDevice) {
+                names.push(listed.name.clone());
+            }
+            true
+        })?;
+        for names in names.chunks(AT_ONCE) {
+            let gone = self.change(|handle| {
+                let parent = directory_of(handle, directory)?;
+                may_change(&parent)?;
+                let mut gone = Vec::new();
+                for name in names {
+                    let Some(mut there) = there(handle, &parent, name)? else { continue };
+                    if is_a_whiteout(handle, &there.node)? {
+                        directory::remove(handle, &parent, &there.found.place)?;
+                        gone.extend(one_name_fewer(handle, &mut there.node)?.then_some(there.node.ino));
+                        there.node.write(handle)?;
+                    }
+                }
+                parent.write(handle)?;
+                Ok(gone)
+            })?;
+            gone.into_iter().for_each(|ino| self.free_unused(Some(ino)));
         }
+        Ok(())
     }
-    let ids = parent.inode()?.ids();
-    Ok(make_node(handle, parent, &whiteout(ids))?.ino)
 }

@@ -220,17 +220,11 @@ impl Volume {
         Ok(())
     }
 
-    /// Whether somebody uses an inode.
-    #[must_use]
-    pub fn is_used(&self, ino: u32) -> bool {
-        self.users.has(ino)
-    }
-
     /// What is given of an inode, which is in use from now on.
     pub(super) fn named(&self, handle: &mut Handle<'_>, ino: u32) -> Result<Named> {
         let node = live(handle, ino)?;
         let stat = node.stat(&handle.geometry())?;
-        self.users.add(ino, stat.links > 1 && stat.kind != FileType::Directory);
+        self.users.add(ino);
         Ok(Named { ino, stat })
     }
 }

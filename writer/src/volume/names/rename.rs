@@ -2,15 +2,14 @@
 
 use std::collections::HashSet;
 
+use condatainer_formats::ext::FileType;
 use condatainer_formats::ext::raw::ROOT_INO;
-use condatainer_formats::ext::{FileType, Ids};
 use nix::errno::Errno;
 
 use super::super::base::{Volume, now};
 use super::super::flags::{may_change, may_gain};
-use super::plain::{
-    MOST_LINKS, New, check, close, directory_of, is_a_whiteout, live, make_node, names_changed, one_name_fewer,
-};
+use super::plain::{MOST_LINKS, check, close, directory_of, is_a_whiteout, live, names_changed, one_name_fewer};
+use super::whiteout::another;
 use crate::directory::{self, Found};
 use crate::error::{Error, Result};
 use crate::inode::Node;
@@ -24,8 +23,10 @@ pub struct Renaming {
     pub no_replace: bool,
     /// Both names change places.
     pub exchange: bool,
-    /// A device 0/0 takes the old name.
+    /// A device 0/0 takes the old name: one more name of `like` if that is one.
     pub whiteout: bool,
+    /// An inode, or 0.
+    pub like: u32,
     /// A device 0/0 that has the new name goes, also for a directory: nothing has the name then.
     pub over_whiteout: bool,
 }
@@ -205,9 +206,8 @@ fn move_over(
     // The insertion may have moved entries of the same directory to other blocks.
     let old = directory::find(handle, pair.source(), old_name)?.ok_or(Errno::ENOENT)?;
     if how.whiteout {
-        let ids = pair.source().inode()?.ids();
-        let whiteout = make_node(handle, pair.source(), &whiteout(ids))?;
-        directory::replace(handle, &old.place, whiteout.ino, FileType::CharDevice)?;
+        let whiteout = another(handle, pair.source(), how.like)?;
+        directory::replace(handle, &old.place, whiteout, FileType::CharDevice)?;
     } else {
         directory::remove(handle, pair.source(), &old.place)?;
     }
@@ -312,11 +312,6 @@ pub(super) fn there(handle: &mut Handle<'_>, directory: &Node, name: &[u8]) -> R
     let node = live(handle, found.ino)?;
     let is_directory = node.inode()?.file_type() == FileType::Directory;
     Ok(Some(There { found, node, is_directory }))
-}
-
-/// What the kernel's OverlayFS leaves where something was.
-pub(super) fn whiteout(ids: Ids) -> New<'static> {
-    New { kind: FileType::CharDevice, mode: 0, ids, device: (0, 0), target: &[], xattrs: &[] }
 }
 
 /// What a directory says of the one that it is in.

@@ -1,8 +1,8 @@
-//! What a program sees at the edges: links that are as many as can be, times that must be told apart.
+//! What a program sees at the edges: links that are as many as can be, whiteouts that it does not see.
 
 use std::sync::Arc;
 
-use condatainer_formats::ext::{FileType, Ids, Stat, raw::ROOT_INO};
+use condatainer_formats::ext::{FileType, Ids, raw::ROOT_INO};
 use nix::errno::Errno;
 
 use crate::inode::Node;
@@ -60,41 +60,33 @@ fn a_directory_has_no_more_directories_than_it_can_count() {
     image.assert_sound();
 }
 
-/// The kernel keeps the content of each name for itself, and looks at the time.
+/// What only hides is gone without a trace, and takes no inode of its own.
 #[test]
-fn each_write_to_a_file_of_several_names_is_seen_by_its_time() {
-    let (_image, volume) = opened(&["-I", "256"]);
-    let times = |stat: &Stat| (stat.modified.seconds, stat.modified.nanoseconds, stat.changed);
-    let writes = |ino: u32| {
-        let written = (0..200).map(|_| {
-            volume.write(ino, 0, b"same length", false).unwrap();
-            times(&volume.stat(ino).unwrap())
-        });
-        let written: Vec<_> = written.collect();
-        assert!(written.is_sorted_by_key(|(seconds, nanoseconds, _)| (*seconds, *nanoseconds)));
-        assert!(written.iter().all(|(seconds, nanoseconds, changed)| {
-            (changed.seconds, changed.nanoseconds) == (*seconds, *nanoseconds) && *nanoseconds < 1_000_000_000
-        }));
-        let mut different = written.clone();
-        different.dedup();
-        different.len()
-    };
-    let ino = make(&volume, ROOT_INO, "a", FileType::Regular);
-    assert!(writes(ino) < 200, "the clock has so many ticks?");
-    volume.link(ino, ROOT_INO, b"b").unwrap();
-    assert_eq!(writes(ino), 200);
-    // Who was given it under one of several names has it still.
-    volume.remove(ROOT_INO, b"b", false).unwrap();
-    assert_eq!(writes(ino), 200);
-    volume.release(ino, 2).unwrap();
-    volume.lookup(ROOT_INO, b"a").unwrap();
-    assert!(writes(ino) < 200);
-    // Times that a program sets stay where they are not of now.
-    volume.link(ino, ROOT_INO, b"b").unwrap();
-    let later = condatainer_formats::ext::Time { seconds: 5_000_000_000, nanoseconds: 999_999_999 };
-    volume.alter(ino, &Changes { modified: Some(later), ..Changes::default() }).unwrap();
-    volume.write(ino, 0, b"same length", false).unwrap();
-    assert!(volume.stat(ino).unwrap().modified.seconds < later.seconds);
+fn whiteouts_share_an_inode_and_go_without_a_trace() {
+    let (image, volume) = opened(&["-I", "256"]);
+    let directory = make(&volume, ROOT_INO, "d", FileType::Directory);
+    let like = volume.hide(directory, b"0", false, 0).unwrap();
+    for number in 1..200 {
+        assert_eq!(volume.hide(directory, number.to_string().as_bytes(), false, like).unwrap(), like);
+    }
+    make(&volume, directory, "moved", FileType::Regular);
+    let how = Renaming { whiteout: true, like, ..Renaming::default() };
+    volume.rename((directory, b"moved"), (directory, b"file"), how).unwrap();
+    assert_eq!(volume.stat(like).unwrap().links, 201);
+    let old = condatainer_formats::ext::Time { seconds: 77, nanoseconds: 5 };
+    volume.alter(directory, &Changes { modified: Some(old), ..Changes::default() }).unwrap();
+    volume.clear_whiteouts(directory).unwrap();
+    let mut names = Vec::new();
+    volume
+        .list(directory, 0, &mut |listed| {
+            names.push(listed.name.clone());
+            true
+        })
+        .unwrap();
+    assert_eq!((names, volume.stat(directory).unwrap().modified), (vec![b"file".to_vec()], old));
+    assert_eq!(volume.stat(like).unwrap().links, 0);
+    volume.close().unwrap();
+    image.assert_sound();
 }
 
 /// Who has CAP_FSETID keeps the bits, as on a disk; what a file may do holds for its content, whoever changes that.
