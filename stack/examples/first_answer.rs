@@ -69,7 +69,7 @@ fn serve_once(program: &Path, place: &Path, images: &[(Image, File)]) -> Result<
     let images = images.iter().map(|(image, file)| (image.clone(), file.as_fd()));
     let server = Server::start(program, images, &stack, None)?;
     let (entrance, stdin) = Entrance::pair()?;
-    let entry = Entry { users, place: place.into(), is_written: false, is_overlaid: false };
+    let entry = Entry { users, place: place.into(), is_written: false, is_overlaid: false, is_laid: false };
     let mut command = Command::new(program);
     command.args([ENTER, "/bin/true"]).stdin(Stdio::from(stdin));
     let mut engine = command.spawn()?;

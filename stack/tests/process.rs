@@ -66,7 +66,7 @@ fn start(place: &OsStr, script: &OsStr) -> ExitCode {
     let image = Image { path: "image".into(), format: Format::Squashfs, offset: 0, size: 5 };
     let mut server = Server::start(&program, [(image, file.as_fd())], &stack, None).unwrap();
     let (entrance, stdin) = Entrance::pair().unwrap();
-    let entry = Entry { users, place: place.into(), is_written: false, is_overlaid: false };
+    let entry = Entry { users, place: place.into(), is_written: false, is_overlaid: false, is_laid: false };
     let mut command = Command::new(&program);
     command.arg(ENTER).args(["/bin/sh", "-c"]).arg(script).stdin(Stdio::from(stdin));
     command.env("D", mounts::merged(Path::new(place), false));

@@ -43,12 +43,13 @@ fn prepare(channel: &Channel) -> Result<(), Cannot> {
     drop(both);
     drop(device);
     let (ToEntry::Ready, _) = next(channel)? else { return Err(out_of_order()) };
-    match (entry.is_written, entry.is_overlaid) {
-        (_, true) => mounts::overlay(&entry.place)?,
-        (true, false) => mounts::uncover(&entry.place)?,
-        (false, false) => {}
+    if entry.is_overlaid {
+        mounts::overlay(&entry.place)?;
     }
-    look(&mounts::merged(&entry.place, entry.is_written))
+    if entry.is_laid {
+        mounts::uncover(&entry.place)?;
+    }
+    look(&mounts::merged(&entry.place, entry.is_overlaid || entry.is_laid))
 }
 
 /// A server that has ended after its first answer is found here, where the caller can still do without it.

@@ -65,8 +65,10 @@ pub struct Entry {
     pub place: PathBuf,
     /// Whether something can be written. Where nothing can, the mount itself refuses it.
     pub is_written: bool,
-    /// Whether the kernel's OverlayFS lies on it; where it does not, and something can be written, the server has laid one over the other.
+    /// Whether the kernel's OverlayFS lies on it.
     pub is_overlaid: bool,
+    /// Whether the server has laid what is written over the rest, so that its tree is all there is.
+    pub is_laid: bool,
 }
 
 /// To the server.

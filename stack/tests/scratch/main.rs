@@ -99,7 +99,7 @@ fn start(words: &[OsString]) -> ExitCode {
     let image = Image { format: Format::Squashfs, offset: 0, size: 0, path: place.clone() };
     let server = Server::start(&program, [(image, settings.as_fd())], &stack, None).unwrap();
     let (entrance, stdin) = Entrance::pair().unwrap();
-    let entry = Entry { users, place: place.clone(), is_written: true, is_overlaid: overlay };
+    let entry = Entry { users, place: place.clone(), is_written: true, is_overlaid: overlay, is_laid: false };
     let mut command = Command::new(&program);
     command.arg(ENTER).args(words).stdin(Stdio::from(stdin));
     command.env("D", if overlay { mounts::merged(&place, true) } else { place.join("upper") });

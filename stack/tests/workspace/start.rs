@@ -54,7 +54,7 @@ pub(crate) fn start(words: &[OsString]) -> ExitCode {
     let mut server = Server::start(&program, images, &stack, None).unwrap();
     let at = place.join("place");
     let (entrance, stdin) = Entrance::pair().unwrap();
-    let entry = Entry { users, place: at.clone(), is_written: true, is_overlaid: false };
+    let entry = Entry { users, place: at.clone(), is_written: true, is_overlaid: false, is_laid: true };
     let mut command = Command::new(&program);
     command.arg(ENTER).args(words).stdin(Stdio::from(stdin)).env("D", mounts::merged(&at, true));
     let mut engine = command.spawn().unwrap();

@@ -95,7 +95,8 @@ impl MountedStack {
         let (Some(entrance), Some(server)) = (self.entrance.take(), &self.server) else { return Ok(()) };
         let is_written = self.own.is_written();
         let (users, place) = (self.own.users.clone(), self.own.place.clone());
-        let entry = Entry { users, place, is_written, is_overlaid: self.own.scratch.is_some() };
+        let (is_overlaid, is_laid) = (self.own.scratch.is_some(), self.own.workspace.is_some());
+        let entry = Entry { users, place, is_written, is_overlaid, is_laid };
         let lead = |stdin: BorrowedFd<'_>| {
             entrance.lead(pid, &entry, stdin, server).map_err(|error| match error {
                 LeadError::Mounts(cannot) => cannot.into(),
