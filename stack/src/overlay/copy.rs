@@ -1,6 +1,8 @@
 //! Copying what the layers have into the image, before it is changed there.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
 
 use condatainer_formats::ext::FileType;
 use nix::errno::Errno;
@@ -8,12 +10,15 @@ use nix::errno::Errno;
 use super::Overlay;
 use super::decide::Shows;
 use crate::layer::Attributes;
+use crate::serve::asker;
 use crate::serve::tree::{Answer, Tree};
 use crate::workspace::above::Xattrs;
 use crate::workspace::{ino_of, number_of};
 
 /// Bytes that are copied at once.
 const PIECE: usize = 1 << 20;
+/// So often it is looked whether somebody waits for a copy still.
+const LOOK: Duration = Duration::from_millis(100);
 
 thread_local! {
     static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
@@ -43,11 +48,12 @@ impl Overlay {
             self.keep_name(number)?;
             return Ok(ino);
         }
+        // Nobody waits for a directory while others wait for him: damaged layers have directories in each other.
+        let place = self.place(number)?;
         let _turn = self.turns.take(number);
         if let Some(ino) = self.in_image(number) {
             return Ok(ino);
         }
-        let place = self.place(number)?;
         self.copy(number, place.as_ref(), length)
     }
 
@@ -56,15 +62,14 @@ impl Overlay {
         if !self.known.has_several(number) || self.names_below(number) == 0 {
             return Ok(());
         }
-        let _turn = self.turns.take(number);
+        let has_none = |ino| Ok::<_, Errno>(self.upper.attributes(number_of(ino))?.links == 0);
         let Some(ino) = self.known.copy(number) else { return Ok(()) };
-        if self.upper.attributes(number_of(ino))?.links > 0 {
+        if !has_none(ino)? {
             return Ok(());
         }
-        match self.place(number)? {
-            Some(place) => self.name_again(number, ino, &place),
-            None => Ok(()),
-        }
+        let Some(place) = self.place(number)? else { return Ok(()) };
+        let _turn = self.turns.take(number);
+        if has_none(ino)? { self.name_again(number, ino, &place) } else { Ok(()) }
     }
 
     /// A copy gets a name that is the layers' so far. It is this thread's turn.
@@ -83,12 +88,48 @@ impl Overlay {
 
     /// Where something of the layers shows, in a directory that the image has; nowhere if all its names are gone.
     fn place(&self, number: u64) -> Answer<Option<Place>> {
+        let mut is_unknown = false;
         for parent in self.known.parents(number) {
-            if let Some(name) = self.name(parent, number)? {
-                return Ok(Some(Place { directory: self.up(parent)?, name }));
+            match self.place_in(parent, number) {
+                Ok(None) => {}
+                // The kernel has forgotten the directory just now.
+                Err(Errno::ENOENT | Errno::ESTALE) => is_unknown = true,
+                found => return found,
             }
         }
-        Ok(None)
+        if is_unknown { Err(Errno::ESTALE) } else { Ok(None) }
+    }
+
+    fn place_in(&self, parent: u64, number: u64) -> Answer<Option<Place>> {
+        let Some(name) = self.name(parent, number)? else { return Ok(None) };
+        Ok(Some(Place { directory: self.directory_up(parent)?, name }))
+    }
+
+    /// As [`Self::up`] of a directory: first those that it is in.
+    fn directory_up(&self, directory: u64) -> Answer<u32> {
+        let (mut way, mut seen, mut at) = (Vec::new(), HashSet::new(), directory);
+        while self.in_image(at).is_none() {
+            if !seen.insert(at) {
+                return Err(Errno::ELOOP);
+            }
+            let named = |parent: u64| Ok(self.name(parent, at)?.map(|name| (at, parent, name)));
+            let step = self.known.parents(at).into_iter().find_map(|parent| named(parent).transpose());
+            let Some(step) = step.transpose()? else {
+                // Somebody has copied it just now.
+                let _naming = self.naming.read();
+                if self.in_image(at).is_some() { break } else { return Err(Errno::ESTALE) }
+            };
+            at = step.1;
+            way.push(step);
+        }
+        for (at, parent, name) in way.into_iter().rev() {
+            let _turn = self.turns.take(at);
+            if self.in_image(at).is_none() {
+                let directory = self.in_image(parent).ok_or(Errno::ESTALE)?;
+                self.copy(at, Some(&Place { directory, name }), u64::MAX)?;
+            }
+        }
+        self.in_image(directory).ok_or(Errno::ESTALE)
     }
 
     /// A name by which a directory shows something of the layers.
@@ -188,8 +229,7 @@ impl Overlay {
 
     /// Holes stay holes.
     fn copy_content(&self, number: u64, ino: u32, size: u64) -> Answer<()> {
-        let to = number_of(ino);
-        let mut at = 0;
+        let (to, mut at, mut looked) = (number_of(ino), 0, Instant::now());
         while at < size {
             let start = match self.lower.seek(number, at, false) {
                 Ok(start) => start,
@@ -199,6 +239,13 @@ impl Overlay {
             let end = self.lower.seek(number, start, true)?.min(size);
             at = start;
             while at < end {
+                // No signal ends who waits for an answer.
+                if looked.elapsed() > LOOK {
+                    looked = Instant::now();
+                    if asker::is_killed() {
+                        return Err(Errno::EINTR);
+                    }
+                }
                 at += BUFFER.with_borrow_mut(|buffer| {
                     buffer.resize(PIECE, 0);
                     let wanted = usize::try_from(end - at).unwrap_or(PIECE).min(PIECE);

@@ -7,6 +7,9 @@ use std::collections::HashMap;
 
 use parking_lot::Mutex;
 
+/// So many copies keep their numbers also when the kernel has forgotten them: they take some 100 bytes each.
+const MOST_COPIES: usize = 100_000;
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Known {
@@ -40,6 +43,18 @@ struct Thing {
     has_several: bool,
 }
 
+/// Something that the kernel has no more.
+pub(super) struct Forgotten {
+    /// How many of its names are not the layers' any more.
+    pub(super) gone: u32,
+    /// The inode that it was copied to.
+    pub(super) copy: Option<u32>,
+    /// It is a directory of which the image has all.
+    pub(super) is_whole: bool,
+    /// So many copies are known that none is to be known without need.
+    pub(super) are_many: bool,
+}
+
 impl Known {
     /// The kernel is given something that was found in a directory.
     pub(super) fn is_given(&self, number: u64, parent: u64) {
@@ -61,12 +76,13 @@ impl Known {
         thing.count = thing.count.saturating_add(1);
     }
 
-    /// The directories that something may be in, the last one first.
+    /// The directories that something may be in, the last one first. Those that the kernel has forgotten are left out: it may have a file that has
+    /// several names by another one, and what is known of them would have to be found anew.
     pub(super) fn parents(&self, number: u64) -> Vec<u64> {
         let state = self.state.lock();
         let Some(thing) = state.things.get(&number) else { return Vec::new() };
         let others = state.others.get(&number).into_iter().flatten().rev().copied();
-        std::iter::once(thing.parent).chain(others).filter(|parent| *parent != 0).collect()
+        std::iter::once(thing.parent).chain(others).filter(|parent| state.things.contains_key(parent)).collect()
     }
 
     /// The inode that something was copied to.
@@ -116,20 +132,17 @@ impl Known {
         self.state.lock().things.get(&number).is_some_and(|thing| thing.is_whole)
     }
 
-    /// The kernel has something so often less. Once it has it no more, `is_needed` says whether it is to be known on: of something of which so
-    /// many names are gone, and that was perhaps copied to an inode. Returns that inode if it is not.
-    pub(super) fn forget(
-        &self,
-        number: u64,
-        count: u64,
-        is_needed: impl FnOnce(u32, Option<u32>) -> bool,
-    ) -> Option<u32> {
+    /// The kernel has something so often less. Once it has it no more, `is_needed` says whether it is to be known on. Returns the inode that it
+    /// was copied to, if it is not.
+    pub(super) fn forget(&self, number: u64, count: u64, is_needed: impl FnOnce(&Forgotten) -> bool) -> Option<u32> {
         let mut state = self.state.lock();
         let thing = state.things.get_mut(&number)?;
         thing.count = thing.count.saturating_sub(u32::try_from(count).unwrap_or(u32::MAX));
         let thing = *thing;
         let copy = Some(thing.copy).filter(|ino| *ino != 0);
-        if thing.count > 0 || thing.is_whole && copy.is_some() || is_needed(thing.gone, copy) {
+        let forgotten =
+            Forgotten { gone: thing.gone, copy, is_whole: thing.is_whole, are_many: state.copies.len() > MOST_COPIES };
+        if thing.count > 0 || is_needed(&forgotten) {
             return None;
         }
         state.things.remove(&number);
@@ -151,13 +164,18 @@ mod tests {
         known.is_given(7, 3);
         known.is_given(7, 4);
         known.is_given(7, 3);
-        assert_eq!((known.parents(7), known.parents(8)), (vec![3, 4], vec![]));
+        assert_eq!((known.parents(7), known.parents(8)), (vec![], vec![]), "the kernel has none of them");
+        known.is_given(3, 1);
+        known.is_given(4, 1);
+        assert_eq!(known.parents(7), [3, 4]);
+        known.forget(3, 1, |_| false);
+        assert_eq!(known.parents(7), [4]);
         known.is_copied(7, 12);
         known.loses_name(7);
         assert_eq!((known.copy(7), known.original(12), known.gone(7)), (Some(12), Some(7), 1));
-        assert_eq!(known.forget(7, 2, |_, _| panic!("the kernel has it")), None);
-        assert_eq!(known.forget(7, 1, |gone, copy| (gone, copy) == (1, Some(12))), None);
-        assert_eq!(known.forget(7, 1, |_, _| false), Some(12));
+        assert_eq!(known.forget(7, 2, |_| panic!("the kernel has it")), None);
+        assert_eq!(known.forget(7, 1, |it| (it.gone, it.copy, it.are_many) == (1, Some(12), false)), None);
+        assert_eq!(known.forget(7, 1, |_| false), Some(12));
         assert_eq!((known.copy(7), known.original(12), known.parents(7)), (None, None, vec![]));
     }
 }

@@ -28,7 +28,8 @@ impl Tree for Overlay {
                 self.known.is_given(node, directory);
                 // Where it was copied under another of its names, or has lost one.
                 let is_as_it_was = self.known.copy(node).is_none() && self.known.gone(node) == 0;
-                Ok(Entry { node, attributes: if is_as_it_was { attributes } else { self.says(node)? } })
+                let says = if is_as_it_was { Ok(attributes) } else { self.says(node) };
+                says.map(|attributes| Entry { node, attributes }).inspect_err(|_| self.forget(node, 1))
             }
             _ => Err(Errno::ENOENT),
         }
@@ -39,14 +40,15 @@ impl Tree for Overlay {
             return self.upper.forget(node, count);
         }
         let links = || self.lower.attributes(node).map_or(0, |says| says.links);
-        let copy = self.known.forget(node, count, |gone, copy| match copy {
+        let copy = self.known.forget(node, count, |it| match it.copy {
             _ if node == self.root => true,
-            // A directory that both have is found to be so again.
-            Some(ino) => self
-                .upper
-                .attributes(number_of(ino))
-                .is_ok_and(|says| says.kind != FileType::Directory && (says.links > 0 || gone < links())),
-            None => gone > 0 && gone < links(),
+            Some(ino) => self.upper.attributes(number_of(ino)).is_ok_and(|says| match says.kind {
+                // One that both have is found to be so again.
+                FileType::Directory => it.is_whole && !it.are_many,
+                // Its other names show the copy, too.
+                _ => it.gone < links() || says.links > 0 && !it.are_many,
+            }),
+            None => it.gone > 0 && it.gone < links(),
         });
         self.lower.forget(node, count);
         if let Some(ino) = copy {

@@ -87,6 +87,8 @@ impl Overlay {
                 FileType::Directory => {}
                 _ => drop(self.up_from(directory, &name, number)?),
             }
+            // What the kernel never had it does not forget.
+            self.forget(number, 0);
         }
         self.upper.set_opaque(ino)?;
         self.known.is_now_whole(directory);

@@ -2,9 +2,10 @@
 //!
 //! The root has a fixed directory for each [`tree`]: `lower`, the layers as one tree, and, where something is written, `upper` and
 //! `work`. `requests` is what each request comes to, and can be asked without a kernel; `kernel` brings the requests and carries the answers.
-//! `lower` is the layers as a tree, and `trouble` tells what is wrong with an image. `guarded` keeps a mistake of ours from ending the mount. `privilege` is
-//! what the kernel does not tell of who asks.
+//! `lower` is the layers as a tree, and `trouble` tells what is wrong with an image. `guarded` keeps a mistake of ours from ending the mount. `asker`
+//! and `privilege` are what the kernel does not tell of who asks.
 
+pub(crate) mod asker;
 mod guarded;
 mod kernel;
 mod lower;

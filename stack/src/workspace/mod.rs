@@ -56,7 +56,8 @@ impl Workspace {
     pub fn new(volume: Arc<Volume>, owners: Owners, trouble: Arc<Trouble>, name: String) -> Result<Self> {
         let upper = top(&volume, b"upper")?;
         // For whoever lays the kernel's overlay, or fuse-overlayfs, over the image.
-        top(&volume, b"work")?;
+        let work = top(&volume, b"work")?;
+        tidy(&volume, work);
         let (marks, whiteout) = Default::default();
         Ok(Self { volume, owners, marks, trouble, name, upper, whiteout })
     }
@@ -89,6 +90,21 @@ impl Workspace {
         }
         self.answer(result)
     }
+}
+
+/// Takes away what an overlay of others that was killed has left where it works: copies that were not ready. It would do so itself.
+fn tidy(volume: &Volume, work: u32) {
+    let Ok(inner) = volume.lookup(work, b"work") else { return };
+    let mut left = Vec::new();
+    let listed = volume.list(inner.ino, 0, &mut |listed| {
+        left.push((listed.name.clone(), listed.kind == Some(FileType::Directory)));
+        true
+    });
+    if listed.is_ok() {
+        // What cannot be removed only takes room.
+        left.iter().for_each(|(name, is_directory)| drop(volume.remove(inner.ino, name, *is_directory)));
+    }
+    let _ = volume.release(inner.ino, 1);
 }
 
 /// A directory of the image's root, which belongs to whom that belongs where it has to be made.

@@ -5,6 +5,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::sleep;
+use std::time::Duration;
 
 use condatainer_formats::source::ReadAt;
 use condatainer_writer::device::{Device, FileDevice};
@@ -27,6 +29,11 @@ pub(crate) fn full(first: u64, errno: i32, file: &str) -> String {
     format!("full:{first}:{errno}:{file}")
 }
 
+/// The name for one of whose writes each takes so many milliseconds.
+pub(crate) fn slow(milliseconds: u64, file: &str) -> String {
+    format!("slow:{milliseconds}:{file}")
+}
+
 /// The disk for a name.
 pub(crate) fn tried(name: &str, device: FileDevice) -> Arc<dyn Device> {
     let words: Vec<_> = name.split(':').collect();
@@ -34,6 +41,7 @@ pub(crate) fn tried(name: &str, device: FileDevice) -> Arc<dyn Device> {
     let file = File::options().create(true).truncate(true).write(true).open(words.last().unwrap()).unwrap();
     let calls = AtomicU64::new(0);
     match words[0] {
+        "slow" => Arc::new(Slow { device, pause: Duration::from_millis(number(1)) }),
         "noted" => Arc::new(Noted { device, events: Mutex::new(file) }),
         "failing" => {
             let errno = words[3].parse().unwrap();
@@ -44,6 +52,36 @@ pub(crate) fn tried(name: &str, device: FileDevice) -> Arc<dyn Device> {
             Arc::new(Failing { device, calls, file, first: number(1), count: u64::MAX, errno, is_full: true })
         }
         other => panic!("no such disk: {other}"),
+    }
+}
+
+struct Slow {
+    device: FileDevice,
+    pause: Duration,
+}
+
+impl ReadAt for Slow {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        ReadAt::read_at(&self.device, buf, offset)
+    }
+}
+
+impl Device for Slow {
+    fn size(&self) -> u64 {
+        self.device.size()
+    }
+
+    fn write_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
+        sleep(self.pause);
+        self.device.write_at(data, offset)
+    }
+
+    fn reserve(&self, offset: u64, length: u64) -> io::Result<()> {
+        self.device.reserve(offset, length)
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        self.device.flush()
     }
 }
 

@@ -8,7 +8,7 @@ use std::process::Command;
 use fastrand::Rng;
 
 use super::place::{NOBODY, Place, Who, run, same};
-use super::{INSIDE, Test, chance};
+use super::{INSIDE, Test, chance, disk};
 
 pub(crate) const TESTS: &[Test] = &[
     ("what_layers_have_is_changed_as_on_a_disk", what_layers_have_is_changed_as_on_a_disk),
@@ -19,6 +19,9 @@ pub(crate) const TESTS: &[Test] = &[
     ("many_who_change_the_same_change_one_copy", many_who_change_the_same_change_one_copy),
     ("what_does_not_fit_is_told_and_stays_as_it_was", what_does_not_fit_is_told_and_stays_as_it_was),
     ("a_killed_server_leaves_no_half_of_a_copy", a_killed_server_leaves_no_half_of_a_copy),
+    ("who_is_killed_waits_for_no_copy", who_is_killed_waits_for_no_copy),
+    ("a_name_in_a_forgotten_directory_is_no_obstacle", a_name_in_a_forgotten_directory_is_no_obstacle),
+    ("what_others_have_left_in_work_goes", what_others_have_left_in_work_goes),
 ];
 
 /// Something to begin with, for each of so many runs of the model; files have several names only where that `is_linked`.
@@ -247,4 +250,58 @@ fn a_killed_server_leaves_no_half_of_a_copy() -> Result<(), String> {
         before += 30;
     }
     same(changed > 0, true)
+}
+
+/// On a disk on which the whole copy takes seconds. Slurm takes a node out of use whose processes do not end.
+fn who_is_killed_waits_for_no_copy() -> Result<(), String> {
+    let place = with_files(64, 1, 24 << 20);
+    place.own("oracle");
+    let script = "cd $D/old/d; chmod 600 f0 & sleep 0.4; before=$(date +%s%N); kill -KILL $!; wait $! || true
+        test $((($(date +%s%N) - before) / 1000000)) -lt 1000; stat -c %a f0";
+    let mut command = place.command(Who::Plain, &["/bin/bash", "-c", script]);
+    let output = command.env("TRIED", disk::slow(100, place.path("oracle/slow").to_str().unwrap())).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    same((output.status.code(), said.as_str()), (Some(0), "644\n"))?;
+    place.check()
+}
+
+/// The kernel has a file by one of its names, and has forgotten the directory of the other one, by which it was found last.
+fn a_name_in_a_forgotten_directory_is_no_obstacle() -> Result<(), String> {
+    for layers in 1..3 {
+        let place = Place::new(16, &[], |_, lower| {
+            fs::create_dir_all(lower.join("a/b")).unwrap();
+            fs::create_dir(lower.join("c")).unwrap();
+            fs::write(lower.join("c/one"), "lower").unwrap();
+            fs::hard_link(lower.join("c/one"), lower.join("a/b/other")).unwrap();
+        });
+        place.pack("lower", "lower.sqf");
+        if layers > 1 {
+            fs::create_dir_all(place.path("higher/a/b")).unwrap();
+            fs::create_dir_all(place.path("higher/c")).unwrap();
+            place.pack("higher", "higher.sqf");
+        }
+        // As root of the machine, who can make the kernel forget what nobody uses.
+        let begin = "cd $D; exec 3< c/one; cat a/b/other; { echo 2 > /proc/sys/vm/drop_caches; } 2> /dev/null || true;";
+        // Nobody knows then where it could be found.
+        let removed = format!("{begin} rm c/one; echo new > /dev/fd/3; cat a/b/other");
+        same(place.script(Who::Root, &removed).fine()?, "lowernew".into()).map_err(|why| format!("{layers}: {why}"))?;
+        place.check()?;
+        place.script(Who::Root, "cd $D; ln a/b/other c/one").fine()?;
+        let written = format!("{begin} echo new > /dev/fd/3; cat c/one a/b/other");
+        same(place.script(Who::Root, &written).fine()?, "lowernew\nnew".into())
+            .map_err(|why| format!("{layers}: {why}"))?;
+        place.check()?;
+        same(place.script(Who::Root, "cat $D/c/one").fine()?, "new".into())?;
+    }
+    Ok(())
+}
+
+fn what_others_have_left_in_work_goes() -> Result<(), String> {
+    let place = Place::new(16, &[], |content, _| {
+        fs::create_dir_all(content.join("work/work/#5")).unwrap();
+        fs::write(content.join("work/work/#7"), vec![1; 3 << 20]).unwrap();
+    });
+    place.script(Who::Plain, "true").fine()?;
+    place.check()?;
+    same(place.debugfs("ls -p /work/work").contains("/#"), false)
 }

@@ -2,7 +2,7 @@
 //! kernel. What a program has made to last is there, and what it never shows in part, is whole.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -17,6 +17,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("dpkg_is_cut_off", dpkg_is_cut_off),
     ("sqlite_is_cut_off", sqlite_is_cut_off),
     ("git_is_cut_off", git_is_cut_off),
+    ("copies_are_cut_off", copies_are_cut_off),
 ];
 
 /// What is in the image after a crash: `upper`, and what was said to last last, as a number.
@@ -291,5 +292,58 @@ fn git_is_cut_off() -> Result<(), String> {
             Ok(count) if is_sound && count + 1 >= lasts.min(7) => Ok(()),
             _ => Err(format!("{lasts} were committed: {count} {said}")),
         }
+    })
+}
+
+/// What layers have is in the image whole or not at all, and a name that is hidden is so in the change that takes it away.
+fn copies_are_cut_off() -> Result<(), String> {
+    let place = Place::new(24, &["-J", "size=1"], |_, lower| {
+        fs::create_dir(lower.join("d")).unwrap();
+        for (number, name) in (0..12_usize).flat_map(|number| ["f", "g", "h", "k", "d/"].map(|name| (number, name))) {
+            fs::write(lower.join(format!("{name}{number}")), format!("{name}{number} ").repeat(number * 1700)).unwrap();
+        }
+    });
+    let lower = place.path("lower");
+    let script =
+        "for n in $(seq 0 11); do echo more >> f$n; chmod 600 g$n; mv h$n i$n; rm k$n; sync f$n; lasts $((n + 1)); done
+        mv d e; sync e; lasts 13";
+    cut_off(&place, Who::Plain, script, &|upper, lasts| {
+        let below = |name: String| fs::read(lower.join(name)).unwrap();
+        let is_hidden =
+            |name: &str| fs::symlink_metadata(upper.join(name)).is_ok_and(|found| found.file_type().is_char_device());
+        let mode = |name: &str| fs::metadata(upper.join(name)).map_or(0, |found| found.mode() & 0o777);
+        let hold = |holds: bool, what: String| if holds { Ok(()) } else { Err(what) };
+        for number in 0..12 {
+            let is_done = number < lasts;
+            let [f, g, h, i, k] = ["f", "g", "h", "i", "k"].map(|name| format!("{name}{number}"));
+            let changed = [below(f.clone()), b"more\n".to_vec()].concat();
+            match fs::read(upper.join(&f)) {
+                Ok(found) => hold(found == changed || !is_done && found == below(f.clone()), f)?,
+                Err(_) => hold(!is_done, f)?,
+            }
+            match fs::read(upper.join(&g)) {
+                Ok(found) => {
+                    hold(found == below(g.clone()) && (mode(&g) == 0o600 || !is_done && mode(&g) == 0o644), g)?
+                }
+                Err(_) => hold(!is_done, g)?,
+            }
+            let is_moved = is_hidden(&h);
+            hold(is_moved == upper.join(&i).exists() && (is_moved || !is_done), format!("{h} {i}"))?;
+            let copy = if is_moved { i } else { h.clone() };
+            hold(fs::read(upper.join(&copy)).map_or(!is_moved, |found| found == below(h)), copy)?;
+            hold(is_hidden(&k) || !is_done, k)?;
+        }
+        hold(is_hidden("d") == upper.join("e").exists() && (is_hidden("d") || lasts < 13), "d and e".into())?;
+        for top in ["d", "e"]
+            .map(|top| upper.join(top))
+            .iter()
+            .filter(|top| xattr::get(top, "user.overlay.opaque").is_ok_and(|value| value.is_some()))
+        {
+            for number in 0..12 {
+                let found = fs::read(top.join(number.to_string())).unwrap_or_default();
+                hold(found == below(format!("d/{number}")), format!("{} of {}", number, top.display()))?;
+            }
+        }
+        Ok(())
     })
 }

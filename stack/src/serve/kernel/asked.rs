@@ -5,8 +5,8 @@ use std::os::fd::OwnedFd;
 
 use fuser::{INodeNo, Request};
 
-use super::super::privilege;
 use super::super::requests::Requests;
+use super::super::{asker, privilege};
 use super::waiting::{Taken, Waiting};
 use crate::processors::Processors;
 
@@ -31,6 +31,7 @@ impl Kernel {
 
     /// A thread has read a request, and answers it until what this returns is dropped.
     pub(super) fn taken(&self, request: &Request) -> Option<Taken<'_>> {
+        asker::set(request.pid());
         self.waiting.taken(request.pid())
     }
 
@@ -53,8 +54,8 @@ impl Kernel {
         answer(&self.requests)
     }
 
-    /// Whether who writes to a file takes its set-user-ID and set-group-ID away. The kernel asks for it in the name of who has mounted the
-    /// overlay above, and not of who writes.
+    /// Whether who writes to a file takes its set-user-ID and set-group-ID away. Where an overlay is above, the kernel asks for it in the name of who
+    /// has mounted that, and not of who writes.
     pub(super) fn strips(&self, request: &Request, node: INodeNo) -> bool {
         self.requests.has_set_ids(node.0) && !privilege::keeps_set_ids(request.pid())
     }

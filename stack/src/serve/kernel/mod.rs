@@ -319,6 +319,7 @@ impl Filesystem for Kernel {
     ) {
         let _taken = self.taken(request);
         let names = kept_names(&self.requests, node.0);
+        let mut any = false;
         let mut add = |listed: &Listed<'_>| {
             let name = OsStr::from_bytes(listed.name);
             // One that cannot be read is listed all the same, without a node: asking for it gives its error.
@@ -329,12 +330,14 @@ impl Filesystem for Kernel {
             if let (true, Some(entry)) = (full, entry) {
                 self.requests.forget(entry.node, 1);
             }
+            any |= !full;
             !full
         };
         let listed = self.asked(request, |requests| requests.list(node.0, from, &mut add));
         match listed {
-            Ok(()) => reply.ok(),
-            Err(code) => reply.error(error(code)),
+            // What has been listed before is the kernel's; it asks for the rest, and is told then.
+            Err(code) if !any => reply.error(error(code)),
+            _ => reply.ok(),
         }
     }
 
