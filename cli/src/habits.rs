@@ -1,12 +1,9 @@
 //! What people type who come from Apptainer, conda, pyxis or an earlier tool, and what it is called here.
 
 use std::ffi::OsString;
-use std::path::Path;
 
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use condatainer_images::image::{self, Kind};
-use condatainer_images::system::escape::shell_words;
 
 use crate::cli::Cli;
 use crate::say::failure::Failure;
@@ -70,15 +67,6 @@ fn answer(error: &clap::Error) -> Option<String> {
     let name = word.split('=').next()?;
     let (_, ours) = habits.iter().find(|(theirs, _)| theirs.contains(&name))?;
     Some(format!("{name}: no such {}: {ours}", if name.starts_with('-') { "option" } else { "verb" }))
-}
-
-/// Where the command begins with an image: what was probably meant.
-pub(crate) fn image_as_command(cwd: &Path, command: &[String]) -> Option<String> {
-    let (first, rest) = command.split_first()?;
-    let image = image::identify(&cwd.join(first)).ok()?;
-    let is_layer = matches!(image.kind, Kind::Squashfs | Kind::Ext(_));
-    let rest = if rest.is_empty() { String::new() } else { format!(" {}", shell_words(rest)) };
-    is_layer.then(|| format!("{first}: is an image, not a command: 'condatainer exec -o {first}{rest}'"))
 }
 
 #[cfg(test)]

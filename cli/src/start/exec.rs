@@ -7,9 +7,10 @@ use clap::Args;
 use clap_complete::engine::ArgValueCompleter;
 use condatainer_core::config::SYSTEM_FILE;
 use condatainer_core::request::Request;
+use condatainer_images::image::{self, Kind};
+use condatainer_images::system::escape::shell_words;
 
 use crate::complete::candidates;
-use crate::habits::image_as_command;
 use crate::say::failure::Failure;
 use crate::start::args::StartArgs;
 use crate::start::container::command;
@@ -45,4 +46,13 @@ pub(crate) fn exec(args: ExecArgs) -> Result<ExitCode, Failure> {
         ..around.request(&args.start)?
     };
     around.start(request, command(&around, args.command), args.start.dry_run)
+}
+
+/// Where the command begins with an image: what was probably meant.
+fn image_as_command(cwd: &Path, command: &[String]) -> Option<String> {
+    let (first, rest) = command.split_first()?;
+    let image = image::identify(&cwd.join(first)).ok()?;
+    let is_layer = matches!(image.kind, Kind::Squashfs | Kind::Ext(_));
+    let rest = if rest.is_empty() { String::new() } else { format!(" {}", shell_words(rest)) };
+    is_layer.then(|| format!("{first}: is an image, not a command: 'condatainer exec -o {first}{rest}'"))
 }
