@@ -160,10 +160,10 @@ fn killed_at_any_instant(desk: &Desk) -> Result<()> {
     carol.run(&["cp", "env.img", "original"])?.success()?;
     let whole_run = with_root(carol, &[], &["sh", "-c", WORK])?.ends_with(0)?.elapsed;
     let mut finished = 0;
-    // The first time while the command surely runs, and then by the clock, which may be late or early.
+    // The first time all of it while the command surely runs, and then by the clock, which may be late or early.
     for trial in 0..=trials {
         carol.run(&["cp", "original", "env.img"])?.success()?;
-        let delay = whole_run.mul_f64(f64::from(trial) / f64::from(trials)).as_secs_f64();
+        let delay = whole_run.mul_f64(f64::from(trial.max(1) - 1) / f64::from(trials)).as_secs_f64();
         let (work, until) = match trial {
             0 => (
                 format!("touch {}/runs; {WORK}; sleep 5", carol.dir),
@@ -176,7 +176,7 @@ fn killed_at_any_instant(desk: &Desk) -> Result<()> {
         // One that was just being made escapes a single pkill.
         let all = "while pkill -KILL -U carol; do sleep 0.02; done";
         let one = "kill -KILL $(cat pid); while pgrep -U carol; do sleep 0.02; done";
-        desk.as_root(&format!("cd {}; {}", carol.dir, if trial % 2 == 0 { one } else { all }))?;
+        desk.as_root(&format!("cd {}; {}", carol.dir, if trial % 2 == 1 { one } else { all }))?;
         let lent = carol.run(&["condatainer", "overlay", "info", "env.img"])?.stdout.contains("goes back to 1003:1003");
         let healed = is_finished(carol).with_context(|| format!("killed after {delay} s"))?;
         ensure!(healed == lent, "killed after {delay} s: healed {healed}, but lent {lent}");
