@@ -4,7 +4,7 @@ mod copy;
 mod over;
 mod plain;
 mod rename;
-mod whiteout;
+mod whiteouts;
 
 pub use copy::Copied;
 #[cfg(test)]

@@ -7,7 +7,7 @@ use super::super::base::Volume;
 use super::super::flags::may_change;
 use super::plain::{Named, New, check, close, directory_of, is_a_whiteout, names_changed, one_name_fewer};
 use super::rename::there;
-use super::whiteout::another;
+use super::whiteouts::another;
 use crate::directory;
 use crate::error::Result;
 

@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use super::super::base::{Volume, now};
 use super::super::flags::{may_change, may_gain};
 use super::plain::{MOST_LINKS, check, close, directory_of, is_a_whiteout, live, names_changed, one_name_fewer};
-use super::whiteout::another;
+use super::whiteouts::another;
 use crate::directory::{self, Found};
 use crate::error::{Error, Result};
 use crate::inode::Node;
