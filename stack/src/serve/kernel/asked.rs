@@ -15,6 +15,8 @@ pub(crate) struct Kernel {
     pub(super) requests: Requests,
     /// Whether lists of access rights are obeyed.
     pub(super) acls: bool,
+    /// Whether each opening of a directory is answered: to Linux before 5.1 an `ENOSYS` is a failure there, as any other.
+    pub(super) opens_directories: bool,
     /// Where the threads that answer run.
     processors: Processors,
     /// How they wait.
@@ -26,7 +28,8 @@ impl Kernel {
     pub(crate) fn new(requests: Requests, acls: bool, device: &OwnedFd, threads: usize) -> io::Result<Self> {
         let processors = Processors::new();
         let device = processors.have_a_choice().then(|| device.try_clone()).transpose()?;
-        Ok(Self { requests, acls, processors, waiting: Waiting::new(device, threads) })
+        let opens_directories = requests.any_may_change();
+        Ok(Self { requests, acls, opens_directories, processors, waiting: Waiting::new(device, threads) })
     }
 
     /// A thread has read a request, and answers it until what this returns is dropped.

@@ -22,10 +22,10 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use fuser::{
-    BsdFileFlags, Errno as Code, FileHandle, Filesystem, FopenFlags, Generation, INodeNo, IoctlFlags, KernelConfig,
-    LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus,
-    ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow,
-    WriteFlags,
+    BsdFileFlags, Errno as Code, FileHandle, Filesystem, FopenFlags, Generation, INodeNo, InitFlags, IoctlFlags,
+    KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
+    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr,
+    Request, TimeOrNow, WriteFlags,
 };
 use nix::errno::Errno;
 
@@ -39,6 +39,7 @@ use wire::{attributes, device, error, from_system, kind, missing, moment, new, o
 
 impl Filesystem for Kernel {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
+        self.opens_directories |= !config.capabilities().contains(InitFlags::FUSE_NO_OPENDIR_SUPPORT);
         agree(config, self.acls, self.requests.any_may_change());
         Ok(())
     }
@@ -197,7 +198,7 @@ impl Filesystem for Kernel {
 
     fn opendir(&self, request: &Request, node: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
         let _taken = self.taken(request);
-        let opened = self.requests.any_may_change().then_some(Ok(()));
+        let opened = self.opens_directories.then_some(Ok(()));
         answer_opening(reply, opened, kept_listing(&self.requests, node.0));
     }
 
