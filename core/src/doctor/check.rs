@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use condatainer_images::system::escape::without_numbers;
 use serde::Serialize;
 
 /// How a check came out.
@@ -123,7 +124,7 @@ impl Check {
     }
 
     fn new(id: &'static str, status: Status, found: impl Into<String>, cure: Option<String>) -> Self {
-        Self { id, group: group_of(id), status, found: found.into(), cure }
+        Self { id, group: group_of(id), status, found: without_numbers(&found.into()), cure }
     }
 }
 

@@ -17,9 +17,15 @@ pub fn escape(name: &[u8]) -> String {
     text
 }
 
-/// A message: on one line, and without the numbers that Rust writes behind the system's words, as in `Permission denied (os error 13)`.
+/// A message: on one line, and without the system's numbers.
 #[must_use]
 pub fn message(text: &str) -> String {
+    one_line(&without_numbers(text))
+}
+
+/// A text without the numbers that Rust writes behind the system's words, as in `Permission denied (os error 13)`.
+#[must_use]
+pub fn without_numbers(text: &str) -> String {
     let mut parts = text.split(" (os error ");
     let mut said = String::from(parts.next().unwrap_or_default());
     for part in parts {
@@ -28,7 +34,7 @@ pub fn message(text: &str) -> String {
             _ => said.extend([" (os error ", part]),
         }
     }
-    one_line(&said)
+    said
 }
 
 /// Text that has a stranger's names in it, on one line: what a terminal would obey is escaped, anything else stays as it is.
