@@ -7,7 +7,8 @@ pub(super) const LARGEST: u32 = 1 << 20;
 /// Requests for reading ahead that may wait for an answer.
 const READ_AHEAD: u16 = 64;
 
-/// `acls` says whether lists of access rights are obeyed, `may_change` whether others than the kernel may change something. What an old kernel
+/// `acls` says whether lists of access rights are obeyed, `may_change` whether content may change without the kernel's doing, or under
+/// another number. What an old kernel
 /// does not offer it does without.
 pub(super) fn agree(config: &mut KernelConfig, acls: bool, may_change: bool) {
     let mut wanted = InitFlags::FUSE_ASYNC_READ
