@@ -45,31 +45,50 @@ impl Overlay {
     /// The same, of a file of which no more than `length` bytes are needed.
     pub(super) fn up_to(&self, number: u64, length: u64) -> Answer<u32> {
         if let Some(ino) = self.in_image(number) {
-            self.keep_name(number)?;
+            self.keep_names(number)?;
             return Ok(ino);
         }
         // Nobody waits for a directory while others wait for him: damaged layers have directories in each other.
-        let place = self.place(number)?;
+        let places = self.places(number)?;
         let _turn = self.turns.take(number);
         if let Some(ino) = self.in_image(number) {
             return Ok(ino);
         }
-        self.copy(number, place.as_ref(), length)
+        let ino = self.copy(number, places.first(), length)?;
+        self.name_all(number, ino, places.get(1..).unwrap_or_default())?;
+        Ok(ino)
     }
 
-    /// A copy that has lost its last name in the image, and has others in the layers, gets one of those: what is changed of it is to last.
-    pub(super) fn keep_name(&self, number: u64) -> Answer<()> {
+    /// A file that was copied gets all its names that the kernel knows, before it is changed: what is changed by one of them is to last under each. Also
+    /// one that has lost its last name in the image.
+    pub(super) fn keep_names(&self, number: u64) -> Answer<()> {
         if !self.known.has_several(number) || self.names_below(number) == 0 {
             return Ok(());
         }
-        let has_none = |ino| Ok::<_, Errno>(self.upper.attributes(number_of(ino))?.links == 0);
         let Some(ino) = self.known.copy(number) else { return Ok(()) };
-        if !has_none(ino)? {
+        let is_nameless = self.upper.attributes(number_of(ino))?.links == 0;
+        if !self.known.takes_new_names(number) && !is_nameless {
             return Ok(());
         }
-        let Some(place) = self.place(number)? else { return Ok(()) };
-        let _turn = self.turns.take(number);
-        if has_none(ino)? { self.name_again(number, ino, &place) } else { Ok(()) }
+        let named = self.places(number).and_then(|places| {
+            let _turn = self.turns.take(number);
+            self.name_all(number, ino, &places)
+        });
+        named.inspect_err(|_| self.known.has_now_new_names(number))
+    }
+
+    /// A copy gets these names, as far as they are the layers' alone still. It is this thread's turn.
+    fn name_all(&self, number: u64, ino: u32, places: &[Place]) -> Answer<()> {
+        for place in places {
+            let _naming = self.naming.write();
+            match self.upper.name_copy(ino, place.borrowed()) {
+                Ok(()) => self.known.loses_name(number),
+                // Somebody has taken it away meanwhile, or given it to something else.
+                Err(Errno::EEXIST | Errno::ENOENT) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// A copy gets a name that is the layers' so far. It is this thread's turn.
@@ -86,23 +105,33 @@ impl Overlay {
         Ok(())
     }
 
-    /// Where something of the layers shows, in a directory that the image has; nowhere if all its names are gone.
-    fn place(&self, number: u64) -> Answer<Option<Place>> {
-        let mut is_unknown = false;
+    /// Where something of the layers shows, in directories that the image has: all that is known for a file that has several names, else one.
+    /// Nowhere if all its names are gone.
+    fn places(&self, number: u64) -> Answer<Vec<Place>> {
+        let says = self.lower.attributes(number)?;
+        let has_several = says.links > 1 && says.kind != FileType::Directory;
+        let (mut places, mut is_unknown) = (Vec::new(), false);
         for parent in self.known.parents(number) {
-            match self.place_in(parent, number) {
-                Ok(None) => {}
+            match self.places_in(parent, number, has_several) {
+                Ok(found) => places.extend(found),
                 // The kernel has forgotten the directory just now.
                 Err(Errno::ENOENT | Errno::ESTALE) => is_unknown = true,
-                found => return found,
+                Err(error) => return Err(error),
+            }
+            if !has_several && !places.is_empty() {
+                break;
             }
         }
-        if is_unknown { Err(Errno::ESTALE) } else { Ok(None) }
+        if places.is_empty() && is_unknown { Err(Errno::ESTALE) } else { Ok(places) }
     }
 
-    fn place_in(&self, parent: u64, number: u64) -> Answer<Option<Place>> {
-        let Some(name) = self.name(parent, number)? else { return Ok(None) };
-        Ok(Some(Place { directory: self.directory_up(parent)?, name }))
+    fn places_in(&self, parent: u64, number: u64, all: bool) -> Answer<Vec<Place>> {
+        let names = self.names(parent, number, all)?;
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let directory = self.directory_up(parent)?;
+        Ok(names.into_iter().map(|name| Place { directory, name }).collect())
     }
 
     /// As [`Self::up`] of a directory: first those that it is in.
@@ -112,7 +141,7 @@ impl Overlay {
             if !seen.insert(at) {
                 return Err(Errno::ELOOP);
             }
-            let named = |parent: u64| Ok(self.name(parent, at)?.map(|name| (at, parent, name)));
+            let named = |parent: u64| Ok(self.names(parent, at, false)?.pop().map(|name| (at, parent, name)));
             let step = self.known.parents(at).into_iter().find_map(|parent| named(parent).transpose());
             let Some(step) = step.transpose()? else {
                 // Somebody has copied it just now.
@@ -132,12 +161,12 @@ impl Overlay {
         self.in_image(directory).ok_or(Errno::ESTALE)
     }
 
-    /// A name by which a directory shows something of the layers.
-    fn name(&self, directory: u64, number: u64) -> Answer<Option<Vec<u8>>> {
+    /// The names by which a directory shows something of the layers, or one of them.
+    fn names(&self, directory: u64, number: u64, all: bool) -> Answer<Vec<Vec<u8>>> {
         if !self.shows_layers(directory) {
-            return Ok(None);
+            return Ok(Vec::new());
         }
-        let mut names = Vec::new();
+        let (mut names, mut shown) = (Vec::new(), Vec::new());
         // What a directory of the host lists has its number only when it is looked up.
         let is_fixed = !self.lower.may_change(directory);
         self.lower.list(directory, 0, &mut |listed| {
@@ -149,10 +178,13 @@ impl Overlay {
         for name in names {
             let found = self.find(directory, &name)?;
             if found.shows == Shows::Below && found.number_below() == Some(number) {
-                return Ok(Some(name));
+                shown.push(name);
+                if !all {
+                    break;
+                }
             }
         }
-        Ok(None)
+        Ok(shown)
     }
 
     /// Copies something of the layers, under a name if it has one. It is this thread's turn.

@@ -41,6 +41,8 @@ struct Thing {
     is_whole: bool,
     /// It was copied, and has several names in the layers.
     has_several: bool,
+    /// The kernel may know names of it by now that are still the layers' alone.
+    has_new_names: bool,
 }
 
 /// Something that the kernel has no more.
@@ -61,6 +63,7 @@ impl Known {
         let mut state = self.state.lock();
         let thing = state.things.entry(number).or_default();
         let before = std::mem::replace(&mut thing.parent, parent);
+        thing.has_new_names |= thing.copy != 0;
         thing.count = thing.count.saturating_add(1);
         if before != 0 && before != parent {
             let others = state.others.entry(number).or_default();
@@ -109,6 +112,17 @@ impl Known {
 
     pub(super) fn has_several(&self, number: u64) -> bool {
         self.state.lock().things.get(&number).is_some_and(|thing| thing.has_several)
+    }
+
+    /// Names of a copy may be the layers' alone.
+    pub(super) fn has_now_new_names(&self, number: u64) {
+        self.state.lock().things.entry(number).or_default().has_new_names = true;
+    }
+
+    /// Whether that is so; it is asked for once.
+    pub(super) fn takes_new_names(&self, number: u64) -> bool {
+        let mut state = self.state.lock();
+        state.things.get_mut(&number).is_some_and(|thing| std::mem::take(&mut thing.has_new_names))
     }
 
     /// One of its names is not the layers' any more.

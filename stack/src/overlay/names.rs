@@ -79,7 +79,7 @@ impl Overlay {
             self.known.loses_name(number);
         } else if let Some(number) = found.ino().and_then(|ino| self.known.original(ino)) {
             // If not now, then when it is changed next.
-            let _ = self.keep_name(number);
+            let _ = self.keep_names(number);
         }
     }
 
@@ -180,6 +180,8 @@ impl Overlay {
             }
             return Ok(ino);
         }
-        self.copy(number, Some(&Place { directory: parent, name: name.to_vec() }), u64::MAX)
+        let ino = self.copy(number, Some(&Place { directory: parent, name: name.to_vec() }), u64::MAX)?;
+        self.known.has_now_new_names(number);
+        Ok(ino)
     }
 }

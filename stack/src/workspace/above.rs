@@ -43,6 +43,12 @@ impl Workspace {
         Ok(self.entry_of(&named))
     }
 
+    /// A file that was copied gets another of the names that the layers have for it, unless the image has anything there.
+    pub(crate) fn name_copy(&self, ino: u32, (directory, name): Place<'_>) -> Answer<()> {
+        self.keep_own(name, || Ok(ino))?;
+        self.with_room(|| self.volume.name_copy(ino, directory, name))
+    }
+
     /// Takes a name away, where the image has it, and leaves a whiteout.
     pub(crate) fn hide(&self, (directory, name): Place<'_>, directory_wanted: bool) -> Answer<()> {
         let directory = self.directory_to_change(number::of(directory))?;

@@ -21,6 +21,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_killed_server_leaves_no_half_of_a_copy", a_killed_server_leaves_no_half_of_a_copy),
     ("who_is_killed_waits_for_no_copy", who_is_killed_waits_for_no_copy),
     ("a_name_in_a_forgotten_directory_is_no_obstacle", a_name_in_a_forgotten_directory_is_no_obstacle),
+    ("each_name_by_which_a_file_was_changed_lasts", each_name_by_which_a_file_was_changed_lasts),
     ("what_others_have_left_in_work_goes", what_others_have_left_in_work_goes),
 ];
 
@@ -294,6 +295,33 @@ fn a_name_in_a_forgotten_directory_is_no_obstacle() -> Result<(), String> {
         same(place.script(Who::Root, "cat $D/c/one").fine()?, "new".into())?;
     }
     Ok(())
+}
+
+/// The kernel tells a number, and not by which of its names somebody has it. So all that it knows are the copy's, and those that it learns later.
+fn each_name_by_which_a_file_was_changed_lasts() -> Result<(), String> {
+    let place = Place::new(16, &[], |_, lower| {
+        for directory in ["d", "e", "f"] {
+            fs::create_dir(lower.join(directory)).unwrap();
+        }
+        fs::write(lower.join("d/a"), "lower\n").unwrap();
+        for other in ["d/b", "e/c", "f/never"] {
+            fs::hard_link(lower.join("d/a"), lower.join(other)).unwrap();
+        }
+    });
+    place.pack("lower", "lower.sqf");
+    let times = "stat -c %y $D/d $D/e";
+    let before = place.script(Who::Plain, times).fine()?;
+    let change = "cd $D; echo one >> d/b; echo two >> e/c; cat d/a; stat -c %h d/a";
+    same(place.script(Who::Plain, change).fine()?, "lower\none\ntwo\n4".into())?;
+    place.check()?;
+    let see = "cd $D; cat d/a d/b e/c; stat -c %h e/c; test d/a -ef e/c; cat f/never";
+    same(place.script(Who::Plain, see).fine()?, format!("{}3\nlower", "lower\none\ntwo\n".repeat(3)))?;
+    // Nothing is new in their directories.
+    same(place.script(Who::Plain, times).fine()?, before)?;
+    // A name that is taken away stays away.
+    place.script(Who::Plain, "cd $D; rm d/a; echo three >> e/c; rm e/c; echo four >> d/b; ls -A d e").fine()?;
+    same(place.script(Who::Plain, "cd $D; ls -A d e; cat d/b | tail -n 2").fine()?, "d:\nb\n\ne:\nthree\nfour".into())?;
+    place.check()
 }
 
 fn what_others_have_left_in_work_goes() -> Result<(), String> {

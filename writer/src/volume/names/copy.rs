@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use super::super::base::{Volume, now};
 use super::super::flags::may_gain;
 use super::super::orphan;
-use super::plain::{Named, New, check, directory_of, make_node};
+use super::plain::{MOST_LINKS, Named, New, check, directory_of, make_node};
 use crate::directory;
 use crate::error::Result;
 use crate::inode::Node;
@@ -90,6 +90,31 @@ impl Volume {
             }
             node.write(handle)?;
             node.stat(&handle.geometry())
+        })
+    }
+}
+
+impl Volume {
+    /// A file that was copied has this name too, elsewhere: here it gets it, unless anything has it. The directory's times stay, and the file's.
+    ///
+    /// # Errors
+    /// Something has the name (`EEXIST`), the file has as many names as it can have (`EMLINK`), there is no room, …
+    pub fn name_copy(&self, ino: u32, directory: u32, name: &[u8]) -> Result<()> {
+        check(name)?;
+        self.change_with_room(|handle| {
+            let mut parent = without(handle, directory, name)?;
+            let mut node = Node::read(handle, ino)?;
+            let kind = node.inode()?.file_type();
+            match node.links()? {
+                _ if kind == FileType::Directory => return Err(Errno::EPERM.into()),
+                0 => orphan::remove(handle, &mut node)?,
+                MOST_LINKS.. => return Err(Errno::EMLINK.into()),
+                _ => {}
+            }
+            node.set_links(node.links()? + 1)?;
+            node.write(handle)?;
+            directory::insert(handle, &mut parent, name, ino, kind)?;
+            parent.write(handle)
         })
     }
 }
