@@ -83,8 +83,8 @@ impl Overlay {
             let _naming = self.naming.write();
             match self.upper.name_copy(ino, place.borrowed()) {
                 Ok(()) => self.known.loses_name(number),
-                // Somebody has taken it away meanwhile, or given it to something else.
-                Err(Errno::EEXIST | Errno::ENOENT) => {}
+                // Somebody has taken it away meanwhile, or given it to something else; or a file of the image cannot have so many.
+                Err(Errno::EEXIST | Errno::ENOENT | Errno::EMLINK) => {}
                 Err(error) => return Err(error),
             }
         }
