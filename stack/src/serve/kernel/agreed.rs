@@ -2,15 +2,15 @@
 
 use fuser::{InitFlags, KernelConfig};
 
+use super::super::requests::Requests;
+
 /// Bytes of one request to write, and of one to read.
 pub(super) const LARGEST: u32 = 1 << 20;
 /// Requests for reading ahead that may wait for an answer.
 const READ_AHEAD: u16 = 64;
 
-/// `acls` says whether lists of access rights are obeyed, `may_change` whether content may change without the kernel's doing, or under
-/// another number. What an old kernel
-/// does not offer it does without.
-pub(super) fn agree(config: &mut KernelConfig, acls: bool, may_change: bool) {
+/// `acls` says whether lists of access rights are obeyed. What an old kernel does not offer it does without.
+pub(super) fn agree(config: &mut KernelConfig, acls: bool, requests: &Requests) {
     let mut wanted = InitFlags::FUSE_ASYNC_READ
         | InitFlags::FUSE_ASYNC_DIO
         | InitFlags::FUSE_PARALLEL_DIROPS
@@ -21,8 +21,10 @@ pub(super) fn agree(config: &mut KernelConfig, acls: bool, may_change: bool) {
         | InitFlags::FUSE_MAX_PAGES
         | InitFlags::FUSE_DONT_MASK;
     wanted.set(InitFlags::FUSE_POSIX_ACL, acls);
-    // The kernel would read again what it has written itself: it hears only later of the time that the server has given that.
-    wanted.set(InitFlags::FUSE_AUTO_INVAL_DATA, may_change);
+    // The kernel drops what it keeps of a file when the file's time is new. Others may have written to a directory of the host; and below an
+    // overlay a file has a number, and content that the kernel keeps, for each of its names. Elsewhere the kernel would only read again
+    // what it has written itself.
+    wanted.set(InitFlags::FUSE_AUTO_INVAL_DATA, requests.any_may_change() || requests.are_below_an_overlay());
     let _ = config.add_capabilities(wanted & config.capabilities());
     let _ = config.set_max_write(LARGEST);
     if let Err(most) = config.set_max_readahead(LARGEST) {

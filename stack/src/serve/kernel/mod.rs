@@ -40,9 +40,7 @@ use wire::{attributes, device, error, from_system, kind, missing, moment, new, o
 impl Filesystem for Kernel {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
         self.opens_directories |= !config.capabilities().contains(InitFlags::FUSE_NO_OPENDIR_SUPPORT);
-        // Below an overlay a file with several names has a number for each, and the kernel keeps content for each.
-        let may_change = self.requests.any_may_change() || self.requests.are_below_an_overlay();
-        agree(config, self.acls, may_change);
+        agree(config, self.acls, &self.requests);
         Ok(())
     }
 
