@@ -280,6 +280,21 @@ fn at_most_a_dozen_names_stand_side_by_side() {
     assert!(crowded.is_empty(), "{}", crowded.join("\n"));
 }
 
+/// What a reader can keep in his head; CONTRIBUTING.md has the rule.
+const LONGEST: usize = 400;
+
+#[test]
+fn every_file_fits_in_one_head() {
+    let lines = |path: &PathBuf| fs::read_to_string(path).unwrap().lines().count();
+    let entries = fs::read_dir(top()).unwrap().flatten().filter(|entry| entry.path().is_dir());
+    // What is built, and caches.
+    let is_source = |name: &str| name != "target" && !name.starts_with('.');
+    let rooms = entries.filter(|entry| is_source(&entry.file_name().to_string_lossy()));
+    let sources: Vec<PathBuf> = rooms.flat_map(|room| rust_files(&room.path())).collect();
+    let long: Vec<_> = sources.iter().map(|path| (lines(path), path)).filter(|(lines, _)| *lines > LONGEST).collect();
+    assert!(long.is_empty() && sources.len() > 900, "{} files, {long:?}", sources.len());
+}
+
 /// What serves only starts whose layers the engine mounts: by which words it is named, where it lies, and the files that may know of it. It
 /// could be deleted together with these words in them.
 const OF_THE_ENGINES_MOUNTS: [(&str, &str, &[&str]); 4] = [

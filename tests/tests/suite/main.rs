@@ -102,6 +102,7 @@ fn suite() -> Suite {
             Theme { name: "secrets", tests: slurm::secrets::tests() },
             Theme { name: "setuid", tests: site::setuid::tests() },
             Theme { name: "singularity", tests: site::singularity::tests() },
+            Theme { name: "slips", tests: site::slips::tests() },
         ],
     }
 }

@@ -12,39 +12,12 @@ tests! {
         e_takes_the_workspace_image, e_opens_a_shell, overlay_info_in_json, overlay_info_of_an_image_in_use, overlay_info_of_every_kind, overlay_chown_and_back,
         a_dry_run_starts_nothing, user_namespaces_switched_off_is_said, the_user_configures_a_base,
     ];
-    Slurm, Desk: [usage_errors_are_2, slips_get_the_hint_that_helps, o_never_overwrites, completions_are_printed, any_name_can_be_told, json_has_nothing_that_a_terminal_obeys, who_has_seen_enough_may_go];
+    Slurm, Desk: [usage_errors_are_2, o_never_overwrites, completions_are_printed, any_name_can_be_told, json_has_nothing_that_a_terminal_obeys, who_has_seen_enough_may_go];
 }
 
 /// Runs the program with these arguments.
 fn condatainer(desk: &Desk, arguments: &[&str]) -> Result<cluster::Output> {
     desk.run(&[&["condatainer"], arguments].concat())
-}
-
-/// None of them starts anything.
-fn slips_get_the_hint_that_helps(desk: &Desk) -> Result<()> {
-    desk.image("env.img")?;
-    for (line, hint) in [
-        ("exec env.img tool --help", "env.img: is an image, not a command: 'condatainer exec -o env.img tool --help'"),
-        ("e env.img tool", "tool: no such layer"),
-        ("e env.img tool", "; a command comes after '--': 'condatainer e env.img -- tool'"),
-        ("e -o env.img", "unexpected argument '-o'"),
-        ("e env.img --version", "to pass '--version' as a value, use '-- --version'"),
-        ("shell env.img", "shell: no such verb: 'condatainer e' opens a shell in an image"),
-        (
-            "exec --writable-tmpfs -o env.img true",
-            "--writable-tmpfs: no such option: --tmp makes everything writable for one run",
-        ),
-        ("exec -o envv.img true", "envv.img: no such file or directory: did you mean env.img?"),
-        ("overlay check Env.img", "Env.img: no such file or directory: did you mean env.img?"),
-        ("overlay chown -u no-such-user env.img", "no such user on this machine; write a name, or a number"),
-        ("overlay chown -u 4242 env.img", "-u 4242: this machine knows no such user, so name the group too (-g)"),
-        ("overlay resize -s 1M env.img", "env.img: 1.00 MiB are too few for an image; the least is 64 MiB (-s 64M)"),
-    ] {
-        let output = desk.script(&format!("condatainer {line}"))?;
-        ensure!(output.code != 0 && output.stderr.contains(hint), "{line}: {output:?}");
-    }
-    desk.script("condatainer overlay chown -u alice env.img && condatainer overlay chown -u alice -g alice --from root:root env.img")?.success()?;
-    Ok(())
 }
 
 fn exec_is_read_only_unless_asked(desk: &Desk) -> Result<()> {

@@ -7,3 +7,4 @@ pub(crate) mod every_engine;
 pub(crate) mod releases;
 pub(crate) mod setuid;
 pub(crate) mod singularity;
+pub(crate) mod slips;

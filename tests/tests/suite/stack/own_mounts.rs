@@ -371,12 +371,8 @@ fn auto_leaves_a_start_to_the_engine_late(desk: &Desk) -> Result<()> {
         let exec = format!("condatainer exec --mounts={who} $(printf -- '-o %s ' ?.sqf) -- sh -c 'ls /opt | wc -l'");
         desk.script(&format!("export PATH=$PWD/bin:$PATH; ulimit -S -n 12; {exec}"))
     };
-    let auto = start("auto")?.says("10")?;
-    let lines: Vec<_> = auto.stderr.lines().collect();
-    let is_said = |line: &str| {
-        line.contains("the engine mounts the layers of this start: ") && line.ends_with("Too many open files")
-    };
-    ensure!(lines.len() == 1 && is_said(lines[0]), "{auto:?}");
+    let auto = start("auto")?.says("10")?.complains("the engine mounts the layers of this start: ")?;
+    ensure!(auto.stderr.lines().count() == 1 && auto.stderr.ends_with("Too many open files\n"), "{auto:?}");
     desk.refused(start("own")?, "Too many open files")?;
     nothing_is_left(desk)
 }

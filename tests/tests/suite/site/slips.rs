@@ -1,0 +1,35 @@
+//! Slips at a prompt, and words of other tools: the answer is the line that was probably meant. None of them starts anything.
+
+use anyhow::{Result, ensure};
+
+use crate::support::{Desk, tests};
+
+tests! {
+    Slurm, Desk: [they_get_the_hint_that_helps];
+}
+
+fn they_get_the_hint_that_helps(desk: &Desk) -> Result<()> {
+    desk.image("env.img")?;
+    for (line, hint) in [
+        ("exec env.img tool --help", "env.img: is an image, not a command: 'condatainer exec -o env.img tool --help'"),
+        ("e env.img tool", "tool: no such layer"),
+        ("e env.img tool", "; a command comes after '--': 'condatainer e env.img -- tool'"),
+        ("e -o env.img", "unexpected argument '-o'"),
+        ("e env.img --version", "to pass '--version' as a value, use '-- --version'"),
+        ("shell env.img", "shell: no such verb: 'condatainer e' opens a shell in an image"),
+        (
+            "exec --writable-tmpfs -o env.img true",
+            "--writable-tmpfs: no such option: --tmp makes everything writable for one run",
+        ),
+        ("exec -o envv.img true", "envv.img: no such file or directory: did you mean env.img?"),
+        ("overlay check Env.img", "Env.img: no such file or directory: did you mean env.img?"),
+        ("overlay chown -u no-such-user env.img", "no such user on this machine; write a name, or a number"),
+        ("overlay chown -u 4242 env.img", "-u 4242: this machine knows no such user, so name the group too (-g)"),
+        ("overlay resize -s 1M env.img", "env.img: 1.00 MiB are too few for an image; the least is 64 MiB (-s 64M)"),
+    ] {
+        let output = desk.script(&format!("condatainer {line}"))?;
+        ensure!(output.code != 0 && output.stderr.contains(hint), "{line}: {output:?}");
+    }
+    desk.script("condatainer overlay chown -u alice env.img && condatainer overlay chown -u alice -g alice --from root:root env.img")?.success()?;
+    Ok(())
+}
