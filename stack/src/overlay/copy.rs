@@ -70,37 +70,31 @@ impl Overlay {
         if !self.known.takes_new_names(number) && !is_nameless {
             return Ok(());
         }
-        let named = self.places(number).and_then(|places| {
-            let _turn = self.turns.take(number);
-            self.name_all(number, ino, &places)
-        });
-        named.inspect_err(|_| self.known.has_now_new_names(number))
+        let places = self.places(number).inspect_err(|_| self.known.note_new_names(number))?;
+        let _turn = self.turns.take(number);
+        self.name_all(number, ino, &places)
     }
 
-    /// A copy gets these names, as far as they are the layers' alone still. It is this thread's turn.
+    /// A copy gets these names, as far as they are the layers' alone still. Those that it does not get for want of room it gets when it is changed next.
+    /// It is this thread's turn.
     fn name_all(&self, number: u64, ino: u32, places: &[Place]) -> Answer<()> {
         for place in places {
-            let _naming = self.naming.write();
-            match self.upper.name_copy(ino, place.borrowed()) {
-                Ok(()) => self.known.loses_name(number),
+            match self.name_too(number, ino, place) {
                 // Somebody has taken it away meanwhile, or given it to something else; or a file of the image cannot have so many.
-                Err(Errno::EEXIST | Errno::ENOENT | Errno::EMLINK) => {}
-                Err(error) => return Err(error),
+                Ok(()) | Err(Errno::EEXIST | Errno::ENOENT | Errno::EMLINK) => {}
+                Err(error) => {
+                    self.known.note_new_names(number);
+                    return Err(error);
+                }
             }
         }
         Ok(())
     }
 
     /// A copy gets a name that is the layers' so far. It is this thread's turn.
-    pub(super) fn name_again(&self, number: u64, ino: u32, place: &Place) -> Answer<()> {
-        let says = self.upper.attributes(number_of(ino))?;
+    pub(super) fn name_too(&self, number: u64, ino: u32, place: &Place) -> Answer<()> {
         let _naming = self.naming.write();
-        if says.links == 0 {
-            self.upper.end_copy(ino, Some(place.borrowed()), &says, &Vec::new())?;
-        } else {
-            let entry = self.upper.link_over(ino, place.borrowed())?;
-            self.upper.forget(entry.node, 1);
-        }
+        self.upper.name_copy(ino, place.borrowed())?;
         self.known.loses_name(number);
         Ok(())
     }
@@ -192,7 +186,7 @@ impl Overlay {
         let says = self.lower.attributes(number)?;
         let xattrs = self.xattrs_below(number)?;
         if says.links > 1 && says.kind != FileType::Directory {
-            self.known.has_now_several(number);
+            self.known.note_several(number);
         }
         match (says.kind, place) {
             (FileType::Regular, _) => self.copy_file(number, place, &says, &xattrs, length),

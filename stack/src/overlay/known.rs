@@ -106,7 +106,7 @@ impl Known {
     }
 
     /// What was copied has several names in the layers.
-    pub(super) fn has_now_several(&self, number: u64) {
+    pub(super) fn note_several(&self, number: u64) {
         self.state.lock().things.entry(number).or_default().has_several = true;
     }
 
@@ -115,7 +115,7 @@ impl Known {
     }
 
     /// Names of a copy may be the layers' alone.
-    pub(super) fn has_now_new_names(&self, number: u64) {
+    pub(super) fn note_new_names(&self, number: u64) {
         self.state.lock().things.entry(number).or_default().has_new_names = true;
     }
 
@@ -138,7 +138,7 @@ impl Known {
     }
 
     /// The image has all of a directory.
-    pub(super) fn is_now_whole(&self, number: u64) {
+    pub(super) fn note_whole(&self, number: u64) {
         self.state.lock().things.entry(number).or_default().is_whole = true;
     }
 

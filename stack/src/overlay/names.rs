@@ -176,12 +176,12 @@ impl Overlay {
         let _turn = self.turns.take(number);
         if let Some(ino) = self.in_image(number) {
             if number & WRITABLE == 0 && self.find(directory, name)?.ino().is_none() {
-                self.name_again(number, ino, &Place { directory: parent, name: name.to_vec() })?;
+                self.name_too(number, ino, &Place { directory: parent, name: name.to_vec() })?;
             }
             return Ok(ino);
         }
         let ino = self.copy(number, Some(&Place { directory: parent, name: name.to_vec() }), u64::MAX)?;
-        self.known.has_now_new_names(number);
+        self.known.note_new_names(number);
         Ok(ino)
     }
 }

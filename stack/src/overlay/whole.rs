@@ -91,7 +91,7 @@ impl Overlay {
             self.forget(number, 0);
         }
         self.upper.set_opaque(ino)?;
-        self.known.is_now_whole(directory);
+        self.known.note_whole(directory);
         // There is nothing below that they could hide, and the kernel's overlay would list them.
         self.upper.clear_whiteouts(ino)?;
         Ok(ino)
