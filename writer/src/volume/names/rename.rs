@@ -109,7 +109,7 @@ impl Volume {
             if directory::find(handle, &parent, hidden)?.is_some() {
                 let is_gone = one_name_fewer(handle, &mut mark.node)?;
                 mark.node.write(handle)?;
-                return Ok((is_gone && !self.users.has(mark.node.ino)).then_some(mark.node.ino));
+                return Ok(is_gone.then_some(mark.node.ino));
             }
             let ids = parent.inode()?.ids();
             let inode = mark.node.inode_mut()?;
@@ -126,9 +126,7 @@ impl Volume {
             parent.write(handle)?;
             Ok(None)
         })?;
-        if let Some(ino) = gone {
-            self.free(ino);
-        }
+        self.free_unused(gone);
         Ok(())
     }
 
@@ -144,7 +142,7 @@ impl Volume {
                 directory::remove(handle, &node, &mark.found.place)?;
                 let is_gone = one_name_fewer(handle, &mut mark.node)?;
                 mark.node.write(handle)?;
-                gone = (is_gone && !self.users.has(mark.node.ino)).then_some(mark.node.ino);
+                gone = is_gone.then_some(mark.node.ino);
             }
             for name in names {
                 xattr::set(handle, &mut node, name, b"y", xattr::How::Any)?;
@@ -152,9 +150,7 @@ impl Volume {
             node.write(handle)?;
             Ok(gone)
         })?;
-        if let Some(ino) = gone {
-            self.free(ino);
-        }
+        self.free_unused(gone);
         Ok(())
     }
 }
