@@ -80,15 +80,10 @@ impl Volume {
                     }
                     exchange(handle, (source, moved), (target, other)).map(|()| None)
                 }
-                replaced => {
-                    let gone = move_over(handle, (source, from.1, moved), (target, to.1, replaced), how)?;
-                    Ok(gone.filter(|ino| !self.users.has(*ino)))
-                }
+                replaced => move_over(handle, (source, from.1, moved), (target, to.1, replaced), how),
             }
         })?;
-        if let Some(ino) = gone {
-            self.free(ino);
-        }
+        self.free_unused(gone);
         Ok(())
     }
 }
