@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Times what a program writes in a workspace image: with condatainer, with the apptainer command that one would write by hand, and in a directory
 # of the host's that the container shows, on the same disk in the same run. As alice, where pip reaches an index, with 16 GB of room. The
-# medians of RUNS (3) rounds, in seconds. TREES files are unpacked, PACKAGES installed; 200,000 names in one directory are made in tenths, not by
-# hand, which would take minutes.
+# medians of RUNS (3) rounds, in seconds. TREES files are unpacked, PACKAGES installed, 4,000 files of a lower layer changed; 200,000 names in one
+# directory are made in tenths, not by hand, which would take minutes. WHAT chooses among all these.
 set -euo pipefail
 cd "$HOME"
 runs=${RUNS:-3} base=/srv/base/base.sqf
@@ -47,6 +47,15 @@ def names():
         for n in range(20000 * tenth, 20000 * (tenth + 1)): os.close(os.open(f'{place}/names/a-name-of-some-length-{n:06}', os.O_CREAT | os.O_WRONLY))
         took.append(time.monotonic() - before)
     print('names_first_tenth', took[0]); print('names_last_tenth', took[9], flush=True)
+# What a lower layer has, which is copied when it changes.
+lower = '/lower' if place == '/ext3' else f'{place}/lower'
+def append():
+    for n in range(2000):
+        with open(f'{lower}/a/{n}', 'ab') as file: file.write(b'x')
+def chmod():
+    for n in range(2000): os.chmod(f'{lower}/b/{n}', 0o600)
+def find(): subprocess.run(['find', lower, '-ls'], stdout=subprocess.DEVNULL, check=True)
+def clear(): shutil.rmtree(lower)
 for name in what:
     before = time.monotonic(); globals()[name](); print(name, time.monotonic() - before, flush=True)
 P
@@ -58,21 +67,25 @@ for n in range(int(sys.argv[1])):
     with open(f'tree/{n // 2000}/{n // 100}/f{n}', 'wb') as file: file.write(b'%d\n' % n * (n % 400))
 P
 tar cf tree.tar -C tree . && rm -r tree
-what='create rename remove untar write_1m read_1m write_64k sqlite'
-if [ -n "$packages" ]; then
+mkdir -p layer/lower/{a,b}
+python3 -c 'for n in range(4000): open("layer/lower/%s/%d" % ("ab"[n // 2000], n % 2000), "wb").write(b"%d\n" % n * 200)'
+mksquashfs layer lower.sqf -quiet -no-progress > /dev/null
+what=${WHAT-create rename remove untar write_1m read_1m write_64k sqlite append chmod find clear pip names}
+if [[ " $what " = *' pip '* && -n "$packages" ]]; then
     condatainer -q exec python3 -m venv tool
     condatainer -q exec tool/bin/pip download -q -d wheels $packages
-    what="$what pip"
+else
+    what=${what/ pip/}
 fi
 export PACKAGES=$packages
 
 # NAME FILE COMMAND...: runs it, and keeps `what seconds` in FILE
 row() { local file=$1; shift; "$@" | tee -a "$file" | sed "s/^/${file%.*} /" >&2; }
 one() { # FILE-SUFFIX PIN: all three once, one after the other
-    rm -rf bare; mkdir bare; row "bare.$1" $2 condatainer -q exec --bind "$PWD/bare:/bare" -- python3 work.py /bare $what names
+    rm -rf bare; mkdir bare; cp -r layer/lower bare; row "bare.$1" $2 condatainer -q exec --bind "$PWD/bare:/bare" -- python3 work.py /bare $what
     rm -f a.img b.img; condatainer -q o -s 4G a.img; apptainer overlay create --size 4096 b.img
-    row "ours.$1" $2 condatainer -q exec -o a.img:rw -- python3 work.py /ext3 $what names
-    row "hand.$1" $2 apptainer -q exec --overlay b.img "$base" sh -c "mkdir -p /ext3 && exec python3 work.py /ext3 $what"
+    row "ours.$1" $2 condatainer -q exec -o lower.sqf -o a.img:rw -- python3 work.py /ext3 $what
+    row "hand.$1" $2 apptainer -q exec --overlay lower.sqf --overlay b.img "$base" sh -c "mkdir -p /ext3 && exec python3 work.py /ext3 ${what/ names/}"
 }
 table() { # SUFFIX
     awk -v suffix="$1" '
