@@ -1,11 +1,12 @@
-//! Slips at a prompt, and words of other tools: the answer is the line that was probably meant. None of them starts anything.
+//! Slips at a prompt, and words of other tools: the answer is the line that was probably meant, and is true.
 
 use anyhow::{Result, ensure};
 
-use crate::support::{Desk, tests};
+use crate::support::{Desk, Expect, tests};
 
 tests! {
     Slurm, Desk: [they_get_the_hint_that_helps];
+    Apptainer, Desk: [what_is_answered_is_so];
 }
 
 fn they_get_the_hint_that_helps(desk: &Desk) -> Result<()> {
@@ -31,5 +32,26 @@ fn they_get_the_hint_that_helps(desk: &Desk) -> Result<()> {
         ensure!(output.code != 0 && output.stderr.contains(hint), "{line}: {output:?}");
     }
     desk.script("condatainer overlay chown -u alice env.img && condatainer overlay chown -u alice -g alice --from root:root env.img")?.success()?;
+    Ok(())
+}
+
+/// Variables in the place of Apptainer's options, and options that are understood.
+fn what_is_answered_is_so(desk: &Desk) -> Result<()> {
+    desk.image("env.img")?;
+    desk.script("mkdir other; touch other/there")?.success()?;
+    let (image, other) = (desk.path("env.img"), desk.path("other"));
+    let start = format!("condatainer exec -o {image}");
+    for (line, said) in [
+        (format!("WORD=plain {start} printenv WORD"), "plain"),
+        (format!("WORD=plain APPTAINER_CLEANENV=1 {start} sh -c 'echo \"[$WORD]\"'"), "[]"),
+        (format!("APPTAINER_NO_HOME=1 {start} sh -c '[ ! -e {other} ] && echo gone'"), "gone"),
+        (format!("APPTAINER_CONTAIN=1 {start} --pwd / sh -c '[ ! -e {other} ] && echo gone'"), "gone"),
+        (format!("APPTAINER_CONTAINALL=1 {start} --pwd / sh -c '[ ! -e {other} ] && echo gone'"), "gone"),
+        (format!("APPTAINER_HOME={other}:$HOME {start} --pwd / ls $HOME"), "there"),
+        (format!("APPTAINER_NO_MOUNT=tmp {start} --pwd / sh -c 'ls -A /tmp | wc -l'"), "0"),
+        (format!("{start} --nv -B {other}:/mnt ls /mnt"), "there"),
+    ] {
+        desk.script(&format!("cd /tmp; {line}"))?.says(said)?;
+    }
     Ok(())
 }
