@@ -41,7 +41,9 @@ impl Tried {
         }
     }
 
+    /// What is not begun is begun: what was not tried is not known to work.
     fn found(&self) -> Found {
+        self.begin_by(Path::new(PROGRAM));
         let mut trial = self.trial.borrow_mut();
         self.found.get_or_init(|| trial.as_mut().map(Trial::found).unwrap_or_default()).clone()
     }
