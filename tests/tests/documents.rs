@@ -190,10 +190,10 @@ fn every_key_of_the_configuration_is_shown() {
     let keys: BTreeSet<&str> = fields.map(|(key, _)| key).collect();
     assert!(keys.contains("base") && keys.len() > 9, "{keys:?}");
     let sample = read(&top().join("packaging/config.toml.example"));
-    let guide = read(&top().join("docs/admin.md"));
+    let guide = read(&top().join("docs/admin/configuration.md"));
     let guide = guide.split("```toml").skip(1).filter_map(|rest| rest.split_once("```")).map(|(block, _)| block);
     let guide = guide.collect::<String>();
-    for (name, text) in [("packaging/config.toml.example", sample), ("docs/admin.md", guide)] {
+    for (name, text) in [("packaging/config.toml.example", sample), ("docs/admin/configuration.md", guide)] {
         let shown: BTreeSet<&str> = text.lines().filter_map(shown_key).collect();
         assert_eq!(shown, keys, "{name}");
     }

@@ -108,7 +108,7 @@ fn not_enabled(facts: &Facts) -> Check {
         (Ok(false), None) => Check::failed(
             ID,
             "there is no plugstack.conf: srun --condatainer-overlay is unknown here",
-            "as root: enable it as docs/admin.md says; or leave this check out (--skip plugin)",
+            "as root: enable it as docs/admin/install.md says; or leave this check out (--skip plugin)",
         ),
     }
 }

@@ -143,7 +143,7 @@ fn hard_links_of_the_written_image_stay_one_file(desk: &Desk) -> Result<()> {
     desk.is_clean("top.img")
 }
 
-/// A new directory does not get the bit from its parent, nor the group: docs/user.md says so.
+/// A new directory does not get the bit from its parent, nor the group: docs/guide/modes.md says so.
 pub(crate) fn set_group_id_stays(desk: &Desk) -> Result<()> {
     desk.squashfs("low.sqf", "mkdir -p mail/below; chmod 2775 mail; chmod 2750 mail/below")?;
     desk.image("top.img")?;

@@ -14,7 +14,7 @@ tests! {
 }
 
 /// What the user guide has its reader write.
-const GUIDE: &str = include_str!("../../../../docs/user.md");
+const GUIDE: &str = include_str!("../../../../docs/guide/environments.md");
 
 /// What such an installer leaves of the host in a fish.
 const CONFIG_FISH: &str = "set -gx PATH $HOME/miniconda3/bin $PATH
