@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 
 use crate::library::check::ScriptCheckArgs;
 use crate::library::create::args::BuildArgs;
@@ -30,41 +30,81 @@ use crate::start::slurm::task::TaskArgs;
 
 /// Run commands in overlay images, and make and maintain such images.
 #[derive(Debug, Parser)]
-#[command(name = "condatainer", version, max_term_width = 100)]
+#[command(name = "condatainer", version, max_term_width = 100, disable_help_flag = true, disable_version_flag = true)]
 pub(crate) struct Cli {
-    /// Say errors only
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
-    pub(crate) quiet: bool,
-    /// Say what is being run
-    #[arg(short, long, global = true)]
-    pub(crate) verbose: bool,
     #[command(subcommand)]
     pub(crate) verb: Verb,
+    /// Say errors only
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = COMMON)]
+    pub(crate) quiet: bool,
+    /// Say what is being run
+    #[arg(short, long, global = true, help_heading = COMMON)]
+    pub(crate) verbose: bool,
+    /// Print help
+    #[arg(short, long, global = true, action = ArgAction::Help, help_heading = COMMON)]
+    help: Option<bool>,
+    /// Print version
+    #[arg(short = 'V', long, action = ArgAction::Version, help_heading = COMMON)]
+    version: Option<bool>,
+}
+
+/// The heading of the options that every verb has. It comes last.
+const COMMON: &str = "Common options";
+
+/// The verbs as `condatainer --help` groups them.
+const GROUPS: [(&str, &[&str]); 3] = [
+    ("Run something", &["e", "exec", "run", "join", "ps"]),
+    ("Images and layers", &["o", "overlay", "create", "list", "info", "check", "remove"]),
+    ("This machine", &["doctor", "config", "completions", "help"]),
+];
+
+impl Cli {
+    /// The definitions, with the verbs in groups.
+    pub(crate) fn grouped() -> clap::Command {
+        let cli = Self::command();
+        let (header, literal) = (*cli.get_styles().get_header(), *cli.get_styles().get_literal());
+        let about = |verb: &str| match cli.find_subcommand(verb) {
+            Some(found) => found.get_about().map(ToString::to_string).unwrap_or_default(),
+            None => "Print this, or the help of a verb".into(),
+        };
+        let line = |verb: &str| format!("  {literal}{verb:<11}{literal:#}  {}\n", about(verb));
+        let group = |(heading, verbs): &(&str, &[&str])| {
+            let lines: String = verbs.iter().map(|verb| line(verb)).collect();
+            format!("{header}{heading}:{header:#}\n{lines}\n")
+        };
+        let groups: String = GROUPS.iter().map(group).collect();
+        let template = format!(
+            "{{about}}\n\n{{usage-heading}} {{usage}}\n\n{groups}{header}{COMMON}:{header:#}\n{{options}}{{after-help}}"
+        );
+        cli.help_template(template)
+    }
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Run a command in a stack of layers (read-only unless said otherwise)
+    /// Run a command in layers, read-only unless you say otherwise
     #[command(
         after_help = "Examples:\n  condatainer exec -o samtools/1.16 -o env.img python train.py\n  condatainer exec -w -o env.img -- pip install numpy\n  condatainer exec --dry-run -o env.img true\n\nExit code: the command's own; 125 it could not be started, 126 not executable, 127 not found."
     )]
     Exec(ExecArgs),
-    /// Work in an image: writable, a shell unless a command is given
+    /// Work in an image that is writable: a shell, or a command
     #[command(
         after_help = "Examples:\n  condatainer e                        a shell in ./env.img\n  condatainer e r4.4.3 tools.sqf -- R  R, with two layers below ./env.img\n  condatainer e -r env.img -- ls /ext3 read-only"
     )]
     E(EditArgs),
-    /// Run a script with the layers that its #DEP: lines name; a script with #SBATCH lines is submitted
+    /// Run a script in the layers that its #DEP: lines name
+    ///
+    /// A script with #SBATCH lines is submitted.
     #[command(
         after_help = "Examples:\n  condatainer run job.sh sample1              here, in a job, or submitted if it has #SBATCH lines\n  condatainer run --no-submit job.sh          right here\n  condatainer run --sbatch=--mem=16G job.sh   another option for sbatch\n  sbatch --wrap 'condatainer run job.sh'\n\nLines of a script:\n  #DEP: samtools/1.22      a layer: a name or a path, lowest first\n  #CNT -w --env NAME=VALUE options: -w --tmp -f --no-fakeroot -b -o --bind --env --pwd\n\nPrints the job's number when it was submitted. Exit code: the script's own; 125 it could not be started."
     )]
     Run(RunArgs),
-    /// Look whether everything is there that scripts need
+    /// Check that a script's dependencies exist
     #[command(
         after_help = "Examples:\n  condatainer check job.sh\n  condatainer check scripts/    every .sh file in a directory\n\nExit code: 0 nothing is missing, 1 something is."
     )]
     Check(ScriptCheckArgs),
-    /// Build a layer: from a definition, from an image of a registry or file, or from conda packages
+    /// Build a layer: of an image, a definition, or conda packages
     #[command(
         after_help = "Examples:\n  condatainer create -s docker://debian:trixie -n debian/13   debian--13.sqf in your image directory\n  condatainer create -f tools.def -p tools.sqf               what a definition says\n  condatainer create -s image.tar -p base.sqf                an archive that docker or skopeo wrote\n  condatainer create samtools/1.22 -c bioconda -c conda-forge   a module: /cnt/samtools/1.22\n  condatainer create -n py python=3.12 numpy                 a conda environment: py.sqf\n  condatainer create -f environment.yml -n py                the same from a file\n  condatainer create -u -p tools.sqf                         once more, from what it was made from\n  condatainer create -f tools.def -- --build-arg version=2   further options of 'apptainer build'\n\nWithout -n and -p the layer lies beside the definition. It is made whole or not at all."
     )]
@@ -77,13 +117,13 @@ pub(crate) enum Verb {
     /// Make and maintain overlay images
     #[command(subcommand)]
     Overlay(OverlayVerb),
-    /// Show the layers that can be named
+    /// List the layers that have a name, and what each is for
     #[command(
         visible_alias = "ls",
-        after_help = "Examples:\n  condatainer list                 all, directory by directory\n  condatainer list samtools 1.2    names that contain both\n  condatainer list 'r*' -w         with what they are for"
+        after_help = "Examples:\n  condatainer list                 all, directory by directory\n  condatainer list samtools 1.2    names that contain both\n  condatainer list --names 'r*'    names only, for a script"
     )]
     List(ListArgs),
-    /// Show what a layer is: its kind, its programs and variables; for an image, whose it is and who uses it
+    /// Show what a layer is, whose it is and who uses it
     #[command(
         after_help = "Examples:\n  condatainer info samtools/1.16\n  condatainer info env.img        the same as 'overlay info env.img'"
     )]
@@ -94,12 +134,16 @@ pub(crate) enum Verb {
         after_help = "Examples:\n  condatainer remove samtools/1.16\n  condatainer remove 'samtools/*'\n  condatainer remove -y ./old.sqf"
     )]
     Remove(RemoveArgs),
-    /// Show the containers on this machine: of Slurm steps, and those that you have started
+    /// Show the containers on this machine
+    ///
+    /// Those of Slurm steps, and those that you have started.
     #[command(
         after_help = "Examples:\n  condatainer ps\n  srun --overlap --jobid=1234 --condatainer-off condatainer ps    on the node of a job"
     )]
     Ps(PsArgs),
-    /// Open a shell, or run a command, in a container of yours that runs
+    /// Open a shell in a container of yours that runs
+    ///
+    /// Or run a command there.
     #[command(
         after_help = "Examples:\n  condatainer join env.img       a second shell where 'condatainer e' works in env.img\n  condatainer join 4711 top      a command in the container that process 4711 is in\n  condatainer join 1234            a shell in job 1234's container on this node\n  condatainer join 1234.0 ps ax    a command in that of its step 0\n  srun --overlap --jobid=1234 --condatainer-off --pty condatainer join 1234    from elsewhere\n\nExit code: the command's own; 125 the container cannot be entered."
     )]
@@ -109,7 +153,7 @@ pub(crate) enum Verb {
         after_help = "Examples:\n  condatainer config\n  condatainer config --json\n\nFiles: /etc/condatainer/config.toml, then ~/.config/condatainer/config.toml. Keys that users may set have a variable CONDATAINER_KEY."
     )]
     Config(ConfigArgs),
-    /// Say whether containers can start on this machine, and what to do where they cannot
+    /// Check whether containers can start here, and say what to do
     #[command(
         after_help = "Examples:\n  condatainer doctor                 everything, and locks in the working directory\n  condatainer doctor --start         start a container too\n  condatainer doctor /scratch/me     do locks work there?\n  condatainer doctor --node          as root: is this node fit? Silent if it is\n\nExit code: 0 nothing failed (there may be warnings), 1 something failed."
     )]
@@ -206,7 +250,44 @@ mod tests {
 
     #[test]
     fn definitions_are_consistent() {
-        Cli::command().debug_assert();
+        Cli::grouped().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_is_in_one_group() {
+        let cli = Cli::command();
+        let mut visible: Vec<&str> = cli
+            .get_subcommands()
+            .filter(|verb| !verb.is_hide_set())
+            .map(|verb| verb.get_name())
+            .chain(["help"])
+            .collect();
+        let mut grouped: Vec<&str> = GROUPS.iter().flat_map(|(_, verbs)| *verbs).copied().collect();
+        visible.sort_unstable();
+        grouped.sort_unstable();
+        assert_eq!(visible, grouped);
+        let help = Cli::grouped().render_help().to_string();
+        assert!(
+            help.contains("This machine:\n  doctor       Check") && help.contains("Common options:\n  -q"),
+            "{help}"
+        );
+        assert!(help.lines().all(|line| line.chars().count() < 80), "{help}");
+    }
+
+    /// One line an option, and those that every verb has at the end.
+    #[test]
+    fn common_options_come_last() {
+        let mut cli = Cli::grouped();
+        cli.build();
+        for verb in ["exec", "e", "run", "create", "o", "list", "ps"] {
+            let help = cli.find_subcommand_mut(verb).unwrap().render_help().to_string();
+            let (own, common) = help.split_once("Common options:\n").unwrap_or_else(|| panic!("{verb}: {help}"));
+            assert!(!own.contains("--quiet") && !own.contains("--help"), "{verb}: {own}");
+            let options = common.split("\n\n").next().unwrap_or_default();
+            assert_eq!(options.lines().count(), 3, "{verb}: {common}");
+        }
+        let help = cli.find_subcommand_mut("exec").unwrap().render_help().to_string();
+        assert!(!help.contains("Possible values") && help.contains("--mounts <auto|own|engine>"), "{help}");
     }
 
     #[test]

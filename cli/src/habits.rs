@@ -1,12 +1,16 @@
 //! What people type who come from Apptainer, conda, pyxis or an earlier tool, and what it is called here.
 
 use std::ffi::OsString;
+use std::path::Path;
 
-use clap::Parser;
+use clap::FromArgMatches;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use condatainer_core::config::SYSTEM_FILE;
+use condatainer_images::system::escape::shell_words;
 
 use crate::cli::Cli;
 use crate::say::failure::Failure;
+use crate::surroundings::Surroundings;
 
 /// Verbs of others.
 const VERBS: [(&[&str], &str); 9] = [
@@ -48,10 +52,39 @@ const OPTIONS: [(&[&str], &str); 12] = [
 
 /// The arguments, as [`Cli`] understands them, or our word for what it does not. For `--help` and all other slips this ends the program.
 pub(crate) fn parse(arguments: Vec<OsString>) -> Result<Cli, Failure> {
-    Cli::try_parse_from(arguments).map_err(|error| match answer(&error) {
+    read(&arguments).map_err(|error| match answer(&error).or_else(|| late_command(&error, &arguments)) {
         Some(line) => Failure::usage(line),
         None => error.exit(),
     })
+}
+
+fn read(arguments: &[OsString]) -> Result<Cli, clap::Error> {
+    let mut cli = Cli::grouped();
+    let matches = cli.try_get_matches_from_mut(arguments)?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut cli))
+}
+
+/// `e LAYER R --version`: the option belongs to a command, which comes after `--`.
+fn late_command(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
+    let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg) else { return None };
+    let words: Vec<&str> = arguments.iter().map(|word| word.to_str()).collect::<Option<_>>()?;
+    let (layers, rest) = words.strip_prefix(&[*words.first()?, "e"])?.split_at_checked(
+        words.iter().position(|word| word.split('=').next() == option.split('=').next())?.checked_sub(2)?,
+    )?;
+    if layers.iter().any(|word| word.starts_with('-')) {
+        return None;
+    }
+    let around = Surroundings::look(Path::new(SYSTEM_FILE)).ok()?;
+    let is_layer = |word: &&str| around.layers(&[(*word).to_owned()]).is_ok();
+    // Where not even the first is a layer, it is a misspelt one, and the command is the last word before its option.
+    let begins = match layers.iter().position(|word| !is_layer(word))? {
+        0 => layers.len().checked_sub(1).filter(|last| *last > 0)?,
+        other => other,
+    };
+    let (layers, command) = layers.split_at(begins);
+    let command = shell_words(&[command, rest].concat());
+    let line = format!("condatainer e {} -- {command}", shell_words(layers));
+    Some(format!("{option}: no option of 'condatainer e'; a command comes after '--': '{line}'"))
 }
 
 fn answer(error: &clap::Error) -> Option<String> {
@@ -73,8 +106,28 @@ fn answer(error: &clap::Error) -> Option<String> {
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_command_with_options_comes_after_two_dashes() {
+        let said = |line: &str| {
+            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            late_command(&read(&words).unwrap_err(), &words)
+        };
+        let expected =
+            "--version: no option of 'condatainer e'; a command comes after '--': 'condatainer e a.img -- R --version'";
+        assert_eq!(said("condatainer e a.img R --version").as_deref(), Some(expected));
+        assert!(said("condatainer e no-layer R --slave").unwrap().ends_with("'condatainer e no-layer -- R --slave'"));
+        for other in ["condatainer e a.img --nonsense", "condatainer e --nonsense", "condatainer exec --nonsense true"]
+        {
+            assert_eq!(said(other), None, "{other}");
+        }
+    }
+
+    fn tried(line: &str) -> Result<Cli, clap::Error> {
+        read(&line.split(' ').map(OsString::from).collect::<Vec<_>>())
+    }
+
     fn said(line: &str) -> Option<String> {
-        answer(&Cli::try_parse_from(line.split(' ')).err()?)
+        answer(&tried(line).err()?)
     }
 
     #[test]
@@ -104,7 +157,7 @@ mod tests {
         for line in
             ["condatainer exec --nv --rocm -B /data:/data true", "condatainer e --nv", "condatainer run -B /a job.sh"]
         {
-            assert!(Cli::try_parse_from(line.split(' ')).is_ok(), "{line}");
+            assert!(tried(line).is_ok(), "{line}");
         }
     }
 }

@@ -6,17 +6,51 @@ use std::path::Path;
 
 use clap_complete::engine::{CompletionCandidate, PathCompleter, ValueCompleter};
 use condatainer_core::config::SYSTEM_FILE;
+use condatainer_core::join::running::{self, RunningContainer};
+use condatainer_core::request::layer::Layer;
 use condatainer_core::request::names::is_path;
+use condatainer_images::image::{self, Kind};
+use condatainer_images::system::escape::one_line;
 
 use crate::surroundings::Surroundings;
 
-/// Layers: names, and files that can be one; in a list the last of them.
+/// Layers: names, and files that can be one; after one and a colon its modes. In a list it is about the last of them.
 pub(crate) fn layers(current: &OsStr) -> Vec<CompletionCandidate> {
     let bytes = current.as_bytes();
     let last = bytes.iter().rposition(|byte| *byte == b',').map_or(0, |comma| comma + 1);
     let (before, current) = (OsStr::from_bytes(&bytes[..last]), OsStr::from_bytes(&bytes[last..]));
-    let all = names(current).into_iter().chain(files(current, &["sqf", "sqsh", "squashfs", "img", "ext3", "sif"]));
-    all.map(|candidate| candidate.add_prefix(before)).collect()
+    let all = match modes(current) {
+        Some(modes) => modes,
+        None => {
+            let files = files(current, &["sqf", "sqsh", "squashfs", "img", "ext3", "sif"]);
+            names(current).into_iter().chain(files).collect()
+        }
+    };
+    all.into_iter().map(|candidate| candidate.add_prefix(before)).collect()
+}
+
+/// The modes that a layer can have, where its path or name stands before a colon.
+fn modes(current: &OsStr) -> Option<Vec<CompletionCandidate>> {
+    let (layer, begun) = current.to_str()?.rsplit_once(':')?;
+    let around = Surroundings::look(Path::new(SYSTEM_FILE)).ok()?;
+    let found = around.finder().layer(Layer::parse(layer).ok()?).ok()?;
+    let is_squashfs = matches!(image::identify(&found.path).ok()?.kind, Kind::Squashfs);
+    let possible = MODES.iter().filter(|(mode, _)| mode.starts_with(begun) && (!is_squashfs || *mode == "ro"));
+    let candidates =
+        possible.map(|(mode, help)| CompletionCandidate::new(format!("{layer}:{mode}")).help(Some((*help).into())));
+    Some(candidates.filter(is_plain).collect())
+}
+
+const MODES: [(&str, &str); 3] =
+    [("ro", "nothing is modified"), ("rw", "what is written stays"), ("tmp", "what is written is gone at the end")];
+
+/// What can be joined on this machine: the caller's steps and sessions, and images.
+pub(crate) fn containers(current: &OsStr) -> Vec<CompletionCandidate> {
+    let begun = current.to_string_lossy();
+    let own = running::all().into_iter().filter(RunningContainer::is_own);
+    let numbers = own.map(|one| (one.name(), one.layers.join(","))).filter(|(name, _)| name.starts_with(&*begun));
+    let numbers = numbers.map(|(name, layers)| CompletionCandidate::new(name).help(Some(one_line(&layers).into())));
+    numbers.filter(is_plain).chain(images(current)).collect()
 }
 
 /// bash puts what it is offered into the command line as it is. Whoever can name a file in a directory of layers could have the

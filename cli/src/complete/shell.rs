@@ -21,8 +21,15 @@ pub(crate) fn answer() {
     }
 }
 
+/// bash splits a line also at `:` and `=`, where a layer and its mode, or an option and its value, are one word to us. clap's script
+/// hands on the pieces.
+const BASH: &str = include_str!("condatainer.bash");
+
 /// The script that makes a shell ask; `None` for one that is not known.
 fn script(shell: &str) -> Option<Vec<u8>> {
+    if shell == "bash" {
+        return Some(BASH.into());
+    }
     let mut script = Vec::new();
     let shells = Shells::builtins();
     shells.completer(shell)?.write_registration(VARIABLE, PROGRAM, PROGRAM, PROGRAM, &mut script).ok()?;

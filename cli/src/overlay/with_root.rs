@@ -33,11 +33,11 @@ pub(crate) struct WithRootArgs {
     /// A layer below the image: PATH or NAME[:ro], lowest first; a list, repeatable
     #[arg(short, long = "overlay", value_name = "LAYER", add = ArgValueCompleter::new(candidates::layers))]
     pub(crate) overlays: Vec<String>,
-    #[command(flatten)]
-    pub(crate) start: StartArgs,
     /// The command and its arguments; without one, a shell
     #[arg(last = true, value_name = "COMMAND", value_hint = clap::ValueHint::CommandWithArguments)]
     pub(crate) command: Vec<String>,
+    #[command(flatten)]
+    pub(crate) start: StartArgs,
 }
 
 pub(crate) fn with_root(args: WithRootArgs) -> Result<ExitCode, Failure> {

@@ -8,8 +8,12 @@ use condatainer_core::config::{Mounts, Scratch, Wait};
 
 use crate::complete::candidates;
 
+/// The heading of the options that say how a start goes about it.
+const HOW: &str = "How it starts";
+
 /// Options that every start has.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "The container")]
 pub(crate) struct StartArgs {
     /// Run as root inside (automatic when an image belongs to root)
     #[arg(short, long, overrides_with = "no_fakeroot")]
@@ -32,17 +36,20 @@ pub(crate) struct StartArgs {
     /// Start in this directory of the container
     #[arg(long, value_name = "DIR")]
     pub(crate) pwd: Option<PathBuf>,
-    /// Who mounts the layers: condatainer itself (own), the engine, or whoever can (auto) [env: CONDATAINER_MOUNTS]
-    #[arg(long, value_name = "WHO")]
+    /// Who mounts the layers: condatainer (own), the engine, or whoever can (auto) [env: CONDATAINER_MOUNTS]
+    #[arg(long, value_name = "auto|own|engine", hide_possible_values = true, help_heading = HOW)]
     pub(crate) mounts: Option<Who>,
     /// Where what :tmp and --tmp write is kept: disk, memory (half of it) or memory:SIZE [env: CONDATAINER_SCRATCH]
-    #[arg(long, value_name = "WHERE")]
+    #[arg(long, value_name = "WHERE", help_heading = HOW)]
     pub(crate) scratch: Option<Scratch>,
-    /// Wait for an image that somebody else uses, for ever or for a TIME as 30s, 5m, 2h [env: CONDATAINER_WAIT]
-    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "yes")]
+    /// Wait for an image that somebody else uses: for ever, or for a TIME such as 30s, 5m, 2h [env: CONDATAINER_WAIT]
+    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "yes", help_heading = HOW)]
     pub(crate) wait: Option<Wait>,
     /// Print what would run, and stop
-    #[arg(long, value_name = "FORMAT", num_args = 0..=1, require_equals = true, default_missing_value = "text")]
+    #[arg(
+        long, value_name = "text|json", num_args = 0..=1, require_equals = true, default_missing_value = "text",
+        hide_possible_values = true, help_heading = HOW
+    )]
     pub(crate) dry_run: Option<DryRun>,
 }
 

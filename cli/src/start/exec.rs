@@ -27,11 +27,11 @@ pub(crate) struct ExecArgs {
     /// Make everything writable for this run; what is written is gone at its end
     #[arg(long, conflicts_with = "writable")]
     pub(crate) tmp: bool,
-    #[command(flatten)]
-    pub(crate) start: StartArgs,
     /// The command and its arguments; without one, a shell
     #[arg(trailing_var_arg = true, value_name = "COMMAND", value_hint = clap::ValueHint::CommandWithArguments)]
     pub(crate) command: Vec<String>,
+    #[command(flatten)]
+    pub(crate) start: StartArgs,
 }
 
 pub(crate) fn exec(args: ExecArgs) -> Result<ExitCode, Failure> {

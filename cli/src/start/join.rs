@@ -24,7 +24,7 @@ use crate::surroundings::Surroundings;
 #[derive(Debug, Args)]
 pub(crate) struct JoinArgs {
     /// A job, and its step where it has several containers on this node; or an image, or a process that is in the container
-    #[arg(value_name = "IMAGE|PID|JOB[.STEP]", add = ArgValueCompleter::new(candidates::layers))]
+    #[arg(value_name = "IMAGE|PID|JOB[.STEP]", add = ArgValueCompleter::new(candidates::containers))]
     pub(crate) container: String,
     /// What to run; a shell if nothing is given
     #[arg(trailing_var_arg = true)]

@@ -40,11 +40,11 @@ pub(crate) struct EditArgs {
     /// Do not add the workspace's env.img
     #[arg(short, long)]
     pub(crate) no_autoload: bool,
-    #[command(flatten)]
-    pub(crate) start: StartArgs,
     /// A command instead of a shell
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<String>,
+    #[command(flatten)]
+    pub(crate) start: StartArgs,
 }
 
 /// Where the image of a workspace lies, the nearest first; as in the original CondaTainer.

@@ -26,9 +26,9 @@ pub(crate) struct RunArgs {
     /// Submit, with one more option for sbatch: --sbatch=--mem=16G; repeatable
     #[arg(long, value_name = "OPTION", allow_hyphen_values = true)]
     pub(crate) sbatch: Vec<String>,
-    #[command(flatten)]
-    pub(crate) start: StartArgs,
     /// The script and its arguments
     #[arg(required = true, trailing_var_arg = true, value_name = "SCRIPT", value_hint = clap::ValueHint::FilePath)]
     pub(crate) command: Vec<String>,
+    #[command(flatten)]
+    pub(crate) start: StartArgs,
 }

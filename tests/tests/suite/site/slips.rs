@@ -17,6 +17,7 @@ fn they_get_the_hint_that_helps(desk: &Desk) -> Result<()> {
         ("e env.img tool", "; a command comes after '--': 'condatainer e env.img -- tool'"),
         ("e -o env.img", "unexpected argument '-o'"),
         ("e env.img --version", "to pass '--version' as a value, use '-- --version'"),
+        ("e env.img R --version", "a command comes after '--': 'condatainer e env.img -- R --version'"),
         ("shell env.img", "shell: no such verb: 'condatainer e' opens a shell in an image"),
         (
             "exec --writable-tmpfs -o env.img true",

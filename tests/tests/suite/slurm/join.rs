@@ -75,6 +75,9 @@ fn a_second_terminal_works_in_the_same_image(desk: &Desk) -> Result<()> {
     let own = join(desk, "env.img", &STANDING.replace("PID", "self"))?.success()?.stdout;
     let theirs = join(desk, "env.img", &STANDING.replace("PID", &first))?.success()?.stdout;
     ensure!(own == theirs && own.contains("NoNewPrivs:\t1"), "{own}\n{theirs}");
+    let tab = "_CLAP_IFS=, _CLAP_COMPLETE_INDEX=2 CONDATAINER_COMPLETE=bash condatainer -- condatainer join ''";
+    let offered = desk.script(tab)?.success()?.stdout;
+    ensure!(offered.split(',').any(|one| one.trim() == keeper), "the Tab key offers {offered}, without {keeper}");
     join(desk, &keeper, "exit 7")?.ends_with(7)?;
     join(desk, &keeper, "kill -KILL $$")?.ends_with(137)?;
     desk.run(&["condatainer", "join", &keeper, "no-such"])?

@@ -224,12 +224,18 @@ fn layers_are_listed(desk: &Desk) -> Result<()> {
     module(desk, "bcftools", "1.20", "")?;
     desk.script(&format!("mkdir other; cp {DIR}/samtools--1.16.sqf other; touch other/no-layer.txt"))?.success()?;
     let both = "CONDATAINER_IMAGE_DIRS=$PWD/other ";
-    let text = here(desk, &format!("{both} condatainer list -w"))?.success()?.stdout;
-    let names: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("  ")?.split_whitespace().next()).collect();
+    let text = here(desk, &format!("{both} condatainer list"))?.success()?.stdout;
+    ensure!(text.starts_with("  NAME") && text.contains("WHAT IT IS FOR"), "{text}");
+    let names: Vec<_> =
+        text.lines().skip(1).filter_map(|line| line.strip_prefix("  ")?.split_whitespace().next()).collect();
     ensure!(names == ["samtools/1.16", "bcftools/1.20", "samtools/1.16"], "{text}");
     ensure!(text.contains("reads alignments") && text.contains("(hidden by the one above)"), "{text}");
     let listed = json(&here(desk, &format!("{both} condatainer list --json sam"))?.success()?)?;
     ensure!(listed[0]["path"] == desk.path("other/samtools--1.16.sqf") && listed[1]["hidden"] == true, "{listed}");
+    ensure!(listed[0].get("whatis").is_none(), "{listed}");
+    let listed = json(&here(desk, &format!("{both} condatainer list -w --json sam"))?.success()?)?;
+    ensure!(listed[0]["whatis"] == "reads alignments", "{listed}");
+    here(desk, &format!("{both} condatainer list --names"))?.says("samtools/1.16\nbcftools/1.20")?;
     here(desk, "condatainer ls 'bcf*'")?.success()?;
     here(desk, "condatainer list nothing")?.ends_with(1)?.complains("nothing: no layer has such a name")?;
     Ok(())
@@ -268,7 +274,7 @@ fn layers_in_use_are_not_removed(desk: &Desk) -> Result<()> {
     Ok(())
 }
 
-/// A real bash, asked for what it would offer.
+/// A real bash, asked for what it would offer. It splits a line at `:` and `=` too, and puts in what follows the last of them.
 fn the_tab_key_knows_layers(desk: &Desk) -> Result<()> {
     module(desk, "samtools", "1.16", "")?;
     module(desk, "samtools", "1.9", "")?;
@@ -280,8 +286,9 @@ fn the_tab_key_knows_layers(desk: &Desk) -> Result<()> {
     .success()?;
     let offered = |line: &str| {
         let text = format!(
-            "source <(condatainer completions bash); COMP_WORDS=({line}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); COMP_TYPE=9
-            _clap_complete_condatainer condatainer \"${{COMP_WORDS[COMP_CWORD]}}\" ''; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+            "source <(condatainer completions bash); COMP_LINE='{line}'; COMP_POINT=${{#COMP_LINE}}
+            COMP_WORDS=($(sed 's/[:=]/ & /g' <<< \"$COMP_LINE\")); [[ $COMP_LINE == *' ' ]] && COMP_WORDS+=('')
+            COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); COMP_TYPE=9; _condatainer; printf '%s\\n' \"${{COMPREPLY[@]}}\""
         );
         let output = here(desk, &text)?.success()?;
         Ok::<_, anyhow::Error>(output.stdout.lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>())
@@ -298,6 +305,20 @@ fn the_tab_key_knows_layers(desk: &Desk) -> Result<()> {
         offered("condatainer exec -o x.sqf,samtools/1.1")?
     );
     ensure!(offered("condatainer overlay chown s")? == ["sam.d/"], "{:?}", offered("condatainer overlay chown s")?);
+    desk.image("real.img")?;
+    desk.script("mkdir -p sam.d/deep; cp real.img sam.d/deep/x.img")?.success()?;
+    for (line, expected) in [
+        ("condatainer e real.img:", &["ro", "rw", "tmp"][..]),
+        ("condatainer e real.img:r", &["ro", "rw"]),
+        ("condatainer exec --overlay=samtools/1.9:", &["ro"]),
+        ("condatainer exec --overlay=a.sqf,real.img:t", &["tmp"]),
+        ("condatainer exec --overlay=real", &["real.img"]),
+        ("condatainer e sam.d/", &["sam.d/deep/"]),
+        ("condatainer e sam.d/deep/", &["sam.d/deep/x.img"]),
+        ("condatainer overlay info ./r", &["./real.img"]),
+    ] {
+        ensure!(offered(line)? == expected, "{line}: {:?}", offered(line)?);
+    }
     ensure!(offered("condatainer rem")? == ["remove"], "{:?}", offered("condatainer rem")?);
     Ok(())
 }
