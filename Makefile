@@ -1,5 +1,6 @@
 # The commands: 'make' builds, 'make demo' shows the main job on a real cluster, 'make test' proves it, 'make check' is the
-# inner loop, 'make soak' proves at length, 'make install' installs. Everything that is downloaded or built lies in target/ and .cache/.
+# inner loop, 'make soak' proves at length, 'make install' installs, 'make deb rpm archive dist' packs (packaging/packages.mk). Everything that
+# is downloaded or built lies in target/ and .cache/.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -14,6 +15,11 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 PROFILE ?= release
 BUILT := $(TARGET_DIR)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 STAGE := $(TARGET_DIR)/stage
+# The site's configuration. Its path is compiled in, so it must be the same for 'make' and 'make install'.
+SYSTEM_FILE := $(SYSCONFDIR)/condatainer/config.toml
+ifneq ($(SYSCONFDIR),/etc)
+export CONDATAINER_SYSTEM_FILE := $(SYSTEM_FILE)
+endif
 SHIPPED := CONDATAINER_BIN=$(STAGE)/usr/local/bin/condatainer CONDATAINER_PLUGIN=$(STAGE)/usr/local/lib/slurm/spank_condatainer.so
 export CLUSTER_CACHE ?= $(CURDIR)/.cache/cluster
 
@@ -25,7 +31,7 @@ BUILD_PACKAGES := gcc libc6-dev binutils
 # What testing needs besides: libclang, with which bindgen makes the declarations of SPANK once more, to compare.
 TEST_PACKAGES := libclang-dev
 
-.PHONY: build packages test-packages stage demo shell test soak vm check unit unit-built unit-run suite suite-built suite-run bench install clean clean-cluster
+.PHONY: build packages test-packages stage demo shell test soak vm check unit unit-built unit-run suite suite-built suite-run bench install installable uninstall clean clean-cluster
 
 build:
 	$(CARGO) build --profile $(PROFILE) --locked -p condatainer -p spank_condatainer
@@ -77,7 +83,7 @@ unit-built: stage test-packages
 unit-run:
 	@mkdir -p $(TARGET_DIR)/unit
 	@$(UNIT) --no-run --message-format=json > $(TARGET_DIR)/unit/messages
-	@$(SUITE) -q --lib --test cluster_smoke --test documents --test house --no-run --message-format=json >> $(TARGET_DIR)/unit/messages
+	@$(SUITE) -q --lib --test cluster_smoke --test documents --test house --test install --no-run --message-format=json >> $(TARGET_DIR)/unit/messages
 	SPANK_INCLUDE_DIRS=$$($(BUILT)/cluster roots | awk '/ slurmd / { print $$1 "/usr/include" }' | paste -sd:) $(SHIPPED) \
 	    tests/unit/run $(TARGET_DIR)/unit $(FIRST) < $(TARGET_DIR)/unit/messages
 	$(UNIT) --doc
@@ -126,8 +132,16 @@ bench: stage
 	@$(CARGO) build --profile $(PROFILE) --locked -p condatainer-stack --example first_answer
 	@tests/bench/run $(BUILT) $(STAGE)
 
+# Says what is missing before anything is written.
+installable:
+	@for file in condatainer libspank_condatainer.so; do \
+	    [ -f $(BUILT)/$$file ] || { echo "make install: $(BUILT)/$$file is not there: run make$(if $(filter-out release,$(PROFILE)), PROFILE=$(PROFILE)) first" >&2; exit 1; }; \
+	done
+	@$(BUILT)/condatainer --version | grep -qxF 'configuration: $(SYSTEM_FILE)' || \
+	    { echo 'make install: what is built does not read $(SYSTEM_FILE): run make SYSCONFDIR=$(SYSCONFDIR) first' >&2; exit 1; }
+
 # A node may start tasks while this runs, so programs are put beside the old ones and renamed.
-install:
+install: installable
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/condatainer/stack $(DESTDIR)$(PREFIX)/libexec/condatainer/slurm $(DESTDIR)$(PREFIX)/libexec/condatainer/zsh $(DESTDIR)$(PREFIX)/libexec/condatainer/no-images $(DESTDIR)$(PREFIX)/lib/slurm $(DESTDIR)$(PREFIX)/share/condatainer \
 	    $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions \
 	    $(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
@@ -153,7 +167,7 @@ install:
 	    install -m "$$mode" "$(BUILT)/$$from" "$(DESTDIR)$(PREFIX)/$$to.new"; \
 	    mv -f "$(DESTDIR)$(PREFIX)/$$to.new" "$(DESTDIR)$(PREFIX)/$$to"; \
 	done
-	for f in plugstack.conf:plugstack.conf.in config.toml.example:config.toml.example health-check:health-check.in; do \
+	for f in plugstack.conf:plugstack.conf.in config.toml.example:config.toml.example health-check:health-check.in apparmor:apparmor.in; do \
 	    sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@SYSCONFDIR@|$(SYSCONFDIR)|g' packaging/$${f#*:} \
 	        > $(DESTDIR)$(PREFIX)/share/condatainer/$${f%:*}; \
 	    chmod 0644 $(DESTDIR)$(PREFIX)/share/condatainer/$${f%:*}; \
@@ -163,6 +177,25 @@ install:
 	$(BUILT)/condatainer completions bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/condatainer
 	$(BUILT)/condatainer completions zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_condatainer
 	$(BUILT)/condatainer completions fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/condatainer.fish
+	install -d $(DESTDIR)$(PREFIX)/share/doc/condatainer
+	install -m 0644 README.md CHANGELOG.md CONTRIBUTING.md LICENSE-APACHE LICENSE-MIT $(DESTDIR)$(PREFIX)/share/doc/condatainer
+	find docs -type f -exec install -D -m 0644 '{}' '$(DESTDIR)$(PREFIX)/share/doc/condatainer/{}' ';'
+
+# Removes what 'make install' has put there, the line for Slurm before the plugin. What you wrote in SYSCONFDIR stays.
+uninstall:
+	@for file in $(DESTDIR)/etc/slurm/plugstack.conf $(DESTDIR)/etc/slurm-llnl/plugstack.conf; do \
+	    if grep -qs '^[^#]*$(PREFIX)/lib/slurm/spank_condatainer\.so' $$file; then \
+	        echo "make uninstall: $$file names the plugin: comment that line first, or Slurm refuses jobs here" >&2; exit 1; \
+	    fi; \
+	done
+	rm -f $(DESTDIR)$(PREFIX)/share/condatainer/plugstack.conf
+	rm -f $(DESTDIR)$(PREFIX)/bin/condatainer $(DESTDIR)$(PREFIX)/lib/slurm/spank_condatainer.so \
+	    $(DESTDIR)$(PREFIX)/share/man/man[1578]/condatainer.? $(DESTDIR)$(PREFIX)/share/man/man[1578]/condatainer-*.? $(DESTDIR)$(PREFIX)/share/man/man8/spank_condatainer.8 \
+	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions/condatainer \
+	    $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_condatainer $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/condatainer.fish
+	rm -rf $(DESTDIR)$(PREFIX)/libexec/condatainer $(DESTDIR)$(PREFIX)/share/condatainer $(DESTDIR)$(PREFIX)/share/doc/condatainer
+
+include packaging/packages.mk
 
 clean:
 	$(CARGO) clean

@@ -9,6 +9,7 @@ use condatainer_core::config::SYSTEM_FILE;
 use condatainer_images::system::escape::shell_words;
 
 use crate::cli::Cli;
+use crate::machine::version;
 use crate::say::failure::Failure;
 use crate::surroundings::Surroundings;
 
@@ -50,11 +51,18 @@ const OPTIONS: [(&[&str], &str); 12] = [
     (&["--net", "--network", "--pid", "--ipc"], "a container shares the network and the processes of the machine"),
 ];
 
-/// The arguments, as [`Cli`] understands them, or our word for what it does not. For `--help` and all other slips this ends the program.
+/// The arguments, as [`Cli`] understands them, or our word for what it does not. For `--help`, `--version` and all other slips
+/// this ends the program.
 pub(crate) fn parse(arguments: Vec<OsString>) -> Result<Cli, Failure> {
-    read(&arguments).map_err(|error| match answer(&error).or_else(|| late_command(&error, &arguments)) {
-        Some(line) => Failure::usage(line),
-        None => error.exit(),
+    read(&arguments).map_err(|error| {
+        let answered = answer(&error).or_else(|| late_command(&error, &arguments));
+        match (answered, error.kind()) {
+            (Some(line), _) => Failure::usage(line),
+            (None, ErrorKind::DisplayVersion) => {
+                version::print().map_or_else(|failure| failure, |()| std::process::exit(0))
+            }
+            (None, _) => error.exit(),
+        }
     })
 }
 

@@ -210,7 +210,7 @@ fn shown_key(line: &str) -> Option<&str> {
 
 #[test]
 fn every_command_of_make_is_a_target() {
-    let makefile = read(&top().join("Makefile"));
+    let makefile: String = ["Makefile", "packaging/packages.mk"].map(|file| read(&top().join(file))).concat();
     let targets: Vec<&str> =
         makefile.lines().filter_map(|line| line.split_once(':')).map(|(target, _)| target).collect();
     for document in documents() {

@@ -29,7 +29,10 @@ pub use value::mounts::Mounts;
 pub use value::scratch::{Scratch, parse_size};
 pub use value::wait::Wait;
 
-/// Where the site's configuration lies unless plugstack.conf says otherwise.
-pub const SYSTEM_FILE: &str = "/etc/condatainer/config.toml";
+/// Where the site's configuration lies unless plugstack.conf says otherwise: `make SYSCONFDIR=DIR` names another directory.
+pub const SYSTEM_FILE: &str = match option_env!("CONDATAINER_SYSTEM_FILE") {
+    Some(file) => file,
+    None => "/etc/condatainer/config.toml",
+};
 /// The program that is put in front of tasks unless plugstack.conf names another.
 pub const DEFAULT_PROGRAM: &str = "/usr/local/bin/condatainer";

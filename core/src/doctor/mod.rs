@@ -24,6 +24,7 @@ use crate::config::{self, Config, SYSTEM_FILE};
 use condatainer_images::system::user::Caller;
 
 pub use check::{Check, Group, IDS, Report, Status};
+pub use engine::in_words as engine_in_words;
 use request::Asker;
 pub use request::Request;
 

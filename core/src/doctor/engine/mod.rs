@@ -12,6 +12,7 @@ use crate::machine::engine::{Flavour, MissingEngine};
 use crate::machine::version::{self, Version};
 use facts::{Engine, Facts};
 
+pub use read::in_words;
 pub(crate) use read::read;
 
 /// Unprivileged mounts of images by FUSE came with it.

@@ -53,6 +53,23 @@ pub(crate) fn read(config: &Config) -> Facts {
     }
 }
 
+/// The engine that a start takes, its release, and where it is; or why there is none.
+#[must_use]
+pub fn in_words(config: &Config) -> String {
+    let found = match survey::engine(config) {
+        Ok(found) => found,
+        Err(missing) => return format!("none: {}", missing.found()),
+    };
+    let program = found.program.display();
+    match version_of(&found.program) {
+        Ok(said) => match version::of_engine(&said) {
+            Some((flavour, version)) => format!("{flavour} {version} ({program})"),
+            None => format!("{program}: {}", version::NO_ENGINE),
+        },
+        Err(why) => format!("{program}: cannot be started: {why}"),
+    }
+}
+
 /// Apptainer knows best, also behind a wrapper. SingularityCE mounts as its configuration allows, and a start goes by that.
 fn is_setuid(found: &engine::Engine, build: &BuildConfig) -> bool {
     found.setuid || (found.flavour == Flavour::Apptainer && build.value("APPTAINER_SUID_INSTALL") == Some("1"))

@@ -10,7 +10,7 @@ tests! {
     Apptainer, Desk: [
         exec_is_read_only_unless_asked, exec_codes, a_failed_start_is_blamed_on_nobody_else, exec_is_killed_by_a_signal, exec_passes_signals_on, exec_ignores_what_the_caller_ignores, o_makes_an_image_that_works, o_fakeroot, o_elsewhere_and_in_json,
         e_takes_the_workspace_image, e_opens_a_shell, overlay_info_in_json, overlay_info_of_an_image_in_use, overlay_info_of_every_kind, overlay_chown_and_back,
-        a_dry_run_starts_nothing, user_namespaces_switched_off_is_said, the_user_configures_a_base,
+        a_dry_run_starts_nothing, user_namespaces_switched_off_is_said, the_user_configures_a_base, version_says_commit_and_engine,
     ];
     Slurm, Desk: [usage_errors_are_2, o_never_overwrites, completions_are_printed, any_name_can_be_told, json_has_nothing_that_a_terminal_obeys, who_has_seen_enough_may_go];
 }
@@ -348,7 +348,16 @@ fn usage_errors_are_2(desk: &Desk) -> Result<()> {
         condatainer(desk, arguments)?.ends_with(2)?;
     }
     condatainer(desk, &["--help"])?.success()?;
-    condatainer(desk, &["--version"])?.success()?;
+    Ok(())
+}
+
+fn version_says_commit_and_engine(desk: &Desk) -> Result<()> {
+    let said = condatainer(desk, &["--version"])?.success()?.stdout;
+    let commit = said.split_once("(commit ").and_then(|(_, rest)| rest.split_once(')')).context("no commit")?.0;
+    ensure!(commit.len() >= 12 && commit.bytes().all(|byte| byte.is_ascii_hexdigit()), "{said}");
+    ensure!(said.contains("configuration: /etc/condatainer/config.toml\nengine: Apptainer 1."), "{said}");
+    let without = desk.script("PATH=/nowhere /usr/local/bin/condatainer -V")?.success()?.stdout;
+    ensure!(without.contains("engine: none: Apptainer is not installed here"), "{without}");
     Ok(())
 }
 
