@@ -89,7 +89,7 @@ fn uninstall_takes_back_everything() {
     for file in [
         "bin/condatainer",
         "lib/slurm/spank_condatainer.so",
-        "share/doc/condatainer/docs/admin.md",
+        "share/doc/condatainer/docs/start.md",
         "share/condatainer/apparmor",
     ] {
         assert!(there.contains(&root.join("opt/c").join(file)), "{file}: {there:?}");
