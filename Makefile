@@ -69,6 +69,7 @@ check:
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(CARGO) test --locked --workspace --exclude condatainer-tests --lib --bins
 	$(CARGO) check --locked -p spank_condatainer
+	@$(MAKE) --no-print-directory crates-checked
 
 # Unit, property and image tests; the plugin's interface against the spank.h of every release; the clusters themselves and the house's rules.
 # All packages but the suite's are built at once: with others beside it a library has other features, and would be built once more. cargo must not

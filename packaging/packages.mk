@@ -16,7 +16,7 @@ PACKAGE_PROFILE ?= dist
 PORTABLE := $(PACKAGES)/build/$(ARCH)-unknown-linux-gnu/$(PACKAGE_PROFILE)
 STAGED := $(PACKAGES)/staged
 
-.PHONY: portable staged deb rpm archive dist sbom deny deny-if-there packages-test
+.PHONY: portable staged deb rpm archive dist sbom deny crates-checked packages-test
 
 $(TOOLS)/zig/bin/cargo-zigbuild:
 	$(call installed,python3-venv,a package)
@@ -25,17 +25,20 @@ $(TOOLS)/zig/bin/cargo-zigbuild:
 	python3 -m venv $(TOOLS)/zig
 	$(TOOLS)/zig/bin/pip install -q $(ZIGBUILD) || { rm -rf $(TOOLS)/zig; exit 1; }
 
+# No path of the machine where it was built is in a program.
+SAME_EVERYWHERE := --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src=crates --remap-path-prefix=$(CURDIR)=condatainer
+
 # One after the other: in one build cargo would give the plugin all features of the libraries, and with them what the command alone needs.
 portable: packages $(TOOLS)/zig/bin/cargo-zigbuild
 	for package in condatainer spank_condatainer; do \
-	    PATH=$(TOOLS)/zig/bin:$$PATH CARGO_TARGET_DIR=$(PACKAGES)/build MAKEFLAGS= \
+	    PATH=$(TOOLS)/zig/bin:$$PATH CARGO_TARGET_DIR=$(PACKAGES)/build RUSTFLAGS='$(SAME_EVERYWHERE)' MAKEFLAGS= \
 	        $(CARGO) zigbuild --profile $(PACKAGE_PROFILE) --locked --target $(ARCH)-unknown-linux-gnu.$(GLIBC) -p $$package; \
 	done
 
-staged: portable
+staged: portable $(if $(wildcard $(TOOLS)/bin/cargo-cyclonedx),sbom)
 	@rm -rf $(STAGED)
 	@$(MAKE) --no-print-directory -s install BUILT=$(PORTABLE) DESTDIR=$(STAGED) PREFIX=/usr SYSCONFDIR=/etc
-	@if [ -f $(PACKAGES)/sbom.json ]; then install -m 0644 $(PACKAGES)/sbom.json $(STAGED)/usr/share/doc/condatainer; fi
+	@for list in $(PACKAGES)/sbom*.json; do [ ! -f $$list ] || install -m 0644 $$list $(STAGED)/usr/share/doc/condatainer; done
 
 deb: staged
 	$(call installed,debhelper,a Debian package)
@@ -70,9 +73,9 @@ cargo-deny := 0.20.2
 
 sbom: $(TOOLS)/bin/cargo-cyclonedx
 	@mkdir -p $(PACKAGES)
-	$(TOOLS)/bin/cargo-cyclonedx cyclonedx -q -f json --target $(ARCH)-unknown-linux-gnu --override-filename sbom
-	@mv cli/sbom.json $(PACKAGES)/sbom.json
-	@mv plugin/sbom.json $(PACKAGES)/sbom-plugin.json
+	$(TOOLS)/bin/cargo-cyclonedx cyclonedx -q -f json --no-build-deps --target $(ARCH)-unknown-linux-gnu --override-filename sbom
+	@sed 's|file://$(CURDIR)|file://|g' cli/sbom.json > $(PACKAGES)/sbom.json
+	@sed 's|file://$(CURDIR)|file://|g' plugin/sbom.json > $(PACKAGES)/sbom-slurm.json
 	@rm -f */sbom.json
 
 # Licences, duplicates and sources of all crates (deny.toml); advisories where 'cargo deny fetch' has brought their list.
@@ -81,10 +84,12 @@ DENY = cargo-deny --offline check --hide-inclusion-graph -s licenses bans source
 deny: $(TOOLS)/bin/cargo-deny
 	PATH=$(TOOLS)/bin:$$PATH $(DENY)
 
-# For 'make check', which installs nothing.
-deny-if-there:
-	@if PATH=$(TOOLS)/bin:$$PATH command -v cargo-deny > /dev/null; then PATH=$(TOOLS)/bin:$$PATH $(DENY); \
-	else echo 'licences and duplicates of crates: not looked at, cargo-deny is not here (make deny)'; fi
+# For 'make check', which installs nothing: both, where the tools are there.
+crates-checked:
+	@if [ -x $(TOOLS)/bin/cargo-deny ]; then $(MAKE) --no-print-directory deny; \
+	else echo 'licences and duplicates of crates are not looked at: cargo-deny is not here (make deny)'; fi
+	@if [ -x $(TOOLS)/bin/cargo-cyclonedx ]; then $(MAKE) --no-print-directory sbom; \
+	else echo 'no list of crates is made: cargo-cyclonedx is not here (make sbom)'; fi
 
 packages-test: deb rpm archive dist test-packages
 	$(call installed,dnf createrepo-c cpio busybox-static,a test of the packages)

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::{VERSION, file, packages, script};
+use crate::{VERSION, file, packages, script, top};
 
 /// What RHEL 8 and its kin have.
 const OLDEST: (u32, u32) = (2, 28);
@@ -57,7 +57,18 @@ fn nothing_needs_a_newer_c_library() {
     }
 }
 
-/// The test above would see one: this machine's own programs have them.
+/// Nor does anything say where it was built.
+#[test]
+fn nothing_names_the_machine_that_built_it() {
+    let directory = unpacked();
+    let home = std::env::var("HOME").unwrap();
+    for path in [top().display().to_string(), format!("{home}/.cargo")] {
+        let found = script("grep -rlaF \"$2\" $1 || true", &[directory.path(), Path::new(&path)]);
+        assert!(found.is_empty(), "{path}: {found}");
+    }
+}
+
+/// The first test would see one: this machine's own programs have them.
 #[test]
 fn a_newer_symbol_would_be_seen() {
     let symbols = script("objdump -T \"$(command -v bash)\"", &[]);

@@ -127,6 +127,37 @@ fn removal(cluster: &Cluster) -> Result<()> {
     cluster.wait_until_idle()
 }
 
+/// An AppArmor that knows user namespaces gets the profile, and understands it; no kernel here has Ubuntu's restriction.
+#[test]
+fn apparmor_gets_a_profile() {
+    profile().unwrap();
+}
+
+fn profile() -> Result<()> {
+    let mut options = Options::new(Release::Trixie);
+    options.name = Some("packages-apparmor".into());
+    options.host_network = true;
+    options.install =
+        vec![Install { host: file("condatainer_", ".deb"), inside: "/srv/condatainer.deb".into(), mode: 0o644 }];
+    let cluster = Cluster::start(&options)?;
+    root(
+        &cluster,
+        "export DEBIAN_FRONTEND=noninteractive; apt-get -q update && apt-get install -y -q --no-install-recommends apparmor",
+    )?;
+    root(&cluster, "dpkg -i /srv/condatainer.deb")?;
+    let link = "/etc/apparmor.d/condatainer";
+    ensure!(root(&cluster, &format!("readlink {link}"))? == "/usr/share/condatainer/apparmor\n", "no link");
+    // As the service does it at boot: the directory as a whole.
+    let names = root(&cluster, "apparmor_parser --skip-kernel-load --skip-cache --names /etc/apparmor.d 2> /dev/null")?;
+    ensure!(names.lines().any(|name| name == "condatainer"), "{names}");
+    root(&cluster, &format!("dpkg -r condatainer && [ ! -L {link} ]"))?;
+
+    // What the site has put there is the site's.
+    root(&cluster, &format!("echo '# ours' > {link}; dpkg -i /srv/condatainer.deb; dpkg -P condatainer"))?;
+    ensure!(root(&cluster, &format!("cat {link}"))? == "# ours\n", "the site's file is gone");
+    Ok(())
+}
+
 #[test]
 fn bookworm() {
     a_life(Release::Bookworm).unwrap();

@@ -24,7 +24,7 @@ pub(crate) struct Facts {
     pub(super) userns_clone: Option<u64>,
     /// `kernel.apparmor_restrict_unprivileged_userns`, a switch of Ubuntu's.
     pub(super) apparmor: Option<u64>,
-    /// An AppArmor profile for the engine.
+    /// An AppArmor profile for condatainer or the engine.
     pub(super) profile: Option<PathBuf>,
     /// A user and a mount namespace, made by a user.
     pub(super) namespaces: Tried,

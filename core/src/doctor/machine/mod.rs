@@ -68,19 +68,20 @@ fn namespaces(facts: &Facts) -> Check {
     }
 }
 
-/// AppArmor refuses unshare(1), which has no profile, and lets programs that have one do it.
+/// AppArmor refuses unshare(1), which has no profile, and lets programs that have one do it. A program that one with our profile starts
+/// keeps that profile, unless it has its own.
 fn restricted(profile: Option<&Path>, why: &str) -> Check {
     const ID: &str = "user-namespaces";
     match profile {
         Some(profile) => Check::warning(
             ID,
-            format!("restricted by AppArmor; {} should let the engine make them", profile.display()),
+            format!("restricted by AppArmor; {} should allow them", profile.display()),
             "see whether a container starts: condatainer doctor --start",
         ),
         None => Check::failed(
             ID,
-            format!("refused by AppArmor, which has no profile for the engine ({why})"),
-            "as root: install the engine's AppArmor profile in /etc/apparmor.d, or sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
+            format!("refused by AppArmor, which has no profile for condatainer or the engine ({why})"),
+            "as root: load ours (ln -s PREFIX/share/condatainer/apparmor /etc/apparmor.d/condatainer, apparmor_parser -r /etc/apparmor.d/condatainer), or sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
         ),
     }
 }

@@ -62,11 +62,11 @@ fn number(path: &str) -> Option<u64> {
 
 fn profile() -> Option<PathBuf> {
     let entries = fs::read_dir("/etc/apparmor.d").into_iter().flatten().flatten();
-    let is_engines = |path: &PathBuf| {
+    let is_known = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        name.contains("apptainer") || name.contains("singularity")
+        ["condatainer", "apptainer", "singularity"].iter().any(|known| name.contains(known))
     };
-    entries.map(|entry| entry.path()).find(is_engines)
+    entries.map(|entry| entry.path()).find(is_known)
 }
 
 fn device(path: &Path) -> Option<Device> {
