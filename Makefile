@@ -31,7 +31,7 @@ BUILD_PACKAGES := gcc libc6-dev binutils
 # What testing needs besides: libclang, with which bindgen makes the declarations of SPANK once more, to compare.
 TEST_PACKAGES := libclang-dev
 
-.PHONY: build packages test-packages stage demo shell test soak vm check unit unit-built unit-run suite suite-built suite-run bench install installable uninstall clean clean-cluster
+.PHONY: build packages test-packages stage demo-ready demo shell test soak vm check unit unit-built unit-run suite suite-built suite-run bench install installable uninstall clean clean-cluster
 
 build:
 	$(CARGO) build --profile $(PROFILE) --locked -p condatainer -p spank_condatainer
@@ -57,10 +57,18 @@ stage: packages build
 	@$(MAKE) --no-print-directory -s install DESTDIR=$(STAGE) PREFIX=/usr/local
 	$(CARGO) build --profile $(PROFILE) --locked -p condatainer-tests
 
-demo: stage
+# The Debian system is unpacked while condatainer is built: the one waits for the network and the disk, the other for processors.
+demo-ready: packages
+	@[ -d $(STAGE) ] || echo 'make: the first time this builds condatainer, and a Debian system with Slurm to run it on: some 4 minutes on two processors'
+	$(CARGO) build --profile $(PROFILE) --locked -p condatainer-tests
+	@$(BUILT)/cluster prepare --release sid & prepared=$$!; \
+	$(MAKE) --no-print-directory stage || { kill $$prepared; exit 1; }; \
+	wait $$prepared
+
+demo: demo-ready
 	tests/demo/run $(BUILT)/cluster $(STAGE) tests/demo/main-job.sh
 
-shell: stage
+shell: demo-ready
 	tests/demo/run $(BUILT)/cluster $(STAGE)
 
 check:

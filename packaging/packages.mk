@@ -78,7 +78,7 @@ sbom: $(TOOLS)/bin/cargo-cyclonedx
 	@sed 's|file://$(CURDIR)|file://|g' plugin/sbom.json > $(PACKAGES)/sbom-slurm.json
 	@rm -f */sbom.json
 
-# Licences, duplicates and sources of all crates (deny.toml); advisories where 'cargo deny fetch' has brought their list.
+# Licences, duplicates and sources of the crates that are linked in or build (deny.toml); advisories where 'cargo deny fetch' has brought their list.
 ADVISORIES := $(or $(CARGO_HOME),$(HOME)/.cargo)/advisory-dbs
 DENY = cargo-deny --offline check --hide-inclusion-graph -s licenses bans sources $(if $(wildcard $(ADVISORIES)),advisories)
 deny: $(TOOLS)/bin/cargo-deny
