@@ -12,6 +12,7 @@ use crate::library::list::ListArgs;
 use crate::library::remove::RemoveArgs;
 use crate::machine::config::ConfigArgs;
 use crate::machine::doctor::DoctorArgs;
+use crate::machine::hold::AdminVerb;
 use crate::overlay::check::CheckArgs;
 use crate::overlay::chown::args::ChownArgs;
 use crate::overlay::create::CreateArgs;
@@ -55,7 +56,7 @@ const COMMON: &str = "Common options";
 const GROUPS: [(&str, &[&str]); 3] = [
     ("Run something", &["e", "exec", "run", "join", "ps"]),
     ("Images and layers", &["o", "overlay", "create", "list", "info", "check", "remove"]),
-    ("This machine", &["doctor", "config", "completions", "help"]),
+    ("This machine", &["doctor", "config", "admin", "completions", "help"]),
 ];
 
 impl Cli {
@@ -158,6 +159,9 @@ pub(crate) enum Verb {
         after_help = "Examples:\n  condatainer doctor                 everything, and locks in the working directory\n  condatainer doctor --start         start a container too\n  condatainer doctor /scratch/me     do locks work there?\n  condatainer doctor --node          as root: is this node fit? Silent if it is\n\nExit code: 0 nothing failed (there may be warnings), 1 something failed."
     )]
     Doctor(DoctorArgs),
+    /// For administrators
+    #[command(subcommand)]
+    Admin(AdminVerb),
     /// Print a completion script for a shell
     #[command(
         after_help = "Examples:\n  source <(condatainer completions bash)       in ~/.bashrc\n  condatainer completions fish | source        in config.fish"

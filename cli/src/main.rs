@@ -24,6 +24,7 @@ use condatainer_images::temporary::on_signal;
 use crate::cli::{OverlayVerb, Verb};
 use crate::complete::shell;
 use crate::library::{check, create, info, list, remove};
+use crate::machine::hold::{self, AdminVerb};
 use crate::machine::{config, doctor};
 use crate::say::failure::Failure;
 use crate::say::print;
@@ -60,6 +61,7 @@ fn dispatch(verb: Verb) -> Result<ExitCode, Failure> {
         Verb::Remove(args) => remove::remove(&args),
         Verb::Config(args) => config::config(&args),
         Verb::Doctor(args) => doctor::doctor(&args),
+        Verb::Admin(AdminVerb::Hold(args)) => hold::hold(&args),
         Verb::Completions { shell } => shell::print(shell),
         Verb::Interposer => print::bytes(daemons::INTERPOSER).map(|()| ExitCode::SUCCESS),
         Verb::Zshenv => print::bytes(condatainer_programs::ZSHENV).map(|()| ExitCode::SUCCESS),

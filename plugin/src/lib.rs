@@ -5,8 +5,7 @@
 //! in that program, as the user. So the plugin is small, has no threads, writes nothing to stdout, and fails closed: a task
 //! that was to run in a container never runs outside of one.
 //!
-//! `options` and `given` collect options, `script` finds the batch script, `submit` is the submitting side, `node` the node's, and
-//! `settings` reads the plugin's arguments in plugstack.conf.
+//! `options` and `given` collect options, `script` finds the batch script, `submit` is the submitting side, and `node` the node's.
 //!
 //! `unsafe` lives in `ffi` alone. The rest is generic over the traits in `host` and tested without Slurm.
 
@@ -16,5 +15,4 @@ mod host;
 mod node;
 mod options;
 mod script;
-mod settings;
 mod submit;

@@ -10,7 +10,7 @@ use condatainer_core::request::{ARGUMENTS_VARIABLE, Part, Request, VARIABLE, enc
 use nix::unistd::{AccessFlags, access};
 
 use crate::host::{Step, Task, Variable};
-use crate::settings::Settings;
+use condatainer_core::step::plugin_arguments::PluginArguments;
 
 /// Which of our options reached this node, apart from the canonical value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,7 +25,11 @@ pub(crate) struct Seen {
 ///
 /// # Errors
 /// One line for the user, or nothing where another task says it; the task must not start.
-pub(crate) fn start_task(task: &mut impl Task, seen: Seen, settings: Result<&Settings, &str>) -> Result<(), String> {
+pub(crate) fn start_task(
+    task: &mut impl Task,
+    seen: Seen,
+    settings: Result<&PluginArguments, &str>,
+) -> Result<(), String> {
     let Step::Part(part) = task.step() else { return Ok(()) };
     let request = match task.variable(VARIABLE) {
         Variable::Set(value) => Some(Request::decode(&value).map_err(|e| e.to_string())?),
@@ -61,7 +65,7 @@ pub(crate) fn start_task(task: &mut impl Task, seen: Seen, settings: Result<&Set
 
 /// The command of the keeper: it decides for itself whether there is anything to keep, as the user, for this part of the plugin
 /// still runs with more privileges than a task.
-pub(crate) fn keeper(settings: &Settings, part: Part, script: Option<String>) -> Vec<String> {
+pub(crate) fn keeper(settings: &PluginArguments, part: Part, script: Option<String>) -> Vec<String> {
     let mut words = vec![settings.program.display().to_string(), "keep".into(), format!("--part={}", name(part))];
     words.push(format!("--config={}", settings.config.display()));
     words.extend(script.into_iter().filter(|_| part == Part::Batch).flat_map(|script| ["--".into(), script]));
@@ -107,7 +111,7 @@ fn name(part: Part) -> &'static str {
     }
 }
 
-fn words(settings: &Settings, part: Part, lines: bool, channel: Option<i32>) -> Vec<String> {
+fn words(settings: &PluginArguments, part: Part, lines: bool, channel: Option<i32>) -> Vec<String> {
     let mut words = vec![settings.program.display().to_string(), "task".into(), format!("--part={}", name(part))];
     words.extend(lines.then(|| "--script".into()));
     words.extend(channel.map(|number| format!("--channel={number}")));

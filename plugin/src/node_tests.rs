@@ -67,7 +67,7 @@ fn asking(mode: Mode, scope: Scope) -> FakeTask {
 }
 
 fn start(task: &mut FakeTask, seen: Seen) -> Result<(), String> {
-    let settings = Settings::parse(["condatainer=/bin/sh"]).unwrap();
+    let settings = PluginArguments::parse(["condatainer=/bin/sh"]).unwrap();
     start_task(task, seen, Ok(&settings))
 }
 
@@ -87,7 +87,7 @@ fn the_keeper_is_asked_where_there_is_one() {
     asked.channel = Some(7);
     start(&mut asked, NOTHING).unwrap();
     assert!(asked.prepended.contains(&"--channel=7".to_owned()), "{:?}", asked.prepended);
-    let settings = Settings::parse(["condatainer=/bin/sh", "config=/c.toml"]).unwrap();
+    let settings = PluginArguments::parse(["condatainer=/bin/sh", "config=/c.toml"]).unwrap();
     let words = |part| keeper(&settings, part, Some("/spool/script".into())).join(" ");
     assert_eq!(words(Part::Batch), "/bin/sh keep --part=batch --config=/c.toml -- /spool/script");
     assert_eq!(words(Part::Step), "/bin/sh keep --part=step --config=/c.toml");
@@ -134,7 +134,7 @@ fn whatever_is_in_doubt_is_refused() {
     let mut components = asking(Mode::Rw, Scope::All);
     components.all_nodes = 2;
     assert!(start(&mut components, NOTHING).unwrap_err().contains("2 nodes"));
-    let missing = Settings::parse(["condatainer=/no/such/program"]).unwrap();
+    let missing = PluginArguments::parse(["condatainer=/no/such/program"]).unwrap();
     assert!(
         start_task(&mut asking(Mode::Ro, Scope::All), NOTHING, Ok(&missing)).unwrap_err().contains("/no/such/program")
     );

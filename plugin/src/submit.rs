@@ -22,7 +22,8 @@ use crate::host::{Context, Submitter};
 pub(crate) struct Place {
     pub(crate) cwd: PathBuf,
     pub(crate) env: HashMap<String, String>,
-    pub(crate) system_config: PathBuf,
+    /// What plugstack.conf names, or what is wrong there.
+    pub(crate) system_config: Result<PathBuf, String>,
     /// The batch script, where it is known.
     pub(crate) script: Option<PathBuf>,
 }
@@ -140,7 +141,7 @@ fn merge(given: &Given, mut request: Request, place: &Place, config: &Config) ->
 }
 
 fn configuration(place: &Place) -> Result<Config, String> {
-    let system = Config::system(&place.system_config).map_err(|e| e.to_string())?;
+    let system = Config::system(place.system_config.as_ref().map_err(Clone::clone)?).map_err(|e| e.to_string())?;
     system.with_user(config::user_file(&place.env).as_deref(), &place.env).map_err(|e| e.to_string())
 }
 

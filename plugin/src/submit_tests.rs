@@ -25,6 +25,7 @@ struct Fixture {
     dir: tempfile::TempDir,
     shell: Shell,
     script: Option<PathBuf>,
+    system_config: Result<PathBuf, String>,
 }
 
 impl Fixture {
@@ -33,7 +34,8 @@ impl Fixture {
         for name in ["base", "a", "b"] {
             std::fs::create_dir(dir.path().join(name)).unwrap();
         }
-        Self { dir, shell: Shell::default(), script: None }
+        let system_config = Ok(dir.path().join("none.toml"));
+        Self { dir, shell: Shell::default(), script: None, system_config }
     }
 
     fn submit(&mut self, context: Context, options: &[(Name, &str)]) -> Result<Option<Request>, String> {
@@ -43,7 +45,7 @@ impl Fixture {
         }
         let env = HashMap::from([("CONDATAINER_BASE".into(), self.path("base").display().to_string())]);
         let (cwd, script) = (self.dir.path().into(), self.script.clone());
-        let place = Place { cwd, env, script, system_config: self.path("none.toml") };
+        let place = Place { cwd, env, script, system_config: self.system_config.clone() };
         submit(context, &given, &place, &mut self.shell)?;
         Ok(self.shell.variable(VARIABLE).map(|value| Request::decode(&value).unwrap()))
     }
@@ -69,6 +71,32 @@ impl Fixture {
 #[test]
 fn nothing_asked_nothing_set() {
     assert_eq!(Fixture::new().submit(Context::Local, &[]), Ok(None));
+}
+
+/// `srun true` needs none of them.
+#[test]
+fn mistakes_of_the_site_are_told_to_who_asks_for_a_container() {
+    let broken = |system_config| Fixture { system_config, ..Fixture::new() };
+    let arguments = || broken(Err("plugstack.conf: argument 'x' is wrong".into()));
+    let configuration = || {
+        let fixture = Fixture::new();
+        std::fs::write(fixture.path("none.toml"), "base = 1\n").unwrap();
+        fixture
+    };
+    for (fixture, said) in
+        [(&arguments as &dyn Fn() -> Fixture, "argument 'x' is wrong"), (&configuration, "none.toml")]
+    {
+        for context in [Context::Local, Context::Allocator] {
+            assert_eq!(fixture().submit(context, &[]), Ok(None));
+            assert_eq!(fixture().script("#!/bin/sh\nhostname\n").submit(context, &[]), Ok(None));
+            assert!(fixture().submit(context, &[(Name::Overlay, "a")]).unwrap_err().contains(said));
+        }
+        assert!(fixture().script("#!/bin/sh\n#DEP: a\n").submit(Context::Allocator, &[]).unwrap_err().contains(said));
+        let mut job = fixture().in_job();
+        let asked = Request { base: Some("/b".into()), ..Request::default() };
+        job.shell.set_variable(VARIABLE, Some(&asked.encode().unwrap()));
+        assert!(job.submit(Context::Local, &[]).unwrap_err().contains(said));
+    }
 }
 
 #[test]

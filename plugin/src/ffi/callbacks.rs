@@ -16,12 +16,12 @@ use super::{abi, ending, log, state};
 use crate::given::Origin;
 use crate::host::{Context, Step, Submitter, Task, Variable};
 use crate::options::{self, Definition, Name};
-use crate::settings::Settings;
 use crate::submit::{self, Place};
 use crate::{node, script};
 use condatainer_core::request::VARIABLE;
 use condatainer_core::run::exit_code::NOT_STARTED;
 use condatainer_core::step::lost_writes::Written;
+use condatainer_core::step::plugin_arguments::PluginArguments;
 
 const OK: c_int = 0;
 /// Up to Slurm 24.11 only a negative value is a failure.
@@ -36,16 +36,15 @@ pub extern "C" fn slurm_spank_init(spank: abi::spank_t, count: c_int, argv: Argv
     if context == Context::Elsewhere {
         return OK;
     }
-    guarded(failure_in(context), || {
-        let settings = Settings::parse(strings(count, argv).iter().map(String::as_str));
-        let problem = settings.as_ref().err().cloned();
+    // What is wrong with the arguments is the matter of who asks for a container: a failure here would stop every srun, sbatch and salloc.
+    guarded(OK, || {
+        let settings = PluginArguments::parse(strings(count, argv).iter().map(String::as_str));
         state::with(|state| state.settings = Some(settings));
         options::ALL.iter().enumerate().for_each(|(number, option)| register(spank, number, option));
-        if context == Context::Remote {
-            return Ok(());
+        if context != Context::Remote {
+            forget_inherited_options();
         }
-        forget_inherited_options();
-        problem.map_or(Ok(()), Err)
+        Ok(())
     })
 }
 
@@ -76,7 +75,7 @@ pub extern "C" fn slurm_spank_init_post_opt(spank: abi::spank_t, _: c_int, _: Ar
         if !given.repeats(&earlier) {
             return Err("all components of a heterogeneous job must have the same --condatainer options".into());
         }
-        let settings = settings.unwrap_or_else(|| Settings::parse([]))?;
+        let settings = settings.unwrap_or_else(|| PluginArguments::parse([]));
         let images = submit::submit(context, &earlier, &place(settings)?, &mut Process)?;
         state::with(|state| state.images = images);
         // Later, srun would leave the step that it has made behind.
@@ -109,7 +108,7 @@ pub extern "C" fn slurm_spank_user_init(spank: abi::spank_t, _: c_int, _: Argv) 
     guarded(OK, || {
         let settings = state::with(|state| state.channel.is_some().then(|| state.settings.clone()));
         let Some(settings) = settings else { return Ok(()) };
-        let settings = settings.unwrap_or_else(|| Settings::parse([]))?;
+        let settings = settings.unwrap_or_else(|| PluginArguments::parse([]))?;
         // SAFETY: the handle is the one that Slurm has just passed.
         let step = unsafe { SpankTask::new(spank) };
         let (Step::Part(part), Some(environment)) = (step.step(), step.environment()) else { return Ok(()) };
@@ -147,7 +146,7 @@ pub extern "C" fn slurm_spank_exit(_: abi::spank_t, _: c_int, _: Argv) -> c_int 
 pub extern "C" fn slurm_spank_task_init(spank: abi::spank_t, _: c_int, _: Argv) -> c_int {
     let rc = guarded(FAILED, || {
         let (seen, settings) = state::with(|state| (state.seen, state.settings.clone()));
-        let settings = settings.unwrap_or_else(|| Settings::parse([]));
+        let settings = settings.unwrap_or_else(|| PluginArguments::parse([]));
         // SAFETY: the handle is the one that Slurm has just passed.
         let mut task = unsafe { SpankTask::new(spank) };
         node::start_task(&mut task, seen, settings.as_ref().map_err(String::as_str))
@@ -219,10 +218,6 @@ fn is_multi_prog() -> bool {
     std::env::args().any(|argument| argument.starts_with("--mu") && "--multi-prog".starts_with(&argument))
 }
 
-fn failure_in(context: Context) -> c_int {
-    if context == Context::Remote { OK } else { FAILED }
-}
-
 fn forget_inherited_options() {
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     for name in submit::inherited_option_variables(names) {
@@ -230,14 +225,14 @@ fn forget_inherited_options() {
     }
 }
 
-fn place(settings: Settings) -> Result<Place, String> {
+fn place(settings: Result<PluginArguments, String>) -> Result<Place, String> {
     let cwd = std::env::current_dir().map_err(|e| format!("the working directory cannot be used: {e}"))?;
     let env =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let env: HashMap<String, String> = env.collect();
     let script = submitter::sbatch_command_line()
         .and_then(|(argv, at)| script::find(&argv, at, &cwd, env.get("PATH").map_or("", String::as_str)));
-    Ok(Place { cwd, env, script, system_config: settings.config })
+    Ok(Place { cwd, env, script, system_config: settings.map(|settings| settings.config) })
 }
 
 fn strings(count: c_int, argv: Argv) -> Vec<String> {

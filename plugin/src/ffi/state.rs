@@ -10,13 +10,13 @@ use condatainer_core::step::lost_writes::Written;
 use super::keeper::Channel;
 use crate::given::Given;
 use crate::node::Seen;
-use crate::settings::Settings;
+use condatainer_core::step::plugin_arguments::PluginArguments;
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct State {
     /// plugstack.conf's arguments, or what is wrong with them.
-    pub(crate) settings: Option<Result<Settings, String>>,
+    pub(crate) settings: Option<Result<PluginArguments, String>>,
     /// Options, while a command line is being read.
     pub(crate) given: Given,
     /// What the last component of a heterogeneous job asked for.

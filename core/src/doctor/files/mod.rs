@@ -47,6 +47,7 @@ fn base(facts: &Facts, asker: &Asker) -> Check {
     const CURE: &str = "set 'base' in the configuration; 'apptainer pull base.sif docker://debian' makes one";
     let cure = || facts.base_origin.as_ref().map_or_else(|| CURE.into(), survey::base_cure);
     match &facts.base {
+        _ if facts.configuration.is_err() => Check::skipped(ID, "the configuration does not say it"),
         // The users of a site without a base have their own.
         None if !asker.is_user() => Check::warning(ID, "none is configured: users must name one", CURE),
         None => Check::failed(ID, "none is configured: a start must name one with -b", CURE),

@@ -34,6 +34,7 @@ fn configurations() {
     assert_eq!(configuration(&healthy()).found, "/etc/condatainer/config.toml (base, fixed)");
     let wrong = Facts { configuration: Err("/etc/x: line 1: unknown field `bsae`".into()), ..healthy() };
     assert_eq!(configuration(&wrong).status, Status::Failed);
+    assert_eq!(base(&wrong, &asker(1001)).status, Status::Skipped, "one thing is wrong, not two");
     assert_eq!(configuration(&Facts { configuration: Ok(Vec::new()), ..healthy() }).status, Status::Ok);
 }
 

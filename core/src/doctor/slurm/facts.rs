@@ -33,6 +33,8 @@ pub(crate) struct Line {
     pub(super) wrapper: PathBuf,
     /// Why the wrapper cannot be run.
     pub(super) wrapper_problem: Option<String>,
+    /// What is wrong with its arguments.
+    pub(super) argument_problem: Option<String>,
     /// Why the configuration that it names cannot be used.
     pub(super) config_problem: Option<String>,
 }

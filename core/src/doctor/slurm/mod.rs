@@ -62,6 +62,10 @@ fn plugin(facts: &Facts) -> Check {
     const ID: &str = "plugin";
     let Some(line) = &facts.line else { return not_enabled(facts) };
     let file = line.file.display();
+    // It is said first: with it Slurm's containers have neither the program nor the configuration that the line names.
+    if let Some(why) = &line.argument_problem {
+        return Check::failed(ID, format!("all of Slurm's containers are refused: {why}"), format!("correct {file}"));
+    }
     let problem = line.plugin_problem.as_ref().map(|why| (&line.plugin, why));
     let problem = problem.or(line.wrapper_problem.as_ref().map(|why| (&line.wrapper, why)));
     if let Some((path, why)) = problem {
@@ -73,7 +77,7 @@ fn plugin(facts: &Facts) -> Check {
         );
     }
     if let Some(why) = &line.config_problem {
-        return Check::failed(ID, format!("every container of Slurm's is refused: {why}"), "correct the configuration");
+        return Check::failed(ID, format!("all of Slurm's containers are refused: {why}"), "correct the configuration");
     }
     match &facts.shows {
         Err(why) => Check::failed(ID, format!("srun does not load it: {why}"), format!("see {file} and slurmd's log")),

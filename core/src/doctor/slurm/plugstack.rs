@@ -17,13 +17,6 @@ pub(super) struct Entry {
     pub(super) arguments: Vec<String>,
 }
 
-impl Entry {
-    /// The value of `NAME=VALUE` among the arguments.
-    pub(super) fn argument(&self, name: &str) -> Option<&str> {
-        self.arguments.iter().find_map(|argument| argument.strip_prefix(name)?.strip_prefix('='))
-    }
-}
-
 /// Our line in a file, or in those that it includes.
 pub(super) fn find(path: &Path) -> Option<Entry> {
     search(path, DEPTH)
@@ -88,10 +81,7 @@ mod tests {
         fs::write(at("d/b.conf"), "required /l/spank_condatainer.so condatainer=/b config=/c\n").unwrap();
         let entry = find(&at("plugstack.conf")).unwrap();
         assert!(entry.required && entry.file == at("d/b.conf") && entry.plugin == Path::new("/l/spank_condatainer.so"));
-        assert_eq!(
-            (entry.argument("condatainer"), entry.argument("config"), entry.argument("c")),
-            (Some("/b"), Some("/c"), None)
-        );
+        assert_eq!(entry.arguments, ["condatainer=/b", "config=/c"]);
         assert_eq!(find(&at("none")), None);
     }
 }

@@ -13,6 +13,7 @@ use super::plugstack::{self, Entry};
 use crate::config::{Config, DEFAULT_PROGRAM, SYSTEM_FILE};
 use crate::machine::ask::ask;
 use crate::machine::version;
+use crate::step::plugin_arguments::PluginArguments;
 use condatainer_images::tools::programs;
 
 const OPTION: &str = "--condatainer-overlay";
@@ -60,14 +61,20 @@ fn plugstack(env: &HashMap<String, String>) -> Option<PathBuf> {
 }
 
 fn line(entry: Entry) -> Line {
-    let wrapper = PathBuf::from(entry.argument("condatainer").unwrap_or(DEFAULT_PROGRAM));
-    let config = Config::system(Path::new(entry.argument("config").unwrap_or(SYSTEM_FILE)));
+    let arguments = PluginArguments::parse(entry.arguments.iter().map(String::as_str));
+    let argument_problem = arguments.as_ref().err().cloned();
+    let (wrapper, config) = match arguments {
+        Ok(arguments) => (arguments.program, arguments.config),
+        Err(_) => (PathBuf::from(DEFAULT_PROGRAM), PathBuf::from(SYSTEM_FILE)),
+    };
+    let config = Config::system(&config);
     Line {
         // Slurm looks for a bare name in its own directory of plugins.
         plugin_problem: entry.plugin.is_absolute().then(|| problem_of_plugin(&entry.plugin)).flatten(),
         wrapper_problem: access(&wrapper, AccessFlags::X_OK)
             .err()
             .map(|errno| format!("cannot be run: {}", errno.desc())),
+        argument_problem,
         config_problem: config.err().map(|error| error.to_string()),
         file: entry.file,
         required: entry.required,

@@ -23,6 +23,7 @@ fn line() -> Line {
         plugin_problem: None,
         wrapper: "/b/condatainer".into(),
         wrapper_problem: None,
+        argument_problem: None,
         config_problem: None,
     }
 }
@@ -47,6 +48,11 @@ fn plugins() {
     let missing = with(Line { plugin_problem: Some("cannot be read: No such file or directory".into()), ..line() });
     assert!(missing.status == Status::Failed && missing.found.starts_with("/l/spank_condatainer.so: cannot be read"));
     assert_eq!(with(Line { wrapper_problem: Some("cannot be run".into()), ..line() }).status, Status::Failed);
+    let argument = with(Line { argument_problem: Some("plugstack.conf: argument 'x' is wrong".into()), ..line() });
+    assert!(
+        argument.status == Status::Failed
+            && argument.found.contains("containers are refused: plugstack.conf: argument")
+    );
     assert_eq!(with(Line { config_problem: Some("line 1".into()), ..line() }).status, Status::Failed);
     assert_eq!(plugin(&Facts { shows: Ok(false), ..healthy() }).status, Status::Failed);
     assert_eq!(plugin(&Facts { shows: Err("srun: error".into()), ..healthy() }).status, Status::Failed);

@@ -330,7 +330,7 @@ fn faults_of_the_plugin(world: &World, release: Release) -> Result<()> {
         fails(desk, "srun does not load it")?;
         desk.as_root("mv /away /usr/local/lib/slurm/spank_condatainer.so")?.success()?;
         desk.as_root(&format!("sed -i 's|config=[^ ]*|config=/etc/other.toml|' {plugstack}; {{ head -n1 {CONFIG}; echo x; }} > /etc/other.toml"))?.success()?;
-        fails(desk, "every container of Slurm's is refused: /etc/other.toml: line 2")?;
+        fails(desk, "all of Slurm's containers are refused: /etc/other.toml: line 2")?;
         desk.as_root(&format!("sed -i 's|condatainer=[^ ]*|condatainer=/no/such|' {plugstack}"))?.success()?;
         fails(desk, "/no/such: cannot be run")?;
         desk.as_root(&format!("rm {plugstack}"))?.success()?;

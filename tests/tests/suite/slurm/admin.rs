@@ -13,7 +13,7 @@ tests! {
     Slurm, OwnCluster: [
         required_refuses_where_the_plugin_is_missing, optional_where_the_plugin_is_missing, required_refuses_another_version,
         optional_with_another_version, a_missing_wrapper_is_said_and_nothing_runs_on_the_host, a_missing_apptainer_is_said,
-        steps_without_our_options_are_untouched, a_broken_configuration_is_said, mistakes_on_the_node_are_one_tasks_matter,
+        steps_without_our_options_are_untouched, the_sites_mistakes_stop_containers_alone, jobs_that_want_a_container_are_held, mistakes_on_the_node_are_one_tasks_matter,
     ];
     Slurm, Desk: [options_are_in_the_help];
 }
@@ -149,15 +149,97 @@ fn a_missing_apptainer_is_said(world: &World, release: Release) -> Result<()> {
     })
 }
 
-fn a_broken_configuration_is_said(world: &World, release: Release) -> Result<()> {
+/// What a site gets wrong, how root makes it so, what a container's step then says, and the check of `doctor` that fails.
+const MISTAKES: [(&str, &str, &str); 11] = [
+    ("sed -i 's/$/ strange=1/' $PLUGSTACK", "plugstack.conf: argument 'strange=1' is wrong", "plugin"),
+    ("sed -i 's/config=.*/config=no-path/' $PLUGSTACK", "plugstack.conf: argument 'config=no-path' is wrong", "plugin"),
+    ("sed -i 's/$/ patience=soon/' $PLUGSTACK", "plugstack.conf: argument 'patience=soon' is wrong", "plugin"),
+    ("chmod 000 $CONFIG", "config.toml: permission denied: the configuration cannot be read", "configuration"),
+    ("rm $CONFIG; mkdir $CONFIG", "config.toml: is a directory", "configuration"),
+    ("echo 'base = \"' > $CONFIG", "config.toml: line 1: ", "configuration"),
+    ("echo 'bsae = \"/x\"' > $CONFIG", "config.toml: line 1: unknown field `bsae`", "configuration"),
+    ("echo 'base = 1' > $CONFIG", "config.toml: line 1: invalid type", "configuration"),
+    ("echo 'base = \"x\"' > $CONFIG", "config.toml: base = 'x' is not an absolute path", "configuration"),
+    ("chown alice $CONFIG", "must belong to root and be writable by nobody else", "configuration"),
+    ("echo 'base = \"/no/such.sif\"' > $CONFIG", "/no/such.sif: no such file", "base"),
+];
+
+/// What is to work whatever the site has got wrong.
+const PLAIN: &str =
+    "srun true && salloc -Q srun true && sbatch -Q -o /dev/null --wrap 'srun true' && srun --help > /dev/null";
+
+/// `srun`, `sbatch` and `salloc` without our options work whatever the site has got wrong; who asks for a container is told what that is, and
+/// nothing runs on the host; and `doctor` says it.
+fn the_sites_mistakes_stop_containers_alone(world: &World, release: Release) -> Result<()> {
     world.with_cluster(release, &Setup::default(), |desk| {
         desk.squashfs("a.sqf", "")?;
-        desk.as_root(&format!("echo 'bsae = \"/x\"' > {CONFIG}"))?.success()?;
-        desk.refused(desk.srun(&[OVERLAY, "echo", "RAN"])?, "bsae")?;
-        desk.srun(&["sh", "-c", WHERE])?.says("host")?;
-        desk.as_root(&format!("echo > {CONFIG}; chown alice {CONFIG}"))?.success()?;
-        desk.refused(desk.srun(&[OVERLAY, "echo", "RAN"])?, "must belong to root and be writable by nobody else")?;
+        let variables = format!("PLUGSTACK=/etc/slurm/plugstack.conf CONFIG={CONFIG}");
+        desk.as_root("mkdir /good && cp -a /etc/slurm/plugstack.conf /etc/condatainer /usr/local/libexec /good")?
+            .success()?;
+        for (mistake, reason, check) in MISTAKES {
+            desk.as_root(&format!("{variables}; {mistake}"))?.success()?;
+            desk.script(PLAIN)?.success().and_then(Expect::without_a_word).context(mistake)?;
+            let submitted = desk.run(&["sbatch", OVERLAY, "--wrap", "echo RAN > RAN"])?;
+            desk.refused(submitted, reason).context(mistake)?;
+            desk.refused(desk.srun(&[OVERLAY, "echo", "RAN"])?, reason).context(mistake)?;
+            let doctor = desk.run(&["condatainer", "doctor"])?;
+            let failed = format!("not ok   {check} ");
+            ensure!(doctor.code == 1 && doctor.stdout.contains(&failed), "{mistake}: {}", doctor.stdout);
+            let cure = "rm -rf $PLUGSTACK ${CONFIG%/*} /usr/local/libexec; cp -a /good/plugstack.conf /etc/slurm
+                cp -a /good/condatainer /etc; cp -a /good/libexec /usr/local";
+            desk.as_root(&format!("{variables}; {cure}"))?.success()?;
+        }
+        // What lies there makes a container better; it starts without.
+        desk.as_root("mv /usr/local/libexec/condatainer /usr/local/libexec/gone")?.success()?;
+        desk.script(PLAIN)?.success().and_then(Expect::without_a_word)?;
+        desk.srun(&[OVERLAY, "sh", "-c", WHERE])?.says("inside a")?;
+        let doctor = desk.run(&["condatainer", "doctor"])?.stdout;
+        ensure!(doctor.contains("warning  interposers      there are no links libexec/condatainer"), "{doctor}");
+        ensure!(!desk.files()?.contains(&"RAN".into()), "a batch script ran on the host");
         second_node_is_well(desk)
+    })
+}
+
+/// `condatainer admin hold`, before the plugin is taken out.
+fn jobs_that_want_a_container_are_held(world: &World, release: Release) -> Result<()> {
+    world.with_cluster(release, &Setup::default(), |desk| {
+        desk.squashfs("a.sqf", "")?;
+        let script = |lines: &str| format!("#!/bin/sh\n{lines}\nsleep 60\n");
+        let later = "--begin=now+1hour";
+        let option = desk.submit(&[later], &script(&format!("#SBATCH {OVERLAY}")))?;
+        let lines = desk.submit(&[later], &script("#DEP: ./a.sqf"))?;
+        let array = desk.submit(&[later, "--array=1-3"], &script("#DEP: ./a.sqf"))?;
+        let typed = desk.submit(&[later, OVERLAY], &script(""))?;
+        let plain = desk.submit(&[later], &script("# --condatainer"))?;
+        let runs = desk.submit(&["-J", "JobState=PENDING"], &script(&format!("touch RUNS; : srun {OVERLAY} true")))?;
+        desk.wait_until("[ -e RUNS ]")?;
+        let shown = desk.as_root("condatainer admin hold --dry-run")?.success()?.stdout;
+        for line in [
+            format!("{option}  waits: an option in its script\n"),
+            format!("{lines}  waits: a #DEP: or #CNT line in its script\n"),
+            format!("{runs}  runs: an option in its script: "),
+        ] {
+            ensure!(shown.contains(&line), "{line}: {shown}");
+        }
+        let is_held = |job: u32| {
+            let state = desk.as_root(&format!("squeue -h -j {job} -o %r"))?.success()?.stdout;
+            Ok::<bool, anyhow::Error>(state.starts_with("JobHeld"))
+        };
+        ensure!(!is_held(lines)?, "held by --dry-run: {shown:?}");
+        let said = desk.as_root("condatainer admin hold")?.ends_with(1)?;
+        for job in [option, lines, array] {
+            ensure!(is_held(job)? && said.stdout.contains(&format!("{job}  held: ")), "{job}: {said:?}");
+        }
+        // Only 26.05 shows what was typed; another Slurm's says that it does not.
+        let is_shown = release == Release::Sid;
+        ensure!(
+            is_held(typed)? == is_shown && said.stderr.contains("does not show the command lines") != is_shown,
+            "{said:?}"
+        );
+        ensure!(!is_held(plain)?, "{said:?}");
+        desk.as_root(&format!("scancel {option} {lines} {array} {typed} {plain} {runs}"))?.success()?;
+        desk.wait_until("[ -z \"$(squeue -h)\" ]")?;
+        desk.as_root("condatainer admin hold")?.says("no job in the queue wants a container").map(drop)
     })
 }
 
@@ -171,7 +253,7 @@ fn mistakes_on_the_node_are_one_tasks_matter(world: &World, release: Release) ->
             (
                 format!("sed -i.good 's/config=.*/config=no-path strange/' {plugstack}"),
                 format!("mv {plugstack}.good {plugstack}"),
-                "plugstack.conf: argument ",
+                "plugstack.conf: argument 'config=no-path' is wrong",
             ),
             (format!("cp -p {CONFIG} good; echo 'bsae = 1' > {CONFIG}"), format!("mv good {CONFIG}"), "bsae"),
             (
