@@ -39,10 +39,13 @@ pub fn check(request: &mut Request, config: &Config) -> Result<(), SubmissionErr
     let mut layers: Vec<LayerFacts> = Vec::new();
     let mut complete = true;
     for layer in &request.layers {
-        match here(survey::layer_at_submission(layer), config)? {
+        match here(survey::layer_at_submission(layer, config), config)? {
             Some(found) => layers.push(found),
             None => complete = false,
         }
+    }
+    for layer in request.site_layers(&config.policy) {
+        here(survey::layer_at_submission(&layer, config), config)?;
     }
     match base {
         Some(base) if complete => check_together(request, &base, &layers, config),
@@ -91,6 +94,7 @@ fn here<T>(found: Result<T, SurveyError>, config: &Config) -> Result<Option<T>, 
         Ok(found) => Ok(Some(found)),
         Err(
             SurveyError::Image(ImageError::NotFound { path, .. })
+            | SurveyError::Everybodys { error: ImageError::NotFound { path, .. }, .. }
             | SurveyError::Base { error: ImageError::NotFound { path, .. }, .. },
         ) if config.is_node_path(&path) => Ok(None),
         Err(SurveyError::Bind { path, error }) if error == Errno::ENOENT && config.is_node_path(&path) => Ok(None),

@@ -187,7 +187,10 @@ fn headings(text: &str) -> Vec<String> {
 fn every_key_of_the_configuration_is_shown() {
     let settings = read(&top().join("core/src/config/settings.rs"));
     let fields = settings.lines().filter_map(|line| line.trim().strip_prefix("pub ")?.split_once(": Option<"));
-    let keys: BTreeSet<&str> = fields.map(|(key, _)| key).collect();
+    let policy = read(&top().join("core/src/config/value/policy.rs"));
+    let of_policy = policy.lines().filter_map(|line| line.trim().strip_prefix("pub ")?.split_once(": "));
+    let of_policy = of_policy.filter(|(key, _)| !key.contains(' '));
+    let keys: BTreeSet<&str> = fields.chain(of_policy).map(|(key, _)| key).collect();
     assert!(keys.contains("base") && keys.len() > 9, "{keys:?}");
     let sample = read(&top().join("packaging/config.toml.example"));
     let guide = read(&top().join("docs/admin/configuration.md"));

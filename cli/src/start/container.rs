@@ -112,7 +112,8 @@ impl Surroundings {
             wait: request.wait,
             ..Given::default()
         });
-        let request = &Request { fakeroot: self.config.fakeroot(request.fakeroot), ..request.clone() };
+        let request = Request { fakeroot: self.config.fakeroot(request.fakeroot), ..request.clone() };
+        let request = &request.on_site_layers(&self.config.policy);
         let deadline = Instant::now() + PATIENCE;
         // Who waits anyway looks again later.
         let waits = self.wait(request) != Wait::No;

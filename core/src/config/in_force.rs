@@ -10,6 +10,7 @@ use super::read::{of_site, of_user, parse};
 use super::settings::{Settings, absolute};
 use super::source::Source;
 use super::value::mounts::Mounts;
+use super::value::policy::Policy;
 use super::value::scratch::Scratch;
 use super::value::wait::Wait;
 
@@ -28,6 +29,8 @@ pub struct Config {
     pub apptainer: Option<PathBuf>,
     /// Directories that exist on compute nodes only: a file below them may be missing where a job is submitted.
     pub node_paths: Vec<PathBuf>,
+    /// What users may start.
+    pub policy: Policy,
     pub(super) site_file: Option<PathBuf>,
     pub(super) user_file: Option<PathBuf>,
     site_lines: Lines,
@@ -59,18 +62,24 @@ impl Config {
     /// # Errors
     /// Unreadable, misspelt, or not safely owned by root.
     pub fn system(path: &Path) -> Result<Self, ConfigError> {
-        let Some(text) = of_site(path)? else { return Ok(Self::default()) };
-        let mut site = parse(path, &text)?;
+        of_site(path)?.map_or_else(|| Ok(Self::default()), |text| Self::of_text(path, &text))
+    }
+
+    /// As [`Config::system`], from what the file holds.
+    pub(crate) fn of_text(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let mut site = parse(path, text)?;
         let fixed = site.fixed.take().map(|fixed| *fixed).unwrap_or_default();
         fixed.refuse_site_keys(path, "cannot be under [fixed]: write it above the first table")?;
         let (apptainer, node_paths) = (site.apptainer.take(), site.node_paths.take().unwrap_or_default());
+        let policy = site.policy.take().unwrap_or_default();
         let origin = path.display().to_string();
         site.check(&origin)?;
         fixed.check(&origin)?;
         absolute(&origin, "apptainer", &apptainer)?;
         absolute(&origin, "node_paths", &node_paths)?;
-        let (site_file, site_lines) = (Some(path.into()), Lines::of(&text));
-        Ok(Self { fixed, site, apptainer, node_paths, site_file, site_lines, ..Self::default() })
+        policy.paths().try_for_each(|(key, path)| absolute(&origin, key, [path]))?;
+        let (site_file, site_lines) = (Some(path.into()), Lines::of(text));
+        Ok(Self { fixed, site, apptainer, node_paths, policy, site_file, site_lines, ..Self::default() })
     }
 
     /// Adds the user's own file and variables on top of the site's configuration.
@@ -214,6 +223,17 @@ impl Config {
     #[must_use]
     pub fn is_node_path(&self, path: &Path) -> bool {
         self.node_paths.iter().any(|dir| path.starts_with(dir))
+    }
+
+    /// The site's file, where it exists.
+    #[must_use]
+    pub fn site_file(&self) -> Option<&Path> {
+        self.site_file.as_deref()
+    }
+
+    /// Whether the site itself names this base: that is always allowed.
+    pub(crate) fn is_sites_base(&self, base: &Path) -> bool {
+        [&self.fixed.base, &self.site.base].into_iter().any(|named| named.as_deref() == Some(base))
     }
 
     /// All that can set a key for everybody, the strongest first, each with how a message names it.

@@ -50,7 +50,9 @@ impl Config {
             Key { key, variable: None, value, source }
         };
         let node_paths = if self.node_paths.is_empty() { Value::Null } else { json!(self.node_paths) };
-        everybodys.chain([own("apptainer", json!(self.apptainer)), own("node_paths", node_paths)]).collect()
+        let policy = if self.policy.is_empty() { Value::Null } else { json!(self.policy) };
+        let sites = [own("apptainer", json!(self.apptainer)), own("node_paths", node_paths), own("policy", policy)];
+        everybodys.chain(sites).collect()
     }
 
     fn everybodys(&self, key: &'static str, variable: &'static str, get: Get) -> Key {

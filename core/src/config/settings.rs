@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::error::ConfigError;
 use super::value::mounts::{self, Mounts};
+use super::value::policy::Policy;
 use super::value::scratch::{self, Scratch};
 use super::value::wait::{self, Wait};
 
@@ -40,6 +41,8 @@ pub(super) struct Settings {
     pub apptainer: Option<PathBuf>,
     /// Site only: directories that exist on compute nodes only.
     pub node_paths: Option<Vec<PathBuf>>,
+    /// Site only: what users may start.
+    pub policy: Option<Policy>,
     /// Site only: what wins over everything.
     pub fixed: Option<Box<Settings>>,
 }
@@ -83,6 +86,7 @@ impl Settings {
         let keys = [
             ("apptainer", self.apptainer.is_some()),
             ("node_paths", self.node_paths.is_some()),
+            ("[policy]", self.policy.is_some()),
             ("[fixed]", self.fixed.is_some()),
         ];
         match keys.into_iter().find(|(_, set)| *set) {

@@ -56,7 +56,7 @@ impl Group {
 }
 
 /// The ids of all checks, in the order of the report. They do not change from release to release.
-pub const IDS: [&str; 27] = [
+pub const IDS: [&str; 28] = [
     "kernel",
     "user-namespaces",
     "overlayfs",
@@ -80,6 +80,7 @@ pub const IDS: [&str; 27] = [
     "tmpdir",
     "scratch",
     "image-dirs",
+    "policy",
     "locks",
     "slurm",
     "plugin",
@@ -133,7 +134,7 @@ fn group_of(id: &str) -> Group {
         "kernel" | "user-namespaces" | "overlayfs" | "dev-fuse" | "cgroup" | "gpu" => Group::Machine,
         "subuid" | "newuidmap" => Group::Fakeroot,
         "e2fsprogs" | "squashfs-tools" => Group::Tools,
-        "configuration" | "base" | "tmpdir" | "scratch" | "image-dirs" | "locks" => Group::Files,
+        "configuration" | "base" | "tmpdir" | "scratch" | "image-dirs" | "policy" | "locks" => Group::Files,
         "slurm" | "plugin" => Group::Slurm,
         "start" => Group::Start,
         _ => Group::Engine,

@@ -25,6 +25,7 @@ pub(super) fn check(request: &Request, config: &Result<Config, String>, asker: &
 /// Milliseconds that it took, and how it ended.
 fn start(request: &Request, config: &Config) -> Result<(u128, Ended), String> {
     let asked = request::Request { fakeroot: config.fakeroot(None), ..request::Request::default() };
+    let asked = asked.on_site_layers(&config.policy);
     let begin = Instant::now();
     let facts = facts(&asked, config, &request.env, &Tried::default(), |_| ()).map_err(|error| error.to_string())?;
     let command = Command::Argv(vec!["true".into()]);

@@ -136,8 +136,8 @@ pub struct BaseFacts {
     pub identity: (u64, u64),
     /// A SIF that brings an overlay of its own, in which something is deleted that the kernel's overlay would or might show.
     pub shows_deleted: bool,
-    /// Where it was found and not written down, why it is not used.
-    pub stranger: Option<String>,
+    /// Why it is not used: it was found and not written down, or the site's policy forbids it.
+    pub distrust: Option<String>,
     /// Who has named it, where it was no option.
     pub origin: Option<Origin>,
 }
@@ -167,8 +167,8 @@ pub struct LayerFacts {
     pub kind: Kind,
     /// Device and inode, to notice a file that was replaced.
     pub identity: (u64, u64),
-    /// Where it was found and not written down, why it is not used.
-    pub stranger: Option<String>,
+    /// Why it is not used: it was found and not written down, or the site's policy forbids it.
+    pub distrust: Option<String>,
     /// Whether the caller may write the file or directory.
     pub writable: bool,
     /// For an ext image (or the ext overlay inside a SIF): what it holds.

@@ -20,7 +20,7 @@ pub fn check<'a>(
     layers: &'a [LayerFacts],
     job: Option<&str>,
 ) -> Result<Vec<Moded<'a>>, Refusal> {
-    if let Some(reason) = base.stranger.clone() {
+    if let Some(reason) = base.distrust.clone() {
         return Err(Refusal::Distrusted { reason });
     }
     if base.kind == Kind::Ext {
@@ -83,7 +83,7 @@ fn written_once(layers: &[Moded<'_>]) -> Result<(), Refusal> {
 fn check_layer(layer: &LayerFacts, mode: Mode, job: Option<&str>) -> Result<(), Refusal> {
     let path = || layer.path.clone();
     let beside = layer.module.problem.as_ref().filter(|_| layer.module.is_distrusted);
-    if let Some(reason) = layer.stranger.as_ref().or(beside).cloned() {
+    if let Some(reason) = layer.distrust.as_ref().or(beside).cloned() {
         return Err(Refusal::Distrusted { reason });
     }
     match (layer.kind, mode) {

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Mounts, Scratch, Wait};
+use crate::config::{Mounts, Policy, Scratch, Wait};
 use crate::request::bind::Bind;
-use crate::request::layer::Layer;
+use crate::request::layer::{Layer, Mode};
 
 /// Which parts of a job run in the container.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,6 +107,21 @@ fn is_default(scope: &Scope) -> bool {
 }
 
 impl Request {
+    /// The layers that the site gives to everybody and that are not named anyway, lowest first.
+    #[must_use]
+    pub fn site_layers(&self, policy: &Policy) -> Vec<Layer> {
+        let is_named = |path: &PathBuf| self.layers.iter().any(|layer| layer.path == *path);
+        let layer = |path: &PathBuf| Layer { path: path.clone(), mode: Some(Mode::Ro), named: false };
+        policy.always.iter().filter(|path| !is_named(path)).map(layer).collect()
+    }
+
+    /// The request as it is started: on top of the layers that everybody gets.
+    #[must_use]
+    pub fn on_site_layers(mut self, policy: &Policy) -> Self {
+        self.layers.splice(0..0, self.site_layers(policy));
+        self
+    }
+
     /// Whether the request asks for a container at all.
     #[must_use]
     pub fn is_container(&self) -> bool {

@@ -93,6 +93,7 @@ fn suite() -> Suite {
             Theme { name: "join", tests: slurm::join::tests() },
             Theme { name: "refusals", tests: slurm::refusals::tests() },
             Theme { name: "admin", tests: slurm::admin::tests() },
+            Theme { name: "policy", tests: site::policy::tests() },
             Theme { name: "releases", tests: site::releases::tests() },
             Theme { name: "cli", tests: site::cli::tests() },
             Theme { name: "diff", tests: image::diff::tests() },

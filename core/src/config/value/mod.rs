@@ -1,6 +1,7 @@
 //! Values that are words: who mounts ([`mounts`]), where what is written for one run is kept ([`scratch`]), and whether a start waits
-//! ([`wait`]).
+//! ([`wait`]). And one that is a table: what a site lets its users start ([`policy`]).
 
 pub(super) mod mounts;
+pub(super) mod policy;
 pub(super) mod scratch;
 pub(super) mod wait;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::libraries::ImageDirectory;
+use super::policy::PolicyFacts;
 use crate::config::Origin;
 use crate::machine::facts::Kind;
 
@@ -17,6 +18,7 @@ pub(crate) struct Facts {
     pub(super) base_origin: Option<Origin>,
     pub(super) tmpdir: Tmpdir,
     pub(super) image_dirs: Vec<ImageDirectory>,
+    pub(super) policy: PolicyFacts,
 }
 
 /// The directory for what `:tmp` layers write.

@@ -1,7 +1,8 @@
-//! What the site and the user have set up: the configuration, the base image, the directory for `:tmp` layers.
+//! What the site and the user have set up: the configuration, the base image, the directory for `:tmp` layers, the policy.
 
 mod facts;
 mod libraries;
+mod policy;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ pub(crate) fn judge(facts: &Facts, asker: &Asker) -> Vec<Check> {
         base(facts, asker),
         tmpdir(&facts.tmpdir, asker),
         libraries::judge(&facts.image_dirs, asker),
+        policy::judge(&facts.policy),
     ]
 }
 

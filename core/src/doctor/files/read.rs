@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::statvfs::statvfs;
 
 use super::facts::{Facts, Tmpdir};
-use super::libraries;
+use super::{libraries, policy};
 use crate::config::{self, Config, SYSTEM_FILE, Scratch};
 use crate::doctor::place::system;
 use crate::doctor::request::Request;
@@ -21,10 +21,11 @@ pub(crate) fn read(configuration: &Result<Config, String>, config: &Config, requ
     let user = config::user_file(&request.env).filter(|_| !request.node);
     let files = [Some(PathBuf::from(SYSTEM_FILE)), user].into_iter().flatten().filter(|path| path.is_file());
     let base = config.base(None).map(|path| {
-        let kind = survey::base(Some(&path), config).map(|base| base.kind).map_err(|error| match error {
-            SurveyError::Base { error, .. } => error.to_string(),
-            other => other.to_string(),
-        });
+        let kind = match survey::base(Some(&path), config) {
+            Ok(base) => base.distrust.map_or(Ok(base.kind), Err),
+            Err(SurveyError::Base { error, .. }) => Err(error.to_string()),
+            Err(other) => Err(other.to_string()),
+        };
         (path, kind)
     });
     let nothing = HashMap::new();
@@ -36,6 +37,7 @@ pub(crate) fn read(configuration: &Result<Config, String>, config: &Config, requ
             .map(|_| files.map(|path| (keys(&path), path)).map(|(keys, path)| (path, keys)).collect()),
         base_origin: base.as_ref().and_then(|(path, _)| config.origin_of_base(path)),
         base,
+        policy: policy::read(config),
         image_dirs: libraries::read(&library(config, request)),
         tmpdir: self::tmpdir(tmpdir, problem, config.scratch(None) != Scratch::Disk),
     }

@@ -26,6 +26,7 @@ fn healthy() -> Facts {
         base_origin: None,
         tmpdir,
         image_dirs: Vec::new(),
+        policy: policy::PolicyFacts::default(),
     }
 }
 

@@ -22,6 +22,14 @@ pub enum SurveyError {
         /// Who has named it, where it was no option.
         origin: Option<Origin>,
     },
+    /// A layer that the site gives to everybody.
+    #[error("{error}: {} gives it to everybody (policy.always): tell your administrator", file.display())]
+    Everybodys {
+        /// What is wrong.
+        error: ImageError,
+        /// The site's file.
+        file: PathBuf,
+    },
     /// No base image is named anywhere.
     #[error(
         "no base image: name one with -b (in Slurm: --condatainer-base=), CONDATAINER_BASE or 'base' in the configuration; 'apptainer pull base.sif docker://debian' makes one"

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{AccessFlags, access, getegid, getgroups};
 
 use super::error::SurveyError;
+use super::policy::{self, Role};
+use crate::config::Config;
 use crate::machine::directories::{ImageDirectory, PROGRAM_PATH};
 use crate::machine::facts::{ImageFacts, Kind, LayerFacts, Whiteouts};
 use crate::request::layer::Layer;
@@ -27,14 +29,29 @@ const LITTLE: u64 = 1 << 30;
 ///
 /// # Errors
 /// The first one that is no image.
-pub(super) fn layers_at_start(layers: &[Layer], held_around: &[PathBuf]) -> Result<Vec<LayerFacts>, SurveyError> {
-    layers.iter().map(|layer| Ok(at_start(layer, held_around)?)).collect()
+pub(super) fn layers_at_start(
+    layers: &[Layer],
+    config: &Config,
+    held_around: &[PathBuf],
+) -> Result<Vec<LayerFacts>, SurveyError> {
+    layers
+        .iter()
+        .map(|layer| at_start(layer, config, held_around).map_err(|error| of_site(layer, config, error)))
+        .collect()
 }
 
-fn at_start(layer: &Layer, held_around: &[PathBuf]) -> Result<LayerFacts, ImageError> {
+/// Nobody has typed the name of a layer that everybody gets.
+fn of_site(layer: &Layer, config: &Config, error: ImageError) -> SurveyError {
+    match config.site_file().filter(|_| config.policy.is_everybodys(&layer.path)) {
+        Some(file) => SurveyError::Everybodys { error, file: file.into() },
+        None => SurveyError::Image(error),
+    }
+}
+
+fn at_start(layer: &Layer, config: &Config, held_around: &[PathBuf]) -> Result<LayerFacts, ImageError> {
     let opened = image::open(&layer.path)?;
     let probe = opened.probe()?;
-    let mut facts = lasting(layer, &opened, probe.as_ref(), Module::read);
+    let mut facts = lasting(layer, config, &opened, probe.as_ref(), Module::read);
     if let (Some(image), Some(probe)) = (&mut facts.image, probe) {
         image.state = state(probe.state);
         image.usage = usage(&opened);
@@ -55,14 +72,15 @@ fn is_among(paths: &[PathBuf], path: &Path) -> bool {
 ///
 /// # Errors
 /// It is no image.
-pub(crate) fn layer_at_submission(layer: &Layer) -> Result<LayerFacts, SurveyError> {
-    let opened = image::open(&layer.path)?;
-    Ok(lasting(layer, &opened, opened.probe()?.as_ref(), Module::believed))
+pub(crate) fn layer_at_submission(layer: &Layer, config: &Config) -> Result<LayerFacts, SurveyError> {
+    let opened = image::open(&layer.path).map_err(|error| of_site(layer, config, error))?;
+    Ok(lasting(layer, config, &opened, opened.probe()?.as_ref(), Module::believed))
 }
 
 /// What does not change by itself.
 fn lasting(
     layer: &Layer,
+    config: &Config,
     opened: &Opened,
     probe: Option<&ext::Probe>,
     module: fn(&Path, &Opened) -> Module,
@@ -72,7 +90,10 @@ fn lasting(
         mode: layer.mode,
         kind: kind(&opened.image.kind),
         identity: (opened.image.dev, opened.image.ino),
-        stranger: if layer.named { trust::stranger(&opened.image) } else { None },
+        distrust: Some(&opened.image)
+            .filter(|_| layer.named)
+            .and_then(trust::stranger)
+            .or_else(|| policy::forbids(config, Role::Layer, opened)),
         writable: access(&layer.path, AccessFlags::W_OK).is_ok(),
         image: probe.map(|probe| ImageFacts {
             upper: probe.upper.owner().map(|owner| (owner.uid, owner.gid)),

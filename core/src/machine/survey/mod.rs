@@ -9,6 +9,7 @@ mod host;
 mod layer;
 mod memory;
 mod mounts;
+pub(crate) mod policy;
 mod scratch;
 mod whiteouts;
 
@@ -20,6 +21,7 @@ use nix::sys::stat::stat;
 use crate::config::Config;
 use crate::machine::facts::{BaseFacts, Facts};
 use crate::machine::slurm_job;
+use crate::machine::survey::policy::Role;
 use crate::request::Request;
 use crate::request::bind::Bind;
 use crate::request::held::{self, HELD};
@@ -61,7 +63,7 @@ pub fn survey(
     let base = base_of(request, config.base(request.base.clone()), config)?;
     let job = env.get("SLURM_JOB_ID").cloned();
     let held_around = env.get(HELD).map(|value| held::heard(value, job.as_deref())).unwrap_or_default();
-    let layers = layer::layers_at_start(&request.layers, &held_around)?;
+    let layers = layer::layers_at_start(&request.layers, config, &held_around)?;
     let engine = engine(config);
     let unsupported = engine.as_ref().ok().and_then(|engine| engine::unsupported(engine, &base, &layers));
     let (tmpdir, tmpdir_problem) = scratch_place(config, env);
@@ -125,13 +127,13 @@ pub fn binds(binds: &[Bind]) -> Result<(), SurveyError> {
 pub fn base(path: Option<&Path>, config: &Config) -> Result<BaseFacts, SurveyError> {
     let path = path.ok_or(SurveyError::NoBase)?;
     let origin = config.origin_of_base(path);
-    match image::identify(path) {
-        Ok(image) => Ok(BaseFacts {
+    match image::open(path) {
+        Ok(opened) => Ok(BaseFacts {
             path: path.into(),
-            kind: kind(&image.kind),
-            identity: (image.dev, image.ino),
-            shows_deleted: matches!(&image.kind, image::Kind::Sif(sif) if sif.overlays().next().is_some()),
-            stranger: None,
+            kind: kind(&opened.image.kind),
+            identity: (opened.image.dev, opened.image.ino),
+            shows_deleted: matches!(&opened.image.kind, image::Kind::Sif(sif) if sif.overlays().next().is_some()),
+            distrust: policy::forbids(config, Role::Base, &opened),
             origin,
         }),
         Err(error) => Err(SurveyError::Base { error, origin }),
@@ -147,8 +149,9 @@ pub(crate) fn base_of(request: &Request, decided: Option<PathBuf>, config: &Conf
     if !request.base_named || decided != request.base {
         return Ok(facts);
     }
-    let image = image::identify(&facts.path)?;
-    Ok(BaseFacts { stranger: trust::stranger(&image), identity: (image.dev, image.ino), ..facts })
+    let opened = image::open(&facts.path)?;
+    let distrust = trust::stranger(&opened.image).or_else(|| policy::forbids(config, Role::Base, &opened));
+    Ok(BaseFacts { distrust, identity: (opened.image.dev, opened.image.ino), ..facts })
 }
 
 /// Whether newuidmap and newgidmap are installed.

@@ -76,7 +76,7 @@ mod tests {
             identity: (0, 0),
             shows_deleted: false,
             origin: None,
-            stranger: None,
+            distrust: None,
         };
         for mode in [Mode::Ro, Mode::Tmp] {
             let refused = decided(Facts { base: base(), ..setuid() }, vec![directory(mode)]).unwrap_err();

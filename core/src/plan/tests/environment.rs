@@ -82,13 +82,13 @@ fn a_layers_path_goes_in_front() {
 #[test]
 fn what_is_not_believed_is_refused() {
     let reason = || "/a.sqf: belongs to bob".to_owned();
-    let stranger = LayerFacts { stranger: Some(reason()), ..sqf("/a.sqf") };
+    let stranger = LayerFacts { distrust: Some(reason()), ..sqf("/a.sqf") };
     let mut beside = sqf("/a.sqf");
     (beside.module.problem, beside.module.is_distrusted) = (Some(reason()), true);
     for layer in [stranger, beside] {
         assert_eq!(decided(&ANY(), vec![layer]).unwrap_err().to_string(), reason());
     }
-    let base = BaseFacts { stranger: Some(reason()), ..machine().base };
+    let base = BaseFacts { distrust: Some(reason()), ..machine().base };
     assert_eq!(on(Facts { base, ..machine() }, &ANY(), vec![]).unwrap_err().to_string(), reason());
 }
 

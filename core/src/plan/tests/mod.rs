@@ -52,7 +52,7 @@ pub(crate) fn machine() -> Facts {
             identity: (0, 0),
             shows_deleted: false,
             origin: None,
-            stranger: None,
+            distrust: None,
         },
         layers: Vec::new(),
         unsupported: None,
@@ -89,7 +89,7 @@ pub(crate) fn layer(path: &str, mode: Option<Mode>, kind: Kind, image: Option<Im
         mode,
         kind,
         identity,
-        stranger: None,
+        distrust: None,
         writable: true,
         image,
         module: Module::default(),
@@ -178,7 +178,7 @@ fn what_is_deleted_in_a_base_needs_the_driver_too() {
         identity: (0, 0),
         shows_deleted: true,
         origin: None,
-        stranger: None,
+        distrust: None,
     };
     let facts = || Facts { base: base.clone(), ..machine() };
     assert!(on(facts(), &ANY(), Vec::new()).unwrap().overlay_driver);

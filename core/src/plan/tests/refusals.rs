@@ -98,7 +98,7 @@ fn machines_that_cannot_start_anything_say_so() {
         identity: (0, 0),
         shows_deleted: false,
         origin: None,
-        stranger: None,
+        distrust: None,
     };
     assert!(matches!(refused(Facts { base: ext, ..machine() }), Refusal::ExtBase { .. }));
     let forced = Request { fakeroot: Some(true), ..ANY() };

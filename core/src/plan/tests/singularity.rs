@@ -34,7 +34,7 @@ fn facts(setuid: bool, layers: Vec<LayerFacts>) -> Facts {
         identity: (0, 0),
         shows_deleted: false,
         origin: None,
-        stranger: None,
+        distrust: None,
     };
     Facts { base, layers, engine: Ok(engine(setuid)), ..machine() }
 }

@@ -4,6 +4,7 @@ pub(crate) mod bundled;
 pub(crate) mod cli;
 pub(crate) mod doctor;
 pub(crate) mod every_engine;
+pub(crate) mod policy;
 pub(crate) mod releases;
 pub(crate) mod setuid;
 pub(crate) mod singularity;
