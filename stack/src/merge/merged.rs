@@ -1,13 +1,14 @@
 //! The merged tree: the layers, lowest first, and what can be asked about a node.
 
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::errno::Errno;
 
 use super::cache::Cache;
 use super::listing::Listing;
 use super::node::{Node, Part};
+use super::several::{Several, Way};
 use super::stacked::Stacked;
 use super::union;
 use super::whole::Whole;
@@ -31,6 +32,8 @@ pub struct Merged {
     whole: Whole,
     /// Whose turn it is to make the listing of a large directory.
     large: Mutex<()>,
+    /// Of each layer, once it was asked for.
+    several: Vec<Mutex<Option<Several>>>,
 }
 
 impl Merged {
@@ -59,6 +62,7 @@ impl Merged {
         let roots = roots.map(|(number, stacked)| Part { layer: number as u16, key: stacked.layer.root() });
         let root = Node::of(roots.collect()).ok_or_else(|| io::Error::other("a stack needs at least one layer"))?;
         let has_host = layers.iter().any(|stacked| stacked.layer.is_of_host());
+        let several = layers.iter().map(|_| Mutex::default()).collect();
         Ok(Self {
             layers,
             points,
@@ -67,6 +71,7 @@ impl Merged {
             listings: Cache::new(LISTINGS),
             whole: Whole::new(),
             large: Mutex::default(),
+            several,
         })
     }
 
@@ -214,6 +219,22 @@ impl Merged {
             self.whole.keep(part);
         }
         stacked.layer.read(part.key, offset, buf).map_err(|error| stacked.named(error))
+    }
+
+    /// The ways to the directories in which a file is that has several names, as its layer has them: what other layers have there may show instead.
+    /// In a directory of the host nobody knows them. Looks for as long as `go_on` says so; nothing if it does not.
+    pub(crate) fn ways_to(&self, file: &Node, go_on: &dyn Fn() -> bool) -> Option<Vec<Way>> {
+        let Part { layer, key } = file.topmost();
+        let stacked = self.layers.get(usize::from(layer)).filter(|stacked| !stacked.layer.is_of_host());
+        let (Some(stacked), Some(several)) = (stacked, self.several.get(usize::from(layer))) else {
+            return Some(Vec::new());
+        };
+        let mut several = several.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = match several.take() {
+            Some(found) => found,
+            None => Several::of(&*stacked.layer, go_on)?,
+        };
+        Some(several.insert(found).ways_to(key))
     }
 
     /// The next data, or the next hole, from `offset` on.

@@ -17,6 +17,8 @@ use crate::workspace::{ino_of, number_of};
 
 /// Bytes that are copied at once.
 const PIECE: usize = 1 << 20;
+/// So many names a copy gets at once, at most: they are one change of the image.
+const AT_ONCE: usize = 64;
 /// So often it is looked whether somebody waits for a copy still.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -48,19 +50,18 @@ impl Overlay {
             self.keep_names(number)?;
             return Ok(ino);
         }
+        let _known = self.look_up_names(number)?;
         // Nobody waits for a directory while others wait for him: damaged layers have directories in each other.
         let places = self.places(number)?;
         let _turn = self.turns.take(number);
-        if let Some(ino) = self.in_image(number) {
-            return Ok(ino);
+        match self.in_image(number) {
+            Some(ino) => Ok(ino),
+            None => self.copy(number, &places, length),
         }
-        let ino = self.copy(number, places.first(), length)?;
-        self.name_all(number, ino, places.get(1..).unwrap_or_default())?;
-        Ok(ino)
     }
 
-    /// A file that was copied gets all its names that the kernel knows, before it is changed: what is changed by one of them is to last under each. Also
-    /// one that has lost its last name in the image.
+    /// A file that was copied gets all its names, before it is changed: what is changed by one of them is to last under each. Also one that has lost its
+    /// last name in the image.
     pub(super) fn keep_names(&self, number: u64) -> Answer<()> {
         if !self.known.has_several(number) || self.names_below(number) == 0 {
             return Ok(());
@@ -70,7 +71,9 @@ impl Overlay {
         if !self.known.takes_new_names(number) && !is_nameless {
             return Ok(());
         }
-        let places = self.places(number).inspect_err(|_| self.known.note_new_names(number))?;
+        let note = |_: &Errno| self.known.note_new_names(number);
+        let _known = self.look_up_names(number).inspect_err(note)?;
+        let places = self.places(number).inspect_err(note)?;
         let _turn = self.turns.take(number);
         self.name_all(number, ino, &places)
     }
@@ -101,7 +104,7 @@ impl Overlay {
 
     /// Where something of the layers shows, in directories that the image has: all that is known for a file that has several names, else one.
     /// Nowhere if all its names are gone.
-    fn places(&self, number: u64) -> Answer<Vec<Place>> {
+    pub(super) fn places(&self, number: u64) -> Answer<Vec<Place>> {
         let says = self.lower.attributes(number)?;
         let has_several = says.links > 1 && says.kind != FileType::Directory;
         let (mut places, mut is_unknown) = (Vec::new(), false);
@@ -149,14 +152,14 @@ impl Overlay {
             let _turn = self.turns.take(at);
             if self.in_image(at).is_none() {
                 let directory = self.in_image(parent).ok_or(Errno::ESTALE)?;
-                self.copy(at, Some(&Place { directory, name }), u64::MAX)?;
+                self.copy(at, &[Place { directory, name }], u64::MAX)?;
             }
         }
         self.in_image(directory).ok_or(Errno::ESTALE)
     }
 
     /// The names by which a directory shows something of the layers, or one of them.
-    fn names(&self, directory: u64, number: u64, all: bool) -> Answer<Vec<Vec<u8>>> {
+    pub(super) fn names(&self, directory: u64, number: u64, all: bool) -> Answer<Vec<Vec<u8>>> {
         if !self.shows_layers(directory) {
             return Ok(Vec::new());
         }
@@ -181,24 +184,31 @@ impl Overlay {
         Ok(shown)
     }
 
-    /// Copies something of the layers, under a name if it has one. It is this thread's turn.
-    pub(super) fn copy(&self, number: u64, place: Option<&Place>, length: u64) -> Answer<u32> {
+    /// Copies something of the layers, under all these names. It is this thread's turn.
+    pub(super) fn copy(&self, number: u64, places: &[Place], length: u64) -> Answer<u32> {
         let says = self.lower.attributes(number)?;
         let xattrs = self.xattrs_below(number)?;
         if says.links > 1 && says.kind != FileType::Directory {
             self.known.note_several(number);
         }
-        match (says.kind, place) {
-            (FileType::Regular, _) => self.copy_file(number, place, &says, &xattrs, length),
+        match (says.kind, places.first()) {
+            (FileType::Regular, _) => self.copy_file(number, places, &says, &xattrs, length),
             (kind, Some(place)) => {
                 let target = if kind == FileType::Symlink { self.lower.target(number)? } else { Vec::new() };
                 // Where a layer is damaged, the image is not to be.
                 if kind == FileType::Unknown || (kind == FileType::Symlink) == target.is_empty() {
                     return Err(Errno::EIO);
                 }
-                let _naming = self.naming.write();
-                let ino = self.upper.copy(place.borrowed(), &says, &target, &xattrs).map_err(gone)?;
-                self.is_copied(number, ino, kind);
+                let ino = {
+                    let _naming = self.naming.write();
+                    let ino = self.upper.copy(place.borrowed(), &says, &target, &xattrs).map_err(gone)?;
+                    self.known.is_copied(number, ino);
+                    if kind != FileType::Directory {
+                        self.known.loses_name(number);
+                    }
+                    ino
+                };
+                self.name_all(number, ino, places.get(1..).unwrap_or_default())?;
                 Ok(ino)
             }
             // Nobody can tell where it would be looked for.
@@ -206,51 +216,32 @@ impl Overlay {
         }
     }
 
-    /// Under one of its names.
-    fn is_copied(&self, number: u64, ino: u32, kind: FileType) {
-        self.known.is_copied(number, ino);
-        if kind != FileType::Directory {
-            self.known.loses_name(number);
-        }
-    }
-
-    fn copy_file(
-        &self,
-        number: u64,
-        place: Option<&Place>,
-        says: &Attributes,
-        xattrs: &Xattrs,
-        length: u64,
-    ) -> Answer<u32> {
-        let near = place.map_or_else(|| ino_of(self.upper.upper()), |place| Ok(place.directory))?;
+    fn copy_file(&self, number: u64, places: &[Place], says: &Attributes, xattrs: &Xattrs, length: u64) -> Answer<u32> {
+        let near = places.first().map_or_else(|| ino_of(self.upper.upper()), |place| Ok(place.directory))?;
         let ino = self.upper.begin_copy(near, says)?;
         let done = self.copy_content(number, ino, says.size.min(length)).and_then(|()| {
             let _naming = self.naming.write();
-            match place {
-                None => self.upper.end_copy(ino, None, says, xattrs)?,
-                Some(place) => match self.upper.end_copy(ino, Some(place.borrowed()), says, xattrs) {
-                    // It has lost that name meanwhile.
-                    Err(Errno::EEXIST | Errno::ENOENT) => {
-                        self.upper.end_copy(ino, None, says, xattrs)?;
-                        self.known.is_copied(number, ino);
-                        return Ok(());
-                    }
-                    done => done?,
-                },
-            }
-            match place {
-                Some(_) => self.is_copied(number, ino, FileType::Regular),
-                None => self.known.is_copied(number, ino),
-            }
-            Ok(())
+            let named = self.end_copy(ino, places, says, xattrs)?;
+            self.known.is_copied(number, ino);
+            (0..named).for_each(|_| self.known.loses_name(number));
+            Ok(named)
         });
-        match done {
-            Ok(()) => Ok(ino),
-            Err(error) => {
-                self.upper.forget(number_of(ino), 1);
-                Err(error)
+        let named = done.inspect_err(|_| self.upper.forget(number_of(ino), 1))?;
+        self.name_all(number, ino, places.get(named..).unwrap_or_default())?;
+        Ok(ino)
+    }
+
+    /// A copy has its content. Its names come in one change of the image, so that a crash leaves all of them or none; or only the first, where it may not
+    /// have all; or none, where it has lost that one meanwhile. Returns how many.
+    fn end_copy(&self, ino: u32, places: &[Place], says: &Attributes, xattrs: &Xattrs) -> Answer<usize> {
+        let all: Vec<_> = places.iter().map(Place::borrowed).take(AT_ONCE).collect();
+        for some in [&all, all.get(..1).unwrap_or_default()] {
+            match self.upper.end_copy(ino, some, says, xattrs) {
+                Err(Errno::EEXIST | Errno::ENOENT) => {}
+                done => return done.map(|()| some.len()),
             }
         }
+        self.upper.end_copy(ino, &[], says, xattrs).map(|()| 0)
     }
 
     /// Holes stay holes.

@@ -8,8 +8,8 @@
 //! what was copied. `decide` says which of two things under one name shows, `find` looks at both, `copy` copies, `whole` copies directories
 //! with all that is in them, `names` makes, takes away and renames, `listing` lists, and `tree` is what the server asks.
 //!
-//! Names of one file of a layer stay names of one file while it is mounted, whichever is changed. On the disk only those are the changed
-//! file that were changed, made or renamed: others show the layer's file in the next session.
+//! Names of one file of a layer stay names of one file, whichever is changed: a copy gets all of them (`several`). Of a directory of the host nobody
+//! knows which those are, so it gets those that the kernel has looked up. Under others the next session shows the layer's file.
 
 mod copy;
 mod decide;
@@ -17,6 +17,7 @@ mod find;
 mod known;
 mod listing;
 mod names;
+mod several;
 mod tree;
 mod turns;
 mod whole;

@@ -173,15 +173,19 @@ impl Overlay {
     /// As [`Self::up`], of something under this name. Another name of a file that was copied gets to be one of the copy.
     pub(super) fn up_from(&self, directory: u64, name: &[u8], number: u64) -> Answer<u32> {
         let parent = self.up(directory)?;
+        let this = || Place { directory: parent, name: name.to_vec() };
+        let is_this = |place: &Place| (place.directory, &*place.name) == (parent, name);
+        let (_known, mut places) = match self.in_image(number) {
+            Some(_) => (None, Vec::new()),
+            None => (Some(self.look_up_names(number)?), self.places(number)?),
+        };
+        places.retain(|place| !is_this(place));
+        places.insert(0, this());
         let _turn = self.turns.take(number);
-        if let Some(ino) = self.in_image(number) {
-            if number & WRITABLE == 0 && self.find(directory, name)?.ino().is_none() {
-                self.name_too(number, ino, &Place { directory: parent, name: name.to_vec() })?;
-            }
-            return Ok(ino);
+        let Some(ino) = self.in_image(number) else { return self.copy(number, &places, u64::MAX) };
+        if number & WRITABLE == 0 && self.find(directory, name)?.ino().is_none() {
+            self.name_too(number, ino, &this())?;
         }
-        let ino = self.copy(number, Some(&Place { directory: parent, name: name.to_vec() }), u64::MAX)?;
-        self.known.note_new_names(number);
         Ok(ino)
     }
 }

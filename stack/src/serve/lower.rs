@@ -13,7 +13,7 @@ use super::tree::{Answer, Entry, Listed, Room, SHARED, Tree};
 use super::trouble::Trouble;
 use crate::ids::Show;
 use crate::layer::{Attributes, Key};
-use crate::merge::{Merged, Named, Node, Part};
+use crate::merge::{Merged, Named, Node, Part, Way};
 use condatainer_formats::ext::{FileType, Ids, Xattr};
 use condatainer_formats::overlayfs::{is_private, is_users};
 
@@ -227,6 +227,11 @@ impl Lower {
         let node = self.told(self.merged.inode(&node))?;
         let says = self.told(self.merged.attributes(&node))?;
         Ok(Some((number(&node), says.kind)))
+    }
+
+    /// See [`Merged::ways_to`].
+    pub(crate) fn ways_to(&self, file: u64, go_on: &dyn Fn() -> bool) -> Answer<Option<Vec<Way>>> {
+        Ok(self.merged.ways_to(&self.node(file)?, go_on))
     }
 
     /// Whether a directory's listing has a name, and how many there are in it.

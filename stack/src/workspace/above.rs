@@ -120,19 +120,13 @@ impl Workspace {
     }
 
     /// It has its content.
-    pub(crate) fn end_copy(
-        &self,
-        ino: u32,
-        place: Option<Place<'_>>,
-        says: &Attributes,
-        xattrs: &Xattrs,
-    ) -> Answer<()> {
+    pub(crate) fn end_copy(&self, ino: u32, places: &[Place<'_>], says: &Attributes, xattrs: &Xattrs) -> Answer<()> {
         let mut xattrs = borrowed(xattrs);
-        if place.is_some_and(|(_, name)| may_be_taken_for_mark(name, FileType::Regular)) {
+        if places.iter().any(|(_, name)| may_be_taken_for_mark(name, FileType::Regular)) {
             xattrs.push((OWN_FILE, b"y"));
         }
         let copied = self.copied(says, &[], &xattrs);
-        self.with_room(|| self.volume.finish(ino, place, &copied)).map(drop)
+        self.with_room(|| self.volume.finish(ino, places, &copied)).map(drop)
     }
 
     fn copied<'a>(&self, says: &Attributes, target: &'a [u8], xattrs: &'a [(&'a [u8], &'a [u8])]) -> Copied<'a> {

@@ -29,6 +29,7 @@ mod programs;
 mod record;
 mod recorded;
 mod rights;
+mod several;
 mod start;
 
 use std::ffi::OsString;
@@ -77,6 +78,7 @@ fn main() -> ExitCode {
                 programs::TESTS,
                 recorded::TESTS,
                 rights::TESTS,
+                several::TESTS,
             ];
             let trial = |(name, test): Test| Trial::test(name, move || test().map_err(Failed::from));
             let trials = tests.concat().into_iter().map(trial).collect();

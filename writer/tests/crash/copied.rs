@@ -26,13 +26,16 @@ fn check(overlay: &Overlay<'_>, content: &[u8], counts: &mut [usize; 4]) {
     let (tree, contents) = seen::of(overlay, overlay.size());
     if let Some(file) = tree.get("/d/copy") {
         let whole = (file.stat.size, file.stat.mode, file.stat.links, file.stat.modified.seconds);
-        assert_eq!(whole, (content.len() as u64, 0o4711, 1, OLD.seconds));
+        assert_eq!(whole, (content.len() as u64, 0o4711, 3, OLD.seconds));
         assert_eq!(file.xattrs, [(b"user.note".to_vec(), b"value".to_vec())]);
         assert!(contents[&file.ino] == content);
+        // All its names, or none.
+        assert!(["/d/name", "/third"].iter().all(|name| tree.get(*name).is_some_and(|other| other.ino == file.ino)));
         let is_first = !tree.contains_key("/d/hidden");
         assert!(!is_first || tree["/d"].stat.modified.seconds == OLD.seconds, "nothing is new in the directory");
         counts[0] += 1;
     }
+    assert_eq!(tree.contains_key("/d/copy"), tree.contains_key("/third"));
     let Some(hidden) = tree.get("/d/hidden") else { return };
     counts[match hidden.stat.kind {
         FileType::Regular => 1,
@@ -60,7 +63,7 @@ fn what_an_overlay_does_is_done_whole_or_not_at_all() {
         assert_eq!(volume.write(ino, piece as u64 * 200_000, bytes, false).unwrap(), bytes.len());
         volume.commit().unwrap();
     }
-    volume.finish(ino, Some((directory, b"copy")), &file).unwrap();
+    volume.finish(ino, &[(directory, b"copy"), (directory, b"name"), (ROOT_INO, b"third")], &file).unwrap();
     volume.commit().unwrap();
     let copied_by = recorder.len();
     // A name that hides something below is never missing.

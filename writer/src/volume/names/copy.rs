@@ -62,14 +62,12 @@ impl Volume {
         })
     }
 
-    /// A file without a name has its content: it gets its attributes and times, and a name where `place` is a directory and a name in it.
+    /// A file without a name has its content: it gets its attributes and times, and names, each in a directory.
     ///
     /// # Errors
-    /// The name exists, the file has one, there is no room, …
-    pub fn finish(&self, ino: u32, place: Option<(u32, &[u8])>, copied: &Copied<'_>) -> Result<Stat> {
-        if let Some((_, name)) = place {
-            check(name)?;
-        }
+    /// A name exists, the file has one, there is no room, …
+    pub fn finish(&self, ino: u32, places: &[(u32, &[u8])], copied: &Copied<'_>) -> Result<Stat> {
+        places.iter().try_for_each(|(_, name)| check(name))?;
         self.change_with_room(|handle| {
             let mut node = Node::read(handle, ino)?;
             // A directory that has lost its name has lost what is in it.
@@ -81,10 +79,13 @@ impl Volume {
             }
             set_times(&mut node, copied)?;
             node.set_changed(now())?;
-            if let Some((directory, name)) = place {
-                let mut parent = without(handle, directory, name)?;
+            if !places.is_empty() {
+                let links = u16::try_from(places.len()).ok().filter(|links| *links <= MOST_LINKS);
                 orphan::remove(handle, &mut node)?;
-                node.set_links(1)?;
+                node.set_links(links.ok_or(Errno::EMLINK)?)?;
+            }
+            for (directory, name) in places {
+                let mut parent = without(handle, *directory, name)?;
                 directory::insert(handle, &mut parent, name, ino, copied.new.kind)?;
                 parent.write(handle)?;
             }
