@@ -28,8 +28,8 @@ SLURM_COMMANDS := sacct salloc sattach sbatch sbcast scancel scontrol sinfo spri
 
 # What building needs besides the Rust toolchain: a linker, the C library and its headers. gcc also compiles zstd's C library.
 BUILD_PACKAGES := gcc libc6-dev binutils
-# What testing needs besides: libclang, with which bindgen makes the declarations of SPANK once more, to compare.
-TEST_PACKAGES := libclang-dev
+# What testing needs besides: libclang, with which bindgen makes the declarations of SPANK once more, to compare; mandoc, which reads man pages.
+TEST_PACKAGES := libclang-dev mandoc
 
 .PHONY: build packages test-packages stage demo-ready demo shell test soak vm check unit unit-built unit-run suite suite-built suite-run bench install installable uninstall clean clean-cluster
 
@@ -152,7 +152,7 @@ installable:
 # A node may start tasks while this runs, so programs are put beside the old ones and renamed.
 install: installable
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/condatainer/stack $(DESTDIR)$(PREFIX)/libexec/condatainer/slurm $(DESTDIR)$(PREFIX)/libexec/condatainer/zsh $(DESTDIR)$(PREFIX)/libexec/condatainer/no-images $(DESTDIR)$(PREFIX)/lib/slurm $(DESTDIR)$(PREFIX)/share/condatainer \
-	    $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions \
+	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions \
 	    $(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 	for program in interposer:interposer preload:fuse-overlayfs.so relay:slurm/.relay; do \
 	    file=$(DESTDIR)$(PREFIX)/libexec/condatainer/$${program#*:}; \
@@ -167,6 +167,8 @@ install: installable
 	$(BUILT)/condatainer zshenv > $(DESTDIR)$(PREFIX)/libexec/condatainer/zsh/.zshenv.new
 	chmod 0644 $(DESTDIR)$(PREFIX)/libexec/condatainer/zsh/.zshenv.new
 	mv -f $(DESTDIR)$(PREFIX)/libexec/condatainer/zsh/.zshenv.new $(DESTDIR)$(PREFIX)/libexec/condatainer/zsh/.zshenv
+	install -d $(DESTDIR)$(PREFIX)/libexec/condatainer/inside
+	for f in inside slurm; do install -m 0755 programs/shells/condatainer $(DESTDIR)$(PREFIX)/libexec/condatainer/$$f/condatainer; done
 	for f in .zprofile .zshrc .zlogin; do ln -sfn .zshenv $(DESTDIR)$(PREFIX)/libexec/condatainer/zsh/$$f; done
 	for f in $(SLURM_COMMANDS); do \
 	    ln -sfn .relay $(DESTDIR)$(PREFIX)/libexec/condatainer/slurm/$$f; \
@@ -182,7 +184,7 @@ install: installable
 	    chmod 0644 $(DESTDIR)$(PREFIX)/share/condatainer/$${f%:*}; \
 	done
 	chmod 0755 $(DESTDIR)$(PREFIX)/share/condatainer/health-check
-	$(BUILT)/condatainer man $(DESTDIR)$(PREFIX)/share/man/man1
+	$(BUILT)/condatainer man $(DESTDIR)$(PREFIX)/share/man
 	$(BUILT)/condatainer completions bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/condatainer
 	$(BUILT)/condatainer completions zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_condatainer
 	$(BUILT)/condatainer completions fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/condatainer.fish

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use condatainer_core::config::{self, Config, Given};
+use condatainer_core::request::defaults;
 use condatainer_core::request::layer::Layer;
 use condatainer_core::request::names::{Finder, Library};
 use condatainer_images::{image, trust};
@@ -64,8 +65,20 @@ impl Surroundings {
         Ok(Some(base.path))
     }
 
+    /// The base that a flag names; without one that of `default_distro`, unless the configuration names another.
     pub(crate) fn written_base(&self, flag: Option<&Path>) -> Result<Option<Layer>, Failure> {
-        flag.map(|base| self.finder().base(base)).transpose().map_err(Failure::not_started)
+        let named = flag.map(|base| self.finder().base(base)).transpose().map_err(Failure::not_started)?;
+        Ok(named.or_else(|| defaults::base(&self.config, &self.finder())))
+    }
+
+    /// These layers, or where there are none those that `CONDATAINER_OVERLAY` or the configuration names.
+    pub(crate) fn layers_or_default(&self, named: Vec<Layer>) -> Result<Vec<Layer>, Failure> {
+        if !named.is_empty() {
+            return Ok(named);
+        }
+        let layers = defaults::layers(&self.config, &self.finder()).map_err(Failure::not_started)?;
+        layers.iter().try_for_each(refuse_stranger)?;
+        Ok(layers)
     }
 }
 

@@ -75,7 +75,7 @@ pub(crate) static ALL: [Definition; 11] = [
         long: c"condatainer-wait",
         argument: Some(c"TIME"),
         may_be_bare: true,
-        usage: c"[condatainer] wait for an image that somebody else uses, for ever or for a TIME as 30s, 5m, 2h",
+        usage: c"[condatainer] wait for an image that somebody else uses, for ever or for a TIME such as 30s",
     },
     option!(
         Scope,

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use condatainer_core::config::{self, Config};
 use condatainer_core::request::bind::Bind;
+use condatainer_core::request::defaults;
 use condatainer_core::request::layer::Mode;
 use condatainer_core::request::names::{Finder, Library};
 use condatainer_core::request::script::Script;
@@ -69,9 +70,14 @@ fn request(
         };
     }
     let inherited = inherited.map(Request::decode).transpose().map_err(|e| e.to_string())?;
+    // What a job was given, or not, holds for its steps; a script that starts us finds its layers itself.
+    let script = read_script(place)?;
+    let by_variable = inherited.is_none()
+        && !script.as_ref().is_some_and(|script| script.header.starts_us())
+        && defaults::are_in_environment(&place.env);
+    let script = script.filter(|script| script.asks_for_something() && !script.header.starts_us());
     let inherited = inherited.filter(|request| !request.is_off());
-    let script = script(place)?;
-    if !given.asks_for_something() && inherited.is_none() && script.is_none() {
+    if !given.asks_for_something() && inherited.is_none() && script.is_none() && !by_variable {
         return Ok(None);
     }
     if context == Context::Local && given.scope == Some(Scope::Batch) {
@@ -80,15 +86,24 @@ fn request(
         );
     }
     let config = configuration(place)?;
-    let mut request = merge(given, inherited.unwrap_or_default(), place, &config)?;
+    let library = Library::configured(&config, &place.env);
+    let finder = finder(place, &library);
+    let takes_defaults = inherited.is_none();
+    let mut request = merge(given, inherited.unwrap_or_default(), place, &finder)?;
     if let Some(script) = &script {
-        let library = Library::configured(&config, &place.env);
-        request = script.request(&finder(place, &library)).map_err(|e| e.to_string())?.overridden_by(request);
-    } else if !request.is_container() && !request.tmp {
+        request = script.request(&finder).map_err(|e| e.to_string())?.overridden_by(request);
+    }
+    if takes_defaults && request.layers.is_empty() {
+        request.layers = defaults::layers(&config, &finder).map_err(|e| e.to_string())?;
+    }
+    if script.is_none() && !request.is_container() && !request.tmp {
         return Err("nothing to run in: add --condatainer-overlay=LAYER or --condatainer-base=IMAGE".into());
     }
     request.lines_read |= place.script.is_some();
     request.base = config.base(request.base.take());
+    if let (None, Some(base)) = (&request.base, defaults::base(&config, &finder)) {
+        (request.base, request.base_named) = (Some(base.path), base.named);
+    }
     request.fakeroot = config.fakeroot(request.fakeroot);
     if context == Context::Allocator || request.scope.covers(Part::Step) {
         submission::check(&mut request, &config).map_err(|e| e.to_string())?;
@@ -96,10 +111,9 @@ fn request(
     Ok(Some((request, config)))
 }
 
-/// The batch script, if it says anything about its container and leaves it to us to make that.
-fn script(place: &Place) -> Result<Option<Script>, String> {
-    let script = place.script.as_ref().map(|path| Script::read(path, false)).transpose().map_err(|e| e.to_string())?;
-    Ok(script.filter(|script| script.asks_for_something() && !script.header.starts_us()))
+/// The batch script, where it is known.
+fn read_script(place: &Place) -> Result<Option<Script>, String> {
+    place.script.as_ref().map(|path| Script::read(path, false)).transpose().map_err(|e| e.to_string())
 }
 
 fn finder<'a>(place: &'a Place, library: &'a Library) -> Finder<'a> {
@@ -111,9 +125,7 @@ fn home(place: &Place) -> Option<&Path> {
 }
 
 /// What was given replaces what was inherited, option by option.
-fn merge(given: &Given, mut request: Request, place: &Place, config: &Config) -> Result<Request, String> {
-    let library = Library::configured(config, &place.env);
-    let finder = finder(place, &library);
+fn merge(given: &Given, mut request: Request, place: &Place, finder: &Finder<'_>) -> Result<Request, String> {
     if let Some(lists) = given.overlay.values() {
         request.layers = finder.layers(lists).map_err(|e| e.to_string())?;
     }

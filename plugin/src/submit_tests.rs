@@ -26,6 +26,8 @@ struct Fixture {
     shell: Shell,
     script: Option<PathBuf>,
     system_config: Result<PathBuf, String>,
+    /// The variable that names layers.
+    overlay: Option<&'static str>,
 }
 
 impl Fixture {
@@ -35,7 +37,7 @@ impl Fixture {
             std::fs::create_dir(dir.path().join(name)).unwrap();
         }
         let system_config = Ok(dir.path().join("none.toml"));
-        Self { dir, shell: Shell::default(), script: None, system_config }
+        Self { dir, shell: Shell::default(), script: None, system_config, overlay: None }
     }
 
     fn submit(&mut self, context: Context, options: &[(Name, &str)]) -> Result<Option<Request>, String> {
@@ -43,7 +45,8 @@ impl Fixture {
         for (name, value) in options {
             given.add(*name, value, Origin::CommandLine)?;
         }
-        let env = HashMap::from([("CONDATAINER_BASE".into(), self.path("base").display().to_string())]);
+        let mut env = HashMap::from([("CONDATAINER_BASE".into(), self.path("base").display().to_string())]);
+        env.extend(self.overlay.map(|layers| ("CONDATAINER_OVERLAY".into(), layers.into())));
         let (cwd, script) = (self.dir.path().into(), self.script.clone());
         let place = Place { cwd, env, script, system_config: self.system_config.clone() };
         submit(context, &given, &place, &mut self.shell)?;
@@ -117,6 +120,28 @@ fn srun_inherits_and_overrides_option_by_option() {
     assert_eq!(changed.layers[0].path, f.path("b"));
     assert_eq!((changed.layers.len(), changed.fakeroot), (1, Some(false)));
     assert_eq!(changed.workdir.as_deref(), Some(Path::new("/w")));
+}
+
+#[test]
+fn a_variable_names_layers_where_nobody_else_does() {
+    let of = |request: Option<Request>, f: &Fixture| {
+        let layers = request.unwrap_or_default().layers;
+        layers.iter().map(|l| l.path.strip_prefix(f.dir.path()).unwrap().display().to_string()).collect::<Vec<_>>()
+    };
+    let mut f = Fixture { overlay: Some("./a"), ..Fixture::new() }.in_job();
+    let by_variable = f.submit(Context::Local, &[]).unwrap();
+    assert_eq!(of(by_variable, &f), ["a"]);
+    let by_option = f.submit(Context::Allocator, &[(Name::Overlay, "./b")]).unwrap();
+    assert_eq!(of(by_option, &f), ["b"]);
+    let inherited = f.submit(Context::Local, &[]).unwrap();
+    assert_eq!(of(inherited, &f), ["b"], "what the job was given");
+    f.submit(Context::Allocator, &[(Name::Off, "")]).unwrap();
+    assert_eq!(f.submit(Context::Local, &[]), Ok(None), "the job was to have none");
+    let mut f = Fixture { overlay: Some("./a"), ..Fixture::new() }.script("#!/bin/sh\n#DEP: ./b\n");
+    let by_script = f.submit(Context::Allocator, &[]).unwrap();
+    assert_eq!(of(by_script, &f), ["b"]);
+    let mut f = Fixture { overlay: Some("./a"), ..Fixture::new() }.script("#!/usr/bin/condatainer run\ntrue\n");
+    assert_eq!(f.submit(Context::Allocator, &[]), Ok(None), "it starts us");
 }
 
 #[test]

@@ -15,7 +15,7 @@ use condatainer_core::plan::{self, Command, Plan};
 use condatainer_core::request::bind::Bind;
 use condatainer_core::request::{Request, parse_assignment};
 use condatainer_core::run::engine_mounts::abandoned;
-use condatainer_core::run::{self, Ended, Forward, Options, apt};
+use condatainer_core::run::{self, Ended, Forward, Options, apt, inside};
 use condatainer_core::start;
 use condatainer_images::verbs::with_root;
 
@@ -204,12 +204,20 @@ pub(crate) fn run_at_prompt(plan: &Plan) -> Result<ExitCode, Failure> {
         let advice = env_script::advice(plan.layers(), &plan.path, words);
         advice.iter().chain(remarks).for_each(|line| say::notice(line));
     }
-    match run(plan, Forward::FromProcesses, None)? {
+    let ended = match plan.command {
+        Command::Shell(_) => run(&inside::for_shell(plan), Forward::FromProcesses, None)?,
+        Command::Argv(_) => run(plan, Forward::FromProcesses, None)?,
+    };
+    match ended {
         Ended::Signaled(signal) => Ok(exit_code(128 + signal)),
         Ended::Exited(code) => Ok(exit_code(code)),
         other => Err(not_run(plan, &other)),
     }
 }
+
+/// Whoever puts condatainer into a container means what it does outside.
+pub(crate) const NOT_INSIDE: &str =
+    "condatainer: no such command in the container: it starts containers, and is used outside of them";
 
 /// The failure that says why the command itself did not run.
 pub(crate) fn not_run(plan: &Plan, ended: &Ended) -> Failure {
@@ -221,6 +229,7 @@ pub(crate) fn not_run(plan: &Plan, ended: &Ended) -> Failure {
         Ended::NotExecutable(why) => {
             Failure::new(Code::NotExecutable, format!("{name}: cannot be executed in the container: {why}"))
         }
+        _ if name == "condatainer" => Failure::new(Code::NotFound, NOT_INSIDE),
         _ => Failure::new(Code::NotFound, format!("{name}: no such command in the container")),
     }
 }

@@ -40,7 +40,7 @@ pub(crate) fn exec(args: ExecArgs) -> Result<ExitCode, Failure> {
         return Err(Failure::not_started(hint));
     }
     let request = Request {
-        layers: around.layers(&args.overlays)?,
+        layers: around.layers_or_default(around.layers(&args.overlays)?)?,
         write: args.writable,
         tmp: args.tmp,
         ..around.request(&args.start)?

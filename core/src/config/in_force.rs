@@ -7,7 +7,7 @@ use super::error::ConfigError;
 use super::lines::Lines;
 use super::origin::Origin;
 use super::read::{of_site, of_user, parse};
-use super::settings::{Settings, absolute};
+use super::settings::{NOT_FIXED, OVERLAY_VARIABLE, Settings, absolute};
 use super::source::Source;
 use super::value::mounts::Mounts;
 use super::value::policy::Policy;
@@ -69,7 +69,8 @@ impl Config {
     pub(crate) fn of_text(path: &Path, text: &str) -> Result<Self, ConfigError> {
         let mut site = parse(path, text)?;
         let fixed = site.fixed.take().map(|fixed| *fixed).unwrap_or_default();
-        fixed.refuse_site_keys(path, "cannot be under [fixed]: write it above the first table")?;
+        fixed.refuse_site_keys(path, NOT_FIXED)?;
+        fixed.refuse_overlay(path)?;
         let (apptainer, node_paths) = (site.apptainer.take(), site.node_paths.take().unwrap_or_default());
         let policy = site.policy.take().unwrap_or_default();
         let origin = path.display().to_string();
@@ -110,6 +111,12 @@ impl Config {
     #[must_use]
     pub fn base(&self, flag: Option<PathBuf>) -> Option<PathBuf> {
         self.decide(flag, |settings| settings.base.clone())
+    }
+
+    /// The layers where none are named, as they were written, and who has named them.
+    pub(crate) fn overlay(&self) -> Option<(&[String], Origin)> {
+        let sources = self.sources("overlay", OVERLAY_VARIABLE).into_iter();
+        sources.filter_map(|(settings, origin)| Some((settings.overlay.as_deref()?, origin))).next()
     }
 
     /// Whether fakeroot is asked for; `None` is automatic.

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::in_force::Config;
-use super::settings::Settings;
+use super::settings::{OVERLAY_VARIABLE, Settings};
 use super::source::Source;
 
 /// One key.
@@ -26,8 +26,9 @@ pub struct Key {
 type Get = fn(&Settings) -> Value;
 
 /// Every key that users may set too, with its variable.
-const KEYS: [(&str, &str, Get); 10] = [
+const KEYS: [(&str, &str, Get); 11] = [
     ("base", "CONDATAINER_BASE", |settings| json!(settings.base)),
+    ("overlay", OVERLAY_VARIABLE, |settings| json!(settings.overlay)),
     ("tmpdir", "CONDATAINER_TMPDIR", |settings| json!(settings.tmpdir)),
     ("scratch", "CONDATAINER_SCRATCH", |settings| json!(settings.scratch)),
     ("fakeroot", "CONDATAINER_FAKEROOT", |settings| json!(settings.fakeroot)),

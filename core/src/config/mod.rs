@@ -22,6 +22,7 @@ pub use in_force::{Config, Given};
 pub use keys::Key;
 pub use origin::Origin;
 pub(crate) use origin::drop_option;
+pub use settings::OVERLAY_VARIABLE;
 pub use source::Source;
 pub use user_dirs::user_file;
 pub(crate) use user_dirs::xdg_dir;

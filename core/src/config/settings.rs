@@ -18,6 +18,8 @@ use super::value::wait::{self, Wait};
 pub(super) struct Settings {
     /// The base image where none is named.
     pub base: Option<PathBuf>,
+    /// The layers where none are named, each as an option takes it.
+    pub overlay: Option<Vec<String>>,
     /// Node-local directory for `:tmp` layers.
     pub tmpdir: Option<PathBuf>,
     /// Where what `:tmp` and `--tmp` write is kept.
@@ -47,6 +49,9 @@ pub(super) struct Settings {
     pub fixed: Option<Box<Settings>>,
 }
 
+/// Names layers where nobody else does.
+pub const OVERLAY_VARIABLE: &str = "CONDATAINER_OVERLAY";
+
 impl Settings {
     /// What the `CONDATAINER_…` variables say.
     pub(super) fn from_env(env: &HashMap<String, String>) -> Result<Self, ConfigError> {
@@ -54,6 +59,7 @@ impl Settings {
         let path = |name: &str| text(name).map(PathBuf::from);
         let settings = Self {
             base: path("CONDATAINER_BASE"),
+            overlay: text(OVERLAY_VARIABLE).map(|list| vec![list.clone()]),
             tmpdir: path("CONDATAINER_TMPDIR"),
             scratch: word(env, "CONDATAINER_SCRATCH", scratch::ALLOWED)?,
             fakeroot: word(env, "CONDATAINER_FAKEROOT", "true, false")?,
@@ -81,6 +87,14 @@ impl Settings {
         absolute(origin, "image_dirs", self.image_dirs.iter().flatten())
     }
 
+    /// What users name themselves, so that a site can name it for those who do not, and cannot fix it.
+    pub(super) fn refuse_overlay(&self, path: &Path) -> Result<(), ConfigError> {
+        match self.overlay {
+            Some(_) => Err(ConfigError::SiteOnly { path: path.into(), key: "overlay", whose: NOT_FIXED }),
+            None => Ok(()),
+        }
+    }
+
     /// A key that this source sets although it belongs to the site, or to its first level.
     pub(super) fn refuse_site_keys(&self, path: &Path, whose: &'static str) -> Result<(), ConfigError> {
         let keys = [
@@ -95,6 +109,9 @@ impl Settings {
         }
     }
 }
+
+/// Said of a key that is in `[fixed]` and must not be.
+pub(super) const NOT_FIXED: &str = "cannot be under [fixed]: write it above the first table";
 
 /// A variable's value. An empty one is as good as none.
 fn set<'a>(env: &'a HashMap<String, String>, name: &str) -> Option<&'a String> {

@@ -1,11 +1,12 @@
 //! What was asked: the layers, the base and the options, before anything is known about the machine.
 //!
 //! [`layer`] and [`bind`] read what users write, [`names`] turns names into paths, [`script`] reads what a script asks for by itself.
-//! All of it becomes a [`Request`], with absolute paths, which travels to the node in an `envelope`.
+//! [`defaults`] are for what nobody names. All of it becomes a [`Request`], with absolute paths, which travels to the node in an `envelope`.
 //! `held` tells what the containers around a start have.
 
 mod asked;
 pub mod bind;
+pub mod defaults;
 mod envelope;
 pub(crate) mod held;
 pub mod layer;

@@ -11,6 +11,7 @@ pub mod engine;
 pub mod engine_mounts;
 pub(crate) mod error;
 pub(crate) mod images;
+pub mod inside;
 pub(crate) mod mounted_stack;
 mod scratch;
 pub(crate) mod session;

@@ -85,6 +85,7 @@ fn suite() -> Suite {
             Theme { name: "check", tests: image::check::tests() },
             Theme { name: "slow_disk", tests: image::slow_disk::tests() },
             Theme { name: "layers", tests: start::layers::tests() },
+            Theme { name: "defaults", tests: start::defaults::tests() },
             Theme { name: "names", tests: start::names::tests() },
             Theme { name: "fakeroot", tests: start::fakeroot::tests() },
             Theme { name: "entry", tests: start::entry::tests() },
@@ -103,6 +104,7 @@ fn suite() -> Suite {
             Theme { name: "secrets", tests: slurm::secrets::tests() },
             Theme { name: "setuid", tests: site::setuid::tests() },
             Theme { name: "singularity", tests: site::singularity::tests() },
+            Theme { name: "reports", tests: site::reports::tests() },
             Theme { name: "slips", tests: site::slips::tests() },
         ],
     }

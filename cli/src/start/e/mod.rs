@@ -52,7 +52,8 @@ const WORKSPACES: [&str; 3] = ["", "overlay", "src/overlay"];
 
 pub(crate) fn edit(args: EditArgs) -> Result<ExitCode, Failure> {
     let around = Surroundings::look(Path::new(SYSTEM_FILE))?;
-    let mut layers = around.layers(&args.layers).map_err(|failure| command_as_layer(&around, &args, failure))?;
+    let layers = around.layers(&args.layers).map_err(|failure| command_as_layer(&around, &args, failure))?;
+    let mut layers = around.layers_or_default(layers)?;
     let named = layers.iter().rfind(|layer| is_image(layer)).map(|layer| layer.path.clone());
     let wants_workspace = !args.no_autoload && named.is_none();
     let found = if wants_workspace { workspace(&around, layers.is_empty() && !args.tmp)? } else { None };
@@ -60,7 +61,7 @@ pub(crate) fn edit(args: EditArgs) -> Result<ExitCode, Failure> {
     let keeps = if args.tmp { Some("--tmp") } else { args.read_only.then_some("-r") };
     if let Some((option, written)) = keeps.zip(layers.iter().find(|layer| layer.mode == Some(Mode::Rw))) {
         let path = written.path.display();
-        return Err(Failure::usage(format!("{option}: {path} is asked for as :rw: drop one of them")));
+        return Err(Failure::usage(format!("{option} and {path}:rw do not go together: leave one of them out")));
     }
     let write = keeps.is_none() && layers.iter().any(|layer| layer.mode.is_none() && is_image(layer));
     let request = Request { layers, write, tmp: args.tmp, ..around.request(&args.start)? };

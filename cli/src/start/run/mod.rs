@@ -38,6 +38,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
         return submit::submit(&sbatch, args, &script, options, &around);
     }
     let mut request = prepare(&script, &around)?.overridden_by(options);
+    request.layers = around.layers_or_default(request.layers)?;
     if args.module {
         request.env.splice(0..0, NO_MODULES.map(|(name, value)| (name.into(), value.into())));
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use condatainer_core::request::Request;
+use condatainer_core::request::defaults;
 use condatainer_core::request::names::Finder;
 use condatainer_core::request::script::Script;
 use condatainer_core::submission;
@@ -62,10 +63,15 @@ pub(super) fn submit(
     around: &Surroundings,
 ) -> Result<ExitCode, Failure> {
     check_options(args, script)?;
-    let submission = submission(sbatch, args, script, &options)?;
     let dir = script.header.chdir(&args.sbatch).map_or_else(|| around.cwd.clone(), |dir| around.cwd.join(dir));
     let finder = Finder { cwd: &dir, ..around.finder() };
-    let mut request = script.request(&finder).map_err(Failure::not_started)?.overridden_by(options);
+    let of_script = script.request(&finder).map_err(Failure::not_started)?;
+    let mut options = options;
+    if of_script.layers.is_empty() {
+        options.layers = around.layers_or_default(options.layers)?;
+    }
+    let submission = submission(sbatch, args, script, &options)?;
+    let mut request = of_script.overridden_by(options);
     request.base = around.config.base(request.base.take());
     submission::check(&mut request, &around.config).map_err(Failure::not_started)?;
     match args.start.dry_run {
@@ -159,6 +165,8 @@ fn hand_over(submission: &Submission, script: &Path) -> Result<ExitCode, Failure
     let failed = |e: std::io::Error| Failure::not_started(format!("sbatch: {e}"));
     let (program, arguments) = submission.argv.split_first().unwrap_or((&submission.script, &[]));
     let mut command = Command::new(program);
+    // It names layers for the script, which the job gets as options; the job itself starts us, and so stays outside.
+    command.env_remove(defaults::VARIABLE);
     let mut child = command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(failed)?;
     if let Some(mut input) = child.stdin.take() {
         // If sbatch refuses its options before it reads, it says so itself.

@@ -126,7 +126,10 @@ pub(crate) fn failure(command: &[String], error: &JoinError) -> Failure {
             return Failure::not_started(error);
         }
     };
-    Failure::new(code, format!("{}: {error}", command.first().map_or("", String::as_str)))
+    match command.first().map_or("", String::as_str) {
+        "condatainer" if code == Code::NotFound => Failure::new(code, container::NOT_INSIDE),
+        name => Failure::new(code, format!("{name}: {error}")),
+    }
 }
 
 /// Runs the command in a container of its own.

@@ -44,6 +44,21 @@ fn environment_over_user_over_site() {
 }
 
 #[test]
+fn layers_that_nobody_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let site =
+        Config { site: Settings { overlay: Some(vec!["site/1".into()]), ..Settings::default() }, ..Config::default() };
+    let named = |config: &Config| config.overlay().map(|(layers, origin)| (layers.concat(), origin.to_string()));
+    assert_eq!(named(&Config::default()), None);
+    assert_eq!(named(&site).unwrap().0, "site/1");
+    let user = file(&dir, "c.toml", "overlay = [\"mine.img\"]");
+    let both = site.with_user(Some(&user), &env(&[("CONDATAINER_OVERLAY", "")])).unwrap();
+    assert_eq!(named(&both).unwrap(), ("mine.img".into(), format!("'overlay' in {}, line 1", user.display())));
+    let all = both.with_user(None, &env(&[("CONDATAINER_OVERLAY", "a,b:ro")])).unwrap();
+    assert_eq!(named(&all).unwrap(), ("a,b:ro".into(), "CONDATAINER_OVERLAY".into()));
+}
+
+#[test]
 fn fixed_keys_win_over_everything() {
     let fixed = Settings { base: Some("/fixed".into()), fakeroot: Some(false), ..Settings::default() };
     let config = Config { fixed, ..Config::default() };
@@ -190,10 +205,11 @@ fn every_value_says_where_it_comes_from() {
     let shown: Vec<_> = config.keys().into_iter().map(|s| format!("{} {} {}", s.key, s.value, s.source)).collect();
     let expected = [
         "base \"/b\" CONDATAINER_BASE".into(),
+        "overlay null default".into(),
         format!("tmpdir \"/user\" {}", user.display()),
         "scratch \"memory:2G\" CONDATAINER_SCRATCH".into(),
         "fakeroot false /site.toml [fixed]".into(),
         "mounts null default".into(),
     ];
-    assert_eq!(shown[..5], expected);
+    assert_eq!(shown[..6], expected);
 }

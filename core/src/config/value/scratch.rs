@@ -26,7 +26,7 @@ const UNITS: [(u64, &str); 4] = [(1 << 40, "T"), (1 << 30, "G"), (1 << 20, "M"),
 /// What is no size, in words.
 pub fn parse_size(text: &str) -> Result<u64, String> {
     let read = parse_size::Config::new().with_binary().parse_size(text);
-    read.map_err(|e| format!("{e}: write a number with K, M, G or T"))
+    read.map_err(|_| format!("'{text}' is no size: write a number with K, M, G or T, such as 20G"))
 }
 
 impl FromStr for Scratch {

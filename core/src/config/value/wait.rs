@@ -19,7 +19,7 @@ pub enum Wait {
 }
 
 /// What can be written.
-pub(crate) const ALLOWED: &str = "yes, no, or a time as 30s, 5m, 2h";
+pub(crate) const ALLOWED: &str = "yes, no, or a time such as 30s, 5m, 2h";
 
 impl FromStr for Wait {
     type Err = String;

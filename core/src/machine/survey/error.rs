@@ -12,7 +12,7 @@ use condatainer_images::image::ImageError;
 #[derive(Debug, thiserror::Error)]
 pub enum SurveyError {
     /// A layer cannot be used as an image.
-    #[error(transparent)]
+    #[error("{}", with_damage_cure(.0))]
     Image(#[from] ImageError),
     /// The base cannot be used as one.
     #[error("{error}{}", origin.as_ref().map_or_else(String::new, |origin| format!("; {}", base_cure(origin))))]
@@ -32,7 +32,7 @@ pub enum SurveyError {
     },
     /// No base image is named anywhere.
     #[error(
-        "no base image: name one with -b (in Slurm: --condatainer-base=), CONDATAINER_BASE or 'base' in the configuration; 'apptainer pull base.sif docker://debian' makes one"
+        "no base image: name one with -b (in Slurm: --condatainer-base=), CONDATAINER_BASE or 'base' in the configuration; 'condatainer create -s docker://debian:trixie -n debian/13' makes one for -b debian/13"
     )]
     NoBase,
     /// The caller's working directory has been removed.
@@ -49,6 +49,22 @@ pub enum SurveyError {
     /// The caller cannot be told.
     #[error("cannot look up the calling user: {0}")]
     Caller(io::Error),
+}
+
+/// What is wrong with an image, and what to do about one that is damaged.
+fn with_damage_cure(error: &ImageError) -> String {
+    let path = error.path();
+    let is_image = path.extension().is_some_and(|ending| ending == "img" || ending == "ext3");
+    match error {
+        ImageError::Corrupt { .. } if is_image => {
+            let path = path.display();
+            format!("{error}; 'condatainer overlay check {path}' says what is wrong, and --fix repairs it")
+        }
+        ImageError::Unknown { found: None, .. } if is_image => {
+            format!("{error}; if it was an image, its beginning is damaged: 'e2fsck -y COPY' may repair a copy of it")
+        }
+        _ => error.to_string(),
+    }
 }
 
 /// What to do about a base that nobody has named by an option.

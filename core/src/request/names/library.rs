@@ -10,9 +10,9 @@ use std::path::PathBuf;
 use nix::errno::Errno;
 
 use super::dirs::{self, ImageDir};
-use super::error::NameError;
+use super::error::{NameError, Wanted};
 use super::name::Name;
-use super::suffix::SUFFIXES;
+use super::suffix::{BASE_SUFFIXES, SUFFIXES};
 use super::version;
 use crate::config::Config;
 use condatainer_images::system::likeness::{ALIKE, likeness};
@@ -71,7 +71,8 @@ impl Library {
         // A link that leads nowhere is there all the same, and is told as that.
         let leading_nowhere = || files().find(|path| path.is_symlink());
         let found = name.is_range().then(in_range).flatten().or_else(in_full).or_else(leading_nowhere);
-        found.ok_or_else(|| self.not_found(name))
+        let wanted = if suffixes == BASE_SUFFIXES { Wanted::Base } else { Wanted::Layer };
+        found.ok_or_else(|| self.not_found(name, wanted))
     }
 
     /// The directories that are not searched, each with the reason.
@@ -96,7 +97,7 @@ impl Library {
         all
     }
 
-    fn not_found(&self, name: &Name) -> NameError {
+    fn not_found(&self, name: &Name, wanted: Wanted) -> NameError {
         let mut near: Vec<(f64, String)> = Vec::new();
         // Versions of one program stand together.
         let (mut program, mut alike) = (String::new(), 0.0);
@@ -115,6 +116,7 @@ impl Library {
         near.truncate(MOST_OFFERED);
         NameError::NotFound {
             name: name.to_string(),
+            wanted,
             near: near.into_iter().map(|(_, name)| name).collect(),
             dirs: self.dirs.iter().map(searched).collect(),
         }

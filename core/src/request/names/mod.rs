@@ -16,7 +16,7 @@ mod suffix;
 mod version;
 
 pub use dirs::{ImageDir, user_directory};
-pub use error::{FindError, NameError};
+pub use error::{FindError, NameError, Wanted};
 pub use finder::Finder;
 pub use library::{Found, Library};
 pub use name::Name;

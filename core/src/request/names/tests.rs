@@ -79,7 +79,11 @@ fn a_range_takes_the_newest_within() {
     assert_eq!(world.layer("s/1.18>=1.10").unwrap(), "b/s--1.16.sqf");
     assert_eq!(world.layer("s>=1").unwrap(), "a/s--2.0.sqf");
     assert_eq!(world.layer("s/1.9>=3").unwrap(), "a/s--1.9.sqf", "the version that is named will always do");
-    assert_eq!(world.says("s/4>=3"), "s/4>=3: no such layer: did you mean s/2.0 or s/1.20 or s/1.16?");
+    let says = world.says("s/4>=3");
+    assert!(
+        says.starts_with("s/4>=3: no such layer: did you mean s/2.0 or s/1.20 or s/1.16? 'condatainer create s/4 -c "),
+        "{says}"
+    );
 }
 
 #[test]
@@ -100,8 +104,31 @@ fn a_miss_is_helped() {
     assert_eq!(world.says("build-esential"), "build-esential: no such layer: did you mean build-essential?");
     let root = world.root.path().display();
     let says = world.says("zzz");
-    assert!(says.starts_with(&format!("zzz: no such layer in {root}/a, {root}/b: 'condatainer list'")), "{says}");
+    let beginning =
+        format!("zzz: no such layer in {root}/a, {root}/b: 'condatainer create --help' says how to make one;");
+    assert!(says.starts_with(&beginning), "{says}");
     assert!(world.says("a//b").contains("neither a path nor a name"), "{}", world.says("a//b"));
+}
+
+#[test]
+fn what_is_missing_can_be_made() {
+    let world = world(&["a/samtools--1.16.sqf"]);
+    let make = "'condatainer create samtools/1.22 -c conda-forge -c bioconda' makes it";
+    assert_eq!(
+        world.says("samtools=1.22"),
+        format!("samtools/1.22: no such layer: did you mean samtools/1.16? {make}")
+    );
+    assert!(world.says("samtools>=1.22").ends_with(make), "{}", world.says("samtools>=1.22"));
+    assert!(
+        world.says("bwa/0.7.18").contains("/b: 'condatainer create bwa/0.7.18 -c "),
+        "{}",
+        world.says("bwa/0.7.18")
+    );
+    assert!(world.says("grch38/star/2.7").contains("'condatainer create --help'"), "{}", world.says("grch38/star/2.7"));
+    let finder = Finder { cwd: Path::new("/w"), home: None, library: &world.library };
+    let base = finder.base(Path::new("debian/13")).unwrap_err().to_string();
+    assert!(base.starts_with("debian/13: no such base in "), "{base}");
+    assert!(base.contains("'condatainer create -s docker://debian:13 -n debian/13' makes it"), "{base}");
 }
 
 #[test]

@@ -5,7 +5,6 @@
 //! the command as if the container were not there. An abstract address leads to the keeper: it is in no file system, and only
 //! the user's own processes in the container are answered.
 
-mod links;
 pub mod server;
 pub mod slurm_command;
 

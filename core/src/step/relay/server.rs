@@ -10,9 +10,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use nix::sys::socket::{getsockopt, sockopt};
 use nix::unistd::{Pid, getuid};
 
-use super::links::{SHOWN, links};
 use crate::plan::Plan;
-use crate::request::bind::Bind;
+use crate::run::inside;
 use condatainer_images::system::process::Process;
 use condatainer_programs::relay::VARIABLE;
 
@@ -34,12 +33,13 @@ impl Relays {
     /// # Errors
     /// The system has no socket left.
     pub fn offer(plan: &mut Plan) -> io::Result<Option<Self>> {
-        let Some(source) = links() else { return Ok(None) };
+        let Some(source) = inside::programs("slurm") else { return Ok(None) };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
         let address = format!("condatainer-{}-{now}", Pid::this());
         let listening = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&address)?)?;
         listening.set_nonblocking(true)?;
-        add(plan, &Bind { source, destination: SHOWN.into(), read_only: true }, &address);
+        inside::show(plan, source);
+        tell(plan, &address);
         Ok(Some(Self { listening, running: Vec::new() }))
     }
 
@@ -72,13 +72,9 @@ impl AsFd for Relays {
 }
 
 /// To what is done if we cannot mount the layers, too.
-fn add(plan: &mut Plan, links: &Bind, address: &str) {
-    plan.mounts.also_mount_on(&links.destination);
-    plan.bind.push(links.clone());
+fn tell(plan: &mut Plan, address: &str) {
     plan.env.push((VARIABLE.into(), address.into()));
-    // The lowest: a program of this name in a layer is what its user wants.
-    plan.path.insert(0, SHOWN.into());
-    plan.otherwise.iter_mut().for_each(|otherwise| add(otherwise, links, address));
+    plan.otherwise.iter_mut().for_each(|otherwise| tell(otherwise, address));
 }
 
 /// Whether a process of the user's own calls, and from the container: it is ended with the container, and its command with it.
@@ -99,24 +95,18 @@ mod tests {
     use crate::config::Mounts;
     use crate::plan::tests::{machine, on};
     use crate::request::Request;
-    use std::path::Path;
 
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
     #[test]
-    fn whoever_mounts_shows_the_links() {
+    fn whoever_mounts_tells_where_to_call() {
         let mut facts = machine();
         facts.mounts.asked = Mounts::Auto;
         let request = Request { tmp: true, ..Request::default() };
         let mut plan = on(facts, &request, Vec::new()).unwrap();
-        let links = Bind { source: "/links".into(), destination: SHOWN.into(), read_only: true };
-        add(&mut plan, &links, "name");
-        assert!(plan.mounts.own().unwrap().points.iter().any(|point| point.path == Path::new(SHOWN)));
+        tell(&mut plan, "name");
         for plan in [&plan, plan.otherwise.as_deref().unwrap()] {
-            assert!(
-                plan.bind.contains(&links) && plan.path == [SHOWN] && plan.env.iter().any(|(name, _)| name == VARIABLE),
-                "{plan:?}"
-            );
+            assert!(plan.env.iter().any(|(name, value)| name == VARIABLE && value == "name"), "{plan:?}");
         }
     }
 

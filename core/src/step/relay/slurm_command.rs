@@ -22,13 +22,14 @@ use nix::unistd::Pid;
 use rustix::fs::Mode;
 use rustix::net::RecvFlags;
 
-use super::links::{SHOWN, links};
 use crate::join::environment::unmerged;
 use crate::join::shim::job_of;
 use crate::join::system::Below;
 use crate::machine::variables::variables_of;
 use crate::request::VARIABLE as REQUEST;
 use crate::request::held::HELD;
+use crate::run::inside;
+use crate::run::inside::SHOWN;
 use crate::step::channel::receive;
 use crate::step::limits;
 use condatainer_images::system::process::Process;
@@ -87,7 +88,7 @@ fn prepared(caller: &Process, first: &Process, words: &mut File) -> io::Result<C
 
 /// The file of a command that the site offers, as the job finds it outside of its container.
 fn program(name: &OsStr, outside: &Variables) -> Result<PathBuf, &'static str> {
-    if name.is_empty() || !links().is_some_and(|dir| dir.join(name).is_file()) {
+    if name.is_empty() || !inside::programs("slurm").is_some_and(|dir| dir.join(name).is_file()) {
         return Err("it is not among the commands that run outside of a container");
     }
     let path = outside.get(b"PATH".as_slice()).map(Vec::as_slice).unwrap_or_default();

@@ -39,8 +39,12 @@ const LINKS: &str =
     $program preload > fuse-overlayfs.so &&
     mkdir stack && mkdir zsh && $program zshenv > zsh/.zshenv &&
     for file in .zprofile .zshrc .zlogin; do ln -s .zshenv zsh/$file; done &&
-    mkdir slurm && $program relay > slurm/.relay && chmod 755 slurm/.relay && cd slurm &&
+    mkdir inside slurm && install -m 755 $SIGNPOST inside/condatainer && cp inside/condatainer slurm &&
+    $program relay > slurm/.relay && chmod 755 slurm/.relay && cd slurm &&
     for command in srun sbatch scancel squeue scontrol; do ln -s .relay $command; done";
+
+/// What stands in containers for condatainer.
+const SIGNPOST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../programs/shells/condatainer");
 
 /// The command line program and the plugin, as `make install` leaves them.
 #[derive(Clone, Debug)]
@@ -57,7 +61,11 @@ impl Programs {
         let tree = Tree::lay_out(&Cache::open(None)?, "suite-installed", |tree| {
             put(tree, &condatainer, PROGRAM, 0o755)?;
             put(tree, &plugin, PLUGIN, 0o644)?;
-            let links = Command::new("/bin/bash").args(["-ec", LINKS]).current_dir(tree.join("usr/local")).status()?;
+            let links = Command::new("/bin/bash")
+                .args(["-ec", LINKS])
+                .env("SIGNPOST", SIGNPOST)
+                .current_dir(tree.join("usr/local"))
+                .status()?;
             ensure!(links.success(), "the program cannot be laid out in {}", tree.display());
             Ok(())
         })?;
