@@ -11,7 +11,7 @@ use condatainer_images::verbs::check::{self, Finding, Fix, Report, Request, Seve
 use crate::complete::candidates;
 use crate::say;
 use crate::say::failure::{Code, Failure};
-use crate::say::progress::Progress;
+use crate::say::progress::{Progress, Unit};
 use crate::say::report;
 
 #[derive(Debug, Args)]
@@ -45,7 +45,7 @@ pub(crate) fn check(args: &CheckArgs) -> Result<ExitCode, Failure> {
         Some(FixArg::Force) => Fix::Force,
     };
     let request = Request { fix, caller: Caller::current().map_err(Failure::failed)? };
-    let progress = Progress::new("% checked");
+    let progress = Progress::new(args.image.display().to_string(), Unit::Percent, "looking at what was found");
     let report = check::check(&args.image, &request, &mut |done, total| progress.at(done, total));
     progress.finish();
     let report = report.map_err(Failure::failed)?;
@@ -92,8 +92,8 @@ fn verdict(report: &Report) -> String {
     match (errors().filter(|finding| finding.is_left()).count(), errors().count()) {
         (0, 0) => format!("a sound {}", report.kind),
         (0, _) => "all of this was fixed".into(),
-        (1, _) => "1 thing is left to be fixed".into(),
-        (left, _) => format!("{left} things are left to be fixed"),
+        (1, _) => "1 problem remains".into(),
+        (left, _) => format!("{left} problems remain"),
     }
 }
 
@@ -130,8 +130,8 @@ mod tests {
         assert_eq!(of(&[]), "a sound ext3");
         assert_eq!(of(&[(Severity::Note, false)]), "a sound ext3");
         assert_eq!(of(&[(Severity::Error, true)]), "all of this was fixed");
-        assert_eq!(of(&[(Severity::Error, false), (Severity::Error, true)]), "1 thing is left to be fixed");
-        assert_eq!(of(&[(Severity::Error, false); 2]), "2 things are left to be fixed");
+        assert_eq!(of(&[(Severity::Error, false), (Severity::Error, true)]), "1 problem remains");
+        assert_eq!(of(&[(Severity::Error, false); 2]), "2 problems remain");
     }
 
     #[test]

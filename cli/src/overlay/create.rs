@@ -21,7 +21,7 @@ use crate::arguments::parse_size;
 use crate::complete::candidates;
 use crate::library::work;
 use crate::say::failure::Failure;
-use crate::say::progress::Progress;
+use crate::say::progress::{Progress, Unit};
 use crate::say::report;
 use crate::surroundings::Surroundings;
 
@@ -112,10 +112,13 @@ pub(crate) fn create(args: &CreateArgs) -> Result<ExitCode, Failure> {
     let caller = Caller::current().map_err(Failure::failed)?;
     let mut spec = spec(args, &caller);
     let contents = contents(args, &caller, &mut spec)?;
-    let progress = Progress::new("MiB");
-    let made =
-        create::create(&spec, &mut |done, total| progress.at(done >> 20, total >> 20)).map_err(Failure::failed)?;
+    let progress = Progress::new(args.image.display().to_string(), Unit::Bytes, "writing the rest to the disk");
+    if contents.is_some() {
+        progress.spin("putting the environment into the image");
+    }
+    let made = create::create(&spec, &mut |done, total| progress.at(done, total));
     progress.finish();
+    let made = made.map_err(Failure::failed)?;
     let fakeroot = args.fakeroot.then(|| {
         fakeroot::usable(&caller, survey::user_namespaces(), survey::newuidmap()).map_err(|refusal| refusal.to_string())
     });
@@ -158,7 +161,7 @@ fn contents(args: &CreateArgs, caller: &Caller, spec: &mut Spec) -> Result<Optio
         config: &around.config,
         env: &around.env,
     };
-    let contents = work::watched(|watch| conda::contents(&request, watch))?;
+    let contents = work::watched(&args.image, |watch| conda::contents(&request, watch))?;
     // As the tool has made it.
     let owner = Ids { uid: caller.uid, gid: caller.gid };
     spec.contents = Some(create::Contents { directory: contents.directory.clone(), owner });

@@ -12,7 +12,7 @@ use crate::arguments::parse_size;
 use crate::complete::candidates;
 use crate::say;
 use crate::say::failure::Failure;
-use crate::say::progress::Progress;
+use crate::say::progress::{Progress, Unit};
 use crate::say::report;
 
 #[derive(Debug, Args)]
@@ -59,7 +59,7 @@ fn parse_free(text: &str) -> Result<Wish, String> {
 pub(crate) fn resize(args: &ResizeArgs) -> Result<ExitCode, Failure> {
     let wish = args.size.or(args.free).ok_or_else(|| Failure::failed("no size: add -s SIZE or --free SIZE"))?;
     let request = Request { wish, in_place: args.in_place, dry_run: args.dry_run };
-    let progress = Progress::bytes();
+    let progress = Progress::new(args.image.display().to_string(), Unit::Bytes, "writing the rest to the disk");
     let result = resize::resize(&args.image, &request, &mut |stage| show(args, &progress, stage));
     progress.finish();
     let report = result.map_err(Failure::failed)?;

@@ -16,7 +16,7 @@ use condatainer_images::verbs::seal::{self, Report, Request};
 use crate::arguments::{Compression, compression, parse_size};
 use crate::complete::candidates;
 use crate::say::failure::Failure;
-use crate::say::progress::Progress;
+use crate::say::progress::{Progress, Unit};
 use crate::say::report;
 use crate::surroundings::Surroundings;
 
@@ -35,13 +35,13 @@ pub(crate) struct SealArgs {
     #[arg(long, value_enum, value_name = "NAME", default_value_t = Compression::Zstd)]
     pub(crate) compression: Compression,
     /// How hard: zstd 1 to 22, gzip 1 to 9
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_count)]
     pub(crate) level: Option<u32>,
     /// What is compressed together: 4K, 8K and so on, up to 1M; larger is smaller and slower to read
     #[arg(long, value_name = "SIZE", default_value = "128K", value_parser = parse_block_size)]
     pub(crate) block_size: u32,
     /// Use this many processors instead of all
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = parse_count)]
     pub(crate) processors: Option<u32>,
     /// Replace a layer that is there
     #[arg(long)]
@@ -57,6 +57,10 @@ pub(crate) struct SealArgs {
     pub(crate) layer: Option<PathBuf>,
 }
 
+fn parse_count(text: &str) -> Result<u32, String> {
+    text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "write a number from 1 on".into())
+}
+
 fn parse_block_size(text: &str) -> Result<u32, String> {
     let size = parse_size(text)?;
     let size = u32::try_from(size).ok().filter(|size| size.is_power_of_two() && (4 << 10..=1 << 20).contains(size));
@@ -66,7 +70,12 @@ fn parse_block_size(text: &str) -> Result<u32, String> {
 pub(crate) fn seal(args: &SealArgs) -> Result<ExitCode, Failure> {
     let request = request(args)?;
     let stop = Stop::listen().map_err(Failure::failed)?;
-    let progress = Progress::bytes();
+    let progress = Progress::new(
+        request.layer.display().to_string(),
+        Unit::Bytes,
+        "compressing the rest and writing it to the disk",
+    );
+    progress.spin("looking at what is in the image");
     let mut watch = |done, total| {
         progress.at(done, total);
         if stop.is_asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }

@@ -72,6 +72,11 @@ impl Compression {
     }
 }
 
+/// The memory for 1024 blocks, which keep many processors busy, in MiB; less than 64 MiB is too little for its tables.
+fn memory(block_size: u32) -> u32 {
+    (block_size / 1024).max(64)
+}
+
 /// What is asked of one run.
 #[derive(Debug)]
 pub(crate) struct Order<'a> {
@@ -144,6 +149,8 @@ impl Mksquashfs {
         let mut tool = Tool::new(NAME, PACKAGE)?;
         tool.args(["-", out, "-tar", "-noappend", "-quiet", "-no-progress", "-xattrs"]);
         tool.args(order.compression.options(order.level)).args(["-b", &order.block_size.to_string()]);
+        // Otherwise it reads ahead a quarter of the machine's memory: what it was given would say nothing of what it has done.
+        tool.args(["-mem", &format!("{}M", memory(order.block_size))]);
         tool.args(self.root_options(order));
         if let Some(processors) = order.processors {
             tool.args(["-processors", &processors.to_string()]);

@@ -51,7 +51,7 @@ fn sizes_have_limits() {
     let image = made(bench.path("env.img"));
     let refusal = |wish| refusal(&image, &Request::new(wish));
     assert!(refusal(Wish::To(MIN_SIZE - 1)).contains("the least is 64 MiB (-s 64M)"));
-    assert!(refusal(Wish::Shrink(1 << 30)).contains("0 B are too few"));
+    assert!(refusal(Wish::Shrink(1 << 30)).contains("0 B is too small"));
     for wish in [Wish::To(17 << 40), Wish::Grow(u64::MAX), Wish::Free(u64::MAX), Wish::Free(16 << 40)] {
         assert!(refusal(wish).contains("are too many"), "{wish:?}");
     }

@@ -23,7 +23,7 @@ pub(crate) fn spec(args: &BuildArgs, around: &Surroundings) -> Result<Option<Spe
         packages if args.name.is_some() || args.prefix.is_some() => Spec::of_words(packages).map(Some).map_err(failed),
         [one] => Spec::of_module(one).map(Some).map_err(failed),
         _ => Err(Failure::usage(
-            "how shall it be called? -n NAME puts these packages into one module of your image directory, -p PATH anywhere",
+            "it needs a name: -n NAME puts these packages into one module of your image directory, -p PATH anywhere",
         )),
     }
 }
@@ -48,7 +48,7 @@ pub(crate) fn create(args: BuildArgs, around: &Surroundings, spec: Spec) -> Resu
         config: &around.config,
         env: &around.env,
     };
-    let report = work::watched(|watch| conda::build(&request, watch))?;
+    let report = work::watched(&request.layer, |watch| conda::build(&request, watch))?;
     report::give(args.json, &report, || lines(&report))?;
     Ok(ExitCode::SUCCESS)
 }

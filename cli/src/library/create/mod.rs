@@ -56,7 +56,7 @@ fn layer(args: BuildArgs, around: &Surroundings, recipe: Option<Recipe>) -> Resu
     }
     let json = args.json;
     let request = request(args, around, recipe)?;
-    let report = watched(|watch| build::build(&request, watch))?;
+    let report = watched(&request.layer, |watch| build::build(&request, watch))?;
     report::give(json, &report, || lines(&report))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -20,7 +20,7 @@ pub(crate) fn of_layer(args: &BuildArgs, around: &Surroundings) -> Result<PathBu
         (_, Some(name), _) => in_images(name, around),
         (_, _, Some(file)) if file.extension().is_some() => Ok(file.with_extension("sqf")),
         _ if args.packages.len() == 1 => in_images(&module(&args.packages.concat()), around),
-        _ => Err(Failure::usage("how shall it be called? -n NAME puts it into your image directory, -p PATH anywhere")),
+        _ => Err(Failure::usage("it needs a name: -n NAME puts it into your image directory, -p PATH anywhere")),
     }
 }
 

@@ -12,12 +12,12 @@ use nix::unistd::{Uid, User};
 
 use crate::overlay::chown::args::ChownArgs;
 use crate::say::failure::Failure;
-use crate::say::progress::Progress;
+use crate::say::progress::{Progress, Unit};
 use crate::say::report;
 
 pub(crate) fn chown(args: &ChownArgs) -> Result<ExitCode, Failure> {
     let request = request(args)?;
-    let progress = Progress::new("inodes");
+    let progress = Progress::new(args.image.display().to_string(), Unit::Files, "writing the rest to the disk");
     let report =
         chown::chown(&args.image, &request, &mut |done, total| progress.at(done, total)).map_err(Failure::failed)?;
     progress.finish();

@@ -36,7 +36,7 @@ impl Limit {
 #[derive(Debug, thiserror::Error)]
 pub enum CreateError {
     /// Too small for a file system with a journal.
-    #[error("{}: {} are too few for an image; the least is 64 MiB (-s 64M)", path.display(), Size(*size))]
+    #[error("{}: {} is too small for an image; the least is 64 MiB (-s 64M)", path.display(), Size(*size))]
     TooSmall {
         /// The target.
         path: PathBuf,

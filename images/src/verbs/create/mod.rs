@@ -238,7 +238,7 @@ mod tests {
     #[test]
     fn sizes_have_limits() {
         let message = create(&spec("a.img", 1000), &mut |_, _| {}).unwrap_err().to_string();
-        assert_eq!(message, "a.img: 1000 B are too few for an image; the least is 64 MiB (-s 64M)");
+        assert_eq!(message, "a.img: 1000 B is too small for an image; the least is 64 MiB (-s 64M)");
         assert!(matches!(create(&spec("a.img", MAX_SIZE + 1), &mut |_, _| {}), Err(CreateError::TooLarge { .. })));
     }
 

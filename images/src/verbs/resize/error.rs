@@ -47,7 +47,7 @@ pub enum ResizeError {
         what: &'static str,
     },
     /// Smaller than any image.
-    #[error("{}: {} are too few for an image; the least is 64 MiB (-s 64M)", path.display(), Size(*size))]
+    #[error("{}: {} is too small for an image; the least is 64 MiB (-s 64M)", path.display(), Size(*size))]
     TooSmall {
         /// The image.
         path: PathBuf,
@@ -55,7 +55,7 @@ pub enum ResizeError {
         size: u64,
     },
     /// Smaller than what is in it.
-    #[error("{}: {} are too few for what it holds; the least is {least_mib} MiB (-s {least_mib}M)", path.display(), Size(*size))]
+    #[error("{}: {} is too small for what it holds; the least is {least_mib} MiB (-s {least_mib}M)", path.display(), Size(*size))]
     Full {
         /// The image.
         path: PathBuf,
