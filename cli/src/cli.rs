@@ -182,7 +182,7 @@ pub(crate) enum Verb {
     /// Write the file that a zsh in a container reads first to standard output (for 'make install')
     #[command(hide = true)]
     Zshenv,
-    /// Write the man pages into a directory
+    /// Write the man pages below a directory (for 'make install')
     #[command(hide = true)]
     Man {
         /// The directory

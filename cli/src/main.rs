@@ -1,7 +1,7 @@
 //! The command line `condatainer`: reads the arguments and hands them to the verb.
 //!
 //! [`cli`] defines the verbs. [`start`] runs containers, [`overlay`] works on images, [`library`] on layers, [`machine`] shows settings
-//! and checks. [`say`] prints, [`complete`] serves the Tab key, [`surroundings`] knows where and as whom we were called,
+//! and checks. [`say`] prints, [`complete`] serves the Tab key, [`manual`] makes the man pages, [`surroundings`] knows where and as whom we were called,
 //! and [`habits`] what other tools call things.
 
 mod arguments;
@@ -10,6 +10,7 @@ mod complete;
 mod habits;
 mod library;
 mod machine;
+mod manual;
 mod overlay;
 mod say;
 mod start;
@@ -67,7 +68,7 @@ fn dispatch(verb: Verb) -> Result<ExitCode, Failure> {
         Verb::Zshenv => print::bytes(condatainer_programs::ZSHENV).map(|()| ExitCode::SUCCESS),
         Verb::Preload => print::bytes(daemons::PRELOAD).map(|()| ExitCode::SUCCESS),
         Verb::Relay => print::bytes(relay::RELAY).map(|()| ExitCode::SUCCESS),
-        Verb::Man { dir } => shell::man(&dir),
+        Verb::Man { dir } => manual::write(&dir),
         Verb::Ps(args) => ps::ps(&args),
         Verb::Join(args) => join::join(args),
         Verb::Task(args) => task::task(args),

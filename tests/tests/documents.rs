@@ -211,6 +211,27 @@ fn shown_key(line: &str) -> Option<&str> {
     table.or(key).filter(is_key)
 }
 
+/// The pages that are written out know what the code does.
+#[test]
+fn man_pages_have_every_key_and_option() {
+    let page = |name: &str| read(&top().join("cli/src/manual/pages").join(name)).replace("\\&", "");
+    let config = page("condatainer-config.5");
+    let sample = read(&top().join("packaging/config.toml.example"));
+    for key in sample.lines().take_while(|line| *line != "#[fixed]").filter_map(shown_key) {
+        assert!(config.contains(&format!(".It Ic {key} = ")), "condatainer-config(5) lacks {key}");
+    }
+    let plugin = page("spank_condatainer.8");
+    let options = read(&top().join("plugin/src/options.rs"));
+    let names: Vec<&str> = options.split("c\"condatainer-").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert!(names.len() > 10, "{names:?}");
+    for name in names {
+        assert!(
+            plugin.contains(&format!("Fl Fl condatainer-{name}")),
+            "spank_condatainer(8) lacks --condatainer-{name}"
+        );
+    }
+}
+
 #[test]
 fn every_command_of_make_is_a_target() {
     let makefile: String = ["Makefile", "packaging/packages.mk"].map(|file| read(&top().join(file))).concat();

@@ -1,4 +1,4 @@
-//! What the Tab key offers ([`candidates`]), how a shell comes to ask, and the man pages ([`shell`]).
+//! What the Tab key offers ([`candidates`]), and how a shell comes to ask ([`shell`]).
 
 pub(crate) mod candidates;
 pub(crate) mod shell;
