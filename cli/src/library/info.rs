@@ -18,8 +18,10 @@ use condatainer_images::system::escape::one_line;
 use condatainer_images::verbs::info::{self, Content, DirectoryInfo, ExtInfo, Info, PartitionInfo, Top};
 
 use crate::complete::candidates;
+use crate::library::table;
+use crate::say::bar::bar;
 use crate::say::failure::Failure;
-use crate::say::print;
+use crate::say::{print, report};
 use crate::surroundings::Surroundings;
 
 #[derive(Debug, Args)]
@@ -35,6 +37,8 @@ pub(crate) struct LayerInfoArgs {
     pub(crate) layer: PathBuf,
 }
 
+/// Characters of a bar.
+const BAR: usize = 30;
 /// Room for the names of the lines.
 const WIDTH: usize = 12;
 
@@ -51,7 +55,10 @@ pub(crate) fn layer(args: &LayerInfoArgs) -> Result<ExitCode, Failure> {
 /// Shows what is at the path.
 pub(crate) fn show(path: &Path, scan: bool, json: bool) -> Result<ExitCode, Failure> {
     let info = info::info(path, scan).map_err(Failure::failed)?;
-    print::report(json, &info, || text(&info))?;
+    print::report(json, &info, || match table::of_images(&info) {
+        Some(table) => table,
+        None => text(&info),
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -81,10 +88,11 @@ fn of_ext(ext: &ExtInfo) -> Vec<Line> {
     let free = bytes(ext.blocks_free.saturating_mul(block));
     let total = bytes(ext.blocks_total.saturating_mul(block));
     let mut lines = vec![
+        used(ext),
         plain("free", format!("{free} of {total}, {} of {} inodes", ext.inodes_free, ext.inodes_total)),
         top("upper", ext.upper.as_ref(), ext.upper_problem.as_deref()),
         top("work", ext.work.as_ref(), ext.work_problem.as_deref()),
-        ("state", ext.state.into(), style_of(ext.state)),
+        ("state", ext.state.into(), report::style_of(ext.state)),
         plain("locked by", ext.locked_by.as_deref().map_or_else(|| "nobody".into(), one_line)),
     ];
     lines.extend(ext.lent_by.map(|owner| plain("lent", format!("to root (overlay with-root); goes back to {owner}"))));
@@ -99,6 +107,14 @@ fn of_ext(ext: &ExtInfo) -> Vec<Line> {
     lines.push(plain("uuid", ext.uuid.clone()));
     lines.push(plain("features", ext.features.join(" ")));
     lines
+}
+
+/// How much of the image is taken, drawn.
+fn used(ext: &ExtInfo) -> Line {
+    let taken = ext.blocks_total.saturating_sub(ext.blocks_free);
+    let percent = u128::from(taken) * 100 / u128::from(ext.blocks_total.max(1));
+    let style = if percent >= 90 { AnsiColor::Yellow.on_default() } else { Style::new() };
+    ("used", format!("{}▏ {percent} %", bar(taken, ext.blocks_total, BAR)), style)
 }
 
 fn of_module(module: &Module) -> Vec<Line> {
@@ -185,14 +201,6 @@ fn plain(name: &'static str, value: String) -> Line {
 
 fn bad() -> Style {
     AnsiColor::Red.on_default()
-}
-
-fn style_of(state: &str) -> Style {
-    match state {
-        "clean" => AnsiColor::Green.on_default(),
-        "in-use" => AnsiColor::Yellow.on_default(),
-        _ => bad(),
-    }
 }
 
 /// Bytes in binary units.

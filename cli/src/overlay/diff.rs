@@ -22,9 +22,13 @@ use serde::Serialize;
 
 use crate::complete::candidates;
 use crate::say;
+use crate::say::bar::bar;
 use crate::say::failure::Failure;
 use crate::say::print;
 use crate::surroundings::Surroundings;
+
+/// Characters of the bar of a directory.
+const BAR: usize = 16;
 
 #[derive(Debug, Args)]
 pub(crate) struct DiffArgs {
@@ -167,7 +171,9 @@ fn warn(opened: &Opened) -> Result<bool, Failure> {
 
 fn put(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
     report.entries.iter().copied().flatten().try_for_each(|entry| writeln!(out, "{}", line(entry)))?;
-    report.directories.iter().flatten().try_for_each(|summary| writeln!(out, "{}", summary_line(summary)))
+    let directories = || report.directories.iter().flatten();
+    let largest = directories().map(taken).max().unwrap_or(0);
+    directories().try_for_each(|summary| writeln!(out, "{}", summary_line(summary, largest)))
 }
 
 /// `M    1.20 KiB /etc/passwd (mode 0600, was 0644)`
@@ -211,15 +217,21 @@ fn owner(facts: Facts) -> String {
     format!("{}:{}", facts.ids.uid, facts.ids.gid)
 }
 
-/// `A 12 (1.2 MiB)  M 3 (4 B)  D 0 (0 B)  /usr/lib`
-fn summary_line(summary: &Summary) -> String {
+/// What it takes in the image.
+fn taken(summary: &Summary) -> u64 {
+    summary.totals.added.bytes.saturating_add(summary.totals.changed.bytes)
+}
+
+/// `A 12 (1.2 MiB)  M 3 (4 B)  D 0 (0 B)  ████▌    /usr/lib`: the bar is what it takes beside the one that takes most.
+fn summary_line(summary: &Summary, largest: u64) -> String {
     let Totals { added, changed, deleted } = summary.totals;
     let part = |letter: char, count: Count| {
         let size = if count == Count::default() { String::new() } else { format!("({})", bytes(count.bytes)) };
         format!("{letter} {:>6} {size:<13}", count.files + count.directories)
     };
     let slash = if summary.path == b"/" { "" } else { "/" };
-    format!("{} {} {} {}{slash}", part('A', added), part('M', changed), part('D', deleted), escape(&summary.path))
+    let (added, changed, deleted) = (part('A', added), part('M', changed), part('D', deleted));
+    format!("{added} {changed} {deleted} {} {}{slash}", bar(taken(summary), largest, BAR), escape(&summary.path))
 }
 
 fn notices(args: &DiffArgs, changes: &Changes) -> Vec<String> {

@@ -1,6 +1,7 @@
 //! What the user is told: lines on standard error ([`lines`]), results on standard output ([`mod@print`]), bars while something goes on
-//! ([`progress`]), what reports have in common ([`report`]), and how a verb fails ([`failure`]).
+//! ([`progress`]), what reports have in common ([`report`], [`mod@bar`]), and how a verb fails ([`failure`]).
 
+pub(crate) mod bar;
 pub(crate) mod failure;
 mod json;
 mod lines;

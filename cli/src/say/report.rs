@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use anstyle::{AnsiColor, Style};
 use condatainer_formats::ext::Ids;
 use condatainer_images::system::user::Caller;
 use serde::Serialize;
@@ -32,4 +33,13 @@ pub(crate) fn repaired(image: &Path, is_so: bool) -> Option<String> {
 pub(crate) fn whose(owner: Ids) -> String {
     let is_mine = Caller::current().is_ok_and(|caller| caller.uid == owner.uid);
     if is_mine { "you".into() } else { owner.to_string() }
+}
+
+/// Whether the state of an image is good or bad news.
+pub(crate) fn style_of(state: &str) -> Style {
+    match state {
+        "clean" => AnsiColor::Green.on_default(),
+        "in-use" => AnsiColor::Yellow.on_default(),
+        _ => AnsiColor::Red.on_default(),
+    }
 }

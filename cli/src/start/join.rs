@@ -87,7 +87,9 @@ impl Wanted {
         match running::owner_of(*number) {
             None => String::new(),
             Some(owner) if owner == Uid::effective().as_raw() => format!(", and process {number} is in none"),
-            Some(owner) => format!(", and process {number} is {}'s, who alone can join it", trust::name_of(owner)),
+            Some(owner) => {
+                format!(", and process {number} belongs to {}, and only its owner can join it", trust::name_of(owner))
+            }
         }
     }
 
@@ -119,9 +121,10 @@ fn the_one(text: &str, wanted: &Wanted, all: Vec<RunningContainer>) -> Result<Ru
         all.into_iter().filter(|kept| wanted.is(text, kept)).partition(RunningContainer::is_own);
     match (own.len(), others.first()) {
         (1, _) => Ok(own.remove(0)),
-        (0, Some(other)) => {
-            Err(Failure::not_started(format!("{text}: this container is {}'s, who alone can join it", other.user)))
-        }
+        (0, Some(other)) => Err(Failure::not_started(format!(
+            "{text}: this container belongs to {}, and only its owner can join it",
+            other.user
+        ))),
         (0, None) if std::env::var_os("IN_CONDATAINER").is_some() => Err(Failure::not_started(format!(
             "{text}: cannot be looked for in a container: join it from a terminal outside"
         ))),

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use anstyle::Style;
+use anstyle::{AnsiColor, Style};
 use clap::Args;
 use condatainer_core::join::running::{self, RunningContainer};
 use condatainer_images::system::escape::one_line;
@@ -24,14 +24,26 @@ pub(crate) fn ps(args: &PsArgs) -> Result<ExitCode, Failure> {
 }
 
 fn text(found: &[RunningContainer]) -> String {
-    let (bold, plain) = (Style::new().bold(), Style::new().bold().render_reset());
-    let line = |name: &str, user: &str, processes: &str, layers: &str| {
-        format!("{name:<14} {user:<12} {processes:>9}  {layers}\n")
+    let bold = Style::new().bold();
+    let head = format!("{bold}{:<14} {:<12} {:>9}  LAYERS{bold:#}\n", "NAME", "USER", "PROCESSES");
+    std::iter::once(head).chain(found.iter().map(line)).collect()
+}
+
+/// A container that can be joined has a name in colour, and a layer that is written to stands out.
+fn line(kept: &RunningContainer) -> String {
+    let (own, dim, written) =
+        (AnsiColor::Cyan.on_default(), AnsiColor::BrightBlack.on_default(), AnsiColor::Yellow.on_default());
+    let name = if kept.is_own() { own } else { dim };
+    let processes = if kept.first.is_some() { kept.processes.len().to_string() } else { "starting".into() };
+    let layer = |layer: &String| {
+        let style = if layer.ends_with(":rw") { written } else { Style::new() };
+        format!("{style}{}{style:#}", one_line(layer))
     };
-    let head = format!("{bold}{}{plain}", line("NAME", "USER", "PROCESSES", "LAYERS").trim_end());
-    let lines = found.iter().map(|kept| {
-        let processes = if kept.first.is_some() { kept.processes.len().to_string() } else { "starting".into() };
-        line(&one_line(&kept.name()), &one_line(&kept.user), &processes, &one_line(&kept.layers.join(",")))
-    });
-    std::iter::once(head + "\n").chain(lines).collect()
+    let layers: Vec<String> = kept.layers.iter().map(layer).collect();
+    format!(
+        "{name}{:<14}{name:#} {:<12} {processes:>9}  {}\n",
+        one_line(&kept.name()),
+        one_line(&kept.user),
+        layers.join(",")
+    )
 }

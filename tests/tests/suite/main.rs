@@ -85,7 +85,7 @@ fn suite() -> Suite {
             Theme { name: "check", tests: image::check::tests() },
             Theme { name: "slow_disk", tests: image::slow_disk::tests() },
             Theme { name: "layers", tests: start::layers::tests() },
-            Theme { name: "defaults", tests: start::defaults::tests() },
+            Theme { name: "defaults", tests: site::defaults::tests() },
             Theme { name: "names", tests: start::names::tests() },
             Theme { name: "fakeroot", tests: start::fakeroot::tests() },
             Theme { name: "entry", tests: start::entry::tests() },

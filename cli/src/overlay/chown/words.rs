@@ -36,9 +36,9 @@ fn merged(args: &ChownArgs, report: &Report) -> Option<String> {
     let kinds = [("users", &report.merged_uids), ("groups", &report.merged_gids)];
     let kinds: Vec<String> =
         kinds.iter().filter(|(_, ids)| !ids.is_empty()).map(|(kind, ids)| format!("{kind} {}", listed(ids))).collect();
-    let (can, way) = if args.dry_run { ("could", "would not") } else { ("can", "will not") };
+    let (merge, cannot) = if args.dry_run { ("would become", "could not") } else { ("become", "cannot") };
     let all = kinds.join(", and ");
-    (!kinds.is_empty()).then(|| format!("{all} {can} no longer be told apart, so a way back {way} be exact"))
+    (!kinds.is_empty()).then(|| format!("{all} {merge} one: another chown {cannot} separate them again"))
 }
 
 /// "0 and 1000", "0, 5, 6 and 12 more".
@@ -66,7 +66,7 @@ fn unwritable(args: &ChownArgs, report: &Report) -> Option<String> {
     let cure = cure(args);
     let named = named.join(", ");
     Some(format!(
-        "{count} {directories} {keep} another owner or group, so without fakeroot nothing can be written there ({named}{more}); {cure} to move {they} too"
+        "{count} {directories} {keep} another owner or group ({named}{more}), as apt's own: only fakeroot writes there; {cure} to move {they} too, which another chown cannot undo exactly"
     ))
 }
 
@@ -76,12 +76,11 @@ fn inside(path: &Path) -> String {
     shown.to_string_lossy().escape_debug().to_string()
 }
 
-/// What to add to the same command.
+/// What to say in the same command, so that nothing is left.
 fn cure(args: &ChownArgs) -> &'static str {
-    match (args.from, args.groups) {
-        (Some(_), _) => "leave out --from, or use --all instead,",
-        (None, true) => "add --all",
-        (None, false) => "add --groups (or --all, where the owner is another too)",
+    match args.from {
+        Some(_) => "use --all instead of --from",
+        None => "add --all",
     }
 }
 
@@ -141,11 +140,11 @@ mod tests {
             lines(&args(&[]), &mixed),
             [
                 "env.img: changed 4 of 8 files and directories; the image belongs to 1000:100 as before",
-                "env.img: users 0 and 1000, and groups 0 and 100 can no longer be told apart, so a way back will not be exact",
+                "env.img: users 0 and 1000, and groups 0 and 100 become one: another chown cannot separate them again",
             ]
         );
         let many = Report { merged_uids: (0..9).collect(), ..report(USER, USER) };
-        assert!(lines(&args(&["--dry-run"]), &many)[1].contains("users 0, 1, 2 and 6 more could no longer"));
+        assert!(lines(&args(&["--dry-run"]), &many)[1].contains("users 0, 1, 2 and 6 more would become one"));
     }
 
     #[test]
@@ -156,9 +155,13 @@ mod tests {
             ..report(USER, USER)
         };
         let line = |words: &[&str]| lines(&args(words), &one).pop().unwrap();
-        assert!(line(&[]).contains("there (/var/mail); add --groups (or --all"), "{}", line(&[]));
+        assert!(
+            line(&[]).contains("(/var/mail), as apt's own: only fakeroot writes there; add --all to"),
+            "{}",
+            line(&[])
+        );
         assert!(line(&["--groups"]).contains("; add --all to"));
-        assert!(line(&["--from", "1:2"]).contains("; leave out --from"));
+        assert!(line(&["--from", "1:2"]).contains("; use --all instead of --from to"));
         let paths = ["upper", "upper/a\n", "work/x", "upper/c"].map(PathBuf::from).into();
         let many = Report { unwritable_directories: 9, unwritable_examples: paths, ..report(USER, USER) };
         assert!(lines(&args(&[]), &many)[1].contains("(/, /a\\n, work/x, ...)"), "{:?}", lines(&args(&[]), &many));

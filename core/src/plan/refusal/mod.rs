@@ -38,7 +38,7 @@ pub enum Refusal {
         origin: Option<Origin>,
     },
     #[error(
-        "-w: there is no image to write to among the layers (one with :ro is none): make one with 'condatainer o', or name one; --tmp (in Slurm: --condatainer-tmp) needs none"
+        "-w: no layer is an image that can be written to (one with :ro does not count): name one, make one with 'condatainer o', or use --tmp (in Slurm: --condatainer-tmp), which needs none"
     )]
     /// `-w` without an image.
     NothingToWrite,
@@ -150,7 +150,7 @@ pub enum Refusal {
         /// In bytes.
         limit: u64,
     },
-    #[error("{}: has no upper/ directory, so it is no overlay image: make one with 'condatainer o'", path.display())]
+    #[error("{}: has no upper/ directory: if it had one, it is damaged, and 'condatainer overlay check {}' says so; if not, it is no overlay image, and 'condatainer o' makes one", path.display(), path.display())]
     /// An ext file system for something else.
     NoUpper {
         /// The layer.
@@ -182,7 +182,7 @@ pub enum Refusal {
         /// The layer.
         path: PathBuf,
     },
-    #[error("{}: the container from which this is started has it too, and would be waited for in vain: start it from outside, or submit a batch script with --condatainer-scope=steps, which leaves the image to the steps", path.display())]
+    #[error("{}: the container from which you start this uses it, and does not end before this does: start it from outside, or submit a batch script with --condatainer-scope=steps, which leaves the image to the steps", path.display())]
     /// Whoever waits for this start has the image, and it cannot be had beside him.
     HeldAround {
         /// The layer.

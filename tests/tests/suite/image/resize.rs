@@ -29,7 +29,8 @@ fn a_full_image_grows_and_shrinks_again(desk: &Desk) -> Result<()> {
     desk.srun_in("env.img", kept)?.says("4\n1001:1001:2750")?;
     desk.is_clean("env.img")?;
 
-    let refused = resize(desk, &["-s", "64M"])?.ends_with(1)?.complains("too few for what it holds; the least is ")?;
+    let refused =
+        resize(desk, &["-s", "64M"])?.ends_with(1)?.complains("too small for what it holds; the least is ")?;
     let least =
         refused.stderr.rsplit_once("the least is ").and_then(|(_, least)| least.split(' ').next()?.parse::<u32>().ok());
     // What lies in it has 64 MiB already.

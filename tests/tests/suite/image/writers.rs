@@ -130,7 +130,7 @@ fn own_batch_holds_the_image(desk: &Desk) -> Result<()> {
     let reads = "#!/bin/sh\n#SBATCH --time=2 --condatainer-overlay=env.img --condatainer-wait\necho batch; srun --condatainer-overlay=env.img:rw echo RAN; echo ended $?\n";
     let (_, text) = desk.batch(&[], reads)?;
     ensure!(
-        text.contains("ended 125") && text.contains("would be waited for in vain") && !text.contains("RAN"),
+        text.contains("ended 125") && text.contains("and does not end before this does") && !text.contains("RAN"),
         "{text}"
     );
     desk.nodes_are_well()

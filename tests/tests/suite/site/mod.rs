@@ -1,11 +1,13 @@
-//! What differs from site to site: engines, releases, and what the node says about itself.
+//! What differs from site to site: engines, releases, policy, what nobody names, and what the node says about itself; and how all that is told.
 
 pub(crate) mod bundled;
 pub(crate) mod cli;
+pub(crate) mod defaults;
 pub(crate) mod doctor;
 pub(crate) mod every_engine;
 pub(crate) mod policy;
 pub(crate) mod releases;
+pub(crate) mod reports;
 pub(crate) mod setuid;
 pub(crate) mod singularity;
 pub(crate) mod slips;

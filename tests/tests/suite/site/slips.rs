@@ -11,6 +11,7 @@ tests! {
 
 fn they_get_the_hint_that_helps(desk: &Desk) -> Result<()> {
     desk.image("env.img")?;
+    desk.script("head -c 1000000 /dev/urandom > broken.img")?.success()?;
     for (line, hint) in [
         ("exec env.img tool --help", "env.img: is an image, not a command: 'condatainer exec -o env.img tool --help'"),
         ("e env.img tool", "tool: no such layer"),
@@ -27,7 +28,10 @@ fn they_get_the_hint_that_helps(desk: &Desk) -> Result<()> {
         ("overlay check Env.img", "Env.img: no such file or directory: did you mean env.img?"),
         ("overlay chown -u no-such-user env.img", "no such user on this machine; write a name, or a number"),
         ("overlay chown -u 4242 env.img", "-u 4242: this machine knows no such user, so name the group too (-g)"),
-        ("overlay resize -s 1M env.img", "env.img: 1.00 MiB are too few for an image; the least is 64 MiB (-s 64M)"),
+        ("overlay resize -s 1x env.img", "'1x' is no size: write a number with K, M, G or T, such as 20G"),
+        ("overlay seal --level much env.img", "write a number from 1 on"),
+        ("exec -o broken.img true", "if it was an image, its beginning is damaged"),
+        ("overlay resize -s 1M env.img", "env.img: 1.00 MiB is too small for an image; the least is 64 MiB (-s 64M)"),
     ] {
         let output = desk.script(&format!("condatainer {line}"))?;
         ensure!(output.code != 0 && output.stderr.contains(hint), "{line}: {output:?}");

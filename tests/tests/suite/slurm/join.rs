@@ -302,7 +302,7 @@ fn other_users_stay_outside(desk: &Desk) -> Result<()> {
     let bob = desk.of("bob")?;
     for pid in [&keeper, &first] {
         let refused = join(&bob, pid, "echo RAN")?.ends_with(125)?.without_stdout()?;
-        refused.complains(&format!("process {pid} is alice's, who alone can join it"))?;
+        refused.complains(&format!("process {pid} belongs to alice, and only its owner can join it"))?;
         let entered = bob.run(&["nsenter", &format!("--target={pid}"), "--user", "--mount", "id"])?;
         ensure!(entered.code != 0 && entered.stdout.is_empty(), "{entered:?}");
         let fds = bob.script(&format!("ls /proc/{pid}/fd"))?;

@@ -76,7 +76,7 @@ fn an_image_without_upper(desk: &Desk) -> Result<()> {
     desk.image("env.img")?;
     desk.script("/sbin/debugfs -w -R 'ln /upper /other' env.img; /sbin/debugfs -w -R 'unlink /upper' env.img")?
         .success()?;
-    layer_refused(desk, "env.img", "env.img: has no upper/ directory, so it is no overlay image")
+    layer_refused(desk, "env.img", "env.img: has no upper/ directory: if it had one, it is damaged")
 }
 
 fn a_fifo_does_not_hang(desk: &Desk) -> Result<()> {

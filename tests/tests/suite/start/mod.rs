@@ -1,6 +1,5 @@
 //! What a start promises: images and their modes, layers and names, where commands stand and how they end, scripts and shells.
 
-pub(crate) mod defaults;
 pub(crate) mod directories;
 pub(crate) mod entry;
 pub(crate) mod exits;

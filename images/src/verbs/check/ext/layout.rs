@@ -50,8 +50,10 @@ fn upper_owner(path: &Path, probe: &Probe, request: &Request) -> Option<Finding>
     if usable_in_some_mode(owner, caller, newuidmap) {
         return None;
     }
-    let message =
-        format!("upper belongs to {owner}, as whom you ({}:{}) cannot write in any mode", caller.uid, caller.gid);
+    let message = format!(
+        "upper belongs to {owner}, and you ({}:{}) cannot write as that user in any mode",
+        caller.uid, caller.gid
+    );
     Some(Finding::error(Code::UpperOwner, message, format!("condatainer overlay chown {}", quoted(path))))
 }
 

@@ -39,7 +39,7 @@ fn of_the_request(desk: &Desk) -> Result<()> {
     create(desk, &["-n", "x", "-c", "./channel"])?
         .ends_with(2)?
         .complains("-c, --conda and -b are for conda packages")?;
-    create(desk, &["hello", "libhello"])?.ends_with(2)?.complains("how shall it be called? -n NAME")?;
+    create(desk, &["hello", "libhello"])?.ends_with(2)?.complains("it needs a name: -n NAME")?;
     create(desk, &["-f", "empty.yml", "-f", "none.yml", "-n", "x"])?
         .ends_with(2)?
         .complains("cannot be used multiple times")?;

@@ -25,7 +25,7 @@ pub(super) fn wrong_inputs_are_refused(desk: &Desk) -> Result<()> {
     desk.script("mkdir closed; chmod 500 closed; tar -cf root.tar -C rootfs marker")?.success()?;
     for (arguments, code, text) in [
         ("-n x", 2, "nothing to build; name a definition (-f FILE.def)"),
-        ("-s rootfs", 2, "how shall it be called?"),
+        ("-s rootfs", 2, "it needs a name"),
         ("-f a.def -s rootfs -n x", 2, "cannot be used with"),
         ("-f a.def -n x -p y", 2, "cannot be used with"),
         ("-f nope.def", 1, "nope.def: no such file or directory"),
