@@ -31,7 +31,7 @@ BUILD_PACKAGES := gcc libc6-dev binutils
 # What testing needs besides: libclang, with which bindgen makes the declarations of SPANK once more, to compare; mandoc, which reads man pages.
 TEST_PACKAGES := libclang-dev mandoc
 
-.PHONY: build packages test-packages stage demo-ready demo shell test soak vm check unit unit-built unit-run suite suite-built suite-run bench install installable uninstall clean clean-cluster
+.PHONY: build packages test-packages stage demo-ready demo shell test soak vm check unit unit-built unit-run suite suite-built suite-run bench charts docs reference install installable uninstall clean clean-cluster
 
 build:
 	$(CARGO) build --profile $(PROFILE) --locked -p condatainer -p spank_condatainer
@@ -139,7 +139,30 @@ bench: stage
 	@$(CARGO) build --profile $(PROFILE) --locked -p condatainer-images --example probe_time --example chown_time --example table_time --example whiteouts_time
 	@$(CARGO) build --profile $(PROFILE) --locked -p condatainer-core --example names_time
 	@$(CARGO) build --profile $(PROFILE) --locked -p condatainer-stack --example first_answer
-	@tests/bench/run $(BUILT) $(STAGE)
+	@tests/bench/run $(BUILT) $(STAGE) | tee $(TARGET_DIR)/bench.md
+	@tests/bench/charts $(TARGET_DIR)/bench.md $(TARGET_DIR)/charts
+
+# The charts of docs/benchmarks.md, from its tables. 'make bench' draws those of its own figures in target/charts.
+charts:
+	$(call installed,gnuplot-nox,a chart)
+	tests/bench/charts docs/benchmarks.md docs/charts
+
+# The documentation as a site, in target/docs.
+MDBOOK := $(or $(shell command -v mdbook),$(CURDIR)/.cache/mdbook/bin/mdbook)
+docs: $(MDBOOK)
+	$(MDBOOK) build
+
+$(CURDIR)/.cache/mdbook/bin/mdbook:
+	@echo 'building mdBook, which makes the site: some minutes, once'
+	CARGO_TARGET_DIR=$(TARGET_DIR)/mdbook $(CARGO) install --quiet --locked --root $(CURDIR)/.cache/mdbook --no-default-features --features search mdbook@0.5.4
+	rm -rf $(TARGET_DIR)/mdbook
+
+# The pages of docs/reference, from the code.
+reference:
+	mkdir -p docs/reference
+	CONDATAINER_WRITE_REFERENCE=1 $(CARGO) test -q --locked -p condatainer --bins reference
+	CONDATAINER_WRITE_REFERENCE=1 $(CARGO) test -q --locked -p spank_condatainer --lib options
+	CONDATAINER_WRITE_REFERENCE=1 $(CARGO) test -q --locked -p condatainer-tests --test documents reference
 
 # Says what is missing before anything is written.
 installable:

@@ -90,3 +90,30 @@ pub(crate) static ALL: [Definition; 11] = [
 pub(crate) fn by_number(number: i32) -> Option<&'static Definition> {
     ALL.get(usize::try_from(number).ok()?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference/slurm.md");
+    const HEAD: &str = "# Options for Slurm\n\n<!-- Made from the code by 'make reference'. -->\n\n`srun --help` prints the same. \
+        `sbatch` and `salloc` have them too, and `#SBATCH` lines.\n\n| | |\n|---|---|\n";
+
+    /// The page of the reference; `make reference` writes it.
+    #[test]
+    fn the_page_is_that_of_the_code() {
+        let row = |option: &Definition| {
+            let text = |text: &std::ffi::CStr| text.to_str().unwrap().replace('|', "\\|");
+            let argument = option.argument.map_or_else(String::new, |argument| format!("={}", text(argument)));
+            let argument = if option.may_be_bare { format!("[{argument}]") } else { argument };
+            let usage = text(option.usage);
+            format!("| `--{}{argument}` | {} |\n", text(option.long), usage.trim_start_matches("[condatainer] "))
+        };
+        let page = format!("{HEAD}{}", ALL.iter().map(row).collect::<String>());
+        if std::env::var_os("CONDATAINER_WRITE_REFERENCE").is_some() {
+            std::fs::write(PLACE, &page).unwrap();
+        }
+        let written = std::fs::read_to_string(PLACE).unwrap_or_default();
+        assert!(written == page, "docs/reference/slurm.md is not that of the code: make reference");
+    }
+}

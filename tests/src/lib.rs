@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod cache;
+pub mod document;
 mod files;
 mod machine;
 mod options;

@@ -37,9 +37,9 @@ pub(super) struct Settings {
     pub bind_dirs: Option<Vec<String>>,
     /// The first part that may be left out of a layer's name: with `debian13`, `git` also finds `debian13/git`.
     pub default_distro: Option<String>,
-    /// The program that makes Conda environments; `None`: micromamba, mamba or conda from PATH.
+    /// The program that makes Conda environments; without it micromamba, mamba or conda from PATH.
     pub conda: Option<PathBuf>,
-    /// Site only: the container engine; `None`: what is found in PATH.
+    /// Site only: the container engine; without it what is found in PATH.
     pub apptainer: Option<PathBuf>,
     /// Site only: directories that exist on compute nodes only.
     pub node_paths: Option<Vec<PathBuf>>,

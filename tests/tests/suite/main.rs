@@ -55,6 +55,7 @@ fn suite() -> Suite {
         // Those with the longest tests come first: at the end all others would have to wait for them.
         themes: vec![
             Theme { name: "story", tests: start::story::tests() },
+            Theme { name: "guides", tests: site::guides::tests() },
             Theme { name: "conda", tests: library::conda::tests() },
             Theme { name: "other_shells", tests: start::other_shells::tests() },
             Theme { name: "step", tests: slurm::step::tests() },

@@ -5,6 +5,7 @@ pub(crate) mod cli;
 pub(crate) mod defaults;
 pub(crate) mod doctor;
 pub(crate) mod every_engine;
+pub(crate) mod guides;
 pub(crate) mod policy;
 pub(crate) mod releases;
 pub(crate) mod reports;

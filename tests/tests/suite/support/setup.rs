@@ -57,6 +57,8 @@ pub(crate) struct Setup {
     pub(crate) shells: bool,
     /// Whether it has the host's network.
     pub(crate) online: bool,
+    /// Whether users have the host's configuration of pip.
+    pub(crate) pip: bool,
     /// A tool for conda environments, found in PATH, and a channel in `/srv/channel`.
     pub(crate) conda: Option<CondaTool>,
 }
@@ -77,6 +79,7 @@ impl Default for Setup {
             modules: false,
             shells: false,
             online: false,
+            pip: false,
             conda: None,
         }
     }
@@ -127,6 +130,7 @@ impl Setup {
         options.proctrack = self.proctrack;
         options.extra_slurm_conf = self.slurm_conf.into();
         options.host_network = self.online;
+        options.pip_config = self.pip;
         options.name = Some(format!("suite-{release}"));
         options.binds.extend(self.conda.iter().map(|conda| conda.bind.clone()));
         options.tree = Some(programs.tree.clone());

@@ -5,9 +5,13 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 #![forbid(unsafe_code)]
 
+mod reference;
+
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use cluster::document::{self, Part};
 
 fn top() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
@@ -246,4 +250,69 @@ fn every_command_of_make_is_a_target() {
             assert!(targets.contains(&target), "{}: make {target}", document.display());
         }
     }
+}
+
+/// Everything that is typed in the pages that readers follow is run by the suite's theme `guides`, or says why it cannot be.
+#[test]
+fn every_command_block_is_run_or_says_why() {
+    let technical =
+        ["SUMMARY.md", "security.md", "design.md", "testing.md", "benchmarks.md", "CONTRIBUTING.md", "CHANGELOG.md"];
+    let mut followed = Vec::new();
+    let mut run = 0;
+    for part in Part::ALL {
+        for document in part.documents().unwrap() {
+            let blocks = document::read(&document).unwrap_or_else(|error| panic!("{error:#}"));
+            run += blocks.iter().filter(|block| block.is_run() && block.has_commands()).count();
+            followed.push(top().join(document));
+        }
+    }
+    assert!(run > 60, "only {run} blocks are run");
+    let is_technical = |path: &Path| {
+        technical.iter().any(|name| path.ends_with(name)) || path.starts_with(top().join("docs/reference"))
+    };
+    let forgotten: Vec<_> =
+        documents().into_iter().filter(|path| !is_technical(path) && !followed.contains(path)).collect();
+    assert!(forgotten.is_empty(), "nobody types what these say: {forgotten:?}");
+}
+
+/// The site has the pages of SUMMARY.md, and those alone; what leads out of docs/ would lead nowhere there.
+#[test]
+fn every_page_is_in_the_summary() {
+    let docs = top().join("docs");
+    let summary = read(&docs.join("SUMMARY.md"));
+    let listed: BTreeSet<PathBuf> = links(&summary).map(|link| docs.join(link)).collect();
+    let pages: BTreeSet<PathBuf> =
+        files(&docs, ".md").into_iter().filter(|path| !path.ends_with("SUMMARY.md")).collect();
+    assert_eq!(listed, pages);
+    for page in &pages {
+        let text = read(page);
+        let depth = page.strip_prefix(&docs).unwrap().components().count();
+        let out = links(&text).find(|link| link.matches("../").count() >= depth);
+        assert!(out.is_none(), "{}: {out:?} leads out of the site", page.display());
+    }
+}
+
+/// Every figure of a chart stands in a table of the page that shows it.
+#[test]
+fn every_chart_is_that_of_its_table() {
+    let page = read(&top().join("docs/benchmarks.md"));
+    let cells: BTreeSet<&str> =
+        page.lines().filter(|line| line.starts_with('|')).flat_map(|line| line.split('|').map(str::trim)).collect();
+    let charts = files(&top().join("docs/charts"), ".svg");
+    assert!(charts.len() > 5, "{charts:?}");
+    for chart in charts {
+        let name = chart.file_name().unwrap().to_string_lossy().into_owned();
+        assert!(page.contains(&format!("(charts/{name})")), "docs/benchmarks.md does not show {name}");
+        let text = read(&chart);
+        // The size of the letters tells a figure from an axis.
+        let labels: Vec<&str> = text.split("font-size=\"10.00\"").skip(1).filter_map(figure).collect();
+        assert!(labels.len() > 2, "{name} has no figures");
+        let old: Vec<_> = labels.iter().filter(|label| !cells.contains(**label)).collect();
+        assert!(old.is_empty(), "{name} shows {old:?}, which no table has: make charts");
+    }
+}
+
+/// What gnuplot writes into the next `<tspan …>HERE</tspan>`.
+fn figure(svg: &str) -> Option<&str> {
+    svg.split_once("<tspan")?.1.split_once('>')?.1.split_once("</tspan>").map(|(figure, _)| figure)
 }
