@@ -12,7 +12,7 @@ fn the_page_of_keys_is_that_of_the_code() {
     let source = read(&top().join("core/src/config/settings.rs"));
     let variable = |key: &str| {
         let name = format!("CONDATAINER_{}", key.to_uppercase());
-        source.contains(&format!("\"{name}\"")).then(|| format!("`{name}`")).unwrap_or_default()
+        if source.contains(&format!("\"{name}\"")) { format!("`{name}`") } else { String::new() }
     };
     let rows = items(&source).filter_map(|item| match item {
         syn::Item::Struct(item) if item.ident == "Settings" => Some(item),
