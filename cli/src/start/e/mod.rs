@@ -61,7 +61,7 @@ pub(crate) fn edit(args: EditArgs) -> Result<ExitCode, Failure> {
     let keeps = if args.tmp { Some("--tmp") } else { args.read_only.then_some("-r") };
     if let Some((option, written)) = keeps.zip(layers.iter().find(|layer| layer.mode == Some(Mode::Rw))) {
         let path = written.path.display();
-        return Err(Failure::usage(format!("{option} and {path}:rw do not go together: leave one of them out")));
+        return Err(Failure::usage(format!("{option}: {path} has the mode :rw: leave one of them out")));
     }
     let write = keeps.is_none() && layers.iter().any(|layer| layer.mode.is_none() && is_image(layer));
     let request = Request { layers, write, tmp: args.tmp, ..around.request(&args.start)? };
