@@ -7,6 +7,8 @@ use std::collections::HashMap;
 
 use parking_lot::Mutex;
 
+use super::given::Given;
+
 /// So many copies keep their numbers also when the kernel has forgotten them: they take some 100 bytes each.
 const MOST_COPIES: usize = 100_000;
 
@@ -18,21 +20,18 @@ pub(super) struct Known {
 
 #[derive(Debug, Default)]
 struct State {
-    /// By the layers' numbers.
-    things: HashMap<u64, Thing>,
+    given: Given,
+    /// By the layers' numbers: what is not as they have it.
+    changed: HashMap<u64, Changed>,
     /// By the inodes that they were copied to.
     copies: HashMap<u32, u64>,
     /// In which other directories files were found that have several names.
     others: HashMap<u64, Vec<u64>>,
 }
 
-/// Something in the layers. There may be a million, so each is small.
+/// Something of the layers that was changed.
 #[derive(Debug, Clone, Copy, Default)]
-struct Thing {
-    /// The directory that it was found in last.
-    parent: u64,
-    /// How often the kernel has it.
-    count: u32,
+struct Changed {
     /// How many of its names are not the layers' any more: they are the image's, or gone.
     gone: u32,
     /// The inode that it was copied to; 0 if it was not.
@@ -57,14 +56,28 @@ pub(super) struct Forgotten {
     pub(super) are_many: bool,
 }
 
+impl State {
+    fn changed(&self, number: u64) -> Changed {
+        self.changed.get(&number).copied().unwrap_or_default()
+    }
+
+    fn change(&mut self, number: u64) -> &mut Changed {
+        self.changed.entry(number).or_default()
+    }
+
+    fn knows(&self, number: u64) -> bool {
+        self.given.get(number).is_some() || self.changed.contains_key(&number)
+    }
+}
+
 impl Known {
     /// The kernel is given something that was found in a directory.
     pub(super) fn is_given(&self, number: u64, parent: u64) {
         let mut state = self.state.lock();
-        let thing = state.things.entry(number).or_default();
-        let before = std::mem::replace(&mut thing.parent, parent);
-        thing.has_new_names |= thing.copy != 0;
-        thing.count = thing.count.saturating_add(1);
+        let before = state.given.add(number, parent);
+        if let Some(changed) = state.changed.get_mut(&number) {
+            changed.has_new_names |= changed.copy != 0;
+        }
         if before != 0 && before != parent {
             let others = state.others.entry(number).or_default();
             others.retain(|other| *other != parent && *other != before);
@@ -74,23 +87,20 @@ impl Known {
 
     /// The kernel is given once more what it has, or what was copied.
     pub(super) fn is_given_again(&self, number: u64) {
-        let mut state = self.state.lock();
-        let thing = state.things.entry(number).or_default();
-        thing.count = thing.count.saturating_add(1);
+        self.state.lock().given.add_again(number);
     }
 
     /// The directories that something may be in, the last one first. Those that the kernel has forgotten are left out: it may have a file that has
     /// several names by another one, and what is known of them would have to be found anew.
     pub(super) fn parents(&self, number: u64) -> Vec<u64> {
         let state = self.state.lock();
-        let Some(thing) = state.things.get(&number) else { return Vec::new() };
         let others = state.others.get(&number).into_iter().flatten().rev().copied();
-        std::iter::once(thing.parent).chain(others).filter(|parent| state.things.contains_key(parent)).collect()
+        state.given.get(number).into_iter().chain(others).filter(|parent| state.knows(*parent)).collect()
     }
 
     /// The inode that something was copied to.
     pub(super) fn copy(&self, number: u64) -> Option<u32> {
-        self.state.lock().things.get(&number).map(|thing| thing.copy).filter(|ino| *ino != 0)
+        self.state.lock().changed.get(&number).map(|changed| changed.copy).filter(|ino| *ino != 0)
     }
 
     /// What was copied to an inode.
@@ -101,65 +111,67 @@ impl Known {
     /// Something was copied to an inode, which stays in use for as long as this is known.
     pub(super) fn is_copied(&self, number: u64, ino: u32) {
         let mut state = self.state.lock();
-        state.things.entry(number).or_default().copy = ino;
+        state.change(number).copy = ino;
         state.copies.insert(ino, number);
     }
 
     /// What was copied has several names in the layers.
     pub(super) fn note_several(&self, number: u64) {
-        self.state.lock().things.entry(number).or_default().has_several = true;
+        self.state.lock().change(number).has_several = true;
     }
 
     pub(super) fn has_several(&self, number: u64) -> bool {
-        self.state.lock().things.get(&number).is_some_and(|thing| thing.has_several)
+        self.state.lock().changed(number).has_several
     }
 
     /// Names of a copy may be the layers' alone.
     pub(super) fn note_new_names(&self, number: u64) {
-        self.state.lock().things.entry(number).or_default().has_new_names = true;
+        self.state.lock().change(number).has_new_names = true;
     }
 
     /// Whether that is so; it is asked for once.
     pub(super) fn takes_new_names(&self, number: u64) -> bool {
         let mut state = self.state.lock();
-        state.things.get_mut(&number).is_some_and(|thing| std::mem::take(&mut thing.has_new_names))
+        state.changed.get_mut(&number).is_some_and(|changed| std::mem::take(&mut changed.has_new_names))
     }
 
     /// One of its names is not the layers' any more.
     pub(super) fn loses_name(&self, number: u64) {
         let mut state = self.state.lock();
-        let thing = state.things.entry(number).or_default();
-        thing.gone = thing.gone.saturating_add(1);
+        let changed = state.change(number);
+        changed.gone = changed.gone.saturating_add(1);
     }
 
     /// How many are not.
     pub(super) fn gone(&self, number: u64) -> u32 {
-        self.state.lock().things.get(&number).map_or(0, |thing| thing.gone)
+        self.state.lock().changed(number).gone
     }
 
     /// The image has all of a directory.
     pub(super) fn note_whole(&self, number: u64) {
-        self.state.lock().things.entry(number).or_default().is_whole = true;
+        self.state.lock().change(number).is_whole = true;
     }
 
     pub(super) fn is_whole(&self, number: u64) -> bool {
-        self.state.lock().things.get(&number).is_some_and(|thing| thing.is_whole)
+        self.state.lock().changed(number).is_whole
     }
 
     /// The kernel has something so often less. Once it has it no more, `is_needed` says whether it is to be known on. Returns the inode that it
     /// was copied to, if it is not.
     pub(super) fn forget(&self, number: u64, count: u64, is_needed: impl FnOnce(&Forgotten) -> bool) -> Option<u32> {
         let mut state = self.state.lock();
-        let thing = state.things.get_mut(&number)?;
-        thing.count = thing.count.saturating_sub(u32::try_from(count).unwrap_or(u32::MAX));
-        let thing = *thing;
-        let copy = Some(thing.copy).filter(|ino| *ino != 0);
-        let forgotten =
-            Forgotten { gone: thing.gone, copy, is_whole: thing.is_whole, are_many: state.copies.len() > MOST_COPIES };
-        if thing.count > 0 || is_needed(&forgotten) {
+        if !state.knows(number) {
             return None;
         }
-        state.things.remove(&number);
+        let is_had = state.given.take(number, count);
+        let Changed { gone, copy, is_whole, .. } = state.changed(number);
+        let copy = Some(copy).filter(|ino| *ino != 0);
+        let forgotten = Forgotten { gone, copy, is_whole, are_many: state.copies.len() > MOST_COPIES };
+        if is_had || is_needed(&forgotten) {
+            return None;
+        }
+        state.given.remove(number);
+        state.changed.remove(&number);
         state.others.remove(&number);
         if let Some(ino) = copy {
             state.copies.remove(&ino);

@@ -14,6 +14,7 @@
 mod copy;
 mod decide;
 mod find;
+mod given;
 mod known;
 mod listing;
 mod names;

@@ -55,7 +55,7 @@ pub(crate) fn run(name: &str, d: &Path) {
                 d,
                 &place.join("oracle"),
                 chance::runs(24) as u32,
-                Allowed { root, overlay, allocates: true, keeps: false, numbers: true },
+                Allowed { root, overlay, allocates: true, keeps: false, numbers: true, links: true },
             );
         }
         "names_come_and_go_while_they_are_listed" => names_come_and_go_while_they_are_listed(d),

@@ -62,6 +62,8 @@ pub(crate) struct Allowed {
     pub(crate) keeps: bool,
     /// Whether a listing has the numbers of directories; not in a kernel's overlay of two file systems.
     pub(crate) numbers: bool,
+    /// Whether a file says how many names it has. One of a layer counts those, too, that were taken away in an earlier session, as in the kernel's overlay.
+    pub(crate) links: bool,
 }
 
 fn operations(allowed: Allowed) -> impl Strategy<Value = Vec<Op>> {
@@ -263,7 +265,7 @@ fn read_whole(file: &mut File) -> std::io::Result<((usize, u64), u64)> {
 fn says(found: &fs::Metadata, allowed: Allowed) -> String {
     let (kind, mode) = (found.file_type(), found.permissions().mode());
     // The kernel's overlay does not count the directories in one; and what a directory's size is is nobody's business.
-    let links = if kind.is_dir() && allowed.overlay { 0 } else { found.nlink() };
+    let links = if kind.is_dir() && allowed.overlay || !allowed.links { 0 } else { found.nlink() };
     let size = if kind.is_dir() { 0 } else { found.len() };
     // Where the disk has whole seconds a workspace counts the writes to a file with several names there.
     let part = if allowed.allocates { found.mtime_nsec() } else { 0 };

@@ -57,9 +57,11 @@ fn fill(at: &Path, seed: u64, runs: u64, is_linked: bool) {
 
 /// Two places, of which one has a copy of the layers on the kernel's ext3; the other's layers are one directory, an image, or two images.
 fn both(layers: usize, runs: u64, is_linked: bool) -> (Place, Place) {
-    let (seed, shape) = (chance::seed() + layers as u64, &["-N", "60000"]);
-    let place = Place::new(96, shape, |_, lower| fill(lower, seed, runs, is_linked));
-    let other = Place::new(96, shape, |_, _| {});
+    let (seed, inodes) = (chance::seed() + layers as u64, (60_000 + 100 * runs).to_string());
+    // What many runs leave finds room, too.
+    let (mib, shape) = (96 + runs, &["-N", inodes.as_str()]);
+    let place = Place::new(mib, shape, |_, lower| fill(lower, seed, runs, is_linked));
+    let other = Place::new(mib, shape, |_, _| {});
     if layers > 0 {
         place.pack("lower", "lower.sqf");
     }
