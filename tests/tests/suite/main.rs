@@ -64,6 +64,7 @@ fn suite() -> Suite {
             Theme { name: "create", tests: library::create::tests() },
             Theme { name: "whiteouts", tests: image::whiteouts::tests() },
             Theme { name: "writers", tests: image::writers::tests() },
+            Theme { name: "nodes", tests: slurm::nodes::tests() },
             Theme { name: "lost", tests: slurm::lost::tests() },
             Theme { name: "resize", tests: image::resize::tests() },
             Theme { name: "shells", tests: start::shells::tests() },

@@ -4,6 +4,7 @@ pub(crate) mod admin;
 pub(crate) mod ends;
 pub(crate) mod join;
 pub(crate) mod lost;
+pub(crate) mod nodes;
 pub(crate) mod refusals;
 pub(crate) mod relay;
 pub(crate) mod secrets;
