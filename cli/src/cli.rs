@@ -12,6 +12,7 @@ use crate::library::list::ListArgs;
 use crate::library::remove::RemoveArgs;
 use crate::machine::config::ConfigArgs;
 use crate::machine::doctor::DoctorArgs;
+use crate::machine::explain::ExplainArgs;
 use crate::machine::hold::AdminVerb;
 use crate::overlay::check::CheckArgs;
 use crate::overlay::chown::args::ChownArgs;
@@ -54,7 +55,7 @@ const COMMON: &str = "Common options";
 
 /// The verbs as `condatainer --help` groups them.
 const GROUPS: [(&str, &[&str]); 3] = [
-    ("Run something", &["e", "exec", "run", "join", "ps"]),
+    ("Run something", &["e", "exec", "run", "join", "ps", "explain"]),
     ("Images and layers", &["o", "overlay", "create", "list", "info", "check", "remove"]),
     ("This machine", &["doctor", "config", "admin", "completions", "help"]),
 ];
@@ -159,6 +160,11 @@ pub(crate) enum Verb {
         after_help = "Examples:\n  condatainer doctor                 everything, and locks in the working directory\n  condatainer doctor --start         start a container too\n  condatainer doctor /scratch/me     do locks work there?\n  condatainer doctor --node          as root: is this node fit? Silent if it is\n\nExit code: 0 nothing failed (there may be warnings), 1 something failed."
     )]
     Doctor(DoctorArgs),
+    /// Say what a job ran in, or where an image was used
+    #[command(
+        after_help = "Examples:\n  condatainer explain 1234          all containers of a job\n  condatainer explain 1234.0        one step\n  condatainer explain 1234_7        a part of an array\n  condatainer explain env.img       the containers that this image was in\n\nYou see your own containers, root sees all. Exit code: 0 something was found, 1 nothing."
+    )]
+    Explain(ExplainArgs),
     /// For administrators
     #[command(subcommand)]
     Admin(AdminVerb),

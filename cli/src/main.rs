@@ -26,7 +26,7 @@ use crate::cli::{OverlayVerb, Verb};
 use crate::complete::shell;
 use crate::library::{check, create, info, list, remove};
 use crate::machine::hold::{self, AdminVerb};
-use crate::machine::{config, doctor};
+use crate::machine::{config, doctor, explain};
 use crate::say::failure::Failure;
 use crate::say::print;
 use crate::start::slurm::{command, keep, task};
@@ -62,6 +62,7 @@ fn dispatch(verb: Verb) -> Result<ExitCode, Failure> {
         Verb::Remove(args) => remove::remove(&args),
         Verb::Config(args) => config::config(&args),
         Verb::Doctor(args) => doctor::doctor(&args),
+        Verb::Explain(args) => explain::explain(&args),
         Verb::Admin(AdminVerb::Hold(args)) => hold::hold(&args),
         Verb::Completions { shell } => shell::print(shell),
         Verb::Interposer => print::bytes(daemons::INTERPOSER).map(|()| ExitCode::SUCCESS),

@@ -11,6 +11,7 @@
 //! | [`start`] | both, here and now |
 //! | [`submission`] | a plan's checks, where a job is submitted |
 //! | [`run`] | carries a plan out |
+//! | [`record`] | notes who has run in what, where a site wants that |
 //! | [`join`] | enters a running container |
 //! | [`step`] | one container for all tasks of a step |
 //! | [`build`] | makes layers |
@@ -26,6 +27,7 @@ pub mod doctor;
 pub mod join;
 pub mod machine;
 pub mod plan;
+pub mod record;
 pub mod request;
 pub mod run;
 pub mod start;

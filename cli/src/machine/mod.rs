@@ -2,5 +2,6 @@
 
 pub(crate) mod config;
 pub(crate) mod doctor;
+pub(crate) mod explain;
 pub(crate) mod hold;
 pub(crate) mod version;

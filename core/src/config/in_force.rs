@@ -9,6 +9,7 @@ use super::origin::Origin;
 use super::read::{of_site, of_user, parse};
 use super::settings::{NOT_FIXED, OVERLAY_VARIABLE, Settings, absolute};
 use super::source::Source;
+use super::value::log::Log;
 use super::value::mounts::Mounts;
 use super::value::policy::Policy;
 use super::value::scratch::Scratch;
@@ -29,6 +30,8 @@ pub struct Config {
     pub apptainer: Option<PathBuf>,
     /// Directories that exist on compute nodes only: a file below them may be missing where a job is submitted.
     pub node_paths: Vec<PathBuf>,
+    /// Where the record of use is kept; `None`: there is none.
+    pub log: Option<Log>,
     /// What users may start.
     pub policy: Policy,
     pub(super) site_file: Option<PathBuf>,
@@ -72,7 +75,7 @@ impl Config {
         fixed.refuse_site_keys(path, NOT_FIXED)?;
         fixed.refuse_overlay(path)?;
         let (apptainer, node_paths) = (site.apptainer.take(), site.node_paths.take().unwrap_or_default());
-        let policy = site.policy.take().unwrap_or_default();
+        let (log, policy) = (site.log.take(), site.policy.take().unwrap_or_default());
         let origin = path.display().to_string();
         site.check(&origin)?;
         fixed.check(&origin)?;
@@ -80,7 +83,7 @@ impl Config {
         absolute(&origin, "node_paths", &node_paths)?;
         policy.paths().try_for_each(|(key, path)| absolute(&origin, key, [path]))?;
         let (site_file, site_lines) = (Some(path.into()), Lines::of(text));
-        Ok(Self { fixed, site, apptainer, node_paths, policy, site_file, site_lines, ..Self::default() })
+        Ok(Self { fixed, site, apptainer, node_paths, log, policy, site_file, site_lines, ..Self::default() })
     }
 
     /// Adds the user's own file and variables on top of the site's configuration.

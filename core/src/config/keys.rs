@@ -52,7 +52,12 @@ impl Config {
         };
         let node_paths = if self.node_paths.is_empty() { Value::Null } else { json!(self.node_paths) };
         let policy = if self.policy.is_empty() { Value::Null } else { json!(self.policy) };
-        let sites = [own("apptainer", json!(self.apptainer)), own("node_paths", node_paths), own("policy", policy)];
+        let sites = [
+            own("apptainer", json!(self.apptainer)),
+            own("node_paths", node_paths),
+            own("log", json!(self.log)),
+            own("policy", policy),
+        ];
         everybodys.chain(sites).collect()
     }
 

@@ -26,6 +26,7 @@ pub use settings::OVERLAY_VARIABLE;
 pub use source::Source;
 pub use user_dirs::user_file;
 pub(crate) use user_dirs::xdg_dir;
+pub use value::log::Log;
 pub use value::mounts::Mounts;
 pub use value::policy::Policy;
 pub use value::scratch::{Scratch, parse_size};

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde::Deserialize;
 
 use super::error::ConfigError;
+use super::value::log::Log;
 use super::value::mounts::{self, Mounts};
 use super::value::policy::Policy;
 use super::value::scratch::{self, Scratch};
@@ -43,6 +44,8 @@ pub(super) struct Settings {
     pub apptainer: Option<PathBuf>,
     /// Site only: directories that exist on compute nodes only.
     pub node_paths: Option<Vec<PathBuf>>,
+    /// Site only: where the record of use is kept.
+    pub log: Option<Log>,
     /// Site only: what users may start.
     pub policy: Option<Policy>,
     /// Site only: what wins over everything.
@@ -100,6 +103,7 @@ impl Settings {
         let keys = [
             ("apptainer", self.apptainer.is_some()),
             ("node_paths", self.node_paths.is_some()),
+            ("log", self.log.is_some()),
             ("[policy]", self.policy.is_some()),
             ("[fixed]", self.fixed.is_some()),
         ];

@@ -56,7 +56,7 @@ impl Group {
 }
 
 /// The ids of all checks, in the order of the report. They do not change from release to release.
-pub const IDS: [&str; 28] = [
+pub const IDS: [&str; 29] = [
     "kernel",
     "user-namespaces",
     "overlayfs",
@@ -81,6 +81,7 @@ pub const IDS: [&str; 28] = [
     "scratch",
     "image-dirs",
     "policy",
+    "log",
     "locks",
     "slurm",
     "plugin",
@@ -134,7 +135,7 @@ fn group_of(id: &str) -> Group {
         "kernel" | "user-namespaces" | "overlayfs" | "dev-fuse" | "cgroup" | "gpu" => Group::Machine,
         "subuid" | "newuidmap" => Group::Fakeroot,
         "e2fsprogs" | "squashfs-tools" => Group::Tools,
-        "configuration" | "base" | "tmpdir" | "scratch" | "image-dirs" | "policy" | "locks" => Group::Files,
+        "configuration" | "base" | "tmpdir" | "scratch" | "image-dirs" | "policy" | "log" | "locks" => Group::Files,
         "slurm" | "plugin" => Group::Slurm,
         "start" => Group::Start,
         _ => Group::Engine,

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::config::{Mounts, Origin, Scratch};
+use crate::config::{Log, Mounts, Origin, Scratch};
 use crate::machine::directories::{HostDirectories, ImageDirectory, WorkingDirectory};
 use crate::machine::engine::{Engine, MissingEngine, Unsupported};
 use crate::machine::hard_links::HardLinks;
@@ -62,6 +62,8 @@ pub struct Facts {
     pub file_limit: Option<u64>,
     /// Whether we can mount the layers ourselves, where that is asked for.
     pub mounts: MountFacts,
+    /// Where the record of use is kept, if there is one.
+    pub log: Option<Log>,
     /// Hard links of a lower layer that fuse-overlayfs would confuse, where something is written.
     pub hard_links: Option<HardLinks>,
 }

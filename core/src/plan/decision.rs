@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::config::Log;
 use crate::machine::engine::Engine;
 use crate::machine::facts::Gpu;
 use crate::plan::mounting::Mounting;
@@ -101,6 +102,9 @@ pub struct Plan {
     pub watch: Vec<Watch>,
     /// The image whose lock this start holds for writing.
     pub holds: Option<PathBuf>,
+    /// Where the start and the end are noted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log: Option<Log>,
     /// What is done where we may mount the layers and it turns out that we cannot.
     #[serde(skip)]
     pub otherwise: Option<Box<Plan>>,

@@ -129,6 +129,7 @@ fn one_way(request: &Request, facts: &Facts, command: Command) -> Result<Plan, R
             .collect(),
         watch: facts.layers.iter().map(|layer| watch(layer, overlay_driver || ours)).collect(),
         holds: writer.filter(|w| w.image.is_some()).map(|w| w.path.clone()),
+        log: facts.log.clone(),
         otherwise: None,
     })
 }

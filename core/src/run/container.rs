@@ -6,6 +6,8 @@ use std::os::fd::AsRawFd;
 use crate::machine::version::no_engine;
 use crate::plan::Plan;
 use crate::plan::refusal::Refusal;
+use crate::record::Use;
+use crate::record::entry::Written;
 use crate::run::engine::child::{Child, Streams};
 use crate::run::engine::descriptors;
 use crate::run::engine::leftovers::Leftovers;
@@ -41,6 +43,7 @@ pub(crate) struct Container<'a> {
     engine_mounts: Option<EngineMounts<'a>>,
     leftovers: Option<Leftovers>,
     note: Option<Published>,
+    record: Option<Use>,
 }
 
 impl<'a> Container<'a> {
@@ -95,7 +98,7 @@ impl<'a> Container<'a> {
             mounted.stands(first);
         }
         let leftovers = Leftovers::of(plan, first);
-        Ok(Self { plan, scratch, mounted, child, first, engine_mounts, leftovers, note: None })
+        Ok(Self { plan, scratch, mounted, child, first, engine_mounts, leftovers, note: None, record: None })
     }
 
     /// What other processes of the user need to join.
@@ -104,17 +107,19 @@ impl<'a> Container<'a> {
         OpenSession::new(self.plan, first)
     }
 
-    /// Says whose the lock is. The command need not wait for that: whoever comes in between waits for the note a moment.
+    /// Says whose the lock is, and notes the start where a site wants that. The command need not wait: whoever comes in between waits for the
+    /// note a moment.
     pub(crate) fn publish(&mut self, options: &Options<'_>) {
         self.note = self.plan.holds.as_ref().and_then(|image| {
             let current = Holder::current();
             let step = options.step.map(String::from).or(current.step.clone());
             Published::new(image, &Holder { step, ..current }).ok()
         });
+        self.record = Use::begin(self.plan, options.step);
     }
 
-    /// Everything that comes after the engine.
-    pub(crate) fn end(mut self, options: &mut Options<'_>) -> Outcome {
+    /// Everything that comes after the engine. The record gets the command's end, where there is one command.
+    pub(crate) fn end(mut self, options: &mut Options<'_>, command: Option<&Ended>) -> Outcome {
         if let Some(leftovers) = self.leftovers {
             leftovers.end();
         }
@@ -134,12 +139,17 @@ impl<'a> Container<'a> {
             (options.say)(&line);
         }
         let is_written = self.plan.mounts.own().is_some_and(|own| own.workspace.is_some());
-        match lost {
+        let outcome = match lost {
             Some(_) => Outcome::Lost,
             None if is_written && served.has_failed => Outcome::Lost,
             None if served.lines.is_empty() => Outcome::Kept,
             None => Outcome::Unserved,
+        };
+        if let Some(record) = self.record {
+            let (exit, signal) = command.map_or((None, None), Ended::told);
+            record.end(exit, signal, outcome.told());
         }
+        outcome
     }
 }
 
@@ -152,6 +162,16 @@ pub enum Outcome {
     Lost,
     /// Nothing is written to an image, but its layers could not be served to the end; the user was told.
     Unserved,
+}
+
+impl Outcome {
+    fn told(self) -> Written {
+        match self {
+            Self::Kept => Written::Kept,
+            Self::Lost => Written::Lost,
+            Self::Unserved => Written::Unserved,
+        }
+    }
 }
 
 /// The command is gone, and its caller's prompt does not come.

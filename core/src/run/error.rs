@@ -11,6 +11,7 @@ use condatainer_images::acquire::AcquireError;
 use condatainer_images::verbs::create::CreateError;
 use condatainer_programs::command::ANOTHER;
 use condatainer_programs::errno::ENOENT;
+use condatainer_programs::exit_code::{NOT_EXECUTABLE, NOT_FOUND};
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +27,16 @@ pub enum Ended {
 }
 
 impl Ended {
+    /// The exit code, or the signal, as the record of use has them.
+    pub(crate) fn told(&self) -> (Option<i32>, Option<i32>) {
+        match self {
+            Self::Exited(code) => (Some(*code), None),
+            Self::Signaled(signal) => (None, Some(*signal)),
+            Self::NotExecutable(_) => (Some(NOT_EXECUTABLE.into()), None),
+            Self::NotFound => (Some(NOT_FOUND.into()), None),
+        }
+    }
+
     /// Whether a signal has ended it. Apptainer ends itself with what a shell would say of its container.
     pub(crate) fn is_by_signal(&self) -> bool {
         matches!(self, Self::Signaled(_)) || matches!(self, Self::Exited(code) if (129..=192).contains(code))

@@ -62,7 +62,7 @@ pub fn run(plan: &Plan, options: &mut Options<'_>) -> Result<Ended, RunError> {
         Ok(()) => Ok(ended),
     });
     // What was written is made last, however the wait for the command has ended.
-    match (container.end(options), ended?) {
+    match (container.end(options, ended.as_ref().ok()), ended?) {
         // Whoever goes on because of a success would go on without what was written.
         (Outcome::Lost, Ended::Exited(0)) => Ok(Ended::Exited(exit_code::WRITES_LOST.into())),
         (_, ended) => Ok(ended),

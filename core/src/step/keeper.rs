@@ -179,7 +179,7 @@ fn finish(mut container: Container<'_>, relays: Option<Relays>, options: &mut Op
     let mounted = &mut container.mounted;
     let _ = container.child.abandon(|| mounted.iter_mut().for_each(MountedStack::relieve));
     // The tasks have ended: their codes are known, and none is left to say anything. The plugin does, and srun.
-    container.end(options)
+    container.end(options, None)
 }
 
 /// Of the container's first process, and of this one: a number could be another process's by the time that a task looks there.

@@ -97,6 +97,7 @@ fn suite() -> Suite {
             Theme { name: "refusals", tests: slurm::refusals::tests() },
             Theme { name: "admin", tests: slurm::admin::tests() },
             Theme { name: "policy", tests: site::policy::tests() },
+            Theme { name: "record", tests: site::record::tests() },
             Theme { name: "releases", tests: site::releases::tests() },
             Theme { name: "cli", tests: site::cli::tests() },
             Theme { name: "diff", tests: image::diff::tests() },

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::libraries::ImageDirectory;
+use super::log::LogFacts;
 use super::policy::PolicyFacts;
 use crate::config::Origin;
 use crate::machine::facts::Kind;
@@ -19,6 +20,7 @@ pub(crate) struct Facts {
     pub(super) tmpdir: Tmpdir,
     pub(super) image_dirs: Vec<ImageDirectory>,
     pub(super) policy: PolicyFacts,
+    pub(super) log: LogFacts,
 }
 
 /// The directory for what `:tmp` layers write.

@@ -1,7 +1,9 @@
-//! What the site and the user have set up: the configuration, the base image, the directory for `:tmp` layers, the policy.
+//! What the site and the user have set up: the configuration, the base image, the directory for `:tmp` layers, the policy, the
+//! record of use.
 
 mod facts;
 mod libraries;
+mod log;
 mod policy;
 mod read;
 #[cfg(test)]
@@ -26,6 +28,7 @@ pub(crate) fn judge(facts: &Facts, asker: &Asker) -> Vec<Check> {
         tmpdir(&facts.tmpdir, asker),
         libraries::judge(&facts.image_dirs, asker),
         policy::judge(&facts.policy),
+        log::judge(&facts.log),
     ]
 }
 

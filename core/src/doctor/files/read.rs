@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::statvfs::statvfs;
 
 use super::facts::{Facts, Tmpdir};
-use super::{libraries, policy};
+use super::{libraries, log, policy};
 use crate::config::{self, Config, SYSTEM_FILE, Scratch};
 use crate::doctor::place::system;
 use crate::doctor::request::Request;
@@ -38,6 +38,7 @@ pub(crate) fn read(configuration: &Result<Config, String>, config: &Config, requ
         base_origin: base.as_ref().and_then(|(path, _)| config.origin_of_base(path)),
         base,
         policy: policy::read(config),
+        log: log::read(config),
         image_dirs: libraries::read(&library(config, request)),
         tmpdir: self::tmpdir(tmpdir, problem, config.scratch(None) != Scratch::Disk),
     }

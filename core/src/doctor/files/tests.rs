@@ -27,6 +27,7 @@ fn healthy() -> Facts {
         tmpdir,
         image_dirs: Vec::new(),
         policy: policy::PolicyFacts::default(),
+        log: None,
     }
 }
 

@@ -89,6 +89,7 @@ pub fn survey(
         fakeroot_origin: request.fakeroot.and_then(|fakeroot| config.origin_of_fakeroot(fakeroot)),
         file_limit: file_size_limit::get(),
         hard_links: None,
+        log: config.log.clone(),
         mounts,
         job,
         job_variables: slurm_job::variables(env),

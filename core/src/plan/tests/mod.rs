@@ -69,6 +69,7 @@ pub(crate) fn machine() -> Facts {
         fakeroot_origin: None,
         file_limit: None,
         hard_links: None,
+        log: None,
         mounts: MountFacts {
             asked: Mounts::Engine,
             origin: None,

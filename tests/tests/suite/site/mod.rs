@@ -7,6 +7,7 @@ pub(crate) mod doctor;
 pub(crate) mod every_engine;
 pub(crate) mod guides;
 pub(crate) mod policy;
+pub(crate) mod record;
 pub(crate) mod releases;
 pub(crate) mod reports;
 pub(crate) mod setuid;
