@@ -220,7 +220,8 @@ fn apply(root: &Path, op: &Op, held: &mut Vec<File>, allowed: Allowed) -> String
         }
         Op::Mode(name, mode) => {
             let path = at(name);
-            let is_directory = fs::symlink_metadata(&path).is_ok_and(|found| found.is_dir());
+            // chmod(2) follows links.
+            let is_directory = fs::metadata(&path).is_ok_and(|found| found.is_dir());
             // Of a directory nobody may lose his own access, or the run could not go on.
             let mode = if is_directory { mode & 0o3777 | 0o700 } else { *mode };
             shown(sys::chmodat(CWD, path, Mode::from_raw_mode(mode), AtFlags::empty()))

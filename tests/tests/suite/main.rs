@@ -16,6 +16,7 @@ mod slurm;
 mod stack;
 mod start;
 mod support;
+mod words;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -55,7 +56,7 @@ fn suite() -> Suite {
         // Those with the longest tests come first: at the end all others would have to wait for them.
         themes: vec![
             Theme { name: "story", tests: start::story::tests() },
-            Theme { name: "guides", tests: site::guides::tests() },
+            Theme { name: "guides", tests: words::guides::tests() },
             Theme { name: "conda", tests: library::conda::tests() },
             Theme { name: "other_shells", tests: start::other_shells::tests() },
             Theme { name: "step", tests: slurm::step::tests() },
@@ -99,7 +100,7 @@ fn suite() -> Suite {
             Theme { name: "policy", tests: site::policy::tests() },
             Theme { name: "record", tests: site::record::tests() },
             Theme { name: "releases", tests: site::releases::tests() },
-            Theme { name: "cli", tests: site::cli::tests() },
+            Theme { name: "cli", tests: words::cli::tests() },
             Theme { name: "diff", tests: image::diff::tests() },
             Theme { name: "directories", tests: start::directories::tests() },
             Theme { name: "doctor", tests: site::doctor::tests() },
@@ -107,8 +108,8 @@ fn suite() -> Suite {
             Theme { name: "secrets", tests: slurm::secrets::tests() },
             Theme { name: "setuid", tests: site::setuid::tests() },
             Theme { name: "singularity", tests: site::singularity::tests() },
-            Theme { name: "reports", tests: site::reports::tests() },
-            Theme { name: "slips", tests: site::slips::tests() },
+            Theme { name: "reports", tests: words::reports::tests() },
+            Theme { name: "slips", tests: words::slips::tests() },
         ],
     }
 }

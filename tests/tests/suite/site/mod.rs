@@ -1,15 +1,11 @@
-//! What differs from site to site: engines, releases, policy, what nobody names, and what the node says about itself; and how all that is told.
+//! What differs from site to site: engines, releases, policy, what nobody names, and what the node says about itself.
 
 pub(crate) mod bundled;
-pub(crate) mod cli;
 pub(crate) mod defaults;
 pub(crate) mod doctor;
 pub(crate) mod every_engine;
-pub(crate) mod guides;
 pub(crate) mod policy;
 pub(crate) mod record;
 pub(crate) mod releases;
-pub(crate) mod reports;
 pub(crate) mod setuid;
 pub(crate) mod singularity;
-pub(crate) mod slips;
