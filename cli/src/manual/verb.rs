@@ -9,7 +9,7 @@ const DATE: &str = "2026-11-30";
 /// Verbs that start a command and end as it does.
 const STARTS: [&str; 5] = ["exec", "e", "run", "join", "with-root"];
 /// Verbs whose reports have colours.
-const COLOURED: [&str; 5] = ["list", "info", "ps", "config", "doctor"];
+const COLOURED: [&str; 6] = ["list", "info", "ps", "explain", "config", "doctor"];
 
 const OF_STARTS: [(&str, &str); 6] = [
     ("N", "The command's own."),

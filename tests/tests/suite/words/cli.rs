@@ -29,7 +29,7 @@ fn exec_is_read_only_unless_asked(desk: &Desk) -> Result<()> {
     condatainer(desk, &["exec", "-o", "env.img", "ls", "/x"])?.says("/x")?.without_a_word()?;
     condatainer(desk, &["exec", "-w", "-o", "a.sqf", "echo", "RAN"])?
         .ends_with(125)?
-        .complains("-w: there is no image to write to")?;
+        .complains("-w: no layer is an image that can be written to")?;
     desk.is_clean("env.img")
 }
 
