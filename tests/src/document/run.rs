@@ -121,11 +121,18 @@ impl Command {
         match &self.prints {
             None => (answer.code != "0").then(|| format!("exit code {}\n{}", answer.code, answer.output)),
             Some(shown) => {
-                let came: Vec<String> = answer.output.lines().map(str::to_owned).collect();
+                let came = answer.output.lines().filter(|line| !is_of_queue(line)).map(str::to_owned);
+                let came: Vec<String> = came.collect();
                 differs(shown, &came, &self.varies, self.any_order)
             }
         }
     }
+}
+
+/// Whether it is srun's word that the job before this one had not given its processors back yet.
+fn is_of_queue(line: &str) -> bool {
+    let word = line.strip_prefix("srun: job ").and_then(|rest| rest.split_once(' '));
+    word.is_some_and(|(_, word)| ["queued and waiting for resources", "has been allocated resources"].contains(&word))
 }
 
 fn answers(output: &str) -> Vec<Answer<'_>> {
@@ -161,5 +168,7 @@ mod tests {
             said[0].starts_with("line 1: false\nexit code 1") && said[1].ends_with("shown:\nb\ncame:\na"),
             "{said:?}"
         );
+        let queue = "srun: job 7 queued and waiting for resources";
+        assert!(wrong(&format!("```console\n$ echo '{queue}'; echo a\na\n```\n")).is_empty());
     }
 }
