@@ -11,16 +11,17 @@ const HEAD: &str =
     "# Commands\n\n<!-- Made from the code by 'make reference'. -->\n\n`condatainer COMMAND --help` prints the same.\n";
 
 #[test]
-fn the_page_is_that_of_the_code() {
+fn the_page_is_that_of_the_code() -> std::io::Result<()> {
     let mut cli = Cli::command().disable_help_subcommand(true);
     cli.build();
     let page =
         format!("{HEAD}\n## Options of every command\n\n{}{}", table(cli.get_arguments().collect()), below(&cli));
     if std::env::var_os("CONDATAINER_WRITE_REFERENCE").is_some() {
-        std::fs::write(PLACE, &page).unwrap();
+        std::fs::write(PLACE, &page)?;
     }
     let written = std::fs::read_to_string(PLACE).unwrap_or_default();
     assert!(written == page, "docs/reference/commands.md is not that of the code: make reference");
+    Ok(())
 }
 
 /// The commands below this one that are shown, and those below them.
